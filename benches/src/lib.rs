@@ -1,0 +1,1 @@
+//! Criterion benchmark suites; results of `cargo xtask bench` are in `record/`.

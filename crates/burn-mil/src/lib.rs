@@ -1,0 +1,1 @@
+//! Captures any Burn module and lowers it to MIL.

@@ -1,0 +1,1 @@
+//! Protobuf types of the Core ML model specification.

@@ -1,0 +1,1 @@
+//! Inert tensor data: dtype, shape and shared bytes.

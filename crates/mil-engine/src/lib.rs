@@ -1,0 +1,1 @@
+//! Runs MIL programs on the CPU.

@@ -1,0 +1,1 @@
+//! The Core ML Model Intermediate Language: a typed, validated IR with a text form and passes.

@@ -1,0 +1,1 @@
+//! Converts Stable Diffusion checkpoints to Core ML packages.

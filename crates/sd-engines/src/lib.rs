@@ -1,0 +1,1 @@
+//! Engines that run Stable Diffusion models: MIL on the CPU.

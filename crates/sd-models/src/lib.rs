@@ -1,0 +1,1 @@
+//! Stable Diffusion networks as plain Burn modules, configured from diffusers checkpoints.

@@ -1,0 +1,1 @@
+//! Stable Diffusion pipelines: tokenizer, schedulers, random sources, images, and the Engine trait.

@@ -1,0 +1,2 @@
+//! The command line of Smelt.
+fn main() {}

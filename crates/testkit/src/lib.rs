@@ -1,0 +1,1 @@
+//! Checks, tolerances and golden data for tests.
