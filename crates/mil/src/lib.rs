@@ -1,1 +1,27 @@
-//! The Core ML Model Intermediate Language: a typed, validated IR with a text form and passes.
+//! The Core ML Model Intermediate Language: a small, typed, validated intermediate representation.
+//!
+//! A [`Program`] holds functions; a [`Function`] holds a table of named, typed values and a block of
+//! operations over them. Every operation is described once, in [`ops`]; the builder, the validator,
+//! the printer and the engines read that description.
+//! Only a [`Valid`] program may be written or run, and only [`validate`] makes one.
+//!
+//! The crate knows nothing of protobuf, files, Burn or diffusion.
+
+mod builder;
+mod constant;
+mod ir;
+mod names;
+mod opset;
+mod types;
+
+pub mod ops;
+pub mod pass;
+
+pub use builder::{Bound, Emitter, FunctionBuilder};
+pub use constant::{BlobLocation, Const, ConstError, Literal};
+pub use host_tensor::{Bytes, DType, HostTensor};
+pub use ir::{Arg, Block, Function, Inputs, Op, Program, Value, ValueId};
+pub use names::{is_identifier, sanitize};
+pub use ops::OpError;
+pub use opset::Opset;
+pub use types::{Dim, TensorType, Type};

@@ -1,0 +1,1 @@
+//! Passes: one rewrite each, exact up to floating-point re-association.
