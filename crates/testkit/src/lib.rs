@@ -1,1 +1,17 @@
-//! Checks, tolerances and golden data for tests.
+//! Checks, tolerances and golden data for the tests of every crate.
+//!
+//! Its assertions panic, because that is how a test fails; it is a dev-dependency and nothing else.
+//! It knows tensors and files, and deliberately nothing of MIL, Burn or diffusion.
+
+pub mod fuzz;
+mod places;
+mod rng;
+mod summary;
+mod tolerance;
+mod weights;
+
+pub use places::{demo, golden, workspace_root};
+pub use rng::Rng;
+pub use summary::{Feature, Summary, SummaryOp};
+pub use tolerance::{all_close, assert_all_close, assert_psnr, psnr};
+pub use weights::load_safetensors;
