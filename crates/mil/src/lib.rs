@@ -13,7 +13,6 @@ mod ir;
 mod names;
 mod opset;
 mod types;
-mod validate;
 
 pub mod ops;
 pub mod pass;
@@ -26,4 +25,3 @@ pub use names::{is_identifier, sanitize};
 pub use ops::OpError;
 pub use opset::Opset;
 pub use types::{Dim, TensorType, Type};
-pub use validate::{Fault, Faults, OpPlace, Valid, validate};

@@ -1,1 +1,14 @@
-//! Stable Diffusion pipelines: tokenizer, schedulers, random sources, images, and the Engine trait.
+//! Stable Diffusion pipelines: tokenizer, schedulers, random sources, images, and the [`Engine`] trait.
+//!
+//! This crate turns a prompt into a picture, given models that somebody else executes.
+//! It knows models only by their [`Signature`]: nothing here knows of Burn, of MIL or of package files.
+//! It reads the small files of a checkpoint (tokenizer, scheduler and preprocessor configurations) and treats them as untrusted.
+
+mod engine;
+mod error;
+mod json;
+pub mod rng;
+pub mod scheduler;
+
+pub use engine::{Engine, EngineError, Feature, Signature, Tensors};
+pub use error::{Result, RuntimeError};

@@ -1,0 +1,144 @@
+//! The one error type of this crate.
+//!
+//! Every variant carries the facts that a user needs to act on it.
+//! Failures inside an [`Engine`](crate::Engine) keep their own type as a boxed source.
+
+use std::path::PathBuf;
+
+use crate::engine::EngineError;
+
+/// What can go wrong between a prompt and a picture.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuntimeError {
+    /// A file of the checkpoint could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// A file is larger than anything sensible of its kind; it was not read.
+    #[error("{} has {len} bytes, more than the {limit} allowed for this kind of file", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        len: u64,
+        /// The cap in bytes.
+        limit: u64,
+    },
+    /// JSON that does not parse, or parses to something else than the configuration asked for.
+    #[error("{what}: {source}")]
+    Json {
+        /// Which document: a path or a role.
+        what: String,
+        /// The parser's reason, with line and column.
+        source: serde_json::Error,
+    },
+    /// A scheduler configuration that contradicts itself or is out of range.
+    #[error("scheduler configuration: {0}")]
+    SchedulerConfig(String),
+    /// A scheduler, or an option of one, that is not implemented.
+    #[error("{scheduler} does not support {option}")]
+    SchedulerUnsupported {
+        /// The scheduler's diffusers class name.
+        scheduler: &'static str,
+        /// The option and its value.
+        option: String,
+    },
+    /// A scheduler class that is not implemented at all.
+    #[error("scheduler {0} is not implemented; choose one of pndm, dpmpp, ddim, euler")]
+    UnknownScheduler(String),
+    /// A number of steps that the noise schedule cannot be divided into.
+    #[error("{steps} steps asked for; between 1 and {max} are possible")]
+    StepCount {
+        /// The number asked for.
+        steps: usize,
+        /// The number of training time steps.
+        max: usize,
+    },
+    /// A time step beyond the training schedule.
+    #[error("time step {timestep} of {steps} steps lies outside the {train} training steps (steps_offset {offset})")]
+    TimestepRange {
+        /// The time step.
+        timestep: i64,
+        /// The number of inference steps.
+        steps: usize,
+        /// The number of training time steps.
+        train: usize,
+        /// The offset that the configuration adds.
+        offset: i64,
+    },
+    /// Steps must be taken once each, in order: multistep solvers remember earlier outputs.
+    #[error("scheduler step {got} taken where step {expected} of {count} was due")]
+    StepOrder {
+        /// The index that was due.
+        expected: usize,
+        /// The index that was given.
+        got: usize,
+        /// How many steps there are.
+        count: usize,
+    },
+    /// The model's output and the sample differ in length.
+    #[error("model output has {output} elements, the sample {sample}")]
+    StepLength {
+        /// Elements of the model output.
+        output: usize,
+        /// Elements of the sample.
+        sample: usize,
+    },
+    /// Tokenizer files that are missing, malformed or not CLIP's.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    /// An engine failed to run a model.
+    #[error("{model}: {source}")]
+    Engine {
+        /// The model's role: `text_encoder`, `unet`, `vae_decoder`, `safety_checker`.
+        model: &'static str,
+        /// The engine's own error.
+        #[source]
+        source: EngineError,
+    },
+    /// A model's signature does not fit the pipeline.
+    #[error("{model}: {reason}")]
+    Signature {
+        /// The model's role.
+        model: &'static str,
+        /// What was expected and what is there.
+        reason: String,
+    },
+    /// An option of the request that cannot be honoured.
+    #[error("{0}")]
+    Options(String),
+    /// The progress callback asked to stop.
+    #[error("stopped after step {step} of {count}")]
+    Stopped {
+        /// Steps finished.
+        step: usize,
+        /// Steps planned.
+        count: usize,
+    },
+    /// Pixels whose number does not fit the picture's size.
+    #[error("a picture of {width}x{height} needs {expected} bytes of RGB, not {got}")]
+    ImageSize {
+        /// Pixels per row.
+        width: usize,
+        /// Rows.
+        height: usize,
+        /// Bytes needed.
+        expected: usize,
+        /// Bytes given.
+        got: usize,
+    },
+    /// A PNG could not be written.
+    #[error("cannot write PNG: {0}")]
+    PngWrite(#[from] png::EncodingError),
+    /// A PNG could not be read.
+    #[error("cannot read PNG: {0}")]
+    PngRead(#[from] png::DecodingError),
+}
+
+/// This crate's results.
+pub type Result<T, E = RuntimeError> = std::result::Result<T, E>;

@@ -1,0 +1,70 @@
+//! PyTorch's CUDA generator: Philox4x32-10 counters, one block per value.
+//!
+//! Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011; the counter layout is that of `torch.randn` on a GPU, for tensors that fit one launch.
+
+use super::RandomSource;
+
+const MULTIPLIERS: [u32; 2] = [0xd251_1f53, 0xcd9e_8d57];
+const WEYL: [u32; 2] = [0x9e37_79b9, 0xbb67_ae85];
+const ROUNDS: usize = 10;
+
+/// `torch.Generator("cuda")`, as a stream of normal tensors.
+#[derive(Debug, Clone)]
+pub struct NvidiaRandom {
+    key: [u32; 2],
+    /// Number of tensors drawn.
+    offset: u32,
+}
+
+impl NvidiaRandom {
+    /// The generator after `manual_seed(seed)`.
+    pub fn new(seed: u64) -> Self {
+        Self { key: [seed as u32, (seed >> 32) as u32], offset: 0 }
+    }
+}
+
+fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+    for _ in 0..ROUNDS {
+        let a = u64::from(counter[0]) * u64::from(MULTIPLIERS[0]);
+        let b = u64::from(counter[2]) * u64::from(MULTIPLIERS[1]);
+        counter = [(b >> 32) as u32 ^ counter[1] ^ key[0], b as u32, (a >> 32) as u32 ^ counter[3] ^ key[1], a as u32];
+        key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
+    }
+    counter
+}
+
+/// Box-Muller's sine on two words.
+fn normal(words: [u32; 4]) -> f32 {
+    const UNIT: f32 = 1.0 / 4_294_967_296.0;
+    let u = words[0] as f32 * UNIT + UNIT / 2.0;
+    let v = (words[1] as f32 * UNIT + UNIT / 2.0) * std::f32::consts::TAU;
+    (-2.0 * u.ln()).sqrt() * v.sin()
+}
+
+impl RandomSource for NvidiaRandom {
+    fn normals(&mut self, n: usize) -> Vec<f64> {
+        let offset = self.offset;
+        self.offset = offset.wrapping_add(1);
+        (0..n).map(|i| f64::from(normal(philox([offset, 0, i as u32, 0], self.key)))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assert_close(got: &[f64], want: &[f64]) {
+        for (i, (g, w)) in got.iter().zip(want).enumerate() {
+            assert!((g - w).abs() < 2e-6, "draw {i}: {g} is not {w}");
+        }
+    }
+
+    #[test]
+    fn draws_are_those_of_a_gpu() {
+        let mut source = NvidiaRandom::new(42);
+        let want = [0.194019, 2.1613739, -0.1720508, 0.8490602, -1.9243992, 0.6529854, -0.649441, -0.8175247];
+        assert_close(&source.normals(8), &want);
+        assert_close(&source.normals(2), &[0.1391375, -0.1082165]);
+        assert_close(&NvidiaRandom::new(0).normals(4), &[-0.9246626, -0.4253441, -2.6438457, 0.1451839]);
+    }
+}

@@ -1,0 +1,181 @@
+//! Facts about schedulers that need no golden data.
+
+use super::*;
+
+fn config(json: serde_json::Value) -> SchedulerConfig {
+    SchedulerConfig::from_json(&json.to_string()).unwrap()
+}
+
+/// Walks with a model that always knows the true noise; returns what is left of signal and noise.
+fn walk_with_perfect_model(config: &SchedulerConfig, kind: SchedulerKind, n: usize) -> f32 {
+    let (clean, eps) = (0.3f32, -1.7f32);
+    let mut scheduler = config.build(Some(kind), n).unwrap();
+    let sigma_space = kind == SchedulerKind::EulerDiscrete;
+    let timesteps = scheduler.timesteps().to_vec();
+    let alphas = noise::alphas_cumprod(config);
+    let training = noise::TrainingSigmas::new(config);
+    let first = f64::from(timesteps[0]);
+    let mut sample = if sigma_space {
+        [clean + training.at(first) as f32 * eps]
+    } else {
+        let alpha = alphas[first as usize];
+        [alpha.sqrt() * clean + (1.0 - alpha).sqrt() * eps]
+    };
+    for i in 0..timesteps.len() {
+        scheduler.step(i, &[eps], &mut sample).unwrap();
+    }
+    sample[0]
+}
+
+#[test]
+fn a_perfect_model_is_followed_to_the_clean_sample() {
+    let config = SchedulerConfig { set_alpha_to_one: Some(true), ..SchedulerConfig::stable_diffusion() };
+    for kind in SchedulerKind::ALL {
+        for spacing in [TimestepSpacing::Leading, TimestepSpacing::Linspace, TimestepSpacing::Trailing] {
+            // PNDM and DDIM jump by whole ratios, so they end at ᾱ = 1 only where steps tile the schedule.
+            let tiles = spacing == TimestepSpacing::Trailing
+                || matches!(kind, SchedulerKind::DpmSolverMultistep | SchedulerKind::EulerDiscrete);
+            if !tiles {
+                continue;
+            }
+            let config = SchedulerConfig { timestep_spacing: Some(spacing), ..config.clone() };
+            for n in [1, 2, 4, 10, 25] {
+                let end = walk_with_perfect_model(&config, kind, n);
+                assert!((end - 0.3).abs() < 2e-4, "{kind} {spacing:?} {n}: {end}");
+            }
+        }
+    }
+}
+
+#[test]
+fn pndm_takes_the_second_step_twice() {
+    let scheduler = SchedulerConfig::stable_diffusion().build(None, 50).unwrap();
+    let steps = scheduler.timesteps();
+    assert_eq!(steps.len(), 51);
+    assert_eq!(steps[..4], [981.0, 961.0, 961.0, 941.0]);
+    assert_eq!(steps[50], 1.0);
+}
+
+#[test]
+fn pndm_with_one_step_works() {
+    let mut scheduler = SchedulerConfig::stable_diffusion().build(None, 1).unwrap();
+    assert_eq!(scheduler.timesteps(), [1.0]);
+    let mut sample = [1.0f32];
+    scheduler.step(0, &[0.5], &mut sample).unwrap();
+    assert!(sample[0].is_finite());
+}
+
+#[test]
+fn steps_out_of_order_are_refused() {
+    for kind in SchedulerKind::ALL {
+        let mut scheduler = SchedulerConfig::stable_diffusion().build(Some(kind), 3).unwrap();
+        let n = scheduler.timesteps().len();
+        assert!(matches!(
+            scheduler.step(1, &[0.0], &mut [0.0]),
+            Err(RuntimeError::StepOrder { expected: 0, got: 1, .. })
+        ));
+        assert!(matches!(
+            scheduler.step(0, &[0.0], &mut [0.0, 0.0]),
+            Err(RuntimeError::StepLength { output: 1, sample: 2 })
+        ));
+        for i in 0..n {
+            scheduler.step(i, &[0.0], &mut [0.0]).unwrap();
+        }
+        assert!(scheduler.step(n, &[0.0], &mut [0.0]).is_err(), "{kind}");
+    }
+}
+
+#[test]
+fn step_counts_outside_the_schedule_are_refused() {
+    let config = SchedulerConfig::stable_diffusion();
+    for kind in SchedulerKind::ALL {
+        for n in [0, 1001, usize::MAX] {
+            assert!(matches!(config.build(Some(kind), n), Err(RuntimeError::StepCount { max: 1000, .. })));
+        }
+    }
+}
+
+#[test]
+fn an_offset_beyond_the_schedule_is_named() {
+    // Leading spacing over all 1000 steps with offset 1 would ask for step 1000, which has no alpha.
+    let error = SchedulerConfig::stable_diffusion().build(None, 1000).unwrap_err();
+    assert!(matches!(error, RuntimeError::TimestepRange { timestep: 1000, .. }), "{error}");
+}
+
+#[test]
+fn configurations_that_would_mislead_are_errors() {
+    for (json, fact) in [
+        (serde_json::json!({"num_train_timesteps": 0}), "num_train_timesteps 0"),
+        (serde_json::json!({"num_train_timesteps": 1u64 << 60}), "num_train_timesteps"),
+        (serde_json::json!({"beta_end": -1.0}), "beta_end -1"),
+        (serde_json::json!({"steps_offset": 5000}), "steps_offset 5000"),
+        (serde_json::json!({"trained_betas": [0.1]}), "trained_betas has 1"),
+        (serde_json::json!({"sigma_max": 0.0}), "sigma_max 0"),
+        (serde_json::json!({"beta_schedule": "sigmoid"}), "sigmoid"),
+    ] {
+        let error = SchedulerConfig::from_json(&json.to_string()).unwrap_err();
+        assert!(error.to_string().contains(fact), "{error}");
+    }
+}
+
+#[test]
+fn options_that_are_not_implemented_are_named() {
+    for (json, fact) in [
+        (serde_json::json!({"_class_name": "PNDMScheduler", "skip_prk_steps": false}), "Runge-Kutta"),
+        (serde_json::json!({"_class_name": "DDIMScheduler", "thresholding": true}), "thresholding"),
+        (
+            serde_json::json!({"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++"}),
+            "sde-dpmsolver++",
+        ),
+        (serde_json::json!({"_class_name": "DPMSolverMultistepScheduler", "solver_order": 3}), "solver_order 3"),
+        (serde_json::json!({"_class_name": "EulerDiscreteScheduler", "use_beta_sigmas": true}), "use_beta_sigmas"),
+        (serde_json::json!({"_class_name": "LCMScheduler"}), "LCMScheduler"),
+    ] {
+        let error = config(json).build(None, 4).unwrap_err();
+        assert!(error.to_string().contains(fact), "{error}");
+    }
+}
+
+#[test]
+fn overriding_the_class_keeps_the_schedule_but_not_its_defaults() {
+    let saved = config(serde_json::json!({
+        "_class_name": "DDIMScheduler",
+        "_use_default_values": ["timestep_spacing"],
+        "timestep_spacing": "leading",
+        "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
+    }));
+    let euler = saved.build(Some(SchedulerKind::EulerDiscrete), 3).unwrap();
+    assert_eq!(euler.timesteps(), [999.0, 499.5, 0.0], "Euler's own default is linspace");
+    let ddim = saved.build(None, 2).unwrap();
+    assert_eq!(ddim.timesteps(), [500.0, 0.0]);
+}
+
+#[test]
+fn latents_are_never_clipped() {
+    let old = config(serde_json::json!({"_class_name": "DDIMScheduler"})).for_latents();
+    let mut scheduler = old.build(None, 1).unwrap();
+    assert_eq!(scheduler.timesteps(), [1.0]);
+    let mut sample = [7.0f32];
+    scheduler.step(0, &[0.0], &mut sample).unwrap();
+    assert!(sample[0] > 6.9);
+}
+
+#[test]
+fn euler_scales_its_input_to_unit_variance() {
+    let config =
+        SchedulerConfig { timestep_spacing: Some(TimestepSpacing::Leading), ..SchedulerConfig::stable_diffusion() };
+    let scheduler = config.build(Some(SchedulerKind::EulerDiscrete), 20).unwrap();
+    let sigma = scheduler.init_noise_sigma();
+    let mut sample = [sigma];
+    scheduler.scale_model_input(0, &mut sample);
+    assert!((sample[0] - 1.0).abs() < 1e-6, "leading spacing starts at √(σ² + 1)");
+}
+
+#[test]
+fn names_parse_back() {
+    for kind in SchedulerKind::ALL {
+        assert_eq!(kind.name().parse::<SchedulerKind>().unwrap(), kind);
+        assert_eq!(kind.class_name().parse::<SchedulerKind>().unwrap(), kind);
+    }
+    assert!("EulerAncestralDiscreteScheduler".parse::<SchedulerKind>().is_err());
+}
