@@ -13,6 +13,7 @@ mod ir;
 mod names;
 mod opset;
 mod types;
+mod validate;
 
 pub mod ops;
 pub mod pass;
@@ -25,3 +26,4 @@ pub use names::{is_identifier, sanitize};
 pub use ops::OpError;
 pub use opset::Opset;
 pub use types::{Dim, TensorType, Type};
+pub use validate::{Fault, Faults, OpPlace, Valid, validate};
