@@ -172,6 +172,12 @@ impl<'f> Emitter<'f> {
         self.ops.push(op);
     }
 
+    /// The function and the operations, in order.
+    #[must_use]
+    pub fn into_parts(self) -> (&'f mut Function, Vec<Op>) {
+        (self.function, self.ops)
+    }
+
     /// The operations, in order.
     #[must_use]
     pub fn into_ops(self) -> Vec<Op> {

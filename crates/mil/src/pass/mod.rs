@@ -1,1 +1,94 @@
 //! Passes: one rewrite each, exact up to floating-point re-association.
+//!
+//! A pass takes a function and returns how many rewrites it made; [`run`] runs a list of them in order.
+//! Passes look at a function's own block; nested blocks (`cond`, `while_loop`) are left as they are.
+//! None of them changes a weight: what is lossy belongs to compression, except [`to_f16`], which is the
+//! conversion of precision itself.
+
+mod attention;
+mod boundary;
+mod cancel_transposes;
+mod channels_first;
+mod dead_code;
+mod fold_constants;
+mod fuse_batch_norm;
+mod fuse_gelu;
+mod fuse_group_norm;
+mod fuse_layer_norm;
+mod fuse_linear;
+mod fuse_silu;
+mod merge_reshapes;
+mod merge_slices;
+mod remove_noops;
+mod remove_redundant;
+mod rewrite;
+mod to_f16;
+
+pub use attention::{AttentionLayout, expand_attention};
+pub use boundary::{declare_input, declare_output};
+pub use cancel_transposes::cancel_transposes;
+pub use channels_first::channels_first;
+pub use dead_code::eliminate_dead_code;
+pub use fold_constants::fold_constants;
+pub use fuse_batch_norm::fuse_batch_norm;
+pub use fuse_gelu::fuse_gelu;
+pub use fuse_group_norm::fuse_group_norm;
+pub use fuse_layer_norm::fuse_layer_norm;
+pub use fuse_linear::fuse_linear;
+pub use fuse_silu::fuse_silu;
+pub use merge_reshapes::merge_reshapes;
+pub use merge_slices::merge_slices;
+pub use remove_noops::remove_noops;
+pub use remove_redundant::{deduplicate_constants, remove_redundant};
+pub use to_f16::to_f16;
+
+use crate::{ir::Function, ops::OpError};
+
+/// A pass: rewrites a function and says how often.
+pub type Pass = fn(&mut Function) -> Result<usize, OpError>;
+
+/// Passes with their names, in the order in which [`tidy`] runs them.
+pub const TIDY: &[(&str, Pass)] = &[
+    ("fold_constants", fold_constants),
+    ("fuse_silu", fuse_silu),
+    ("fuse_gelu", fuse_gelu),
+    ("fuse_linear", fuse_linear),
+    ("fuse_group_norm", fuse_group_norm),
+    ("fuse_layer_norm", fuse_layer_norm),
+    ("fuse_batch_norm", fuse_batch_norm),
+    ("merge_slices", merge_slices),
+    ("cancel_transposes", cancel_transposes),
+    ("merge_reshapes", merge_reshapes),
+    ("remove_noops", remove_noops),
+    ("remove_redundant", remove_redundant),
+    ("eliminate_dead_code", eliminate_dead_code),
+    ("deduplicate_constants", deduplicate_constants),
+];
+
+/// Runs passes in order until none of them finds anything, and returns the number of rewrites.
+///
+/// # Errors
+/// The first error, with the name of its pass.
+pub fn run(function: &mut Function, passes: &[(&str, Pass)]) -> Result<usize, OpError> {
+    let mut total = 0;
+    // Each round needs a rewrite and each rewrite shrinks the program, so this ends; the bound is a fuse.
+    for _ in 0..32 {
+        let mut round = 0;
+        for (name, pass) in passes {
+            round += pass(function).map_err(|e| OpError::new(format!("pass {name}: {e}")))?;
+        }
+        total += round;
+        if round == 0 {
+            break;
+        }
+    }
+    Ok(total)
+}
+
+/// Runs every pass of [`TIDY`] until nothing changes.
+///
+/// # Errors
+/// The first error, with the name of its pass.
+pub fn tidy(function: &mut Function) -> Result<usize, OpError> {
+    run(function, TIDY)
+}

@@ -1,0 +1,34 @@
+//! Removes operations whose results nothing reads.
+
+use crate::{
+    ir::{Function, ValueId},
+    ops::OpError,
+};
+use std::collections::HashSet;
+
+/// Removes every operation without a live result; `write_state` always lives.
+///
+/// ```text
+/// %a = relu(x=%x)
+/// %b = relu(x=%y)      ==>   %b = relu(x=%y)
+/// return %b
+/// ```
+///
+/// # Errors
+/// None; the signature is that of every pass.
+pub fn eliminate_dead_code(function: &mut Function) -> Result<usize, OpError> {
+    let mut live: HashSet<ValueId> = function.body.outputs.iter().copied().collect();
+    let before = function.body.ops.len();
+    let mut kept = Vec::with_capacity(before);
+    for op in std::mem::take(&mut function.body.ops).into_iter().rev() {
+        if op.outputs.is_empty() || op.outputs.iter().any(|v| live.contains(v)) {
+            op.for_each_use(&mut |v| {
+                live.insert(v);
+            });
+            kept.push(op);
+        }
+    }
+    kept.reverse();
+    function.body.ops = kept;
+    Ok(before - function.body.ops.len())
+}

@@ -1,0 +1,86 @@
+//! The spelt-out layer normalisation is one operation.
+//!
+//! ```text
+//! %m = reduce_mean(x=%x, axes=[2], keep_dims=true)
+//! %s = sub(x=%x, y=%m)
+//! %v = reduce_mean(x=square(%s), axes=[2], keep_dims=true)
+//! %n = real_div(x=%s, y=sqrt(%v + ε))
+//! %y = add(x=mul(x=%n, y=γ), y=β)   ==>   %y = layer_norm(x=%x, axes=[2], gamma=γ, beta=β, epsilon=ε)
+//! ```
+
+use super::rewrite::{Rewriter, rewrite};
+use crate::{
+    constant::{Const, Literal},
+    ir::{Function, Op, ValueId},
+    ops::OpError,
+};
+
+/// Fuses normalisation over trailing axes with an affine map of that shape into `layer_norm`.
+///
+/// # Errors
+/// When the fused operation is refused, which validated programs do not cause.
+pub fn fuse_layer_norm(function: &mut Function) -> Result<usize, OpError> {
+    rewrite(function, |rw, op| {
+        let Some((n, gamma, beta)) = match_affine(rw, op) else { return Ok(false) };
+        let args = [
+            ("x", n.x.into()),
+            ("axes", n.axes.clone().into()),
+            ("gamma", gamma.into()),
+            ("beta", beta.into()),
+            ("epsilon", n.epsilon.into()),
+        ];
+        rw.replace_with(op, "layer_norm", args)
+    })
+}
+
+/// A matched `(x − mean) / sqrt(variance + ε)`.
+pub(crate) struct Normalized {
+    pub(crate) x: ValueId,
+    /// Non-negative axes.
+    pub(crate) axes: Vec<i32>,
+    /// The constant ε.
+    pub(crate) epsilon: ValueId,
+}
+
+/// Recognises the normalisation that ends in `v`; the variance is biased.
+pub(crate) fn match_normalized(rw: &Rewriter<'_>, v: ValueId) -> Option<Normalized> {
+    let div = rw.def_of(v, "real_div")?;
+    let (centred, deviation) = (div.input("x")?, div.input("y")?);
+    let sum = rw.def_of(rw.def_of(deviation, "sqrt")?.input("x")?, "add")?;
+    let epsilon = sum.input("y").filter(|&e| rw.scalar(e).is_some())?;
+    let (square, axes) = mean(rw, sum.input("x")?)?;
+    let squared = rw.def(square)?;
+    let is_square = match &*squared.kind {
+        "square" => squared.input("x") == Some(centred),
+        "mul" => squared.input("x") == Some(centred) && squared.input("y") == Some(centred),
+        "pow" => squared.input("x") == Some(centred) && squared.input("y").and_then(|y| rw.scalar(y)) == Some(2.0),
+        _ => false,
+    };
+    let difference = rw.def_of(centred, "sub")?;
+    let (x, mean_axes) = (difference.input("x")?, mean(rw, difference.input("y")?)?);
+    (is_square && mean_axes == (x, axes.clone())).then_some(Normalized { x, axes, epsilon })
+}
+
+/// Operand and non-negative axes of a `reduce_mean` that keeps its dimensions.
+fn mean(rw: &Rewriter<'_>, v: ValueId) -> Option<(ValueId, Vec<i32>)> {
+    let op = rw.def_of(v, "reduce_mean")?;
+    let x = op.input("x")?;
+    let rank = rw.tensor(x)?.rank() as i64;
+    let keep = rw.literal_of(op, "keep_dims").and_then(Literal::as_bool).unwrap_or(false);
+    let axes = rw.ints_of(op, "axes")?.iter().map(|&a| (if a < 0 { a + rank } else { a }) as i32).collect();
+    keep.then_some((x, axes))
+}
+
+fn match_affine(rw: &Rewriter<'_>, op: &Op) -> Option<(Normalized, Const, Const)> {
+    if op.kind != "add" {
+        return None;
+    }
+    let product = rw.def_of(op.input("x")?, "mul").filter(|p| rw.single_use(p.output()))?;
+    let n = match_normalized(rw, product.input("x")?)?;
+    let shape = rw.shape(n.x)?;
+    let trailing = n.axes.iter().rev().zip((0..shape.len() as i32).rev()).all(|(&a, b)| a == b);
+    let normed: Vec<usize> = n.axes.iter().map(|&a| shape[a as usize]).collect();
+    let vector = |v: ValueId| rw.literal(v)?.as_const()?.reshape(normed.clone()).ok();
+    let (gamma, beta) = (vector(product.input("y")?)?, vector(op.input("y")?)?);
+    trailing.then_some((n, gamma, beta))
+}

@@ -1,0 +1,245 @@
+//! Half precision: every operation computes in f16, except where f16 cannot hold the numbers.
+//!
+//! Two kinds of operations stay in f32:
+//! - `sin` and `cos` and what computes their angles: a timestep of 981 has an ulp of ½ in f16, so the
+//!   angle would be off by up to a quarter of a radian. (Apple's converter computes them in f16, which
+//!   limits its UNet to about 60 dB.)
+//! - operations with a finite constant beyond ±65 504, unless it stands for infinity (1e38 and more).
+//!
+//! ```text
+//! %y = conv(x=%x, weight=W)                     %x_to_fp16 = cast(x=%x, dtype="fp16")
+//! return %y                             ==>     %y_fp16 = conv(x=%x_to_fp16, weight=f16(W))
+//!                                               %y = cast(x=%y_fp16, dtype="fp32")
+//! ```
+
+use crate::{
+    builder::{Bound, Emitter},
+    constant::{Const, Literal},
+    ir::{Arg, Function, Op, ValueId},
+    ops::{self, Accepts, OpError, Operands},
+    types::Type,
+};
+use host_tensor::{DType, HostTensor};
+use std::collections::{HashMap, HashSet};
+
+/// Constants with fewer elements than this keep non-zero values from rounding to zero: an epsilon of 1e-12
+/// becomes the smallest subnormal. Source: coremltools 9.0, `add_fp16_cast`.
+const SMALL_CONSTANT: usize = 400;
+
+/// Converts the function's arithmetic to f16; inputs and outputs keep their declared types.
+///
+/// Returns the number of converted operations.
+///
+/// # Errors
+/// When a converted operation is refused by its specification.
+pub fn to_f16(function: &mut Function) -> Result<usize, OpError> {
+    let kept = kept_in_f32(function);
+    let old_ops = std::mem::take(&mut function.body.ops);
+    let mut state = Converter { emitter: Emitter::new(function), half: HashMap::new(), full: HashMap::new(), converted: 0 };
+    for (index, op) in old_ops.into_iter().enumerate() {
+        state.emitter.set_origin(op.origin.clone());
+        if op.kind == "cast" {
+            state.cast(op)?;
+        } else if kept.contains(&index) || !op.blocks.is_empty() {
+            state.keep(op)?;
+        } else {
+            state.convert(op)?;
+        }
+    }
+    state.finish()
+}
+
+struct Converter<'f> {
+    emitter: Emitter<'f>,
+    /// The f16 value that stands for an f32 value.
+    half: HashMap<ValueId, ValueId>,
+    /// The f32 cast of a value that has become f16.
+    full: HashMap<ValueId, ValueId>,
+    converted: usize,
+}
+
+impl Converter<'_> {
+    fn dtype(&self, v: ValueId) -> Option<DType> {
+        self.emitter.function().ty(v).as_tensor().map(|t| t.dtype)
+    }
+
+    fn to_half(&mut self, v: ValueId) -> Result<ValueId, OpError> {
+        if self.dtype(v) != Some(DType::F32) {
+            return Ok(v);
+        }
+        if let Some(&h) = self.half.get(&v) {
+            return Ok(h);
+        }
+        let name = format!("{}_to_fp16", self.emitter.function().name_of(v));
+        let literal = self.emitter.function().literal(v).cloned();
+        let h = match literal {
+            Some(Literal::Tensor(c)) => self.emitter.constant(&name, Literal::Tensor(half_constant(&c))),
+            _ => self.emitter.op("cast", &name, [("x", v.into()), ("dtype", "fp16".into())])?,
+        };
+        self.half.insert(v, h);
+        Ok(h)
+    }
+
+    fn to_full(&mut self, v: ValueId) -> Result<ValueId, OpError> {
+        if self.dtype(v) != Some(DType::F16) || self.emitter.function().literal(v).is_some() {
+            return Ok(v);
+        }
+        if let Some(&f) = self.full.get(&v) {
+            return Ok(f);
+        }
+        let name = format!("{}_to_fp32", self.emitter.function().name_of(v));
+        let f = self.emitter.op("cast", &name, [("x", v.into()), ("dtype", "fp32".into())])?;
+        self.full.insert(v, f);
+        Ok(f)
+    }
+
+    /// A cast to f32 becomes one to f16, or vanishes when its operand is f16; others stay.
+    fn cast(&mut self, mut op: Op) -> Result<(), OpError> {
+        let Some(x) = op.input("x") else { return self.keep(op) };
+        if self.dtype(op.output()) != Some(DType::F32) {
+            self.emitter.keep(op);
+            return Ok(());
+        }
+        if self.dtype(x) == Some(DType::F16) {
+            self.half.insert(op.output(), x);
+            self.emitter.keep(op);
+            return Ok(());
+        }
+        let dtype = self.emitter.constant("dtype", Literal::string("fp16"));
+        op.inputs.insert("dtype".into(), Arg::One(dtype));
+        self.retype_and_keep(op)
+    }
+
+    fn keep(&mut self, mut op: Op) -> Result<(), OpError> {
+        let mut error = None;
+        op.for_each_use_mut(&mut |v| match self.to_full(*v) {
+            Ok(f) => *v = f,
+            Err(e) => error = Some(e),
+        });
+        self.emitter.keep(op);
+        error.map_or(Ok(()), Err)
+    }
+
+    fn convert(&mut self, mut op: Op) -> Result<(), OpError> {
+        let opset = self.emitter.function().opset;
+        let spec = ops::lookup(&op.kind, opset)
+            .ok_or_else(|| OpError::new(format!("{} is not an operation of {opset}", op.kind)))?;
+        for (param, arg) in &mut op.inputs {
+            let takes_half = spec.param(param).is_some_and(|p| match p.accepts {
+                Accepts::Tensor(_, domain) => domain.contains(&DType::F16),
+                Accepts::Tuple | Accepts::Any => true,
+                _ => false,
+            });
+            if takes_half {
+                for v in arg.values_mut() {
+                    *v = self.to_half(*v)?;
+                }
+            }
+        }
+        self.converted += 1;
+        self.retype_and_keep(op)
+    }
+
+    fn retype_and_keep(&mut self, op: Op) -> Result<(), OpError> {
+        let f = self.emitter.function();
+        let types = ops::infer(&op.kind, &Operands::new(f, &op.inputs), f.opset)?;
+        for (&v, ty) in op.outputs.iter().zip(types) {
+            self.emitter.function_mut().set_ty(v, ty);
+        }
+        self.emitter.keep(op);
+        Ok(())
+    }
+
+    /// Casts results that have become f16 back to the f32 that the function declares.
+    fn finish(mut self) -> Result<usize, OpError> {
+        let outputs = self.emitter.function().body.outputs.clone();
+        let mut declared = Vec::with_capacity(outputs.len());
+        for v in outputs {
+            let became_half = self.dtype(v) == Some(DType::F16) && !self.was_half(v);
+            if !became_half {
+                declared.push(v);
+                continue;
+            }
+            let name = self.emitter.function().name_of(v).to_owned();
+            let inner = self.emitter.function().fresh_name(&format!("{name}_fp16"));
+            self.emitter.function_mut().rename(v, &inner);
+            let bound: Bound = v.into();
+            declared.push(self.emitter.op("cast", &name, [("x", bound), ("dtype", "fp32".into())])?);
+        }
+        let Self { emitter, converted, .. } = self;
+        let (function, ops) = emitter.into_parts();
+        function.body.outputs = declared;
+        function.body.ops = ops;
+        Ok(converted)
+    }
+
+    /// True for a function input, whose declared type is not ours to change.
+    fn was_half(&self, v: ValueId) -> bool {
+        self.emitter.function().inputs.contains(&v)
+    }
+}
+
+/// The constant in f16: weights as a lazy view; small ones without underflow to zero or overflow.
+fn half_constant(c: &Const) -> Const {
+    if c.len() >= SMALL_CONSTANT {
+        return c.cast(DType::F16);
+    }
+    const TINY: f32 = 5.960_464_5e-8;
+    let values = c.read().to_f32_vec();
+    let near = |v: f32| match v {
+        v if v != 0.0 && v.abs() < TINY => TINY.copysign(v),
+        v if v.is_finite() && v.abs() > 65_504.0 => 65_504f32.copysign(v),
+        v => v,
+    };
+    if values.iter().all(|&v| near(v) == v || v.is_nan()) {
+        return c.cast(DType::F16);
+    }
+    Const::new(HostTensor::from_f16(c.shape(), &values.into_iter().map(near).collect::<Vec<_>>()))
+}
+
+/// Indices of the operations that stay in f32.
+fn kept_in_f32(f: &Function) -> HashSet<usize> {
+    let defs: HashMap<ValueId, usize> =
+        f.body.ops.iter().enumerate().flat_map(|(i, op)| op.outputs.iter().map(move |&v| (v, i))).collect();
+    let mut kept: HashSet<usize> = HashSet::new();
+    let mut stack: Vec<usize> = Vec::new();
+    for (i, op) in f.body.ops.iter().enumerate() {
+        if matches!(&*op.kind, "sin" | "cos") {
+            stack.push(i);
+        } else if op.operands().any(|v| beyond_half(f, v)) {
+            kept.insert(i);
+        }
+    }
+    while let Some(i) = stack.pop() {
+        if kept.insert(i) {
+            let producers = f.body.ops[i].operands().filter_map(|v| defs.get(&v).copied());
+            stack.extend(producers.filter(|&p| computes_angles(&f.body.ops[p].kind)));
+        }
+    }
+    // What only moves kept values stays with them, so that one cast follows instead of several.
+    for (i, op) in f.body.ops.iter().enumerate() {
+        let moves = matches!(&*op.kind, "concat" | "reshape" | "slice_by_index" | "split" | "expand_dims" | "squeeze");
+        let mut floats = op.operands().filter(|&v| is_f32(f, v) && f.literal(v).is_none()).peekable();
+        if moves && floats.peek().is_some() && floats.all(|v| defs.get(&v).is_some_and(|p| kept.contains(p))) {
+            kept.insert(i);
+        }
+    }
+    kept
+}
+
+fn computes_angles(kind: &str) -> bool {
+    matches!(kind, "mul" | "add" | "sub" | "real_div" | "reshape" | "expand_dims" | "squeeze" | "concat" | "tile" | "transpose")
+}
+
+fn is_f32(f: &Function, v: ValueId) -> bool {
+    matches!(f.ty(v), Type::Tensor(t) if t.dtype == DType::F32)
+}
+
+/// True for a small f32 constant with a finite value that f16 cannot hold.
+fn beyond_half(f: &Function, v: ValueId) -> bool {
+    let Some(Literal::Tensor(c)) = f.literal(v) else { return false };
+    c.dtype() == DType::F32
+        && c.source().dtype() != DType::F16
+        && c.len() < SMALL_CONSTANT * SMALL_CONSTANT
+        && c.read().to_f32_vec().iter().any(|v| v.abs() > 65_504.0 && v.abs() < 1e38)
+}
