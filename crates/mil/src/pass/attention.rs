@@ -51,14 +51,19 @@ pub fn expand_attention(function: &mut Function) -> Result<usize, OpError> {
         }
         let a = Operands::of(rw, op)?;
         let scaled = scale_queries(rw, a.query, a.head_size)?;
-        let args = [("x", scaled.into()), ("y", a.key.into()), ("transpose_x", false.into()), ("transpose_y", true.into())];
+        let args =
+            [("x", scaled.into()), ("y", a.key.into()), ("transpose_x", false.into()), ("transpose_y", true.into())];
         let mut logits = rw.op("matmul", args)?;
         if let Some(mask) = a.mask {
             logits = rw.op("add", [("x", logits.into()), ("y", mask.into())])?;
         }
         let weights = rw.op("softmax", [("x", logits.into()), ("axis", (-1).into())])?;
-        let args =
-            [("x", weights.into()), ("y", a.value.into()), ("transpose_x", false.into()), ("transpose_y", false.into())];
+        let args = [
+            ("x", weights.into()),
+            ("y", a.value.into()),
+            ("transpose_x", false.into()),
+            ("transpose_y", false.into()),
+        ];
         rw.replace_with(op, "matmul", args)
     })
 }

@@ -49,8 +49,10 @@ fn fold_into_matmul(rw: &mut Rewriter<'_>, op: &Op) -> Result<bool, OpError> {
     for (operand, flag) in operands.iter_mut().zip(&mut flags) {
         let Some((source, perm)) = transposed(rw, *operand) else { continue };
         let n = perm.len();
-        let last_two =
-            n >= 2 && perm[n - 2] == n - 1 && perm[n - 1] == n - 2 && perm[..n - 2].iter().enumerate().all(|(i, &p)| i == p);
+        let last_two = n >= 2
+            && perm[n - 2] == n - 1
+            && perm[n - 1] == n - 2
+            && perm[..n - 2].iter().enumerate().all(|(i, &p)| i == p);
         if last_two {
             (*operand, *flag, found) = (source, !*flag, true);
         }
@@ -58,8 +60,12 @@ fn fold_into_matmul(rw: &mut Rewriter<'_>, op: &Op) -> Result<bool, OpError> {
     if !found {
         return Ok(false);
     }
-    let args =
-        [("x", operands[0].into()), ("y", operands[1].into()), ("transpose_x", flags[0].into()), ("transpose_y", flags[1].into())];
+    let args = [
+        ("x", operands[0].into()),
+        ("y", operands[1].into()),
+        ("transpose_x", flags[0].into()),
+        ("transpose_y", flags[1].into()),
+    ];
     rw.replace_with(op, "matmul", args)
 }
 

@@ -260,7 +260,8 @@ impl Shadows {
             _ => return Ok(false),
         };
         let Some(shadows) = shadows.filter(|s| !s.is_empty()) else { return Ok(false) };
-        let shadow = self.like(rw, op, vec![("values", shadows.into()), ("axis", axis.into())], &["values", "axis"])?[0];
+        let shadow =
+            self.like(rw, op, vec![("values", shadows.into()), ("axis", axis.into())], &["values", "axis"])?[0];
         self.settle(rw, op.output(), shadow)
     }
 

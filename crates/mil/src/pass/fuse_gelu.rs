@@ -32,7 +32,14 @@ fn three_factors(rw: &Rewriter<'_>, op: &Op) -> Vec<[ValueId; 3]> {
     for (inner, outer) in [(a, b), (b, a)] {
         if let Some(p) = rw.def_of(inner, "mul").filter(|_| rw.single_use(inner)) {
             if let (Some(c), Some(d)) = (p.input("x"), p.input("y")) {
-                found.extend([[outer, c, d], [outer, d, c], [c, outer, d], [d, outer, c], [c, d, outer], [d, c, outer]]);
+                found.extend([
+                    [outer, c, d],
+                    [outer, d, c],
+                    [c, outer, d],
+                    [d, outer, c],
+                    [c, d, outer],
+                    [d, c, outer],
+                ]);
             }
         }
     }
@@ -47,12 +54,21 @@ fn match_gelu(rw: &Rewriter<'_>, op: &Op) -> Option<ValueId> {
         let near = |v: ValueId, target: f32| rw.scalar(v).is_some_and(|s| (s - target).abs() < 1e-5 * target);
         let sum = rw.def_of(one_plus_erf, "add").filter(|_| rw.single_use(one_plus_erf))?;
         let (a, b) = (sum.input("x")?, sum.input("y")?);
-        let e = if near(a, 1.0) { b } else if near(b, 1.0) { a } else { return None };
+        let e = if near(a, 1.0) {
+            b
+        } else if near(b, 1.0) {
+            a
+        } else {
+            return None;
+        };
         let inner = rw.def_of(e, "erf").filter(|_| rw.single_use(e))?.input("x")?;
         let scaled = rw.def(inner).filter(|_| rw.single_use(inner))?;
         let (p, q) = (scaled.input("x")?, scaled.input("y")?);
         let fits = match &*scaled.kind {
-            "mul" => (p == x && near(q, std::f32::consts::FRAC_1_SQRT_2)) || (q == x && near(p, std::f32::consts::FRAC_1_SQRT_2)),
+            "mul" => {
+                (p == x && near(q, std::f32::consts::FRAC_1_SQRT_2))
+                    || (q == x && near(p, std::f32::consts::FRAC_1_SQRT_2))
+            }
             "real_div" => p == x && near(q, std::f32::consts::SQRT_2),
             _ => false,
         };

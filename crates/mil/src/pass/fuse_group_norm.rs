@@ -12,7 +12,10 @@
 //! %y = reshape(x=%n, shape=[N, C, H, W])           %y = reshape(x=%n, shape=[N, C, H, W])
 //! ```
 
-use super::{fuse_layer_norm::match_normalized, rewrite::{Rewriter, rewrite}};
+use super::{
+    fuse_layer_norm::match_normalized,
+    rewrite::{Rewriter, rewrite},
+};
 use crate::{
     ir::{Function, Op, ValueId},
     ops::OpError,
@@ -28,7 +31,8 @@ pub fn fuse_group_norm(function: &mut Function) -> Result<usize, OpError> {
         let [n, c, h, w] = m.shape.map(|d| d as i32);
         let groups = m.groups as i32;
         let grouped = rw.op("reshape", [("x", m.x.into()), ("shape", [n, groups, c / groups, h, w].into())])?;
-        let mean = rw.op("reduce_mean", [("x", grouped.into()), ("axes", [2, 3, 4].into()), ("keep_dims", true.into())])?;
+        let mean =
+            rw.op("reduce_mean", [("x", grouped.into()), ("axes", [2, 3, 4].into()), ("keep_dims", true.into())])?;
         let centred = rw.op("sub", [("x", grouped.into()), ("y", mean.into())])?;
         let square = rw.op("square", [("x", centred.into())])?;
         let variance =

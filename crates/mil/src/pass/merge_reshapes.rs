@@ -17,7 +17,8 @@ pub fn merge_reshapes(function: &mut Function) -> Result<usize, OpError> {
         if !is_reshape(&op.kind) {
             return Ok(false);
         }
-        let Some(source) = op.input("x").and_then(|x| rw.def(x)).filter(|d| is_reshape(&d.kind)).and_then(|d| d.input("x"))
+        let Some(source) =
+            op.input("x").and_then(|x| rw.def(x)).filter(|d| is_reshape(&d.kind)).and_then(|d| d.input("x"))
         else {
             return Ok(false);
         };

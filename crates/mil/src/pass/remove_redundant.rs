@@ -30,8 +30,11 @@ pub fn remove_redundant(function: &mut Function) -> Result<usize, OpError> {
         let known = seen.entry(op.kind.as_bytes().to_vec()).or_default();
         let first = op.operands().next();
         // The first operand decides nearly always; comparing whole inputs only then keeps this linear.
-        if let Some((_, outputs)) =
-            known.iter().rev().take(64).find(|(i, _)| i.values().flat_map(|a| a.values()).next().copied() == first && *i == op.inputs)
+        if let Some((_, outputs)) = known
+            .iter()
+            .rev()
+            .take(64)
+            .find(|(i, _)| i.values().flat_map(|a| a.values()).next().copied() == first && *i == op.inputs)
         {
             for (&old, &new) in op.outputs.iter().zip(outputs) {
                 rw.replace(old, new)?;
@@ -67,7 +70,9 @@ pub fn deduplicate_constants(function: &mut Function) -> Result<usize, OpError> 
         let Some(key) = key(literal) else { continue };
         let peers = first.entry(key).or_default();
         let same = |&other: &ValueId| match (function.literal(other), literal) {
-            (Some(Literal::Tensor(a)), Literal::Tensor(b)) if b.source().bytes().len() > CONTENT_BYTES => a.same_view(b),
+            (Some(Literal::Tensor(a)), Literal::Tensor(b)) if b.source().bytes().len() > CONTENT_BYTES => {
+                a.same_view(b)
+            }
             (Some(a), b) => a == b,
             (None, _) => false,
         };

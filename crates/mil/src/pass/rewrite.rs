@@ -156,19 +156,6 @@ impl Rewriter<'_> {
         Ok(outputs)
     }
 
-    /// Adds an operation with a name of its own.
-    pub(crate) fn op_named<const N: usize>(
-        &mut self,
-        kind: &'static str,
-        name: &str,
-        args: [(&'static str, Bound); N],
-    ) -> Result<ValueId, OpError> {
-        let saved = std::mem::replace(&mut self.name, name.into());
-        let result = self.op(kind, args);
-        self.name = saved;
-        result
-    }
-
     /// Adds a constant.
     pub(crate) fn constant(&mut self, name: &str, literal: Literal) -> ValueId {
         self.emitter.constant(name, literal)

@@ -35,7 +35,8 @@ const SMALL_CONSTANT: usize = 400;
 pub fn to_f16(function: &mut Function) -> Result<usize, OpError> {
     let kept = kept_in_f32(function);
     let old_ops = std::mem::take(&mut function.body.ops);
-    let mut state = Converter { emitter: Emitter::new(function), half: HashMap::new(), full: HashMap::new(), converted: 0 };
+    let mut state =
+        Converter { emitter: Emitter::new(function), half: HashMap::new(), full: HashMap::new(), converted: 0 };
     for (index, op) in old_ops.into_iter().enumerate() {
         state.emitter.set_origin(op.origin.clone());
         if op.kind == "cast" {
@@ -228,7 +229,10 @@ fn kept_in_f32(f: &Function) -> HashSet<usize> {
 }
 
 fn computes_angles(kind: &str) -> bool {
-    matches!(kind, "mul" | "add" | "sub" | "real_div" | "reshape" | "expand_dims" | "squeeze" | "concat" | "tile" | "transpose")
+    matches!(
+        kind,
+        "mul" | "add" | "sub" | "real_div" | "reshape" | "expand_dims" | "squeeze" | "concat" | "tile" | "transpose"
+    )
 }
 
 fn is_f32(f: &Function, v: ValueId) -> bool {
