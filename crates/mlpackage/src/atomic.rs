@@ -1,0 +1,346 @@
+//! Directories that appear whole or not at all.
+//!
+//! Everything is written into a staging directory beside the target, made durable, and renamed into place in one step.
+//! What a killed process leaves is a directory whose name begins with `.TARGET.smelt-`; the next run for the same
+//! target removes it, after it has put back a package that was moved aside and not yet replaced.
+//! Nothing here knows what a package is.
+//!
+//! ```text
+//! DIR/Unet.mlpackage                 the target
+//! DIR/.Unet.mlpackage.smelt-Xq3b9K/  staging: `lock` (held while its process lives), `new`, and for an instant `old`
+//! ```
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use crate::error::{Error, IoContext};
+
+/// What happens when the target exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Existing {
+    /// It is an error.
+    #[default]
+    Refuse,
+    /// It is replaced, in one step where the system can exchange two directories.
+    Replace,
+}
+
+const LOCK: &str = "lock";
+const NEW: &str = "new";
+const OLD: &str = "old";
+/// A staging directory without a lock is a process that is just beginning, unless it is older than this.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// A directory that is being written. Dropped before [`StagedDir::commit`], it leaves nothing.
+#[derive(Debug)]
+pub(crate) struct StagedDir {
+    target: PathBuf,
+    existing: Existing,
+    // The lock is released before the directory is removed: fields drop in this order.
+    _lock: File,
+    staging: TempDir,
+}
+
+impl StagedDir {
+    /// Removes what killed processes left for this target, and begins an empty directory.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::Target`] when the path has no name, or [`Error::Io`].
+    pub(crate) fn new(target: &Path, existing: Existing) -> Result<Self, Error> {
+        let name = target
+            .file_name()
+            .ok_or_else(|| Error::Target { path: target.to_path_buf(), reason: "it names no directory" })?;
+        let parent = parent_of(target);
+        let prefix = prefix_of(name);
+        clean(&parent, target, &prefix)?;
+        check_existing(target, existing)?;
+        let staging =
+            tempfile::Builder::new().prefix(&prefix).tempdir_in(&parent).at("create a directory in", &parent)?;
+        let lock_path = staging.path().join(LOCK);
+        let lock = File::create_new(&lock_path).at("create", &lock_path)?;
+        lock.try_lock().or_else(unsupported_is_fine).at("lock", &lock_path)?;
+        let new = staging.path().join(NEW);
+        fs::create_dir(&new).at("create", &new)?;
+        Ok(Self { target: target.to_path_buf(), existing, _lock: lock, staging })
+    }
+
+    /// Where to write.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.staging.path().join(NEW)
+    }
+
+    /// Makes everything durable and moves it to the target.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when the target has appeared meanwhile, or [`Error::Io`]; the target is then as it was.
+    pub(crate) fn commit(self) -> Result<(), Error> {
+        let new = self.path();
+        sync_tree(&new)?;
+        check_existing(&self.target, self.existing)?;
+        if self.target.symlink_metadata().is_ok() {
+            self.replace(&new)?;
+        } else {
+            rename_to_free(&new, &self.target).map_err(|e| match e.kind() {
+                io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => {
+                    Error::Exists { path: self.target.clone() }
+                }
+                _ => Error::Io { action: "rename to", path: self.target.clone(), source: e },
+            })?;
+        }
+        sync_dir(&parent_of(&self.target))
+    }
+
+    /// Puts `new` in the place of the target.
+    fn replace(&self, new: &Path) -> Result<(), Error> {
+        if exchange(new, &self.target).is_ok() {
+            // The old package is now `new` in the staging directory, and goes with it.
+            return Ok(());
+        }
+        // Without an exchange there is an instant without a target; `clean` ends it should the process be killed.
+        let old = self.staging.path().join(OLD);
+        fs::rename(&self.target, &old).at("move aside", &self.target)?;
+        if let Err(e) = fs::rename(new, &self.target) {
+            fs::rename(&old, &self.target).at("move back", &self.target)?;
+            return Err(e).at("rename to", &self.target);
+        }
+        Ok(())
+    }
+}
+
+fn check_existing(target: &Path, existing: Existing) -> Result<(), Error> {
+    match target.symlink_metadata() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e).at("read", target),
+        Ok(_) if existing == Existing::Refuse => Err(Error::Exists { path: target.to_path_buf() }),
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(_) => Err(Error::Target { path: target.to_path_buf(), reason: "it is there and no directory" }),
+    }
+}
+
+fn parent_of(target: &Path) -> PathBuf {
+    match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn prefix_of(name: &OsStr) -> OsString {
+    let mut prefix = OsString::from(".");
+    prefix.push(name);
+    prefix.push(".smelt-");
+    prefix
+}
+
+/// Removes the staging directories of processes that are gone.
+fn clean(parent: &Path, target: &Path, prefix: &OsStr) -> Result<(), Error> {
+    for entry in fs::read_dir(parent).at("read", parent)? {
+        let entry = entry.at("read", parent)?;
+        let name = entry.file_name();
+        if !name.as_encoded_bytes().starts_with(prefix.as_encoded_bytes()) {
+            continue;
+        }
+        let staging = entry.path();
+        if is_abandoned(&staging) {
+            recover(&staging, target)?;
+            // Another process may clean at the same time; what is left is left to the next run.
+            let _ = fs::remove_dir_all(&staging);
+        }
+    }
+    Ok(())
+}
+
+/// A killed `replace` may have left the target's only whole copy in the staging directory.
+fn recover(staging: &Path, target: &Path) -> Result<(), Error> {
+    let old = staging.join(OLD);
+    if old.is_dir() && target.symlink_metadata().is_err() {
+        fs::rename(&old, target).at("move back", target)?;
+    }
+    Ok(())
+}
+
+/// True when the process that made this staging directory is gone.
+fn is_abandoned(staging: &Path) -> bool {
+    if !staging.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+        return false;
+    }
+    match File::open(staging.join(LOCK)) {
+        Ok(lock) => lock.try_lock().is_ok(),
+        Err(_) => fs::metadata(staging)
+            .and_then(|meta| meta.modified())
+            .is_ok_and(|made| made.elapsed().is_ok_and(|age| age > GRACE)),
+    }
+}
+
+/// Some network file systems have no locks; then a concurrent run may clean this one's staging directory.
+fn unsupported_is_fine(error: TryLockError) -> io::Result<()> {
+    match error {
+        TryLockError::Error(e) if e.kind() == io::ErrorKind::Unsupported => Ok(()),
+        TryLockError::Error(e) => Err(e),
+        TryLockError::WouldBlock => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+/// Flushes every file and directory below `dir` to the disk.
+fn sync_tree(dir: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(dir).at("read", dir)? {
+        let path = entry.at("read", dir)?.path();
+        if path.is_dir() {
+            sync_tree(&path)?;
+        } else {
+            File::open(&path).and_then(|f| f.sync_all()).at("flush", &path)?;
+        }
+    }
+    sync_dir(dir)
+}
+
+#[cfg(unix)]
+fn sync_dir(dir: &Path) -> Result<(), Error> {
+    File::open(dir).and_then(|f| f.sync_all()).at("flush", dir)
+}
+
+#[cfg(not(unix))]
+fn sync_dir(_dir: &Path) -> Result<(), Error> {
+    // Directories cannot be opened as files here; the file system journals renames.
+    Ok(())
+}
+
+/// Renames, but never onto something, where the system can promise it.
+fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            Err(e) if is_unsupported(e) => {}
+            other => return other.map_err(io::Error::from),
+        }
+    }
+    fs::rename(from, to)
+}
+
+/// Exchanges two directories in one step, where the system can.
+fn exchange(a: &Path, b: &Path) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE).map_err(io::Error::from)
+    }
+    #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+    {
+        let _ = (a, b);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
+fn is_unsupported(error: rustix::io::Errno) -> bool {
+    use rustix::io::Errno;
+    [Errno::NOSYS, Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP].contains(&error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn stage(target: &Path, existing: Existing, text: &str) -> StagedDir {
+        let staged = StagedDir::new(target, existing).unwrap();
+        fs::create_dir(staged.path().join("sub")).unwrap();
+        fs::write(staged.path().join("sub/file"), text).unwrap();
+        staged
+    }
+
+    #[test]
+    fn a_directory_appears_only_when_it_is_committed() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a.mlpackage");
+        let staged = stage(&target, Existing::Refuse, "x");
+        assert!(!target.exists());
+        staged.commit().unwrap();
+        assert_eq!(fs::read_to_string(target.join("sub/file")).unwrap(), "x");
+        assert_eq!(names(dir.path()), ["a.mlpackage"]);
+    }
+
+    #[test]
+    fn a_dropped_directory_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(stage(&dir.path().join("a"), Existing::Refuse, "x"));
+        assert!(names(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn an_existing_target_is_refused_or_replaced_as_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a");
+        stage(&target, Existing::Refuse, "x").commit().unwrap();
+        assert!(matches!(StagedDir::new(&target, Existing::Refuse), Err(Error::Exists { .. })));
+        stage(&target, Existing::Replace, "y").commit().unwrap();
+        assert_eq!(fs::read_to_string(target.join("sub/file")).unwrap(), "y");
+        assert_eq!(names(dir.path()), ["a"]);
+        fs::write(dir.path().join("file"), "z").unwrap();
+        assert!(matches!(StagedDir::new(&dir.path().join("file"), Existing::Replace), Err(Error::Target { .. })));
+        assert!(matches!(StagedDir::new(Path::new("/"), Existing::Replace), Err(Error::Target { .. })));
+    }
+
+    #[test]
+    fn a_target_that_appears_meanwhile_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a");
+        let late = stage(&target, Existing::Refuse, "late");
+        fs::create_dir(&target).unwrap();
+        assert!(matches!(late.commit(), Err(Error::Exists { .. })));
+        assert_eq!(names(dir.path()), ["a"]);
+        assert!(names(&target).is_empty());
+    }
+
+    /// What `kill -9` leaves: the staging directory as it was, its lock released.
+    fn abandon(staged: StagedDir) {
+        let StagedDir { staging, _lock, .. } = staged;
+        let _ = staging.keep();
+    }
+
+    #[test]
+    fn the_next_run_cleans_what_a_killed_one_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a");
+        abandon(stage(&target, Existing::Refuse, "half"));
+        abandon(stage(&dir.path().join("b"), Existing::Refuse, "of another target"));
+        // The second call has cleaned nothing of the first target.
+        assert_eq!(names(dir.path()).len(), 2);
+        assert!(!target.exists());
+        let alive = stage(&target, Existing::Refuse, "x");
+        assert_eq!(names(dir.path()).len(), 2);
+        // A live process's directory stays.
+        let other = stage(&target, Existing::Refuse, "y");
+        assert!(alive.path().exists());
+        drop(other);
+        alive.commit().unwrap();
+        assert_eq!(fs::read_to_string(target.join("sub/file")).unwrap(), "x");
+    }
+
+    #[test]
+    fn a_package_that_was_moved_aside_by_a_killed_run_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a");
+        stage(&target, Existing::Refuse, "old").commit().unwrap();
+        let staged = stage(&target, Existing::Replace, "new");
+        fs::rename(&target, staged.staging.path().join(OLD)).unwrap();
+        abandon(staged);
+        assert!(!target.exists());
+        assert!(matches!(StagedDir::new(&target, Existing::Refuse), Err(Error::Exists { .. })));
+        assert_eq!(fs::read_to_string(target.join("sub/file")).unwrap(), "old");
+        assert_eq!(names(dir.path()), ["a"]);
+    }
+}
