@@ -1,1 +1,46 @@
-//! Stable Diffusion networks as plain Burn modules, configured from diffusers checkpoints.
+//! Stable Diffusion networks as plain Burn modules, configured from a diffusers checkpoint.
+//!
+//! Every network stands here once, in the standard diffusers form: linear layers on `[B, S, C]`,
+//! convolutions on `[B, C, H, W]`, one attention call per attention.
+//! Types say the thing ([`UNet`], [`ResnetBlock`](layer::ResnetBlock)); *fields* carry the
+//! checkpoint's names, so that the path of a parameter is the key of its tensor in the checkpoint.
+//! What differs (transposed linear weights, Burn's `gamma` and `beta`, old key names) is written
+//! down in [`weights`], which also compares a checkpoint with a module and reports every tensor
+//! that is missing, unused or of another shape.
+//!
+//! The life of a network is Burn's: *config → init → forward*.
+//! ```
+//! use sd_models::VaeConfig;
+//! let config = VaeConfig::from_json(
+//!     br#"{"block_out_channels": [32, 64], "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
+//!         "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"]}"#,
+//! )?;
+//! assert_eq!(config.scale(), 2);
+//! # Ok::<(), sd_models::ModelError>(())
+//! ```
+//!
+//! What this crate deliberately does not do: read files, hold weights, know of graph capture, MIL
+//! or Core ML, or say in which layout attention runs.
+
+pub mod clip;
+pub mod layer;
+pub mod safety_checker;
+pub mod unet;
+pub mod vae;
+pub mod weights;
+
+mod component;
+mod config;
+mod error;
+
+pub use clip::{ClipTextEncoder, ClipTextOutput};
+pub use component::Component;
+pub use config::{
+    AddedConditionConfig, ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig, Pooling, Resolution,
+    SafetyCheckerConfig, TimestepConfig, TransformerConfig, UNetBlockConfig, UNetConfig, VaeConfig,
+};
+pub use error::ModelError;
+pub use safety_checker::{SafetyChecker, SafetyVerdict};
+pub use unet::{AddedConditions, UNet};
+pub use vae::{VaeDecoder, VaeEncoder};
+pub use weights::{ByteRelation, CheckpointTensor, LoadReport, Parameter};

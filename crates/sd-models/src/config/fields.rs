@@ -1,0 +1,259 @@
+//! Reads single values out of an untrusted JSON object, with errors that name key and value.
+//!
+//! `null` counts as absent, as in diffusers.
+
+use serde_json::{Map, Value};
+
+use super::Resolution;
+use crate::{Component, ModelError};
+
+/// A real `config.json` has one or two kilobytes.
+const CONFIG_BYTES_LIMIT: usize = 1 << 20;
+
+/// Widest layer that is accepted, four times what any released model has.
+pub(super) const MAX_CHANNELS: usize = 1 << 16;
+/// Most transformer layers in one stack; CLIP bigG has 32.
+pub(super) const MAX_LAYERS: usize = 64;
+/// Most residual blocks on one level.
+pub(super) const MAX_RESNETS: usize = 8;
+/// Most resolution levels; each halves the picture.
+pub(super) const MAX_BLOCKS: usize = 8;
+/// Longest side of a latent or picture.
+pub(super) const MAX_SIDE: usize = 1 << 16;
+
+/// One JSON object of a configuration.
+pub(super) struct Fields {
+    component: Component,
+    /// Keys of the enclosing objects, each followed by a dot.
+    prefix: String,
+    map: Map<String, Value>,
+}
+
+impl Fields {
+    pub(super) fn parse(component: Component, json: &[u8]) -> Result<Self, ModelError> {
+        if json.len() > CONFIG_BYTES_LIMIT {
+            return Err(ModelError::ConfigTooLarge { component, bytes: json.len(), limit: CONFIG_BYTES_LIMIT });
+        }
+        let map = serde_json::from_slice(json).map_err(|source| ModelError::ConfigSyntax { component, source })?;
+        Ok(Self { component, prefix: String::new(), map })
+    }
+
+    /// The object under `key`.
+    pub(super) fn nested(&self, key: &str) -> Result<Self, ModelError> {
+        match self.required(key)? {
+            Value::Object(map) => {
+                Ok(Self { component: self.component, prefix: format!("{}{key}.", self.prefix), map: map.clone() })
+            }
+            other => Err(self.invalid(key, other, "an object")),
+        }
+    }
+
+    /// A required size from 1 to `max`.
+    pub(super) fn size(&self, key: &str, max: usize) -> Result<usize, ModelError> {
+        self.as_size(key, self.required(key)?, 1, max)
+    }
+
+    /// A size from 1 to `max`, or `default` when absent.
+    pub(super) fn size_or(&self, key: &str, max: usize, default: usize) -> Result<usize, ModelError> {
+        Ok(self.optional_size(key, max)?.unwrap_or(default))
+    }
+
+    /// A size from 1 to `max`, if present.
+    pub(super) fn optional_size(&self, key: &str, max: usize) -> Result<Option<usize>, ModelError> {
+        self.get(key).map(|value| self.as_size(key, value, 1, max)).transpose()
+    }
+
+    /// A count from 0 to `max`, or `default` when absent.
+    pub(super) fn count_or(&self, key: &str, max: usize, default: usize) -> Result<usize, ModelError> {
+        self.get(key).map_or(Ok(default), |value| self.as_size(key, value, 0, max))
+    }
+
+    /// A required list of 1 to `max_len` sizes, each from 1 to `max`.
+    pub(super) fn sizes(&self, key: &str, max: usize, max_len: usize) -> Result<Vec<usize>, ModelError> {
+        let value = self.required(key)?;
+        match value {
+            Value::Array(items) if (1..=max_len).contains(&items.len()) => {
+                items.iter().map(|item| self.as_size(key, item, 1, max)).collect()
+            }
+            _ => Err(self.invalid(key, value, &format!("a list of 1 to {max_len} sizes"))),
+        }
+    }
+
+    /// One size for all of `n` blocks, or a list with one size per block; absent gives `default`.
+    pub(super) fn size_per_block(
+        &self,
+        key: &str,
+        max: usize,
+        n: usize,
+        default: Option<usize>,
+    ) -> Result<Vec<usize>, ModelError> {
+        let value = match (self.get(key), default) {
+            (Some(value), _) => value,
+            (None, Some(default)) => return Ok(vec![default; n]),
+            (None, None) => return Err(self.missing(key)),
+        };
+        match value {
+            Value::Array(items) if items.len() == n => {
+                items.iter().map(|item| self.as_size(key, item, 1, max)).collect()
+            }
+            Value::Array(_) => Err(self.invalid(key, value, &format!("one size or a list of {n} (one per block)"))),
+            single => Ok(vec![self.as_size(key, single, 1, max)?; n]),
+        }
+    }
+
+    /// A side length, or `[height, width]`.
+    pub(super) fn resolution(&self, key: &str) -> Result<Option<Resolution>, ModelError> {
+        let Some(value) = self.get(key) else {
+            return Ok(None);
+        };
+        let [height, width] = match value {
+            Value::Array(pair) if pair.len() == 2 => [&pair[0], &pair[1]],
+            Value::Array(_) => return Err(self.invalid(key, value, "a side or [height, width]")),
+            side => [side, side],
+        };
+        Ok(Some(Resolution {
+            height: self.as_size(key, height, 1, MAX_SIDE)?,
+            width: self.as_size(key, width, 1, MAX_SIDE)?,
+        }))
+    }
+
+    /// A finite number above zero, or `default` when absent.
+    pub(super) fn positive_or(&self, key: &str, default: f64) -> Result<f64, ModelError> {
+        self.number_where(key, default, "a finite number above 0", |x| x > 0.0)
+    }
+
+    /// A finite number of at least zero, or `default` when absent.
+    pub(super) fn non_negative_or(&self, key: &str, default: f64) -> Result<f64, ModelError> {
+        self.number_where(key, default, "a finite number of at least 0", |x| x >= 0.0)
+    }
+
+    fn number_where(
+        &self,
+        key: &str,
+        default: f64,
+        expected: &str,
+        accept: impl Fn(f64) -> bool,
+    ) -> Result<f64, ModelError> {
+        let Some(value) = self.get(key) else {
+            return Ok(default);
+        };
+        match value.as_f64() {
+            Some(number) if number.is_finite() && accept(number) => Ok(number),
+            _ => Err(self.invalid(key, value, expected)),
+        }
+    }
+
+    /// A boolean, or `default` when absent.
+    pub(super) fn flag_or(&self, key: &str, default: bool) -> Result<bool, ModelError> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(other) => Err(self.invalid(key, other, "true or false")),
+        }
+    }
+
+    /// A string, or `default` when absent.
+    pub(super) fn text_or<'a>(&'a self, key: &str, default: &'a str) -> Result<&'a str, ModelError> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(Value::String(text)) => Ok(text),
+            Some(other) => Err(self.invalid(key, other, "a string")),
+        }
+    }
+
+    /// A required list of exactly `n` strings.
+    pub(super) fn texts(&self, key: &str, n: usize) -> Result<Vec<&str>, ModelError> {
+        let value = self.required(key)?;
+        let texts: Option<Vec<&str>> = value
+            .as_array()
+            .filter(|items| items.len() == n)
+            .and_then(|items| items.iter().map(Value::as_str).collect());
+        texts.ok_or_else(|| self.invalid(key, value, &format!("a list of {n} strings")))
+    }
+
+    /// Whether the list of strings under `key` holds `text`; absent or another type holds nothing.
+    pub(super) fn lists(&self, key: &str, text: &str) -> bool {
+        self.get(key)
+            .and_then(Value::as_array)
+            .is_some_and(|items| items.iter().any(|item| item.as_str() == Some(text)))
+    }
+
+    /// Whether `key` is present.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// Any integer that fits `i64`, or `default` when absent.
+    pub(super) fn integer_or(&self, key: &str, default: i64) -> Result<i64, ModelError> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(value) => value.as_i64().ok_or_else(|| self.invalid(key, value, "an integer")),
+        }
+    }
+
+    /// Refuses the configuration unless `key` is absent or `accept` says yes.
+    pub(super) fn supported_if(
+        &self,
+        key: &str,
+        supported: &'static str,
+        accept: impl Fn(&Value) -> bool,
+    ) -> Result<(), ModelError> {
+        match self.get(key) {
+            Some(value) if !accept(value) => Err(self.unsupported(key, value, supported)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The error for a value that is well formed but not implemented.
+    pub(super) fn unsupported(&self, key: &str, value: &Value, supported: &'static str) -> ModelError {
+        ModelError::Unsupported { component: self.component, key: self.full(key), value: shorten(value), supported }
+    }
+
+    /// The error for the value under `key` that contradicts another value.
+    pub(super) fn contradiction(&self, key: &str, expected: &str) -> ModelError {
+        self.invalid(key, self.get(key).unwrap_or(&Value::Null), expected)
+    }
+
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.map.get(key).filter(|value| !value.is_null())
+    }
+
+    fn required(&self, key: &str) -> Result<&Value, ModelError> {
+        self.get(key).ok_or_else(|| self.missing(key))
+    }
+
+    fn missing(&self, key: &str) -> ModelError {
+        ModelError::MissingKey { component: self.component, key: self.full(key) }
+    }
+
+    fn as_size(&self, key: &str, value: &Value, min: usize, max: usize) -> Result<usize, ModelError> {
+        value
+            .as_u64()
+            .and_then(|number| usize::try_from(number).ok())
+            .filter(|number| (min..=max).contains(number))
+            .ok_or_else(|| self.invalid(key, value, &format!("an integer from {min} to {max}")))
+    }
+
+    fn invalid(&self, key: &str, value: &Value, expected: &str) -> ModelError {
+        ModelError::InvalidValue {
+            component: self.component,
+            key: self.full(key),
+            value: shorten(value),
+            expected: expected.to_owned(),
+        }
+    }
+
+    fn full(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+}
+
+/// The value as JSON, cut after 60 characters.
+fn shorten(value: &Value) -> String {
+    const LIMIT: usize = 60;
+    let text = value.to_string();
+    match text.char_indices().nth(LIMIT) {
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+        None => text,
+    }
+}

@@ -1,0 +1,103 @@
+//! The safety checker: how close is a picture to concepts that must not be shown?
+//!
+//! The arithmetic is diffusers' `StableDiffusionSafetyChecker` with the `adjustment` input that
+//! Apple's package adds.
+
+use burn::module::{Module, Param};
+use burn::nn::{Initializer, Linear};
+use burn::tensor::{Device, Tensor};
+
+use crate::SafetyCheckerConfig;
+use crate::clip::VisionModel;
+use crate::layer::linear_without_bias;
+
+/// Concepts in every released checkpoint.
+const N_CONCEPTS: usize = 17;
+/// Concepts that make the checker stricter about the others.
+const N_SPECIAL_CONCEPTS: usize = 3;
+/// Added to every score when a special concept is seen.
+const SPECIAL_ADJUSTMENT: f64 = 0.01;
+
+/// Vision encoder, concepts and thresholds.
+#[derive(Module, Debug)]
+pub struct SafetyChecker {
+    vision_model: VisionModel,
+    visual_projection: Linear,
+    concept_embeds: Param<Tensor<2>>,
+    concept_embeds_weights: Param<Tensor<1>>,
+    special_care_embeds: Param<Tensor<2>>,
+    special_care_embeds_weights: Param<Tensor<1>>,
+}
+
+/// What the checker found.
+#[derive(Debug)]
+pub struct SafetyVerdict {
+    /// The pictures, all zeros where a concept was found, `[B, H, W, 3]`.
+    pub filtered_images: Tensor<4>,
+    /// 1 where a concept was found, else 0, `[B, 1, 1, 1]`.
+    pub has_nsfw_concepts: Tensor<4>,
+    /// Above 0 where a concept was found, `[B, 17]`.
+    pub concept_scores: Tensor<2>,
+}
+
+impl SafetyCheckerConfig {
+    /// Builds the checker; its weights are initialised when they are first used.
+    pub fn init(&self, device: &Device) -> SafetyChecker {
+        let dim = self.projection_dim;
+        let normal = Initializer::Normal { mean: 0.0, std: 1.0 };
+        let thresholds = Initializer::Ones;
+        SafetyChecker {
+            vision_model: self.vision.init(device),
+            visual_projection: linear_without_bias(self.vision.tower.hidden_size, dim, device),
+            concept_embeds: normal.init([N_CONCEPTS, dim], device),
+            concept_embeds_weights: thresholds.init([N_CONCEPTS], device),
+            special_care_embeds: normal.init([N_SPECIAL_CONCEPTS, dim], device),
+            special_care_embeds_weights: thresholds.init([N_SPECIAL_CONCEPTS], device),
+        }
+    }
+}
+
+impl SafetyChecker {
+    /// Scores pictures and blanks those in which a concept is found.
+    ///
+    /// Blanking multiplies with 0 or 1, so it keeps the shape static; Apple's package scatters
+    /// zeros at positions that it finds at run time.
+    ///
+    /// # Shapes
+    /// - clip_input: `[B, 3, side, side]`, normalised with CLIP's mean and deviation
+    /// - images: `[B, H, W, 3]`
+    /// - adjustment: `[1]`, added to the special scores; above 0 is stricter
+    pub fn forward(&self, clip_input: Tensor<4>, images: Tensor<4>, adjustment: Tensor<1>) -> SafetyVerdict {
+        let embeds = normalize(self.visual_projection.forward(self.vision_model.forward(clip_input)));
+        let special = similarity(&embeds, self.special_care_embeds.val())
+            - self.special_care_embeds_weights.val().unsqueeze::<2>()
+            + adjustment.reshape([1, 1]);
+        let stricter = any_above_zero(special) * SPECIAL_ADJUSTMENT;
+        let concept_scores = similarity(&embeds, self.concept_embeds.val())
+            - self.concept_embeds_weights.val().unsqueeze::<2>()
+            + stricter;
+        let [batch, _] = concept_scores.dims();
+        let found = any_above_zero(concept_scores.clone()).reshape([batch, 1, 1, 1]);
+        SafetyVerdict {
+            filtered_images: images * (found.clone().neg() + 1.0),
+            has_nsfw_concepts: found,
+            concept_scores,
+        }
+    }
+}
+
+/// 1 where a row has an entry above zero, else 0: `[B, K]` to `[B, 1]`.
+fn any_above_zero(scores: Tensor<2>) -> Tensor<2> {
+    scores.max_dim(1).greater_elem(0.0).float()
+}
+
+/// Cosines between normalised rows `[B, P]` and the rows of `concepts` `[K, P]`: `[B, K]`.
+fn similarity(embeds: &Tensor<2>, concepts: Tensor<2>) -> Tensor<2> {
+    embeds.clone().matmul(normalize(concepts).transpose())
+}
+
+/// Rows at length 1 (PyTorch `normalize`, which divides by at least 1e-12).
+fn normalize(rows: Tensor<2>) -> Tensor<2> {
+    let length = rows.clone().square().sum_dim(1).sqrt();
+    rows / length.clamp_min(1e-12)
+}

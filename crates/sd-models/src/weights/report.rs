@@ -1,0 +1,218 @@
+//! Compares a network with a checkpoint's table of contents.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use host_tensor::DType;
+
+use super::{ByteRelation, Parameter};
+use crate::{Component, ModelError};
+
+/// One entry of a checkpoint's table of contents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointTensor {
+    /// Its key.
+    pub key: String,
+    /// Its element type.
+    pub dtype: DType,
+    /// Its shape.
+    pub shape: Vec<usize>,
+}
+
+/// A parameter and the tensor that holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The parameter's path in the module.
+    pub path: String,
+    /// The tensor's key in the checkpoint.
+    pub key: String,
+    /// The tensor's element type.
+    pub dtype: DType,
+    /// The parameter's shape in the module.
+    pub shape: Vec<usize>,
+    /// The tensor's shape in the checkpoint.
+    pub stored_shape: Vec<usize>,
+    /// How the tensor's bytes become the parameter's.
+    pub relation: ByteRelation,
+}
+
+/// A tensor that is left aside on purpose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ignored {
+    /// Its key.
+    pub key: String,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// A tensor that was found but cannot hold the parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShapeMismatch {
+    /// The tensor's key.
+    pub key: String,
+    /// What the network needs, trailing ones aside.
+    pub expected: Vec<usize>,
+    /// What the checkpoint has.
+    pub found: Vec<usize>,
+}
+
+/// What became of every parameter and every tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadReport {
+    /// The network.
+    pub component: Component,
+    /// Parameters with their tensors, in the order of the module's fields.
+    pub applied: Vec<Binding>,
+    /// Keys of parameters that the checkpoint lacks.
+    pub missing: Vec<String>,
+    /// Keys of tensors that no parameter wants and no rule names.
+    pub unused: Vec<String>,
+    /// Tensors that a rule names as not needed.
+    pub ignored: Vec<Ignored>,
+    /// Tensors of another shape than the parameter.
+    pub mismatched: Vec<ShapeMismatch>,
+    /// Tensors that hold something else than F32, F16 or BF16.
+    pub not_float: Vec<(String, DType)>,
+}
+
+impl LoadReport {
+    /// Compares `parameters` with `tensors`; the order of `tensors` does not matter.
+    pub fn new(
+        component: Component,
+        parameters: &[Parameter],
+        tensors: impl IntoIterator<Item = CheckpointTensor>,
+    ) -> Self {
+        let mut left: BTreeMap<String, CheckpointTensor> =
+            tensors.into_iter().map(|tensor| (tensor.key.clone(), tensor)).collect();
+        let mut report = Self {
+            component,
+            applied: Vec::with_capacity(parameters.len()),
+            missing: Vec::new(),
+            unused: Vec::new(),
+            ignored: Vec::new(),
+            mismatched: Vec::new(),
+            not_float: Vec::new(),
+        };
+        for parameter in parameters {
+            let found = candidate_keys(component, &parameter.key).iter().find_map(|key| left.remove(key));
+            match found {
+                Some(tensor) => report.bind(parameter, tensor),
+                None => report.missing.push(parameter.key.clone()),
+            }
+        }
+        for key in left.into_keys() {
+            match reason_to_ignore(component, &key) {
+                Some(reason) => report.ignored.push(Ignored { key, reason }),
+                None => report.unused.push(key),
+            }
+        }
+        report
+    }
+
+    fn bind(&mut self, parameter: &Parameter, tensor: CheckpointTensor) {
+        if !parameter.accepts(&tensor.shape) {
+            return self.mismatched.push(ShapeMismatch {
+                key: tensor.key,
+                expected: parameter.stored_shape(),
+                found: tensor.shape,
+            });
+        }
+        if !matches!(tensor.dtype, DType::F32 | DType::F16 | DType::BF16) {
+            return self.not_float.push((tensor.key, tensor.dtype));
+        }
+        self.applied.push(Binding {
+            path: parameter.path.clone(),
+            key: tensor.key,
+            dtype: tensor.dtype,
+            shape: parameter.shape.clone(),
+            stored_shape: tensor.shape,
+            relation: parameter.relation,
+        });
+    }
+
+    /// Whether every parameter has its tensor and every tensor has its use or its reason.
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty() && self.unused.is_empty() && self.mismatched.is_empty() && self.not_float.is_empty()
+    }
+
+    /// The bindings of a complete report.
+    ///
+    /// # Errors
+    /// [`ModelError::Load`] with the whole report otherwise.
+    pub fn into_bindings(self) -> Result<Vec<Binding>, ModelError> {
+        match self.is_complete() {
+            true => Ok(self.applied),
+            false => Err(ModelError::Load(Box::new(self))),
+        }
+    }
+}
+
+/// Keys under which checkpoints of different age hold a parameter, the current one first.
+fn candidate_keys(component: Component, key: &str) -> Vec<String> {
+    let mut keys = vec![key.to_owned()];
+    match component {
+        // transformers 5 saves the towers without the wrapper's name.
+        Component::TextEncoder => keys.extend(key.strip_prefix("text_model.").map(str::to_owned)),
+        Component::SafetyChecker => {
+            keys.extend(key.strip_prefix("vision_model.").map(str::to_owned));
+        }
+        // diffusers before 0.17 had another attention class here.
+        Component::VaeDecoder | Component::VaeEncoder => {
+            for (new, old) in
+                [(".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn.")]
+            {
+                if key.contains(new) {
+                    keys.push(key.replace(new, old));
+                }
+            }
+        }
+        Component::UNet => {}
+    }
+    keys
+}
+
+/// Tensors that real checkpoints hold and a network does not need.
+fn reason_to_ignore(component: Component, key: &str) -> Option<&'static str> {
+    let starts = |prefixes: [&str; 2]| prefixes.iter().any(|prefix| key.starts_with(prefix));
+    match component {
+        Component::TextEncoder | Component::SafetyChecker => {
+            key.ends_with("embeddings.position_ids").then_some("a buffer that counts 0, 1, 2, …")
+        }
+        Component::VaeEncoder => {
+            starts(["decoder.", "post_quant_conv."]).then_some("belongs to the other half of the autoencoder")
+        }
+        Component::VaeDecoder => {
+            starts(["encoder.", "quant_conv."]).then_some("belongs to the other half of the autoencoder")
+        }
+        Component::UNet => None,
+    }
+}
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} tensors applied, {} ignored", self.component, self.applied.len(), self.ignored.len())?;
+        list(f, "missing", &self.missing)?;
+        list(f, "unused", &self.unused)?;
+        let mismatched = self
+            .mismatched
+            .iter()
+            .map(|mismatch| format!("{} is {:?}, expected {:?}", mismatch.key, mismatch.found, mismatch.expected));
+        list(f, "of another shape", &mismatched.collect::<Vec<_>>())?;
+        let not_float = self.not_float.iter().map(|(key, dtype)| format!("{key} is {}", dtype.name()));
+        list(f, "not fp32, fp16 or bf16", &not_float.collect::<Vec<_>>())
+    }
+}
+
+/// `; N what: a, b, c, …`, or nothing when there are none.
+fn list(f: &mut fmt::Formatter<'_>, what: &str, items: &[String]) -> fmt::Result {
+    const SHOWN: usize = 8;
+    if items.is_empty() {
+        return Ok(());
+    }
+    write!(f, "; {} {what}: ", items.len())?;
+    f.write_str(&items[..items.len().min(SHOWN)].join(", "))?;
+    match items.len() > SHOWN {
+        true => f.write_str(", …"),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,155 @@
+//! Every network runs on Burn's capture device and records what a converter can take apart.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use burn::backend::capture::{CaptureBackend, TensorId};
+use burn::backend::ir::OperationIr;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use sd_models::{ClipTextConfig, Component, SafetyCheckerConfig, UNetConfig, VaeConfig};
+
+/// Operations by name, parameters' initialisers left out.
+type Histogram = BTreeMap<String, usize>;
+
+fn id<const D: usize>(tensor: &Tensor<D>) -> TensorId {
+    let primitive = tensor.clone().try_into_primitive::<CaptureBackend>();
+    primitive.expect("a tensor of the capture device").id()
+}
+
+fn input<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+    let zeros = vec![0f32; shape.iter().product()];
+    Tensor::from_data(TensorData::new(zeros, shape), device)
+}
+
+/// Captures `forward`, which returns input and output ids, and counts what it recorded.
+fn record(forward: impl FnOnce(&Device) -> (Vec<TensorId>, Vec<TensorId>)) -> Histogram {
+    let device = Device::capture();
+    let captured = device
+        .capture_scope(|scope| {
+            let (inputs, outputs) = forward(&device);
+            scope.complete(inputs, outputs)
+        })
+        .expect("a graph whose inputs and outputs are its own");
+    let mut histogram = Histogram::new();
+    for operation in &captured.graph.operations {
+        if !matches!(operation, OperationIr::Init(_) | OperationIr::Drop(_)) {
+            *histogram.entry(name(operation)).or_default() += 1;
+        }
+    }
+    for initialiser in ["Random", "Ones", "Zeros"] {
+        histogram.remove(initialiser);
+    }
+    histogram
+}
+
+/// The innermost variant name: `NumericFloat(F32, Add(BinaryOpIr { .. }))` is `Add`.
+fn name(operation: &OperationIr) -> String {
+    let debug = format!("{operation:?}");
+    let head = debug.split(" {").next().unwrap_or_default();
+    let mut names = head.split(['(', ' ']).rev();
+    let innermost = names.find(|name| !name.ends_with("OpIr"));
+    innermost.unwrap_or(head).to_owned()
+}
+
+fn text_encoder(config: &[u8]) -> Histogram {
+    let config = ClipTextConfig::from_json(config).expect("a supported text encoder");
+    record(|device| {
+        let ids = Tensor::<2, Int>::from_data(TensorData::new(vec![0i64; 77], [1, 77]), device);
+        let out = config.init(device).forward(ids.clone());
+        let ids = ids.try_into_primitive::<CaptureBackend>().expect("captured").id();
+        (vec![ids], vec![id(&out.last_hidden_state), id(&out.pooled_outputs)])
+    })
+}
+
+fn unet(config: &[u8], [height, width]: [usize; 2]) -> Histogram {
+    let config = UNetConfig::from_json(config).expect("a supported denoiser");
+    record(|device| {
+        let sample = input([2, config.in_channels, height, width], device);
+        let timestep = input([2], device);
+        let text = input([2, 77, config.cross_attention_dim], device);
+        let ids = vec![id(&sample), id(&timestep), id(&text)];
+        let shape = sample.dims();
+        let noise = config.init(device).forward(sample, timestep, text, None);
+        assert_eq!(noise.dims(), shape);
+        (ids, vec![id(&noise)])
+    })
+}
+
+fn vae(config: &[u8], component: Component) -> Histogram {
+    let config = VaeConfig::from_json(config).expect("a supported autoencoder");
+    let scale = config.scale();
+    record(|device| match component {
+        Component::VaeDecoder => {
+            let z = input([1, config.latent_channels, 6, 4], device);
+            let image = config.init_decoder(device).forward(z.clone());
+            assert_eq!(image.dims(), [1, 3, 6 * scale, 4 * scale]);
+            (vec![id(&z)], vec![id(&image)])
+        }
+        _ => {
+            let x = input([1, 3, 6 * scale, 4 * scale], device);
+            let latent = config.init_encoder(device).forward(x.clone());
+            assert_eq!(latent.dims(), [1, 2 * config.latent_channels, 6, 4]);
+            (vec![id(&x)], vec![id(&latent)])
+        }
+    })
+}
+
+fn safety_checker(config: &[u8]) -> Histogram {
+    let config = SafetyCheckerConfig::from_json(config).expect("a supported safety checker");
+    record(|device| {
+        let side = config.vision.image_size;
+        let clip = input([1, 3, side, side], device);
+        let images = input([1, 32, 24, 3], device);
+        let adjustment = input([1], device);
+        let inputs = vec![id(&clip), id(&images), id(&adjustment)];
+        let verdict = config.init(device).forward(clip, images, adjustment);
+        assert_eq!(verdict.filtered_images.dims(), [1, 32, 24, 3]);
+        assert_eq!(verdict.has_nsfw_concepts.dims(), [1, 1, 1, 1]);
+        let outputs = vec![id(&verdict.filtered_images), id(&verdict.has_nsfw_concepts), id(&verdict.concept_scores)];
+        (inputs, outputs)
+    })
+}
+
+fn show(what: &str, histogram: &Histogram) -> String {
+    let ops: Vec<String> = histogram.iter().map(|(op, n)| format!("{op} {n}")).collect();
+    format!("{what}: {}", ops.join(", "))
+}
+
+#[test]
+#[allow(clippy::print_stdout, reason = "the histogram is what a reader of this test wants")]
+fn every_component_of_every_checkpoint_is_recorded() {
+    for checkpoint in common::checkpoints() {
+        for component in Component::ALL {
+            let Some(config) = common::config(&checkpoint, component) else {
+                continue;
+            };
+            let histogram = match component {
+                Component::TextEncoder => text_encoder(&config),
+                Component::UNet => unet(&config, [16, 16]),
+                Component::VaeDecoder | Component::VaeEncoder => vae(&config, component),
+                Component::SafetyChecker => safety_checker(&config),
+            };
+            let n_attentions = histogram.get("Attention").copied().unwrap_or(0);
+            assert!(n_attentions > 0, "{}", show(component.name(), &histogram));
+            println!("{}", show(&format!("{} {component}", checkpoint.display()), &histogram));
+        }
+    }
+}
+
+#[test]
+fn attention_stays_one_operation_per_attention() {
+    let config = common::config(&testkit::demo(), Component::UNet).expect("the demo model");
+    // Two down blocks with one transformer, two up blocks with two, the middle: 7 × (self, text).
+    assert_eq!(unet(&config, [16, 16])["Attention"], 14);
+}
+
+#[test]
+fn odd_latent_sizes_come_back_to_themselves() {
+    let config = common::config(&testkit::demo(), Component::UNet).expect("the demo model");
+    let even = unet(&config, [16, 16]);
+    let odd = unet(&config, [18, 13]);
+    // 18×13 halves to 9×7 and 5×4; doubling cuts both sides once and the width once more.
+    let slices = |histogram: &Histogram| histogram.get("Slice").copied().unwrap_or(0);
+    assert_eq!(slices(&odd), slices(&even) + 3);
+}

@@ -1,0 +1,43 @@
+//! Golden checkpoints as the tests of this crate see them: configurations and tables of contents.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::path::{Path, PathBuf};
+
+use sd_models::{CheckpointTensor, Component};
+
+/// The checkpoints under test: two golden ones and the demo model, those that are there.
+pub(crate) fn checkpoints() -> Vec<PathBuf> {
+    let golden = testkit::golden()
+        .into_iter()
+        .flat_map(|golden| ["tiny-sd15", "tiny-sd21"].map(|model| golden.join("checkpoints").join(model)));
+    golden.chain([testkit::demo()]).collect()
+}
+
+fn folder(component: Component) -> &'static str {
+    match component {
+        Component::TextEncoder => "text_encoder",
+        Component::UNet => "unet",
+        Component::VaeDecoder | Component::VaeEncoder => "vae",
+        Component::SafetyChecker => "safety_checker",
+    }
+}
+
+/// The component's `config.json`, or `None` when the checkpoint has no such component.
+pub(crate) fn config(checkpoint: &Path, component: Component) -> Option<Vec<u8>> {
+    std::fs::read(checkpoint.join(folder(component)).join("config.json")).ok()
+}
+
+/// What the component's safetensors file holds.
+pub(crate) fn contents(checkpoint: &Path, component: Component) -> Vec<CheckpointTensor> {
+    let folder = checkpoint.join(folder(component));
+    let file = ["model.safetensors", "diffusion_pytorch_model.safetensors"]
+        .map(|name| folder.join(name))
+        .into_iter()
+        .find(|path| path.is_file())
+        .expect("a component folder with a safetensors file");
+    testkit::load_safetensors(file)
+        .into_iter()
+        .map(|(key, tensor)| CheckpointTensor { key, dtype: tensor.dtype(), shape: tensor.shape().to_vec() })
+        .collect()
+}

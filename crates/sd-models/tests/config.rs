@@ -1,0 +1,179 @@
+//! Configurations from outside: what is refused, and that the message names key and value.
+
+use sd_models::{ClipTextConfig, ModelError, Pooling, Resolution, SafetyCheckerConfig, UNetConfig, VaeConfig};
+use serde_json::{Value, json};
+
+fn unet() -> Value {
+    json!({
+        "block_out_channels": [32, 64], "norm_num_groups": 8, "attention_head_dim": 4,
+        "cross_attention_dim": 16, "layers_per_block": 1, "sample_size": 8,
+        "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+        "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"]
+    })
+}
+
+fn vae() -> Value {
+    json!({
+        "block_out_channels": [32, 64], "norm_num_groups": 8,
+        "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
+        "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"]
+    })
+}
+
+fn text() -> Value {
+    json!({"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4})
+}
+
+fn safety() -> Value {
+    json!({"projection_dim": 16, "vision_config": text()})
+}
+
+fn with(mut config: Value, key: &str, value: Value) -> Vec<u8> {
+    match key.split_once('.') {
+        Some((outer, inner)) => config[outer][inner] = value,
+        None => config[key] = value,
+    }
+    config.to_string().into_bytes()
+}
+
+fn without(mut config: Value, key: &str) -> Vec<u8> {
+    config.as_object_mut().expect("an object").remove(key);
+    config.to_string().into_bytes()
+}
+
+#[track_caller]
+fn check<T: std::fmt::Debug>(result: Result<T, ModelError>, expected: &str) {
+    let error = result.expect_err("a configuration that must be refused").to_string();
+    assert!(error.contains(expected), "{error:?} does not contain {expected:?}");
+}
+
+#[test]
+fn the_base_configurations_are_accepted() {
+    let unet = UNetConfig::from_json(unet().to_string().as_bytes()).expect("denoiser");
+    assert_eq!(unet.sample_size, Some(Resolution { height: 8, width: 8 }));
+    assert_eq!(unet.up_blocks[0].n_layers, 2);
+    assert!(VaeConfig::from_json(vae().to_string().as_bytes()).is_ok());
+    assert!(SafetyCheckerConfig::from_json(safety().to_string().as_bytes()).is_ok());
+}
+
+#[test]
+fn the_end_token_is_the_largest_id_or_the_configured_one() {
+    let pooling = |id: i64| ClipTextConfig::from_json(&with(text(), "eos_token_id", json!(id))).map(|c| c.pooling);
+    assert_eq!(pooling(2).ok(), Some(Pooling::LargestId));
+    assert_eq!(pooling(49_407).ok(), Some(Pooling::FirstOf(49_407)));
+}
+
+#[test]
+fn hostile_denoiser_sizes_are_refused_by_key() {
+    let too_large = 1u64 << 60;
+    for (key, value, expected) in [
+        ("attention_head_dim", json!(0), "\"attention_head_dim\" is 0, expected an integer from 1"),
+        ("attention_head_dim", json!(7), "\"attention_head_dim\" is 7, expected divisors of the block_out_channels"),
+        ("attention_head_dim", json!([4]), "\"attention_head_dim\" is [4], expected one size or a list of 2"),
+        ("num_attention_heads", json!([4, 5]), "\"num_attention_heads\" is [4,5], expected divisors"),
+        ("block_out_channels", json!([]), "\"block_out_channels\" is [], expected a list of 1 to"),
+        ("block_out_channels", json!([32, too_large]), "\"block_out_channels\" is 1152921504606846976"),
+        ("block_out_channels", json!([32, -64]), "\"block_out_channels\" is -64"),
+        ("block_out_channels", json!("wide"), "\"block_out_channels\" is \"wide\""),
+        ("block_out_channels", json!([32, 64.5]), "\"block_out_channels\" is 64.5"),
+        ("norm_num_groups", json!(24), "\"norm_num_groups\" is 24, expected a divisor of all block_out_channels"),
+        ("cross_attention_dim", json!(too_large), "\"cross_attention_dim\" is 1152921504606846976"),
+        ("cross_attention_dim", json!([16, 32]), "expected the same width for every block"),
+        ("layers_per_block", json!(1000), "\"layers_per_block\" is 1000"),
+        ("transformer_layers_per_block", json!([[1], 2]), "\"transformer_layers_per_block\" is [1]"),
+        ("sample_size", json!([8]), "\"sample_size\" is [8], expected a side or [height, width]"),
+        ("norm_eps", json!(-1.0), "\"norm_eps\" is -1.0, expected a finite number above 0"),
+        ("freq_shift", json!(16), "\"freq_shift\" is 16, expected less than half"),
+        ("conv_in_kernel", json!(4), "\"conv_in_kernel\" is 4, expected an odd kernel side"),
+        ("down_block_types", json!(["DownBlock2D"]), "expected a list of 2 strings"),
+    ] {
+        check(UNetConfig::from_json(&with(unet(), key, value)), expected);
+    }
+}
+
+#[test]
+fn unsupported_variants_are_refused_by_name() {
+    for (key, value, expected) in [
+        ("class_embed_type", json!("timestep"), "\"class_embed_type\" = \"timestep\" is not supported"),
+        ("only_cross_attention", json!([false, true]), "\"only_cross_attention\" = [false,true] is not supported"),
+        ("time_cond_proj_dim", json!(256), "\"time_cond_proj_dim\" = 256 is not supported"),
+        ("act_fn", json!("mish"), "\"act_fn\" = \"mish\" is not supported; supported: silu, swish"),
+        ("down_block_types", json!(["AttnDownBlock2D", "DownBlock2D"]), "\"AttnDownBlock2D\" is not supported"),
+        ("up_block_types", json!(["UpBlock2D", "SimpleCrossAttnUpBlock2D"]), "supported: CrossAttnUpBlock2D"),
+        ("mid_block_type", json!("UNetMidBlock2D"), "supported: UNetMidBlock2DCrossAttn"),
+        ("addition_embed_type", json!("image"), "supported: null, text_time"),
+        ("resnet_time_scale_shift", json!("scale_shift"), "supported: default"),
+    ] {
+        check(UNetConfig::from_json(&with(unet(), key, value)), expected);
+    }
+    check(ClipTextConfig::from_json(&with(text(), "hidden_act", json!("relu"))), "supported: quick_gelu, gelu");
+    check(VaeConfig::from_json(&with(vae(), "shift_factor", json!(0.1))), "\"shift_factor\" = 0.1");
+    let attention = json!(["AttnDownEncoderBlock2D", "DownEncoderBlock2D"]);
+    check(VaeConfig::from_json(&with(vae(), "down_block_types", attention)), "supported: DownEncoderBlock2D");
+}
+
+#[test]
+fn absent_keys_without_a_default_are_named() {
+    for key in ["block_out_channels", "down_block_types", "up_block_types"] {
+        check(UNetConfig::from_json(&without(unet(), key)), &format!("unet config has no \"{key}\""));
+        check(VaeConfig::from_json(&without(vae(), key)), &format!("config has no \"{key}\""));
+    }
+    check(ClipTextConfig::from_json(&without(text(), "hidden_size")), "text-encoder config has no \"hidden_size\"");
+    check(SafetyCheckerConfig::from_json(&without(safety(), "vision_config")), "has no \"vision_config\"");
+    let inner = with(safety(), "vision_config.num_hidden_layers", Value::Null);
+    check(SafetyCheckerConfig::from_json(&inner), "has no \"vision_config.num_hidden_layers\"");
+}
+
+#[test]
+fn vision_patches_divide_the_picture() {
+    let config = with(safety(), "vision_config.patch_size", json!(15));
+    check(
+        SafetyCheckerConfig::from_json(&config),
+        "\"vision_config.patch_size\" is 15, expected a divisor of image_size",
+    );
+}
+
+#[test]
+fn what_is_no_json_object_or_too_long_is_refused() {
+    check(UNetConfig::from_json(b"{\"block_out_channels\": [1,"), "unet config is not valid JSON");
+    check(UNetConfig::from_json(b"[]"), "unet config is not valid JSON");
+    check(UNetConfig::from_json(&[0xff, 0xfe]), "unet config is not valid JSON");
+    check(UNetConfig::from_json("[".repeat(100_000).as_bytes()), "unet config is not valid JSON");
+    check(UNetConfig::from_json(&vec![b' '; (1 << 20) + 1]), "unet config is 1048577 bytes");
+}
+
+/// Every key that the denoiser reads, set to every value of a list of awkward ones, two at a time.
+#[test]
+fn a_configuration_that_is_accepted_can_be_built() {
+    let awkward = [json!(0), json!(1), json!(3), json!([32, 64]), json!([1, 8]), json!(true)];
+    let keys = [
+        "block_out_channels",
+        "norm_num_groups",
+        "attention_head_dim",
+        "num_attention_heads",
+        "cross_attention_dim",
+        "layers_per_block",
+        "transformer_layers_per_block",
+        "reverse_transformer_layers_per_block",
+        "time_embedding_dim",
+        "downsample_padding",
+        "freq_shift",
+        "conv_in_kernel",
+        "in_channels",
+    ];
+    let device = burn::tensor::Device::capture();
+    let mut accepted = 0;
+    for (at, first) in keys.into_iter().enumerate() {
+        for &second in &keys[at + 1..] {
+            for (value, other) in awkward.iter().flat_map(|a| awkward.iter().map(move |b| (a, b))) {
+                let mut config = unet();
+                config[first] = value.clone();
+                config[second] = other.clone();
+                if let Ok(config) = UNetConfig::from_json(config.to_string().as_bytes()) {
+                    accepted += usize::from(!sd_models::weights::parameters(&config.init(&device)).is_empty());
+                }
+            }
+        }
+    }
+    assert!(accepted > 300, "only {accepted} configurations were accepted");
+}

@@ -1,0 +1,101 @@
+//! Real checkpoints have a tensor for every parameter and a parameter for every tensor.
+
+mod common;
+
+use burn::tensor::Device;
+use sd_models::weights::parameters;
+use sd_models::{
+    CheckpointTensor, ClipTextConfig, Component, LoadReport, Parameter, SafetyCheckerConfig, UNetConfig, VaeConfig,
+};
+
+fn component_parameters(component: Component, config: &[u8]) -> Vec<Parameter> {
+    let device = Device::capture();
+    let fail = "a configuration that is supported";
+    match component {
+        Component::TextEncoder => parameters(&ClipTextConfig::from_json(config).expect(fail).init(&device)),
+        Component::UNet => parameters(&UNetConfig::from_json(config).expect(fail).init(&device)),
+        Component::VaeDecoder => parameters(&VaeConfig::from_json(config).expect(fail).init_decoder(&device)),
+        Component::VaeEncoder => parameters(&VaeConfig::from_json(config).expect(fail).init_encoder(&device)),
+        Component::SafetyChecker => parameters(&SafetyCheckerConfig::from_json(config).expect(fail).init(&device)),
+    }
+}
+
+/// Calls `check` for every component of every checkpoint; returns how often.
+fn for_each(check: impl Fn(Component, &[Parameter], Vec<CheckpointTensor>)) -> usize {
+    let mut n = 0;
+    for checkpoint in common::checkpoints() {
+        for component in Component::ALL {
+            if let Some(config) = common::config(&checkpoint, component) {
+                let parameters = component_parameters(component, &config);
+                check(component, &parameters, common::contents(&checkpoint, component));
+                n += 1;
+            }
+        }
+    }
+    n
+}
+
+#[test]
+fn real_checkpoints_leave_nothing_missing_and_nothing_unused() {
+    let n = for_each(|component, parameters, tensors| {
+        let report = LoadReport::new(component, parameters, tensors);
+        assert!(report.is_complete(), "{report}");
+        assert_eq!(report.applied.len(), parameters.len());
+        let halves = matches!(component, Component::VaeDecoder | Component::VaeEncoder);
+        assert_eq!(report.ignored.is_empty(), !halves, "{report}");
+    });
+    assert!(n >= 4, "the demo model alone has four components");
+}
+
+#[test]
+fn keys_of_old_diffusers_and_new_transformers_are_found_too() {
+    for_each(|component, parameters, tensors| {
+        let renamed = tensors.into_iter().map(|tensor| CheckpointTensor {
+            key: match component {
+                Component::TextEncoder => match tensor.key.strip_prefix("text_model.") {
+                    Some(rest) => rest.to_owned(),
+                    None => format!("text_model.{}", tensor.key),
+                },
+                _ => tensor
+                    .key
+                    .replace("mid_block.attentions.0.to_q.", "mid_block.attentions.0.query.")
+                    .replace("mid_block.attentions.0.to_out.0.", "mid_block.attentions.0.proj_attn."),
+            },
+            ..tensor
+        });
+        if component != Component::UNet {
+            let report = LoadReport::new(component, parameters, renamed);
+            assert!(report.is_complete(), "{report}");
+        }
+    });
+}
+
+#[test]
+fn a_renamed_tensor_is_both_missing_and_unused() {
+    for_each(|component, parameters, mut tensors| {
+        tensors[0].key.push('X');
+        let report = LoadReport::new(component, parameters, tensors);
+        let halves = matches!(component, Component::VaeDecoder | Component::VaeEncoder);
+        if !halves {
+            assert_eq!((report.missing.len(), report.unused.len()), (1, 1), "{report}");
+            let error = report.into_bindings().expect_err("incomplete").to_string();
+            assert!(error.contains("1 missing: ") && error.contains("1 unused: "), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_tensor_of_another_shape_or_of_integers_is_refused_by_name() {
+    for_each(|component, parameters, mut tensors| {
+        let wanted = |tensor: &CheckpointTensor| parameters.iter().any(|p| p.key.ends_with(&tensor.key));
+        let at = tensors.iter().position(wanted).expect("a tensor that the network wants");
+        let key = tensors[at].key.clone();
+        tensors[at].shape.push(2);
+        let report = LoadReport::new(component, parameters, tensors.clone());
+        assert!(report.to_string().contains(&format!("1 of another shape: {key} is")), "{report}");
+        tensors[at].shape.pop();
+        tensors[at].dtype = host_tensor::DType::I32;
+        let report = LoadReport::new(component, parameters, tensors);
+        assert!(report.to_string().contains(&format!("{key} is int32")), "{report}");
+    });
+}
