@@ -6,9 +6,11 @@
 
 mod engine;
 mod error;
+mod files;
 mod json;
 pub mod rng;
 pub mod scheduler;
+pub mod tokenizer;
 
 pub use engine::{Engine, EngineError, Feature, Signature, Tensors};
 pub use error::{Result, RuntimeError};

@@ -1,0 +1,138 @@
+//! Facts about the tokenizer, on the demo checkpoint's vocabulary and on tiny ones.
+
+use std::path::PathBuf;
+
+use super::*;
+
+/// A directory with the given files, removed when dropped.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn with(files: &[(&str, &str)]) -> Self {
+        static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let n = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("sd-runtime-tokenizer-{}-{n}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        for (name, text) in files {
+            std::fs::write(dir.join(name), text).unwrap();
+        }
+        Self(dir)
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+const VOCAB: &str = r###"{"!": 0, "a": 1, "b": 2, "!</w>": 3, "a</w>": 4, "b</w>": 5, "ab</w>": 6, "#": 7, "#</w>": 8, "##</w>": 9, "<|startoftext|>": 10, "<|endoftext|>": 11}"###;
+const MERGES: &str = "#version: 0.2\na b</w>\n# #</w>\n";
+
+fn tiny(extra: &[(&str, &str)]) -> Result<ClipTokenizer> {
+    let mut files = vec![("vocab.json", VOCAB), ("merges.txt", MERGES)];
+    files.extend_from_slice(extra);
+    ClipTokenizer::from_dir(&Dir::with(&files).0)
+}
+
+#[test]
+fn prompts_are_framed_and_padded_with_the_end_token() {
+    let prompt = tiny(&[]).unwrap().encode("AB  a\n## é", 9).unwrap();
+    // é is not in this vocabulary: each of its two bytes is unknown.
+    assert_eq!(prompt.ids, [10, 6, 4, 9, 11, 11, 11, 11, 11]);
+    assert_eq!((prompt.n_tokens, prompt.truncated), (7, None));
+}
+
+#[test]
+fn padding_with_an_exclamation_mark_makes_it_special() {
+    // SD 2.x: transformers gives id 0 for every "!" in the text, not the id of "!</w>".
+    let config = r#"{"pad_token": "!", "model_max_length": 77}"#;
+    let tokenizer = tiny(&[("tokenizer_config.json", config)]).unwrap();
+    assert_eq!(tokenizer.encode("a!!", 7).unwrap().ids, [10, 4, 0, 0, 11, 0, 0]);
+    assert_eq!(tiny(&[]).unwrap().ids("a!").unwrap(), [4, 3]);
+}
+
+#[test]
+fn special_tokens_inside_the_text_are_matched() {
+    let tokenizer = tiny(&[]).unwrap();
+    assert_eq!(tokenizer.ids("a<|endoftext|>b").unwrap(), [4, 11, 5]);
+}
+
+#[test]
+fn long_prompts_keep_the_end_token_and_report_what_was_cut() {
+    let tokenizer = tiny(&[]).unwrap();
+    let prompt = tokenizer.encode("a b ab, a", 5).unwrap();
+    assert_eq!(prompt.ids, [10, 4, 5, 6, 11]);
+    let cut = prompt.truncated.unwrap();
+    assert_eq!((cut.text.as_str(), cut.n_tokens), (", a", 2));
+    let emoji = tokenizer.encode("a🙂🙂", 4).unwrap();
+    assert_eq!(emoji.truncated.unwrap().text, "🙂🙂", "a cut inside a character moves to its start");
+    let exact = tokenizer.encode("a b", 4).unwrap();
+    assert_eq!(exact.truncated, None);
+}
+
+#[test]
+fn the_window_is_the_smaller_of_model_and_file() {
+    let config = r#"{"model_max_length": 4}"#;
+    let tokenizer = tiny(&[("tokenizer_config.json", config)]).unwrap();
+    assert_eq!(tokenizer.encode("a a a a", 6).unwrap().ids, [10, 4, 4, 11, 11, 11]);
+    let unlimited = tiny(&[("tokenizer_config.json", r#"{"model_max_length": 1e30}"#)]).unwrap();
+    assert_eq!(unlimited.encode("a a a a", 6).unwrap().ids, [10, 4, 4, 4, 4, 11]);
+    assert!(unlimited.encode("a", 1).is_err());
+}
+
+#[test]
+fn both_generations_of_files_give_the_same_ids() {
+    let demo = testkit::demo().join("tokenizer");
+    let read = |name: &str| std::fs::read_to_string(demo.join(name)).unwrap();
+    let (vocab, merges, json) = (read("vocab.json"), read("merges.txt"), read("tokenizer.json"));
+    let old = Dir::with(&[("vocab.json", &vocab), ("merges.txt", &merges)]);
+    let new = Dir::with(&[("tokenizer.json", &json)]);
+    let old = ClipTokenizer::from_dir(&old.0).unwrap();
+    let new = ClipTokenizer::from_dir(&new.0).unwrap();
+    assert_eq!((old.start_id(), old.end_id(), old.pad_id()), (4094, 4095, 4095));
+    assert_eq!((new.start_id(), new.end_id(), new.pad_id()), (4094, 4095, 4095));
+    for text in ["a red heart", "it's 8k, HDR!!", "café – naïve", "日本 🙂", "x <|endoftext|> y", "(word:1.2)"]
+    {
+        assert_eq!(old.ids(text).unwrap(), new.ids(text).unwrap(), "{text}");
+    }
+}
+
+#[test]
+fn merges_read_as_strings_or_pairs() {
+    let json = |merges: &str| {
+        format!(r#"{{"model": {{"type": "BPE", "end_of_word_suffix": "</w>", "vocab": {VOCAB}, "merges": {merges}}}}}"#)
+    };
+    for merges in [r##"["a b</w>", "# #</w>"]"##, r##"[["a", "b</w>"], ["#", "#</w>"]]"##] {
+        let dir = Dir::with(&[("tokenizer.json", &json(merges))]);
+        assert_eq!(ClipTokenizer::from_dir(&dir.0).unwrap().ids("ab ##").unwrap(), [6, 9]);
+    }
+}
+
+#[test]
+fn files_that_are_not_clips_are_named_errors() {
+    let json = |model: &str| format!(r#"{{"added_tokens": [], "model": {model}}}"#);
+    let t5 = json(r#"{"type": "Unigram", "vocab": {}, "merges": []}"#);
+    let gpt2 = json(r#"{"type": "BPE", "vocab": {}, "merges": []}"#);
+    let unframed = json(r#"{"type": "BPE", "end_of_word_suffix": "</w>", "vocab": {"a": 0}, "merges": []}"#);
+    let broken_merge = json(r#"{"type": "BPE", "end_of_word_suffix": "</w>", "vocab": {}, "merges": ["a"]}"#);
+    let unknown_merge = json(r#"{"type": "BPE", "end_of_word_suffix": "</w>", "vocab": {"a": 0}, "merges": ["a b"]}"#);
+    for (json, fact) in [
+        (t5.as_str(), "Unigram"),
+        (&gpt2, "not CLIP's"),
+        (&unframed, "<|endoftext|>"),
+        (&broken_merge, "entry 1 is not a pair of tokens: \"a\""),
+        (&unknown_merge, "`b` out of vocabulary"),
+        ("{", "tokenizer.json"),
+    ] {
+        let dir = Dir::with(&[("tokenizer.json", json)]);
+        let error = ClipTokenizer::from_dir(&dir.0).unwrap_err();
+        assert!(error.to_string().contains(fact), "{error}");
+    }
+    let moved = r#"{"added_tokens_decoder": {"3": {"content": "<|endoftext|>"}}}"#;
+    let error = tiny(&[("tokenizer_config.json", moved)]).unwrap_err();
+    assert!(error.to_string().contains("has id 3 in the files, but 11"), "{error}");
+    let empty = Dir::with(&[]);
+    let error = ClipTokenizer::from_dir(&empty.0).unwrap_err();
+    assert!(error.to_string().contains("vocab.json"), "{error}");
+}

@@ -1,0 +1,70 @@
+//! Token ids against Hugging Face's, over 2 508 strings (golden `vectors/clip_tokens.json`).
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+
+use sd_runtime::tokenizer::ClipTokenizer;
+
+fn assert_ids_are_hugging_faces(tokenizer: &ClipTokenizer, golden: &Path) {
+    let text = std::fs::read_to_string(golden.join("vectors/clip_tokens.json")).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let cases = document["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 2508);
+    for case in cases {
+        let text = case[0].as_str().unwrap();
+        let want: Vec<u32> = case[1].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
+        let got = tokenizer.encode(text, 77).unwrap();
+        assert_eq!(got.ids[..got.n_tokens], want, "{text:?}");
+        assert!(got.ids[got.n_tokens..].iter().all(|&id| id == tokenizer.pad_id()), "{text:?}");
+    }
+}
+
+#[test]
+fn ids_from_vocabulary_and_merges_are_hugging_faces() {
+    let Some(golden) = testkit::golden() else { return };
+    let tokenizer = ClipTokenizer::from_dir(&golden.join("checkpoints/tiny-sd15/tokenizer")).unwrap();
+    assert_ids_are_hugging_faces(&tokenizer, &golden);
+}
+
+#[test]
+fn ids_from_tokenizer_json_are_hugging_faces() {
+    let Some(golden) = testkit::golden() else { return };
+    // The full vocabulary in the new layout, made from the old one.
+    let files = golden.join("checkpoints/tiny-sd15/tokenizer");
+    let vocab: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(files.join("vocab.json")).unwrap()).unwrap();
+    let merges = std::fs::read_to_string(files.join("merges.txt")).unwrap();
+    let merges: Vec<&str> = merges.lines().skip(1).filter(|line| !line.is_empty()).collect();
+    let json = serde_json::json!({
+        "version": "1.0",
+        "added_tokens": [
+            {"id": 49406, "content": "<|startoftext|>", "normalized": false, "special": true},
+            {"id": 49407, "content": "<|endoftext|>", "normalized": false, "special": true},
+        ],
+        "model": {"type": "BPE", "end_of_word_suffix": "</w>", "vocab": vocab, "merges": merges},
+    });
+    let dir = std::env::temp_dir().join(format!("sd-runtime-tokenizer-json-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("tokenizer.json"), json.to_string()).unwrap();
+    let tokenizer = ClipTokenizer::from_dir(&dir);
+    std::fs::remove_dir_all(&dir).unwrap();
+    assert_ids_are_hugging_faces(&tokenizer.unwrap(), &golden);
+}
+
+#[test]
+fn sd2_pads_with_an_exclamation_mark() {
+    let Some(golden) = testkit::golden() else { return };
+    let tokenizer = ClipTokenizer::from_dir(&golden.join("checkpoints/tiny-sd21/tokenizer")).unwrap();
+    assert_eq!(tokenizer.pad_id(), 0);
+    // transformers 5.23 with this checkpoint's files.
+    for (text, want) in [
+        ("what?! no", &[49406, 768, 286, 0, 871, 49407][..]),
+        ("hi!! there", &[49406, 1883, 0, 0, 997, 49407]),
+        ("<|STARTOFTEXT|> x", &[49406, 49406, 343, 49407]),
+        ("x<|endoftext|>y", &[49406, 343, 49407, 344, 49407]),
+    ] {
+        let got = tokenizer.encode(text, 77).unwrap();
+        assert_eq!(got.ids[..got.n_tokens], *want, "{text}");
+    }
+}
