@@ -5,16 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+
+use crate::workspace_root;
 
 /// The file that imports all others.
 const ROOT: &str = "Model.proto";
 
 /// Writes the generated files, or with `check` fails where one differs from what would be written.
 pub(crate) fn run(check: bool) -> Result<()> {
-    let workspace = workspace_root()?;
+    let workspace = workspace_root();
     let out_dir = workspace.join("crates/coremltools-proto/src/generated");
     let wanted = generate(&workspace.join("proto"))?;
     if check {
@@ -36,12 +38,7 @@ fn generate(dir: &Path) -> Result<BTreeMap<String, String>> {
     let requests: Vec<_> = files
         .file
         .into_iter()
-        .map(|file| {
-            (
-                prost_build::Module::from_protobuf_package_name(file.package()),
-                file,
-            )
-        })
+        .map(|file| (prost_build::Module::from_protobuf_package_name(file.package()), file))
         .collect();
     let modules = prost_build::Config::new()
         // Sorted maps, because packages must be byte-identical from run to run.
@@ -62,10 +59,8 @@ fn generate(dir: &Path) -> Result<BTreeMap<String, String>> {
 }
 
 fn compare(out_dir: &Path, wanted: &BTreeMap<String, String>) -> Result<()> {
-    let mut faults: Vec<String> = stale(out_dir, wanted)?
-        .into_iter()
-        .map(|name| format!("{name} is left over"))
-        .collect();
+    let mut faults: Vec<String> =
+        stale(out_dir, wanted)?.into_iter().map(|name| format!("{name} is left over")).collect();
     for (name, text) in wanted {
         match fs::read_to_string(out_dir.join(name)) {
             Ok(found) if found == *text => {}
@@ -74,10 +69,7 @@ fn compare(out_dir: &Path, wanted: &BTreeMap<String, String>) -> Result<()> {
         }
     }
     if !faults.is_empty() {
-        bail!(
-            "generated code is out of date ({}); run `cargo xtask codegen`",
-            faults.join("; ")
-        );
+        bail!("generated code is out of date ({}); run `cargo xtask codegen`", faults.join("; "));
     }
     Ok(())
 }
@@ -95,11 +87,4 @@ fn stale(out_dir: &Path, wanted: &BTreeMap<String, String>) -> Result<Vec<String
     }
     names.sort();
     Ok(names)
-}
-
-fn workspace_root() -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("xtask has no parent directory")?;
-    Ok(root.to_path_buf())
 }

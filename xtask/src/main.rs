@@ -1,8 +1,17 @@
 //! Developer commands of the workspace, one module per command: `cargo xtask COMMAND`.
+#![recursion_limit = "256"] // serde_json's `json!` recurses once per key, and a UNet's configuration has fifty.
+
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 
+mod bench;
+mod ci;
 mod codegen;
+mod oracle;
+mod smelt;
+mod synth;
+mod tidy;
 
 /// Developer commands of the workspace.
 #[derive(Parser)]
@@ -14,16 +23,36 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run every check that CI runs, cheapest first.
+    Ci,
+    /// Check the rules of the house: layers, module headers, docs, dependency reasons, forbidden words.
+    Tidy,
     /// Compile `proto/*.proto` into `coremltools-proto`.
     Codegen {
         /// Only say whether the committed code is up to date.
         #[arg(long)]
         check: bool,
     },
+    /// Write a checkpoint of real shape with random weights.
+    Synth(synth::Arguments),
+    /// Measure, and append the result to `benches/record`.
+    Bench(bench::Arguments),
+    /// Convert checkpoints and have coremltools judge the packages; needs Python and network.
+    Oracle,
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Ci => ci::run(),
+        Command::Tidy => tidy::run(),
         Command::Codegen { check } => codegen::run(check),
+        Command::Synth(arguments) => synth::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Oracle => oracle::run(),
     }
+}
+
+/// The folder of the root manifest.
+fn workspace_root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("invariant: xtask lies in the root").to_path_buf()
 }

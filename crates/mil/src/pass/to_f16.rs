@@ -3,7 +3,7 @@
 //! Two kinds of operations stay in f32:
 //! - `sin` and `cos` and what computes their angles: a timestep of 981 has an ulp of ½ in f16, so the
 //!   angle would be off by up to a quarter of a radian. (Apple's converter computes them in f16, which
-//!   limits its UNet to about 60 dB.)
+//!   limits its diffusion models to about 60 dB.)
 //! - operations with a finite constant beyond ±65 504, unless it stands for infinity (1e38 and more).
 //!
 //! ```text

@@ -1,0 +1,41 @@
+//! `cargo xtask bench NAME`: runs a benchmark on this machine, appends its result as one JSON line to
+//! `benches/record/NAME.jsonl`, and prints that line.
+//!
+//! These are whole-program measurements; micro-benchmarks are criterion suites in `benches`.
+
+mod build;
+mod convert;
+mod process;
+mod record;
+
+use anyhow::Result;
+
+use self::record::Metrics;
+
+/// Arguments of `cargo xtask bench`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    name: Name,
+    /// Measured runs, after the warm-up.
+    #[arg(long)]
+    runs: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Name {
+    /// `smelt convert` of a real-shape SD 1.5 checkpoint against `cp` of the same files.
+    Convert,
+    /// Release build of `smelt` from an empty target folder.
+    Build,
+}
+
+/// Measures, records and prints.
+#[allow(clippy::print_stdout, reason = "the result is the output")]
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let (name, metrics): (_, Metrics) = match arguments.name {
+        Name::Convert => ("convert", convert::run(arguments.runs.unwrap_or(5))?),
+        Name::Build => ("build", build::run(arguments.runs.unwrap_or(1))?),
+    };
+    println!("{}", record::append(name, &metrics)?);
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! How long `smelt convert` takes, measured against copying the same checkpoint.
+//!
+//! Both read from a warm page cache and write to the same disk, turn by turn, each into a folder of its own that is
+//! removed afterwards. Before each turn the disk is idle. `cp` does not wait for the disk and conversion does, so that
+//! the time of `cp` with a following `sync` is recorded as well.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+
+use super::{process, record::Metrics};
+use crate::{
+    smelt::{self, Profile},
+    synth::{self, PresetName},
+};
+
+/// Measures `n_runs` pairs after one warm-up pair.
+pub(super) fn run(n_runs: usize) -> Result<Metrics> {
+    let scratch = smelt::target_dir()?.join("bench");
+    fs::create_dir_all(&scratch)?;
+    let checkpoint = scratch.join("sd15");
+    synth::ensure_checkpoint(PresetName::Sd15, &checkpoint, 0)?;
+    let binary = smelt::build(Profile::Release, |_| {})?.binary;
+    warm(&checkpoint)?;
+    let mut metrics = Metrics::default();
+    for turn in 0..=n_runs {
+        let (copy_s, synced_s) = copy(&checkpoint, &scratch.join("copy"))?;
+        let convert = convert(&binary, &checkpoint, &scratch.join("packages"))?;
+        if turn == 0 {
+            continue;
+        }
+        metrics.add("convert_s", "s", convert.seconds);
+        metrics.add("cp_s", "s", copy_s);
+        metrics.add("cp_synced_s", "s", synced_s);
+        metrics.add("ratio", "convert_s / cp_s", convert.seconds / copy_s);
+        if let Some(peak_mb) = convert.peak_mb {
+            metrics.add("peak_mb", "MB", peak_mb);
+        }
+    }
+    Ok(metrics)
+}
+
+/// Seconds of `cp -r`, and of `cp -r` and the `sync` after it.
+fn copy(from: &Path, to: &Path) -> Result<(f64, f64)> {
+    fresh(to)?;
+    let copy = process::run(Command::new("cp").arg("-r").arg(from).arg(to))?;
+    let sync = process::run(&mut Command::new("sync"))?;
+    fs::remove_dir_all(to)?;
+    Ok((copy.seconds, copy.seconds + sync.seconds))
+}
+
+fn convert(binary: &Path, checkpoint: &Path, to: &Path) -> Result<process::Usage> {
+    fresh(to)?;
+    let usage = process::run(&mut smelt::convert(binary, checkpoint, to))?;
+    fs::remove_dir_all(to).with_context(|| format!("conversion left nothing at {}", to.display()))?;
+    Ok(usage)
+}
+
+/// Nothing at `to`, and nothing still on its way to the disk.
+fn fresh(to: &Path) -> Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to)?;
+    }
+    process::run(&mut Command::new("sync"))?;
+    Ok(())
+}
+
+/// Reads every file once.
+fn warm(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            warm(&path)?;
+        } else {
+            io::copy(&mut File::open(&path)?, &mut io::sink())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! Runs a process and watches its time and memory.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+
+/// What one run took.
+#[derive(Debug)]
+pub(super) struct Usage {
+    pub(super) seconds: f64,
+    /// Largest memory seen, sampled every few milliseconds; `None` where the system does not tell.
+    /// Anonymous and shared memory: pages of mapped files belong to the page cache and are not counted.
+    pub(super) peak_mb: Option<f64>,
+}
+
+/// Runs `command` to its successful end, its standard output dropped.
+pub(super) fn run(command: &mut Command) -> Result<Usage> {
+    let start = Instant::now();
+    let mut child =
+        command.stdout(Stdio::null()).spawn().with_context(|| format!("cannot start {}", program(command)))?;
+    let watched = child.id();
+    let watch = thread::spawn(move || {
+        let mut peak_kib = None;
+        // The file goes, or loses its memory fields, when the process ends.
+        while let Some(kib) = memory_kib(watched) {
+            peak_kib = peak_kib.max(Some(kib));
+            thread::sleep(Duration::from_millis(2));
+        }
+        peak_kib
+    });
+    let status = child.wait()?;
+    let seconds = start.elapsed().as_secs_f64();
+    let peak_kib = watch.join().ok().flatten();
+    ensure!(status.success(), "{}: {status}", program(command));
+    Ok(Usage { seconds, peak_mb: peak_kib.map(|kib| kib as f64 * 1024.0 / 1e6) })
+}
+
+fn program(command: &Command) -> String {
+    command.get_program().to_string_lossy().into_owned()
+}
+
+/// Anonymous and shared resident memory of a process on Linux.
+fn memory_kib(pid: u32) -> Option<u64> {
+    anonymous_kib(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+}
+
+fn anonymous_kib(status: &str) -> Option<u64> {
+    let field = |key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+        line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()
+    };
+    Some(field("RssAnon:")? + field("RssShmem:")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_mapped_files_are_not_counted() {
+        let status = "Name:\tsmelt\nVmRSS:\t  900 kB\nRssAnon:\t  300 kB\nRssFile:\t  500 kB\nRssShmem:\t  100 kB\n";
+        assert_eq!(anonymous_kib(status), Some(400));
+        assert_eq!(anonymous_kib("Name:\tsmelt\nState:\tZ (zombie)\n"), None);
+    }
+}

@@ -1,0 +1,145 @@
+//! Results: medians with their spread, and the line that is kept of them.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    process::Command,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result};
+use serde_json::{Map, Value, json};
+
+use crate::workspace_root;
+
+/// Named samples in the order in which they were first added.
+#[derive(Debug, Default)]
+pub(super) struct Metrics(Vec<Metric>);
+
+#[derive(Debug)]
+struct Metric {
+    name: &'static str,
+    unit: &'static str,
+    samples: Vec<f64>,
+}
+
+impl Metrics {
+    /// Adds one sample to the metric `name`.
+    pub(super) fn add(&mut self, name: &'static str, unit: &'static str, sample: f64) {
+        match self.0.iter_mut().find(|metric| metric.name == name) {
+            Some(metric) => metric.samples.push(sample),
+            None => self.0.push(Metric { name, unit, samples: vec![sample] }),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let summary = |metric: &Metric| {
+            let mut sorted = metric.samples.clone();
+            sorted.sort_by(f64::total_cmp);
+            let round = |x: f64| (x * 1000.0).round() / 1000.0;
+            let (min, max) = (sorted[0], sorted[sorted.len() - 1]);
+            json!({"median": round(median(&sorted)), "min": round(min), "max": round(max), "unit": metric.unit})
+        };
+        Value::Object(self.0.iter().map(|metric| (metric.name.to_owned(), summary(metric))).collect::<Map<_, _>>())
+    }
+}
+
+fn median(sorted: &[f64]) -> f64 {
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
+}
+
+/// Appends the line to `benches/record/<bench>.jsonl` and returns it.
+pub(super) fn append(bench: &str, metrics: &Metrics) -> Result<String> {
+    let line = json!({
+        "bench": bench,
+        "commit": commit(),
+        "date": date(SystemTime::now()),
+        "machine": machine(),
+        "metrics": metrics.to_json(),
+    })
+    .to_string();
+    let dir = workspace_root().join("benches/record");
+    fs::create_dir_all(&dir)?;
+    let path = dir.join(format!("{bench}.jsonl"));
+    let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+    writeln!(file, "{line}").with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(line)
+}
+
+/// The commit that was measured, with a mark when sources differ from it.
+fn commit() -> String {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).current_dir(workspace_root()).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let Some(head) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "unknown".to_owned() };
+    // Earlier results do not change what is measured.
+    let changes = git(&["status", "--porcelain", "--untracked-files=no", "--", ".", ":!benches/record"]);
+    if changes.is_some_and(|changes| changes.is_empty()) { head } else { format!("{head}+changes") }
+}
+
+/// The processor, its threads, the memory and the system, as far as they can be told.
+fn machine() -> String {
+    let field = |file: &str, key: &str| {
+        let text = fs::read_to_string(file).ok()?;
+        let line = text.lines().find(|line| line.starts_with(key))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let processor = field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let memory_kib = field("/proc/meminfo", "MemTotal")
+        .and_then(|text| text.trim_end_matches("kB").trim().parse::<f64>().ok())
+        .map_or_else(String::new, |kib| format!(", {:.0} GiB", kib / 1024.0 / 1024.0));
+    format!("{processor}, {threads} threads{memory_kib}, {}", std::env::consts::OS)
+}
+
+/// ISO 8601 in UTC, to the second.
+fn date(time: SystemTime) -> String {
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
+    let (days, second) = (seconds / 86400, seconds % 86400);
+    let (year, month, day) = civil(days);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// The Gregorian date of a day counted from 1970-01-01 (H. Hinnant's `civil_from_days`, for days after the epoch).
+fn civil(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_metric_is_its_median_and_its_extremes() {
+        let mut metrics = Metrics::default();
+        for sample in [3.0, 1.0, 2.0] {
+            metrics.add("convert_s", "s", sample);
+        }
+        metrics.add("crates", "1", 4.0);
+        metrics.add("crates", "1", 5.0);
+        let wanted = json!({
+            "convert_s": {"median": 2.0, "min": 1.0, "max": 3.0, "unit": "s"},
+            "crates": {"median": 4.5, "min": 4.0, "max": 5.0, "unit": "1"},
+        });
+        assert_eq!(metrics.to_json(), wanted);
+    }
+
+    #[test]
+    fn dates_are_gregorian() {
+        let at = |seconds| date(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "1970-01-01T00:00:00Z");
+        assert_eq!(at(951_782_400 + 3661), "2000-02-29T01:01:01Z");
+        assert_eq!(at(1_795_381_020), "2026-11-22T20:57:00Z");
+    }
+}

@@ -1,0 +1,78 @@
+//! `cargo xtask ci`: what CI runs, cheapest first, until something fails.
+//!
+//! The test step is the README's test command, so that neither runs twice. No network beyond cargo's, no Python, no GPU.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{codegen, smelt::cargo, tidy};
+
+/// One check.
+struct Step {
+    name: &'static str,
+    check: Check,
+}
+
+enum Check {
+    /// A cargo command that must succeed.
+    Cargo(&'static [&'static str]),
+    /// Another command of xtask.
+    Own(fn() -> Result<()>),
+}
+
+const STEPS: &[Step] = &[
+    Step { name: "format", check: Check::Cargo(&["fmt", "--all", "--check"]) },
+    Step { name: "tidy", check: Check::Own(tidy::run) },
+    Step { name: "codegen", check: Check::Own(|| codegen::run(true)) },
+    Step { name: "clippy", check: Check::Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]) },
+    Step { name: "test", check: Check::Cargo(&["test", "--workspace"]) },
+    Step { name: "doc", check: Check::Cargo(&["doc", "--workspace", "--no-deps"]) },
+];
+
+/// Runs every step; the error names the step that failed.
+#[allow(clippy::print_stderr, reason = "progress of a command")]
+pub(crate) fn run() -> Result<()> {
+    let begin = Instant::now();
+    for step in STEPS {
+        eprintln!("ci: {}", step.name);
+        let start = Instant::now();
+        step.check.run().with_context(|| format!("ci: {} failed", step.name))?;
+        eprintln!("ci: {} took {:.1} s", step.name, start.elapsed().as_secs_f64());
+    }
+    eprintln!("ci: all {} steps passed in {:.1} s", STEPS.len(), begin.elapsed().as_secs_f64());
+    Ok(())
+}
+
+impl Check {
+    fn run(&self) -> Result<()> {
+        match self {
+            Self::Own(check) => check(),
+            Self::Cargo(arguments) => {
+                // Only rustdoc reads this variable.
+                let status = cargo().args(*arguments).env("RUSTDOCFLAGS", "-D warnings").status();
+                let status = status.context("cannot start cargo")?;
+                ensure!(status.success(), "cargo {}: {status}", arguments.join(" "));
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_cargo_command_is_named() {
+        let fault = Check::Cargo(&["no-such-subcommand"]).run().expect_err("there is none");
+        assert!(fault.to_string().starts_with("cargo no-such-subcommand: "), "{fault}");
+    }
+
+    #[test]
+    fn the_cheap_checks_come_before_the_ones_that_compile() {
+        let position = |name| STEPS.iter().position(|step| step.name == name);
+        assert!(position("tidy") < position("clippy") && position("codegen") < position("clippy"));
+        assert!(position("clippy") < position("test"));
+    }
+}

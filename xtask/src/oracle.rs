@@ -1,0 +1,189 @@
+//! `cargo xtask oracle`: has tools that are not ours judge freshly converted packages.
+//!
+//! A strict structural validator and coremltools' own loader, which infers the type of every op anew.
+//! Needs Python 3.11 or 3.12, the network on its first run, and the validator's folder (`SMELT_TOOLS`, default
+//! `../shared/tools`); therefore it is a command and not a test.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::{
+    smelt::{self, Profile},
+    workspace_root,
+};
+
+const REQUIREMENTS: [&str; 2] = ["numpy==1.26.4", "coremltools==9.0"];
+const LAYOUTS: [&str; 3] = ["original", "split-einsum", "split-einsum-v2"];
+
+/// Converts every known checkpoint in every attention layout and fails if a package is refused.
+pub(crate) fn run() -> Result<()> {
+    let place = smelt::target_dir()?.join("oracle");
+    let validator = validator()?;
+    let python = ensure_venv(&place.join("venv"))?;
+    let packages = convert_all(&place.join("packages"))?;
+    let output = Command::new(python)
+        .arg(validator)
+        .arg("--brief")
+        .args(&packages)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start the validator")?;
+    let verdicts = read_verdicts(&String::from_utf8_lossy(&output.stdout));
+    ensure!(
+        verdicts.len() == packages.len(),
+        "the validator judged {} of {} packages ({})",
+        verdicts.len(),
+        packages.len(),
+        output.status
+    );
+    report(&packages, &verdicts)
+}
+
+/// The validator script.
+fn validator() -> Result<PathBuf> {
+    let tools = std::env::var_os("SMELT_TOOLS").map_or_else(|| workspace_root().join("../shared/tools"), PathBuf::from);
+    let script = tools.join("validate_mlpackage.py");
+    ensure!(script.is_file(), "no validator at {} (set SMELT_TOOLS)", script.display());
+    Ok(script)
+}
+
+/// The Python of a virtual environment that has what the validator needs.
+fn ensure_venv(venv: &Path) -> Result<PathBuf> {
+    let python = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    let is_ready = Command::new(&python)
+        .args(["-c", "import coremltools, numpy; assert coremltools.__version__ == '9.0'"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if is_ready {
+        return Ok(python);
+    }
+    let system = ["python3.11", "python3.12", "python3"]
+        .into_iter()
+        .find(|name| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success()))
+        .context("no Python found")?;
+    succeed(Command::new(system).args(["-m", "venv", "--clear"]).arg(venv))?;
+    succeed(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(REQUIREMENTS))?;
+    Ok(python)
+}
+
+/// Every package of the demo and, where there is golden data, of its SD 1.5 checkpoint.
+fn convert_all(place: &Path) -> Result<Vec<PathBuf>> {
+    let root = workspace_root();
+    let golden = std::env::var_os("SMELT_GOLDEN").map_or_else(|| root.join("../shared/golden"), PathBuf::from);
+    let checkpoints =
+        [("sd-emoji", root.join("crates/smelt/demo/sd-emoji")), ("tiny-sd15", golden.join("checkpoints/tiny-sd15"))];
+    let binary = smelt::build(Profile::Dev, |_| {})?.binary;
+    if place.exists() {
+        fs::remove_dir_all(place)?;
+    }
+    let mut packages = Vec::new();
+    for (name, checkpoint) in checkpoints.iter().filter(|(_, checkpoint)| checkpoint.is_dir()) {
+        for layout in LAYOUTS {
+            let output = place.join(name).join(layout);
+            fs::create_dir_all(&output)?;
+            succeed(smelt::convert(&binary, checkpoint, &output).args(["--attention", layout]).stdout(Stdio::null()))?;
+            packages.extend(packages_in(&output)?);
+        }
+    }
+    ensure!(!packages.is_empty(), "conversion left no packages in {}", place.display());
+    Ok(packages)
+}
+
+/// The packages in a folder, sorted.
+fn packages_in(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut packages = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension() == Some(OsStr::new("mlpackage")) {
+            packages.push(path);
+        }
+    }
+    packages.sort();
+    Ok(packages)
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    ensure!(status.success(), "{command:?}: {status}");
+    Ok(())
+}
+
+/// What the validator says of one package.
+#[derive(Debug, PartialEq, Eq)]
+struct Verdict {
+    is_ok: bool,
+    /// The first few.
+    errors: Vec<String>,
+    /// The first few.
+    warnings: Vec<String>,
+}
+
+/// One JSON object per line, in the order of the packages.
+fn read_verdicts(output: &str) -> Vec<Verdict> {
+    let strings = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    };
+    output
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter_map(|verdict| {
+            Some(Verdict {
+                is_ok: verdict["ok"].as_bool()?,
+                errors: strings(&verdict["errors"]),
+                warnings: strings(&verdict["warnings"]),
+            })
+        })
+        .collect()
+}
+
+/// Prints the table; fails if a package was refused.
+#[allow(clippy::print_stdout, reason = "the table is the output")]
+fn report(packages: &[PathBuf], verdicts: &[Verdict]) -> Result<()> {
+    let part = |path: &Path, up: usize| {
+        let name = path.ancestors().nth(up).and_then(Path::file_name);
+        name.map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    };
+    println!("{:<10} {:<16} {:<62} verdict", "checkpoint", "attention", "package");
+    for (package, verdict) in packages.iter().zip(verdicts) {
+        let word = if verdict.is_ok { "ok" } else { "REFUSED" };
+        println!("{:<10} {:<16} {:<62} {word}", part(package, 2), part(package, 1), part(package, 0));
+        for (kind, texts) in [("error", &verdict.errors), ("warning", &verdict.warnings)] {
+            for text in texts {
+                println!("    {kind}: {text}");
+            }
+        }
+    }
+    match verdicts.iter().filter(|verdict| !verdict.is_ok).count() {
+        0 => Ok(()),
+        n => bail!("{n} of {} packages refused", packages.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OUTPUT: &str = r#"{"ok": true, "path": "a.mlpackage", "errors": [], "n_errors": 0, "warnings": ["odd"]}
+noise
+{"ok": false, "path": "b.mlpackage", "errors": ["Manifest.json missing"], "n_errors": 1, "warnings": []}"#;
+
+    #[test]
+    fn one_refused_package_fails_the_command() {
+        let verdicts = read_verdicts(OUTPUT);
+        assert_eq!(verdicts.iter().map(|verdict| verdict.is_ok).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(verdicts[0].warnings, ["odd"]);
+        assert_eq!(verdicts[1].errors, ["Manifest.json missing"]);
+        let packages = ["x/y/a.mlpackage", "x/y/b.mlpackage"].map(PathBuf::from);
+        assert!(report(&packages[..1], &verdicts[..1]).is_ok());
+        let fault = report(&packages, &verdicts).expect_err("b is refused");
+        assert_eq!(fault.to_string(), "1 of 2 packages refused");
+    }
+}

@@ -1,0 +1,268 @@
+//! `cargo xtask synth`: a checkpoint of real shape with random weights, in diffusers layout.
+//!
+//! For benchmarks and tests that need the size of a real model and not its pictures.
+//! Names, shapes and configurations are those that diffusers and transformers write; nothing is downloaded.
+//! Weights are drawn per block of a tensor from (seed, name, block), so that the same arguments give the same
+//! bytes on any number of threads.
+
+mod clip;
+mod presets;
+mod stream;
+mod tensors;
+mod tokenizer;
+mod unet;
+mod vae;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+pub(crate) use self::presets::PresetName;
+use self::{
+    presets::{Pipeline, Preset},
+    stream::{Dtype, write_safetensors},
+    tensors::TensorSpec,
+    tokenizer::write_tokenizer,
+};
+
+/// Arguments of `cargo xtask synth`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Which model's shape.
+    #[arg(long)]
+    preset: PresetName,
+    /// Where the checkpoint goes; must not exist.
+    #[arg(short, long)]
+    output: PathBuf,
+    /// Seed of all weights.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Type of all weights.
+    #[arg(long, default_value = "f16")]
+    dtype: Dtype,
+}
+
+/// Writes the checkpoint and says what was written.
+#[allow(clippy::print_stdout, reason = "a command reports on standard output")]
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let start = Instant::now();
+    let n_parameters = write_checkpoint(arguments.preset, &arguments.output, arguments.seed, arguments.dtype)?;
+    println!(
+        "{}: {n_parameters} parameters as {} in {:.1} s",
+        arguments.output.display(),
+        arguments.dtype.torch_name(),
+        start.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+/// Writes a checkpoint in f16 unless it is there already.
+pub(crate) fn ensure_checkpoint(preset: PresetName, output: &Path, seed: u64) -> Result<()> {
+    if !output.is_dir() {
+        write_checkpoint(preset, output, seed, Dtype::F16)?;
+    }
+    Ok(())
+}
+
+/// Writes the whole checkpoint beside `output` and renames it; returns the number of parameters.
+fn write_checkpoint(name: PresetName, output: &Path, seed: u64, dtype: Dtype) -> Result<u64> {
+    ensure!(!output.exists(), "{} exists already", output.display());
+    let mut partial = output.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    if partial.exists() {
+        fs::remove_dir_all(&partial).with_context(|| format!("cannot remove {}", partial.display()))?;
+    }
+    let writer = Writer { root: &partial, seed, dtype };
+    let n_parameters = writer.checkpoint(&Preset::new(name))?;
+    fs::rename(&partial, output).with_context(|| format!("cannot rename to {}", output.display()))?;
+    Ok(n_parameters)
+}
+
+struct Writer<'a> {
+    root: &'a Path,
+    seed: u64,
+    dtype: Dtype,
+}
+
+impl Writer<'_> {
+    fn checkpoint(&self, preset: &Preset) -> Result<u64> {
+        let mut n_parameters = 0;
+        for (index, text_encoder) in preset.text_encoders.iter().enumerate() {
+            let suffix = if index == 0 { String::new() } else { format!("_{}", index + 1) };
+            let folder = format!("text_encoder{suffix}");
+            let config = text_encoder.config(self.dtype.torch_name());
+            n_parameters += self.model(&folder, "model", config, text_encoder.tensors())?;
+            let folder = self.folder(&format!("tokenizer{suffix}"))?;
+            write_tokenizer(&folder, preset.padding_of_tokenizer(index))?;
+        }
+        let weights = "diffusion_pytorch_model";
+        n_parameters += self.model("unet", weights, preset.unet.config(), preset.unet.tensors())?;
+        n_parameters += self.model("vae", weights, preset.vae.config(), preset.vae.tensors())?;
+        if let Some(checker) = &preset.safety_checker {
+            let config = checker.config(self.dtype.torch_name());
+            n_parameters += self.model("safety_checker", "model", config, checker.tensors())?;
+        }
+        if preset.pipeline == Pipeline::StableDiffusion {
+            write_json(&self.folder("feature_extractor")?.join("preprocessor_config.json"), feature_extractor())?;
+        }
+        write_json(&self.folder("scheduler")?.join("scheduler_config.json"), preset.scheduler.config())?;
+        write_json(&self.root.join("model_index.json"), preset.model_index())?;
+        Ok(n_parameters)
+    }
+
+    /// Writes one component's configuration and weights.
+    fn model(&self, folder: &str, weights: &str, config: Value, tensors: Vec<TensorSpec>) -> Result<u64> {
+        let dir = self.folder(folder)?;
+        write_json(&dir.join("config.json"), config)?;
+        write_safetensors(&dir.join(format!("{weights}.safetensors")), tensors, folder, self.seed, self.dtype)
+    }
+
+    fn folder(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.root.join(name);
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        Ok(dir)
+    }
+}
+
+/// As diffusers writes JSON: sorted keys, two spaces, a last newline.
+fn write_json(path: &Path, mut value: Value) -> Result<()> {
+    value.sort_all_objects();
+    let text = serde_json::to_string_pretty(&value)? + "\n";
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The settings of CLIP's image processor (OpenAI CLIP ViT-L/14).
+fn feature_extractor() -> Value {
+    json!({
+        "crop_size": {"height": 224, "width": 224},
+        "do_center_crop": true,
+        "do_convert_rgb": true,
+        "do_normalize": true,
+        "do_rescale": true,
+        "do_resize": true,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_processor_type": "CLIPImageProcessor",
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+        "resample": 3,
+        "rescale_factor": 0.00392156862745098,
+        "size": {"shortest_edge": 224},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use testkit::load_safetensors;
+
+    use super::*;
+
+    const FILES: [&str; 4] =
+        ["text_encoder/model", "safety_checker/model", "vae/diffusion_pytorch_model", "unet/diffusion_pytorch_model"];
+
+    fn tiny(dtype: Dtype, seed: u64) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let checkpoint = dir.path().join("tiny");
+        write_checkpoint(PresetName::Tiny, &checkpoint, seed, dtype).expect("checkpoint");
+        (dir, checkpoint)
+    }
+
+    #[test]
+    fn tiny_has_exactly_the_tensors_and_configs_of_the_golden_checkpoint() {
+        let Some(golden) = testkit::golden() else { return };
+        let golden = golden.join("checkpoints/tiny-sd15");
+        let (_dir, ours) = tiny(Dtype::F32, 1);
+        let shapes = |root: &Path, file: &str| -> BTreeMap<String, Vec<usize>> {
+            let tensors = load_safetensors(root.join(format!("{file}.safetensors")));
+            tensors.into_iter().map(|(name, tensor)| (name, tensor.shape().to_vec())).collect()
+        };
+        for file in FILES {
+            assert_eq!(shapes(&ours, file), shapes(&golden, file), "{file}");
+        }
+        for file in [
+            "model_index.json",
+            "unet/config.json",
+            "vae/config.json",
+            "text_encoder/config.json",
+            "safety_checker/config.json",
+            "scheduler/scheduler_config.json",
+            "feature_extractor/preprocessor_config.json",
+            "tokenizer/tokenizer_config.json",
+            "tokenizer/special_tokens_map.json",
+            "tokenizer/vocab.json",
+        ] {
+            let read = |root: &Path| -> Value {
+                let mut json: Value =
+                    serde_json::from_slice(&fs::read(root.join(file)).expect(file)).expect("valid JSON");
+                if let Some(object) = json.as_object_mut() {
+                    object.remove("torch_dtype");
+                }
+                json
+            };
+            assert_eq!(read(&ours), read(&golden), "{file}");
+        }
+        let merges = |root: &Path| fs::read(root.join("tokenizer/merges.txt")).expect("merges.txt");
+        assert_eq!(merges(&ours), merges(&golden));
+    }
+
+    #[test]
+    fn real_presets_have_the_published_numbers_of_parameters() {
+        let count = |tensors: Vec<TensorSpec>| tensors.iter().map(TensorSpec::n_elements).sum::<usize>();
+        let check = |name, texts: &[usize], unet, vae, checker: usize| {
+            let preset = Preset::new(name);
+            let encoders: Vec<_> = preset.text_encoders.iter().map(|encoder| count(encoder.tensors())).collect();
+            assert_eq!(encoders, texts, "{name:?} text encoders");
+            assert_eq!(count(preset.unet.tensors()), unet, "{name:?} UNet");
+            assert_eq!(count(preset.vae.tensors()), vae, "{name:?} VAE");
+            assert_eq!(preset.safety_checker.map_or(0, |c| count(c.tensors())), checker, "{name:?} safety checker");
+        };
+        check(PresetName::Sd15, &[123_060_480], 859_520_964, 83_653_863, 303_981_588);
+        check(PresetName::Sd21, &[340_387_840], 865_910_724, 83_653_863, 0);
+        check(PresetName::Sdxl, &[123_060_480, 694_659_840], 2_567_463_684, 83_653_863, 0);
+    }
+
+    #[test]
+    fn equal_seeds_give_equal_bytes_and_others_do_not() {
+        let file = "unet/diffusion_pytorch_model.safetensors";
+        let weights = |seed| {
+            let (_dir, checkpoint) = tiny(Dtype::F16, seed);
+            fs::read(checkpoint.join(file)).expect(file)
+        };
+        let first = weights(5);
+        assert!(first == weights(5));
+        assert!(first != weights(6));
+    }
+
+    #[test]
+    fn weights_are_finite_and_scaled_by_fan_in_in_every_dtype() {
+        for dtype in [Dtype::F16, Dtype::BF16, Dtype::F32] {
+            let (_dir, checkpoint) = tiny(dtype, 3);
+            for file in FILES {
+                for (name, tensor) in load_safetensors(checkpoint.join(format!("{file}.safetensors"))) {
+                    assert!(tensor.to_f32_vec().iter().all(|x| x.is_finite()), "{file} {name}");
+                }
+            }
+            let unet = load_safetensors(checkpoint.join("unet/diffusion_pytorch_model.safetensors"));
+            let weight = unet["mid_block.resnets.0.conv1.weight"].to_f32_vec();
+            let n = weight.len() as f64;
+            let mean = weight.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+            let variance = weight.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / n;
+            let fan_in = 128.0 * 9.0;
+            assert!((variance * fan_in - 1.0).abs() < 0.02 && mean.abs() < 1e-3, "{dtype:?} {variance} {mean}");
+        }
+    }
+
+    #[test]
+    fn an_existing_output_is_left_alone() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let fault = write_checkpoint(PresetName::Tiny, dir.path(), 0, Dtype::F16).expect_err("it exists");
+        assert!(fault.to_string().contains("exists already"), "{fault}");
+        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0);
+    }
+}
