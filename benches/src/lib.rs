@@ -1,1 +1,4 @@
-//! Criterion benchmark suites; results of `cargo xtask bench` are in `record/`.
+//! Criterion suites, one file per subject beside this folder: `cargo bench -p smelt-benches`.
+//!
+//! They answer "which of two inner loops"; how long a command takes is measured by `cargo xtask bench`,
+//! whose results lie in `record/`. The library itself is empty.

@@ -15,10 +15,11 @@ pub(super) fn reasons(file: &SourceFile) -> Vec<String> {
         .collect()
 }
 
-/// A fault unless the manifest takes over the workspace's lints.
+/// A fault unless the manifest takes over the workspace's lints, or is the root of a workspace of its own.
 pub(super) fn lints(file: &SourceFile) -> Option<String> {
     let is_inherited = section(&file.text, "[lints]").any(|(_, line)| line.replace(' ', "") == "workspace=true");
-    (!is_inherited).then(|| format!("{}: lacks `[lints] workspace = true`", file.path))
+    let is_root = numbered(&file.text).any(|(_, line)| line.trim() == "[workspace]");
+    (!is_inherited && !is_root).then(|| format!("{}: lacks `[lints] workspace = true`", file.path))
 }
 
 /// The lines of a TOML table, with their numbers.
@@ -50,6 +51,7 @@ mod tests {
     #[test]
     fn members_inherit_the_lints() {
         assert_eq!(lints(&file("x/Cargo.toml", "[lints]\nworkspace = true\n\n[dependencies]\n")), None);
+        assert_eq!(lints(&file("fuzz/Cargo.toml", "[package]\n[workspace]\n")), None);
         for text in ["[package]\n", "[lints]\n[dependencies]\nworkspace = true\n", "[lints]\nworkspace = false\n"] {
             assert!(lints(&file("x/Cargo.toml", text)).is_some(), "{text}");
         }
