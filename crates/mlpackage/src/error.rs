@@ -316,9 +316,15 @@ pub enum ModelFault {
     /// Pipelines inside pipelines go too deep.
     #[error("pipelines are nested more than {0} deep")]
     Nesting(usize),
+    /// Only other kinds of models can be trained further.
+    #[error("an ML Program cannot be updatable")]
+    Updatable,
+    /// A function's own block has inputs besides those of the function.
+    #[error("the block of a function has inputs of its own")]
+    BodyInputs,
     /// The encoded model exceeds what protobuf allows.
     #[error("the model takes {0} bytes without weights, protobuf allows 2^31 - 1")]
-    ModelTooLarge(usize),
+    ModelTooLarge(u64),
 }
 
 /// Adds what was tried, and on which path, to an error of the operating system.

@@ -1,14 +1,30 @@
 //! Reads and writes Core ML packages.
 //!
+//! [`Package::open`] reads any package whose model is an ML Program or a pipeline of them, strictly and without copying
+//! weights; [`write()`] writes one from a validated program, streaming its weights, whole or not at all.
 //! This is the only crate that knows the fields of the model file and the offsets of `weight.bin`.
-//! It knows nothing of Burn or of diffusion, and does not judge whether a program makes sense: `mil` does.
+//! It knows nothing of Burn or of diffusion, and does not judge whether a program makes sense: [`mil::validate`] does.
 
 mod atomic;
 mod blob;
+mod decode;
+mod description;
+mod encode;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod manifest;
+mod model;
+mod package;
+mod types;
 
 pub use atomic::Existing;
 pub use blob::{Blob, BlobFile, BlobSink, BlobWriter};
+pub use description::{
+    ColorSpace, DefaultValue, Description, Feature, FeatureType, Image, ImageFlexibility, Interface, KeyType, Metadata,
+    MultiArray, ShapeFlexibility, SizeRange,
+};
 pub use error::{BlobFault, Error, ManifestFault, ModelFault};
 pub use manifest::{Item, MANIFEST_FILE, Manifest};
+pub use model::{Body, Model, SubModel};
+pub use package::{Package, Progress, Stage, Written, write, write_pipeline};

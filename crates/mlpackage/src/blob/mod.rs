@@ -14,7 +14,9 @@
 mod reader;
 mod writer;
 
+pub(crate) use reader::map_file;
 pub use reader::{Blob, BlobFile};
+pub(crate) use writer::BlobPlan;
 pub use writer::{BlobSink, BlobWriter};
 
 use mil::DType;
