@@ -28,3 +28,6 @@ pub use error::{BlobFault, Error, ManifestFault, ModelFault};
 pub use manifest::{Item, MANIFEST_FILE, Manifest};
 pub use model::{Body, Model, SubModel};
 pub use package::{Package, Progress, Stage, Written, write, write_pipeline};
+
+#[cfg(test)]
+mod tests;

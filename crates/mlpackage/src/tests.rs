@@ -1,0 +1,37 @@
+//! Programs through their messages and back, and hostile messages, each with the name of its fault.
+
+mod hostile;
+mod round_trip;
+mod zoo;
+
+use std::{collections::BTreeMap, io::Cursor};
+
+use coremltools_proto::{self as pb, Message};
+use mil::{Bytes, Program};
+
+use crate::{
+    BlobWriter, Description, Error, Model,
+    decode::{self, WeightFiles, WeightSource},
+    encode,
+};
+
+/// A model and its weight file, in memory.
+fn encoded(program: &Program) -> (pb::Model, Vec<u8>) {
+    let (model, plan) = encode::model(program, &Description::of(program)).unwrap();
+    let mut writer = BlobWriter::new(Cursor::new(Vec::new()), "weight.bin").unwrap();
+    let mut reported = 0;
+    plan.write(&mut writer, &mut |n| reported += n).unwrap();
+    assert_eq!(reported, plan.n_data_bytes());
+    let bytes = writer.finish().unwrap().into_inner();
+    assert_eq!(bytes.len() as u64, plan.n_bytes().max(64));
+    (model, bytes)
+}
+
+fn decoded(model: &pb::Model, weights: &[u8]) -> Result<Model, Error> {
+    decoded_bytes(&model.encode_to_vec(), weights)
+}
+
+fn decoded_bytes(model: &[u8], weights: &[u8]) -> Result<Model, Error> {
+    let files = BTreeMap::from([(encode::WEIGHT_FILE.to_owned(), Bytes::copy_from_slice(weights))]);
+    decode::model(Bytes::copy_from_slice(model), &mut WeightFiles::new(WeightSource::Memory(&files)))
+}
