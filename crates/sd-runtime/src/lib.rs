@@ -7,7 +7,9 @@
 mod engine;
 mod error;
 mod files;
+pub mod image;
 mod json;
+pub mod pipeline;
 pub mod rng;
 pub mod scheduler;
 pub mod tokenizer;

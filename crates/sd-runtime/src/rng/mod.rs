@@ -33,6 +33,11 @@ pub trait RandomSource {
     fn normals_f16(&mut self, n: usize) -> Vec<f32> {
         self.normals(n).into_iter().map(|x| round_to_f16(x).to_f32()).collect()
     }
+
+    /// The next tensor as start of a picture, in the precision of the tool that this source stands for: f32 unless it says otherwise.
+    fn latents(&mut self, n: usize) -> Vec<f32> {
+        self.normals_f32(n)
+    }
 }
 
 /// The sources implemented here.

@@ -40,6 +40,11 @@ impl RandomSource for NumpyRandom {
     fn normals(&mut self, n: usize) -> Vec<f64> {
         (0..n).map(|_| self.normal()).collect()
     }
+
+    /// Core ML pipelines round NumPy's draws to f16.
+    fn latents(&mut self, n: usize) -> Vec<f32> {
+        self.normals_f16(n)
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,161 @@
+//! What a caller asks for and gets: options, progress, pictures, warnings.
+
+use host_tensor::HostTensor;
+
+use crate::error::{Result, RuntimeError};
+use crate::image::RgbImage;
+use crate::rng::RandomKind;
+use crate::scheduler::SchedulerKind;
+use crate::tokenizer::TruncatedText;
+
+/// What to draw, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GenerateOptions {
+    /// What the picture shows.
+    pub prompt: String,
+    /// What it should not show; only used with guidance.
+    pub negative_prompt: String,
+    /// Seed of the random source.
+    pub seed: u32,
+    /// Denoising steps; default 50.
+    pub steps: usize,
+    /// Classifier-free guidance, active above 1; default 7.5.
+    pub guidance_scale: f32,
+    /// Pictures to draw from one random stream; default 1.
+    pub image_count: usize,
+    /// The scheduler, if not the checkpoint's own.
+    pub scheduler: Option<SchedulerKind>,
+    /// The random source; default NumPy's.
+    pub random: RandomKind,
+    /// Leave out the safety checker even if there is one.
+    pub disable_safety: bool,
+}
+
+impl Default for GenerateOptions {
+    fn default() -> Self {
+        Self {
+            prompt: String::new(),
+            negative_prompt: String::new(),
+            seed: 0,
+            steps: 50,
+            guidance_scale: 7.5,
+            image_count: 1,
+            scheduler: None,
+            random: RandomKind::default(),
+            disable_safety: false,
+        }
+    }
+}
+
+impl GenerateOptions {
+    /// Options for a prompt, everything else as by default.
+    pub fn new(prompt: impl Into<String>) -> Self {
+        Self { prompt: prompt.into(), ..Self::default() }
+    }
+
+    /// Whether guidance is active: above 1, as in diffusers.
+    pub fn is_guided(&self) -> bool {
+        self.guidance_scale > 1.0
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let fail = |reason: String| Err(RuntimeError::Options(reason));
+        if !self.guidance_scale.is_finite() {
+            return fail(format!("guidance scale {} is not a number", self.guidance_scale));
+        }
+        if self.image_count == 0 {
+            return fail("0 images asked for; at least 1 is needed".into());
+        }
+        Ok(())
+    }
+}
+
+/// Where a run stands, after a step.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    /// Index of the picture.
+    pub image_idx: usize,
+    /// Number of pictures.
+    pub n_images: usize,
+    /// Model evaluations done for this picture, from 1.
+    pub step: usize,
+    /// Model evaluations planned for this picture; PNDM needs one more than `steps`.
+    pub n_steps: usize,
+    /// The latents after the step, still noisy.
+    pub latents: &'a [f32],
+}
+
+/// What a run gave.
+#[derive(Debug, Clone)]
+pub struct Generation {
+    /// The pictures, in the order of their noise.
+    pub images: Vec<GeneratedImage>,
+    /// What the caller should tell its user.
+    pub warnings: Vec<Warning>,
+}
+
+/// One picture and what it came from.
+#[derive(Debug, Clone)]
+pub struct GeneratedImage {
+    /// The picture; black if the safety checker objected.
+    pub image: RgbImage,
+    /// The final latents, f32 [1, C, h, w].
+    pub latents: HostTensor,
+    /// The decoder's output, f32 [1, 3, H, W], about −1 to 1, before any check.
+    pub decoded: HostTensor,
+    /// What the safety checker said, if it ran.
+    pub safety: Option<SafetyVerdict>,
+}
+
+/// What a safety checker said about a picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SafetyVerdict {
+    /// Whether the picture was rejected.
+    pub flagged: bool,
+    /// Score of every concept; above 0 counts.
+    pub concept_scores: Vec<f32>,
+}
+
+/// Which of the two texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PromptPart {
+    /// The prompt.
+    Prompt,
+    /// The negative prompt.
+    Negative,
+}
+
+/// Something that did not stop the run but changed its result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// A text was too long, and its end was ignored.
+    PromptTruncated {
+        /// Which text.
+        part: PromptPart,
+        /// What was ignored.
+        cut: TruncatedText,
+    },
+    /// The decoder gave values that are not numbers; half precision overflowed.
+    NotFinite {
+        /// Index of the picture.
+        image_idx: usize,
+    },
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::PromptTruncated { part, cut } => {
+                let part = match part {
+                    PromptPart::Prompt => "prompt",
+                    PromptPart::Negative => "negative prompt",
+                };
+                write!(f, "the {part} is too long; its last {} tokens were ignored: {:?}", cut.n_tokens, cut.text)
+            }
+            Self::NotFinite { image_idx } => {
+                write!(f, "picture {image_idx} has values that are not finite; try a model in float32")
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! How a picture was made, as text for its file.
+//!
+//! Two texts: `parameters`, laid out as common Stable Diffusion tools read and write it, and `smelt`, the same as JSON.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Result, RuntimeError};
+use crate::image::PngText;
+use crate::json;
+
+/// Keyword of the human-readable text.
+const PARAMETERS: &str = "parameters";
+/// Keyword of the JSON text.
+const SMELT: &str = "smelt";
+
+/// The settings that reproduce a picture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PictureSettings {
+    /// The program and its version.
+    pub software: String,
+    /// The checkpoint or package directory's name.
+    pub model: String,
+    /// The prompt.
+    pub prompt: String,
+    /// The negative prompt, empty if none.
+    pub negative_prompt: String,
+    /// The seed.
+    pub seed: u32,
+    /// Index of the picture in the seed's random stream.
+    pub image_idx: usize,
+    /// Denoising steps.
+    pub steps: usize,
+    /// Guidance scale.
+    pub guidance_scale: f32,
+    /// The scheduler's short name.
+    pub scheduler: String,
+    /// The random source's short name.
+    pub random: String,
+    /// Pixels per row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+}
+
+impl PictureSettings {
+    /// Both texts, in the order that they are written.
+    pub fn to_png_texts(&self) -> Vec<PngText> {
+        let json = serde_json::to_string(self).expect("invariant: strings and finite numbers serialise");
+        vec![PngText::new(PARAMETERS, self.to_string()), PngText::new(SMELT, json)]
+    }
+
+    /// Finds the settings among a picture's texts.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Options`] if the picture carries none, [`RuntimeError::Json`] if they do not parse.
+    pub fn from_png_texts(texts: &[PngText]) -> Result<Self> {
+        let found = texts.iter().find(|text| text.keyword == SMELT);
+        let text = found.ok_or_else(|| RuntimeError::Options("the picture carries no settings of smelt".into()))?;
+        json::parse("the picture's settings", &text.text)
+    }
+}
+
+impl std::fmt::Display for PictureSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{}", self.prompt)?;
+        if !self.negative_prompt.is_empty() {
+            writeln!(f, "Negative prompt: {}", self.negative_prompt)?;
+        }
+        write!(
+            f,
+            "Steps: {}, Sampler: {}, CFG scale: {}, Seed: {}, Size: {}x{}, Model: {}, RNG: {}, Image: {}, Version: {}",
+            self.steps,
+            self.scheduler,
+            self.guidance_scale,
+            self.seed,
+            self.width,
+            self.height,
+            self.model,
+            self.random,
+            self.image_idx,
+            self.software
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> PictureSettings {
+        PictureSettings {
+            software: "smelt 0.1.0".into(),
+            model: "sd-emoji".into(),
+            prompt: "a red heart".into(),
+            negative_prompt: "blue".into(),
+            seed: 93,
+            image_idx: 0,
+            steps: 20,
+            guidance_scale: 7.5,
+            scheduler: "pndm".into(),
+            random: "numpy".into(),
+            width: 64,
+            height: 48,
+        }
+    }
+
+    #[test]
+    fn parameters_read_as_other_tools_write_them() {
+        let texts = settings().to_png_texts();
+        assert_eq!(texts[0].keyword, "parameters");
+        assert_eq!(
+            texts[0].text,
+            "a red heart\nNegative prompt: blue\nSteps: 20, Sampler: pndm, CFG scale: 7.5, Seed: 93, Size: 64x48, Model: sd-emoji, RNG: numpy, Image: 0, Version: smelt 0.1.0"
+        );
+    }
+
+    #[test]
+    fn settings_survive_the_picture() {
+        assert_eq!(PictureSettings::from_png_texts(&settings().to_png_texts()).unwrap(), settings());
+        assert!(PictureSettings::from_png_texts(&[]).is_err());
+    }
+}

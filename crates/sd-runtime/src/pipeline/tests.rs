@@ -1,0 +1,272 @@
+//! Facts about the pipeline, on models made of closed formulas.
+
+use std::ops::ControlFlow;
+
+use host_tensor::DType;
+
+use super::fake::{self, Fake, LATENT, LENGTH, WIDTH};
+use super::*;
+use crate::engine::Feature;
+use crate::rng::{NumpyRandom, RandomKind};
+use crate::scheduler::SchedulerKind;
+
+fn pipeline(unet: Fake) -> TextToImage {
+    TextToImage::new(fake::models(unet), fake::config()).unwrap()
+}
+
+fn go(_: Progress<'_>) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn options() -> GenerateOptions {
+    GenerateOptions { seed: 93, steps: 4, guidance_scale: 3.0, ..GenerateOptions::new("a red heart") }
+}
+
+/// The first prompt token's hidden state 0, as the fake text encoder makes it.
+fn text_of(prompt: &str) -> f32 {
+    let ids = fake::config().tokenizer.encode(prompt, LENGTH).unwrap().ids;
+    ids[1] as f32 / 1000.0
+}
+
+/// The loop written out for one image: what the pipeline must compute.
+fn latents_by_hand(options: &GenerateOptions) -> Vec<f32> {
+    let mut scheduler = fake::config().scheduler.build(options.scheduler, options.steps).unwrap();
+    let n = LATENT.iter().product();
+    let sigma = scheduler.init_noise_sigma();
+    let mut latents: Vec<f32> = NumpyRandom::new(options.seed).normals_f16(n).into_iter().map(|x| x * sigma).collect();
+    let (cond, uncond) = (text_of(&options.prompt), text_of(&options.negative_prompt));
+    for (i, t) in scheduler.timesteps().to_vec().into_iter().enumerate() {
+        let mut input = latents.clone();
+        scheduler.scale_model_input(i, &mut input);
+        let guided = |x: f32| {
+            let (u, c) = (fake::noise(x, t, uncond), fake::noise(x, t, cond));
+            if options.is_guided() { u + options.guidance_scale * (c - u) } else { c }
+        };
+        let noise: Vec<f32> = input.into_iter().map(guided).collect();
+        scheduler.step(i, &noise, &mut latents).unwrap();
+    }
+    latents
+}
+
+#[test]
+fn guidance_mixes_negative_and_prompt_on_either_batch_size() {
+    for kind in SchedulerKind::ALL {
+        let options = GenerateOptions { scheduler: Some(kind), negative_prompt: "blue".into(), ..options() };
+        let want = latents_by_hand(&options);
+        for batch in [1, 2] {
+            let run = pipeline(fake::unet(batch, DType::F32)).generate(&options, &mut go).unwrap();
+            assert_eq!(run.images[0].latents.to_f32_vec(), want, "{kind}, batch {batch}");
+            assert_eq!(run.warnings, []);
+        }
+    }
+}
+
+#[test]
+fn the_negative_prompt_is_the_first_row_and_hidden_states_are_transposed() {
+    let unet = fake::unet(2, DType::F32);
+    let calls = unet.calls.clone();
+    pipeline(unet).generate(&options(), &mut go).unwrap();
+    let hidden = calls.borrow()[0]["encoder_hidden_states"].to_f32_vec();
+    let tokenizer = fake::config().tokenizer;
+    for (row, prompt) in ["", "a red heart"].into_iter().enumerate() {
+        let ids = tokenizer.encode(prompt, LENGTH).unwrap().ids;
+        for (d, s) in [(0, 0), (0, 1), (3, 2), (5, 76)] {
+            let want = ids[s] as f32 / 1000.0 + d as f32;
+            assert_eq!(hidden[(row * WIDTH + d) * LENGTH + s], want, "row {row} channel {d} token {s}");
+        }
+    }
+}
+
+#[test]
+fn without_guidance_the_negative_prompt_is_never_encoded() {
+    for guidance_scale in [1.0, 0.5] {
+        let options = GenerateOptions { guidance_scale, ..options() };
+        let want = latents_by_hand(&options);
+        for batch in [1, 2] {
+            let text_encoder = fake::text_encoder();
+            let calls = text_encoder.calls.clone();
+            let models =
+                Models { text_encoder: Some(Box::new(text_encoder)), ..fake::models(fake::unet(batch, DType::F32)) };
+            let run = TextToImage::new(models, fake::config()).unwrap().generate(&options, &mut go).unwrap();
+            assert_eq!(run.images[0].latents.to_f32_vec(), want, "batch {batch}");
+            assert_eq!(calls.borrow().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn inputs_have_the_declared_element_type() {
+    // The fakes assert it; half precision must come near the same result.
+    let want = latents_by_hand(&options());
+    let run = pipeline(fake::unet(2, DType::F16)).generate(&options(), &mut go).unwrap();
+    testkit::assert_all_close("latents", &want, &run.images[0].latents.to_f32_vec(), 0.01, 0.05);
+}
+
+#[test]
+fn several_pictures_come_from_one_stream() {
+    let two = GenerateOptions { image_count: 2, ..options() };
+    let run = pipeline(fake::unet(2, DType::F32)).generate(&two, &mut go).unwrap();
+    let mut source = NumpyRandom::new(93);
+    let mut again = pipeline(fake::unet(2, DType::F32));
+    for image in &run.images {
+        let single = again.generate_from(&mut source, &options(), &mut go).unwrap();
+        assert_eq!(single.images[0].latents.to_f32_vec(), image.latents.to_f32_vec());
+    }
+    assert_ne!(run.images[0].image, run.images[1].image);
+}
+
+#[test]
+fn other_random_sources_start_in_full_precision() {
+    let options = GenerateOptions { random: RandomKind::Torch, steps: 1, ..options() };
+    let unet = fake::unet(2, DType::F32);
+    let calls = unet.calls.clone();
+    pipeline(unet).generate(&options, &mut go).unwrap();
+    let sample = calls.borrow()[0]["sample"].to_f32_vec();
+    let n = LATENT.iter().product();
+    assert_eq!(sample[..n], RandomKind::Torch.source(93).normals_f32(n));
+    assert_eq!(sample[..n], sample[n..]);
+}
+
+#[test]
+fn latents_are_unscaled_and_shifted_before_decoding() {
+    let vae_decoder = fake::vae_decoder();
+    let calls = vae_decoder.calls.clone();
+    let models = Models { vae_decoder: Some(Box::new(vae_decoder)), ..fake::models(fake::unet(2, DType::F32)) };
+    let run = TextToImage::new(models, fake::config()).unwrap().generate(&options(), &mut go).unwrap();
+    let image = &run.images[0];
+    let want: Vec<f32> = image.latents.to_f32_vec().iter().map(|x| x / 16.0 + 0.25).collect();
+    assert_eq!(calls.borrow()[0]["z"].to_f32_vec(), want);
+    assert_eq!((image.image.width(), image.image.height()), (10, 6));
+    assert_eq!(image.decoded.shape(), [1, 3, 6, 10]);
+    let red = (want[0] / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0;
+    assert_eq!(image.image.pixels()[0], red.round_ties_even() as u8);
+}
+
+#[test]
+fn progress_counts_evaluations_and_can_stop() {
+    let mut seen = Vec::new();
+    let run = pipeline(fake::unet(2, DType::F32)).generate(&options(), &mut |at| {
+        seen.push((at.image_idx, at.step, at.n_steps, at.latents.len()));
+        if at.step == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(matches!(run, Err(RuntimeError::Stopped { step: 3, count: 5 })));
+    assert_eq!(seen, [(0, 1, 5, 60), (0, 2, 5, 60), (0, 3, 5, 60)]);
+}
+
+#[test]
+fn long_prompts_are_reported() {
+    let options = GenerateOptions { prompt: "a red heart ".repeat(40), ..options() };
+    let run = pipeline(fake::unet(2, DType::F32)).generate(&options, &mut go).unwrap();
+    let [Warning::PromptTruncated { part: PromptPart::Prompt, cut }] = &run.warnings[..] else {
+        panic!("{:?}", run.warnings);
+    };
+    assert_eq!(cut.n_tokens, 120 - 75);
+    assert!(run.warnings[0].to_string().starts_with("the prompt is too long; its last 45 tokens were ignored"));
+}
+
+#[test]
+fn flagged_pictures_are_black_but_their_latents_remain() {
+    let with_limit = |limit| Models {
+        safety_checker: Some(Box::new(fake::safety_checker(limit))),
+        ..fake::models(fake::unet(2, DType::F32))
+    };
+    let generate = |limit, disable_safety| {
+        let options = GenerateOptions { disable_safety, ..options() };
+        let mut pipeline = TextToImage::new(with_limit(limit), fake::config()).unwrap();
+        pipeline.generate(&options, &mut go).unwrap().images.remove(0)
+    };
+    let (free, flagged, unchecked) = (generate(1e3, false), generate(-1e3, false), generate(-1e3, true));
+    assert!(flagged.image.pixels().iter().all(|&byte| byte == 0));
+    assert!(flagged.safety.as_ref().is_some_and(|verdict| verdict.flagged && verdict.concept_scores.len() == 2));
+    assert_eq!(free.safety.as_ref().map(|verdict| verdict.flagged), Some(false));
+    assert_eq!(unchecked.safety, None);
+    assert_eq!(free.image, unchecked.image);
+    assert_ne!(free.image, flagged.image);
+    assert_eq!(free.latents.to_f32_vec(), flagged.latents.to_f32_vec());
+}
+
+#[test]
+fn values_that_are_not_finite_are_reported() {
+    let mut config = fake::config();
+    config.vae.scaling_factor = 1e-45;
+    let mut pipeline = TextToImage::new(fake::models(fake::unet(2, DType::F32)), config).unwrap();
+    let run = pipeline.generate(&options(), &mut go).unwrap();
+    assert_eq!(run.warnings, [Warning::NotFinite { image_idx: 0 }]);
+}
+
+#[test]
+fn wrong_options_fail_before_any_model_runs() {
+    let unet = fake::unet(2, DType::F32);
+    let calls = unet.calls.clone();
+    let mut pipeline = pipeline(unet);
+    for (options, fact) in [
+        (GenerateOptions { steps: 0, ..options() }, "0 steps"),
+        (GenerateOptions { steps: 5000, ..options() }, "5000 steps"),
+        (GenerateOptions { image_count: 0, ..options() }, "0 images"),
+        (GenerateOptions { guidance_scale: f32::NAN, ..options() }, "guidance scale"),
+    ] {
+        let error = pipeline.generate(&options, &mut go).unwrap_err();
+        assert!(error.to_string().contains(fact), "{error}");
+    }
+    assert_eq!(calls.borrow().len(), 0);
+}
+
+#[test]
+fn models_that_do_not_fit_are_named() {
+    let f32s = |name: &str, shape: &[usize]| Feature::new(name, DType::F32, shape);
+    let changed = |change: &dyn Fn(&mut Vec<Feature>)| {
+        let mut unet = fake::unet(2, DType::F32);
+        change(&mut unet.signature.inputs);
+        fake::models(unet)
+    };
+    let cases = [
+        (Models { text_encoder: None, ..fake::models(fake::unet(2, DType::F32)) }, "text_encoder: is missing"),
+        (changed(&|inputs| inputs.push(f32s("time_ids", &[2, 6]))), "needs input time_ids [2, 6]"),
+        (changed(&|inputs| drop(inputs.remove(1))), "has no input timestep"),
+        (changed(&|inputs| inputs[0].shape = vec![2, 4, 8, 8]), "vae_decoder: takes latents [1, 4, 3, 5]"),
+        (changed(&|inputs| inputs[0].shape = vec![2, 4, 0, 8]), "empty or too large"),
+        (changed(&|inputs| inputs[0].shape = vec![2, 4, 1 << 60, 8]), "empty or too large"),
+        (changed(&|inputs| inputs[0].shape = vec![3, 4, 3, 5]), "do not agree"),
+        (changed(&|inputs| inputs[2].shape = vec![2, 7, 1, LENGTH]), "hidden states are 6 wide"),
+        (changed(&|inputs| inputs[2].shape = vec![2, WIDTH, 1, 154]), "encodes 77 tokens"),
+    ];
+    for (models, fact) in cases {
+        let error = TextToImage::new(models, fake::config()).map(drop).unwrap_err();
+        assert!(error.to_string().contains(fact), "{fact}: {error}");
+    }
+}
+
+#[test]
+fn a_shorter_window_of_the_unet_shortens_the_prompt() {
+    let mut unet = fake::unet(1, DType::F32);
+    unet.signature.inputs[2].shape = vec![1, WIDTH, 1, 8];
+    let calls = unet.calls.clone();
+    let options = GenerateOptions { guidance_scale: 1.0, ..GenerateOptions::new("a red heart ".repeat(3)) };
+    let run = pipeline(unet).generate(&options, &mut go).unwrap();
+    assert_eq!(run.warnings.len(), 1);
+    let hidden = calls.borrow()[0]["encoder_hidden_states"].to_f32_vec();
+    assert_eq!(hidden.len(), WIDTH * 8);
+    assert_eq!(hidden[7], 4.095, "the end token stays the last");
+}
+
+#[test]
+fn an_engines_own_error_is_kept() {
+    let mut unet = fake::unet(2, DType::F32);
+    unet = Fake::new(unet.signature.inputs.clone(), unet.signature.outputs.clone(), |_| Err("out of luck".into()));
+    let error = pipeline(unet).generate(&options(), &mut go).unwrap_err();
+    assert_eq!(error.to_string(), "unet: out of luck");
+    let missing = fake::unet(2, DType::F32);
+    let missing =
+        Fake::new(missing.signature.inputs.clone(), missing.signature.outputs.clone(), |_| Ok(Default::default()));
+    let error = pipeline(missing).generate(&options(), &mut go).unwrap_err();
+    assert!(error.to_string().contains("gave no output noise_pred"), "{error}");
+}
+
+#[test]
+fn a_checkpoints_own_files_configure_the_pipeline() {
+    let config = PipelineConfig::from_dir(&testkit::demo()).unwrap();
+    assert_eq!(config.scheduler.kind().unwrap(), SchedulerKind::Pndm);
+    assert_eq!(config.vae, VaeConfig::default());
+    assert_eq!(config.preprocessor, PreprocessorConfig::default());
+    assert_eq!(config.tokenizer.max_length(), 77);
+}

@@ -1,0 +1,79 @@
+//! The UNet: latents, time step and text → predicted noise, with classifier-free guidance.
+
+use super::model::Model;
+use super::text::{Conditioning, TextShape};
+use crate::engine::Engine;
+use crate::error::Result;
+
+/// `sample` [B, C, h, w], `timestep` [B], `encoder_hidden_states` [B, D, 1, S] → `noise_pred` [B, C, h, w], with B 1 or 2.
+pub(super) struct UNet {
+    model: Model,
+    batch: usize,
+    latent_shape: [usize; 4],
+    text: TextShape,
+}
+
+impl UNet {
+    pub(super) fn new(engine: Box<dyn Engine>) -> Result<Self> {
+        let model = Model::new("unet", engine, &[("sample", 4), ("timestep", 1), ("encoder_hidden_states", 4)])?;
+        model.expect_output("noise_pred")?;
+        let (sample, timestep) = (&model.input("sample")?.shape, &model.input("timestep")?.shape);
+        let hidden = &model.input("encoder_hidden_states")?.shape;
+        let batch = sample[0];
+        let agree = timestep[0] == batch && hidden[0] == batch && hidden[2] == 1 && (1..=2).contains(&batch);
+        if !agree {
+            return Err(model.fault(format!(
+                "sample {sample:?}, timestep {timestep:?} and encoder_hidden_states {hidden:?} do not agree; expected [B, C, h, w], [B] and [B, D, 1, S] with B 1 or 2"
+            )));
+        }
+        Ok(Self {
+            batch,
+            latent_shape: [1, sample[1], sample[2], sample[3]],
+            text: TextShape { width: hidden[1], length: hidden[3] },
+            model,
+        })
+    }
+
+    pub(super) fn latent_shape(&self) -> [usize; 4] {
+        self.latent_shape
+    }
+
+    pub(super) fn text_shape(&self) -> TextShape {
+        self.text
+    }
+
+    /// The noise predicted for one image's latents; with a negative prompt, `uncond + scale · (cond − uncond)`.
+    pub(super) fn predict(
+        &mut self,
+        latents: &[f32],
+        timestep: f32,
+        text: &Conditioning,
+        scale: f32,
+    ) -> Result<Vec<f32>> {
+        let Some(negative) = &text.negative else {
+            // A batch of two is filled with the same row twice.
+            let mut noise = self.run(latents, timestep, &[&text.prompt, &text.prompt][..self.batch])?;
+            noise.truncate(latents.len());
+            return Ok(noise);
+        };
+        let (uncond, cond) = if self.batch == 2 {
+            let mut uncond = self.run(latents, timestep, &[negative, &text.prompt])?;
+            let cond = uncond.split_off(latents.len());
+            (uncond, cond)
+        } else {
+            (self.run(latents, timestep, &[negative])?, self.run(latents, timestep, &[&text.prompt])?)
+        };
+        Ok(uncond.into_iter().zip(cond).map(|(u, c)| u + scale * (c - u)).collect())
+    }
+
+    /// One call; every row gets the same latents and time step.
+    fn run(&mut self, latents: &[f32], timestep: f32, texts: &[&Vec<f32>]) -> Result<Vec<f32>> {
+        let inputs = [
+            ("sample", latents.repeat(self.batch)),
+            ("timestep", vec![timestep; self.batch]),
+            ("encoder_hidden_states", texts.iter().flat_map(|text| text.iter().copied()).collect()),
+        ];
+        let mut outputs = self.model.run(&inputs)?;
+        self.model.take_values(&mut outputs, "noise_pred", latents.len() * self.batch)
+    }
+}
