@@ -35,6 +35,19 @@ fn numpy_draws_are_bit_equal() {
 }
 
 #[test]
+fn latents_of_several_prompts_come_from_one_stream() {
+    let Some(golden) = testkit::golden() else { return };
+    for (name, n_prompts) in [("sd-emoji_pndm20", 4), ("tiny-sd15_pndm5", 1)] {
+        let run = load(&golden.join(format!("pipelines/{name}.safetensors")));
+        let mut source = NumpyRandom::new(93);
+        for i in 0..n_prompts {
+            let start = &run[&format!("{i}.start")];
+            assert!(source.latents(start.len()) == start.to_f32_vec(), "{name}, prompt {i}");
+        }
+    }
+}
+
+#[test]
 fn torch_draws_agree_to_rounding() {
     let Some(golden) = testkit::golden() else { return };
     let vectors = load(&golden.join("vectors/random.safetensors"));

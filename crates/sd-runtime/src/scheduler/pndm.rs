@@ -38,6 +38,7 @@ impl Pndm {
         let table = noise::alphas_cumprod(config);
         let last = if config.set_alpha_to_one.unwrap_or(false) { 1.0 } else { table[0] };
         let ratio = (config.num_train_timesteps / n_steps) as i64;
+        // Rounded spacings never reach beyond the last training step; the bound is for the index alone.
         let alpha = |t: i64| usize::try_from(t).map_or(last, |t| table[t.min(table.len() - 1)]);
         let transfers = steps
             .iter()

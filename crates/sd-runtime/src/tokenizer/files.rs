@@ -153,6 +153,13 @@ impl TokenizerFiles {
         Ok(Self::combine(words, config, map))
     }
 
+    /// From the text of `tokenizer.json` alone.
+    #[cfg(test)]
+    pub(super) fn from_tokenizer_json(text: &str) -> Result<Self> {
+        let words = Words::from_tokenizer_json("tokenizer.json", text)?;
+        Ok(Self::combine(words, Config::default(), Config::default()))
+    }
+
     fn combine(words: Words, config: Config, map: Config) -> Self {
         let mut special: BTreeMap<String, SpecialToken> = BTreeMap::new();
         for token in words.added {

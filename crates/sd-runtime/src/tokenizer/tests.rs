@@ -136,3 +136,17 @@ fn files_that_are_not_clips_are_named_errors() {
     let error = ClipTokenizer::from_dir(&empty.0).unwrap_err();
     assert!(error.to_string().contains("vocab.json"), "{error}");
 }
+
+#[test]
+fn hostile_tokenizer_files_never_panic() {
+    let json = format!(
+        r#"{{"added_tokens": [{{"id": 11, "content": "<|endoftext|>", "normalized": true}}], "model": {{"type": "BPE", "end_of_word_suffix": "</w>", "vocab": {VOCAB}, "merges": ["a b</w>"]}}}}"#
+    );
+    let calls = testkit::fuzz::run_for(std::time::Duration::from_millis(500), &[json.as_bytes()], |bytes| {
+        let files = TokenizerFiles::from_tokenizer_json(&String::from_utf8_lossy(bytes));
+        if let Ok(tokenizer) = files.and_then(ClipTokenizer::build) {
+            tokenizer.encode("a b, AB!! <|endoftext|> \u{301}é🙂", 8).ok();
+        }
+    });
+    assert!(calls > 100, "{calls} calls");
+}

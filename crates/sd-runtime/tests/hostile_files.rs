@@ -1,0 +1,47 @@
+//! Files from outside never bring the program down.
+
+use std::io::Cursor;
+use std::time::Duration;
+
+use sd_runtime::image::{PngText, RgbImage, read_png_text};
+use sd_runtime::scheduler::{SchedulerConfig, SchedulerKind};
+
+#[test]
+fn scheduler_configurations_never_panic() {
+    let full = br#"{"_class_name": "DPMSolverMultistepScheduler", "_use_default_values": ["steps_offset"], "beta_start": 0.00085,
+        "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 40, "timestep_spacing": "trailing",
+        "rescale_betas_zero_snr": true, "use_karras_sigmas": true, "lambda_min_clipped": -Infinity, "steps_offset": 1,
+        "final_sigmas_type": "sigma_min", "sigma_min": 0.1, "solver_type": "heun", "prediction_type": "v_prediction"}"#;
+    let betas = br#"{"trained_betas": [0.0, 0.0, 0.5, 0.999], "num_train_timesteps": 4, "lambda_min_clipped": 5.1}"#;
+    let corpus: [&[u8]; 2] = [full, betas];
+    let calls = testkit::fuzz::run_for(Duration::from_millis(700), &corpus, |bytes| {
+        let Ok(config) = SchedulerConfig::from_json(&String::from_utf8_lossy(bytes)) else { return };
+        // Large schedules are legal but slow; the arithmetic is the same in small ones.
+        if config.num_train_timesteps > 5000 {
+            return;
+        }
+        for kind in SchedulerKind::ALL {
+            for n in [1, 2, 3, 40] {
+                let Ok(mut scheduler) = config.build(Some(kind), n) else { continue };
+                let mut sample = [0.5f32];
+                for i in 0..scheduler.timesteps().len() {
+                    scheduler.scale_model_input(i, &mut sample);
+                    scheduler.step(i, &[0.1], &mut sample).ok();
+                }
+            }
+        }
+    });
+    assert!(calls > 100, "{calls} calls");
+}
+
+#[test]
+fn png_texts_never_panic() {
+    let mut file = Vec::new();
+    let image = RgbImage::new(2, 1, vec![1; 6]).expect("six bytes");
+    let texts = [PngText::new("parameters", "a"), PngText::new("smelt", "日本")];
+    image.write_png(&mut file, &texts).expect("a small picture");
+    let calls = testkit::fuzz::run_for(Duration::from_millis(300), &[&file], |bytes| {
+        read_png_text(Cursor::new(bytes)).ok();
+    });
+    assert!(calls > 100, "{calls} calls");
+}
