@@ -17,6 +17,7 @@ mod validate;
 
 pub mod ops;
 pub mod pass;
+pub mod text;
 
 pub use builder::{Bound, Emitter, FunctionBuilder};
 pub use constant::{BlobLocation, Const, ConstError, Literal};
