@@ -2,15 +2,53 @@
 //!
 //! A specification says what an operation takes, in which opset it appeared, and how its result types
 //! follow. Builder, validator, printer and engines read it; nothing else in the workspace lists operations.
-//! Source of the rules: coremltools 9.0, `converters/mil/mil/ops/defs` (iOS 15 to iOS 18).
+//! Each family has a file with a table `SPECS` on top and inference below; `const` is not among them, because
+//! the representation has no such operation.
+//!
+//! Source of the rules: coremltools 9.0, `converters/mil/mil/ops/defs` (iOS 15 to iOS 18). Where it says
+//! nothing of values that make no sense (a stride of zero, an axis named twice), they are errors here.
 
+/// Returns an error with a formatted message from the calling function.
+macro_rules! fail {
+    ($($message:tt)*) => { return Err($crate::ops::OpError::new(format!($($message)*))) };
+}
+
+/// Returns an error with a formatted message unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($message:tt)*) => { if !$condition { fail!($($message)*) } };
+}
+
+mod activation;
+mod attention;
+mod constexpr;
+mod control_flow;
+mod conv;
+mod dims;
+mod domain;
+mod elementwise_binary;
+mod elementwise_unary;
+mod gather_scatter;
+mod generation;
+mod linear_algebra;
+mod normalization;
 mod operands;
+mod pool;
+mod quantization;
+mod rearrange;
+mod reduction;
+mod resize;
+mod shape;
+mod slice;
 mod spec;
+mod state;
+#[cfg(test)]
+mod tests;
 
 pub use operands::Operands;
-pub use spec::{Accepts, OpSpec, Param};
+pub use spec::{Accepts, Default, Infer, OpSpec, Param, Rank};
 
 use crate::{opset::Opset, types::Type};
+use std::sync::LazyLock;
 
 /// Why an operation is not acceptable; names the parameter and the types at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,16 +65,51 @@ impl OpError {
     }
 }
 
-/// Every specification, in every version.
+/// The tables of all families.
+const FAMILIES: [&[OpSpec]; 19] = [
+    activation::SPECS,
+    attention::SPECS,
+    constexpr::SPECS,
+    control_flow::SPECS,
+    conv::SPECS,
+    elementwise_binary::SPECS,
+    elementwise_unary::SPECS,
+    gather_scatter::SPECS,
+    generation::SPECS,
+    linear_algebra::SPECS,
+    normalization::SPECS,
+    pool::SPECS,
+    quantization::SPECS,
+    rearrange::SPECS,
+    reduction::SPECS,
+    resize::SPECS,
+    shape::SPECS,
+    slice::SPECS,
+    state::SPECS,
+];
+
+/// Sorted by kind, then by opset, for [`lookup`].
+static ALL: LazyLock<Vec<OpSpec>> = LazyLock::new(|| {
+    let mut specs = FAMILIES.concat();
+    specs.sort_unstable_by_key(|s| (s.kind, s.since));
+    specs
+});
+
+/// Every specification, in every version, sorted by kind and opset.
 #[must_use]
 pub fn all() -> &'static [OpSpec] {
-    &[]
+    &ALL
 }
 
 /// The version of `kind` that is valid in `opset`: the newest that is not newer.
+///
+/// `scaled_dot_product_attention` is found in every opset: builders and passes use it as an abstraction, which
+/// a pass replaces where it does not exist. Its [`OpSpec::since`] says where it does.
 #[must_use]
 pub fn lookup(kind: &str, opset: Opset) -> Option<&'static OpSpec> {
-    all().iter().filter(|s| s.kind == kind && s.since <= opset).max_by_key(|s| s.since)
+    let (before, after) = all().split_at(all().partition_point(|s| (s.kind, s.since) <= (kind, opset)));
+    let is_it = |s: &&OpSpec| s.kind == kind;
+    before.last().filter(is_it).or_else(|| after.first().filter(is_it).filter(|s| s.is_abstract_before))
 }
 
 /// The result types of an operation.
@@ -44,7 +117,21 @@ pub fn lookup(kind: &str, opset: Opset) -> Option<&'static OpSpec> {
 /// # Errors
 /// When the operation is unknown in this opset, or its operands break its specification.
 pub fn infer(kind: &str, operands: &Operands<'_>, opset: Opset) -> Result<Vec<Type>, OpError> {
-    let spec = lookup(kind, opset).ok_or_else(|| OpError::new(format!("{kind} is not an operation of {opset}")))?;
-    spec.check(operands)?;
-    (spec.infer)(operands).map_err(|e| OpError::new(format!("{kind}: {e}")))
+    match lookup(kind, opset) {
+        Some(spec) => spec.result_types(operands),
+        None => Err(unknown_operation(kind, opset)),
+    }
+}
+
+/// Says in which opset an operation appears, if it is one at all.
+pub(crate) fn unknown_operation(kind: &str, opset: Opset) -> OpError {
+    match all().iter().find(|s| s.kind == kind) {
+        Some(spec) => OpError::new(format!("{kind} is an operation of {} and later, not of {opset}", spec.since)),
+        None => OpError::new(format!("{kind} is no known operation")),
+    }
+}
+
+/// The result of an operation that keeps the type of x.
+fn same_as_x(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+    Ok(vec![Type::Tensor(o.tensor("x")?.clone())])
 }

@@ -1,4 +1,4 @@
-//! What may cross a function's boundary: names, types and roles of its inputs and outputs.
+//! What may exist at run time, and what of it may cross a function's boundary.
 //!
 //! Source: coremltools 9.0, `converters/mil/backend/mil/load.py`, and its rule for several functions.
 
@@ -7,7 +7,7 @@ use crate::{
     opset::Opset,
     types::{TensorType, Type},
 };
-use host_tensor::DType;
+use host_tensor::{DType, element_count};
 use std::collections::HashSet;
 
 /// The most dimensions that a tensor may have at run time; Core ML refuses more.
@@ -58,6 +58,26 @@ pub(super) fn check_outputs(f: &Function, fault: &mut impl FnMut(String)) {
     }
 }
 
+/// Rank, size, and an element type that the opset's run time has.
+pub(super) fn check_run_time(t: &TensorType, opset: Opset) -> Result<(), String> {
+    let since = match t.dtype {
+        DType::F16 | DType::F32 | DType::I32 | DType::Bool => Opset::CoreML5,
+        DType::I8 | DType::U8 | DType::I16 | DType::U16 => Opset::CoreML7,
+        other => return Err(format!("{} exists in constants only, not at run time", other.name())),
+    };
+    if opset < since {
+        return Err(format!("{} exists at run time from {since} on, not in {opset}", t.dtype.name()));
+    }
+    if t.rank() > MAX_RANK {
+        return Err(format!("rank {} is more than Core ML's {MAX_RANK}", t.rank()));
+    }
+    let fits = |shape: Vec<usize>| element_count(&shape).and_then(|n| t.dtype.byte_len(n)).is_some();
+    if t.static_shape().is_some_and(|shape| !fits(shape)) {
+        return Err(format!("{t} does not fit into memory"));
+    }
+    Ok(())
+}
+
 fn check_type(ty: &Type, opset: Opset, is_input: bool) -> Result<(), String> {
     match ty {
         Type::Tensor(t) => check_tensor(t, opset),
@@ -82,8 +102,5 @@ fn check_tensor(t: &TensorType, opset: Opset) -> Result<(), String> {
     if opset < since {
         return Err(format!("{} crosses a function's boundary only from {since} on, not in {opset}", t.dtype.name()));
     }
-    if t.rank() > MAX_RANK {
-        return Err(format!("rank {} is more than Core ML's {MAX_RANK}", t.rank()));
-    }
-    Ok(())
+    check_run_time(t, opset.max(Opset::CoreML7))
 }

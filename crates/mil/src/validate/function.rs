@@ -105,11 +105,15 @@ impl Walk<'_> {
         }
     }
 
-    fn block(&mut self, block: &Block, depth: usize) {
+    /// Walks a block; false when one of its arguments or results is no value of this function.
+    fn block(&mut self, block: &Block, depth: usize) -> bool {
+        let mut sound = true;
         let mut defined = block.inputs.clone();
         for &input in &block.inputs {
             if self.exists(input) {
                 self.define(input, State::Argument);
+            } else {
+                sound = false;
             }
         }
         for op in &block.ops {
@@ -118,7 +122,7 @@ impl Walk<'_> {
         }
         self.place = None;
         for &output in &block.outputs {
-            self.read(output, "the outputs of the block");
+            sound &= self.read(output, "the list of outputs");
         }
         if depth > 0 {
             for v in defined {
@@ -127,6 +131,7 @@ impl Walk<'_> {
                 }
             }
         }
+        sound
     }
 
     fn op(&mut self, op: &Op, depth: usize) {
@@ -147,7 +152,7 @@ impl Walk<'_> {
             sound = false;
         } else {
             for block in &op.blocks {
-                self.block(block, depth + 1);
+                sound &= self.block(block, depth + 1);
                 self.place = Some(place.clone());
             }
         }
@@ -166,12 +171,11 @@ impl Walk<'_> {
     /// The operation against its specification, and its declared result types against the inferred ones.
     fn specification(&mut self, op: &Op) {
         let f = self.function;
-        let Some(spec) = ops::lookup(&op.kind, f.opset) else { return };
-        let operands = Operands::new(f, &op.inputs);
-        if let Err(e) = spec.check(&operands) {
-            return self.fault(e.to_string());
-        }
-        match blocks::infer(f, op, spec, &operands) {
+        let Some(spec) = ops::lookup(&op.kind, f.opset).filter(|s| s.since <= f.opset) else {
+            return self.fault(ops::unknown_operation(&op.kind, f.opset).to_string());
+        };
+        let operands = Operands::new(f, &op.inputs).with_constexpr(&self.constexpr);
+        match blocks::result_types(f, op, spec, &operands) {
             Err(e) => self.fault(e.to_string()),
             Ok(types) => self.declared(op, &types),
         }
@@ -217,9 +221,11 @@ impl Walk<'_> {
         }
         self.states[v.index()] = state;
         self.constexpr[v.index()] = state == State::Constexpr;
-        let ty = self.function.ty(v);
-        if let Some(t) = ty.as_tensor().filter(|t| t.rank() > boundary::MAX_RANK && state == State::Result) {
-            self.fault(format!("{name} has rank {}, more than Core ML's {}", t.rank(), boundary::MAX_RANK));
+        if state == State::Result
+            && let Type::Tensor(t) = self.function.ty(v)
+            && let Err(why) = boundary::check_run_time(t, self.function.opset)
+        {
+            self.fault(format!("{name}: {why}"));
         }
     }
 
