@@ -1,5 +1,7 @@
 //! Packages that Apple's converter wrote: they open, say what the golden summaries say, and survive being written.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 
 use mlpackage::{Description, Existing, Package, write};

@@ -1,5 +1,7 @@
 //! A writer that ends at any point leaves no package, or a whole one.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     env, fs,
     panic::{AssertUnwindSafe, catch_unwind},
