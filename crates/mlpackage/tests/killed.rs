@@ -17,26 +17,15 @@ const DIE_AT: &str = "MLPACKAGE_TEST_DIE_AT";
 /// Weights of the program below, one progress report each.
 const N_WEIGHTS: usize = 4;
 
-/// `y = relu(x)`, and weights that an operation reads which nobody knows.
+/// A sum of the input and some weights.
 fn program(value: f32) -> Program {
     let mut b = FunctionBuilder::new("main", Opset::CoreML6);
-    let ty = Type::tensor(DType::F32, &[16]);
-    let x = b.input("x", ty.clone());
+    let x = b.input("x", Type::tensor(DType::F32, &[256]));
     let mut e = b.emitter();
     let mut last = x;
     for i in 0..N_WEIGHTS {
-        let literal = Literal::from(HostTensor::from_f32([16], vec![value + i as f32; 16]));
-        let weight = e.constant(&format!("w{i}"), literal);
-        let y = e.function_mut().add_value(&format!("y{i}"), ty.clone());
-        e.keep(mil::Op {
-            kind: "mystery".into(),
-            name: format!("y{i}").into(),
-            inputs: [("x".into(), mil::Arg::One(last)), ("y".into(), mil::Arg::One(weight))].into(),
-            outputs: vec![y],
-            blocks: Vec::new(),
-            origin: None,
-        });
-        last = y;
+        let weight = Literal::from(HostTensor::from_f32([256], vec![value + i as f32; 256]));
+        last = e.op("add", &format!("y{i}"), [("x", last.into()), ("y", weight.into())]).unwrap();
     }
     let ops = e.into_ops();
     b.finish_program(ops, &[last])
