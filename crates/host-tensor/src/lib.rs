@@ -7,7 +7,6 @@
 
 mod dtype;
 mod packed;
-mod strips;
 mod tensor;
 
 pub use bytes::Bytes;
