@@ -65,32 +65,32 @@ impl OpError {
     }
 }
 
-/// The tables of all families.
-const FAMILIES: [&[OpSpec]; 19] = [
-    activation::SPECS,
-    attention::SPECS,
-    constexpr::SPECS,
-    control_flow::SPECS,
-    conv::SPECS,
-    elementwise_binary::SPECS,
-    elementwise_unary::SPECS,
-    gather_scatter::SPECS,
-    generation::SPECS,
-    linear_algebra::SPECS,
-    normalization::SPECS,
-    pool::SPECS,
-    quantization::SPECS,
-    rearrange::SPECS,
-    reduction::SPECS,
-    resize::SPECS,
-    shape::SPECS,
-    slice::SPECS,
-    state::SPECS,
+/// The tables of all families, by the name of their file.
+const FAMILIES: [(&str, &[OpSpec]); 19] = [
+    ("activation", activation::SPECS),
+    ("attention", attention::SPECS),
+    ("constexpr", constexpr::SPECS),
+    ("control_flow", control_flow::SPECS),
+    ("conv", conv::SPECS),
+    ("elementwise_binary", elementwise_binary::SPECS),
+    ("elementwise_unary", elementwise_unary::SPECS),
+    ("gather_scatter", gather_scatter::SPECS),
+    ("generation", generation::SPECS),
+    ("linear_algebra", linear_algebra::SPECS),
+    ("normalization", normalization::SPECS),
+    ("pool", pool::SPECS),
+    ("quantization", quantization::SPECS),
+    ("rearrange", rearrange::SPECS),
+    ("reduction", reduction::SPECS),
+    ("resize", resize::SPECS),
+    ("shape", shape::SPECS),
+    ("slice", slice::SPECS),
+    ("state", state::SPECS),
 ];
 
 /// Sorted by kind, then by opset, for [`lookup`].
 static ALL: LazyLock<Vec<OpSpec>> = LazyLock::new(|| {
-    let mut specs = FAMILIES.concat();
+    let mut specs = FAMILIES.map(|(_, specs)| specs).concat();
     specs.sort_unstable_by_key(|s| (s.kind, s.since));
     specs
 });
@@ -99,6 +99,11 @@ static ALL: LazyLock<Vec<OpSpec>> = LazyLock::new(|| {
 #[must_use]
 pub fn all() -> &'static [OpSpec] {
     &ALL
+}
+
+/// Every specification by family: the name of the file that holds it, and the table there.
+pub fn families() -> impl Iterator<Item = (&'static str, &'static [OpSpec])> {
+    FAMILIES.into_iter()
 }
 
 /// The version of `kind` that is valid in `opset`: the newest that is not newer.
