@@ -1,5 +1,6 @@
 //! Programs through their messages and back, and hostile messages, each with the name of its fault.
 
+mod cross_check;
 mod hostile;
 mod round_trip;
 mod zoo;
@@ -34,4 +35,19 @@ fn decoded(model: &pb::Model, weights: &[u8]) -> Result<Model, Error> {
 fn decoded_bytes(model: &[u8], weights: &[u8]) -> Result<Model, Error> {
     let files = BTreeMap::from([(encode::WEIGHT_FILE.to_owned(), Bytes::copy_from_slice(weights))]);
     decode::model(Bytes::copy_from_slice(model), &mut WeightFiles::new(WeightSource::Memory(&files)))
+}
+
+/// Every package below `dir`.
+fn packages(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        match path.extension() {
+            Some(e) if e == "mlpackage" => found.push(path),
+            _ if path.is_dir() => found.extend(packages(&path)),
+            _ => {}
+        }
+    }
+    found.sort();
+    found
 }

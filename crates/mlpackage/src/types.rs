@@ -111,8 +111,8 @@ fn decode_tensor(t: &pb::TensorType) -> Result<Type, ModelFault> {
     }
     let shape = t.dimensions.iter().map(decode_dimension).collect::<Result<Vec<_>, _>>()?;
     // An unknown dimension counts as one. A zero does not hide what stands beside it: views drop and add axes.
-    let sizes = shape.iter().filter_map(|d| d.size()).map(|n| (n as u64).max(1));
-    let n_elements = sizes.fold(Some(1u64), |n, d| n?.checked_mul(d));
+    let mut sizes = shape.iter().filter_map(|d| d.size()).map(|n| (n as u64).max(1));
+    let n_elements = sizes.try_fold(1u64, u64::checked_mul);
     if n_elements.is_none_or(|n| n > MAX_ELEMENTS) {
         return Err(ModelFault::TooLarge(format!("[{}]", join(&shape))));
     }

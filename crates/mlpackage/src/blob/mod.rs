@@ -66,8 +66,11 @@ mod tests {
     use crate::error::{BlobFault, Error};
     use mil::{Bytes, HostTensor};
 
+    /// A tensor, its packed bytes, and its padding in bits.
+    type Golden = (HostTensor, Vec<u8>, u64);
+
     /// A file with the golden vectors of the format (coremltools 9.0, `BlobStorageWriter`).
-    fn golden() -> (Vec<u8>, Vec<(HostTensor, Vec<u8>, u64)>) {
+    fn golden() -> (Vec<u8>, Vec<Golden>) {
         let ints = |dtype, values: &[i32]| HostTensor::from_i32([values.len()], values.to_vec()).cast(dtype);
         let cases = vec![
             (ints(DType::U1, &[1, 0, 0, 1, 1, 1, 0, 1, 1]), vec![0xB9, 0x01], 7),

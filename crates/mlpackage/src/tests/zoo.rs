@@ -114,7 +114,7 @@ fn constexpr(f: &mut Function, x: ValueId) -> Vec<Op> {
             "shape",
             one(f.add_named("w_op_shape", Type::tensor(DType::U32, &[2]), Some(tensor(DType::U32, 2).into())).unwrap()),
         ));
-        let lut = op(f, "constexpr_lut_to_dense", "w", &inputs, &[weight.clone()]);
+        let lut = op(f, "constexpr_lut_to_dense", "w", &inputs, std::slice::from_ref(&weight));
         let user = op(f, "use", "u", &[("w", one(lut.outputs[0])), ("x", one(x))], &[weight]);
         return vec![lut, user];
     }
@@ -123,11 +123,11 @@ fn constexpr(f: &mut Function, x: ValueId) -> Vec<Op> {
         "indices",
         one(f.add_named("w_op_indices", Type::tensor(DType::U4, &[6, 8]), Some(indices.into())).unwrap()),
     ));
-    let lut = op(f, "constexpr_lut_to_dense", "w", &inputs, &[weight.clone()]);
+    let lut = op(f, "constexpr_lut_to_dense", "w", &inputs, std::slice::from_ref(&weight));
     let scale = f.add_named("s_op_scale", Type::tensor(DType::F16, &[1]), Some(tensor(DType::F16, 1).into())).unwrap();
     // Fed by another constexpr, so bound by name.
     let inputs = [("data", one(lut.outputs[0])), ("scale", one(scale))];
-    let scaled = op(f, "constexpr_blockwise_shift_scale", "s", &inputs, &[weight.clone()]);
+    let scaled = op(f, "constexpr_blockwise_shift_scale", "s", &inputs, std::slice::from_ref(&weight));
     let user = op(f, "use", "u", &[("w", one(scaled.outputs[0])), ("x", one(x))], &[weight]);
     vec![lut, scaled, user]
 }
