@@ -1,1 +1,20 @@
-//! Converts Stable Diffusion checkpoints to Core ML packages.
+//! Converts Stable Diffusion checkpoints to Core ML models.
+//!
+//! [`Checkpoint`] maps a diffusers directory, [`convert`] makes a model of one component, and
+//! [`mlpackage`] writes it. One recipe per component says what its model takes and gives; the networks are
+//! those of `sd-models`, the rewrites those of [`mil::pass`].
+//!
+//! What it deliberately does not do: change weights beyond the chosen precision, draw pictures, or print.
+
+mod checkpoint;
+mod convert;
+mod error;
+mod options;
+mod recipe;
+
+pub use checkpoint::{Checkpoint, Weights, read_json};
+pub use convert::{Converted, convert};
+pub use error::ConvertError;
+pub use mil::pass::AttentionLayout;
+pub use options::{LatentSize, Options, Precision, Target, package_name, submodule};
+pub use sd_models::Component;

@@ -11,6 +11,9 @@
 //! …
 //! ```
 //!
+//! Vectors [B, C], such as embeddings of time, move to [B, C, 1, 1] where a linear layer reads them, so that
+//! all of the network is convolutions.
+//!
 //! How: for each token value a *shadow* in the new layout is computed beside the old one. An operation on
 //! shadows replaces the old operation; whoever still wants the old layout gets it from the shadow by a
 //! transposition, and what nobody reads is removed at the end.
@@ -42,7 +45,7 @@ pub fn channels_first(function: &mut Function, layout: AttentionLayout) -> Resul
 
 struct Shadows {
     layout: AttentionLayout,
-    /// [B, S, C] ↦ [B, C, 1, S].
+    /// [B, S, C] ↦ [B, C, 1, S], and [B, C] ↦ [B, C, 1, 1].
     tokens: HashMap<ValueId, ValueId>,
     /// [B, H, S, D] ↦ [B, H·D, 1, S].
     heads: HashMap<ValueId, ValueId>,
@@ -77,7 +80,14 @@ impl Shadows {
     /// Replaces a token value by its shadow; the old layout is made from it for whoever reads it.
     fn settle(&mut self, rw: &mut Rewriter<'_>, old: ValueId, shadow: ValueId) -> Result<bool, OpError> {
         let shape = known_shape(rw, shadow)?;
-        let flat: Vec<i32> = [shape[0], shape[1], shape[3]].iter().map(|&d| d as i32).collect();
+        if known_shape(rw, old)?.len() == 2 {
+            let flat = as_i32(&shape[..2]);
+            let vector = rw.op("reshape", [("x", shadow.into()), ("shape", flat.into())])?;
+            rw.replace(old, vector)?;
+            self.tokens.insert(vector, shadow);
+            return Ok(true);
+        }
+        let flat = as_i32(&[shape[0], shape[1], shape[3]]);
         let rows = rw.op("reshape", [("x", shadow.into()), ("shape", flat.into())])?;
         let tokens = rw.op("transpose", [("x", rows.into()), ("perm", [0, 2, 1].into())])?;
         rw.replace(old, tokens)?;
@@ -137,6 +147,13 @@ impl Shadows {
                     self.tokens.insert(out, shadow);
                 }
             }
+            // A vector that is meant for every pixel.
+            ([b, c], [b2, c2, 1, 1]) if (b, c) == (b2, c2) => {
+                if let Some(&shadow) = self.tokens.get(&x) {
+                    rw.replace(out, shadow)?;
+                    return Ok(true);
+                }
+            }
             // An image in [B, H, W, C] becomes tokens.
             ([b, h, w, c], [b2, s, c2]) if (b, c) == (b2, c2) && h * w == *s => {
                 let image = rw.def_of(x, "transpose").filter(|t| permutation(rw, t).as_deref() == Some(&[0, 2, 3, 1]));
@@ -151,8 +168,21 @@ impl Shadows {
         Ok(false)
     }
 
+    /// The shadow of a linear layer's operand; that of a vector is made where it is wanted first.
+    fn shadow_of_operand(&mut self, rw: &mut Rewriter<'_>, x: ValueId) -> Result<Option<ValueId>, OpError> {
+        if let Some(&shadow) = self.tokens.get(&x) {
+            return Ok(Some(shadow));
+        }
+        let Some([b, c]) = rw.shape(x).and_then(|s| <[usize; 2]>::try_from(s).ok()) else { return Ok(None) };
+        let four = as_i32(&[b, c, 1, 1]);
+        let shadow = rw.op("reshape", [("x", x.into()), ("shape", four.into())])?;
+        self.tokens.insert(x, shadow);
+        Ok(Some(shadow))
+    }
+
     fn linear(&mut self, rw: &mut Rewriter<'_>, op: &Op) -> Result<bool, OpError> {
-        let Some(&x) = op.input("x").and_then(|x| self.tokens.get(&x)) else { return Ok(false) };
+        let Some(x) = op.input("x") else { return Ok(false) };
+        let Some(x) = self.shadow_of_operand(rw, x)? else { return Ok(false) };
         let Some(weight) = rw.literal_of(op, "weight").and_then(Literal::as_const).cloned() else { return Ok(false) };
         let [o, i] = [weight.shape()[0], weight.shape()[1]];
         let kernel = reshaped(&weight, [o, i, 1, 1])?;
@@ -216,7 +246,7 @@ impl Shadows {
         if !self.tokens.contains_key(&x) && !self.tokens.contains_key(&y) {
             return Ok(false);
         }
-        let Some(out) = rw.shape(op.output()).filter(|s| s.len() == 3) else { return Ok(false) };
+        let Some(out) = rw.shape(op.output()).filter(|s| matches!(s.len(), 2 | 3)) else { return Ok(false) };
         let (Some(a), Some(b)) = (self.operand(rw, x, &out), self.operand(rw, y, &out)) else { return Ok(false) };
         let shadow = self.like(rw, op, vec![("x", a), ("y", b)], &["x", "y"])?[0];
         self.settle(rw, op.output(), shadow)
@@ -232,17 +262,14 @@ impl Shadows {
             return Some(v.into());
         }
         let channels = *c.shape().last()?;
-        let vector = c.len() == channels && (channels == out[2] || channels == 1);
+        let vector = c.len() == channels && (Some(&channels) == out.last() || channels == 1);
         vector.then(|| c.reshape([1, channels, 1, 1]).ok().map(Bound::from)).flatten()
     }
 
     fn split(&mut self, rw: &mut Rewriter<'_>, op: &Op) -> Result<bool, OpError> {
-        let Some(&x) = op.input("x").and_then(|x| self.tokens.get(&x)) else { return Ok(false) };
-        let axis = match rw.ints_of(op, "axis").as_deref() {
-            Some([2 | -1]) => 1,
-            Some([1 | -2]) => 3,
-            _ => return Ok(false),
-        };
+        let Some(old) = op.input("x") else { return Ok(false) };
+        let Some(&x) = self.tokens.get(&old) else { return Ok(false) };
+        let Some(axis) = axis_in_shadow(rw, op, old) else { return Ok(false) };
         let args = vec![("x", x.into()), ("axis", axis.into())];
         let shadows = self.like(rw, op, args, &["x", "axis"])?;
         for (&old, shadow) in op.outputs.iter().zip(shadows) {
@@ -254,11 +281,7 @@ impl Shadows {
     fn concat(&mut self, rw: &mut Rewriter<'_>, op: &Op) -> Result<bool, OpError> {
         let shadows: Option<Vec<ValueId>> =
             op.input_values("values").iter().map(|v| self.tokens.get(v).copied()).collect();
-        let axis = match rw.ints_of(op, "axis").as_deref() {
-            Some([2 | -1]) => 1,
-            Some([1 | -2]) => 3,
-            _ => return Ok(false),
-        };
+        let Some(axis) = axis_in_shadow(rw, op, op.output()) else { return Ok(false) };
         let Some(shadows) = shadows.filter(|s| !s.is_empty()) else { return Ok(false) };
         let shadow =
             self.like(rw, op, vec![("values", shadows.into()), ("axis", axis.into())], &["values", "axis"])?[0];
@@ -282,6 +305,15 @@ impl Shadows {
         rw.replace(op.output(), old)?;
         self.heads.insert(old, context);
         Ok(true)
+    }
+}
+
+/// Where the axis of a `split` or `concat` on values like `old` lies in their shadows.
+fn axis_in_shadow(rw: &Rewriter<'_>, op: &Op, old: ValueId) -> Option<i32> {
+    match (rw.tensor(old)?.rank(), &rw.ints_of(op, "axis")?[..]) {
+        (3, [2 | -1]) | (2, [1 | -1]) => Some(1),
+        (3, [1 | -2]) => Some(3),
+        _ => None,
     }
 }
 

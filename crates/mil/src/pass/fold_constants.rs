@@ -12,13 +12,13 @@ use crate::{
     ops::OpError,
     types::Type,
 };
-use host_tensor::{DType, HostTensor};
+use host_tensor::{DType, HostTensor, element_count};
 
 /// Constants of more elements than this are only viewed, never computed.
 const MAX_COMPUTED_ELEMENTS: usize = 65_536;
 
-/// Folds `reshape`, `transpose`, `expand_dims`, `squeeze` and `cast` of constants of any size, arithmetic
-/// and `concat` of small ones, and `shape` of tensors whose shape is known.
+/// Folds `reshape`, `transpose`, `expand_dims`, `squeeze` and `cast` of constants of any size, arithmetic and
+/// sums of small ones, and `shape` of tensors whose shape is known.
 ///
 /// # Errors
 /// None that a validated program causes.
@@ -67,40 +67,43 @@ fn fold_shape(rw: &Rewriter<'_>, op: &Op) -> Option<Const> {
     Some(Const::new(HostTensor::from_i32([dims.len()], dims)))
 }
 
-/// Arithmetic on constants of equal shape, or with one scalar, in the type's own precision.
+/// Arithmetic on small constants, in the type's own precision.
 fn fold_arithmetic(rw: &Rewriter<'_>, op: &Op) -> Option<Const> {
     let x = constant(rw, op, "x")?;
     if x.len() > MAX_COMPUTED_ELEMENTS || !matches!(x.dtype(), DType::F32 | DType::I32) {
         return None;
     }
-    let a = x.read();
-    if let Some(f) = unary(&op.kind) {
-        return (x.dtype() == DType::F32)
-            .then(|| Const::new(HostTensor::from_f32(x.shape(), a.to_f32_vec().into_iter().map(f).collect())));
+    if let Some(f) = unary(&op.kind).filter(|_| x.dtype() == DType::F32) {
+        let values = x.read().to_f32_vec().into_iter().map(f).collect();
+        return Some(Const::new(HostTensor::from_f32(x.shape(), values)));
     }
-    let y = constant(rw, op, "y")?;
-    if y.dtype() != x.dtype() || y.len() > MAX_COMPUTED_ELEMENTS {
+    if let Some(alpha) = rw.literal_of(op, "alpha").filter(|_| op.kind == "clip") {
+        let (low, high) = (alpha.as_floats()?[0], rw.literal_of(op, "beta")?.as_floats()?[0]);
+        let values = x.read().to_f32_vec().into_iter().map(|v| v.max(low).min(high)).collect();
+        return (x.dtype() == DType::F32).then(|| Const::new(HostTensor::from_f32(x.shape(), values)));
+    }
+    if matches!(&*op.kind, "reduce_sum" | "reduce_mean") {
+        return fold_reduction(rw, op, x);
+    }
+    let y = constant(rw, op, "y").filter(|y| y.dtype() == x.dtype() && y.len() <= MAX_COMPUTED_ELEMENTS)?;
+    let shape = rw.shape(op.output())?;
+    if element_count(&shape)? > MAX_COMPUTED_ELEMENTS {
         return None;
     }
-    let shape = match (x.len(), y.len()) {
-        (_, 1) if x.shape().len() >= y.shape().len() => x.shape(),
-        (1, _) if y.shape().len() >= x.shape().len() => y.shape(),
-        _ if x.shape() == y.shape() => x.shape(),
-        _ => return None,
-    };
-    let (b, n) = (y.read(), x.len().max(y.len()));
+    let pairs = broadcast_pairs(x.shape(), y.shape(), &shape)?;
     if x.dtype() == DType::F32 {
         let f: fn(f32, f32) -> f32 = match &*op.kind {
             "add" => |a, b| a + b,
             "sub" => |a, b| a - b,
             "mul" => |a, b| a * b,
             "real_div" => |a, b| a / b,
+            "maximum" => f32::max,
+            "minimum" => f32::min,
             "pow" => f32::powf,
             _ => return None,
         };
-        let (a, b) = (a.to_f32_vec(), b.to_f32_vec());
-        let values = (0..n).map(|i| f(a[i % a.len()], b[i % b.len()])).collect();
-        return Some(Const::new(HostTensor::from_f32(shape, values)));
+        let (a, b) = (x.read().to_f32_vec(), y.read().to_f32_vec());
+        return Some(Const::new(HostTensor::from_f32(shape, pairs.into_iter().map(|(i, j)| f(a[i], b[j])).collect())));
     }
     let f: fn(i64, i64) -> Option<i64> = match &*op.kind {
         "add" => i64::checked_add,
@@ -109,16 +112,67 @@ fn fold_arithmetic(rw: &Rewriter<'_>, op: &Op) -> Option<Const> {
         "floor_div" => |a, b| (b != 0).then(|| a.div_euclid(b) - i64::from(b < 0 && a.rem_euclid(b) != 0)),
         _ => return None,
     };
-    let (a, b) = (a.to_i64_vec(), b.to_i64_vec());
+    let (a, b) = (x.read().to_i64_vec(), y.read().to_i64_vec());
     let values: Option<Vec<i32>> =
-        (0..n).map(|i| f(a[i % a.len()], b[i % b.len()]).and_then(|v| i32::try_from(v).ok())).collect();
+        pairs.into_iter().map(|(i, j)| f(a[i], b[j]).and_then(|v| i32::try_from(v).ok())).collect();
     Some(Const::new(HostTensor::from_i32(shape, values?)))
+}
+
+/// Positions in both operands for each element of their broadcast.
+fn broadcast_pairs(x: &[usize], y: &[usize], out: &[usize]) -> Option<Vec<(usize, usize)>> {
+    let place = |shape: &[usize], index: &[usize]| {
+        let skip = index.len().checked_sub(shape.len())?;
+        shape.iter().zip(&index[skip..]).try_fold(0, |at, (&d, &i)| match d {
+            1 => Some(at),
+            _ if i < d => Some(at * d + i),
+            _ => None,
+        })
+    };
+    let mut index = vec![0; out.len()];
+    let n = element_count(out)?;
+    let mut pairs = Vec::with_capacity(n);
+    for _ in 0..n {
+        pairs.push((place(x, &index)?, place(y, &index)?));
+        for axis in (0..out.len()).rev() {
+            index[axis] += 1;
+            if index[axis] < out[axis] {
+                break;
+            }
+            index[axis] = 0;
+        }
+    }
+    Some(pairs)
+}
+
+/// Sum or mean of a small f32 constant, accumulated in f64.
+fn fold_reduction(rw: &Rewriter<'_>, op: &Op, x: &Const) -> Option<Const> {
+    let out = rw.shape(op.output())?;
+    let rank = x.shape().len() as i64;
+    let axes: Vec<usize> = match rw.ints_of(op, "axes") {
+        Some(axes) => {
+            axes.iter().map(|&a| usize::try_from(if a < 0 { a + rank } else { a }).ok()).collect::<Option<_>>()?
+        }
+        None => (0..x.shape().len()).collect(),
+    };
+    if x.dtype() != DType::F32 || x.is_empty() {
+        return None;
+    }
+    let kept: Vec<usize> = x.shape().iter().enumerate().map(|(i, &d)| if axes.contains(&i) { 1 } else { d }).collect();
+    let mut sums = vec![0f64; element_count(&kept)?];
+    let values = x.read().to_f32_vec();
+    for (from, to) in broadcast_pairs(x.shape(), &kept, x.shape())? {
+        sums[to] += f64::from(values[from]);
+    }
+    let divisor = if op.kind == "reduce_mean" { (values.len() / sums.len()) as f64 } else { 1.0 };
+    let sums: Vec<f32> = sums.into_iter().map(|s| (s / divisor) as f32).collect();
+    Const::new(HostTensor::from_f32(kept, sums)).reshape(out).ok()
 }
 
 fn unary(kind: &str) -> Option<fn(f32) -> f32> {
     Some(match kind {
         "exp" => f32::exp,
         "sqrt" => f32::sqrt,
+        "square" => |v| v * v,
         "abs" => f32::abs,
         "sin" => f32::sin,
         "cos" => f32::cos,

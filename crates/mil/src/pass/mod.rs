@@ -16,6 +16,7 @@ mod fuse_gelu;
 mod fuse_group_norm;
 mod fuse_layer_norm;
 mod fuse_linear;
+mod fuse_reduce_squeeze;
 mod fuse_silu;
 mod merge_reshapes;
 mod merge_slices;
@@ -35,6 +36,7 @@ pub use fuse_gelu::fuse_gelu;
 pub use fuse_group_norm::fuse_group_norm;
 pub use fuse_layer_norm::fuse_layer_norm;
 pub use fuse_linear::fuse_linear;
+pub use fuse_reduce_squeeze::fuse_reduce_squeeze;
 pub use fuse_silu::fuse_silu;
 pub use merge_reshapes::merge_reshapes;
 pub use merge_slices::merge_slices;
@@ -56,6 +58,7 @@ pub const TIDY: &[(&str, Pass)] = &[
     ("fuse_group_norm", fuse_group_norm),
     ("fuse_layer_norm", fuse_layer_norm),
     ("fuse_batch_norm", fuse_batch_norm),
+    ("fuse_reduce_squeeze", fuse_reduce_squeeze),
     ("merge_slices", merge_slices),
     ("cancel_transposes", cancel_transposes),
     ("merge_reshapes", merge_reshapes),

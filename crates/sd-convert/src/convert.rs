@@ -1,0 +1,124 @@
+//! A conversion: recipe, lowering, passes in order, description.
+//!
+//! The result is a model in memory whose weights are still views of the mapped checkpoint; `mlpackage`
+//! streams them to disk, an engine runs them as they are.
+
+use crate::{
+    Checkpoint, ConvertError, Options, Precision,
+    recipe::{self, Failure, Kind, Recipe},
+};
+use mil::{
+    DType, Function, OpError, Program, Valid,
+    pass::{self, channels_first, declare_input, declare_output, expand_attention, tidy, to_f16},
+    validate,
+};
+use mlpackage::{Description, Existing, Progress, Written};
+use sd_models::Component;
+use std::path::Path;
+
+/// A converted component.
+#[derive(Debug, Clone)]
+pub struct Converted {
+    /// Which one.
+    pub component: Component,
+    /// The program; valid.
+    pub program: Program,
+    /// Its interface in words, and metadata.
+    pub description: Description,
+}
+
+impl Converted {
+    /// The proof that the program is valid.
+    ///
+    /// # Errors
+    /// None after [`convert`]; when the program was changed since, its faults.
+    pub fn valid(&self) -> Result<Valid<'_>, ConvertError> {
+        validate(&self.program).map_err(|faults| ConvertError::Invalid { component: self.component, faults })
+    }
+
+    /// Writes the package, whole or not at all; weights stream from the checkpoint.
+    ///
+    /// # Errors
+    /// When a package is there and `existing` refuses, or the disk does.
+    pub fn write(
+        &self,
+        path: &Path,
+        existing: Existing,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Written, ConvertError> {
+        Ok(mlpackage::write(path, self.valid()?, &self.description, existing, progress)?)
+    }
+}
+
+/// Converts one component; nothing is written, and no weight is copied.
+///
+/// # Errors
+/// When the checkpoint lacks the component, its configuration or tensors are not what the network needs, or
+/// an option does not fit.
+pub fn convert(ckpt: &Checkpoint, component: Component, options: &Options) -> Result<Converted, ConvertError> {
+    let recipe = Recipe::new(ckpt, component, options)?;
+    let weights = ckpt.weights(component)?;
+    let mut function = recipe::lower(&recipe, &weights, options.target.opset()).map_err(|failure| match failure {
+        Failure::Model(source) => ConvertError::Model { path: ckpt.folder(component), source },
+        Failure::Lower(source) => ConvertError::Lower { component, source },
+    })?;
+    optimise(&mut function, &recipe, options).map_err(|source| ConvertError::Pass { component, source })?;
+    let program = Program::single(function);
+    let description = describe(&program, &recipe, ckpt, options);
+    let converted = Converted { component, program, description };
+    converted.valid()?;
+    Ok(converted)
+}
+
+/// Every pass that a component goes through, in order.
+fn optimise(f: &mut Function, recipe: &Recipe, options: &Options) -> Result<(), OpError> {
+    for (index, (name, _)) in recipe.outputs.iter().enumerate() {
+        declare_output(f, index, name, DType::F32)?;
+    }
+    tidy(f)?;
+    // Apple's converter lays out the denoiser's attention only; the other networks are small.
+    if matches!(recipe.network, recipe::Network::UNet(_)) {
+        channels_first(f, options.attention)?;
+    }
+    expand_attention(f)?;
+    tidy(f)?;
+    let half = options.precision == Precision::Float16;
+    for feature in &recipe.inputs {
+        match feature.kind {
+            Kind::Ids => declare_input(f, feature.name, DType::F32)?,
+            Kind::Real if half => declare_input(f, feature.name, DType::F16)?,
+            Kind::Real => {}
+        }
+    }
+    if half {
+        to_f16(f)?;
+    }
+    pass::run(f, pass::TIDY)?;
+    Ok(())
+}
+
+/// Features with their words, and the metadata that Apple's converter writes.
+fn describe(program: &Program, recipe: &Recipe, ckpt: &Checkpoint, options: &Options) -> Description {
+    let mut description = Description::of(program);
+    let words: Vec<(&str, &str)> =
+        recipe.inputs.iter().map(|f| (f.name, f.description)).chain(recipe.outputs.iter().copied()).collect();
+    for interface in &mut description.functions {
+        for feature in interface.inputs.iter_mut().chain(&mut interface.outputs) {
+            if let Some((_, text)) = words.iter().find(|(name, _)| *name == feature.name) {
+                feature.description = (*text).to_owned();
+            }
+        }
+    }
+    let version = options.model_version.clone().unwrap_or_else(|| ckpt.name());
+    let metadata = &mut description.metadata;
+    metadata.short_description = recipe.summary.to_owned();
+    metadata.author = format!("See the model card of {version}");
+    metadata.license = "See the model card; most Stable Diffusion checkpoints are under an OpenRAIL licence".to_owned();
+    metadata.version = version;
+    metadata.user_defined.insert("smelt.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    if matches!(recipe.network, recipe::Network::UNet(_)) {
+        // Apple's Swift package looks for this key to tell converted denoisers apart.
+        metadata.user_defined.insert("com.github.apple.ml-stable-diffusion.version".to_owned(), "1.1.0".to_owned());
+    }
+    description
+}

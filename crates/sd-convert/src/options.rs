@@ -1,0 +1,156 @@
+//! What the user may choose about a conversion.
+
+use mil::{Opset, pass::AttentionLayout};
+use sd_models::Component;
+use std::{fmt, str::FromStr};
+
+/// The oldest systems that a package must run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// macOS 13, iOS 16.
+    MacOs13,
+    /// macOS 14, iOS 17.
+    MacOs14,
+    /// macOS 15, iOS 18.
+    MacOs15,
+}
+
+impl Target {
+    /// The opset of that system.
+    #[must_use]
+    pub const fn opset(self) -> Opset {
+        match self {
+            Self::MacOs13 => Opset::CoreML6,
+            Self::MacOs14 => Opset::CoreML7,
+            Self::MacOs15 => Opset::CoreML8,
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        match s.to_ascii_lowercase().as_str() {
+            "macos13" | "ios16" => Ok(Self::MacOs13),
+            "macos14" | "ios17" => Ok(Self::MacOs14),
+            "macos15" | "ios18" => Ok(Self::MacOs15),
+            _ => Err(format!("unknown target {s:?}; one of macOS13, macOS14, macOS15, iOS16, iOS17, iOS18")),
+        }
+    }
+}
+
+/// Precision of the arithmetic and the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// Half precision, what the Neural Engine computes in.
+    Float16,
+    /// Single precision.
+    Float32,
+}
+
+/// Height and width of the latent in latent pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LatentSize {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+/// Largest latent side; 1024 latent pixels are pictures of 8192.
+const MAX_LATENT: usize = 1024;
+
+impl FromStr for LatentSize {
+    type Err = String;
+
+    /// `64x96` is 64 rows of 96; `64` alone is a square.
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let (height, width) = s.split_once(['x', 'X']).unwrap_or((s, s));
+        let side = |t: &str| t.trim().parse::<usize>().ok().filter(|n| (1..=MAX_LATENT).contains(n));
+        match (side(height), side(width)) {
+            (Some(height), Some(width)) => Ok(Self { height, width }),
+            _ => Err(format!("{s:?} is not HEIGHTxWIDTH in latent pixels, each 1 to {MAX_LATENT}, such as 64x96")),
+        }
+    }
+}
+
+impl fmt::Display for LatentSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.height, self.width)
+    }
+}
+
+/// Choices for one conversion; the default is what Apple's converter does by default.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// How the UNet's attention is laid out.
+    pub attention: AttentionLayout,
+    /// Size of the latent; `None` takes the checkpoint's `sample_size`.
+    pub latent_size: Option<LatentSize>,
+    /// Tokens of text that the UNet attends to; `None` takes the text encoder's length.
+    pub text_length: Option<usize>,
+    /// One sample at a time in the UNet instead of two, for guidance in two calls or none at all.
+    pub unet_batch_one: bool,
+    /// Oldest system.
+    pub target: Target,
+    /// Precision.
+    pub precision: Precision,
+    /// Name of the model in metadata and file names; `None` takes the checkpoint directory's name.
+    pub model_version: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            attention: AttentionLayout::SplitEinsum,
+            latent_size: None,
+            text_length: None,
+            unet_batch_one: false,
+            target: Target::MacOs13,
+            precision: Precision::Float16,
+            model_version: None,
+        }
+    }
+}
+
+/// The submodule part of a package's file name, as Apple's converter and its Swift package spell it.
+#[must_use]
+pub const fn submodule(component: Component) -> &'static str {
+    match component {
+        Component::TextEncoder => "text_encoder",
+        Component::UNet => "unet",
+        Component::VaeDecoder => "vae_decoder",
+        Component::VaeEncoder => "vae_encoder",
+        Component::SafetyChecker => "safety_checker",
+    }
+}
+
+/// A package's file name: `Stable_Diffusion_version_<version>_<submodule>.mlpackage`, with `/` as `_`.
+#[must_use]
+pub fn package_name(model_version: &str, component: Component) -> String {
+    let name = format!("Stable_Diffusion_version_{model_version}_{}.mlpackage", submodule(component));
+    name.replace(['/', '\\'], "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latent_sizes_are_height_by_width() {
+        assert_eq!("64x96".parse(), Ok(LatentSize { height: 64, width: 96 }));
+        assert_eq!("32".parse(), Ok(LatentSize { height: 32, width: 32 }));
+        for bad in ["", "x", "0x64", "64x", "-1x3", "1025x64", "64x64x64"] {
+            assert!(bad.parse::<LatentSize>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn package_names_are_apples() {
+        assert_eq!(
+            package_name("runwayml/stable-diffusion-v1-5", Component::UNet),
+            "Stable_Diffusion_version_runwayml_stable-diffusion-v1-5_unet.mlpackage"
+        );
+    }
+}

@@ -1,0 +1,72 @@
+//! Our programs have no more operations than Apple's converter writes for the same component and layout.
+//!
+//! `docs/numerics.md` explains each operation type where the two differ.
+
+use sd_convert::{AttentionLayout, Checkpoint, Component, LatentSize, Options, convert};
+use std::collections::BTreeMap;
+use testkit::Summary;
+
+type Histogram = BTreeMap<String, usize>;
+
+/// Operations by type, with constants as the writer emits them: once, before their first reader.
+fn ours(golden: &std::path::Path, checkpoint: &str, component: Component, options: &Options) -> Histogram {
+    let ckpt = Checkpoint::open(golden.join("checkpoints").join(checkpoint)).expect("a checkpoint");
+    let converted = convert(&ckpt, component, options).expect("converts");
+    let function = converted.program.main().expect("one function");
+    let mut histogram = Histogram::new();
+    function.body.for_each_op(&mut |op| *histogram.entry(op.kind.to_string()).or_default() += 1);
+    let constants = function.constants_in_order().iter().map(Vec::len).sum();
+    histogram.insert("const".to_owned(), constants);
+    histogram
+}
+
+fn total(histogram: &Histogram) -> usize {
+    histogram.values().sum()
+}
+
+#[track_caller]
+fn check(checkpoint: &str, component: Component, summary: &str, options: &Options) {
+    let Some(golden) = testkit::golden() else { return };
+    let apple = Summary::read(&golden, &format!("{checkpoint}.{summary}"));
+    let theirs: Histogram = apple.op_counts();
+    let ours = ours(&golden, checkpoint, component, options);
+    let kinds: std::collections::BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+    let count = |h: &Histogram, k: &String| h.get(k).copied().unwrap_or(0);
+    println!("{checkpoint}.{summary}: {} operations, Apple's {}", total(&ours), total(&theirs));
+    for kind in kinds.into_iter().filter(|k| count(&ours, k) != count(&theirs, k)) {
+        println!("    {kind:<28} {:>5} {:>5}", count(&ours, kind), count(&theirs, kind));
+    }
+    let calculating = |h: &Histogram| total(h) - h.get("const").copied().unwrap_or(0);
+    assert!(total(&ours) <= total(&theirs), "{summary}: more operations than Apple's");
+    assert!(calculating(&ours) <= calculating(&theirs), "{summary}: more operations besides constants than Apple's");
+}
+
+#[test]
+fn no_component_has_more_operations_than_apples() {
+    let options = Options::default();
+    for (component, summary) in [
+        (Component::TextEncoder, "split_einsum.text_encoder"),
+        (Component::UNet, "split_einsum.unet"),
+        (Component::VaeDecoder, "split_einsum.vae_decoder"),
+        (Component::VaeEncoder, "split_einsum.vae_encoder"),
+        (Component::SafetyChecker, "split_einsum.safety_checker"),
+    ] {
+        check("tiny-sd15", component, summary, &options);
+        if component != Component::SafetyChecker {
+            check("tiny-sd21", component, summary, &options);
+        }
+    }
+}
+
+#[test]
+fn no_attention_layout_has_more_operations_than_apples() {
+    let original = Options { attention: AttentionLayout::Original, ..Options::default() };
+    check("tiny-sd15", Component::UNet, "original.unet", &original);
+    check("tiny-sd21", Component::UNet, "original.unet", &original);
+    let sliced = Options {
+        attention: AttentionLayout::SplitEinsumV2,
+        latent_size: Some(LatentSize { height: 32, width: 32 }),
+        ..Options::default()
+    };
+    check("tiny-sd15", Component::UNet, "split_einsum_v2_latent32.unet", &sliced);
+}
