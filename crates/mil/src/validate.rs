@@ -7,6 +7,8 @@
 mod blocks;
 mod boundary;
 mod function;
+#[cfg(test)]
+mod tests;
 
 use crate::ir::Program;
 use std::{fmt, ops::Deref, sync::Arc};
