@@ -189,7 +189,7 @@ fn check_ones(o: &Operands<'_>, mask: &str, n: Option<usize>, nonzero: &TensorTy
     let (whole, rest) = bytes.split_at(bytes.len().min(n / 8));
     let last = rest.first().copied().unwrap_or(0);
     let padding = last.checked_shr(u32::try_from(n % 8).unwrap_or(0)).unwrap_or(0);
-    ensure!(n % 8 == 0 || padding == 0, "{mask} has ones after its last bit");
+    ensure!(n.is_multiple_of(8) || padding == 0, "{mask} has ones after its last bit");
     let ones: usize = whole.iter().chain([&last]).map(|b| b.count_ones() as usize).sum();
     ensure!(nonzero.shape[0].agrees(Dim::Size(ones)), "{mask} has {ones} ones, but {nonzero} elements are stored");
     Ok(())

@@ -15,7 +15,12 @@ macro_rules! fail {
 
 /// Returns an error with a formatted message unless the condition holds.
 macro_rules! ensure {
-    ($condition:expr, $($message:tt)*) => { if !$condition { fail!($($message)*) } };
+    ($condition:expr, $($message:tt)*) => {
+        if $condition {
+        } else {
+            fail!($($message)*)
+        }
+    };
 }
 
 mod activation;

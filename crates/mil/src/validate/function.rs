@@ -156,7 +156,9 @@ impl Walk<'_> {
                 self.place = Some(place.clone());
             }
         }
-        sound &= op.outputs.iter().fold(true, |ok, &v| self.exists(v) && ok);
+        for &v in &op.outputs {
+            sound &= self.exists(v);
+        }
         if sound {
             self.specification(op);
         }
