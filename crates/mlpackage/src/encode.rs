@@ -40,6 +40,9 @@ pub(crate) fn pipeline<'p>(
 ) -> Result<(pb::Model, Vec<WeightPlan<'p>>), Error> {
     let (mut pipeline, mut plans) = (pb::Pipeline::default(), Vec::new());
     for (i, (name, program, description)) in stages.iter().enumerate() {
+        if pipeline.names.iter().any(|n| n == name) {
+            return Err(model_error("pipeline", ModelFault::Duplicate((*name).to_owned())));
+        }
         // coremltools 9.0, make_pipeline: the weight files of sub-models are numbered.
         let (model, plan) = encode_model(program, description, &format!("@model_path/weights/{i}-weight.bin"))?;
         pipeline.models.push(model);

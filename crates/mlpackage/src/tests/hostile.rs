@@ -377,3 +377,13 @@ fn reading_mutated_packages_for_a_second_does_not_panic() {
     let n_calls = testkit::fuzz::run_for(Duration::from_secs(1), &corpus, fuzz::fuzz_read);
     assert!(n_calls > 100, "only {n_calls} inputs in a second");
 }
+
+#[test]
+fn reading_a_mutated_package_of_apples_for_a_second_does_not_panic() {
+    let Some(golden) = testkit::golden() else { return };
+    let package = "packages/tiny-sd15/split_einsum/Stable_Diffusion_version_tiny-sd15_safety_checker.mlpackage";
+    let read = |file: &str| std::fs::read(golden.join(package).join("Data/com.apple.CoreML").join(file)).unwrap();
+    let input = fuzz::join(&read("model.mlmodel"), &read("weights/weight.bin"));
+    let n_calls = testkit::fuzz::run_for(Duration::from_secs(1), &[&input], fuzz::fuzz_read);
+    assert!(n_calls > 5, "only {n_calls} inputs in a second");
+}
