@@ -104,7 +104,6 @@ pub(super) fn padding(o: &Operands<'_>, n: usize) -> Result<Padding, OpError> {
     match pad_type(o)? {
         "same" | "same_lower" => Ok(Padding::Same),
         "custom" => {
-            ensure!(o.has("pad"), "pad_type custom needs pad");
             let pad = o.known_ints_of_len("pad", 2 * n)?;
             ensure!(pad.iter().all(|&p| p >= 0), "pad {pad:?} must not be negative");
             Ok(Padding::Explicit(pad))

@@ -74,6 +74,8 @@ fn product_shape(o: &Operands<'_>) -> Result<Vec<Dim>, OpError> {
     ensure!(!a.is_empty(), "x must have a dimension");
     ensure!(b.len() >= 2, "y {y} must have two dimensions");
     let is_vector = a.len() == 1;
+    // Here coremltools infers a type that its own evaluation does not have.
+    ensure!(!is_vector || b.len() == 2, "a vector x {x} multiplies a matrix only, not {y}");
     if is_vector {
         a.insert(0, Dim::Size(1));
     }
