@@ -24,10 +24,9 @@ impl Parser<'_> {
 
     /// `BLOBFILE(path = string("…"), offset = uint64(…))`.
     fn blob(&mut self, start: usize, ty: &Type) -> Result<Const, ParseError> {
-        let at = self.lexer.position(start);
         let tensor = ty.as_tensor().and_then(|t| Some((t.dtype, t.static_shape()?)));
         let Some((dtype, shape)) = tensor else {
-            return Err(ParseError::NoLiteral { at, ty: ty.clone(), form: "a blob" });
+            return Err(ParseError::NoLiteral { at: self.lexer.position(start), ty: ty.clone(), form: "a blob" });
         };
         self.advance()?;
         self.expect('(')?;
@@ -41,7 +40,8 @@ impl Parser<'_> {
         let (offset_at, value) = (self.at, self.value()?);
         let offset = as_offset(&value).ok_or_else(|| self.expected_at(offset_at, "an offset", &value))?;
         self.expect(')')?;
-        let failed = |source| ParseError::Blob { at, file: file.to_owned(), offset, source };
+        let failed =
+            |source| ParseError::Blob { at: self.lexer.position(start), file: file.to_owned(), offset, source };
         let mut found = self.blobs.resolve(file, offset, dtype, &shape).map_err(failed)?;
         if found.dtype() != dtype || found.shape() != shape {
             return Err(failed(format!("the source gave {}", found.ty()).into()));

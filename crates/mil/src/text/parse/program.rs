@@ -274,12 +274,13 @@ impl<'t> Parser<'t> {
         no_operands: bool,
         attributes: Vec<Attribute<'t>>,
     ) -> Result<(), ParseError> {
-        let at = self.lexer.position(start);
+        // Only for errors: finding a line takes as long as the text before it.
+        let place = || self.lexer.position(start);
         if !no_operands {
-            return Err(ParseError::Const { at, reason: "has arguments" });
+            return Err(ParseError::Const { at: place(), reason: "has arguments" });
         }
         let Ok([(name_at, declared, name)]) = <[_; 1]>::try_from(outputs) else {
-            return Err(ParseError::Const { at, reason: "does not have one result" });
+            return Err(ParseError::Const { at: place(), reason: "does not have one result" });
         };
         let mut literal = None;
         for (at, attribute, value) in attributes {
@@ -292,10 +293,10 @@ impl<'t> Parser<'t> {
                 }
             }
         }
-        let Some(literal) = literal else { return Err(ParseError::Const { at, reason: "has no val" }) };
+        let Some(literal) = literal else { return Err(ParseError::Const { at: place(), reason: "has no val" }) };
         let actual = literal.ty();
         if !declared.agrees(&actual) {
-            return Err(ParseError::TypeMismatch { at, declared, actual });
+            return Err(ParseError::TypeMismatch { at: place(), declared, actual });
         }
         self.define(scope, name_at, &name, actual, Some(literal)).map(drop)
     }
