@@ -7,6 +7,7 @@
 
 mod dtype;
 mod packed;
+mod strips;
 mod tensor;
 
 pub use bytes::Bytes;

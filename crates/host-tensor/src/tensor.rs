@@ -1,7 +1,7 @@
 //! The tensor itself, and conversion between element types.
 
-use crate::{Bytes, DType, element_count, unpack_bits_at};
-use half::{bf16, f16, slice::HalfFloatSliceExt};
+use crate::{Bytes, DType, element_count, strips, unpack_bits_at};
+use half::{bf16, f16};
 
 /// Why bytes are not a tensor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -144,12 +144,10 @@ impl HostTensor {
     #[must_use]
     pub fn to_f32_vec(&self) -> Vec<f32> {
         match self.dtype {
-            DType::F32 => self.data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-            DType::F16 => {
-                let halves: Vec<f16> = self.data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect();
-                let mut out = vec![0f32; halves.len()];
-                halves.convert_to_f32_slice(&mut out);
-                out
+            DType::F32 => self.data.as_chunks().0.iter().map(|&word| f32::from_le_bytes(word)).collect(),
+            DType::F16 | DType::BF16 => {
+                let wide = convert_bytes(self.dtype, DType::F32, &self.data, self.len());
+                wide.as_chunks().0.iter().map(|&word| f32::from_le_bytes(word)).collect()
             }
             _ => (0..self.len()).map(|i| element_f64(self.dtype, &self.data, i) as f32).collect(),
         }
@@ -200,22 +198,13 @@ impl std::fmt::Debug for HostTensor {
 /// a byte boundary.
 #[must_use]
 pub fn convert_bytes(from: DType, to: DType, bytes: &[u8], n: usize) -> Vec<u8> {
-    let words = |width: usize| bytes.chunks_exact(width).take(n);
-    match (from, to) {
-        _ if from == to => bytes.to_vec(),
-        (DType::F32, DType::F16) => {
-            let wide: Vec<f32> = words(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            let mut halves = vec![f16::ZERO; wide.len()];
-            halves.convert_from_f32_slice(&wide);
-            halves.iter().flat_map(|h| h.to_le_bytes()).collect()
-        }
-        (DType::F16, DType::F32) => {
-            words(2).flat_map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32().to_le_bytes()).collect()
-        }
-        (DType::BF16, DType::F32) => words(2).flat_map(|b| [0, 0, b[0], b[1]]).collect(),
-        (DType::BF16, DType::F16) => {
-            words(2).flat_map(|b| f16::from_f32(bf16::from_le_bytes([b[0], b[1]]).to_f32()).to_le_bytes()).collect()
-        }
+    if from == to {
+        return bytes.to_vec();
+    }
+    if let Some(out) = strips::convert(from, to, bytes, n) {
+        return out;
+    }
+    match to {
         _ if to.is_sub_byte() => {
             let low: Vec<u8> = (0..n).map(|i| element_i64(from, bytes, i) as u8).collect();
             crate::pack_bits(&low, to.bits())

@@ -1,12 +1,12 @@
 //! Removes operations whose results nothing reads.
 
 use crate::{
-    ir::{Function, ValueId},
+    ir::{Function, Op, ValueId},
     ops::OpError,
 };
 use std::collections::HashSet;
 
-/// Removes every operation without a live result; `write_state` always lives.
+/// Removes every operation without a live result; `write_state` always lives, and what holds one.
 ///
 /// ```text
 /// %a = relu(x=%x)
@@ -21,7 +21,7 @@ pub fn eliminate_dead_code(function: &mut Function) -> Result<usize, OpError> {
     let before = function.body.ops.len();
     let mut kept = Vec::with_capacity(before);
     for op in std::mem::take(&mut function.body.ops).into_iter().rev() {
-        if op.outputs.is_empty() || op.outputs.iter().any(|v| live.contains(v)) {
+        if has_effect(&op) || op.outputs.iter().any(|v| live.contains(v)) {
             op.for_each_use(&mut |v| {
                 live.insert(v);
             });
@@ -31,4 +31,9 @@ pub fn eliminate_dead_code(function: &mut Function) -> Result<usize, OpError> {
     kept.reverse();
     function.body.ops = kept;
     Ok(before - function.body.ops.len())
+}
+
+/// True for operations without results, and those that hold such a one in a block.
+fn has_effect(op: &Op) -> bool {
+    op.outputs.is_empty() || op.blocks.iter().any(|b| b.ops.iter().any(has_effect))
 }

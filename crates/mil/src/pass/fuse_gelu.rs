@@ -30,17 +30,9 @@ fn three_factors(rw: &Rewriter<'_>, op: &Op) -> Vec<[ValueId; 3]> {
     let (Some(a), Some(b)) = (op.input("x"), op.input("y")) else { return Vec::new() };
     let mut found = Vec::new();
     for (inner, outer) in [(a, b), (b, a)] {
-        if let Some(p) = rw.def_of(inner, "mul").filter(|_| rw.single_use(inner)) {
-            if let (Some(c), Some(d)) = (p.input("x"), p.input("y")) {
-                found.extend([
-                    [outer, c, d],
-                    [outer, d, c],
-                    [c, outer, d],
-                    [d, outer, c],
-                    [c, d, outer],
-                    [d, c, outer],
-                ]);
-            }
+        let product = rw.def_of(inner, "mul").filter(|_| rw.single_use(inner));
+        if let Some((Some(c), Some(d))) = product.map(|p| (p.input("x"), p.input("y"))) {
+            found.extend([[outer, c, d], [outer, d, c], [c, outer, d], [d, outer, c], [c, d, outer], [d, c, outer]]);
         }
     }
     found

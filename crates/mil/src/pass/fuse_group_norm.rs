@@ -60,8 +60,9 @@ fn match_group_norm(rw: &Rewriter<'_>, op: &Op) -> Option<GroupNorm> {
     let grouped = rw.def_of(n.x, "reshape")?;
     let x = grouped.input("x")?;
     let (inner, outer) = (rw.shape(n.x)?, rw.shape(x)?);
-    let groups = *inner.get(1)?;
+    let groups = inner.get(1).copied().filter(|&g| g > 0)?;
     // Everything behind the group axis is normalised at once; the rank-5 form itself does not match.
-    let fits = outer == shape && inner.len() == 3 && inner[0] == shape[0] && n.axes == [2] && shape[1] % groups == 0;
+    let fits =
+        outer == shape && inner.len() == 3 && inner[0] == shape[0] && n.axes == [2] && shape[1].is_multiple_of(groups);
     fits.then_some(GroupNorm { x, epsilon: n.epsilon, shape, groups })
 }

@@ -21,13 +21,13 @@ use crate::{
 /// When the fused operation is refused, which validated programs do not cause.
 pub fn fuse_layer_norm(function: &mut Function) -> Result<usize, OpError> {
     rewrite(function, |rw, op| {
-        let Some((n, gamma, beta)) = match_affine(rw, op) else { return Ok(false) };
+        let Some((n, [gamma, beta, epsilon])) = match_affine(rw, op) else { return Ok(false) };
         let args = [
             ("x", n.x.into()),
             ("axes", n.axes.clone().into()),
             ("gamma", gamma.into()),
             ("beta", beta.into()),
-            ("epsilon", n.epsilon.into()),
+            ("epsilon", epsilon.into()),
         ];
         rw.replace_with(op, "layer_norm", args)
     })
@@ -38,7 +38,7 @@ pub(crate) struct Normalized {
     pub(crate) x: ValueId,
     /// Non-negative axes.
     pub(crate) axes: Vec<i32>,
-    /// The constant ε.
+    /// The constant ε, of one element.
     pub(crate) epsilon: ValueId,
 }
 
@@ -71,16 +71,26 @@ fn mean(rw: &Rewriter<'_>, v: ValueId) -> Option<(ValueId, Vec<i32>)> {
     keep.then_some((x, axes))
 }
 
-fn match_affine(rw: &Rewriter<'_>, op: &Op) -> Option<(Normalized, Const, Const)> {
+/// The normalisation with its γ, β and ε, in the shapes that `layer_norm` takes.
+fn match_affine(rw: &Rewriter<'_>, op: &Op) -> Option<(Normalized, [Const; 3])> {
     if op.kind != "add" {
         return None;
     }
     let product = rw.def_of(op.input("x")?, "mul").filter(|p| rw.single_use(p.output()))?;
     let n = match_normalized(rw, product.input("x")?)?;
     let shape = rw.shape(n.x)?;
-    let trailing = n.axes.iter().rev().zip((0..shape.len() as i32).rev()).all(|(&a, b)| a == b);
-    let normed: Vec<usize> = n.axes.iter().map(|&a| shape[a as usize]).collect();
-    let vector = |v: ValueId| rw.literal(v)?.as_const()?.reshape(normed.clone()).ok();
-    let (gamma, beta) = (vector(product.input("y")?)?, vector(op.input("y")?)?);
-    trailing.then_some((n, gamma, beta))
+    let axes = n.axes.iter().map(|&a| usize::try_from(a)).collect::<Result<Vec<_>, _>>().ok()?;
+    if axes.is_empty() || !axes.iter().copied().eq(shape.len() - axes.len().min(shape.len())..shape.len()) {
+        return None;
+    }
+    let normed = &shape[axes[0]..];
+    // As many elements are not enough: [S, 1] is a factor for each row, even where S equals C.
+    let affine = |v: ValueId| {
+        let c = rw.literal(v)?.as_const()?;
+        let leading = c.shape().strip_suffix(normed)?;
+        (leading.len() + normed.len() <= shape.len()).then(|| c.reshape(normed).ok()).flatten()
+    };
+    let (gamma, beta) = (affine(product.input("y")?)?, affine(op.input("y")?)?);
+    let epsilon = rw.literal(n.epsilon)?.as_const()?.reshape([]).ok()?;
+    Some((n, [gamma, beta, epsilon]))
 }

@@ -23,6 +23,8 @@ mod merge_slices;
 mod remove_noops;
 mod remove_redundant;
 mod rewrite;
+#[cfg(test)]
+mod tests;
 mod to_f16;
 
 pub use attention::{AttentionLayout, expand_attention};

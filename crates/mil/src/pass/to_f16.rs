@@ -34,9 +34,15 @@ const SMALL_CONSTANT: usize = 400;
 /// When a converted operation is refused by its specification.
 pub fn to_f16(function: &mut Function) -> Result<usize, OpError> {
     let kept = kept_in_f32(function);
+    let was_full = function.values().iter().map(|v| is_full(&v.ty)).collect();
     let old_ops = std::mem::take(&mut function.body.ops);
-    let mut state =
-        Converter { emitter: Emitter::new(function), half: HashMap::new(), full: HashMap::new(), converted: 0 };
+    let mut state = Converter {
+        emitter: Emitter::new(function),
+        was_full,
+        half: HashMap::new(),
+        full: HashMap::new(),
+        converted: 0,
+    };
     for (index, op) in old_ops.into_iter().enumerate() {
         state.emitter.set_origin(op.origin.clone());
         if op.kind == "cast" {
@@ -52,6 +58,8 @@ pub fn to_f16(function: &mut Function) -> Result<usize, OpError> {
 
 struct Converter<'f> {
     emitter: Emitter<'f>,
+    /// By value: f32 before the pass. What was f16 already stays so.
+    was_full: Vec<bool>,
     /// The f16 value that stands for an f32 value.
     half: HashMap<ValueId, ValueId>,
     /// The f32 cast of a value that has become f16.
@@ -64,7 +72,7 @@ impl Converter<'_> {
         self.emitter.function().ty(v).as_tensor().map(|t| t.dtype)
     }
 
-    fn to_half(&mut self, v: ValueId) -> Result<ValueId, OpError> {
+    fn half(&mut self, v: ValueId) -> Result<ValueId, OpError> {
         if self.dtype(v) != Some(DType::F32) {
             return Ok(v);
         }
@@ -81,8 +89,8 @@ impl Converter<'_> {
         Ok(h)
     }
 
-    fn to_full(&mut self, v: ValueId) -> Result<ValueId, OpError> {
-        if self.dtype(v) != Some(DType::F16) || self.emitter.function().literal(v).is_some() {
+    fn full(&mut self, v: ValueId) -> Result<ValueId, OpError> {
+        if !self.became_half(v) {
             return Ok(v);
         }
         if let Some(&f) = self.full.get(&v) {
@@ -113,7 +121,7 @@ impl Converter<'_> {
 
     fn keep(&mut self, mut op: Op) -> Result<(), OpError> {
         let mut error = None;
-        op.for_each_use_mut(&mut |v| match self.to_full(*v) {
+        op.for_each_use_mut(&mut |v| match self.full(*v) {
             Ok(f) => *v = f,
             Err(e) => error = Some(e),
         });
@@ -133,7 +141,7 @@ impl Converter<'_> {
             });
             if takes_half {
                 for v in arg.values_mut() {
-                    *v = self.to_half(*v)?;
+                    *v = self.half(*v)?;
                 }
             }
         }
@@ -156,8 +164,7 @@ impl Converter<'_> {
         let outputs = self.emitter.function().body.outputs.clone();
         let mut declared = Vec::with_capacity(outputs.len());
         for v in outputs {
-            let became_half = self.dtype(v) == Some(DType::F16) && !self.was_half(v);
-            if !became_half {
+            if !self.became_half(v) {
                 declared.push(v);
                 continue;
             }
@@ -174,9 +181,8 @@ impl Converter<'_> {
         Ok(converted)
     }
 
-    /// True for a function input, whose declared type is not ours to change.
-    fn was_half(&self, v: ValueId) -> bool {
-        self.emitter.function().inputs.contains(&v)
+    fn became_half(&self, v: ValueId) -> bool {
+        self.dtype(v) == Some(DType::F16) && self.was_full.get(v.index()) == Some(&true)
     }
 }
 
@@ -236,7 +242,11 @@ fn computes_angles(kind: &str) -> bool {
 }
 
 fn is_f32(f: &Function, v: ValueId) -> bool {
-    matches!(f.ty(v), Type::Tensor(t) if t.dtype == DType::F32)
+    is_full(f.ty(v))
+}
+
+fn is_full(ty: &Type) -> bool {
+    matches!(ty, Type::Tensor(t) if t.dtype == DType::F32)
 }
 
 /// True for a small f32 constant with a finite value that f16 cannot hold.

@@ -1,0 +1,207 @@
+//! Half precision, and the types at a function's border.
+
+use super::*;
+use host_tensor::DType;
+
+#[test]
+fn arithmetic_becomes_half_and_the_border_keeps_its_types() {
+    check(
+        to_f16,
+        "(tensor<fp32, [1, 2]> x) {
+            tensor<fp32, [1, 2]> a = linear(weight = tensor<fp32, [2, 2]>([[1, 2], [3, 0.1]]), x = x);
+            tensor<fp32, [1, 2]> y = add(x = a, y = fp32(1e-12));
+            tensor<fp32, [1, 2]> z = layer_norm(axes = tensor<int32, [1]>([1]), epsilon = fp32(0.00001), x = a);
+        } -> (y, z)",
+        expect![[r#"
+            (tensor<fp32, [1, 2]> x) {
+                string x_to_fp16_dtype = string("fp16");
+                tensor<fp16, [1, 2]> x_to_fp16 = cast(dtype = x_to_fp16_dtype, x = x);
+                tensor<fp16, [2, 2]> a_weight_to_fp16 = tensor<fp16, [2, 2]>([[0x1p+0, 0x1p+1], [0x1.8p+1, 0x1.998p-4]]);
+                tensor<fp16, [1, 2]> a = linear(weight = a_weight_to_fp16, x = x_to_fp16);
+                fp16 y_y_to_fp16 = fp16(0x1p-24);
+                tensor<fp16, [1, 2]> y_fp16 = add(x = a, y = y_y_to_fp16);
+                tensor<int32, [1]> z_axes = tensor<int32, [1]>([1]);
+                fp16 z_epsilon_to_fp16 = fp16(0x1.5p-17);
+                tensor<fp16, [1, 2]> z_fp16 = layer_norm(axes = z_axes, epsilon = z_epsilon_to_fp16, x = a);
+                string y_dtype = string("fp32");
+                tensor<fp32, [1, 2]> y = cast(dtype = y_dtype, x = y_fp16);
+                tensor<fp32, [1, 2]> z = cast(dtype = y_dtype, x = z_fp16);
+            } -> (y, z);
+        "#]],
+    );
+}
+
+#[test]
+fn angles_stay_in_full_precision() {
+    check(
+        to_f16,
+        "(tensor<fp32, [1]> t) {
+            tensor<fp32, [1]> a = mul(x = t, y = fp32(0.1));
+            tensor<fp32, [1]> s = sin(x = a);
+            tensor<fp32, [1]> c = cos(x = a);
+            tensor<fp32, [2]> e = concat(axis = int32(0), interleave = bool(false), values = (c, s));
+            tensor<fp32, [2]> y = mul(x = e, y = e);
+        } -> (y)",
+        expect![[r#"
+            (tensor<fp32, [1]> t) {
+                fp32 a_y = fp32(0x1.99999ap-4);
+                tensor<fp32, [1]> a = mul(x = t, y = a_y);
+                tensor<fp32, [1]> s = sin(x = a);
+                tensor<fp32, [1]> c = cos(x = a);
+                int32 e_axis = int32(0);
+                bool e_interleave = bool(false);
+                tensor<fp32, [2]> e = concat(axis = e_axis, interleave = e_interleave, values = (c, s));
+                string e_to_fp16_dtype = string("fp16");
+                tensor<fp16, [2]> e_to_fp16 = cast(dtype = e_to_fp16_dtype, x = e);
+                tensor<fp16, [2]> y_fp16 = mul(x = e_to_fp16, y = e_to_fp16);
+                string y_dtype = string("fp32");
+                tensor<fp32, [2]> y = cast(dtype = y_dtype, x = y_fp16);
+            } -> (y);
+        "#]],
+    );
+}
+
+#[test]
+fn constants_that_half_cannot_hold_keep_their_operation() {
+    check(
+        to_f16,
+        "(tensor<fp32, [2]> x) {
+            tensor<fp32, [2]> a = add(x = x, y = fp32(-1e9));
+            tensor<fp32, [2]> y = add(x = a, y = fp32(-3.4e38));
+        } -> (y)",
+        expect![[r#"
+            (tensor<fp32, [2]> x) {
+                fp32 a_y = fp32(-0x1.dcd65p+29);
+                tensor<fp32, [2]> a = add(x = x, y = a_y);
+                string a_to_fp16_dtype = string("fp16");
+                tensor<fp16, [2]> a_to_fp16 = cast(dtype = a_to_fp16_dtype, x = a);
+                fp16 y_y_to_fp16 = fp16(-0x1.ffcp+15);
+                tensor<fp16, [2]> y_fp16 = add(x = a_to_fp16, y = y_y_to_fp16);
+                string y_dtype = string("fp32");
+                tensor<fp32, [2]> y = cast(dtype = y_dtype, x = y_fp16);
+            } -> (y);
+        "#]],
+    );
+}
+
+#[test]
+fn results_that_were_half_already_stay_half() {
+    check(
+        to_f16,
+        "(tensor<fp32, [2]> x) {
+            tensor<fp32, [2]> r = relu(x = x);
+            tensor<fp16, [2]> y = cast(dtype = string(\"fp16\"), x = r);
+        } -> (y)",
+        expect![[r#"
+            (tensor<fp32, [2]> x) {
+                string x_to_fp16_dtype = string("fp16");
+                tensor<fp16, [2]> x_to_fp16 = cast(dtype = x_to_fp16_dtype, x = x);
+                tensor<fp16, [2]> r = relu(x = x_to_fp16);
+                string y_dtype = string("fp16");
+                tensor<fp16, [2]> y = cast(dtype = y_dtype, x = r);
+            } -> (y);
+        "#]],
+    );
+}
+
+#[test]
+fn integers_are_left_alone() {
+    let (_, program) = apply(
+        Opset::CoreML6,
+        "(tensor<int32, [2]> x) { tensor<int32, [2]> y = add(x = x, y = int32(1)); } -> (y)",
+        to_f16,
+    );
+    expect![[r#"
+        (tensor<int32, [2]> x) {
+            int32 y_y = int32(1);
+            tensor<int32, [2]> y = add(x = x, y = y_y);
+        } -> (y);
+    "#]]
+    .assert_eq(&statements(&program));
+}
+
+#[test]
+fn halves_stay_half_beside_an_operation_that_is_kept() {
+    check(
+        to_f16,
+        "(tensor<fp16, [2]> h, tensor<fp32, [2]> x) {
+            tensor<fp32, [2]> f = cast(dtype = string(\"fp32\"), x = h);
+            tensor<fp32, [2]> m = mul(x = f, y = x);
+            tensor<fp32, [2]> c = cos(x = m);
+            tensor<fp32, [2]> y = add(x = c, y = f);
+        } -> (y, c)",
+        expect![[r#"
+            (tensor<fp16, [2]> h, tensor<fp32, [2]> x) {
+                string f_dtype = string("fp32");
+                tensor<fp32, [2]> f = cast(dtype = f_dtype, x = h);
+                tensor<fp32, [2]> m = mul(x = f, y = x);
+                tensor<fp32, [2]> c = cos(x = m);
+                string c_to_fp16_dtype = string("fp16");
+                tensor<fp16, [2]> c_to_fp16 = cast(dtype = c_to_fp16_dtype, x = c);
+                tensor<fp16, [2]> y_fp16 = add(x = c_to_fp16, y = h);
+                string y_dtype = string("fp32");
+                tensor<fp32, [2]> y = cast(dtype = y_dtype, x = y_fp16);
+            } -> (y, c);
+        "#]],
+    );
+}
+
+#[test]
+fn an_input_of_another_type_is_cast_first() {
+    let declare = |f: &mut Function| declare_input(f, "x", DType::F16).map(|()| 1);
+    check_in(
+        Opset::CoreML6,
+        declare,
+        "(tensor<fp32, [2]> x) { tensor<fp32, [2]> y = mul(x = x, y = x); } -> (y)",
+        expect![[r#"
+            (tensor<fp16, [2]> x) {
+                string x_to_fp32_dtype = string("fp32");
+                tensor<fp32, [2]> x_to_fp32 = cast(dtype = x_to_fp32_dtype, x = x);
+                tensor<fp32, [2]> y = mul(x = x_to_fp32, y = x_to_fp32);
+            } -> (y);
+        "#]],
+    );
+}
+
+#[test]
+fn an_output_of_another_type_is_cast_last_and_has_the_public_name() {
+    let declare = |f: &mut Function| declare_output(f, 0, "noise_pred", DType::F16).map(|()| 1);
+    check_in(
+        Opset::CoreML6,
+        declare,
+        "(tensor<fp32, [2]> x) { tensor<fp32, [2]> y = mul(x = x, y = x); } -> (y)",
+        expect![[r#"
+            (tensor<fp32, [2]> x) {
+                tensor<fp32, [2]> y = mul(x = x, y = x);
+                string noise_pred_dtype = string("fp16");
+                tensor<fp16, [2]> noise_pred = cast(dtype = noise_pred_dtype, x = y);
+            } -> (noise_pred);
+        "#]],
+    );
+}
+
+#[test]
+fn outputs_that_are_one_value_get_producers_of_their_own() {
+    let mut program = program(Opset::CoreML6, "(fp32 x) { fp32 y = relu(x = x); } -> (y, y)");
+    let main = program.functions.get_mut("main").unwrap();
+    declare_output(main, 0, "a", DType::F32).unwrap();
+    declare_output(main, 1, "b", DType::F32).unwrap();
+    expect![[r#"
+        (fp32 x) {
+            fp32 b = relu(x = x);
+            fp32 a = identity(x = b);
+        } -> (a, b);
+    "#]]
+    .assert_eq(&statements(&program));
+    assert!(validate(&program).is_ok());
+}
+
+#[test]
+fn borders_that_do_not_exist_are_named() {
+    let mut program = program(Opset::CoreML6, "(fp32 x) { fp32 y = relu(x = x); } -> (y)");
+    let main = program.functions.get_mut("main").unwrap();
+    let error = declare_input(main, "z", DType::F16).unwrap_err();
+    assert_eq!(error.to_string(), "function main has no tensor input z");
+    let error = declare_output(main, 1, "z", DType::F16).unwrap_err();
+    assert_eq!(error.to_string(), "function main has no tensor output #1");
+}
