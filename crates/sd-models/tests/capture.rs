@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use burn::backend::capture::{CaptureBackend, TensorId};
 use burn::backend::ir::OperationIr;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use sd_models::{ClipTextConfig, Component, SafetyCheckerConfig, UNetConfig, VaeConfig};
+use sd_models::{AddedConditions, ClipTextConfig, Component, SafetyCheckerConfig, UNetConfig, VaeConfig};
 
 /// Operations by name, parameters' initialisers left out.
 type Histogram = BTreeMap<String, usize>;
@@ -152,4 +152,47 @@ fn odd_latent_sizes_come_back_to_themselves() {
     // 18×13 halves to 9×7 and 5×4; doubling cuts both sides once and the width once more.
     let slices = |histogram: &Histogram| histogram.get("Slice").copied().unwrap_or(0);
     assert_eq!(slices(&odd), slices(&even) + 3);
+}
+
+#[test]
+fn the_added_conditions_of_xl_reach_every_residual_block() {
+    let config = UNetConfig::from_json(
+        br#"{"block_out_channels": [32, 64], "norm_num_groups": 8, "attention_head_dim": [2, 4],
+             "cross_attention_dim": 24, "layers_per_block": 1, "transformer_layers_per_block": [1, 2],
+             "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+             "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"], "use_linear_projection": true,
+             "addition_embed_type": "text_time", "addition_time_embed_dim": 8,
+             "projection_class_embeddings_input_dim": 64}"#,
+    )
+    .expect("a small XL");
+    let histogram = record(|device| {
+        let (sample, timestep) = (input([2, 4, 8, 8], device), input([2], device));
+        let text = input([2, 77, 24], device);
+        let added = AddedConditions { text_embeds: input([2, 16], device), time_ids: input([2, 6], device) };
+        let ids = vec![id(&sample), id(&timestep), id(&text), id(&added.text_embeds), id(&added.time_ids)];
+        let noise = config.init(device).forward(sample, timestep, text, Some(added));
+        assert_eq!(noise.dims(), [2, 4, 8, 8]);
+        (ids, vec![id(&noise)])
+    });
+    // Two blocks in each of the coarse level's transformers (one down, two up) and in the middle.
+    assert_eq!(histogram["Attention"], 2 * 2 * (1 + 2 + 1));
+    assert_eq!((histogram["Sin"], histogram["Cos"]), (2, 2), "one sinusoid for the timestep, one for the sizes");
+}
+
+#[test]
+fn a_text_encoder_with_projection_embeds_the_whole_text() {
+    let config = ClipTextConfig::from_json(
+        br#"{"architectures": ["CLIPTextModelWithProjection"], "hidden_size": 32, "intermediate_size": 64,
+             "num_hidden_layers": 3, "num_attention_heads": 4, "projection_dim": 24, "vocab_size": 99,
+             "hidden_act": "gelu", "eos_token_id": 2}"#,
+    )
+    .expect("a small second encoder");
+    record(|device| {
+        let ids = Tensor::<2, Int>::from_data(TensorData::new(vec![0i64; 20], [2, 10]), device);
+        let out = config.init(device).forward(ids.clone());
+        let text_embeds = out.text_embeds.expect("the encoder has a projection");
+        assert_eq!((out.hidden_embeds.dims(), text_embeds.dims()), ([2, 10, 32], [2, 24]));
+        let ids = ids.try_into_primitive::<CaptureBackend>().expect("captured").id();
+        (vec![ids], vec![id(&out.hidden_embeds), id(&text_embeds)])
+    });
 }
