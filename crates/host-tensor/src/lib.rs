@@ -7,6 +7,7 @@
 
 mod dtype;
 mod packed;
+mod round;
 mod strips;
 mod tensor;
 
@@ -14,6 +15,7 @@ pub use bytes::Bytes;
 pub use dtype::DType;
 pub use half::{bf16, f16};
 pub use packed::{pack_bits, unpack_bits, unpack_bits_at};
+pub use round::f16_from_f64;
 pub use tensor::{HostTensor, TensorError, convert_bytes};
 
 /// Number of elements of a tensor of this shape, or `None` when it does not fit in `usize`.

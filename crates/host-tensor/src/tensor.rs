@@ -220,7 +220,7 @@ fn encode_element(from: DType, to: DType, bytes: &[u8], i: usize) -> impl Iterat
     let saturate = |lo: i64, hi: i64| if from.is_float() { int.clamp(lo, hi) } else { int };
     let (wide, width): ([u8; 8], usize) = match to {
         DType::Bool => ([u8::from(real() != 0.0), 0, 0, 0, 0, 0, 0, 0], 1),
-        DType::F16 => (pad(&f16::from_f64(real()).to_le_bytes()), 2),
+        DType::F16 => (pad(&crate::f16_from_f64(real()).to_le_bytes()), 2),
         DType::BF16 => (pad(&bf16::from_f64(real()).to_le_bytes()), 2),
         DType::F32 => (pad(&(real() as f32).to_le_bytes()), 4),
         DType::F64 => (real().to_le_bytes(), 8),
