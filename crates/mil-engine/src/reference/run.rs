@@ -1,0 +1,194 @@
+//! One run of a function.
+
+use super::{
+    Reference, Rounding,
+    call::{Call, Slot},
+    constants::Constants,
+    control_flow,
+    kernels::{Effect, Kernel},
+    plan::{Action, Plan, Step, declared_operands, shape_agrees},
+    state::{self, States},
+    value::{Data, Tensor, round_all, wrap_int},
+};
+use crate::{EngineError, OpFault, OpSite};
+use mil::{Literal, Type, ValueId};
+use std::sync::Arc;
+
+/// The values of one run.
+pub(super) struct Run<'a> {
+    pub(super) engine: &'a Reference,
+    pub(super) states: &'a mut States,
+    constants: &'a Constants,
+    values: Vec<Option<Tensor>>,
+}
+
+impl<'a> Run<'a> {
+    /// A run that has not begun.
+    pub(super) fn new(engine: &'a Reference, constants: &'a Constants, states: &'a mut States) -> Self {
+        Self { engine, states, constants, values: vec![None; engine.function.values().len()] }
+    }
+
+    /// Runs the whole function; `arguments` are its inputs without states.
+    pub(super) fn function(mut self, arguments: Vec<Tensor>) -> Result<Vec<Tensor>, EngineError> {
+        let function = &self.engine.function;
+        let tensors = function.inputs.iter().filter(|&&id| !matches!(function.ty(id), Type::State(_)));
+        for (&id, tensor) in tensors.zip(arguments) {
+            self.set(id, tensor);
+        }
+        self.block(&self.engine.plan)?;
+        self.engine.plan.outputs.iter().map(|&id| self.get(id)).collect()
+    }
+
+    /// Runs the operations of a block, whose inputs are set.
+    pub(super) fn block(&mut self, plan: &'a Plan) -> Result<(), EngineError> {
+        plan.steps.iter().try_for_each(|step| self.step(step))
+    }
+
+    /// Gives a value to a name.
+    pub(super) fn set(&mut self, id: ValueId, tensor: Tensor) {
+        self.values[id.index()] = Some(tensor);
+    }
+
+    /// The tensor of a value, constants included.
+    pub(super) fn get(&self, id: ValueId) -> Result<Tensor, EngineError> {
+        let value = self.engine.function.value(id);
+        let undefined = || EngineError::Undefined { name: value.name.to_string() };
+        match (&self.values[id.index()], &value.literal) {
+            (Some(t), _) => Ok(t.clone()),
+            (None, Some(Literal::Tensor(c))) => {
+                self.constants.read(id, c, self.engine.options.max_elements).map_err(|_| undefined())
+            }
+            _ => Err(undefined()),
+        }
+    }
+
+    /// The error of a step whose operands are as declared.
+    pub(super) fn fault(&self, step: &Step, fault: OpFault) -> EngineError {
+        self.fault_at(step, declared_operands(&self.engine.function, &step.op), fault)
+    }
+
+    fn fault_at(&self, step: &Step, operands: String, fault: OpFault) -> EngineError {
+        let name = step.op.origin.as_ref().unwrap_or(&step.op.name).to_string();
+        let site = OpSite { index: step.index, name, kind: step.op.kind.to_string(), operands };
+        EngineError::Op { site: Box::new(site), fault }
+    }
+
+    fn step(&mut self, step: &'a Step) -> Result<(), EngineError> {
+        match step.action {
+            Action::Kernel(kernel) if self.is_kept(kernel, step) => self.recall(step),
+            Action::Kernel(kernel) => self.evaluate(kernel, step)?,
+            Action::Cond => control_flow::cond(self, step)?,
+            Action::While => control_flow::while_loop(self, step)?,
+            Action::ReadState => state::read(self, step)?,
+            Action::WriteState => state::write(self, step)?,
+        }
+        for id in &step.dying {
+            self.values[id.index()] = None;
+        }
+        if self.engine.kept.is_none() {
+            step.dying_constants.iter().for_each(|&id| self.constants.forget(id));
+        }
+        Ok(())
+    }
+
+    /// True when an earlier run has decoded this weight already.
+    fn is_kept(&self, kernel: &Kernel, step: &Step) -> bool {
+        kernel.effect == Effect::Decodes
+            && self.engine.kept.is_some()
+            && step.op.outputs.iter().all(|&id| self.constants.get(id).is_some())
+    }
+
+    fn recall(&mut self, step: &Step) {
+        for &id in &step.op.outputs {
+            self.values[id.index()] = self.constants.get(id);
+        }
+    }
+
+    fn evaluate(&mut self, kernel: &Kernel, step: &'a Step) -> Result<(), EngineError> {
+        let mut call = self.call(step)?;
+        let evaluated = (kernel.eval)(&mut call).and_then(|results| self.settle(kernel, step, results));
+        let results = match evaluated {
+            Ok(results) => results,
+            Err(fault) => return Err(self.fault_at(step, call.describe(), fault)),
+        };
+        for (&id, tensor) in step.op.outputs.iter().zip(results) {
+            if kernel.effect == Effect::Decodes && self.engine.kept.is_some() {
+                self.constants.keep(id, &tensor);
+                self.forget_sources(step);
+            }
+            self.set(id, tensor);
+        }
+        Ok(())
+    }
+
+    /// Frees what a kept weight was decoded from.
+    fn forget_sources(&self, step: &Step) {
+        let literals = step.op.operands().filter(|&id| self.engine.function.literal(id).is_some());
+        literals.for_each(|id| self.constants.forget(id));
+    }
+
+    /// Collects a step's operands; values that die here leave the run, so that the kernel may overwrite them.
+    fn call(&mut self, step: &'a Step) -> Result<Call<'a>, EngineError> {
+        let function = &self.engine.function;
+        let mut slots = Vec::with_capacity(step.op.inputs.len());
+        for (param, arg) in &step.op.inputs {
+            let mut bound = Vec::with_capacity(arg.values().len());
+            for &id in arg.values() {
+                let value = function.value(id);
+                bound.push(match &value.literal {
+                    Some(_) => Slot::constant(value, id),
+                    None => Slot::computed(value, id, self.get(id)?),
+                });
+            }
+            slots.push((param.as_ref(), bound));
+        }
+        for id in &step.dying {
+            self.values[id.index()] = None;
+        }
+        Ok(Call { slots, constants: self.constants, limit: self.engine.options.max_elements })
+    }
+
+    /// Brings results to their declared types, and checks that they are of them.
+    fn settle(&self, kernel: &Kernel, step: &Step, mut results: Vec<Tensor>) -> Result<Vec<Tensor>, OpFault> {
+        if results.len() != step.op.outputs.len() {
+            let (declared, actual) =
+                (format!("{} results", step.op.outputs.len()), format!("one of {}", results.len()));
+            return Err(OpFault::Result { position: results.len(), declared, actual });
+        }
+        for (position, (&id, tensor)) in step.op.outputs.iter().zip(&mut results).enumerate() {
+            let declared = self.engine.function.ty(id);
+            let ty = declared.as_tensor().filter(|ty| shape_agrees(tensor.shape(), ty));
+            let kind = ty.map(|ty| kind_of(ty.dtype));
+            let (Some(ty), true) = (ty, kind == Some(tensor.kind())) else {
+                let actual = format!("{}{:?}", tensor.kind(), tensor.shape());
+                return Err(OpFault::Result { position, declared: declared.to_string(), actual });
+            };
+            let rounds = self.engine.options.rounding == Rounding::Declared || kernel.effect == Effect::Decodes;
+            if kernel.effect == Effect::Moves {
+                continue;
+            }
+            match tensor.data() {
+                Data::Float(_) if rounds && ty.dtype.bits() < 32 => round_all(ty.dtype, tensor.floats_mut()?),
+                Data::Int(_) if ty.dtype.bits() < 64 => {
+                    tensor.ints_mut()?.iter_mut().for_each(|v| *v = wrap_int(ty.dtype, *v));
+                }
+                _ => {}
+            }
+        }
+        Ok(results)
+    }
+}
+
+/// How tensors of a declared type are held.
+const fn kind_of(dtype: mil::DType) -> &'static str {
+    match dtype {
+        mil::DType::Bool => "bool",
+        d if d.is_float() => "float",
+        _ => "int",
+    }
+}
+
+/// The name of a state in its function.
+pub(super) fn state_name(run: &Run<'_>, id: ValueId) -> Arc<str> {
+    run.engine.function.value(id).name.clone()
+}
