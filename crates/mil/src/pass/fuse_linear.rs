@@ -1,4 +1,4 @@
-//! A product with a constant matrix is a `linear`, and an added constant its bias.
+//! A product with a constant matrix is a `linear`, and an added (or subtracted) constant its bias.
 //!
 //! ```text
 //! %p = matmul(x=%x, y=W[in, out])   ==>   %p = linear(x=%x, weight=Wᵀ[out, in])
@@ -11,6 +11,7 @@ use crate::{
     ir::{Function, Op, ValueId},
     ops::OpError,
 };
+use host_tensor::{DType, HostTensor};
 
 /// Turns `matmul` with a constant right operand into `linear`, and folds a following constant addition
 /// into its bias.
@@ -23,7 +24,7 @@ pub fn fuse_linear(function: &mut Function) -> Result<usize, OpError> {
             let Some((x, weight)) = match_matmul(rw, op) else { return Ok(false) };
             rw.replace_with(op, "linear", [("x", x.into()), ("weight", weight.into())])
         }
-        "add" => {
+        "add" | "sub" => {
             let Some((x, weight, bias)) = match_bias(rw, op) else { return Ok(false) };
             rw.replace_with(op, "linear", [("x", x.into()), ("weight", weight.into()), ("bias", bias.into())])
         }
@@ -49,9 +50,17 @@ fn match_matmul(rw: &Rewriter<'_>, op: &Op) -> Option<(ValueId, Const)> {
     Some((x, weight))
 }
 
+/// The negative of an f32 vector.
+fn negated(c: &Const) -> Option<Const> {
+    let values = c.read().to_f32_vec().into_iter().map(|v| -v).collect();
+    (c.dtype() == DType::F32).then(|| Const::new(HostTensor::from_f32(c.shape(), values)))
+}
+
 fn match_bias(rw: &Rewriter<'_>, op: &Op) -> Option<(ValueId, ValueId, Const)> {
     let (a, b) = (op.input("x")?, op.input("y")?);
-    [(a, b), (b, a)].into_iter().find_map(|(product, bias)| {
+    let subtracts = op.kind == "sub";
+    let orders = if subtracts { vec![(a, b)] } else { vec![(a, b), (b, a)] };
+    orders.into_iter().find_map(|(product, bias)| {
         let inner = rw.def_of(product, "linear")?;
         let free = inner.input("bias").is_none() && rw.single_use(product) && !rw.is_output(product);
         let weight = inner.input("weight")?;
@@ -59,6 +68,11 @@ fn match_bias(rw: &Rewriter<'_>, op: &Op) -> Option<(ValueId, ValueId, Const)> {
         let bias = rw.literal(bias)?.as_const()?;
         let vector = bias.len() == out && bias.shape().last() == Some(&out);
         let rank_kept = bias.shape().len() <= rw.shape(product)?.len();
-        (free && vector && rank_kept).then(|| Some((inner.input("x")?, weight, bias.reshape([out]).ok()?))).flatten()
+        if !(free && vector && rank_kept) {
+            return None;
+        }
+        let bias = bias.reshape([out]).ok()?;
+        let bias = if subtracts { negated(&bias)? } else { bias };
+        Some((inner.input("x")?, weight, bias))
     })
 }

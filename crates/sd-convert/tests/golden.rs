@@ -1,0 +1,153 @@
+//! Every component of the golden checkpoints, converted and run on the reference engine, against PyTorch,
+//! and beside Apple's package of the same component where there is one.
+
+use host_tensor::HostTensor;
+use mil_engine::reference::{Options as EngineOptions, Reference, Rounding};
+use mlpackage::Package;
+use sd_convert::{AttentionLayout, Checkpoint, Component, LatentSize, Options, Precision, convert, package_name};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+use testkit::{load_safetensors, psnr};
+
+type Tensors = BTreeMap<String, HostTensor>;
+
+/// Least PSNR against PyTorch of programs in f32, in dB.
+const FLOAT32_DB: f64 = 80.0;
+/// Least PSNR of programs in f16, their arithmetic in f32.
+const FLOAT16_DB: f64 = 55.0;
+/// What re-association may cost against Apple's package: both round the same weights.
+const LEEWAY_DB: f64 = 0.3;
+
+/// One component at one size, with PyTorch's inputs and outputs.
+struct Case {
+    checkpoint: &'static str,
+    component: Component,
+    reference: &'static str,
+    options: Options,
+}
+
+fn case(checkpoint: &'static str, component: Component, reference: &'static str) -> Case {
+    Case { checkpoint, component, reference, options: Options::default() }
+}
+
+impl Case {
+    fn sized(mut self, height: usize, width: usize) -> Self {
+        self.options.latent_size = Some(LatentSize { height, width });
+        self
+    }
+
+    fn layout(mut self, attention: AttentionLayout) -> Self {
+        self.options.attention = attention;
+        self
+    }
+
+    /// Apple's package of this component, size and layout.
+    fn apple(&self, golden: &Path) -> Option<PathBuf> {
+        let plain = self.options.latent_size.is_none() && !self.options.unet_batch_one;
+        let variant = match self.options.attention {
+            AttentionLayout::Original => "original",
+            AttentionLayout::SplitEinsum => "split_einsum",
+            AttentionLayout::SplitEinsumV2 => return None,
+        };
+        let folder = golden.join("packages").join(self.checkpoint).join(variant);
+        let path = folder.join(package_name(self.checkpoint, self.component));
+        (plain && path.is_dir()).then_some(path)
+    }
+}
+
+/// PyTorch's tensors of a case whose names begin with `prefix`.
+fn reference(golden: &Path, case: &Case, prefix: &str) -> Tensors {
+    let file = golden.join("refs").join(case.checkpoint).join(format!("{}.safetensors", case.reference));
+    let tensors = load_safetensors(&file);
+    tensors.into_iter().filter_map(|(k, t)| Some((k.strip_prefix(prefix)?.to_owned(), t))).collect()
+}
+
+/// Runs a program on PyTorch's inputs and returns the worst output's PSNR.
+#[track_caller]
+fn worst_psnr(golden: &Path, case: &Case, program: &mil::Program, rounding: Rounding) -> f64 {
+    let valid = mil::validate(program).unwrap_or_else(|faults| panic!("{}: {faults}", case.reference));
+    let engine = Reference::compile(valid, EngineOptions::default().with_rounding(rounding)).expect("compiles");
+    let outputs = engine.run(&reference(golden, case, "in.")).expect("runs");
+    let expected = reference(golden, case, "out.");
+    let mut worst = f64::INFINITY;
+    for (name, got) in &outputs {
+        let want = expected.get(name).unwrap_or_else(|| panic!("PyTorch has no output {name}"));
+        assert_eq!(got.shape(), want.shape(), "{name}");
+        worst = worst.min(psnr(&want.to_f32_vec(), &got.to_f32_vec()));
+    }
+    worst
+}
+
+#[track_caller]
+fn check(case: &Case) {
+    let Some(golden) = testkit::golden() else { return };
+    let ckpt = Checkpoint::open(golden.join("checkpoints").join(case.checkpoint)).expect("a checkpoint");
+    let program = |precision| {
+        let options = Options { precision, ..case.options.clone() };
+        convert(&ckpt, case.component, &options).expect("converts").program
+    };
+    let (full, half) = (program(Precision::Float32), program(Precision::Float16));
+    let float32 = worst_psnr(&golden, case, &full, Rounding::Boundary);
+    let float16 = worst_psnr(&golden, case, &half, Rounding::Boundary);
+    let rounded = worst_psnr(&golden, case, &half, Rounding::Declared);
+    let label = format!("{} {} {:?}", case.checkpoint, case.reference, case.options.attention);
+    println!("{label:<56} f32 {float32:6.1}  f16 {float16:6.1}  rounded {rounded:6.1} dB");
+    assert!(float32 >= FLOAT32_DB, "{label} in f32: {float32:.1} dB");
+    assert!(float16 >= FLOAT16_DB, "{label} in f16: {float16:.1} dB");
+    let Some(path) = case.apple(&golden) else { return };
+    let package = Package::open(path).expect("Apple's package");
+    let theirs = package.model().program().expect("a program");
+    let apple16 = worst_psnr(&golden, case, theirs, Rounding::Boundary);
+    let apple_rounded = worst_psnr(&golden, case, theirs, Rounding::Declared);
+    println!("{:<56} {:10}  f16 {apple16:6.1}  rounded {apple_rounded:6.1} dB", "    Apple's", "");
+    assert!(float16 >= apple16 - LEEWAY_DB, "{label}: {float16:.2} dB, Apple's {apple16:.2}");
+}
+
+#[test]
+fn text_encoders_match_pytorch() {
+    for checkpoint in ["tiny-sd15", "tiny-sd21"] {
+        check(&case(checkpoint, Component::TextEncoder, "text_encoder"));
+        check(&case(checkpoint, Component::TextEncoder, "text_encoder_empty"));
+    }
+}
+
+#[test]
+fn unets_match_pytorch() {
+    for checkpoint in ["tiny-sd15", "tiny-sd21"] {
+        check(&case(checkpoint, Component::UNet, "unet"));
+    }
+    check(&case("tiny-sd15", Component::UNet, "unet").layout(AttentionLayout::Original));
+    check(&case("tiny-sd15", Component::UNet, "unet_t1"));
+    let mut batch_one = case("tiny-sd15", Component::UNet, "unet_batch_one");
+    batch_one.options.unet_batch_one = true;
+    check(&batch_one);
+}
+
+#[test]
+fn unets_of_other_sizes_match_pytorch_in_every_attention_layout() {
+    for layout in [AttentionLayout::Original, AttentionLayout::SplitEinsum, AttentionLayout::SplitEinsumV2] {
+        check(&case("tiny-sd15", Component::UNet, "unet_32x24").sized(32, 24).layout(layout));
+        check(&case("tiny-sd15", Component::UNet, "unet_32x32").sized(32, 32).layout(layout));
+    }
+}
+
+#[test]
+fn autoencoders_match_pytorch() {
+    for checkpoint in ["tiny-sd15", "tiny-sd21"] {
+        check(&case(checkpoint, Component::VaeDecoder, "vae_decoder"));
+        check(&case(checkpoint, Component::VaeEncoder, "vae_encoder"));
+    }
+    check(&case("tiny-sd15", Component::VaeDecoder, "vae_decoder_32x24").sized(32, 24));
+    check(&case("tiny-sd15", Component::VaeEncoder, "vae_encoder_32x24").sized(32, 24));
+}
+
+#[test]
+fn safety_checkers_match_pytorch() {
+    let cases =
+        ["safety_checker", "safety_checker_flagged", "safety_checker_borderline", "safety_checker_borderline_adj"];
+    for reference in cases {
+        check(&case("tiny-sd15", Component::SafetyChecker, reference));
+    }
+}
