@@ -63,6 +63,11 @@ impl<'a> Call<'a> {
         self.slots.iter().any(|(p, _)| *p == param)
     }
 
+    /// True when `param` is bound to a constant of the program.
+    pub(super) fn is_constant(&self, param: &str) -> bool {
+        self.slots(param).first().is_some_and(|slot| slot.value.literal.is_some())
+    }
+
     fn slots(&self, param: &str) -> &[Slot<'a>] {
         self.slots.iter().find(|(p, _)| *p == param).map_or(&[], |(_, s)| s)
     }

@@ -17,9 +17,9 @@ pub(super) const KERNELS: &[Kernel] = &[
     computes("sub", |c| arithmetic(c, |a, b| a - b, i64::wrapping_sub)),
     computes("mul", |c| arithmetic(c, |a, b| a * b, i64::wrapping_mul)),
     computes("real_div", |c| arithmetic(c, |a, b| a / b, divide)),
-    computes("floor_div", |c| arithmetic(c, floor_div, floor_div_int)),
-    computes("mod", |c| arithmetic(c, modulo, modulo_int)),
-    computes("pow", |c| arithmetic(c, f32::powf, power)),
+    computes("floor_div", |c| rare(c, floor_div, floor_div_int)),
+    computes("mod", |c| rare(c, modulo, modulo_int)),
+    computes("pow", |c| rare(c, f32::powf, power)),
     computes("maximum", |c| arithmetic(c, maximum, i64::max)),
     computes("minimum", |c| arithmetic(c, minimum, i64::min)),
     computes("greater", |c| compare(c, |a, b| a > b, |a, b| a > b)),
@@ -39,11 +39,7 @@ fn shaped<T: Element>(t: &Tensor) -> Result<Shaped<'_, T>, OpFault> {
 }
 
 /// An operation on floats or on integers.
-fn arithmetic(
-    call: &mut Call<'_>,
-    float: impl Fn(f32, f32) -> f32 + Sync,
-    int: impl Fn(i64, i64) -> i64 + Sync,
-) -> Results {
+fn arithmetic(call: &mut Call<'_>, float: impl Fn(f32, f32) -> f32 + Sync, int: fn(i64, i64) -> i64) -> Results {
     let (mut x, y) = (call.take("x")?, call.take("y")?);
     if let (Data::Float(_), Data::Int(_)) | (Data::Int(_), Data::Float(_)) = (x.data(), y.data()) {
         let actual = format!("{} and {}", x.kind(), y.kind());
@@ -58,6 +54,11 @@ fn arithmetic(
     }
     let (shape, out) = zip(&shaped(&x)?, &shaped(&y)?, call.limit, int)?;
     one(Tensor::new(shape, out))
+}
+
+/// The same through a function pointer: slower for floats, and less code for what is seldom used.
+fn rare(call: &mut Call<'_>, float: fn(f32, f32) -> f32, int: fn(i64, i64) -> i64) -> Results {
+    arithmetic(call, float, int)
 }
 
 /// Computes in place where `x` is not needed again and nothing is broadcast along it; false where it may not.
@@ -80,23 +81,16 @@ fn overwrite(x: &mut Tensor, y: &Tensor, f: &(impl Fn(f32, f32) -> f32 + Sync)) 
     Ok(true)
 }
 
-fn compare(
-    call: &mut Call<'_>,
-    float: impl Fn(f32, f32) -> bool + Sync,
-    int: impl Fn(i64, i64) -> bool + Sync,
-) -> Results {
+fn compare(call: &mut Call<'_>, float: fn(f32, f32) -> bool, int: fn(i64, i64) -> bool) -> Results {
     let (x, y) = (call.take("x")?, call.take("y")?);
     let (shape, out) = match x.data() {
         Data::Float(_) => zip(&shaped(&x)?, &shaped(&y)?, call.limit, float)?,
-        Data::Int(_) => zip(&shaped(&x)?, &shaped(&y)?, call.limit, int)?,
-        Data::Bool(_) => {
-            zip(&shaped(&x)?, &shaped(&y)?, call.limit, |a: bool, b: bool| int(i64::from(a), i64::from(b)))?
-        }
+        _ => zip(&shaped(&x)?, &shaped(&y)?, call.limit, int)?,
     };
     one(Tensor::new(shape, out))
 }
 
-fn logic(call: &mut Call<'_>, f: impl Fn(bool, bool) -> bool + Sync) -> Results {
+fn logic(call: &mut Call<'_>, f: fn(bool, bool) -> bool) -> Results {
     let (x, y) = (call.take("x")?, call.take("y")?);
     let (shape, out) = zip(&shaped(&x)?, &shaped(&y)?, call.limit, f)?;
     one(Tensor::new(shape, out))

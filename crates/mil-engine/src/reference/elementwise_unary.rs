@@ -136,7 +136,7 @@ mod tests {
     fn the_error_function_is_accurate_to_its_last_digits() {
         // Abramowitz and Stegun, table 7.1.
         let got = floats!("erf", x = f([4], &[0.0, 0.5, 1.0, -2.0])).1;
-        for (got, want) in got.iter().zip([0.0, 0.520_499_88, 0.842_700_8, -0.995_322_26]) {
+        for (got, want) in got.iter().zip([0.0, 0.520_499_9, 0.842_700_8, -0.995_322_3]) {
             assert!((got - want).abs() <= 6e-8, "{got} against {want}");
         }
     }

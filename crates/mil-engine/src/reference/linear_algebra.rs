@@ -2,20 +2,45 @@
 
 use super::{
     call::{Call, Results, one},
+    elementwise_unary::convert,
     kernels::{Kernel, computes},
     layout::{Odometer, broadcast_shape, broadcast_strides},
     product::{Matrix, Sizes, Threads, multiply, multiply_batch},
     value::{Data, Tensor, filled},
 };
 use crate::OpFault;
+use host_tensor::DType;
 use rayon::prelude::*;
 
 pub(super) const KERNELS: &[Kernel] =
     &[computes("einsum", einsum), computes("linear", linear), computes("matmul", matmul)];
 
+/// Operands of different kinds, which iOS 17 allows where one is a constant, are multiplied as floats; true
+/// when the result is to be integers again, because `leader` was of them.
+fn unify(operands: [&mut Tensor; 2], leader: usize) -> Result<bool, OpFault> {
+    let is_int = operands.each_ref().map(|t| matches!(t.data(), Data::Int(_)));
+    if is_int[0] == is_int[1] {
+        return Ok(false);
+    }
+    for t in operands {
+        *t = convert(t.clone(), DType::F32)?;
+    }
+    Ok(is_int[leader])
+}
+
 /// `x·weightᵀ + bias`, over the last dimension of `x`.
 fn linear(call: &mut Call<'_>) -> Results {
-    let (x, weight, bias) = (call.tensor("x")?, call.tensor("weight")?, call.optional("bias")?);
+    let (mut x, mut weight) = (call.tensor("x")?, call.tensor("weight")?);
+    let mut bias = call.optional("bias")?;
+    let truncates = unify([&mut x, &mut weight], 0)?;
+    if let (Some(bias), Data::Float(_)) = (&mut bias, x.data()) {
+        *bias = convert(bias.clone(), DType::F32)?;
+    }
+    let y = multiply_add(call, &x, &weight, bias.as_ref())?;
+    one(if truncates { convert(y, DType::I32)? } else { y })
+}
+
+fn multiply_add(call: &Call<'_>, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, OpFault> {
     let rule = "the last dimensions of x and weight, and bias and the first of weight, must be equal";
     let fault = || OpFault::shapes(rule, &[x.shape(), weight.shape()]);
     let (&[d_out, d_in], Some((&last, outer))) = (weight.shape(), x.shape().split_last()) else { return Err(fault()) };
@@ -32,17 +57,17 @@ fn linear(call: &mut Call<'_>) -> Results {
         if let Some(bias) = bias {
             add_rows_int(&mut out, bias.ints()?);
         }
-        return one(Tensor::new(shape, out));
+        return Ok(Tensor::new(shape, out));
     }
     let mut out = filled(n, 0f32)?;
     let (a, b) = (Matrix::rows(x.floats()?, d_in), Matrix::rows(weight.floats()?, d_in).transposed());
     multiply(Sizes { m, n: d_out, k: d_in }, a, b, &mut out, d_out, Threads::All);
-    if let Some(bias) = &bias {
+    if let Some(bias) = bias {
         let bias = bias.floats()?;
         let add = |row: &mut [f32]| row.iter_mut().zip(bias).for_each(|(o, b)| *o += b);
         out.par_chunks_mut((d_out * 64).max(1)).for_each(|rows| rows.chunks_mut(d_out.max(1)).for_each(add));
     }
-    one(Tensor::new(shape, out))
+    Ok(Tensor::new(shape, out))
 }
 
 fn add_rows_int(out: &mut [i64], bias: &[i64]) {
@@ -83,9 +108,15 @@ impl Side {
 
 /// `matmul(x, y, transpose_x, transpose_y)`: NumPy's rules; the flags swap the last two dimensions first.
 fn matmul(call: &mut Call<'_>) -> Results {
-    let (x, y) = (call.tensor("x")?, call.tensor("y")?);
-    let a = Side::new(&x, call.flag("transpose_x", false)?, true)?;
-    let b = Side::new(&y, call.flag("transpose_y", false)?, false)?;
+    let (mut x, mut y) = (call.tensor("x")?, call.tensor("y")?);
+    let truncates = unify([&mut x, &mut y], usize::from(call.is_constant("x")))?;
+    let product = multiply_all(call, &x, &y)?;
+    one(if truncates { convert(product, DType::I32)? } else { product })
+}
+
+fn multiply_all(call: &Call<'_>, x: &Tensor, y: &Tensor) -> Result<Tensor, OpFault> {
+    let a = Side::new(x, call.flag("transpose_x", false)?, true)?;
+    let b = Side::new(y, call.flag("transpose_y", false)?, false)?;
     if a.columns != b.rows {
         return Err(OpFault::shapes("the inner dimensions of a product must be equal", &[x.shape(), y.shape()]));
     }
@@ -100,7 +131,7 @@ fn matmul(call: &mut Call<'_>) -> Results {
         let mut out = filled(n, 0i64)?;
         let operands = |i: usize| (a.grid(x.ints()).at(offsets[i].0), b.grid(y.ints()).at(offsets[i].1));
         multiply_ints(sizes, &mut out, operands)?;
-        return one(Tensor::new(shape, out));
+        return Ok(Tensor::new(shape, out));
     }
     let (xs, ys) = (x.floats()?, y.floats()?);
     let mut out = filled(n, 0f32)?;
@@ -111,7 +142,7 @@ fn matmul(call: &mut Call<'_>) -> Results {
     } else if sizes.k > 0 {
         multiply_batch(sizes, &mut out, |i| (a.matrix(xs).at(offsets[i].0), b.matrix(ys).at(offsets[i].1)));
     }
-    one(Tensor::new(shape, out))
+    Ok(Tensor::new(shape, out))
 }
 
 /// Where the matrices of each batch index begin.

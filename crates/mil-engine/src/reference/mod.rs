@@ -24,6 +24,8 @@
 //! ```
 
 mod activation;
+#[cfg(test)]
+mod agreement;
 mod attention;
 mod broadcast;
 mod call;

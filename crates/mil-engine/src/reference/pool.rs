@@ -75,7 +75,7 @@ fn pool(call: &mut Call<'_>, f: impl Fn(&Window, [usize; 3], Values<'_>) -> f32 
 
 fn visit_window(window: &Window, channel: &[f32], position: [usize; 3], visit: &mut dyn FnMut(f32)) {
     let [_, height, width] = window.input;
-    let taps = |i: usize| (0..window.kernel[i]).filter_map(move |k| window.source(i, position[i], k));
+    let taps = |i: usize| window.taps(i, position[i]).filter_map(move |k| window.source(i, position[i], k));
     for z in taps(0) {
         for y in taps(1) {
             for x in taps(2) {

@@ -19,9 +19,9 @@ pub(super) const KERNELS: &[Kernel] = &[
     computes("reduce_l2_norm", |c| {
         reduce(c, |row| squares(row).sqrt() as f32, |row| (int_squares(row) as f64).sqrt() as i64)
     }),
-    moves("reduce_max", |c| reduce(c, |row| extreme(row, f32::NEG_INFINITY, |a, b| a > b), |row| int_max(row))),
+    moves("reduce_max", |c| reduce(c, |row| extreme(row, f32::NEG_INFINITY, |a, b| a > b), int_max)),
     computes("reduce_mean", |c| reduce(c, |row| (sum(row) / row.len() as f64) as f32, int_mean)),
-    moves("reduce_min", |c| reduce(c, |row| extreme(row, f32::INFINITY, |a, b| a < b), |row| int_min(row))),
+    moves("reduce_min", |c| reduce(c, |row| extreme(row, f32::INFINITY, |a, b| a < b), int_min)),
     computes("reduce_sum", |c| reduce(c, |row| sum(row) as f32, |row| row.iter().fold(0, |a, b| a.wrapping_add(*b)))),
     computes("reduce_sum_square", |c| reduce(c, |row| squares(row) as f32, int_squares)),
 ];
@@ -98,7 +98,7 @@ impl Rows {
 }
 
 /// `reduce_…(x, axes, keep_dims)`; without `axes`, over all of them.
-fn reduce(call: &mut Call<'_>, float: impl Fn(&[f32]) -> f32 + Sync, int: impl Fn(&[i64]) -> i64 + Sync) -> Results {
+fn reduce(call: &mut Call<'_>, float: fn(&[f32]) -> f32, int: fn(&[i64]) -> i64) -> Results {
     let x = call.take("x")?;
     let mut axes = call.axes("axes", x.rank())?.unwrap_or_else(|| (0..x.rank()).collect());
     axes.sort_unstable();
@@ -112,7 +112,7 @@ fn reduce(call: &mut Call<'_>, float: impl Fn(&[f32]) -> f32 + Sync, int: impl F
 }
 
 /// `reduce_argmax` and `reduce_argmin`: the position of the first element that no other beats.
-fn arg(call: &mut Call<'_>, float: impl Fn(f32, f32) -> bool + Sync, int: impl Fn(i64, i64) -> bool + Sync) -> Results {
+fn arg(call: &mut Call<'_>, float: fn(f32, f32) -> bool, int: fn(i64, i64) -> bool) -> Results {
     let x = call.take("x")?;
     let axis = call.axis("axis", -1, x.rank())?;
     if x.shape()[axis] == 0 {
@@ -121,8 +121,8 @@ fn arg(call: &mut Call<'_>, float: impl Fn(f32, f32) -> bool + Sync, int: impl F
     let keep_dims = call.flag("keep_dims", false)?;
     let rows = Rows::new(x, &[axis])?;
     let out = match rows.x.data() {
-        Data::Float(_) => rows.fold(|row| first(row, &float))?,
-        _ => rows.fold(|row| first(row, &int))?,
+        Data::Float(_) => rows.fold(|row| first(row, float))?,
+        _ => rows.fold(|row| first(row, int))?,
     };
     one(Tensor::new(rows.shape(keep_dims), out))
 }

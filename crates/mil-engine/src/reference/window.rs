@@ -122,6 +122,14 @@ impl Window {
         (o * self.strides[i] + k * self.dilations[i]).checked_sub(self.before[i]).filter(|&at| at < self.input[i])
     }
 
+    /// The taps of output position `o` along dimension `i` that do not lie in the padding.
+    pub(super) fn taps(&self, i: usize, o: usize) -> std::ops::Range<usize> {
+        let (at, dilation) = (o * self.strides[i], self.dilations[i]);
+        let first = self.before[i].saturating_sub(at).div_ceil(dilation);
+        let end = (self.before[i] + self.input[i]).saturating_sub(at).div_ceil(dilation).min(self.kernel[i]);
+        first.min(end)..end
+    }
+
     /// The tap with this number, as positions in the kernel.
     pub(super) const fn tap(&self, n: usize) -> [usize; 3] {
         let [_, h, w] = self.kernel;
