@@ -74,14 +74,14 @@ fn a_fault_names_the_origin_of_its_operation() {
     let x = b.input("x", Type::tensor(DType::F16, &[1, 320, 8, 8]));
     let w = b.input("w", Type::tensor(DType::F16, &[64, 320, 3, 3]));
     let mut e = b.emitter();
-    e.set_origin(Some("unet.down_blocks.1.resnets.0.conv1".into()));
+    e.set_origin(Some("net.down_blocks.1.resnets.0.conv1".into()));
     let y = e.op("conv", "y", [("x", x.into()), ("weight", w.into())]).unwrap();
     let groups = e.constant("groups", crate::Literal::int(3));
     let mut ops = e.into_ops();
     ops[0].inputs.insert("groups".into(), crate::Arg::One(groups));
     check_program(
         &b.finish_program(ops, &[y]),
-        expect!["main: op #0 unet.down_blocks.1.resnets.0.conv1 (y): conv: groups 3 does not divide C_in 320"],
+        expect!["main: op #0 net.down_blocks.1.resnets.0.conv1 (y): conv: groups 3 does not divide C_in 320"],
     );
 }
 
