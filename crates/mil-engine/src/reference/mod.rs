@@ -128,6 +128,12 @@ impl Options {
     pub const fn with_max_elements(self, max_elements: usize) -> Self {
         Self { max_elements, ..self }
     }
+
+    /// With this limit to the rounds of one loop.
+    #[must_use]
+    pub const fn with_max_rounds(self, max_rounds: usize) -> Self {
+        Self { max_rounds, ..self }
+    }
 }
 
 /// A named tensor of a function's signature.

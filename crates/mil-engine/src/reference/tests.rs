@@ -192,7 +192,7 @@ fn loops_carry_their_variables() {
 
 #[test]
 fn endless_loops_end() {
-    let options = Options { max_rounds: 1000, ..Options::default() };
+    let options = Options::default().with_max_rounds(1000);
     let inputs = named([("x", f(&[1.0, 1.0])), ("n", HostTensor::from_i32([], vec![1]))]);
     match compile(&looping(0), options).run(&inputs) {
         Err(EngineError::Op { fault, .. }) => assert_eq!(fault, OpFault::Endless { limit: 1000 }),
