@@ -29,6 +29,9 @@ pub enum Error {
         /// The output.
         path: PathBuf,
     },
+    /// The caller broke off the writing; nothing is left of it.
+    #[error("stopped before the package was written")]
+    Stopped,
     /// The output path cannot be a package.
     #[error("{} cannot be written: {reason}", path.display())]
     Target {

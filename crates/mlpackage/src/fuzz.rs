@@ -58,7 +58,8 @@ fn write_and_read_again(model: &Model) {
     let Ok((message, plan)) = encode::model(program, &model.description) else { return };
     let mut out = std::io::Cursor::new(Vec::new());
     if let Ok(mut writer) = crate::BlobWriter::new(&mut out, "weight.bin") {
-        plan.write(&mut writer, &mut |_| {}).expect("invariant: a planned blob has its planned size");
+        plan.write(&mut writer, &mut |_| std::ops::ControlFlow::Continue(()))
+            .expect("invariant: a planned blob has its planned size");
         writer.finish().expect("invariant: memory takes what is written");
     }
     let again = read(&message.encode_to_vec(), out.get_ref(), encode::WEIGHT_FILE);

@@ -27,7 +27,7 @@ pub use description::{
 pub use error::{BlobFault, Error, ManifestFault, ModelFault};
 pub use manifest::{Item, MANIFEST_FILE, Manifest};
 pub use model::{Body, Model, SubModel};
-pub use package::{Package, Progress, Stage, Written, write, write_pipeline};
+pub use package::{Package, Progress, Stage, Written, write, write_pipeline, write_until};
 
 #[cfg(test)]
 mod tests;

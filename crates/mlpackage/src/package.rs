@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::BufWriter,
+    ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
@@ -150,6 +151,23 @@ pub fn write(
     existing: Existing,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Written, Error> {
+    write_until(path, program, description, existing, &mut |at| {
+        progress(at);
+        ControlFlow::Continue(())
+    })
+}
+
+/// Writes a package as [`write()`] does, unless `progress` breaks off: then nothing is left of it.
+///
+/// # Errors
+/// As [`write()`], and [`Error::Stopped`].
+pub fn write_until(
+    path: impl AsRef<Path>,
+    program: Valid<'_>,
+    description: &Description,
+    existing: Existing,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Written, Error> {
     let (model, weights) = encode::model(program.program(), description)?;
     write_files(path.as_ref(), &model, &[weights], existing, progress)
 }
@@ -167,7 +185,10 @@ pub fn write_pipeline(
 ) -> Result<Written, Error> {
     let stages: Vec<_> = stages.iter().map(|s| (s.name, s.program.program(), s.description)).collect();
     let (model, weights) = encode::pipeline(&stages, description)?;
-    write_files(path.as_ref(), &model, &weights, existing, progress)
+    write_files(path.as_ref(), &model, &weights, existing, &mut |at| {
+        progress(at);
+        ControlFlow::Continue(())
+    })
 }
 
 fn write_files(
@@ -175,7 +196,7 @@ fn write_files(
     model: &pb::Model,
     plans: &[WeightPlan<'_>],
     existing: Existing,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Written, Error> {
     let model_bytes = model.encoded_len() as u64;
     if model_bytes > MAX_MODEL_BYTES {
@@ -197,7 +218,7 @@ fn write_files(
     for plan in plans.iter().filter(|p| !p.is_empty()) {
         write_weights(directory, plan, &mut |n| {
             report.written_bytes += n;
-            progress(report);
+            progress(report)
         })?;
     }
     let manifest_file = package.join(MANIFEST_FILE);
@@ -211,7 +232,11 @@ fn write_files(
 }
 
 /// Writes one weight file below the directory of the model file.
-fn write_weights(directory: &Path, plan: &WeightPlan<'_>, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {
+fn write_weights(
+    directory: &Path,
+    plan: &WeightPlan<'_>,
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<(), Error> {
     let relative = plan.file().trim_start_matches("@model_path/");
     let path = directory.join(relative);
     let file = BufWriter::with_capacity(BUFFER_BYTES, File::create_new(&path).at("create", &path)?);

@@ -21,7 +21,11 @@ fn encoded(program: &Program) -> (pb::Model, Vec<u8>) {
     let (model, plan) = encode::model(program, &Description::of(program)).unwrap();
     let mut writer = BlobWriter::new(Cursor::new(Vec::new()), "weight.bin").unwrap();
     let mut reported = 0;
-    plan.write(&mut writer, &mut |n| reported += n).unwrap();
+    let mut report = |n| {
+        reported += n;
+        std::ops::ControlFlow::Continue(())
+    };
+    plan.write(&mut writer, &mut report).unwrap();
     assert_eq!(reported, plan.n_data_bytes());
     let bytes = writer.finish().unwrap().into_inner();
     assert_eq!(bytes.len() as u64, plan.n_bytes().max(64));

@@ -4,13 +4,14 @@
 
 use std::{
     env, fs,
+    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     process::Command,
 };
 
 use mil::{DType, FunctionBuilder, HostTensor, Literal, Opset, Program, Type, validate};
-use mlpackage::{Description, Error, Existing, Package, Written, write};
+use mlpackage::{Description, Error, Existing, Package, Written, write, write_until};
 
 const TARGET: &str = "MLPACKAGE_TEST_TARGET";
 const DIE_AT: &str = "MLPACKAGE_TEST_DIE_AT";
@@ -114,6 +115,26 @@ fn a_writer_that_unwinds_leaves_nothing() {
         }));
         assert!(stopped.is_err());
         assert!(names(dir.path()).is_empty());
+    }
+}
+
+#[test]
+fn a_writer_that_is_stopped_leaves_what_was_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("m.mlpackage");
+    write_to(&target, 1.0, Existing::Refuse, |_| {}).unwrap();
+    let other = program(2.0);
+    for at in 1..=N_WEIGHTS {
+        let mut n_reports = 0;
+        let (valid, description) = (validate(&other).unwrap(), Description::of(&other));
+        let stopped = write_until(&target, valid, &description, Existing::Replace, &mut |_| {
+            n_reports += 1;
+            if n_reports == at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
+        assert_eq!(n_reports, at);
+        assert_holds(&target, 1.0);
+        assert_eq!(names(dir.path()), ["m.mlpackage"]);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which constants go into the weight file, and where.
 
-use std::{collections::HashMap, io::Write};
+use std::{collections::HashMap, io::Write, ops::ControlFlow};
 
 use mil::{Const, DType};
 
@@ -89,18 +89,21 @@ impl<'p> WeightPlan<'p> {
     /// Streams all blobs into `writer`, calling `progress` with the bytes of each piece.
     ///
     /// # Errors
-    /// [`Error::Io`], or [`Error::Blob`] should a constant not be as long as it says.
+    /// [`Error::Io`], [`Error::Stopped`] when `progress` breaks off, or [`Error::Blob`] should a constant not be as
+    /// long as it says.
     pub(crate) fn write<W: Write + std::io::Seek>(
         &self,
         writer: &mut BlobWriter<W>,
-        progress: &mut dyn FnMut(u64),
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         for (plan, constant) in &self.blobs {
             let mut sink = writer.begin(constant.dtype(), constant.len())?;
             constant.for_each_chunk(|chunk| {
                 sink.write(chunk)?;
-                progress(chunk.len() as u64);
-                Ok::<(), Error>(())
+                match progress(chunk.len() as u64) {
+                    ControlFlow::Continue(()) => Ok(()),
+                    ControlFlow::Break(()) => Err(Error::Stopped),
+                }
             })?;
             let offset = sink.finish()?;
             if offset != plan.offset {
