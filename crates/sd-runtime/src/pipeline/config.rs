@@ -90,7 +90,11 @@ impl Default for VaeConfig {
 }
 
 impl VaeConfig {
-    fn check(self) -> Result<()> {
+    /// Checks values that came from a file.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Options`] for factors that cannot be undone.
+    pub fn check(self) -> Result<()> {
         let fine = self.scaling_factor.is_finite() && self.scaling_factor != 0.0 && self.shift_factor.is_finite();
         match fine {
             true => Ok(()),
@@ -170,7 +174,11 @@ impl PreprocessorConfig {
         if (crop_height, crop_width) == (height, width) { edge } else { height.max(width) }
     }
 
-    fn check(&self) -> Result<()> {
+    /// Checks values that came from a file.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Options`] for sizes, means or deviations out of range.
+    pub fn check(&self) -> Result<()> {
         let (EdgeSize::Edge(edge) | EdgeSize::Named { shortest_edge: edge }) = self.size;
         let finite = self.image_mean.iter().chain(&self.image_std).all(|x| x.is_finite());
         if !(1..=4096).contains(&edge) || !finite || self.image_std.contains(&0.0) {

@@ -1,0 +1,46 @@
+//! Why a model cannot be made ready, or run.
+
+/// What went wrong with a model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The package could not be read.
+    #[error(transparent)]
+    Package(#[from] mlpackage::Error),
+    /// The program breaks rules of MIL.
+    #[error("the program is not valid; {} faults, the first: {}", .0.len(), first(.0))]
+    Invalid(mil::Faults),
+    /// The program cannot be prepared or run.
+    #[error(transparent)]
+    Run(#[from] mil_engine::EngineError),
+    /// A stage of a pipeline failed.
+    #[error("{stage}: {source}")]
+    Stage {
+        /// The stage's name.
+        stage: String,
+        /// What is wrong with it.
+        source: Box<EngineError>,
+    },
+    /// A function was asked for by name, of a pipeline, which has none.
+    #[error("a pipeline of models has no function {0:?}")]
+    PipelineFunction(String),
+    /// A pipeline has no model at all.
+    #[error("the pipeline holds no model")]
+    NoStage,
+    /// A stage reads what neither the caller nor an earlier stage gives in that form.
+    #[error("{stage} reads {feature} as {wanted}, but an earlier model gives it as {given}")]
+    StageInput {
+        /// The stage that reads.
+        stage: String,
+        /// The feature.
+        feature: String,
+        /// What the stage declares.
+        wanted: String,
+        /// What is there.
+        given: String,
+    },
+}
+
+fn first(faults: &mil::Faults) -> String {
+    faults.iter().next().map(ToString::to_string).unwrap_or_default()
+}

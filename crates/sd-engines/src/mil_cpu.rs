@@ -1,0 +1,237 @@
+//! MIL programs on the CPU, by `mil-engine`'s reference engine.
+//!
+//! A model may be one program or several that run one after another, as Core ML pipelines and chunked models do: a feature flows to every later stage that reads its name.
+//! What no later stage reads is an output of the whole.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use mil::{Program, TensorType};
+use mil_engine::reference::Reference;
+use mlpackage::{Body, Description, FeatureType, Interface, Model, Package};
+use sd_runtime::{Engine, Feature, Signature, Tensors};
+
+use crate::error::EngineError;
+
+pub use mil_engine::reference::{Options, Rounding, Weights};
+
+/// A model on the CPU.
+#[derive(Debug)]
+pub struct MilEngine {
+    stages: Vec<Stage>,
+    signature: Signature,
+}
+
+/// One program of a model.
+#[derive(Debug)]
+struct Stage {
+    name: String,
+    program: Reference,
+    signature: Signature,
+}
+
+impl MilEngine {
+    /// Opens a package, a pipeline's too, and prepares its default function.
+    ///
+    /// # Errors
+    /// When the package cannot be read, breaks a rule of MIL, or holds what the engine cannot run.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, EngineError> {
+        Self::from_model(Package::open(path)?.model(), options)
+    }
+
+    /// Prepares a model's default function.
+    ///
+    /// # Errors
+    /// As [`MilEngine::open`].
+    pub fn from_model(model: &Model, options: Options) -> Result<Self, EngineError> {
+        let mut stages = Vec::new();
+        gather_stages("model", model, options, &mut stages)?;
+        Self::from_stages(stages)
+    }
+
+    /// Prepares one function of a model by name.
+    ///
+    /// # Errors
+    /// As [`MilEngine::open`], and when the model is a pipeline or has no such function.
+    pub fn from_function(model: &Model, function: &str, options: Options) -> Result<Self, EngineError> {
+        let Body::Program(program) = &model.body else {
+            return Err(EngineError::PipelineFunction(function.to_owned()));
+        };
+        let stage = Stage::new("model", program, Some(function), Some(&model.description), options)?;
+        Self::from_stages(vec![stage])
+    }
+
+    /// Prepares the function `main` of a program, or its only one.
+    ///
+    /// # Errors
+    /// When the program breaks a rule of MIL, or holds what the engine cannot run.
+    pub fn from_program(program: &Program, options: Options) -> Result<Self, EngineError> {
+        Self::from_stages(vec![Stage::new("model", program, None, None, options)?])
+    }
+
+    /// Several models as one, in the order in which they run: the chunks of a model that was cut.
+    ///
+    /// # Errors
+    /// When there is none, or a later one reads a feature otherwise than an earlier one gives it.
+    pub fn chain(models: impl IntoIterator<Item = (String, Self)>) -> Result<Self, EngineError> {
+        let name = |model: String, stage: Stage| Stage { name: model, ..stage };
+        let stages = models
+            .into_iter()
+            .flat_map(|(model, engine)| engine.stages.into_iter().map(move |stage| name(model.clone(), stage)));
+        Self::from_stages(stages.collect())
+    }
+
+    fn from_stages(stages: Vec<Stage>) -> Result<Self, EngineError> {
+        let signature = chained_signature(&stages)?;
+        Ok(Self { stages, signature })
+    }
+
+    /// The type that the program declares for an input; unlike the signature's, its dimensions may be unknown.
+    #[must_use]
+    pub fn input_type(&self, name: &str) -> Option<&TensorType> {
+        let inputs = self.stages.iter().flat_map(|stage| stage.program.inputs());
+        inputs.into_iter().find(|feature| feature.name == name).map(|feature| &feature.ty)
+    }
+
+    /// Runs the model once; inputs are converted to their declared element types.
+    ///
+    /// # Errors
+    /// When inputs are missing, superfluous or of the wrong shape, or an operation cannot be executed.
+    pub fn run_once(&self, inputs: &Tensors) -> Result<Tensors, EngineError> {
+        if let [only] = &self.stages[..] {
+            return Ok(only.program.run(inputs)?);
+        }
+        let known = |name: &String| self.signature.input(name).is_some();
+        if let Some(name) = inputs.keys().find(|name| !known(name)) {
+            let expected = self.signature.inputs.iter().map(|f| f.name.clone()).collect();
+            return Err(mil_engine::EngineError::UnexpectedInput { name: name.clone(), expected }.into());
+        }
+        let mut features = inputs.clone();
+        for stage in &self.stages {
+            let outputs = stage.run(&features)?;
+            features.extend(outputs);
+        }
+        features.retain(|name, _| self.signature.output(name).is_some());
+        Ok(features)
+    }
+}
+
+impl Engine for MilEngine {
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn run(&mut self, inputs: &Tensors) -> Result<Tensors, sd_runtime::EngineError> {
+        Ok(self.run_once(inputs)?)
+    }
+}
+
+impl Stage {
+    /// Validates a program and prepares one of its functions: that of the name, else the description's default, else `main`.
+    fn new(
+        name: &str,
+        program: &Program,
+        function: Option<&str>,
+        description: Option<&Description>,
+        options: Options,
+    ) -> Result<Self, EngineError> {
+        let valid = mil::validate(program).map_err(EngineError::Invalid)?;
+        let by_description = description.map(|d| d.default_function.as_str()).filter(|f| !f.is_empty());
+        let chosen = function.or(by_description);
+        let reference = match chosen {
+            Some(function) => Reference::compile_function(valid, function, options)?,
+            None => Reference::compile(valid, options)?,
+        };
+        let interface = chosen.and_then(|f| description?.function(f)).or_else(|| description?.main());
+        let signature = signature_of(&reference, interface);
+        Ok(Self { name: name.to_owned(), program: reference, signature })
+    }
+
+    /// Runs on those of the features that it reads.
+    fn run(&self, features: &Tensors) -> Result<Tensors, EngineError> {
+        let own = |f: &Feature| Some((f.name.clone(), features.get(&f.name)?.clone()));
+        let inputs: Tensors = self.signature.inputs.iter().filter_map(own).collect();
+        self.program
+            .run(&inputs)
+            .map_err(|source| EngineError::Stage { stage: self.name.clone(), source: Box::new(source.into()) })
+    }
+}
+
+/// The stages of a model in the order in which they run; pipelines may hold pipelines.
+fn gather_stages(name: &str, model: &Model, options: Options, stages: &mut Vec<Stage>) -> Result<(), EngineError> {
+    match &model.body {
+        Body::Program(program) => stages.push(Stage::new(name, program, None, Some(&model.description), options)?),
+        Body::Pipeline(models) => {
+            for sub in models {
+                let fail = |source| EngineError::Stage { stage: sub.name.clone(), source: Box::new(source) };
+                gather_stages(&sub.name, &sub.model, options, stages).map_err(fail)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Features of a program; a shape that the program leaves open is the description's default, or else empty.
+fn signature_of(program: &Reference, interface: Option<&Interface>) -> Signature {
+    let described = |name: &str| -> Option<Vec<usize>> {
+        let interface = interface?;
+        let feature = interface.inputs.iter().chain(&interface.outputs).find(|f| f.name == name)?;
+        match &feature.ty {
+            FeatureType::MultiArray(array) => Some(array.shape.clone()),
+            _ => None,
+        }
+    };
+    let feature = |name: &str, ty: &TensorType| {
+        let shape = ty.static_shape().or_else(|| described(name)).unwrap_or_default();
+        Feature::new(name, ty.dtype, shape)
+    };
+    Signature {
+        inputs: program.inputs().iter().map(|f| feature(&f.name, &f.ty)).collect(),
+        outputs: program.outputs().iter().map(|f| feature(&f.name, &f.ty)).collect(),
+    }
+}
+
+/// What a chain takes from its caller, and what it gives: outputs that no later stage reads.
+fn chained_signature(stages: &[Stage]) -> Result<Signature, EngineError> {
+    if stages.is_empty() {
+        return Err(EngineError::NoStage);
+    }
+    let mut inputs: Vec<Feature> = Vec::new();
+    let mut given: Vec<Feature> = Vec::new();
+    let mut read = BTreeSet::new();
+    for stage in stages {
+        for wanted in &stage.signature.inputs {
+            let earlier = given.iter().rev().chain(&inputs).find(|f| f.name == wanted.name);
+            match earlier {
+                Some(earlier) => check_flow(stage, wanted, earlier)?,
+                None => inputs.push(wanted.clone()),
+            }
+            read.insert(wanted.name.clone());
+        }
+        for output in &stage.signature.outputs {
+            given.retain(|f| f.name != output.name);
+            read.remove(&output.name);
+            given.push(output.clone());
+        }
+    }
+    given.retain(|f| !read.contains(&f.name));
+    Ok(Signature { inputs, outputs: given })
+}
+
+/// Shapes must agree where both are declared; element types are converted.
+fn check_flow(stage: &Stage, wanted: &Feature, given: &Feature) -> Result<(), EngineError> {
+    let open = wanted.shape.is_empty() || given.shape.is_empty();
+    if open || wanted.shape == given.shape {
+        return Ok(());
+    }
+    let show = |f: &Feature| format!("{} {:?}", f.dtype, f.shape);
+    Err(EngineError::StageInput {
+        stage: stage.name.clone(),
+        feature: wanted.name.clone(),
+        wanted: show(wanted),
+        given: show(given),
+    })
+}
+
+#[cfg(test)]
+mod tests;
