@@ -11,6 +11,7 @@ mod convert;
 mod error;
 mod options;
 mod recipe;
+pub mod verify;
 
 pub use checkpoint::{Checkpoint, Weights, read_json};
 pub use convert::{Converted, convert};
