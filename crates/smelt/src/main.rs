@@ -1,2 +1,29 @@
-//! The command line of Smelt.
-fn main() {}
+//! `smelt`: arguments → plan → run.
+//!
+//! The work is done by the crates below; this one reads arguments, shows progress, prints results, and turns errors into one message and an exit code: 0, 1 for failure, 2 for arguments that cannot be understood, 130 when interrupted.
+
+mod bundle;
+mod cli;
+mod command;
+mod file;
+mod interrupt;
+mod model_dir;
+mod report;
+mod tensor_file;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let report = report::Report::new(cli.json);
+    let result = interrupt::install().and_then(|()| command::run(&cli.command, &report));
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            report.error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

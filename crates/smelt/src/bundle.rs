@@ -1,0 +1,320 @@
+//! What stands beside the packages so that a directory of them draws pictures on its own.
+//!
+//! | file | what | for whom |
+//! |---|---|---|
+//! | `vocab.json`, `merges.txt` | CLIP's byte pairs | Smelt, and Apple's Swift package |
+//! | `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json` | special tokens, padding | Smelt |
+//! | `scheduler_config.json` | the noise schedule, as the checkpoint has it | Smelt |
+//! | `smelt.json` | [`Settings`]: what else the models do not say of themselves | Smelt |
+//!
+//! Weights are not here, and nothing is interpreted beyond what must be.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use sd_runtime::pipeline::{PipelineConfig, PreprocessorConfig, VaeConfig};
+use sd_runtime::scheduler::{PredictionType, SchedulerConfig};
+use sd_runtime::tokenizer::ClipTokenizer;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::file;
+
+/// File of the settings.
+const SETTINGS_FILE: &str = "smelt.json";
+/// Version of its form.
+const FORMAT: u32 = 1;
+const SCHEDULER_FILE: &str = "scheduler_config.json";
+const VOCAB_FILE: &str = "vocab.json";
+const MERGES_FILE: &str = "merges.txt";
+const TOKENIZER_JSON: &str = "tokenizer.json";
+/// Files of a tokenizer that are taken as they are.
+const TOKENIZER_FILES: [&str; 5] =
+    [VOCAB_FILE, MERGES_FILE, TOKENIZER_JSON, "tokenizer_config.json", "special_tokens_map.json"];
+/// Cap on each file; CLIP's own are below 4 MB.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// What the models of a checkpoint do not say of themselves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    /// Version of this form.
+    format: u32,
+    /// Name of the model.
+    pub(crate) model_version: String,
+    /// What the UNet predicts, as diffusers spells it.
+    prediction_type: Option<String>,
+    /// `scaling_factor` and `shift_factor` of the autoencoder.
+    #[serde(default)]
+    vae: Map<String, Value>,
+    /// The checkpoint's `preprocessor_config.json`, for the safety checker.
+    #[serde(default)]
+    feature_extractor: Option<Value>,
+}
+
+/// The files to be written, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Bundle {
+    files: Vec<(String, Vec<u8>)>,
+    /// What the user should know.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Bundle {
+    /// Gathers the files of a checkpoint.
+    pub(crate) fn of_checkpoint(root: &Path, model_version: &str) -> Result<Self> {
+        let mut bundle = Self::default();
+        bundle.add_tokenizer(&root.join("tokenizer"))?;
+        let prediction_type = bundle.add_scheduler(&root.join("scheduler").join(SCHEDULER_FILE))?;
+        let vae = json_if_present(&root.join("vae/config.json"))?.unwrap_or_default();
+        let vae = ["scaling_factor", "shift_factor"].map(|key| (key.to_owned(), vae[key].clone()));
+        let settings = Settings {
+            format: FORMAT,
+            model_version: model_version.to_owned(),
+            prediction_type,
+            vae: vae.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+            feature_extractor: json_if_present(&root.join("feature_extractor/preprocessor_config.json"))?,
+        };
+        let mut json = serde_json::to_vec_pretty(&settings)?;
+        json.push(b'\n');
+        bundle.files.push((SETTINGS_FILE.to_owned(), json));
+        Ok(bundle)
+    }
+
+    fn add_tokenizer(&mut self, dir: &Path) -> Result<()> {
+        for name in TOKENIZER_FILES {
+            if let Some(bytes) = file::read_if_present(&dir.join(name), MAX_BYTES)? {
+                self.files.push((name.to_owned(), bytes));
+            }
+        }
+        if self.file(VOCAB_FILE).is_some() && self.file(MERGES_FILE).is_some() {
+            return Ok(());
+        }
+        let Some(json) = self.file(TOKENIZER_JSON) else {
+            self.warnings.push("the checkpoint has no tokenizer; generate will need --tokenizer".to_owned());
+            return Ok(());
+        };
+        let derived = vocab_and_merges(json);
+        let (vocab, merges) =
+            derived.with_context(|| format!("{} is not CLIP's", dir.join(TOKENIZER_JSON).display()))?;
+        self.files.retain(|(name, _)| name != VOCAB_FILE && name != MERGES_FILE);
+        self.files.push((VOCAB_FILE.to_owned(), vocab));
+        self.files.push((MERGES_FILE.to_owned(), merges));
+        Ok(())
+    }
+
+    /// Takes the scheduler's configuration as it is, and returns what the model predicts.
+    fn add_scheduler(&mut self, path: &Path) -> Result<Option<String>> {
+        let Some(bytes) = file::read_if_present(path, MAX_BYTES)? else {
+            self.warnings.push("the checkpoint has no scheduler; Stable Diffusion 1.x's own is assumed".to_owned());
+            return Ok(None);
+        };
+        let parsed = std::str::from_utf8(&bytes).map_err(anyhow::Error::from);
+        let prediction = match parsed.and_then(|text| Ok(SchedulerConfig::from_json(text)?)) {
+            Ok(config) => Some(prediction_name(config.prediction_type).to_owned()),
+            Err(error) => {
+                self.warnings.push(format!("{} cannot be used by generate: {error}", path.display()));
+                None
+            }
+        };
+        self.files.push((SCHEDULER_FILE.to_owned(), bytes));
+        Ok(prediction)
+    }
+
+    fn file(&self, name: &str) -> Option<&[u8]> {
+        self.files.iter().find(|(n, _)| n == name).map(|(_, bytes)| &bytes[..])
+    }
+
+    /// Files that are there already with other content.
+    pub(crate) fn conflicts(&self, dir: &Path) -> Vec<PathBuf> {
+        let differs = |name: &str, bytes: &[u8]| match std::fs::read(dir.join(name)) {
+            Ok(there) => there != bytes,
+            Err(e) => e.kind() != std::io::ErrorKind::NotFound,
+        };
+        self.files.iter().filter(|(name, bytes)| differs(name, bytes)).map(|(name, _)| dir.join(name)).collect()
+    }
+
+    /// Writes the files, each whole or not at all; those with the same content stay untouched.
+    pub(crate) fn write(&self, dir: &Path) -> Result<()> {
+        for (name, bytes) in &self.files {
+            let path = dir.join(name);
+            if std::fs::read(&path).is_ok_and(|there| there == *bytes) {
+                continue;
+            }
+            file::write(&path, |out| Ok(out.write_all(bytes)?))?;
+        }
+        Ok(())
+    }
+
+    /// Names of the files.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|(name, _)| name.as_str())
+    }
+}
+
+const fn prediction_name(prediction: PredictionType) -> &'static str {
+    match prediction {
+        PredictionType::Epsilon => "epsilon",
+        PredictionType::VPrediction => "v_prediction",
+        PredictionType::Sample => "sample",
+    }
+}
+
+fn json_if_present(path: &Path) -> Result<Option<Value>> {
+    let Some(bytes) = file::read_if_present(path, MAX_BYTES)? else { return Ok(None) };
+    serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", path.display()))
+}
+
+/// Both files of transformers 4 from the one file of transformers 5.
+///
+/// Special tokens that stand only among the added ones join the vocabulary, where Apple's Swift package looks for them.
+fn vocab_and_merges(tokenizer_json: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
+    let json: Value = serde_json::from_slice(tokenizer_json)?;
+    let part = |value: &Value, what: &str| anyhow!("{what} is {value}, which cannot be right");
+    let vocab = &json["model"]["vocab"];
+    let mut vocab = vocab.as_object().cloned().ok_or_else(|| part(vocab, "model.vocab"))?;
+    for token in json["added_tokens"].as_array().into_iter().flatten() {
+        let (content, id) = (&token["content"], &token["id"]);
+        let content = content.as_str().ok_or_else(|| part(content, "content of an added token"))?;
+        if id.is_u64() && !vocab.contains_key(content) {
+            vocab.insert(content.to_owned(), id.clone());
+        }
+    }
+    let merges = &json["model"]["merges"];
+    let merges = merges.as_array().ok_or_else(|| part(merges, "model.merges"))?;
+    let mut lines = String::from("#version: 0.2\n");
+    for merge in merges {
+        let pair = || Some(format!("{} {}", merge[0].as_str()?, merge[1].as_str()?));
+        let line = merge.as_str().map(str::to_owned).or_else(pair).ok_or_else(|| part(merge, "a merge"))?;
+        lines.push_str(&line);
+        lines.push('\n');
+    }
+    Ok((serde_json::to_vec(&vocab)?, lines.into_bytes()))
+}
+
+/// What a directory of packages says beside its models.
+pub(crate) struct Companions {
+    pub(crate) config: PipelineConfig,
+    /// Name of the model, if the directory says it.
+    pub(crate) model_version: Option<String>,
+    /// What the user should know.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Companions {
+    /// Reads what stands beside packages; the tokenizer may be elsewhere, and all else has Stable Diffusion 1.x's defaults.
+    pub(crate) fn read(dir: &Path, tokenizer: Option<&Path>) -> Result<Self> {
+        let mut warnings = Vec::new();
+        let tokenizer = read_tokenizer(dir, tokenizer)?;
+        let scheduler = match file::read_if_present(&dir.join(SCHEDULER_FILE), MAX_BYTES)? {
+            Some(bytes) => {
+                SchedulerConfig::from_json(&String::from_utf8(bytes).context(SCHEDULER_FILE)?)?.for_latents()
+            }
+            None => {
+                warnings.push(format!(
+                    "{} has no {SCHEDULER_FILE}; the noise schedule of Stable Diffusion 1.x is assumed",
+                    dir.display()
+                ));
+                SchedulerConfig::stable_diffusion()
+            }
+        };
+        let settings = Settings::read(dir)?;
+        let (mut vae, mut preprocessor) = (VaeConfig::default(), PreprocessorConfig::default());
+        if let Some(settings) = &settings {
+            vae = serde_json::from_value(Value::Object(settings.vae.clone())).context("smelt.json: vae")?;
+            if let Some(json) = &settings.feature_extractor {
+                preprocessor = serde_json::from_value(json.clone()).context("smelt.json: feature_extractor")?;
+            }
+        }
+        vae.check()?;
+        preprocessor.check()?;
+        let config = PipelineConfig { tokenizer, scheduler, vae, preprocessor };
+        Ok(Self { config, model_version: settings.map(|s| s.model_version), warnings })
+    }
+}
+
+impl Settings {
+    fn read(dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join(SETTINGS_FILE);
+        let Some(bytes) = file::read_if_present(&path, MAX_BYTES)? else { return Ok(None) };
+        let settings: Self = serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?;
+        if settings.format != FORMAT {
+            bail!("{} has format {}; this version of smelt reads {FORMAT}", path.display(), settings.format);
+        }
+        Ok(Some(settings))
+    }
+}
+
+fn read_tokenizer(dir: &Path, given: Option<&Path>) -> Result<ClipTokenizer> {
+    let folder = dir.join("tokenizer");
+    let place = given.unwrap_or(if folder.is_dir() { &folder } else { dir });
+    let hint = || match given {
+        Some(_) => format!("cannot read the tokenizer in {}", place.display()),
+        None => format!(
+            "{} holds no usable tokenizer; give the tokenizer folder of the checkpoint with --tokenizer",
+            dir.display()
+        ),
+    };
+    ClipTokenizer::from_dir(place).with_context(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn demo_bundle() -> Bundle {
+        Bundle::of_checkpoint(&testkit::demo(), "sd-emoji").unwrap()
+    }
+
+    #[test]
+    fn a_written_bundle_is_read_back_as_the_checkpoint_was() {
+        let dir = tempfile::tempdir().unwrap();
+        demo_bundle().write(dir.path()).unwrap();
+        let beside = Companions::read(dir.path(), None).unwrap();
+        let checkpoint = PipelineConfig::from_dir(&testkit::demo()).unwrap();
+        assert_eq!(beside.model_version.as_deref(), Some("sd-emoji"));
+        assert_eq!(beside.config.vae, checkpoint.vae);
+        assert_eq!(beside.config.preprocessor, checkpoint.preprocessor);
+        assert_eq!(format!("{:?}", beside.config.scheduler), format!("{:?}", checkpoint.scheduler));
+        let text = "a red heart, 2 cats!";
+        assert_eq!(beside.config.tokenizer.ids(text).unwrap(), checkpoint.tokenizer.ids(text).unwrap());
+        assert!(beside.warnings.is_empty());
+    }
+
+    #[test]
+    fn equal_files_are_no_conflict_and_others_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let bundle = demo_bundle();
+        assert!(bundle.conflicts(dir.path()).is_empty());
+        bundle.write(dir.path()).unwrap();
+        assert!(bundle.conflicts(dir.path()).is_empty());
+        std::fs::write(dir.path().join(MERGES_FILE), "other").unwrap();
+        assert_eq!(bundle.conflicts(dir.path()), [dir.path().join(MERGES_FILE)]);
+    }
+
+    #[test]
+    fn one_file_of_transformers_5_becomes_both_of_transformers_4() {
+        let demo = testkit::demo().join("tokenizer");
+        let read = |name: &str| std::fs::read(demo.join(name)).unwrap();
+        let (vocab, merges) = vocab_and_merges(&read(TOKENIZER_JSON)).unwrap();
+        let parse = |json: &[u8]| serde_json::from_slice::<std::collections::BTreeMap<String, u32>>(json).unwrap();
+        assert_eq!(parse(&vocab), parse(&read(VOCAB_FILE)));
+        let lines = |text: &[u8]| -> Vec<String> {
+            let text = std::str::from_utf8(text).unwrap();
+            text.lines().filter(|l| !l.starts_with("#version")).map(str::to_owned).collect()
+        };
+        assert_eq!(lines(&merges), lines(&read(MERGES_FILE)));
+        for broken in ["{}", "[", r#"{"model": {"vocab": {}, "merges": [1]}}"#] {
+            assert!(vocab_and_merges(broken.as_bytes()).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn packages_without_companions_ask_for_a_tokenizer() {
+        let dir = tempfile::tempdir().unwrap();
+        let Err(error) = Companions::read(dir.path(), None) else { panic!("no tokenizer") };
+        assert!(error.to_string().contains("--tokenizer"), "{error}");
+        let beside = Companions::read(dir.path(), Some(&testkit::demo().join("tokenizer"))).unwrap();
+        assert_eq!(beside.config.vae, VaeConfig::default());
+        assert_eq!(beside.warnings.len(), 1);
+    }
+}

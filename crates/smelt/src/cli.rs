@@ -1,0 +1,285 @@
+//! The command line's grammar: what may be typed, and what it is called in the help.
+//!
+//! Nothing is read or decided here; names are turned into the types of the crates that do the work.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sd_convert::{AttentionLayout, Component, LatentSize, Precision, Target};
+use sd_engines::Rounding;
+use sd_runtime::rng::RandomKind;
+use sd_runtime::scheduler::SchedulerKind;
+
+/// Turns Stable Diffusion checkpoints into Core ML packages, and runs them on any machine.
+#[derive(Debug, Parser)]
+#[command(name = "smelt", version, propagate_version = true, max_term_width = 110)]
+pub(crate) struct Cli {
+    /// Print one JSON object to standard output instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Convert a diffusers checkpoint to Core ML packages.
+    Convert(ConvertArgs),
+    /// Draw a picture from a prompt.
+    Generate(GenerateArgs),
+    /// Run one package on tensors from a file.
+    Run(RunArgs),
+    /// Show what a package holds.
+    Inspect(InspectArgs),
+    /// Compare a package with its checkpoint, or with another package, on random inputs.
+    Verify(VerifyArgs),
+}
+
+/// `smelt convert`.
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    /// Directory of the checkpoint in diffusers layout (the one with model_index.json).
+    pub(crate) checkpoint: PathBuf,
+    /// Directory to write the packages to; made if it is not there.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Components to convert, separated by commas; default: all that the checkpoint has.
+    #[arg(long = "component", value_name = "NAME,…", value_delimiter = ',', value_parser = component)]
+    pub(crate) components: Vec<Component>,
+    /// Layout of the UNet's attention: split-einsum for the Neural Engine, original for GPU and CPU.
+    #[arg(long, value_name = "LAYOUT", default_value = "split-einsum", value_parser = attention)]
+    pub(crate) attention: AttentionLayout,
+    /// Size of the latents, which are a fraction of the picture's; default: the checkpoint's.
+    #[arg(long, value_name = "HxW")]
+    pub(crate) latent_size: Option<LatentSize>,
+    /// Number of text tokens that the UNet attends to; default: the text encoder's.
+    #[arg(long, value_name = "N")]
+    pub(crate) text_length: Option<usize>,
+    /// Convert the UNet for one sample at a time, not for prompt and negative prompt at once.
+    #[arg(long)]
+    pub(crate) unet_batch_one: bool,
+    /// Oldest system to run on: macOS13, macOS14, macOS15, iOS16, iOS17 or iOS18.
+    #[arg(long, value_name = "SYSTEM", default_value = "macOS13")]
+    pub(crate) target: Target,
+    /// Precision of weights and arithmetic: float16 or float32.
+    #[arg(long, default_value = "float16", value_parser = precision)]
+    pub(crate) precision: Precision,
+    /// Name of the model in metadata and file names; default: the checkpoint directory's name.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) model_version: Option<String>,
+    /// Replace packages that are there already.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// `smelt generate`.
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArgs {
+    /// What the picture shows.
+    pub(crate) prompt: String,
+    /// Directory of packages, or a checkpoint, which is then converted in memory.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// The PNG to write; with --count, -1, -2, … come before the extension.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// What the picture does not show.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) negative_prompt: String,
+    /// Seed of the random source.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u32,
+    /// Denoising steps.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) steps: usize,
+    /// Classifier-free guidance: how strongly the prompt counts; off at 1 and below.
+    #[arg(long, value_name = "X", default_value_t = 7.5)]
+    pub(crate) guidance: f32,
+    /// Scheduler; default: the checkpoint's own.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) scheduler: Option<SchedulerName>,
+    /// Random source whose noise to draw.
+    #[arg(long, value_name = "NAME", default_value = "numpy")]
+    pub(crate) random: RandomName,
+    /// Number of pictures.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) count: u16,
+    /// Leave out the safety checker.
+    #[arg(long)]
+    pub(crate) no_safety_check: bool,
+    /// Directory of the tokenizer's files, where the model directory has none.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tokenizer: Option<PathBuf>,
+    /// Attention layout of a checkpoint that is converted in memory.
+    #[arg(long, value_name = "LAYOUT", default_value = "split-einsum", value_parser = attention)]
+    pub(crate) attention: AttentionLayout,
+    /// Precision of a checkpoint that is converted in memory.
+    #[arg(long, default_value = "float16", value_parser = precision)]
+    pub(crate) precision: Precision,
+}
+
+/// `smelt run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The package.
+    pub(crate) package: PathBuf,
+    /// Input tensors under the model's feature names, with or without a leading "in."; tensors "out.…" are not read.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) inputs: PathBuf,
+    /// The safetensors file to write the outputs to.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) outputs: PathBuf,
+    /// Function to run; default: the package's own choice.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) function: Option<String>,
+    /// Keep results between operations in f32, or round each to the type that the program declares.
+    #[arg(long, default_value = "f32")]
+    pub(crate) rounding: RoundingName,
+}
+
+/// `smelt inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// The package.
+    pub(crate) package: PathBuf,
+    /// Print the program in MIL's text form instead.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) mil: bool,
+}
+
+/// `smelt verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The package to judge.
+    pub(crate) package: PathBuf,
+    /// What it must agree with: a checkpoint, converted in memory at float32, or another package.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) against: PathBuf,
+    /// Which component of the checkpoint it is; default: told by the package's name or inputs.
+    #[arg(long, value_name = "NAME", value_parser = component)]
+    pub(crate) component: Option<Component>,
+    /// Seed of the random inputs.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Least peak signal-to-noise ratio of every output.
+    #[arg(long, value_name = "DB", default_value_t = 35.0)]
+    pub(crate) min_psnr: f64,
+    /// Keep results between operations in f32, or round each to the type that the program declares.
+    #[arg(long, default_value = "f32")]
+    pub(crate) rounding: RoundingName,
+}
+
+/// Names of schedulers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchedulerName {
+    /// Pseudo linear multistep, the default of Stable Diffusion 1.x.
+    Pndm,
+    /// DPM-Solver++ of second order.
+    #[value(name = "dpmpp-2m", alias = "dpmpp")]
+    Dpmpp2m,
+    /// Denoising diffusion implicit models.
+    Ddim,
+    /// Euler's method.
+    Euler,
+}
+
+impl From<SchedulerName> for SchedulerKind {
+    fn from(name: SchedulerName) -> Self {
+        match name {
+            SchedulerName::Pndm => Self::Pndm,
+            SchedulerName::Dpmpp2m => Self::DpmSolverMultistep,
+            SchedulerName::Ddim => Self::Ddim,
+            SchedulerName::Euler => Self::EulerDiscrete,
+        }
+    }
+}
+
+/// Names of random sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RandomName {
+    /// NumPy's, as Core ML pipelines use it.
+    Numpy,
+    /// PyTorch's on a CPU.
+    Torch,
+    /// PyTorch's on an NVIDIA GPU.
+    Nvidia,
+}
+
+impl From<RandomName> for RandomKind {
+    fn from(name: RandomName) -> Self {
+        match name {
+            RandomName::Numpy => Self::Numpy,
+            RandomName::Torch => Self::Torch,
+            RandomName::Nvidia => Self::Nvidia,
+        }
+    }
+}
+
+/// When results are rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RoundingName {
+    /// Only inputs, constants and outputs have their declared precision.
+    F32,
+    /// Every result has, as on hardware that computes in half precision.
+    Declared,
+}
+
+impl From<RoundingName> for Rounding {
+    fn from(name: RoundingName) -> Self {
+        match name {
+            RoundingName::F32 => Self::Boundary,
+            RoundingName::Declared => Self::Declared,
+        }
+    }
+}
+
+fn component(name: &str) -> Result<Component, String> {
+    let known = || Component::ALL.map(Component::name).join(", ");
+    Component::ALL.into_iter().find(|c| c.name() == name).ok_or_else(|| format!("components are {}", known()))
+}
+
+fn attention(name: &str) -> Result<AttentionLayout, String> {
+    match name {
+        "original" => Ok(AttentionLayout::Original),
+        "split-einsum" => Ok(AttentionLayout::SplitEinsum),
+        "split-einsum-v2" => Ok(AttentionLayout::SplitEinsumV2),
+        _ => Err("layouts are original, split-einsum, split-einsum-v2".into()),
+    }
+}
+
+fn precision(name: &str) -> Result<Precision, String> {
+    match name {
+        "float16" => Ok(Precision::Float16),
+        "float32" => Ok(Precision::Float32),
+        _ => Err("precisions are float16, float32".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn components_are_a_list() {
+        let cli = Cli::try_parse_from(["smelt", "convert", "x", "-o", "y", "--component", "unet,vae-decoder"]).unwrap();
+        let Command::Convert(args) = cli.command else { panic!("not convert") };
+        assert_eq!(args.components, [Component::UNet, Component::VaeDecoder]);
+        let error = Cli::try_parse_from(["smelt", "convert", "x", "-o", "y", "--component", "vae"]).unwrap_err();
+        assert!(error.to_string().contains("text-encoder, unet, vae-decoder, vae-encoder, safety-checker"), "{error}");
+    }
+
+    #[test]
+    fn every_scheduler_has_a_name() {
+        let named: Vec<SchedulerKind> = SchedulerName::value_variants().iter().map(|&n| n.into()).collect();
+        assert_eq!(named, SchedulerKind::ALL);
+    }
+}

@@ -1,0 +1,198 @@
+//! `smelt convert`: a checkpoint to a directory of packages.
+//!
+//! Everything that can be refused is refused before any work begins; packages and the files beside them then appear one by one, each whole.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use mlpackage::{Existing, Written};
+use sd_convert::{Checkpoint, Component, Converted, Options, convert, package_name};
+use serde::Serialize;
+
+use crate::bundle::Bundle;
+use crate::cli::ConvertArgs;
+use crate::interrupt::{Writing, interrupted};
+use crate::report::{Report, Table, bytes, count, seconds};
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Summary {
+    checkpoint: String,
+    output: String,
+    model_version: String,
+    packages: Vec<Package>,
+    /// Components that the checkpoint does not have.
+    skipped: Vec<&'static str>,
+    /// Files beside the packages.
+    files: Vec<String>,
+    bytes: u64,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Package {
+    component: &'static str,
+    path: String,
+    n_operations: usize,
+    bytes: u64,
+    convert_s: f64,
+    write_s: f64,
+}
+
+/// What is to be done.
+struct Plan<'a> {
+    checkpoint: Checkpoint,
+    options: Options,
+    targets: Vec<(Component, PathBuf)>,
+    skipped: Vec<Component>,
+    bundle: Bundle,
+    model_version: String,
+    args: &'a ConvertArgs,
+}
+
+pub(super) fn run(args: &ConvertArgs, report: &Report) -> Result<ExitCode> {
+    let begin = Instant::now();
+    let plan = Plan::new(args)?;
+    for component in &plan.skipped {
+        report.warn(format_args!("the checkpoint has no {component}; it is left out"));
+    }
+    for warning in &plan.bundle.warnings {
+        report.warn(warning);
+    }
+    std::fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
+    let mut packages = Vec::new();
+    for (component, path) in &plan.targets {
+        let package = plan.convert(*component, path, report)?;
+        report.text(row(&package));
+        packages.push(package);
+    }
+    plan.bundle.write(&args.output)?;
+    tell(&plan, report, packages, begin.elapsed())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl<'a> Plan<'a> {
+    /// Decides what to do, and refuses what cannot be done.
+    fn new(args: &'a ConvertArgs) -> Result<Self> {
+        let checkpoint = Checkpoint::open(&args.checkpoint)?;
+        let model_version = args.model_version.clone().unwrap_or_else(|| checkpoint.name());
+        let (components, skipped) = choose(&checkpoint, &args.components)?;
+        let target = |component| (component, args.output.join(package_name(&model_version, component)));
+        let targets: Vec<_> = components.into_iter().map(target).collect();
+        let bundle = Bundle::of_checkpoint(checkpoint.root(), &model_version)?;
+        if !args.force {
+            let mut there: Vec<PathBuf> = targets.iter().map(|(_, path)| path.clone()).filter(|p| exists(p)).collect();
+            there.extend(bundle.conflicts(&args.output));
+            if !there.is_empty() {
+                let list: Vec<String> = there.iter().map(|p| format!("\n  {}", p.display())).collect();
+                bail!("these are there already; replace them with --force:{}", list.concat());
+            }
+        }
+        let options = Options {
+            attention: args.attention,
+            latent_size: args.latent_size,
+            text_length: args.text_length,
+            unet_batch_one: args.unet_batch_one,
+            target: args.target,
+            precision: args.precision,
+            model_version: Some(model_version.clone()),
+        };
+        Ok(Self { checkpoint, options, targets, skipped, bundle, model_version, args })
+    }
+
+    /// Converts and writes one component.
+    fn convert(&self, component: Component, path: &Path, report: &Report) -> Result<Package> {
+        let begin = Instant::now();
+        let spinner = report.spinner(component.name());
+        let converted = convert(&self.checkpoint, component, &self.options)?;
+        spinner.finish_and_clear();
+        let convert_s = begin.elapsed();
+        let begin = Instant::now();
+        let written = self.write(&converted, path, report)?;
+        Ok(Package {
+            component: component.name(),
+            path: path.display().to_string(),
+            n_operations: n_operations(&converted.program),
+            bytes: written.model_bytes + written.weight_bytes,
+            convert_s: convert_s.as_secs_f64(),
+            write_s: begin.elapsed().as_secs_f64(),
+        })
+    }
+
+    /// Writes a package; when the user stops, nothing of it is left.
+    fn write(&self, converted: &Converted, path: &Path, report: &Report) -> Result<Written> {
+        let _writing = Writing::begin();
+        let bar = report.byte_bar(converted.component.name(), 0);
+        let mut progress = |at: mlpackage::Progress| {
+            bar.set_length(at.total_bytes);
+            bar.set_position(at.written_bytes);
+            if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let existing = if self.args.force { Existing::Replace } else { Existing::Refuse };
+        let (program, description) = (converted.valid()?, &converted.description);
+        let written = mlpackage::write_until(path, program, description, existing, &mut progress)?;
+        bar.finish_and_clear();
+        Ok(written)
+    }
+}
+
+/// The components to convert, and those of the default that the checkpoint lacks.
+fn choose(checkpoint: &Checkpoint, asked: &[Component]) -> Result<(Vec<Component>, Vec<Component>)> {
+    let all = Component::ALL.into_iter().filter(|c| asked.is_empty() || asked.contains(c));
+    let (there, missing): (Vec<_>, Vec<_>) = all.partition(|&c| checkpoint.has(c));
+    if let Some(component) = missing.iter().find(|c| asked.contains(c)) {
+        bail!("{} has no {component}", checkpoint.root().display());
+    }
+    if there.is_empty() {
+        bail!("{} has no component that can be converted", checkpoint.root().display());
+    }
+    Ok((there, missing))
+}
+
+fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+fn n_operations(program: &mil::Program) -> usize {
+    let mut n = 0;
+    for function in program.functions.values() {
+        function.body.for_each_op(&mut |_| n += 1);
+    }
+    n
+}
+
+fn row(package: &Package) -> Table {
+    let mut table = Table::new(2, "<>>>");
+    let time = Duration::from_secs_f64(package.convert_s + package.write_s);
+    table.row([
+        format!("{:<16}", package.component),
+        format!("{:>16}", count(package.n_operations, "operation")),
+        format!("{:>8}", bytes(package.bytes)),
+        format!("{:>12}", seconds(time)),
+    ]);
+    table
+}
+
+fn tell(plan: &Plan<'_>, report: &Report, packages: Vec<Package>, elapsed: Duration) -> Result<()> {
+    let total: u64 = packages.iter().map(|p| p.bytes).sum();
+    report.line(format_args!(
+        "wrote {} to {}: {} in {}",
+        count(packages.len(), "package"),
+        plan.args.output.display(),
+        bytes(total),
+        seconds(elapsed)
+    ));
+    report.json(&Summary {
+        checkpoint: plan.checkpoint.root().display().to_string(),
+        output: plan.args.output.display().to_string(),
+        model_version: plan.model_version.clone(),
+        packages,
+        skipped: plan.skipped.iter().map(|c| c.name()).collect(),
+        files: plan.bundle.names().map(str::to_owned).collect(),
+        bytes: total,
+        seconds: elapsed.as_secs_f64(),
+    })
+}

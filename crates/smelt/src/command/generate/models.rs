@@ -1,0 +1,103 @@
+//! The models of a pipeline and what stands beside them, from packages or from a checkpoint.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use sd_convert::{Checkpoint, Component, convert};
+use sd_engines::{MilEngine, Options, Weights};
+use sd_runtime::Engine;
+use sd_runtime::pipeline::{Models, PipelineConfig};
+use sd_runtime::tokenizer::ClipTokenizer;
+
+use crate::bundle::Companions;
+use crate::cli::GenerateArgs;
+use crate::command::open_package;
+use crate::model_dir::ModelDir;
+
+/// A pipeline's parts.
+pub(super) struct Loaded {
+    pub(super) models: Models,
+    pub(super) config: PipelineConfig,
+    /// Name of the model, for the picture's settings.
+    pub(super) name: String,
+    /// What the user should know.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Loads what `--model` names.
+pub(super) fn load(args: &GenerateArgs) -> Result<Loaded> {
+    let dir = &args.model;
+    if dir.extension().is_some_and(|e| e == "mlpackage") {
+        bail!("{} is one package; give the directory that holds it and the others", dir.display());
+    }
+    if !dir.is_dir() {
+        bail!("{} is not a directory of packages or a checkpoint", dir.display());
+    }
+    match ModelDir::find(dir)? {
+        Some(packages) => from_packages(args, &packages),
+        None => from_checkpoint(args),
+    }
+}
+
+/// The UNet runs many times and keeps its weights decoded; the others run once or twice.
+fn engine_options(is_unet: bool) -> Options {
+    Options::default().with_weights(if is_unet { Weights::Kept } else { Weights::PerRun })
+}
+
+fn from_packages(args: &GenerateArgs, packages: &ModelDir) -> Result<Loaded> {
+    let beside = Companions::read(&args.model, args.tokenizer.as_deref())?;
+    let open = |path: &Path, is_unet| -> Result<MilEngine> {
+        let package = open_package(path)?;
+        let engine = MilEngine::from_model(package.model(), engine_options(is_unet));
+        engine.with_context(|| format!("cannot run {}", path.display()))
+    };
+    let unet = match &packages.unet[..] {
+        [whole] => open(whole, true)?,
+        chunks => {
+            let named = |path: &std::path::PathBuf| Ok((path.display().to_string(), open(path, true)?));
+            MilEngine::chain(chunks.iter().map(named).collect::<Result<Vec<_>>>()?)?
+        }
+    };
+    let safety_checker = packages.safety_checker.as_deref().filter(|_| !args.no_safety_check);
+    let models = Models {
+        text_encoder: Some(boxed(open(&packages.text_encoder, false)?)),
+        unet: Some(boxed(unet)),
+        vae_decoder: Some(boxed(open(&packages.vae_decoder, false)?)),
+        safety_checker: safety_checker.map(|path| open(path, false)).transpose()?.map(boxed),
+    };
+    let name = beside.model_version.unwrap_or_else(|| directory_name(&args.model));
+    Ok(Loaded { models, config: beside.config, name, warnings: beside.warnings })
+}
+
+fn from_checkpoint(args: &GenerateArgs) -> Result<Loaded> {
+    let checkpoint = Checkpoint::open(&args.model)
+        .with_context(|| format!("{} holds neither packages nor a checkpoint", args.model.display()))?;
+    let mut config = PipelineConfig::from_dir(checkpoint.root())?;
+    if let Some(tokenizer) = &args.tokenizer {
+        config.tokenizer = ClipTokenizer::from_dir(tokenizer)?;
+    }
+    let options =
+        sd_convert::Options { attention: args.attention, precision: args.precision, ..sd_convert::Options::default() };
+    let make = |component: Component| -> Result<Option<Box<dyn Engine>>> {
+        let converted = convert(&checkpoint, component, &options)?;
+        let engine = MilEngine::from_program(&converted.program, engine_options(component == Component::UNet));
+        Ok(Some(boxed(engine.with_context(|| format!("cannot run the {component}"))?)))
+    };
+    let with_safety = checkpoint.has(Component::SafetyChecker) && !args.no_safety_check;
+    let models = Models {
+        text_encoder: make(Component::TextEncoder)?,
+        unet: make(Component::UNet)?,
+        vae_decoder: make(Component::VaeDecoder)?,
+        safety_checker: if with_safety { make(Component::SafetyChecker)? } else { None },
+    };
+    Ok(Loaded { models, config, name: checkpoint.name(), warnings: Vec::new() })
+}
+
+fn boxed(engine: MilEngine) -> Box<dyn Engine> {
+    Box::new(engine)
+}
+
+fn directory_name(dir: &Path) -> String {
+    let absolute = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    absolute.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
+}

@@ -1,0 +1,230 @@
+//! The facts about a package, gathered once for text and JSON.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mil::{Const, Function, Literal};
+use mlpackage::{Body, Description, Feature, FeatureType, Interface, Metadata, Model, Package, ShapeFlexibility};
+use serde::Serialize;
+
+/// Everything that `inspect` tells.
+#[derive(Serialize)]
+pub(super) struct Facts {
+    #[serde(flatten)]
+    pub(super) package: PackageFacts,
+    pub(super) model: ModelFacts,
+}
+
+/// The files.
+#[derive(Serialize)]
+pub(super) struct PackageFacts {
+    pub(super) path: String,
+    pub(super) items: Vec<ItemFacts>,
+    pub(super) model_bytes: u64,
+    pub(super) weight_files: Vec<FileFacts>,
+}
+
+#[derive(Serialize)]
+pub(super) struct ItemFacts {
+    pub(super) path: String,
+    pub(super) description: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct FileFacts {
+    pub(super) name: String,
+    pub(super) bytes: u64,
+    pub(super) n_blobs: u32,
+}
+
+/// A model; a pipeline has models in place of functions.
+#[derive(Serialize)]
+pub(super) struct ModelFacts {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
+    pub(super) specification_version: i32,
+    /// In the order in which they are told; empty entries are left out.
+    pub(super) metadata: Vec<(String, String)>,
+    pub(super) functions: Vec<FunctionFacts>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) models: Vec<ModelFacts>,
+}
+
+#[derive(Serialize)]
+pub(super) struct FunctionFacts {
+    pub(super) name: String,
+    pub(super) is_default: bool,
+    pub(super) opset: &'static str,
+    pub(super) inputs: Vec<FeatureFacts>,
+    pub(super) outputs: Vec<FeatureFacts>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) states: Vec<FeatureFacts>,
+    /// Constants are not operations here.
+    pub(super) n_operations: usize,
+    pub(super) n_constants: usize,
+    /// Operations by kind, the most frequent first.
+    pub(super) operations: Vec<(String, usize)>,
+    pub(super) weight_bytes: u64,
+    /// Constants in weight files by element type, the largest share first.
+    pub(super) weights: Vec<WeightFacts>,
+}
+
+#[derive(Serialize)]
+pub(super) struct FeatureFacts {
+    pub(super) name: String,
+    /// Element type and shape, or what else it is.
+    #[serde(rename = "type")]
+    pub(super) ty: String,
+    pub(super) description: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct WeightFacts {
+    pub(super) dtype: &'static str,
+    pub(super) n_tensors: usize,
+    pub(super) bytes: u64,
+    /// Of all bytes in weight files.
+    pub(super) share: f64,
+}
+
+impl Facts {
+    pub(super) fn of(package: &Package) -> Self {
+        let items = package.manifest().map(mlpackage::Manifest::items).into_iter().flatten();
+        let blobs = package.weight_files();
+        Self {
+            package: PackageFacts {
+                path: package.path().display().to_string(),
+                items: items.map(|i| ItemFacts { path: i.path.clone(), description: i.description.clone() }).collect(),
+                model_bytes: package.model_bytes(),
+                weight_files: blobs
+                    .iter()
+                    .map(|(name, file)| FileFacts { name: name.clone(), bytes: file.n_bytes(), n_blobs: file.count() })
+                    .collect(),
+            },
+            model: ModelFacts::of(None, package.model()),
+        }
+    }
+}
+
+impl ModelFacts {
+    fn of(name: Option<&str>, model: &Model) -> Self {
+        let (functions, models) = match &model.body {
+            Body::Program(program) => {
+                (program.functions.values().map(|f| FunctionFacts::of(f, &model.description)).collect(), Vec::new())
+            }
+            Body::Pipeline(subs) => (Vec::new(), subs.iter().map(|s| Self::of(Some(&s.name), &s.model)).collect()),
+        };
+        Self {
+            name: name.map(str::to_owned),
+            specification_version: model.specification_version,
+            metadata: metadata(&model.description.metadata),
+            functions,
+            models,
+        }
+    }
+}
+
+fn metadata(metadata: &Metadata) -> Vec<(String, String)> {
+    let known = [
+        ("description", &metadata.short_description),
+        ("version", &metadata.version),
+        ("author", &metadata.author),
+        ("license", &metadata.license),
+    ];
+    let known = known.into_iter().map(|(key, value)| (key.to_owned(), value.clone()));
+    let own = metadata.user_defined.iter().map(|(key, value)| (key.clone(), value.clone()));
+    known.chain(own).filter(|(_, value)| !value.is_empty()).collect()
+}
+
+impl FunctionFacts {
+    fn of(function: &Function, description: &Description) -> Self {
+        let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+        function.body.for_each_op(&mut |op| *kinds.entry(&op.kind).or_default() += 1);
+        let n_operations = kinds.values().sum();
+        let mut operations: Vec<(String, usize)> = kinds.into_iter().map(|(k, n)| (k.to_owned(), n)).collect();
+        operations.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+        let described = description.function(&function.name);
+        let of_program;
+        let interface = match described {
+            Some(interface) => interface,
+            None => {
+                of_program = Interface::of(function);
+                &of_program
+            }
+        };
+        let features = |list: &[Feature]| list.iter().map(FeatureFacts::of).collect();
+        let (weights, weight_bytes) = weights(function);
+        Self {
+            name: function.name.clone(),
+            is_default: function.name == description.default_function,
+            opset: function.opset.name(),
+            inputs: features(&interface.inputs),
+            outputs: features(&interface.outputs),
+            states: features(&interface.states),
+            n_operations,
+            n_constants: function.constants_in_order().iter().map(Vec::len).sum(),
+            operations,
+            weight_bytes,
+            weights,
+        }
+    }
+}
+
+/// Constants in weight files, each blob once: file, offset, constant.
+fn distinct_weights<'p>(
+    functions: impl Iterator<Item = &'p Function> + 'p,
+) -> impl Iterator<Item = (&'p str, u64, &'p Const)> + 'p {
+    let mut seen = BTreeSet::new();
+    functions
+        .flat_map(|f| f.constants_in_order().into_iter().flatten().filter_map(|id| f.literal(id)))
+        .filter_map(Literal::as_const)
+        .filter_map(|c| c.location.as_ref().map(|l| (&*l.file, l.offset, c)))
+        .filter(move |(file, offset, _)| seen.insert((*file, *offset)))
+}
+
+fn weights(function: &Function) -> (Vec<WeightFacts>, u64) {
+    let mut by_dtype: BTreeMap<&'static str, (usize, u64)> = BTreeMap::new();
+    for (_, _, constant) in distinct_weights(std::iter::once(function)) {
+        let entry = by_dtype.entry(constant.dtype().name()).or_default();
+        entry.0 += 1;
+        entry.1 += constant.dtype().byte_len(constant.len()).unwrap_or(0) as u64;
+    }
+    let total: u64 = by_dtype.values().map(|(_, bytes)| bytes).sum();
+    let share = |bytes: u64| if total == 0 { 0.0 } else { bytes as f64 / total as f64 };
+    let facts = |(dtype, (n_tensors, bytes))| WeightFacts { dtype, n_tensors, bytes, share: share(bytes) };
+    let mut weights: Vec<WeightFacts> = by_dtype.into_iter().map(facts).collect();
+    weights.sort_by_key(|w| std::cmp::Reverse(w.bytes));
+    (weights, total)
+}
+
+impl FeatureFacts {
+    fn of(feature: &Feature) -> Self {
+        let optional = if feature.is_optional { ", optional" } else { "" };
+        Self {
+            name: feature.name.clone(),
+            ty: format!("{}{optional}", type_text(&feature.ty)),
+            description: feature.description.clone(),
+        }
+    }
+}
+
+fn type_text(ty: &FeatureType) -> String {
+    match ty {
+        FeatureType::MultiArray(a) | FeatureType::State(a) => {
+            let flexible = match &a.flexibility {
+                ShapeFlexibility::Fixed => String::new(),
+                ShapeFlexibility::Enumerated(shapes) => format!(" or one of {shapes:?}"),
+                ShapeFlexibility::Ranges(ranges) => {
+                    let range = |r: &mlpackage::SizeRange| match r.upper {
+                        Some(upper) => format!("{}..={upper}", r.lower),
+                        None => format!("{}..", r.lower),
+                    };
+                    format!(" within [{}]", ranges.iter().map(range).collect::<Vec<_>>().join(", "))
+                }
+            };
+            let shape = if a.shape.is_empty() { "of open shape".into() } else { format!("{:?}", a.shape) };
+            format!("{} {shape}{flexible}", a.dtype)
+        }
+        FeatureType::Image(i) => format!("image {}x{} {:?}", i.width, i.height, i.color_space),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}

@@ -1,0 +1,229 @@
+//! What the user sees: lines, tables, JSON, warnings, errors, progress bars, and how sizes and times are spelt.
+//!
+//! Results go to standard output; progress, warnings and errors to standard error.
+//! Progress is drawn only on a terminal, and never beside `--json`.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this module is the program's voice")]
+
+use std::fmt::Display;
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+/// Where results go, and in which form.
+pub(crate) struct Report {
+    json: bool,
+}
+
+impl Report {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Prints text, unless JSON was asked for.
+    pub(crate) fn text(&self, text: impl Display) {
+        if !self.json {
+            print(format_args!("{text}"));
+        }
+    }
+
+    /// Prints a line, unless JSON was asked for.
+    pub(crate) fn line(&self, line: impl Display) {
+        self.text(format_args!("{line}\n"));
+    }
+
+    /// Prints one object, if JSON was asked for.
+    pub(crate) fn json(&self, value: &impl Serialize) -> anyhow::Result<()> {
+        if self.json {
+            print(format_args!("{}\n", serde_json::to_string_pretty(value)?));
+        }
+        Ok(())
+    }
+
+    /// Says what the user should know although nothing failed.
+    pub(crate) fn warn(&self, message: impl Display) {
+        eprintln!("warning: {message}");
+    }
+
+    /// Says what failed, and below it why.
+    pub(crate) fn error(&self, error: &anyhow::Error) {
+        eprintln!("{}", error_text(error));
+    }
+
+    /// A bar over a number of bytes.
+    pub(crate) fn byte_bar(&self, label: &str, n_bytes: u64) -> ProgressBar {
+        self.bar(label, n_bytes, "{msg:<16} {wide_bar} {bytes:>10} / {total_bytes:<10} {binary_bytes_per_sec:>12}")
+    }
+
+    /// A bar over a number of steps.
+    pub(crate) fn step_bar(&self, label: &str, n_steps: u64) -> ProgressBar {
+        self.bar(label, n_steps, "{msg:<16} {wide_bar} {pos}/{len} steps, {per_sec}, {eta} left")
+    }
+
+    /// A sign of life for work of unknown length.
+    pub(crate) fn spinner(&self, label: &str) -> ProgressBar {
+        let spinner = self.bar(label, 0, "{spinner} {msg} {elapsed}");
+        spinner.enable_steady_tick(Duration::from_millis(120));
+        spinner
+    }
+
+    fn bar(&self, label: &str, length: u64, template: &str) -> ProgressBar {
+        let visible = !self.json && std::io::stderr().is_terminal();
+        let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::with_draw_target(Some(length), target).with_style(style);
+        bar.set_message(label.to_owned());
+        bar
+    }
+}
+
+/// Prints to standard output; a reader that went away (`smelt … | head`) ends the program quietly.
+fn print(text: std::fmt::Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    match out.write_fmt(text).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(e) => eprintln!("error: cannot write to standard output: {e}"),
+        Ok(()) => {}
+    }
+}
+
+/// The message, and every cause that says more than the message before it.
+fn error_text(error: &anyhow::Error) -> String {
+    let mut text = format!("error: {error}");
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.contains(&cause) {
+            text.push_str("\n  because: ");
+            text.push_str(&cause);
+            said = cause;
+        }
+    }
+    text
+}
+
+/// A table of columns that are as wide as their widest cell.
+#[derive(Default)]
+pub(crate) struct Table {
+    rows: Vec<Vec<String>>,
+    right: Vec<bool>,
+    indent: usize,
+}
+
+impl Table {
+    /// A table whose columns are aligned as told: `<` left, `>` right; a letter per column.
+    pub(crate) fn new(indent: usize, alignment: &str) -> Self {
+        Self { rows: Vec::new(), right: alignment.chars().map(|c| c == '>').collect(), indent }
+    }
+
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.into());
+    }
+}
+
+impl Display for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let n_columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |c: usize| self.rows.iter().filter_map(|row| row.get(c)).map(|s| s.chars().count()).max();
+        let widths: Vec<usize> = (0..n_columns).map(|c| width(c).unwrap_or(0)).collect();
+        for row in &self.rows {
+            let mut line = " ".repeat(self.indent);
+            for (c, cell) in row.iter().enumerate() {
+                let pad = " ".repeat(widths[c] - cell.chars().count());
+                let right = self.right.get(c).copied().unwrap_or(false);
+                let (before, after) = if right { (pad.as_str(), "") } else { ("", pad.as_str()) };
+                line.push_str(&format!("{}{before}{cell}{after}", if c > 0 { "  " } else { "" }));
+            }
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// A size in decimal units, three digits.
+pub(crate) fn bytes(n: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if n < 1000 {
+        return format!("{n} B");
+    }
+    let mut value = n as f64 / 1000.0;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let digits = if value < 9.995 {
+        2
+    } else if value < 99.95 {
+        1
+    } else {
+        0
+    };
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
+/// A time, to a precision that matters.
+pub(crate) fn seconds(time: Duration) -> String {
+    let s = time.as_secs_f64();
+    if s < 0.9995 {
+        format!("{:.0} ms", s * 1000.0)
+    } else if s < 99.95 {
+        format!("{s:.1} s")
+    } else {
+        format!("{} min {:02} s", (s.round() as u64) / 60, (s.round() as u64) % 60)
+    }
+}
+
+/// A count with its noun in the right number.
+pub(crate) fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+/// A peak signal-to-noise ratio in words.
+pub(crate) fn decibels(psnr: f64) -> String {
+    if psnr == f64::INFINITY {
+        "identical".into()
+    } else if psnr == f64::NEG_INFINITY {
+        "not comparable".into()
+    } else {
+        format!("{psnr:.1} dB")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_three_digits() {
+        let cases = [(0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (9_999, "10.0 kB"), (99_999, "100 kB")];
+        for (n, text) in
+            cases.into_iter().chain([(1_719_000_000, "1.72 GB"), (999_999, "1.00 MB"), (u64::MAX, "18447 PB")])
+        {
+            assert_eq!(bytes(n), text);
+        }
+    }
+
+    #[test]
+    fn times_are_milliseconds_seconds_or_minutes() {
+        for (ms, text) in [(0, "0 ms"), (999, "999 ms"), (1000, "1.0 s"), (99_900, "99.9 s"), (100_000, "1 min 40 s")] {
+            assert_eq!(seconds(Duration::from_millis(ms)), text);
+        }
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let mut table = Table::new(2, "<>");
+        table.row(["é".into(), "10".into(), "x".into()]);
+        table.row(["abc".into(), "9".into(), String::new()]);
+        assert_eq!(table.to_string(), "  é    10  x\n  abc   9\n");
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let inner = anyhow::anyhow!("no space left");
+        let error = inner.context("cannot write x: no space left").context("unet");
+        assert_eq!(error_text(&error), "error: unet\n  because: cannot write x: no space left");
+    }
+}

@@ -1,0 +1,164 @@
+//! The demo checkpoint, the whole way: to packages, and from them to a picture.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use common::{fail, json, names, run, succeed, text};
+use sd_runtime::image::read_png_text;
+use sd_runtime::pipeline::PictureSettings;
+use testkit::demo;
+
+/// The demo, converted once for all tests of this file: where, and what the command said.
+static CONVERTED: LazyLock<(PathBuf, serde_json::Value)> = LazyLock::new(|| {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo-packages");
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+    let summary = json(["convert", &text(demo()), "-o", &text(&dir)]);
+    (dir, summary)
+});
+
+fn models() -> PathBuf {
+    CONVERTED.0.clone()
+}
+
+fn generate(model: &Path, output: &Path, more: &[&str]) -> serde_json::Value {
+    let (model, output) = (text(model), text(output));
+    let args = ["generate", "a red heart", "-m", &model, "-o", &output, "--steps", "2", "--seed", "3"];
+    json(args.iter().chain(more))
+}
+
+fn settings(path: &Path) -> PictureSettings {
+    let file = BufReader::new(std::fs::File::open(path).unwrap());
+    PictureSettings::from_png_texts(&read_png_text(file).unwrap()).unwrap()
+}
+
+#[test]
+fn a_conversion_leaves_a_directory_that_draws_on_its_own() {
+    let summary = &CONVERTED.1;
+    assert_eq!(
+        names(&models()),
+        [
+            "Stable_Diffusion_version_sd-emoji_text_encoder.mlpackage",
+            "Stable_Diffusion_version_sd-emoji_unet.mlpackage",
+            "Stable_Diffusion_version_sd-emoji_vae_decoder.mlpackage",
+            "Stable_Diffusion_version_sd-emoji_vae_encoder.mlpackage",
+            "merges.txt",
+            "scheduler_config.json",
+            "smelt.json",
+            "special_tokens_map.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "vocab.json",
+        ]
+    );
+    assert_eq!(summary["skipped"], serde_json::json!(["safety-checker"]));
+    let packages = summary["packages"].as_array().unwrap();
+    assert_eq!(packages.len(), 4);
+    assert!(packages.iter().all(|p| p["bytes"].as_u64() > Some(1000) && p["n_operations"].as_u64() > Some(10)));
+}
+
+#[test]
+fn packages_and_checkpoint_draw_the_same_picture() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ours, direct) = (dir.path().join("packages.png"), dir.path().join("checkpoint.png"));
+    let summary = generate(&models(), &ours, &[]);
+    assert_eq!(summary["pictures"][0]["width"], 64);
+    assert!(summary["seconds_per_step"].as_f64() > Some(0.0));
+    generate(&demo(), &direct, &[]);
+    assert!(std::fs::read(&ours).unwrap() == std::fs::read(&direct).unwrap(), "the pictures differ");
+    let settings = settings(&ours);
+    assert_eq!((settings.prompt.as_str(), settings.seed, settings.steps), ("a red heart", 3, 2));
+    assert_eq!((settings.model.as_str(), settings.scheduler.as_str()), ("sd-emoji", "pndm"));
+}
+
+#[test]
+fn several_pictures_get_numbers_and_differ() {
+    let dir = tempfile::tempdir().unwrap();
+    let more = ["--count", "2", "--scheduler", "dpmpp-2m", "--guidance", "1", "--steps", "1"];
+    let (model, output) = (text(models()), text(dir.path().join("x.png")));
+    let summary = json(["generate", "rocket", "-m", &model, "-o", &output].iter().chain(&more));
+    assert_eq!(names(dir.path()), ["x-1.png", "x-2.png"]);
+    assert_eq!(summary["scheduler"], "dpmpp");
+    assert_eq!(settings(&dir.path().join("x-2.png")).image_idx, 1);
+    let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
+    assert_ne!(read("x-1.png"), read("x-2.png"));
+}
+
+#[test]
+fn every_package_agrees_with_its_checkpoint() {
+    for submodule in ["text_encoder", "vae_decoder", "vae_encoder", "unet"] {
+        let package = models().join(format!("Stable_Diffusion_version_sd-emoji_{submodule}.mlpackage"));
+        let summary = json(["verify", &text(package), "--against", &text(demo()), "--min-psnr", "55"]);
+        assert_eq!(summary["passed"], true, "{submodule}: {summary}");
+    }
+}
+
+#[test]
+fn existing_packages_are_refused_before_any_work_and_replaced_when_forced() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = text(dir.path());
+    let only = ["convert", &text(demo()), "-o", &output, "--component", "vae-encoder"];
+    succeed(only);
+    let before = names(dir.path());
+    let message = fail(["convert", &text(demo()), "-o", &output]);
+    assert!(message.contains("_vae_encoder.mlpackage") && message.contains("--force"), "{message}");
+    assert_eq!(names(dir.path()), before, "nothing was begun");
+    // Another component joins: the files beside the packages are the same.
+    succeed(["convert", &text(demo()), "-o", &output, "--component", "text-encoder"]);
+    succeed(only.iter().chain(&["--force"]));
+}
+
+#[test]
+fn converting_twice_gives_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    succeed(["convert", &text(demo()), "-o", &text(dir.path())]);
+    let mut n_files = 0;
+    let mut compare = |relative: &Path| {
+        let (first, second) = (models().join(relative), dir.path().join(relative));
+        assert!(std::fs::read(first).unwrap() == std::fs::read(second).unwrap(), "{}", relative.display());
+        n_files += 1;
+    };
+    for_each_file(dir.path(), Path::new(""), &mut compare);
+    assert_eq!(n_files, 4 * 3 + 7);
+}
+
+fn for_each_file(root: &Path, below: &Path, f: &mut impl FnMut(&Path)) {
+    for name in names(&root.join(below)) {
+        let relative = below.join(name);
+        if root.join(&relative).is_dir() {
+            for_each_file(root, &relative, f);
+        } else {
+            f(&relative);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_said_before_any_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = text(dir.path().join("out"));
+    let absent = fail(["convert", &text(demo()), "-o", &output, "--component", "safety-checker"]);
+    assert!(absent.contains("has no safety-checker"), "{absent}");
+    let no_checkpoint = fail(["convert", &text(dir.path()), "-o", &output]);
+    assert!(no_checkpoint.contains("model_index.json"), "{no_checkpoint}");
+    assert!(names(dir.path()).is_empty());
+
+    let picture = text(dir.path().join("missing/x.png"));
+    let message = fail(["generate", "x", "-m", &text(demo()), "-o", &picture]);
+    assert!(message.contains("there is no directory"), "{message}");
+    let picture = text(dir.path().join("x.png"));
+    let message = fail(["generate", "x", "-m", &text(dir.path()), "-o", &picture]);
+    assert!(message.contains("neither packages nor a checkpoint"), "{message}");
+    let message = fail(["generate", "x", "-m", &text(demo()), "-o", &picture, "--steps", "0"]);
+    assert!(message.contains("0 steps asked for"), "{message}");
+    for args in [&["--count", "0"][..], &["--scheduler", "magic"], &["--precision", "float8"]] {
+        let fixed = ["generate", "x", "-m", "m", "-o", "x.png"];
+        assert_eq!(run(fixed.iter().chain(args)).code, Some(2), "{args:?}");
+    }
+}

@@ -1,0 +1,81 @@
+//! A conversion that ends at any point leaves whole packages or none.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use common::{command, names, succeed, text};
+use mlpackage::Package;
+use testkit::{Rng, demo};
+
+fn start(output: &Path) -> Child {
+    command(["convert", &text(demo()), "-o", &text(output), "--force"]).spawn().unwrap()
+}
+
+/// How long a conversion takes when nobody disturbs it.
+fn whole_run() -> Duration {
+    let dir = tempfile::tempdir().unwrap();
+    let begin = Instant::now();
+    assert!(start(dir.path()).wait().unwrap().success());
+    begin.elapsed()
+}
+
+/// Opens and validates every package; returns how many there are.
+#[track_caller]
+fn assert_whole(dir: &Path) -> usize {
+    let packages: Vec<String> =
+        names(dir).into_iter().filter(|n| !n.starts_with('.') && n.ends_with(".mlpackage")).collect();
+    for name in &packages {
+        let package = Package::open(dir.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        for program in package.model().programs() {
+            mil::validate(program).unwrap_or_else(|e| panic!("{name}: {e}"));
+        }
+    }
+    packages.len()
+}
+
+/// Half-written packages.
+fn leftovers(dir: &Path) -> Vec<String> {
+    names(dir).into_iter().filter(|n| n.starts_with('.') && n.contains(".mlpackage.")).collect()
+}
+
+#[test]
+fn a_killed_conversion_leaves_whole_packages_and_the_next_one_cleans() {
+    let whole = whole_run();
+    let mut rng = Rng::new(whole.subsec_nanos().into());
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..6 {
+        let mut child = start(dir.path());
+        let after = whole.mul_f32(rng.unit());
+        std::thread::sleep(after);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let n = assert_whole(dir.path());
+        assert!(n <= 4, "killed after {after:?}");
+    }
+    succeed(["convert", &text(demo()), "-o", &text(dir.path()), "--force"]);
+    assert_eq!(assert_whole(dir.path()), 4);
+    assert!(leftovers(dir.path()).is_empty(), "{:?}", leftovers(dir.path()));
+}
+
+#[test]
+fn an_interrupted_conversion_cleans_up_by_itself() {
+    let whole = whole_run();
+    let mut rng = Rng::new(whole.subsec_nanos().into());
+    for _ in 0..4 {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = start(dir.path());
+        std::thread::sleep(whole.mul_f32(0.1 + 0.9 * rng.unit()));
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let status = child.wait().unwrap();
+        // It may have ended before, or not have begun.
+        assert!(matches!(status.code(), Some(130 | 0) | None), "{status}");
+        assert_whole(dir.path());
+        assert!(leftovers(dir.path()).is_empty(), "{:?}", leftovers(dir.path()));
+    }
+}
