@@ -9,7 +9,7 @@ use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use serde::Serialize;
 
 /// Where results go, and in which form.
@@ -73,9 +73,11 @@ impl Report {
         let visible = !self.json && std::io::stderr().is_terminal();
         let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::with_draw_target(Some(length), target).with_style(style);
-        bar.set_message(label.to_owned());
-        bar
+        ProgressBar::with_draw_target(Some(length), target)
+            .with_style(style)
+            .with_message(label.to_owned())
+            // An error that drops the bar must not stand beside its remains.
+            .with_finish(ProgressFinish::AndClear)
     }
 }
 

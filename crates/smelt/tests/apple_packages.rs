@@ -85,6 +85,33 @@ fn rounding_to_declared_types_costs_precision() {
     assert!(rounded < exact - 5.0, "{rounded} against {exact} dB");
 }
 
+#[cfg(unix)]
+#[test]
+fn chunks_draw_what_the_whole_unet_draws() {
+    let Some(golden) = golden() else { return };
+    let place = tempfile::tempdir().unwrap();
+    let draw = |name: &str, unets: &[String]| {
+        // The directory's name is in the picture's settings.
+        let dir = place.path().join(name).join("models");
+        std::fs::create_dir_all(&dir).unwrap();
+        let others = ["text_encoder", "vae_decoder"].map(|part| package(&golden, "split_einsum", part));
+        for package in unets.iter().chain(&others) {
+            let link = dir.join(Path::new(package).file_name().unwrap());
+            std::os::unix::fs::symlink(package, link).unwrap();
+        }
+        let (picture, tokenizer) =
+            (place.path().join(format!("{name}.png")), golden.join("checkpoints/tiny-sd15/tokenizer"));
+        let (dir, tokenizer, output) = (text(dir), text(tokenizer), text(&picture));
+        let fixed = ["generate", "a horse", "--steps", "1", "-m", &dir, "--tokenizer", &tokenizer, "-o", &output];
+        succeed(fixed);
+        std::fs::read(picture).unwrap()
+    };
+    let whole = draw("whole", &[package(&golden, "q6", "unet")]);
+    let chunk = |submodule| package(&golden, "q6_then_chunk", submodule);
+    let chunks = draw("chunks", &[chunk("unet_chunk1"), chunk("unet_chunk2")]);
+    assert!(whole == chunks, "the pictures differ");
+}
+
 #[test]
 fn wrong_inputs_are_told_all_at_once() {
     let Some(golden) = golden() else { return };
