@@ -1,0 +1,93 @@
+//! The whole way, prompt to picture, against diffusers: same start, same steps, same picture.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use sd_convert::{AttentionLayout, Checkpoint, Component, Options, Precision, convert};
+use sd_engines::MilEngine;
+use sd_runtime::{
+    pipeline::{GenerateOptions, Models, PipelineConfig, TextToImage},
+    rng::NumpyRandom,
+};
+use std::{ops::ControlFlow, path::Path};
+use testkit::{load_safetensors, psnr};
+
+/// A recorded run of diffusers.
+struct Golden {
+    file: &'static str,
+    prompts: &'static [&'static str],
+    steps: usize,
+    guidance_scale: f32,
+}
+
+const EMOJI: Golden = Golden {
+    file: "sd-emoji_pndm20",
+    prompts: &["a red heart", "rocket", "penguin", "hamburger"],
+    steps: 20,
+    guidance_scale: 4.0,
+};
+const TINY: Golden = Golden {
+    file: "tiny-sd15_pndm5",
+    prompts: &["a photo of an astronaut riding a horse on mars"],
+    steps: 5,
+    guidance_scale: 7.5,
+};
+
+fn pipeline(checkpoint: &Path, options: &Options) -> TextToImage {
+    let ckpt = Checkpoint::open(checkpoint).unwrap();
+    let engine = |component| -> Option<Box<dyn sd_runtime::Engine>> {
+        let converted = convert(&ckpt, component, options).unwrap();
+        Some(Box::new(MilEngine::from_program(&converted.program, Default::default()).unwrap()))
+    };
+    let models = Models {
+        text_encoder: engine(Component::TextEncoder),
+        unet: engine(Component::UNet),
+        vae_decoder: engine(Component::VaeDecoder),
+        safety_checker: None,
+    };
+    TextToImage::new(models, PipelineConfig::from_dir(checkpoint).unwrap()).unwrap()
+}
+
+/// Draws the golden prompts and returns the worst PSNR of final latents and decoded pictures.
+#[track_caller]
+fn worst_psnr(golden_dir: &Path, golden: &Golden, prompts: usize, checkpoint: &Path, options: &Options) -> (f64, f64) {
+    let tensors = load_safetensors(&golden_dir.join("pipelines").join(format!("{}.safetensors", golden.file)));
+    let mut drawing = pipeline(checkpoint, options);
+    let mut random = NumpyRandom::new(93);
+    let (mut latents, mut pictures) = (f64::INFINITY, f64::INFINITY);
+    for (i, prompt) in golden.prompts.iter().take(prompts).enumerate() {
+        let options = GenerateOptions {
+            prompt: (*prompt).to_owned(),
+            steps: golden.steps,
+            guidance_scale: golden.guidance_scale,
+            ..GenerateOptions::default()
+        };
+        let drawn = drawing.generate_from(&mut random, &options, &mut |_| ControlFlow::Continue(())).unwrap();
+        let picture = &drawn.images[0];
+        let want = |what: &str| tensors[&format!("{i}.{what}")].to_f32_vec();
+        latents = latents.min(psnr(&want("latents"), &picture.latents.to_f32_vec()));
+        pictures = pictures.min(psnr(&want("image"), &picture.decoded.to_f32_vec()));
+    }
+    println!("{} {:?} {:?}: latents {latents:.1} dB, pictures {pictures:.1} dB", golden.file, options.precision, options.attention);
+    (latents, pictures)
+}
+
+#[test]
+fn pictures_in_f32_are_those_of_diffusers() {
+    let Some(golden) = testkit::golden() else { return };
+    let options = Options { precision: Precision::Float32, ..Options::default() };
+    let tiny = golden.join("checkpoints/tiny-sd15");
+    for (run, prompts, checkpoint) in [(&EMOJI, 4, testkit::demo()), (&TINY, 1, tiny)] {
+        let (latents, pictures) = worst_psnr(&golden, run, prompts, &checkpoint, &options);
+        assert!(latents >= 60.0 && pictures >= 50.0, "{}: {latents:.1} and {pictures:.1} dB", run.file);
+    }
+}
+
+#[test]
+fn every_layout_in_f16_draws_the_same_pictures() {
+    let Some(golden) = testkit::golden() else { return };
+    for attention in [AttentionLayout::Original, AttentionLayout::SplitEinsum, AttentionLayout::SplitEinsumV2] {
+        let options = Options { attention, ..Options::default() };
+        let (_, pictures) = worst_psnr(&golden, &EMOJI, 2, &testkit::demo(), &options);
+        assert!(pictures >= 35.0, "{attention:?}: {pictures:.1} dB");
+    }
+}
