@@ -1,6 +1,6 @@
 //! The whole way, prompt to picture, against diffusers: same start, same steps, same picture.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and prints its table")]
 
 use sd_convert::{AttentionLayout, Checkpoint, Component, Options, Precision, convert};
 use sd_engines::MilEngine;
@@ -50,7 +50,7 @@ fn pipeline(checkpoint: &Path, options: &Options) -> TextToImage {
 /// Draws the golden prompts and returns the worst PSNR of final latents and decoded pictures.
 #[track_caller]
 fn worst_psnr(golden_dir: &Path, golden: &Golden, prompts: usize, checkpoint: &Path, options: &Options) -> (f64, f64) {
-    let tensors = load_safetensors(&golden_dir.join("pipelines").join(format!("{}.safetensors", golden.file)));
+    let tensors = load_safetensors(golden_dir.join("pipelines").join(format!("{}.safetensors", golden.file)));
     let mut drawing = pipeline(checkpoint, options);
     let mut random = NumpyRandom::new(93);
     let (mut latents, mut pictures) = (f64::INFINITY, f64::INFINITY);
@@ -67,7 +67,10 @@ fn worst_psnr(golden_dir: &Path, golden: &Golden, prompts: usize, checkpoint: &P
         latents = latents.min(psnr(&want("latents"), &picture.latents.to_f32_vec()));
         pictures = pictures.min(psnr(&want("image"), &picture.decoded.to_f32_vec()));
     }
-    println!("{} {:?} {:?}: latents {latents:.1} dB, pictures {pictures:.1} dB", golden.file, options.precision, options.attention);
+    println!(
+        "{} {:?} {:?}: latents {latents:.1} dB, pictures {pictures:.1} dB",
+        golden.file, options.precision, options.attention
+    );
     (latents, pictures)
 }
 
