@@ -1,6 +1,8 @@
 //! Every component of the golden checkpoints, converted and run on the reference engine, against PyTorch,
 //! and beside Apple's package of the same component where there is one.
 
+#![allow(clippy::print_stdout, reason = "a table of what was measured belongs to the test")]
+
 use host_tensor::HostTensor;
 use mil_engine::reference::{Options as EngineOptions, Reference, Rounding};
 use mlpackage::Package;

@@ -2,6 +2,8 @@
 //!
 //! `docs/numerics.md` explains each operation type where the two differ.
 
+#![allow(clippy::print_stdout, reason = "a table of what was measured belongs to the test")]
+
 use sd_convert::{AttentionLayout, Checkpoint, Component, LatentSize, Options, convert};
 use std::collections::BTreeMap;
 use testkit::Summary;
