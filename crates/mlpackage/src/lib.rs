@@ -11,6 +11,7 @@ mod decode;
 mod description;
 mod encode;
 mod error;
+mod flush;
 #[doc(hidden)]
 pub mod fuzz;
 mod manifest;

@@ -18,6 +18,7 @@ use crate::{
     description::Description,
     encode::{self, WeightPlan},
     error::{Error, IoContext, ModelFault, model_error},
+    flush::Flusher,
     manifest::{DATA_DIR, MANIFEST_FILE, Manifest},
     model::Model,
 };
@@ -239,9 +240,13 @@ fn write_weights(
 ) -> Result<(), Error> {
     let relative = plan.file().trim_start_matches("@model_path/");
     let path = directory.join(relative);
-    let file = BufWriter::with_capacity(BUFFER_BYTES, File::create_new(&path).at("create", &path)?);
-    let mut writer = BlobWriter::new(file, path.display().to_string())?;
-    plan.write(&mut writer, progress)?;
+    let file = File::create_new(&path).at("create", &path)?;
+    let mut flusher = Flusher::new(&file).at("flush", &path)?;
+    let mut writer = BlobWriter::new(BufWriter::with_capacity(BUFFER_BYTES, file), path.display().to_string())?;
+    plan.write(&mut writer, &mut |n| {
+        flusher.wrote(n);
+        progress(n)
+    })?;
     writer.finish()?;
-    Ok(())
+    flusher.finish().at("flush", &path)
 }

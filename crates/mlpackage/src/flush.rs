@@ -1,0 +1,75 @@
+//! Sends a file's bytes to the disk while it is still being written.
+//!
+//! A package is only renamed into place when its bytes are on the disk. Waiting for all of them at the end would add
+//! the disk's time to that of the conversion; so a thread of its own flushes as the file grows, and the last flush
+//! finds little left to do.
+
+use std::{
+    fs::File,
+    io,
+    sync::mpsc::{SyncSender, sync_channel},
+    thread::{self, JoinHandle},
+};
+
+/// A flush begins when this many bytes were written since the last one began.
+const FLUSH_BYTES: u64 = 32 << 20;
+
+/// Flushes one growing file.
+pub(crate) struct Flusher {
+    begin: SyncSender<()>,
+    thread: JoinHandle<io::Result<()>>,
+    waiting_bytes: u64,
+}
+
+impl Flusher {
+    /// Begins to watch over a file.
+    ///
+    /// # Errors
+    /// When the system has no handle or no thread left.
+    pub(crate) fn new(file: &File) -> io::Result<Self> {
+        let file = file.try_clone()?;
+        // One request may wait while a flush runs; it covers everything written until it begins.
+        let (begin, requests) = sync_channel::<()>(1);
+        let thread = thread::Builder::new()
+            .name("flush".to_owned())
+            .spawn(move || requests.iter().try_for_each(|()| file.sync_data()))?;
+        Ok(Self { begin, thread, waiting_bytes: 0 })
+    }
+
+    /// Says that `n_bytes` more were written.
+    pub(crate) fn wrote(&mut self, n_bytes: u64) {
+        self.waiting_bytes += n_bytes;
+        if self.waiting_bytes >= FLUSH_BYTES && self.begin.try_send(()).is_ok() {
+            self.waiting_bytes = 0;
+        }
+    }
+
+    /// Waits for the flushes that have begun.
+    ///
+    /// A failed one is reported here: the system tells of it once, so nobody else would.
+    ///
+    /// # Errors
+    /// What the disk said.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        drop(self.begin);
+        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the flushing thread panicked")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_growing_file_is_flushed_and_whole() {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut flusher = Flusher::new(&file).unwrap();
+        for _ in 0..4 {
+            file.write_all(&vec![7; 1 << 20]).unwrap();
+            flusher.wrote(FLUSH_BYTES);
+        }
+        flusher.finish().unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 4 << 20);
+    }
+}
