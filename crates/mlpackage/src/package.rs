@@ -176,7 +176,7 @@ pub fn write_until(
 /// Writes a package of several models that run one after another; `description` is the pipeline's own.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_pipeline(
     path: impl AsRef<Path>,
     stages: &[Stage<'_>],

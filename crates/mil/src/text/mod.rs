@@ -4,7 +4,7 @@
 //! programs look like in tests and on the terminal.
 //! There are two dialects: [`Dialect::Verbose`] (`program(1.0)`, up to iOS 17) spells a scalar
 //! `tensor<fp16, []>`, [`Dialect::Short`] (`program(1.3)`, iOS 18) spells it `fp16`.
-//! [`print`] chooses by opset, [`parse`] takes both, freely mixed.
+//! [`print()`] chooses by opset, [`parse`] takes both, freely mixed.
 //!
 //! ```text
 //! program(1.3)
