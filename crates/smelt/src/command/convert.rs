@@ -5,6 +5,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -63,12 +64,7 @@ pub(super) fn run(args: &ConvertArgs, report: &Report) -> Result<ExitCode> {
         report.warn(warning);
     }
     std::fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
-    let mut packages = Vec::new();
-    for (component, path) in &plan.targets {
-        let package = plan.convert(*component, path, report)?;
-        report.text(row(&package));
-        packages.push(package);
-    }
+    let packages = plan.convert(report)?;
     plan.bundle.write(&args.output)?;
     tell(&plan, report, packages, begin.elapsed())?;
     Ok(ExitCode::SUCCESS)
@@ -103,17 +99,39 @@ impl<'a> Plan<'a> {
         Ok(Self { checkpoint, options, targets, skipped, bundle, model_version, args })
     }
 
-    /// Converts and writes one component.
-    fn convert(&self, component: Component, path: &Path, report: &Report) -> Result<Package> {
+    /// Converts and writes every component; while one is written, the next is converted.
+    fn convert(&self, report: &Report) -> Result<Vec<Package>> {
+        std::thread::scope(|scope| {
+            let (sender, converted) = sync_channel(1);
+            scope.spawn(move || {
+                for (component, _) in &self.targets {
+                    let begin = Instant::now();
+                    let result = convert(&self.checkpoint, *component, &self.options);
+                    let is_last = result.is_err();
+                    if sender.send((result, begin.elapsed())).is_err() || is_last {
+                        break;
+                    }
+                }
+            });
+            let mut packages = Vec::new();
+            for (component, path) in &self.targets {
+                let spinner = report.spinner(component.name());
+                let (result, convert_s) = converted.recv().context("the conversion ended early")?;
+                spinner.finish_and_clear();
+                let package = self.write_one(&result?, convert_s, path, report)?;
+                report.text(row(&package));
+                packages.push(package);
+            }
+            Ok(packages)
+        })
+    }
+
+    /// Writes one converted component.
+    fn write_one(&self, converted: &Converted, convert_s: Duration, path: &Path, report: &Report) -> Result<Package> {
         let begin = Instant::now();
-        let spinner = report.spinner(component.name());
-        let converted = convert(&self.checkpoint, component, &self.options)?;
-        spinner.finish_and_clear();
-        let convert_s = begin.elapsed();
-        let begin = Instant::now();
-        let written = self.write(&converted, path, report)?;
+        let written = self.write(converted, path, report)?;
         Ok(Package {
-            component: component.name(),
+            component: converted.component.name(),
             path: path.display().to_string(),
             n_operations: n_operations(&converted.program),
             bytes: written.model_bytes + written.weight_bytes,
