@@ -151,8 +151,7 @@ impl Const {
     /// The value, computed.
     #[must_use]
     pub fn read(&self) -> HostTensor {
-        let plain = self.perm.is_none();
-        if plain && self.source.dtype() == self.dtype {
+        if self.stored().is_some() {
             return self.source.reshape(self.shape.clone()).expect("invariant: element counts agree");
         }
         let mut data = Vec::with_capacity(self.dtype.byte_len(self.len()).unwrap_or(0));
@@ -189,6 +188,12 @@ impl Const {
             start += count;
         }
         Ok(())
+    }
+
+    /// The value's bytes where they lie; `None` when a transposition or a cast must compute them.
+    #[must_use]
+    pub fn stored(&self) -> Option<&Bytes> {
+        (self.perm.is_none() && self.source.dtype() == self.dtype).then(|| self.source.bytes())
     }
 
     /// True when both are views of the same bytes with the same value, decided without reading them.

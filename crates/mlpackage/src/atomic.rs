@@ -7,7 +7,8 @@
 //!
 //! ```text
 //! DIR/Unet.mlpackage                 the target
-//! DIR/.Unet.mlpackage.smelt-Xq3b9K/  staging: `lock` (held while its process lives), `new`, and for an instant `old`
+//! DIR/.Unet.mlpackage.smelt-Xq3b9K/  staging: `lock` (held while its process lives), `new`, for an instant `old`, and
+//!                                    `spool`, when a file is read while it is being written
 //! ```
 
 use std::{
@@ -35,6 +36,7 @@ pub enum Existing {
 const LOCK: &str = "lock";
 const NEW: &str = "new";
 const OLD: &str = "old";
+const SPOOL: &str = "spool";
 /// A staging directory without a lock is a process that is just beginning, unless it is older than this.
 const GRACE: Duration = Duration::from_secs(60);
 
@@ -74,6 +76,11 @@ impl StagedDir {
     /// Where to write.
     pub(crate) fn path(&self) -> PathBuf {
         self.staging.path().join(NEW)
+    }
+
+    /// Where a file may lie that stays open or mapped beyond [`StagedDir::commit`]; it goes with the staging directory.
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.staging.path().join(SPOOL)
     }
 
     /// Makes everything durable and moves it to the target.

@@ -9,12 +9,13 @@ mod program;
 mod value;
 mod weights;
 
-pub(crate) use weights::WeightPlan;
+pub(crate) use weights::{WeightPlan, is_weight};
 
 use coremltools_proto as pb;
-use mil::{DType, Opset, Program};
+use mil::{Const, DType, Opset, Program};
 
 use crate::{
+    blob::BlobPlan,
     description::{self, Description, FeatureType},
     error::{Error, ModelFault, model_error},
 };
@@ -27,7 +28,19 @@ pub(crate) const WEIGHT_FILE: &str = "@model_path/weights/weight.bin";
 /// # Errors
 /// When the description is not the program's, or an operand that must be constant is not.
 pub(crate) fn model<'p>(program: &'p Program, description: &Description) -> Result<(pb::Model, WeightPlan<'p>), Error> {
-    encode_model(program, description, WEIGHT_FILE)
+    encode_model(program, description, WEIGHT_FILE, &[])
+}
+
+/// A model of one program, whose weight file begins with the blobs in `stored`, and its weights.
+///
+/// # Errors
+/// As [`model`].
+pub(crate) fn model_after<'p>(
+    program: &'p Program,
+    description: &Description,
+    stored: &'p [(BlobPlan, Const)],
+) -> Result<(pb::Model, WeightPlan<'p>), Error> {
+    encode_model(program, description, WEIGHT_FILE, stored)
 }
 
 /// A model of several, each with a weight file of its own.
@@ -44,7 +57,7 @@ pub(crate) fn pipeline<'p>(
             return Err(model_error("pipeline", ModelFault::Duplicate((*name).to_owned())));
         }
         // coremltools 9.0, make_pipeline: the weight files of sub-models are numbered.
-        let (model, plan) = encode_model(program, description, &format!("@model_path/weights/{i}-weight.bin"))?;
+        let (model, plan) = encode_model(program, description, &format!("@model_path/weights/{i}-weight.bin"), &[])?;
         pipeline.models.push(model);
         pipeline.names.push((*name).to_owned());
         plans.push(plan);
@@ -63,11 +76,13 @@ fn encode_model<'p>(
     program: &'p Program,
     description: &Description,
     file: &str,
+    stored: &'p [(BlobPlan, Const)],
 ) -> Result<(pb::Model, WeightPlan<'p>), Error> {
     description::check_names(description, program)?;
     description::check_features(description, program)?;
     let version = specification_version(program, description);
     let mut weights = WeightPlan::new(file, version);
+    weights.continue_after(stored);
     let message = program::encode(program, &mut weights)?;
     let model = pb::Model {
         specification_version: version,
@@ -81,7 +96,7 @@ fn encode_model<'p>(
 /// The lowest specification version that admits the program and its interface.
 ///
 /// Source: apple/coremltools e0e2f42, `mlmodel/src/Model.cpp` and `Utils.cpp` (half-precision interfaces need 7,
-/// several functions or states 9, 8-bit interfaces 10).
+/// functions by name or states 9, 8-bit interfaces 10).
 fn specification_version(program: &Program, description: &Description) -> i32 {
     let opset = program.functions.values().map(|f| f.opset).max().unwrap_or(Opset::CoreML5);
     let mut version = opset.specification_version();
@@ -97,5 +112,7 @@ fn specification_version(program: &Program, description: &Description) -> i32 {
             version = version.max(9);
         }
     }
-    if program.functions.len() > 1 { version.max(9) } else { version }
+    // Anything but a single function `main` is described by a list of functions.
+    let is_listed = program.functions.len() > 1 || !program.functions.contains_key("main");
+    if is_listed { version.max(9) } else { version }
 }

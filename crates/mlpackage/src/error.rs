@@ -68,6 +68,16 @@ pub enum Error {
         /// What is wrong.
         fault: BlobFault,
     },
+    /// The weights are not those of the package whose weight file was to be shared.
+    #[error("{place} is not the same in {}: {difference}", first.display())]
+    WeightsDiffer {
+        /// The weight file that was to be shared.
+        first: PathBuf,
+        /// Which weight.
+        place: String,
+        /// How it differs.
+        difference: String,
+    },
     /// The model file is no protobuf message of the expected kind.
     #[error("the model does not decode: {message}")]
     Protobuf {

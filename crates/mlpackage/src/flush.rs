@@ -15,6 +15,7 @@ use std::{
 const FLUSH_BYTES: u64 = 32 << 20;
 
 /// Flushes one growing file.
+#[derive(Debug)]
 pub(crate) struct Flusher {
     begin: SyncSender<()>,
     thread: JoinHandle<io::Result<()>>,

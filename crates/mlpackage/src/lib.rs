@@ -1,7 +1,9 @@
 //! Reads and writes Core ML packages.
 //!
 //! [`Package::open`] reads any package whose model is an ML Program or a pipeline of them, strictly and without copying
-//! weights; [`write()`] writes one from a validated program, streaming its weights, whole or not at all.
+//! weights; [`write()`] writes one from a validated program, streaming its weights, whole or not at all;
+//! [`PackageWriter`] does so when weights are computed one by one and the program is known last, and [`write_linked`]
+//! when another package has the same weights already.
 //! This is the only crate that knows the fields of the model file and the offsets of `weight.bin`.
 //! It knows nothing of Burn or of diffusion, and does not judge whether a program makes sense: [`mil::validate`] does.
 
@@ -14,10 +16,13 @@ mod error;
 mod flush;
 #[doc(hidden)]
 pub mod fuzz;
+mod link;
 mod manifest;
 mod model;
 mod package;
+mod store;
 mod types;
+mod write;
 
 pub use atomic::Existing;
 pub use blob::{Blob, BlobFile, BlobSink, BlobWriter};
@@ -26,9 +31,12 @@ pub use description::{
     MultiArray, ShapeFlexibility, SizeRange,
 };
 pub use error::{BlobFault, Error, ManifestFault, ModelFault};
+pub use link::write_linked;
 pub use manifest::{Item, MANIFEST_FILE, Manifest};
 pub use model::{Body, Model, SubModel};
-pub use package::{Package, Progress, Stage, Written, write, write_pipeline, write_until};
+pub use package::Package;
+pub use store::{PackageWriter, SealedPackage};
+pub use write::{Progress, Stage, WeightFile, Written, write, write_pipeline, write_until};
 
 #[cfg(test)]
 mod tests;

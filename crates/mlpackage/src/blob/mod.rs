@@ -14,8 +14,8 @@
 mod reader;
 mod writer;
 
-pub(crate) use reader::map_file;
 pub use reader::{Blob, BlobFile};
+pub(crate) use reader::{map_file, map_records};
 pub(crate) use writer::BlobPlan;
 pub use writer::{BlobSink, BlobWriter};
 

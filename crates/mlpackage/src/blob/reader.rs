@@ -1,6 +1,6 @@
 //! Reads blobs out of a memory-mapped file, without copying them.
 
-use std::{collections::BTreeSet, fs::File, path::Path};
+use std::{collections::BTreeSet, fs::File, io, path::Path};
 
 use mil::{Bytes, DType};
 
@@ -163,6 +163,23 @@ pub(crate) fn map_file(path: &Path) -> Result<Bytes, Error> {
     // file while it is mapped, reads see other bytes or the process is ended by a signal; that is the accepted price
     // of not copying gigabytes, and the same for every user of memory-mapped weights.
     let map = unsafe { memmap2::Mmap::map(&file) }.at("map", path)?;
+    Ok(Bytes::from_owner(map))
+}
+
+/// The bytes of a growing weight file from the first record to `end`, mapped.
+///
+/// The file is one of ours that only grows: behind `end`, and in its header, which is therefore left out.
+pub(crate) fn map_records(path: &Path, end: u64) -> Result<Bytes, Error> {
+    let n_bytes = end.checked_sub(ALIGNMENT).and_then(|n| usize::try_from(n).ok());
+    let n_bytes = n_bytes.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge)).at("map", path)?;
+    if n_bytes == 0 {
+        return Ok(Bytes::new());
+    }
+    let file = File::open(path).at("open", path)?;
+    // SAFETY: the mapping is read-only. The file lies in a staging directory that this process holds the lock of, and
+    // its only writer appends behind `end` and rewrites the header, so no mapped byte changes. What other processes
+    // might do to it is as with `map_file`.
+    let map = unsafe { memmap2::MmapOptions::new().offset(ALIGNMENT).len(n_bytes).map(&file) }.at("map", path)?;
     Ok(Bytes::from_owner(map))
 }
 

@@ -25,8 +25,7 @@ pub struct BlobWriter<W> {
 #[must_use = "a blob counts only when it is finished"]
 pub struct BlobSink<'w, W> {
     writer: &'w mut BlobWriter<W>,
-    offset: u64,
-    size: u64,
+    plan: BlobPlan,
     written: u64,
 }
 
@@ -56,7 +55,17 @@ impl<W: Write + Seek> BlobWriter<W> {
         self.put(&gap[..n_gap])?;
         self.put(&plan.record())?;
         self.open = Some((plan.size, 0));
-        Ok(BlobSink { offset: plan.offset, size: plan.size, written: 0, writer: self })
+        Ok(BlobSink { plan, written: 0, writer: self })
+    }
+
+    /// Hands everything written so far to the file, whose length is returned; the header counts nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or when the last blob was not finished.
+    pub(crate) fn flush(&mut self) -> Result<u64, Error> {
+        self.check_closed()?;
+        self.out.flush().at("write", self.file.as_ref())?;
+        Ok(self.position)
     }
 
     /// Writes the number of blobs into the header and hands the output back, flushed.
@@ -93,18 +102,23 @@ impl<W: Write + Seek> BlobWriter<W> {
 }
 
 impl<W: Write + Seek> BlobSink<'_, W> {
+    /// Where the blob lies.
+    pub(crate) const fn plan(&self) -> BlobPlan {
+        self.plan
+    }
+
     /// Appends bytes of the blob.
     ///
     /// # Errors
     /// [`Error::Io`], or when more bytes come than the type and the count say; none of them is written then.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let actual = self.written + bytes.len() as u64;
-        if actual > self.size {
-            return Err(self.writer.error(BlobFault::Written { expected: self.size, actual }));
+        if actual > self.plan.size {
+            return Err(self.writer.error(BlobFault::Written { expected: self.plan.size, actual }));
         }
         self.writer.put(bytes)?;
         self.written = actual;
-        self.writer.open = Some((self.size, actual));
+        self.writer.open = Some((self.plan.size, actual));
         Ok(())
     }
 
@@ -113,17 +127,17 @@ impl<W: Write + Seek> BlobSink<'_, W> {
     /// # Errors
     /// When bytes are missing.
     pub fn finish(self) -> Result<u64, Error> {
-        if self.written != self.size {
-            return Err(self.writer.error(BlobFault::Written { expected: self.size, actual: self.written }));
+        if self.written != self.plan.size {
+            return Err(self.writer.error(BlobFault::Written { expected: self.plan.size, actual: self.written }));
         }
         self.writer.open = None;
         self.writer.n_blobs += 1;
-        Ok(self.offset)
+        Ok(self.plan.offset)
     }
 }
 
 /// Where the next blob goes, known before anything of it is written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BlobPlan {
     /// Offset of the record.
     pub(crate) offset: u64,

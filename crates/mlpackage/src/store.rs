@@ -1,0 +1,152 @@
+//! Packages whose weights are computed while they are written, and whose program is known last.
+//!
+//! Weights go to the disk as they come, and are then given back as views of the file, so that the memory they need does
+//! not grow with their number. A program made of these views and of other constants completes the package.
+//! What is stored, and whether two weights are the same, is the caller's affair.
+//!
+//! ```text
+//! PackageWriter ──store(w)──▶ … ──seal()──▶ SealedPackage + views ──finish(program of the views)──▶ package
+//! ```
+//! The weight file is not written where it will lie, but beside the staged package, and linked into it in the end:
+//! systems that refuse to move a directory while something in it is open then have no reason to.
+
+use std::{ops::ControlFlow, path::Path};
+
+use mil::{Bytes, Const, HostTensor, Valid};
+
+use crate::{
+    atomic::{Existing, StagedDir},
+    blob::{BlobPlan, map_records},
+    description::Description,
+    encode,
+    error::Error,
+    link::link_or_copy,
+    write::{Draft, Progress, WeightFile, WeightOutput, Written, check_size},
+};
+
+/// A package to which weights are being added. Dropped before [`SealedPackage::finish`], it leaves nothing.
+#[derive(Debug)]
+pub struct PackageWriter {
+    // Files are closed before their directory goes: fields drop in this order.
+    file: WeightOutput,
+    stored: Vec<Stored>,
+    staged: StagedDir,
+}
+
+/// A package whose weights are in their file, to be completed by a program that uses them.
+#[derive(Debug)]
+pub struct SealedPackage {
+    file: WeightOutput,
+    /// What the file holds.
+    blobs: Vec<(BlobPlan, Const)>,
+    staged: StagedDir,
+}
+
+/// One tensor of the caller's.
+#[derive(Debug)]
+enum Stored {
+    /// In the file; the tensor's bytes are not there any more, only its type and shape.
+    InFile(BlobPlan, mil::DType, Vec<usize>),
+    /// Too small for the file, or of a type that not every specification version lets into it.
+    InMemory(HostTensor),
+}
+
+impl PackageWriter {
+    /// Begins a package.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when the package is there and `existing` refuses, [`Error::Target`], [`Error::Io`].
+    pub fn create(path: impl AsRef<Path>, existing: Existing) -> Result<Self, Error> {
+        let staged = StagedDir::new(path.as_ref(), existing)?;
+        let file = WeightOutput::create(&staged.spool())?;
+        Ok(Self { file, stored: Vec::new(), staged })
+    }
+
+    /// Adds a weight: to the file, or to memory when it is too small for one.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Blob`] when the file would be too large.
+    pub fn store(&mut self, tensor: &HostTensor) -> Result<(), Error> {
+        // The specification version follows from the program: what the lowest one admits is safe.
+        if !encode::is_weight(tensor.dtype(), tensor.len(), 0) {
+            self.stored.push(Stored::InMemory(owned(tensor)));
+            return Ok(());
+        }
+        let plan = self.file.append(tensor)?;
+        self.stored.push(Stored::InFile(plan, tensor.dtype(), tensor.shape().to_vec()));
+        Ok(())
+    }
+
+    /// Ends the adding of weights, and gives all of them back in the order in which they came: those in the file as
+    /// views of it, which stay good for as long as they are kept.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn seal(mut self) -> Result<(SealedPackage, Vec<HostTensor>), Error> {
+        let end = self.file.blobs.flush()?;
+        let records = map_records(self.file.path(), end)?;
+        let (mut tensors, mut blobs) = (Vec::with_capacity(self.stored.len()), Vec::new());
+        for stored in self.stored {
+            tensors.push(match stored {
+                Stored::InMemory(tensor) => tensor,
+                Stored::InFile(plan, dtype, shape) => {
+                    let tensor = HostTensor::new(dtype, shape, data(&records, &plan))
+                        .expect("invariant: the plan's size is that of the type and shape");
+                    blobs.push((plan, Const::new(tensor.clone())));
+                    tensor
+                }
+            });
+        }
+        Ok((SealedPackage { file: self.file, blobs, staged: self.staged }, tensors))
+    }
+}
+
+impl SealedPackage {
+    /// Completes the package, whole or not at all.
+    ///
+    /// Constants that are plain views of stored weights refer to those; all other weights are added to the file, as by
+    /// [`write_until`](crate::write_until). A stored weight that the program does not use stays in the file.
+    /// The same calls with the same values give the same bytes. `progress` is called before the first of the added
+    /// weights, and after each piece of them.
+    ///
+    /// # Errors
+    /// As [`write_until`](crate::write_until); whatever was at the path is then as it was.
+    pub fn finish(
+        mut self,
+        program: Valid<'_>,
+        description: &Description,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Written, Error> {
+        let (model, plan) = encode::model_after(program.program(), description, &self.blobs)?;
+        check_size(&model)?;
+        let mut report = Progress { written_bytes: plan.n_stored_bytes(), total_bytes: plan.n_data_bytes() };
+        if progress(report).is_break() {
+            return Err(Error::Stopped);
+        }
+        self.file.write(&plan, &mut |n| {
+            report.written_bytes += n;
+            progress(report)
+        })?;
+        let spool = self.file.path().to_path_buf();
+        self.file.finish()?;
+        let plans = [plan];
+        let draft = Draft::new(self.staged, &model, &plans)?;
+        if !plans[0].is_empty() {
+            link_or_copy(&spool, &draft.weight_file(&plans[0]))?;
+        }
+        draft.commit(WeightFile::Written)
+    }
+}
+
+/// The tensor with bytes of its own: it may be a small part of something large.
+fn owned(tensor: &HostTensor) -> HostTensor {
+    HostTensor::new(tensor.dtype(), tensor.shape(), Bytes::copy_from_slice(tensor.bytes()))
+        .expect("invariant: as many bytes as the tensor has")
+}
+
+/// A blob's data in the mapped part of the file, which begins with the first record.
+fn data(records: &Bytes, plan: &BlobPlan) -> Bytes {
+    // The record comes first, the header is not mapped: both have the same size.
+    let from = |offset: u64| usize::try_from(offset).expect("invariant: inside the mapped file");
+    records.slice(from(plan.offset)..from(plan.offset + plan.size))
+}
