@@ -9,6 +9,7 @@ mod bench;
 mod ci;
 mod codegen;
 mod oracle;
+mod python;
 mod smelt;
 mod synth;
 mod tidy;

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{
+    python::{self, succeed},
     smelt::{self, Profile},
     workspace_root,
 };
@@ -26,7 +27,7 @@ const LAYOUTS: [&str; 3] = ["original", "split-einsum", "split-einsum-v2"];
 pub(crate) fn run() -> Result<()> {
     let place = smelt::target_dir()?.join("oracle");
     let validator = validator()?;
-    let python = ensure_venv(&place.join("venv"))?;
+    let python = python::ensure_venv(&place.join("venv"), &REQUIREMENTS)?;
     let packages = convert_all(&place.join("packages"))?;
     let output = Command::new(python)
         .arg(validator)
@@ -52,26 +53,6 @@ fn validator() -> Result<PathBuf> {
     let script = tools.join("validate_mlpackage.py");
     ensure!(script.is_file(), "no validator at {} (set SMELT_TOOLS)", script.display());
     Ok(script)
-}
-
-/// The Python of a virtual environment that has what the validator needs.
-fn ensure_venv(venv: &Path) -> Result<PathBuf> {
-    let python = venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    let is_ready = Command::new(&python)
-        .args(["-c", "import coremltools, numpy; assert coremltools.__version__ == '9.0'"])
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if is_ready {
-        return Ok(python);
-    }
-    let system = ["python3.11", "python3.12", "python3"]
-        .into_iter()
-        .find(|name| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success()))
-        .context("no Python found")?;
-    succeed(Command::new(system).args(["-m", "venv", "--clear"]).arg(venv))?;
-    succeed(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(REQUIREMENTS))?;
-    Ok(python)
 }
 
 /// Every package of the demo and, where there is golden data, of its SD 1.5 checkpoint.
@@ -108,12 +89,6 @@ fn packages_in(dir: &Path) -> Result<Vec<PathBuf>> {
     }
     packages.sort();
     Ok(packages)
-}
-
-fn succeed(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    ensure!(status.success(), "{command:?}: {status}");
-    Ok(())
 }
 
 /// What the validator says of one package.

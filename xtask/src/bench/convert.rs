@@ -4,16 +4,14 @@
 //! removed afterwards. Before each turn the disk is idle. `cp` does not wait for the disk and conversion does, so that
 //! the time of `cp` with a following `sync` is recorded as well.
 
-use std::{
-    fs::{self, File},
-    io,
-    path::Path,
-    process::Command,
-};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result};
 
-use super::{process, record::Metrics};
+use super::{
+    process::{self, fresh, warm},
+    record::Metrics,
+};
 use crate::{
     smelt::{self, Profile},
     synth::{self, PresetName},
@@ -59,26 +57,4 @@ fn convert(binary: &Path, checkpoint: &Path, to: &Path) -> Result<process::Usage
     let usage = process::run(&mut smelt::convert(binary, checkpoint, to))?;
     fs::remove_dir_all(to).with_context(|| format!("conversion left nothing at {}", to.display()))?;
     Ok(usage)
-}
-
-/// Nothing at `to`, and nothing still on its way to the disk.
-fn fresh(to: &Path) -> Result<()> {
-    if to.exists() {
-        fs::remove_dir_all(to)?;
-    }
-    process::run(&mut Command::new("sync"))?;
-    Ok(())
-}
-
-/// Reads every file once.
-fn warm(dir: &Path) -> Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            warm(&path)?;
-        } else {
-            io::copy(&mut File::open(&path)?, &mut io::sink())?;
-        }
-    }
-    Ok(())
 }

@@ -1,7 +1,9 @@
-//! Runs a process and watches its time and memory.
+//! Runs a process under known conditions of disk and page cache, and watches its time and memory.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io,
+    path::Path,
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -55,6 +57,27 @@ fn anonymous_kib(status: &str) -> Option<u64> {
         line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()
     };
     Some(field("RssAnon:")? + field("RssShmem:")?)
+}
+
+/// Nothing at `to`, and nothing still on its way to the disk.
+pub(super) fn fresh(to: &Path) -> Result<()> {
+    if to.is_dir() {
+        fs::remove_dir_all(to)?;
+    } else if to.exists() {
+        fs::remove_file(to)?;
+    }
+    run(&mut Command::new("sync"))?;
+    Ok(())
+}
+
+/// Reads a file, or every file below a folder, so that it lies in the page cache.
+pub(super) fn warm(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        fs::read_dir(path)?.try_for_each(|entry| warm(&entry?.path()))
+    } else {
+        io::copy(&mut File::open(path)?, &mut io::sink())?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]

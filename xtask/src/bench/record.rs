@@ -12,9 +12,12 @@ use serde_json::{Map, Value, json};
 
 use crate::workspace_root;
 
-/// Named samples in the order in which they were first added.
+/// Named samples in the order in which they were first added, and words about them.
 #[derive(Debug, Default)]
-pub(super) struct Metrics(Vec<Metric>);
+pub(super) struct Metrics {
+    metrics: Vec<Metric>,
+    notes: Vec<(&'static str, String)>,
+}
 
 #[derive(Debug)]
 struct Metric {
@@ -26,10 +29,16 @@ struct Metric {
 impl Metrics {
     /// Adds one sample to the metric `name`.
     pub(super) fn add(&mut self, name: &'static str, unit: &'static str, sample: f64) {
-        match self.0.iter_mut().find(|metric| metric.name == name) {
+        match self.metrics.iter_mut().find(|metric| metric.name == name) {
             Some(metric) => metric.samples.push(sample),
-            None => self.0.push(Metric { name, unit, samples: vec![sample] }),
+            None => self.metrics.push(Metric { name, unit, samples: vec![sample] }),
         }
+    }
+
+    /// Says how something was measured; the last note of a name is kept.
+    pub(super) fn note(&mut self, name: &'static str, text: String) {
+        self.notes.retain(|(other, _)| *other != name);
+        self.notes.push((name, text));
     }
 
     fn to_json(&self) -> Value {
@@ -40,7 +49,9 @@ impl Metrics {
             let (min, max) = (sorted[0], sorted[sorted.len() - 1]);
             json!({"median": round(median(&sorted)), "min": round(min), "max": round(max), "unit": metric.unit})
         };
-        Value::Object(self.0.iter().map(|metric| (metric.name.to_owned(), summary(metric))).collect::<Map<_, _>>())
+        Value::Object(
+            self.metrics.iter().map(|metric| (metric.name.to_owned(), summary(metric))).collect::<Map<_, _>>(),
+        )
     }
 }
 
@@ -51,14 +62,17 @@ fn median(sorted: &[f64]) -> f64 {
 
 /// Appends the line to `benches/record/<bench>.jsonl` and returns it.
 pub(super) fn append(bench: &str, metrics: &Metrics) -> Result<String> {
-    let line = json!({
+    let mut line = json!({
         "bench": bench,
         "commit": commit(),
         "date": date(SystemTime::now()),
         "machine": machine(),
         "metrics": metrics.to_json(),
-    })
-    .to_string();
+    });
+    if let Value::Object(fields) = &mut line {
+        fields.extend(metrics.notes.iter().map(|(name, text)| ((*name).to_owned(), Value::from(text.clone()))));
+    }
+    let line = line.to_string();
     let dir = workspace_root().join("benches/record");
     fs::create_dir_all(&dir)?;
     let path = dir.join(format!("{bench}.jsonl"));
