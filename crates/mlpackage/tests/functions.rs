@@ -8,6 +8,8 @@ use coremltools_proto::{Message, Model as Proto};
 use mil::{Const, DType, Function, FunctionBuilder, HostTensor, Literal, Opset, Program, Type, validate};
 use mlpackage::{Description, Error, Existing, ModelFault, Package, Written, write};
 
+/// Types of the inputs of `tests/data/functions.mlpackage`.
+const SHAPES: [&str; 3] = ["tensor<fp32, [4, 16]>", "tensor<fp32, [6, 16]>", "tensor<fp32, [8, 16]>"];
 const MODEL: &str = "Data/com.apple.CoreML/model.mlmodel";
 
 /// `y = x · wᵀ + b` for `rows` rows, and a constant of the function's own, if it has one.
@@ -121,4 +123,39 @@ fn functions_and_their_descriptions_must_agree() {
     assert!(matches!(&fault, ModelFault::Description { name, .. } if name == "size_96x64"), "{fault}");
     let fault = refuse(&|d| d.functions.push(d.functions[0].clone()));
     assert!(matches!(&fault, ModelFault::Description { name, .. } if name == "size_64x64"), "{fault}");
+}
+
+/// Every function's name, inputs' shapes, and offset of each weight.
+fn outline(package: &Package) -> Vec<(String, Vec<String>, Vec<u64>)> {
+    let program = package.model().program().unwrap();
+    let outline = |f: &Function| {
+        let inputs = f.inputs.iter().map(|&id| f.ty(id).to_string()).collect();
+        let constants = f.values().iter().filter_map(|v| v.literal.as_ref().and_then(Literal::as_const));
+        let offsets = constants.filter_map(|c| c.location.as_ref().map(|location| location.offset)).collect();
+        (f.name.clone(), inputs, offsets)
+    };
+    program.functions.values().map(outline).collect()
+}
+
+#[test]
+fn the_functions_that_coremltools_wrote_are_read_and_written_as_they_are() {
+    let theirs = Package::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/functions.mlpackage")).unwrap();
+    let model = theirs.model();
+    assert_eq!(model.description.default_function, "f1");
+    let outlines = outline(&theirs);
+    assert_eq!(outlines.iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>(), ["f0", "f1", "f2"]);
+    assert_eq!(outlines.iter().map(|(_, inputs, _)| inputs[0].as_str()).collect::<Vec<_>>(), SHAPES);
+    assert!(outlines.iter().all(|(_, _, offsets)| offsets == &[64]), "{outlines:?}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ours.mlpackage");
+    assert_eq!(write_to(&path, model.program().unwrap(), &model.description).unwrap().n_blobs, 1);
+    let ours = Package::open(&path).unwrap();
+    assert_eq!(outline(&ours), outlines);
+    assert_eq!(ours.model().description, model.description);
+    let functions = |package: &Path| {
+        let model = Proto::decode(&fs::read(package.join(MODEL)).unwrap()[..]).unwrap();
+        model.description.map(|d| (d.functions, d.default_function_name, d.input, d.output))
+    };
+    assert_eq!(functions(&path), functions(theirs.path()));
 }
