@@ -4,13 +4,18 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use coremltools_proto::{Message, Model as Proto};
+use coremltools_proto::{Message, Model as Proto, ModelDescription};
 use mil::{Const, DType, Function, FunctionBuilder, HostTensor, Literal, Opset, Program, Type, validate};
-use mlpackage::{Description, Error, Existing, ModelFault, Package, Written, write};
+use mlpackage::{
+    Description, Error, Existing, ModelFault, Package, Written,
+    fuzz::{fuzz_read, join},
+    write,
+};
 
 /// Types of the inputs of `tests/data/functions.mlpackage`.
 const SHAPES: [&str; 3] = ["tensor<fp32, [4, 16]>", "tensor<fp32, [6, 16]>", "tensor<fp32, [8, 16]>"];
 const MODEL: &str = "Data/com.apple.CoreML/model.mlmodel";
+const WEIGHTS: &str = "Data/com.apple.CoreML/weights/weight.bin";
 
 /// `y = x · wᵀ + b` for `rows` rows, and a constant of the function's own, if it has one.
 fn function(name: &str, rows: usize, weight: &Const, own: Option<f32>) -> Function {
@@ -78,7 +83,7 @@ fn functions_share_their_weights_and_come_back_with_their_own_interfaces() {
     let again = dir.path().join("again.mlpackage");
     let rewritten = write_to(&again, opened.program().unwrap(), &opened.description).unwrap();
     assert_eq!(rewritten, written);
-    for file in [MODEL, "Data/com.apple.CoreML/weights/weight.bin"] {
+    for file in [MODEL, WEIGHTS] {
         assert_eq!(fs::read(again.join(file)).unwrap(), fs::read(path.join(file)).unwrap());
     }
 }
@@ -158,4 +163,59 @@ fn the_functions_that_coremltools_wrote_are_read_and_written_as_they_are() {
         model.description.map(|d| (d.functions, d.default_function_name, d.input, d.output))
     };
     assert_eq!(functions(&path), functions(theirs.path()));
+}
+
+/// Model file and weight file of coremltools' package.
+fn their_files() -> (Vec<u8>, Vec<u8>) {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/functions.mlpackage");
+    (fs::read(package.join(MODEL)).unwrap(), fs::read(package.join(WEIGHTS)).unwrap())
+}
+
+#[test]
+fn descriptions_and_functions_that_contradict_each_other_are_refused_by_name() {
+    let (model, weights) = their_files();
+    let read = |edit: &dyn Fn(&mut Proto)| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.mlpackage");
+        write_to(&path, &program(), &Description::of(&program())).unwrap();
+        let mut edited = Proto::decode(&model[..]).unwrap();
+        edit(&mut edited);
+        for (file, bytes) in [(MODEL, edited.encode_to_vec()), (WEIGHTS, weights.clone())] {
+            fs::remove_file(path.join(file)).unwrap();
+            fs::write(path.join(file), bytes).unwrap();
+        }
+        Package::open(&path)
+    };
+    assert!(read(&|_| {}).is_ok());
+    let refuse = |edit: &dyn Fn(&mut ModelDescription)| match read(&|m| edit(m.description.as_mut().unwrap())) {
+        Err(Error::Model { fault, .. }) => fault.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let cases: [(&dyn Fn(&mut ModelDescription), &str); 7] = [
+        (&|d| d.default_function_name = "f3".into(), "function \"f3\" is missing"),
+        (&|d| d.default_function_name.clear(), "function \"\" is missing"),
+        (&|d| d.functions[0].name = "f3".into(), "function \"f3\" is missing"),
+        (&|d| d.functions[0].name = "f1".into(), "functions \"f0\": it is not described exactly once"),
+        (&|d| d.functions.truncate(2), "functions \"f2\": it is not described exactly once"),
+        (&|d| d.functions.clear(), "function \"main\" is missing"),
+        (&|d| d.functions[2].input[0].name = "z".into(), "input \"z\": it is described, but not in the program"),
+    ];
+    for (edit, message) in cases {
+        assert_eq!(refuse(edit), message);
+    }
+}
+
+#[test]
+fn a_flipped_bit_or_a_cut_in_a_package_of_functions_never_panics() {
+    let (model, weights) = their_files();
+    let flip = |bytes: &[u8], at: usize| {
+        let mut broken = bytes.to_vec();
+        // One bit of each byte, another one each time.
+        broken[at] ^= 1 << (at % 8);
+        broken
+    };
+    (0..model.len()).for_each(|at| fuzz_read(&join(&flip(&model, at), &weights)));
+    (0..weights.len()).for_each(|at| fuzz_read(&join(&model, &flip(&weights, at))));
+    (0..model.len()).for_each(|n| fuzz_read(&join(&model[..n], &weights)));
+    (0..weights.len()).for_each(|n| fuzz_read(&join(&model, &weights[..n])));
 }
