@@ -9,17 +9,29 @@
 /// `bits` is 1 to 8.
 #[must_use]
 pub fn pack_bits(values: &[u8], bits: usize) -> Vec<u8> {
-    debug_assert!((1..=8).contains(&bits));
-    let mut out = vec![0u8; values.len() / 8 * bits + (values.len() % 8 * bits).div_ceil(8)];
-    let mask = ((1u16 << bits) - 1) as u8;
-    for (i, &v) in values.iter().enumerate() {
-        let (byte, shift) = (i * bits / 8, i * bits % 8);
-        let wide = u16::from(v & mask) << shift;
-        out[byte] |= wide as u8;
-        if shift + bits > 8 {
-            out[byte + 1] |= (wide >> 8) as u8;
-        }
+    match bits {
+        1 => pack::<1>(values),
+        2 => pack::<2>(values),
+        3 => pack::<3>(values),
+        4 => pack::<4>(values),
+        5 => pack::<5>(values),
+        6 => pack::<6>(values),
+        7 => pack::<7>(values),
+        _ => pack::<8>(values),
     }
+}
+
+/// Eight values make `BITS` bytes.
+fn pack<const BITS: usize>(values: &[u8]) -> Vec<u8> {
+    let mask = ((1u16 << BITS) - 1) as u8;
+    let (whole, rest) = values.as_chunks::<8>();
+    let mut out = vec![0u8; whole.len() * BITS + (rest.len() * BITS).div_ceil(8)];
+    let word = |eight: &[u8]| eight.iter().rev().fold(0u64, |word, &v| word << BITS | u64::from(v & mask));
+    let (packed, last) = out.split_at_mut(whole.len() * BITS);
+    for (to, eight) in packed.as_chunks_mut::<BITS>().0.iter_mut().zip(whole) {
+        to.copy_from_slice(&word(eight).to_le_bytes()[..BITS]);
+    }
+    last.copy_from_slice(&word(rest).to_le_bytes()[..last.len()]);
     out
 }
 
@@ -36,7 +48,20 @@ pub fn unpack_bits_at(packed: &[u8], bits: usize, index: usize) -> u8 {
 #[must_use]
 pub fn unpack_bits(packed: &[u8], bits: usize, n: usize) -> Vec<u8> {
     debug_assert!((1..=8).contains(&bits));
-    (0..n).map(|i| unpack_bits_at(packed, bits, i)).collect()
+    let mask = (1u64 << bits) - 1;
+    let mut out = vec![0u8; n];
+    let whole = out.as_chunks_mut::<8>().0.iter_mut().zip(packed.chunks_exact(bits));
+    let mut done = 0;
+    for (eight, bytes) in whole {
+        let mut word = bytes.iter().rev().fold(0u64, |word, &b| word << 8 | u64::from(b));
+        for v in eight {
+            *v = (word & mask) as u8;
+            word >>= bits;
+        }
+        done += 8;
+    }
+    (done..n).for_each(|i| out[i] = unpack_bits_at(packed, bits, i));
+    out
 }
 
 #[cfg(test)]
