@@ -191,7 +191,8 @@ fn descriptions_and_functions_that_contradict_each_other_are_refused_by_name() {
         Err(Error::Model { fault, .. }) => fault.to_string(),
         other => panic!("{other:?}"),
     };
-    let cases: [(&dyn Fn(&mut ModelDescription), &str); 7] = [
+    type Edit<'e> = &'e dyn Fn(&mut ModelDescription);
+    let cases: [(Edit<'_>, &str); 7] = [
         (&|d| d.default_function_name = "f3".into(), "function \"f3\" is missing"),
         (&|d| d.default_function_name.clear(), "function \"\" is missing"),
         (&|d| d.functions[0].name = "f3".into(), "function \"f3\" is missing"),
