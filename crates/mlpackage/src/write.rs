@@ -107,23 +107,21 @@ pub fn write_until(
     write_plans(path.as_ref(), &model, &[weights], existing, progress)
 }
 
-/// Writes a package of several models that run one after another; `description` is the pipeline's own.
+/// Writes a package of several models that run one after another, unless `progress` breaks off; `description` is the
+/// pipeline's own.
 ///
 /// # Errors
-/// As [`write()`].
+/// As [`write_until`].
 pub fn write_pipeline(
     path: impl AsRef<Path>,
     stages: &[Stage<'_>],
     description: &Description,
     existing: Existing,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Written, Error> {
     let stages: Vec<_> = stages.iter().map(|s| (s.name, s.program.program(), s.description)).collect();
     let (model, weights) = encode::pipeline(&stages, description)?;
-    write_plans(path.as_ref(), &model, &weights, existing, &mut |at| {
-        progress(at);
-        ControlFlow::Continue(())
-    })
+    write_plans(path.as_ref(), &model, &weights, existing, progress)
 }
 
 fn write_plans(

@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
@@ -161,7 +162,8 @@ fn a_pipeline_gives_its_models_back_each_with_its_own_weights() {
     let mut whole = descriptions[0].clone();
     whole.functions[0].outputs.clone_from(&descriptions[2].functions[0].outputs);
     whole.metadata.author = "someone".into();
-    let written = write_pipeline(&path, &stages, &whole, Existing::Refuse, &mut |_| {}).unwrap();
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let written = write_pipeline(&path, &stages, &whole, Existing::Refuse, go_on).unwrap();
     assert_eq!(written.n_blobs, 2);
 
     let opened = Package::open(&path).unwrap();
@@ -173,9 +175,12 @@ fn a_pipeline_gives_its_models_back_each_with_its_own_weights() {
     let Body::Pipeline(models) = &model.body else { panic!("not a pipeline") };
     assert_eq!(models.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(), names);
 
-    assert!(write_pipeline(&refused, &[], &whole, Existing::Refuse, &mut |_| {}).is_err());
+    assert!(write_pipeline(&refused, &[], &whole, Existing::Refuse, go_on).is_err());
     let twice = [stages[0], stages[0]];
-    let e = write_pipeline(&refused, &twice, &whole, Existing::Refuse, &mut |_| {}).unwrap_err();
+    let e = write_pipeline(&refused, &twice, &whole, Existing::Refuse, go_on).unwrap_err();
     assert!(matches!(e, Error::Model { fault: ModelFault::Duplicate(_), .. }), "{e}");
+    // Broken off after the weights of the first model.
+    let stopped = write_pipeline(&refused, &stages, &whole, Existing::Refuse, &mut |_| ControlFlow::Break(()));
+    assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
     assert!(!refused.exists());
 }
