@@ -64,57 +64,6 @@ impl Encoded {
         }
         loss
     }
-
-    /// Bytes of all operands.
-    #[must_use]
-    pub fn n_bytes(&self) -> usize {
-        self.operands().iter().map(|t| t.bytes().len()).sum()
-    }
-
-    /// The stored tensors, in the order in which operations take them.
-    #[must_use]
-    pub fn operands(&self) -> Vec<&HostTensor> {
-        fn affine(a: &Affine) -> Vec<&HostTensor> {
-            [&a.data, &a.scale].into_iter().chain(&a.offset).collect()
-        }
-        match self {
-            Self::Half(t) => vec![t],
-            Self::Lut(lut) => vec![&lut.indices, &lut.lut],
-            Self::ScaledLut { lut, scale } => vec![&lut.indices, &lut.lut, scale],
-            Self::Affine(a) => affine(a),
-            Self::Sparse { mask, values: NonZero::Plain(t) } => vec![t, mask],
-            Self::Sparse { mask, values: NonZero::Lut(lut) } => vec![mask, &lut.indices, &lut.lut],
-            Self::Sparse { mask, values: NonZero::Affine(a) } => std::iter::once(mask).chain(affine(a)).collect(),
-        }
-    }
-
-    /// The same with other tensors for [`Self::operands`].
-    pub(crate) fn with_operands(self, tensors: impl IntoIterator<Item = HostTensor>) -> Self {
-        let mut tensors = tensors.into_iter();
-        let mut next = || tensors.next().expect("invariant: as many as there are operands");
-        fn lut(old: Lut, mut next: impl FnMut() -> HostTensor) -> Lut {
-            Lut { indices: next(), lut: next(), ..old }
-        }
-        fn affine(old: Affine, mut next: impl FnMut() -> HostTensor) -> Affine {
-            Affine { data: next(), scale: next(), offset: old.offset.map(|_| next()) }
-        }
-        match self {
-            Self::Half(_) => Self::Half(next()),
-            Self::Lut(old) => Self::Lut(lut(old, next)),
-            Self::ScaledLut { lut: old, .. } => Self::ScaledLut { lut: lut(old, &mut next), scale: next() },
-            Self::Affine(old) => Self::Affine(affine(old, next)),
-            Self::Sparse { values: NonZero::Plain(_), .. } => {
-                let values = NonZero::Plain(next());
-                Self::Sparse { mask: next(), values }
-            }
-            Self::Sparse { values: NonZero::Lut(old), .. } => {
-                Self::Sparse { mask: next(), values: NonZero::Lut(lut(old, next)) }
-            }
-            Self::Sparse { values: NonZero::Affine(old), .. } => {
-                Self::Sparse { mask: next(), values: NonZero::Affine(affine(old, next)) }
-            }
-        }
-    }
 }
 
 impl Lut {
@@ -124,7 +73,7 @@ impl Lut {
     }
 
     /// Shape of a dense weight.
-    fn shape(&self) -> Vec<usize> {
+    pub(crate) fn shape(&self) -> Vec<usize> {
         let mut shape = self.indices.shape().to_vec();
         if let Some(axis) = self.vector_axis {
             shape[axis] *= self.vector();
@@ -132,7 +81,7 @@ impl Lut {
         shape
     }
 
-    fn decode(&self) -> Vec<f32> {
+    pub(crate) fn decode(&self) -> Vec<f32> {
         let shape = self.shape();
         if self.vector() == 1 {
             return self.decode_at(&shape, None);
@@ -156,7 +105,7 @@ impl Lut {
     }
 
     /// The values of all elements of a weight of this shape, or of those at `places`, which the indices are then of.
-    fn decode_at(&self, shape: &[usize], places: Option<&[usize]>) -> Vec<f32> {
+    pub(crate) fn decode_at(&self, shape: &[usize], places: Option<&[usize]>) -> Vec<f32> {
         let bits = self.indices.dtype().bits();
         let labels = unpack_bits(self.indices.bytes(), bits, self.indices.len());
         let entries = self.lut.to_f32_vec();
@@ -167,7 +116,7 @@ impl Lut {
 
 impl Affine {
     /// `scale · (data - offset)`, rounded to the scale's type, of all elements or of those at `places`.
-    fn decode(&self, shape: &[usize], places: Option<&[usize]>) -> Vec<f32> {
+    pub(crate) fn decode(&self, shape: &[usize], places: Option<&[usize]>) -> Vec<f32> {
         let data = self.data.cast(DType::F32).to_f32_vec();
         let scales = self.scale.to_f32_vec();
         let offsets = self.offset.as_ref().map_or_else(|| vec![0.0; scales.len()], |o| o.cast(DType::F32).to_f32_vec());

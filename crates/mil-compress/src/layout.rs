@@ -96,7 +96,7 @@ mod tests {
             (vec![5], vec![5]),
         ] {
             let grid = Grid::new(&shape, &blocks);
-            assert_eq!(grid.len(), blocks.iter().product());
+            assert_eq!(grid.len(), blocks.iter().product::<usize>());
             let mut owner = vec![usize::MAX; shape.iter().product()];
             for block in 0..grid.len() {
                 for i in grid.ranges(block).flatten() {

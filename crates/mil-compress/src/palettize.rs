@@ -71,13 +71,16 @@ impl Palette {
         let mut palette = Self { entries: Vec::with_capacity(k), indices: Vec::with_capacity(distinct.len()) };
         let mut from = 0;
         for to in partition(distinct, k) {
-            let (mut weight, mut sum) = (0.0, 0.0);
+            // A running mean, as coremltools takes it: where the mean lies halfway between two halves, the way in which
+            // it was computed decides.
+            let (mut weight, mut mean) = (0.0, 0.0);
             for i in from..to {
-                weight += distinct.counts[i] as f64;
-                sum += distinct.counts[i] as f64 * distinct.values[i];
+                let count = distinct.counts[i] as f64;
+                weight += count;
+                mean += (distinct.values[i] - mean) * count / weight;
                 palette.indices.push(palette.entries.len() as u8);
             }
-            palette.entries.push(sum / weight);
+            palette.entries.push(mean);
             from = to;
         }
         palette
@@ -272,7 +275,7 @@ fn vectors(weight: &HostTensor, how: &Palettize, axis: usize, n_groups: usize) -
         return Err("palettes of vectors are found by k-means only".into());
     };
     let (dim, bits, shape) = (how.cluster_dim, usize::from(bits), weight.shape());
-    if (shape[axis] / n_groups) % dim != 0 {
+    if !(shape[axis] / n_groups).is_multiple_of(dim) {
         return Err(format!("groups of {} channels do not divide into vectors of {dim}", shape[axis] / n_groups));
     }
     let all = weight.to_f32_vec();

@@ -52,7 +52,7 @@ fn grid_of(shape: &[usize], blocks: Blocks, axes: Axes) -> Result<Vec<usize>, St
         Blocks::PerChannel => grid[axes.output] = shape[axes.output],
         Blocks::PerBlock { size } => {
             let n = shape[axes.input];
-            if size == 0 || n % size != 0 {
+            if size == 0 || !n.is_multiple_of(size) {
                 return Err(format!("{n} input channels do not divide into blocks of {size}"));
             }
             grid[axes.output] = shape[axes.output];

@@ -261,8 +261,8 @@ mod tests {
         row[0] = 0.0;
         for _ in 0..k.min(n) {
             let mut next = vec![f64::INFINITY; n + 1];
-            for to in 1..=n {
-                next[to] = (0..to).map(|from| row[from] + one(from, to)).fold(f64::INFINITY, f64::min);
+            for (to, next) in next.iter_mut().enumerate() {
+                *next = (0..to).map(|from| row[from] + one(from, to)).fold(f64::INFINITY, f64::min);
             }
             row = next;
         }

@@ -103,9 +103,8 @@ impl Sums {
     fn move_centres(&self, centres: &mut [f32]) {
         let dim = self.sums.len() / self.counts.len();
         for (c, &count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            for d in c * dim..(c + 1) * dim {
-                centres[d] = (self.sums[d] / count as f64) as f32;
-            }
+            let (centre, sum) = (&mut centres[c * dim..][..dim], &self.sums[c * dim..][..dim]);
+            centre.iter_mut().zip(sum).for_each(|(c, s)| *c = (s / count as f64) as f32);
         }
     }
 }
