@@ -9,6 +9,7 @@
 mod config;
 mod decode;
 mod decompress;
+mod describe;
 mod encode;
 mod encoded;
 mod error;
@@ -26,6 +27,7 @@ mod select;
 mod store;
 
 pub use config::{Config, Name};
+pub use describe::{StoredWeight, stored_weights};
 pub use encode::encode;
 pub use encoded::{Affine, Encoded, Lut, NonZero};
 pub use error::CompressError;

@@ -9,7 +9,7 @@ use crate::{
 };
 use mil::{Opset, Program, ValueId, validate};
 use std::collections::BTreeSet;
-pub(crate) use weights::{Source, Weight};
+pub(crate) use weights::{Source, Weight, of as weights_of};
 
 /// What happens to each weight of one program.
 #[derive(Debug, Clone)]

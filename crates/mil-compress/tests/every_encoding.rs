@@ -1,5 +1,5 @@
 //! Every scheme in every opset: the program is valid, survives a package, and decodes to what was computed.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on has failed")]
 
 use host_tensor::{DType, HostTensor};
 use mil::{Const, FunctionBuilder, Opset, Program, Type, validate};

@@ -1,5 +1,5 @@
 //! Palettes beside those of coremltools, on weights of `golden/kmeans`.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on has failed")]
 
 use host_tensor::{Bytes, DType, HostTensor};
 use mil_compress::{Axes, Encoded, PaletteGroups, PaletteMode, Palettize, Scheme, encode};

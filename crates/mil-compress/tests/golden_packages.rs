@@ -1,5 +1,5 @@
 //! Whole packages beside those that Apple's tools compressed.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on has failed")]
 
 use mil::{Function, Op, Program, validate};
 use mil_compress::{Config, Memory, PaletteGroups, PaletteMode, Palettize, Plan, Scheme, compress};

@@ -97,4 +97,7 @@ pub enum ConvertError {
     /// A package could not be read or written.
     #[error(transparent)]
     Package(#[from] mlpackage::Error),
+    /// Weights could not be compressed as asked.
+    #[error(transparent)]
+    Compress(#[from] mil_compress::CompressError),
 }

@@ -7,6 +7,7 @@
 //! What it deliberately does not do: change weights beyond the chosen precision, draw pictures, or print.
 
 mod checkpoint;
+pub mod compress;
 mod convert;
 mod error;
 mod options;

@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Show what a package holds.
     Inspect(InspectArgs),
+    /// Compress the weights of a package, or of all packages in a directory.
+    Compress(CompressArgs),
     /// Compare a package with its checkpoint, or with another package, on random inputs.
     Verify(VerifyArgs),
 }
@@ -69,9 +71,152 @@ pub(crate) struct ConvertArgs {
     /// Name of the model in metadata and file names; default: the checkpoint directory's name.
     #[arg(long, value_name = "NAME")]
     pub(crate) model_version: Option<String>,
+    /// Palettize text encoder and UNet to this many bits by k-means: 1, 2, 3 (macOS15), 4, 6 or 8.
+    #[arg(long, value_name = "N")]
+    pub(crate) quantize_nbits: Option<u8>,
     /// Replace packages that are there already.
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+/// `smelt compress`.
+#[derive(Debug, Args)]
+#[command(after_help = COMPRESS_EXAMPLES)]
+pub(crate) struct CompressArgs {
+    /// The package, or a directory of packages, of which text encoders, UNets and ControlNets are compressed.
+    pub(crate) package: PathBuf,
+    /// The package to write, or the directory.
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) method: MethodArgs,
+    /// Only weights that match, or are read by operations whose name or type does (* and ? stand for anything); repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) only: Vec<String>,
+    /// Leave weights that match; repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) skip: Vec<String>,
+    /// Leave weights of at most this many elements.
+    #[arg(long, value_name = "N")]
+    pub(crate) min_elements: Option<usize>,
+    /// Bits or methods per layer: a configuration in JSON, or a recipe of Apple's mixed-bit palettization.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Which recipe of the file.
+    #[arg(long, value_name = "NAME", requires = "config")]
+    pub(crate) recipe: Option<String>,
+    /// Decode weights that are compressed already, and compress them anew.
+    #[arg(long)]
+    pub(crate) recompress: bool,
+    /// Newest system that the package may need (macOS15 or iOS18 for what older ones lack); default: what it needs now.
+    #[arg(long, value_name = "SYSTEM")]
+    pub(crate) target: Option<Target>,
+    /// Write a report with the loss of every weight: .html, .svg or .json.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Replace what is there already.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+const COMPRESS_EXAMPLES: &str = "\
+Examples:
+  smelt compress unet.mlpackage -o unet6.mlpackage --bits 6
+  smelt compress models -o models4 --bits 4 --granularity channels --group-size 16 --target macOS15
+  smelt compress unet.mlpackage -o unet8.mlpackage --mode linear-symmetric --dtype int8
+  smelt compress unet.mlpackage -o sparse.mlpackage --sparsity 0.5 --mode kmeans --bits 4 --target macOS15
+  smelt compress unet.mlpackage -o mixed.mlpackage --config recipe.json --report mixed.html";
+
+/// How weights are compressed.
+#[derive(Debug, Args)]
+pub(crate) struct MethodArgs {
+    /// How values are found; default: kmeans with --bits, linear-symmetric with --dtype.
+    #[arg(long, value_name = "MODE")]
+    pub(crate) mode: Option<Mode>,
+    /// Width of a palette's indices: 1, 2, 3 (macOS15), 4, 6 or 8.
+    #[arg(long, value_name = "N")]
+    pub(crate) bits: Option<u8>,
+    /// Integers of linear quantization: int8, uint8, int4 or uint4 (macOS15).
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) dtype: Option<Integer>,
+    /// What shares a palette or a scale; default: the tensor for palettes, each output channel for integers.
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) granularity: Option<Granularity>,
+    /// Channels that share a palette, with --granularity channels.
+    #[arg(long, value_name = "N")]
+    pub(crate) group_size: Option<usize>,
+    /// Axis of these channels; default: that of the output channels.
+    #[arg(long, value_name = "N")]
+    pub(crate) axis: Option<usize>,
+    /// Input channels that share a scale, with --granularity block.
+    #[arg(long, value_name = "N")]
+    pub(crate) block_size: Option<usize>,
+    /// Length of a palette's entries: vectors of so many channels.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) cluster_dim: usize,
+    /// Divide each output channel by its largest magnitude before it is palettized.
+    #[arg(long)]
+    pub(crate) per_channel_scale: bool,
+    /// Set this share of each weight to zero, 0 to 1: the smallest magnitudes.
+    #[arg(long, value_name = "X", conflicts_with_all = ["threshold", "n_of_m"])]
+    pub(crate) sparsity: Option<f32>,
+    /// With --sparsity: zero whole blocks of so many output channels.
+    #[arg(long, value_name = "N", requires = "sparsity")]
+    pub(crate) prune_block: Option<usize>,
+    /// Set magnitudes up to this to zero, in weights that become at least half sparse by it.
+    #[arg(long, value_name = "X", conflicts_with = "n_of_m")]
+    pub(crate) threshold: Option<f32>,
+    /// Set the N smallest of each M input channels to zero.
+    #[arg(long, value_name = "N:M", value_parser = n_of_m)]
+    pub(crate) n_of_m: Option<(usize, usize)>,
+}
+
+/// Ways to find the values that weights may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// The palette with the least squared error.
+    Kmeans,
+    /// A palette of even steps.
+    Uniform,
+    /// The distinct values themselves, where they are few.
+    Unique,
+    /// Integers with a scale and a zero point.
+    Linear,
+    /// Integers with a scale, zero in the middle.
+    LinearSymmetric,
+    /// Half precision, for weights in single precision.
+    Half,
+}
+
+/// Integers of linear quantization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Integer {
+    /// 8 bits, signed.
+    Int8,
+    /// 8 bits, unsigned.
+    Uint8,
+    /// 4 bits, signed.
+    Int4,
+    /// 4 bits, unsigned.
+    Uint4,
+}
+
+/// What shares a palette or a scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Granularity {
+    /// All of a tensor.
+    Tensor,
+    /// Each output channel (integers).
+    Channel,
+    /// Groups of channels (palettes).
+    Channels,
+    /// Blocks of input channels of each output channel (integers).
+    Block,
+}
+
+fn n_of_m(text: &str) -> Result<(usize, usize), String> {
+    let pair = text.split_once(':').and_then(|(n, m)| Some((n.trim().parse().ok()?, m.trim().parse().ok()?)));
+    pair.ok_or_else(|| format!("{text:?} is not N:M, such as 2:4"))
 }
 
 /// `smelt generate`.
@@ -147,6 +292,21 @@ pub(crate) struct InspectArgs {
     /// Print the program in MIL's text form instead.
     #[arg(long, conflicts_with = "json")]
     pub(crate) mil: bool,
+    /// List every weight: how it is stored, bits, bytes, share of the whole.
+    #[arg(long, conflicts_with = "mil")]
+    pub(crate) weights: bool,
+    /// Order of the weights.
+    #[arg(long, value_name = "ORDER", default_value = "program", requires = "weights")]
+    pub(crate) sort: SortName,
+}
+
+/// Orders of weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SortName {
+    /// As the program reads them.
+    Program,
+    /// The largest first.
+    Size,
 }
 
 /// `smelt verify`.

@@ -10,6 +10,7 @@ mod interrupt;
 mod model_dir;
 mod report;
 mod tensor_file;
+mod weights_report;
 
 use std::process::ExitCode;
 

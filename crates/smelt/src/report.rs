@@ -57,6 +57,11 @@ impl Report {
         self.bar(label, n_bytes, "{msg:<16} {wide_bar} {bytes:>10} / {total_bytes:<10} {binary_bytes_per_sec:>12}")
     }
 
+    /// A bar over an amount of work that is only counted to know how long it takes.
+    pub(crate) fn work_bar(&self, label: &str, amount: u64) -> ProgressBar {
+        self.bar(label, amount, "{msg:<16} {wide_bar} {percent:>3} %, {eta} left")
+    }
+
     /// A bar over a number of steps.
     pub(crate) fn step_bar(&self, label: &str, n_steps: u64) -> ProgressBar {
         self.bar(label, n_steps, "{msg:<16} {wide_bar} {pos}/{len} steps, {per_sec}, {eta} left")

@@ -57,7 +57,7 @@ impl Weight {
 const SUFFIXES: [&str; 5] = ["_palettized_pcs", "_palettized", "_quantized", "_sparsified", "_cast"];
 
 /// Every weight, in the order in which functions read them first.
-pub(super) fn of(program: &Program) -> Vec<Weight> {
+pub(crate) fn of(program: &Program) -> Vec<Weight> {
     let mut found = Finder { weights: Vec::new(), by_source: HashMap::new() };
     for (name, function) in &program.functions {
         let mut here =

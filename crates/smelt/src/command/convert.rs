@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use mlpackage::{Existing, Written};
-use sd_convert::{Checkpoint, Component, Converted, Options, convert, package_name};
+use sd_convert::compress::write_compressed;
+use sd_convert::{Checkpoint, Component, Converted, Options, Target, convert, package_name};
 use serde::Serialize;
 
 use crate::bundle::Bundle;
@@ -73,6 +74,9 @@ pub(super) fn run(args: &ConvertArgs, report: &Report) -> Result<ExitCode> {
 impl<'a> Plan<'a> {
     /// Decides what to do, and refuses what cannot be done.
     fn new(args: &'a ConvertArgs) -> Result<Self> {
+        if let Some(bits) = args.quantize_nbits {
+            check_bits(bits, args)?;
+        }
         let checkpoint = Checkpoint::open(&args.checkpoint)?;
         let model_version = args.model_version.clone().unwrap_or_else(|| checkpoint.name());
         let (components, skipped) = choose(&checkpoint, &args.components)?;
@@ -129,7 +133,10 @@ impl<'a> Plan<'a> {
     /// Writes one converted component.
     fn write_one(&self, converted: &Converted, convert_s: Duration, path: &Path, report: &Report) -> Result<Package> {
         let begin = Instant::now();
-        let written = self.write(converted, path, report)?;
+        let written = match self.palettes(converted)? {
+            Some(plan) => self.write_compressed(converted, &plan, path, report)?,
+            None => self.write(converted, path, report)?,
+        };
         Ok(Package {
             component: converted.component.name(),
             path: path.display().to_string(),
@@ -138,6 +145,35 @@ impl<'a> Plan<'a> {
             convert_s: convert_s.as_secs_f64(),
             write_s: begin.elapsed().as_secs_f64(),
         })
+    }
+
+    /// The plan of compression, for components that Apple's converter compresses.
+    fn palettes(&self, converted: &Converted) -> Result<Option<mil_compress::Plan>> {
+        let Some(bits) = self.args.quantize_nbits else { return Ok(None) };
+        let is_compressed = matches!(converted.component, Component::TextEncoder | Component::UNet);
+        let plan = || mil_compress::Plan::new(&converted.program, &mil_compress::Config::palettes(bits));
+        Ok(is_compressed.then(plan).transpose()?)
+    }
+
+    /// Compresses a component straight into its package.
+    fn write_compressed(
+        &self,
+        converted: &Converted,
+        plan: &mil_compress::Plan,
+        path: &Path,
+        report: &Report,
+    ) -> Result<Written> {
+        let _writing = Writing::begin();
+        let bar = report.work_bar(converted.component.name(), plan.n_elements());
+        let mut progress = |at: sd_convert::compress::Progress| {
+            bar.set_position(at.done);
+            if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let existing = if self.args.force { Existing::Replace } else { Existing::Refuse };
+        let model = (&converted.program, &converted.description);
+        let (written, _) = write_compressed(path, model, plan, false, existing, &mut progress)?;
+        bar.finish_and_clear();
+        Ok(written)
     }
 
     /// Writes a package; when the user stops, nothing of it is left.
@@ -168,6 +204,16 @@ fn choose(checkpoint: &Checkpoint, asked: &[Component]) -> Result<(Vec<Component
         bail!("{} has no component that can be converted", checkpoint.root().display());
     }
     Ok((there, missing))
+}
+
+/// Refuses widths that no palette has, or not on the system.
+fn check_bits(bits: u8, args: &ConvertArgs) -> Result<()> {
+    match bits {
+        1 | 2 | 4 | 6 | 8 => Ok(()),
+        3 if args.target == Target::MacOs15 => Ok(()),
+        3 => bail!("--quantize-nbits 3 needs --target macOS15; 1, 2, 4, 6 and 8 do not"),
+        _ => bail!("--quantize-nbits {bits}: palettes have 1, 2, 3 (macOS15), 4, 6 or 8 bits"),
+    }
 }
 
 fn exists(path: &Path) -> bool {

@@ -1,6 +1,7 @@
 //! `smelt inspect`: what a package holds.
 
 mod facts;
+mod weights;
 
 use std::process::ExitCode;
 
@@ -17,6 +18,10 @@ pub(super) fn run(args: &InspectArgs, report: &Report) -> Result<ExitCode> {
         for program in package.model().programs() {
             report.text(mil::text::print(program, &mil::text::PrintOptions::default()).text);
         }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.weights {
+        weights::tell(&package, args.sort, report)?;
         return Ok(ExitCode::SUCCESS);
     }
     let facts = Facts::of(&package);

@@ -1,0 +1,183 @@
+//! `smelt compress`: smaller weights, in one package or in a directory of them.
+//!
+//! Everything that can be refused is refused before any work begins.
+
+mod directory;
+mod method;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use mil_compress::{Outcome, Plan};
+use mlpackage::{Existing, Model};
+use sd_convert::compress::write_compressed_model;
+use serde::Serialize;
+
+use super::open_package;
+use crate::cli::CompressArgs;
+use crate::interrupt::{Writing, interrupted};
+use crate::report::{Report, Table, bytes, count, seconds};
+use crate::weights_report::{Format, Summary as WeightSummary};
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Summary {
+    packages: Vec<Package>,
+    /// Files and packages that were copied as they are.
+    copied: Vec<String>,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Package {
+    path: String,
+    bytes_before: u64,
+    bytes: u64,
+    #[serde(flatten)]
+    weights: WeightSummary,
+    seconds: f64,
+}
+
+/// A package to be compressed.
+struct Task {
+    input: PathBuf,
+    output: PathBuf,
+    model: Model,
+    bytes: u64,
+    plans: Vec<Plan>,
+}
+
+pub(super) fn run(args: &CompressArgs, report: &Report) -> Result<ExitCode> {
+    let begin = Instant::now();
+    let config = method::config(args)?;
+    let format = args.report.as_deref().map(Format::of).transpose()?;
+    let is_package = |path: &Path| path.extension().is_some_and(|e| e == "mlpackage" || e == "mlmodel");
+    let (inputs, copies) = if is_package(&args.package) || !args.package.is_dir() {
+        if !is_package(&args.output) {
+            bail!("{} must end with .mlpackage, as the package that it will be", args.output.display());
+        }
+        (vec![(args.package.clone(), args.output.clone())], Vec::new())
+    } else {
+        directory::look(&args.package, &args.output)?
+    };
+    let mut tasks = Vec::new();
+    for (input, output) in inputs {
+        refuse_existing(&output, args.force)?;
+        let package = open_package(&input)?;
+        let n_bytes =
+            package.model_bytes() + package.weight_files().values().map(mlpackage::BlobFile::n_bytes).sum::<u64>();
+        let model = package.into_model();
+        let plan = |program| -> Result<Plan> {
+            mil::validate(program).with_context(|| format!("{} holds a program that is not valid", input.display()))?;
+            Ok(Plan::new(program, &config)?)
+        };
+        let plans = model.programs().into_iter().map(plan).collect::<Result<Vec<_>>>();
+        let plans = plans.with_context(|| format!("cannot compress {}", input.display()))?;
+        if plans.iter().all(Plan::is_empty) {
+            bail!("{} has no weight to compress: {}", input.display(), method::why_nothing(&config));
+        }
+        tasks.push(Task { input, output, model, bytes: n_bytes, plans });
+    }
+    copies.iter().try_for_each(|(_, to)| refuse_existing(to, args.force))?;
+    if let Some(parent) = args.output.parent().filter(|p| !p.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    }
+    let mut packages = Vec::new();
+    for task in &tasks {
+        let package = compress(task, args, format, report)?;
+        report.text(row(&package));
+        packages.push(package);
+    }
+    let copied = directory::copy(&copies)?;
+    tell(args, report, packages, copied, begin)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn refuse_existing(path: &Path, force: bool) -> Result<()> {
+    if !force && path.symlink_metadata().is_ok() {
+        bail!("{} is there already; replace it with --force", path.display());
+    }
+    Ok(())
+}
+
+/// Compresses one package; when the user stops, nothing of it is left.
+fn compress(task: &Task, args: &CompressArgs, format: Option<Format>, report: &Report) -> Result<Package> {
+    let begin = Instant::now();
+    let outcome: Outcome;
+    let written = {
+        let _writing = Writing::begin();
+        let label = task.input.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+        let total = task.plans.iter().map(Plan::n_elements).sum();
+        let bar = report.work_bar(label.rsplit("version_").next().unwrap_or(&label), total);
+        let mut progress = |at: sd_convert::compress::Progress| {
+            bar.set_position(at.done);
+            if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let existing = if args.force { Existing::Replace } else { Existing::Refuse };
+        let written;
+        (written, outcome) = write_compressed_model(
+            &task.output,
+            &task.model,
+            &task.plans,
+            args.report.is_some(),
+            existing,
+            &mut progress,
+        )?;
+        bar.finish_and_clear();
+        written
+    };
+    let title = task.output.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+    let n_bytes = written.model_bytes + written.weight_bytes;
+    let weights = WeightSummary::new(&title, task.bytes, n_bytes, &outcome);
+    if let (Some(path), Some(format)) = (&args.report, format) {
+        let path = directory::report_path(path, &task.input, args.package != task.input);
+        weights.write(&path, format).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    for kept in outcome.kept.iter().filter(|k| method::is_notable(&k.reason)) {
+        report.warn(format_args!("{} stays as it is: {}", kept.name, kept.reason));
+    }
+    Ok(Package {
+        path: task.output.display().to_string(),
+        bytes_before: task.bytes,
+        bytes: n_bytes,
+        weights,
+        seconds: begin.elapsed().as_secs_f64(),
+    })
+}
+
+fn row(package: &Package) -> Table {
+    let mut table = Table::new(2, "<>>>>");
+    let name = Path::new(&package.path).file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+    let w = &package.weights;
+    table.row([
+        name.rsplit("version_").next().unwrap_or(&name).to_owned(),
+        format!("{:>8} to {:>8}", bytes(package.bytes_before), bytes(package.bytes)),
+        format!("{:>5.2} bits a weight", w.average_bits),
+        count(w.n_compressed, "weight"),
+        seconds(std::time::Duration::from_secs_f64(package.seconds)),
+    ]);
+    table
+}
+
+fn tell(
+    args: &CompressArgs,
+    report: &Report,
+    packages: Vec<Package>,
+    copied: Vec<String>,
+    begin: Instant,
+) -> Result<()> {
+    let elapsed = begin.elapsed();
+    let (before, after) = packages.iter().fold((0, 0), |(b, a), p| (b + p.bytes_before, a + p.bytes));
+    let copies = if copied.is_empty() { String::new() } else { format!(", {} copied", count(copied.len(), "item")) };
+    report.line(format_args!(
+        "wrote {}: {} instead of {}{copies}, in {}",
+        args.output.display(),
+        bytes(after),
+        bytes(before),
+        seconds(elapsed)
+    ));
+    report.json(&Summary { packages, copied, seconds: elapsed.as_secs_f64() })
+}

@@ -1,0 +1,100 @@
+//! A directory of packages: which are compressed, and what comes along.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::model_dir::has_suffix;
+
+/// Ends of the names of packages that Apple's converter compresses too.
+const COMPRESSED: [[&str; 2]; 6] = [
+    ["text_encoder", "TextEncoder"],
+    ["text_encoder_2", "TextEncoder2"],
+    ["unet", "Unet"],
+    ["refiner", "UnetRefiner"],
+    ["control-unet", "ControlledUnet"],
+    ["mmdit", "MultiModalDiffusionTransformer"],
+];
+
+type Pairs = Vec<(PathBuf, PathBuf)>;
+
+/// Packages to compress with where they go, and everything else with where it goes.
+pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Pairs)> {
+    let cannot = || format!("cannot read {}", input.display());
+    let (mut inputs, mut copies) = (Vec::new(), Vec::new());
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(input).with_context(cannot)? {
+        entries.push(entry.with_context(cannot)?.path());
+    }
+    entries.sort();
+    for path in entries {
+        let Some(name) = path.file_name() else { continue };
+        if name.as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        let to = output.join(name);
+        let is_package = path.extension().is_some_and(|e| e == "mlpackage");
+        let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+        if is_package && is_compressed(stem) { inputs.push((path, to)) } else { copies.push((path, to)) }
+    }
+    if inputs.is_empty() {
+        bail!("{} holds no package of a text encoder, UNet or ControlNet; give a package", input.display());
+    }
+    if input.canonicalize().ok() == output.canonicalize().ok().or_else(|| Some(output.to_path_buf())) {
+        bail!("{} would be written over itself; give another directory", input.display());
+    }
+    std::fs::create_dir_all(output).with_context(|| format!("cannot make {}", output.display()))?;
+    Ok((inputs, copies))
+}
+
+fn is_compressed(stem: &str) -> bool {
+    let whole = stem.rsplit_once("_chunk").filter(|(_, n)| n.parse::<u16>().is_ok()).map_or(stem, |(whole, _)| whole);
+    stem.starts_with("ControlNet_") || COMPRESSED.into_iter().any(|names| has_suffix(whole, names))
+}
+
+/// Copies files and packages; returns their names.
+pub(super) fn copy(copies: &Pairs) -> Result<Vec<String>> {
+    for (from, to) in copies {
+        copy_whole(from, to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+    }
+    Ok(copies.iter().map(|(_, to)| to.display().to_string()).collect())
+}
+
+fn copy_whole(from: &Path, to: &Path) -> std::io::Result<()> {
+    if !from.is_dir() {
+        return std::fs::copy(from, to).map(drop);
+    }
+    // Beside its place first, so that half a package never has a package's name.
+    let parent = to.parent().unwrap_or(Path::new("."));
+    let staged = tempfile::Builder::new().prefix(".copy-").tempdir_in(parent)?;
+    let inner = staged.path().join("whole");
+    copy_tree(from, &inner)?;
+    if to.exists() {
+        std::fs::rename(to, staged.path().join("before"))?;
+    }
+    std::fs::rename(inner, to)
+}
+
+fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_tree(&entry.path(), &target)?
+        } else {
+            std::fs::copy(entry.path(), target).map(drop)?
+        }
+    }
+    Ok(())
+}
+
+/// Where the report of one of several packages goes: the package's name before the extension.
+pub(super) fn report_path(path: &Path, package: &Path, several: bool) -> PathBuf {
+    if !several {
+        return path.to_path_buf();
+    }
+    let stem = |p: &Path| p.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+    let extension = path.extension().map_or_else(String::new, |e| format!(".{}", e.to_string_lossy()));
+    path.with_file_name(format!("{}-{}{extension}", stem(path), stem(package)))
+}
