@@ -12,6 +12,7 @@ mod constant;
 mod ir;
 mod names;
 mod opset;
+mod split;
 mod types;
 mod validate;
 
@@ -26,5 +27,6 @@ pub use ir::{Arg, Block, Function, Inputs, Op, Program, Value, ValueId};
 pub use names::{is_identifier, sanitize};
 pub use ops::OpError;
 pub use opset::Opset;
+pub use split::{SplitError, split};
 pub use types::{Dim, TensorType, Type};
 pub use validate::{Fault, Faults, OpPlace, Valid, validate};

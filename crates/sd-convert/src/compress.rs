@@ -5,7 +5,7 @@
 
 use crate::ConvertError;
 use mil::{HostTensor, Program, validate};
-use mil_compress::{CompressError, Memory, Outcome, Plan, RunError, Store, compress};
+use mil_compress::{Memory, Outcome, Plan, RunError, Store, compress};
 use mlpackage::{Body, Description, Existing, Model, PackageWriter, SealedPackage, Stage, Written};
 use std::{ops::ControlFlow, path::Path};
 
@@ -64,17 +64,10 @@ pub fn write_compressed(
         RunError::Store(e) => ConvertError::Package(e),
     })?;
     let Packaged::Sealed(sealed) = store else { return Err(mlpackage::Error::Stopped.into()) };
-    let valid = validate(&program).map_err(invalid)?;
+    let valid = validate(&program).map_err(ConvertError::InvalidProgram)?;
     let total = plan.n_elements();
     let written = sealed.finish(valid, description, &mut |_| progress(Progress { done: total, total }))?;
     Ok((written, outcome))
-}
-
-fn invalid(faults: mil::Faults) -> ConvertError {
-    ConvertError::Compress(CompressError::Decode {
-        weight: "the compressed program".into(),
-        reason: faults.to_string(),
-    })
 }
 
 /// Compresses a whole model, which may be a pipeline, as [`write_compressed`] does.
@@ -118,7 +111,7 @@ pub fn write_compressed_model(
     }
     let mut written = Vec::new();
     for (stage, program) in stages.iter().zip(&programs) {
-        let program = validate(program).map_err(invalid)?;
+        let program = validate(program).map_err(ConvertError::InvalidProgram)?;
         written.push(Stage { name: &stage.name, program, description: &stage.model.description });
     }
     let written = mlpackage::write_pipeline(path, &written, &model.description, existing, &mut |_| {

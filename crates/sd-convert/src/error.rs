@@ -100,4 +100,10 @@ pub enum ConvertError {
     /// Weights could not be compressed as asked.
     #[error(transparent)]
     Compress(#[from] mil_compress::CompressError),
+    /// A model is not valid.
+    #[error("the program is not valid:\n{0}")]
+    InvalidProgram(mil::Faults),
+    /// A model could not be cut into chunks.
+    #[error(transparent)]
+    Split(mil::SplitError),
 }

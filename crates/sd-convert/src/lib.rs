@@ -7,6 +7,7 @@
 //! What it deliberately does not do: change weights beyond the chosen precision, draw pictures, or print.
 
 mod checkpoint;
+mod chunk;
 pub mod compress;
 mod convert;
 mod error;
@@ -15,6 +16,7 @@ mod recipe;
 pub mod verify;
 
 pub use checkpoint::{Checkpoint, Weights, read_json};
+pub use chunk::{Chunk, chunk};
 pub use convert::{Converted, convert};
 pub use error::ConvertError;
 pub use mil::pass::AttentionLayout;

@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Compress the weights of a package, or of all packages in a directory.
     Compress(CompressArgs),
+    /// Cut a package into parts that run one after another.
+    Chunk(ChunkArgs),
     /// Compare a package with its checkpoint, or with another package, on random inputs.
     Verify(VerifyArgs),
 }
@@ -71,9 +73,34 @@ pub(crate) struct ConvertArgs {
     /// Name of the model in metadata and file names; default: the checkpoint directory's name.
     #[arg(long, value_name = "NAME")]
     pub(crate) model_version: Option<String>,
+    /// Write the UNet in parts too, 2 or as many as told; they are what it is, compressed or not.
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "2", value_parser = clap::value_parser!(u16).range(2..))]
+    pub(crate) chunk_unet: Option<u16>,
     /// Palettize text encoder and UNet to this many bits by k-means: 1, 2, 3 (macOS15), 4, 6 or 8.
     #[arg(long, value_name = "N")]
     pub(crate) quantize_nbits: Option<u8>,
+    /// Replace packages that are there already.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// `smelt chunk`.
+#[derive(Debug, Args)]
+pub(crate) struct ChunkArgs {
+    /// The package.
+    pub(crate) package: PathBuf,
+    /// Number of parts.
+    #[arg(short, long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) n: u16,
+    /// Directory to write NAME_chunk1.mlpackage, NAME_chunk2.mlpackage and so on to.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Write one pipeline package NAME_chunked_pipeline.mlpackage instead, whose parts run as one model.
+    #[arg(long)]
+    pub(crate) pipeline: bool,
+    /// Run the whole and the parts on random inputs, and compare them bit for bit before anything is written.
+    #[arg(long)]
+    pub(crate) check: bool,
     /// Replace packages that are there already.
     #[arg(long)]
     pub(crate) force: bool,

@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 /// Ends of file names, as Apple's converter and as its Swift package spell them.
 const TEXT_ENCODER: [&str; 2] = ["text_encoder", "TextEncoder"];
 const UNET: [&str; 2] = ["unet", "Unet"];
-const UNET_CHUNK1: [&str; 2] = ["unet_chunk1", "UnetChunk1"];
-const UNET_CHUNK2: [&str; 2] = ["unet_chunk2", "UnetChunk2"];
+/// Chunks of a UNet in one package.
+const UNET_PIPELINE: [&str; 2] = ["unet_chunked_pipeline", "UnetChunkedPipeline"];
 const VAE_DECODER: [&str; 2] = ["vae_decoder", "VAEDecoder"];
 const SAFETY_CHECKER: [&str; 2] = ["safety_checker", "SafetyChecker"];
 
@@ -37,11 +37,15 @@ impl ModelDir {
             let missing = || format!("{} holds no …_{}.mlpackage", dir.display(), names[0]);
             find(names)?.with_context(missing)
         };
-        let chunks = (find(UNET_CHUNK1)?, find(UNET_CHUNK2)?);
-        let unet = match (find(UNET)?, chunks) {
+        let mut chunks = Vec::new();
+        while let Some(next) = chunk(&packages, chunks.len() + 1)? {
+            chunks.push(next);
+        }
+        let unet = match (find(UNET)?, find(UNET_PIPELINE)?) {
             (Some(whole), _) => vec![whole],
-            (None, (Some(first), Some(second))) => vec![first, second],
-            (None, _) => vec![need(UNET)?],
+            (None, Some(pipeline)) => vec![pipeline],
+            (None, None) if chunks.len() > 1 => chunks,
+            (None, None) => vec![need(UNET)?],
         };
         Ok(Some(Self {
             text_encoder: need(TEXT_ENCODER)?,
@@ -81,6 +85,12 @@ fn role(packages: &[PathBuf], names: [&str; 2]) -> Result<Option<PathBuf>> {
     }
 }
 
+/// The chunk of a UNet with this number, if there is one.
+fn chunk(packages: &[PathBuf], number: usize) -> Result<Option<PathBuf>> {
+    let names = [format!("unet_chunk{number}"), format!("UnetChunk{number}")];
+    role(packages, [&names[0], &names[1]])
+}
+
 /// True when a file's stem is one of the names, or ends with one after an underscore.
 pub(crate) fn has_suffix(stem: &str, names: [&str; 2]) -> bool {
     let ends = |name: &str| stem.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('_'));
@@ -118,6 +128,19 @@ mod tests {
             dir(&["TextEncoder.mlpackage", "UnetChunk2.mlpackage", "UnetChunk1.mlpackage", "VAEDecoder.mlpackage"]);
         let found = ModelDir::find(swift.path()).unwrap().unwrap();
         assert_eq!(found.unet, ["UnetChunk1.mlpackage", "UnetChunk2.mlpackage"].map(|n| swift.path().join(n)));
+    }
+
+    #[test]
+    fn a_unet_may_be_in_any_number_of_chunks_or_in_a_pipeline_of_them() {
+        let others = ["a_text_encoder.mlpackage", "a_vae_decoder.mlpackage"];
+        let chunks = ["a_unet_chunk1.mlpackage", "a_unet_chunk2.mlpackage", "a_unet_chunk3.mlpackage"];
+        let place = dir(&[&others[..], &chunks].concat());
+        let found = ModelDir::find(place.path()).unwrap().unwrap();
+        assert_eq!(found.unet, chunks.map(|n| place.path().join(n)));
+        let place = dir(&[&others[..], &chunks, &["a_unet_chunked_pipeline.mlpackage"]].concat());
+        let found = ModelDir::find(place.path()).unwrap().unwrap();
+        assert_eq!(found.unet, [place.path().join("a_unet_chunked_pipeline.mlpackage")]);
+        assert!(ModelDir::find(dir(&[&others[..], &chunks[..1]].concat()).path()).is_err());
     }
 
     #[test]

@@ -85,6 +85,9 @@ impl<'a> Plan<'a> {
         let bundle = Bundle::of_checkpoint(checkpoint.root(), &model_version)?;
         if !args.force {
             let mut there: Vec<PathBuf> = targets.iter().map(|(_, path)| path.clone()).filter(|p| exists(p)).collect();
+            for (component, path) in &targets {
+                there.extend(chunk_targets(args, *component, path).into_iter().filter(|p| exists(p)));
+            }
             there.extend(bundle.conflicts(&args.output));
             if !there.is_empty() {
                 let list: Vec<String> = there.iter().map(|p| format!("\n  {}", p.display())).collect();
@@ -125,6 +128,7 @@ impl<'a> Plan<'a> {
                 let package = self.write_one(&result?, convert_s, path, report)?;
                 report.text(row(&package));
                 packages.push(package);
+                self.write_chunks(*component, path, report)?;
             }
             Ok(packages)
         })
@@ -145,6 +149,21 @@ impl<'a> Plan<'a> {
             convert_s: convert_s.as_secs_f64(),
             write_s: begin.elapsed().as_secs_f64(),
         })
+    }
+
+    /// Writes the chunks of a package that was just written, compressed as it is.
+    fn write_chunks(&self, component: Component, path: &Path, report: &Report) -> Result<()> {
+        let targets = chunk_targets(self.args, component, path);
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let chunks = sd_convert::chunk(super::open_package(path)?.model(), targets.len())?;
+        for part in super::chunk::write(&chunks, &targets, self.args.force, report)? {
+            let name = Path::new(&part.path).file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+            let label = name.rsplit_once('_').map_or("", |(_, label)| label).to_owned();
+            report.line(format_args!("    {label:<14}  {:>26}", bytes(part.bytes)));
+        }
+        Ok(())
     }
 
     /// The plan of compression, for components that Apple's converter compresses.
@@ -204,6 +223,15 @@ fn choose(checkpoint: &Checkpoint, asked: &[Component]) -> Result<(Vec<Component
         bail!("{} has no component that can be converted", checkpoint.root().display());
     }
     Ok((there, missing))
+}
+
+/// Where the chunks of a component go; none for those that are not cut.
+fn chunk_targets(args: &ConvertArgs, component: Component, path: &Path) -> Vec<PathBuf> {
+    let stem = path.file_stem().and_then(|s| s.to_str());
+    match (args.chunk_unet, component, stem) {
+        (Some(n), Component::UNet, Some(stem)) => super::chunk::targets(&args.output, stem, usize::from(n), false),
+        _ => Vec::new(),
+    }
 }
 
 /// Refuses widths that no palette has, or not on the system.

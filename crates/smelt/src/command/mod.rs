@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod chunk;
 mod compress;
 mod convert;
 mod generate;
@@ -23,6 +24,7 @@ pub(crate) fn run(command: &Command, report: &Report) -> Result<ExitCode> {
         Command::Generate(args) => generate::run(args, report),
         Command::Run(args) => run::run(args, report),
         Command::Inspect(args) => inspect::run(args, report),
+        Command::Chunk(args) => chunk::run(args, report),
         Command::Compress(args) => compress::run(args, report),
         Command::Verify(args) => verify::run(args, report),
     }

@@ -1,0 +1,178 @@
+//! `smelt chunk`: a package in parts that run one after another.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use mlpackage::{Existing, Model, Stage, Written, write_pipeline, write_until};
+use sd_convert::verify::{Input, random_inputs};
+use sd_convert::{Chunk, chunk};
+use sd_engines::{MilEngine, Options};
+use sd_runtime::Engine;
+use serde::Serialize;
+
+use super::open_package;
+use crate::cli::ChunkArgs;
+use crate::interrupt::{Writing, interrupted};
+use crate::report::{Report, Table, bytes, count, seconds};
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Summary {
+    package: String,
+    /// The parts in order, or the pipeline of them.
+    packages: Vec<Part>,
+    /// Whether the parts computed what the whole does; null when it was not asked for.
+    identical: Option<bool>,
+    seconds: f64,
+}
+
+/// A package that was written.
+#[derive(Serialize)]
+pub(super) struct Part {
+    pub(super) path: String,
+    pub(super) bytes: u64,
+    /// Names of what it takes.
+    pub(super) inputs: Vec<String>,
+    /// Names of what it gives.
+    pub(super) outputs: Vec<String>,
+}
+
+pub(super) fn run(args: &ChunkArgs, report: &Report) -> Result<ExitCode> {
+    let begin = Instant::now();
+    let package = open_package(&args.package)?;
+    let stem = args.package.file_stem().and_then(|s| s.to_str()).context("the package has no name")?.to_owned();
+    let targets = targets(&args.output, &stem, usize::from(args.n), args.pipeline);
+    refuse_existing(&targets, args.force)?;
+    let cannot = || format!("cannot split {}", args.package.display());
+    let chunks = chunk(package.model(), usize::from(args.n)).with_context(cannot)?;
+    if args.check {
+        let spinner = report.spinner("comparing");
+        check(package.model(), &chunks)?;
+        spinner.finish_and_clear();
+    }
+    std::fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
+    let packages = if args.pipeline {
+        vec![write_merged(package.model(), &chunks, &targets[0], args.force, report)?]
+    } else {
+        write(&chunks, &targets, args.force, report)?
+    };
+    tell(args, report, packages, begin.elapsed())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where the parts go, or the pipeline of them.
+pub(super) fn targets(output: &Path, stem: &str, n: usize, pipeline: bool) -> Vec<PathBuf> {
+    match pipeline {
+        true => vec![output.join(format!("{stem}_chunked_pipeline.mlpackage"))],
+        false => (1..=n).map(|i| output.join(format!("{stem}_chunk{i}.mlpackage"))).collect(),
+    }
+}
+
+fn refuse_existing(targets: &[PathBuf], force: bool) -> Result<()> {
+    match targets.iter().find(|t| !force && t.symlink_metadata().is_ok()) {
+        Some(target) => bail!("{} is there already; replace it with --force", target.display()),
+        None => Ok(()),
+    }
+}
+
+/// Runs the whole and the parts on random inputs.
+fn check(model: &Model, chunks: &[Chunk]) -> Result<()> {
+    let whole = MilEngine::from_model(model, Options::default()).context("cannot run the package")?;
+    let mut engines = Vec::new();
+    for (i, chunk) in chunks.iter().enumerate() {
+        let engine = MilEngine::from_program(&chunk.program, Options::default());
+        engines.push((format!("chunk {}", i + 1), engine.with_context(|| format!("cannot run chunk {}", i + 1))?));
+    }
+    let parts = MilEngine::chain(engines).context("the chunks do not fit together")?;
+    let input = |f: &sd_runtime::Feature| Input { name: f.name.clone(), dtype: f.dtype, shape: f.shape.clone() };
+    let inputs: Vec<Input> = whole.signature().inputs.iter().map(input).collect();
+    let function = model.programs().first().and_then(|p| p.main());
+    let drawn = random_inputs(&inputs, function, 0)?;
+    let (expected, actual) = (whole.run_once(&drawn)?, parts.run_once(&drawn)?);
+    for (name, tensor) in &expected {
+        let same =
+            actual.get(name).is_some_and(|other| other.shape() == tensor.shape() && other.bytes() == tensor.bytes());
+        if !same {
+            bail!("output {name} of the parts is not that of the whole; nothing was written. Please report this");
+        }
+    }
+    Ok(())
+}
+
+/// Writes each part as a package.
+pub(super) fn write(chunks: &[Chunk], targets: &[PathBuf], force: bool, report: &Report) -> Result<Vec<Part>> {
+    let mut packages = Vec::new();
+    for (i, (chunk, path)) in chunks.iter().zip(targets).enumerate() {
+        let written = guarded(&format!("chunk {}", i + 1), report, |progress| {
+            let program = mil::validate(&chunk.program).map_err(anyhow::Error::new)?;
+            Ok(write_until(path, program, &chunk.description, existing(force), progress)?)
+        })?;
+        packages.push(part(path, &chunk.description, written));
+    }
+    Ok(packages)
+}
+
+fn write_merged(model: &Model, chunks: &[Chunk], path: &Path, force: bool, report: &Report) -> Result<Part> {
+    let names: Vec<String> = (1..=chunks.len()).map(|i| format!("chunk{i}")).collect();
+    let mut stages = Vec::new();
+    for (name, chunk) in names.iter().zip(chunks) {
+        let program = mil::validate(&chunk.program).map_err(anyhow::Error::new)?;
+        stages.push(Stage { name, program, description: &chunk.description });
+    }
+    let written = guarded("pipeline", report, |progress| {
+        Ok(write_pipeline(path, &stages, &model.description, existing(force), progress)?)
+    })?;
+    Ok(part(path, &model.description, written))
+}
+
+const fn existing(force: bool) -> Existing {
+    if force { Existing::Replace } else { Existing::Refuse }
+}
+
+type OnProgress<'p> = &'p mut dyn FnMut(mlpackage::Progress) -> ControlFlow<()>;
+
+/// Writes with a bar; when the user stops, nothing of the package is left.
+fn guarded(label: &str, report: &Report, write: impl FnOnce(OnProgress<'_>) -> Result<Written>) -> Result<Written> {
+    let _writing = Writing::begin();
+    let bar = report.byte_bar(label, 0);
+    let written = write(&mut |at| {
+        bar.set_length(at.total_bytes);
+        bar.set_position(at.written_bytes);
+        if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    bar.finish_and_clear();
+    Ok(written)
+}
+
+fn part(path: &Path, description: &mlpackage::Description, written: Written) -> Part {
+    let interface = description.main();
+    let names = |features: Option<&Vec<mlpackage::Feature>>| {
+        features.map_or_else(Vec::new, |f| f.iter().map(|f| f.name.clone()).collect())
+    };
+    Part {
+        path: path.display().to_string(),
+        bytes: written.model_bytes + written.weight_bytes,
+        inputs: names(interface.map(|i| &i.inputs)),
+        outputs: names(interface.map(|i| &i.outputs)),
+    }
+}
+
+fn tell(args: &ChunkArgs, report: &Report, packages: Vec<Part>, elapsed: Duration) -> Result<()> {
+    let mut table = Table::new(2, "<>>>");
+    for p in &packages {
+        let name = Path::new(&p.path).file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        table.row([name, bytes(p.bytes), count(p.inputs.len(), "input"), count(p.outputs.len(), "output")]);
+    }
+    report.text(table);
+    let checked = if args.check { ", which compute what the whole does" } else { "" };
+    report.line(format_args!("wrote {}{checked}, in {}", count(packages.len(), "package"), seconds(elapsed)));
+    report.json(&Summary {
+        package: args.package.display().to_string(),
+        packages,
+        identical: args.check.then_some(true),
+        seconds: elapsed.as_secs_f64(),
+    })
+}
