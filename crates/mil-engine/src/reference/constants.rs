@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// Tensors of constants, by value number.
 #[derive(Debug)]
-pub(super) struct Constants {
+pub(crate) struct Constants {
     cells: Vec<Mutex<Option<Tensor>>>,
 }
 

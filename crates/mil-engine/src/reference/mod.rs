@@ -57,7 +57,9 @@ mod testing;
 mod value;
 mod window;
 
+pub(crate) use run::Run;
 pub use state::States;
+pub(crate) use value::Tensor;
 
 use crate::EngineError;
 use constants::Constants;
@@ -65,7 +67,6 @@ use host_tensor::HostTensor;
 use mil::{Function, TensorType, Type, Valid, ValueId};
 use plan::Plan;
 use std::collections::BTreeMap;
-use value::Tensor;
 
 /// When results are rounded to the type that the program declares for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -194,6 +195,35 @@ impl Reference {
         })
     }
 
+    /// The function.
+    pub(crate) fn function(&self) -> &Function {
+        &self.function
+    }
+
+    /// Room for the constants of one run.
+    pub(crate) fn new_constants(&self) -> Constants {
+        Constants::new(self.function.values().len())
+    }
+
+    /// From now on, operations of the body free the given values, and the others none.
+    pub(crate) fn free_as<'a>(&mut self, frees: impl Iterator<Item = (usize, &'a [ValueId])>) {
+        self.plan.steps.iter_mut().for_each(|step| step.dying.clear());
+        for (op, ids) in frees {
+            self.plan.steps[op].dying = ids.to_vec();
+        }
+    }
+
+    /// A value that is decoded from constants, as `f32`.
+    ///
+    /// # Errors
+    /// When it depends on anything else, or an operation cannot be executed.
+    pub(crate) fn decode(&self, id: ValueId) -> Result<HostTensor, EngineError> {
+        let (constants, mut states) = (self.new_constants(), self.new_states()?);
+        let mut run = Run::new(self, &constants, &mut states);
+        run.decode(id)?;
+        Ok(run.get(id)?.to_host(host_tensor::DType::F32))
+    }
+
     /// Inputs in signature order; states are not among them.
     #[must_use]
     pub fn inputs(&self) -> &[Feature] {
@@ -246,7 +276,7 @@ impl Reference {
     }
 
     /// The inputs as tensors, in signature order.
-    fn arguments(&self, inputs: &BTreeMap<String, HostTensor>) -> Result<Vec<Tensor>, EngineError> {
+    pub(crate) fn arguments(&self, inputs: &BTreeMap<String, HostTensor>) -> Result<Vec<Tensor>, EngineError> {
         let expected = || self.inputs.iter().map(|f| f.name.clone()).collect();
         if let Some(name) = inputs.keys().find(|name| self.inputs.iter().all(|f| f.name != **name)) {
             return Err(EngineError::UnexpectedInput { name: name.clone(), expected: expected() });

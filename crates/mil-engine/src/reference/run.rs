@@ -15,7 +15,7 @@ use mil::{Literal, Type, ValueId};
 use std::sync::Arc;
 
 /// The values of one run.
-pub(super) struct Run<'a> {
+pub(crate) struct Run<'a> {
     pub(super) engine: &'a Reference,
     pub(super) states: &'a mut States,
     constants: &'a Constants,
@@ -24,19 +24,56 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// A run that has not begun.
-    pub(super) fn new(engine: &'a Reference, constants: &'a Constants, states: &'a mut States) -> Self {
+    pub(crate) fn new(engine: &'a Reference, constants: &'a Constants, states: &'a mut States) -> Self {
         Self { engine, states, constants, values: vec![None; engine.function.values().len()] }
     }
 
     /// Runs the whole function; `arguments` are its inputs without states.
     pub(super) fn function(mut self, arguments: Vec<Tensor>) -> Result<Vec<Tensor>, EngineError> {
+        self.begin(arguments);
+        self.block(&self.engine.plan)?;
+        self.engine.plan.outputs.iter().map(|&id| self.get(id)).collect()
+    }
+
+    /// Sets the function's inputs without states.
+    pub(crate) fn begin(&mut self, arguments: Vec<Tensor>) {
         let function = &self.engine.function;
         let tensors = function.inputs.iter().filter(|&&id| !matches!(function.ty(id), Type::State(_)));
         for (&id, tensor) in tensors.zip(arguments) {
             self.set(id, tensor);
         }
-        self.block(&self.engine.plan)?;
-        self.engine.plan.outputs.iter().map(|&id| self.get(id)).collect()
+    }
+
+    /// Executes one operation of the function's body, whose operands are set.
+    pub(crate) fn execute(&mut self, op: usize) -> Result<(), EngineError> {
+        let engine = self.engine;
+        self.step(&engine.plan.steps[op])
+    }
+
+    /// Executes the operations that decode a value from constants.
+    pub(crate) fn decode(&mut self, id: ValueId) -> Result<(), EngineError> {
+        let engine = self.engine;
+        if engine.function.literal(id).is_some() {
+            return Ok(());
+        }
+        let decodes = |op: &mil::Op| op.kind.starts_with("constexpr_") && op.outputs.contains(&id);
+        let Some(at) = engine.function.body.ops.iter().position(decodes) else {
+            return Err(EngineError::Undefined { name: engine.function.name_of(id).to_string() });
+        };
+        for operand in engine.function.body.ops[at].operands() {
+            self.decode(operand)?;
+        }
+        self.execute(at)
+    }
+
+    /// Forgets a value.
+    pub(crate) fn forget(&mut self, id: ValueId) {
+        self.values[id.index()] = None;
+    }
+
+    /// The error of an operation of the function's body.
+    pub(crate) fn fault_of(&self, op: usize, fault: OpFault) -> EngineError {
+        self.fault(&self.engine.plan.steps[op], fault)
     }
 
     /// Runs the operations of a block, whose inputs are set.
@@ -45,12 +82,12 @@ impl<'a> Run<'a> {
     }
 
     /// Gives a value to a name.
-    pub(super) fn set(&mut self, id: ValueId, tensor: Tensor) {
+    pub(crate) fn set(&mut self, id: ValueId, tensor: Tensor) {
         self.values[id.index()] = Some(tensor);
     }
 
     /// The tensor of a value, constants included.
-    pub(super) fn get(&self, id: ValueId) -> Result<Tensor, EngineError> {
+    pub(crate) fn get(&self, id: ValueId) -> Result<Tensor, EngineError> {
         let value = self.engine.function.value(id);
         let undefined = || EngineError::Undefined { name: value.name.to_string() };
         match (&self.values[id.index()], &value.literal) {

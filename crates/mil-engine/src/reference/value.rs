@@ -15,7 +15,7 @@ pub(super) const PARALLEL_ELEMENTS: usize = 1 << 16;
 
 /// Shared elements.
 #[derive(Debug, Clone)]
-pub(super) enum Data {
+pub(crate) enum Data {
     /// Any floating-point type.
     Float(Arc<Vec<f32>>),
     /// Any integer type.
@@ -97,14 +97,14 @@ impl Data {
 
 /// A tensor at run time.
 #[derive(Debug, Clone)]
-pub(super) struct Tensor {
+pub(crate) struct Tensor {
     shape: Vec<usize>,
     data: Data,
 }
 
 impl Tensor {
     /// A tensor; the data fills the shape.
-    pub(super) fn new(shape: impl Into<Vec<usize>>, data: impl Into<Data>) -> Self {
+    pub(crate) fn new(shape: impl Into<Vec<usize>>, data: impl Into<Data>) -> Self {
         let (shape, data) = (shape.into(), data.into());
         debug_assert_eq!(host_tensor::element_count(&shape), Some(data.len()), "{shape:?}");
         Self { shape, data }
@@ -121,7 +121,7 @@ impl Tensor {
     }
 
     /// The tensor with elements of type `dtype`, for the world outside.
-    pub(super) fn to_host(&self, dtype: DType) -> HostTensor {
+    pub(crate) fn to_host(&self, dtype: DType) -> HostTensor {
         let shape = self.shape.clone();
         match &self.data {
             Data::Float(v) => HostTensor::from_f32(shape, v.to_vec()).cast(dtype),
@@ -165,12 +165,12 @@ impl Tensor {
     }
 
     /// Elements of a float tensor.
-    pub(super) fn floats(&self) -> Result<&[f32], OpFault> {
+    pub(crate) fn floats(&self) -> Result<&[f32], OpFault> {
         self.view()
     }
 
     /// Elements of an integer tensor.
-    pub(super) fn ints(&self) -> Result<&[i64], OpFault> {
+    pub(crate) fn ints(&self) -> Result<&[i64], OpFault> {
         self.view()
     }
 

@@ -1,0 +1,150 @@
+//! A function's body as the planner reads it: who defines and who uses each value.
+
+use mil::{DType, Function, Literal, Op, ValueId};
+
+/// A function with its definitions and uses.
+pub(super) struct Body<'f> {
+    pub(super) function: &'f Function,
+    pub(super) ops: &'f [Op],
+    /// The operation that defines each value, and which of its results it is.
+    defs: Vec<Option<(usize, usize)>>,
+    /// The operations that read each value, nested blocks included; twice where one reads it twice.
+    uses: Vec<Vec<usize>>,
+    /// Values that the function returns.
+    returned: Vec<bool>,
+}
+
+impl<'f> Body<'f> {
+    pub(super) fn new(function: &'f Function) -> Self {
+        let n = function.values().len();
+        let mut body = Self {
+            function,
+            ops: &function.body.ops,
+            defs: vec![None; n],
+            uses: vec![Vec::new(); n],
+            returned: vec![false; n],
+        };
+        for (i, op) in body.ops.iter().enumerate() {
+            for (position, id) in op.outputs.iter().enumerate() {
+                body.defs[id.index()] = Some((i, position));
+            }
+            op.for_each_use(&mut |id| body.uses[id.index()].push(i));
+        }
+        function.body.outputs.iter().for_each(|id| body.returned[id.index()] = true);
+        body
+    }
+
+    /// The operation that defines a value.
+    pub(super) fn def(&self, id: ValueId) -> Option<usize> {
+        self.defs[id.index()].map(|(op, _)| op)
+    }
+
+    /// Which of its operation's results a value is.
+    pub(super) fn position(&self, id: ValueId) -> usize {
+        self.defs[id.index()].map_or(0, |(_, position)| position)
+    }
+
+    /// The operation that defines a value, when it is of this kind.
+    pub(super) fn def_of(&self, id: ValueId, kind: &str) -> Option<usize> {
+        self.def(id).filter(|&i| self.ops[i].kind == kind)
+    }
+
+    /// The only operation that reads a value, when there is just one and the function does not return it.
+    pub(super) fn only_use(&self, id: ValueId) -> Option<usize> {
+        match self.uses[id.index()][..] {
+            [one] if !self.returned[id.index()] => Some(one),
+            _ => None,
+        }
+    }
+
+    /// The operations that read a value; none when the function returns it.
+    pub(super) fn inner_uses(&self, id: ValueId) -> &[usize] {
+        if self.returned[id.index()] { &[] } else { &self.uses[id.index()] }
+    }
+
+    /// True when something reads the value.
+    pub(super) fn is_used(&self, id: ValueId) -> bool {
+        self.returned[id.index()] || !self.uses[id.index()].is_empty()
+    }
+
+    /// The shape, when it is known and nothing is empty.
+    pub(super) fn shape(&self, id: ValueId) -> Option<Vec<usize>> {
+        let shape = self.function.ty(id).as_tensor()?.static_shape()?;
+        let n = host_tensor::element_count(&shape)?;
+        (n > 0).then_some(shape)
+    }
+
+    /// The shape of a tensor of floats.
+    pub(super) fn floats(&self, id: ValueId) -> Option<Vec<usize>> {
+        self.dtype(id).filter(|d| d.is_float()).and_then(|_| self.shape(id))
+    }
+
+    pub(super) fn dtype(&self, id: ValueId) -> Option<DType> {
+        self.function.ty(id).as_tensor().map(|ty| ty.dtype)
+    }
+
+    pub(super) fn literal(&self, id: ValueId) -> Option<&'f Literal> {
+        self.function.literal(id)
+    }
+
+    /// A constant scalar, or a constant of one element.
+    pub(super) fn scalar(&self, id: ValueId) -> Option<f32> {
+        let constant = self.literal(id)?.as_const().filter(|c| c.len() == 1)?;
+        constant.read().to_f32_vec().first().copied()
+    }
+
+    /// All elements of a constant tensor of floats.
+    pub(super) fn constant(&self, id: ValueId) -> Option<Vec<f32>> {
+        self.literal(id)?.as_const().filter(|c| c.dtype().is_float()).map(|c| c.read().to_f32_vec())
+    }
+
+    pub(super) fn ints(&self, op: &Op, param: &str) -> Option<Vec<i64>> {
+        self.function.literal_of(op, param)?.as_ints()
+    }
+
+    /// An integer parameter; `None` when it is not a constant, the default when it is not bound.
+    pub(super) fn int(&self, op: &Op, param: &str, default: i64) -> Option<i64> {
+        match op.input(param) {
+            None => Some(default),
+            Some(_) => self.ints(op, param)?.first().copied(),
+        }
+    }
+
+    pub(super) fn flag(&self, op: &Op, param: &str, default: bool) -> Option<bool> {
+        match op.input(param) {
+            None => Some(default),
+            Some(_) => self.function.literal_of(op, param)?.as_bool(),
+        }
+    }
+
+    pub(super) fn float(&self, op: &Op, param: &str, default: f32) -> Option<f32> {
+        match op.input(param) {
+            None => Some(default),
+            Some(id) => self.scalar(id),
+        }
+    }
+
+    pub(super) fn text(&self, op: &Op, param: &str, default: &'static str) -> Option<&'f str> {
+        match op.input(param) {
+            None => Some(default),
+            Some(id) => self.literal(id)?.as_str(),
+        }
+    }
+
+    /// An axis parameter, counted from the front.
+    pub(super) fn axis(&self, op: &Op, param: &str, default: i64, rank: usize) -> Option<usize> {
+        absolute(self.int(op, param, default)?, rank)
+    }
+
+    /// The name of an operation, for messages and profiles.
+    pub(super) fn name(&self, op: usize) -> String {
+        let op = &self.ops[op];
+        op.origin.as_ref().unwrap_or(&op.name).to_string()
+    }
+}
+
+/// An axis counted from the front.
+pub(super) fn absolute(axis: i64, rank: usize) -> Option<usize> {
+    let axis = if axis < 0 { axis + rank as i64 } else { axis };
+    usize::try_from(axis).ok().filter(|&a| a < rank)
+}

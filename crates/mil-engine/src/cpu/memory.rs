@@ -1,0 +1,131 @@
+//! Memory: one arena for everything that is computed, and parts of it given again once they are no longer read.
+
+use memmap2::MmapMut;
+
+/// Floats between the starts of two buffers are a multiple of this: a cache line.
+const ALIGN: usize = 16;
+
+/// A range of memory, and the steps during which it holds something.
+#[derive(Debug, Clone)]
+pub(super) struct Buffer {
+    /// Floats.
+    pub(super) len: usize,
+    /// The values of a constant; it is not in the arena.
+    pub(super) constant: Option<Vec<f32>>,
+    /// First and last step that uses it.
+    pub(super) life: Option<(usize, usize)>,
+    /// Where it begins in the arena.
+    pub(super) place: usize,
+}
+
+impl Buffer {
+    /// A buffer that is computed.
+    pub(super) const fn computed(len: usize) -> Self {
+        Self { len, constant: None, life: None, place: 0 }
+    }
+
+    /// A buffer that never changes.
+    pub(super) const fn constant(values: Vec<f32>) -> Self {
+        Self { len: values.len(), constant: Some(values), life: None, place: 0 }
+    }
+
+    /// Notes that a step uses it.
+    pub(super) fn used_at(&mut self, step: usize) {
+        let (first, last) = self.life.unwrap_or((step, step));
+        self.life = Some((first.min(step), last.max(step)));
+    }
+}
+
+/// Gives every computed buffer a place, and returns how many floats the arena needs.
+///
+/// The largest buffers choose first; each takes the lowest gap between those that live at the same time.
+pub(super) fn place(buffers: &mut [Buffer]) -> usize {
+    let mut order: Vec<usize> =
+        (0..buffers.len()).filter(|&i| buffers[i].constant.is_none() && buffers[i].life.is_some()).collect();
+    order.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].len), i));
+    let mut placed: Vec<usize> = Vec::new();
+    let mut total = 0;
+    for i in order {
+        let (first, last) = buffers[i].life.unwrap_or_default();
+        let len = buffers[i].len.next_multiple_of(ALIGN);
+        let mut busy: Vec<(usize, usize)> = placed
+            .iter()
+            .map(|&j| &buffers[j])
+            .filter(|b| b.life.is_some_and(|(f, l)| f <= last && first <= l))
+            .map(|b| (b.place, b.place + b.len.next_multiple_of(ALIGN)))
+            .collect();
+        busy.sort_unstable();
+        let mut at = 0;
+        for (from, to) in busy {
+            if from >= at + len {
+                break;
+            }
+            at = at.max(to);
+        }
+        buffers[i].place = at;
+        total = total.max(at + len);
+        placed.push(i);
+    }
+    total
+}
+
+/// Memory that is zero until it is written, in large pages where the system has them.
+#[derive(Debug)]
+pub(super) struct Arena {
+    map: MmapMut,
+}
+
+impl Arena {
+    /// Memory for so many floats.
+    ///
+    /// # Errors
+    /// The system's, when there is none.
+    pub(super) fn new(floats: usize) -> std::io::Result<Self> {
+        let map = MmapMut::map_anon(floats.max(1).saturating_mul(4))?;
+        #[cfg(target_os = "linux")]
+        {
+            // Only a hint: without large pages everything works.
+            let _ = map.advise(memmap2::Advice::HugePage);
+        }
+        Ok(Self { map })
+    }
+
+    /// Where it begins.
+    pub(super) fn start(&self) -> *mut f32 {
+        self.map.as_ptr().cast_mut().cast()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_that_live_at_the_same_time_do_not_overlap() {
+        let mut rng = testkit::Rng::new(5);
+        for _ in 0..50 {
+            let mut buffers: Vec<Buffer> = (0..40)
+                .map(|_| {
+                    let mut b = Buffer::computed(1 + rng.below(300));
+                    let first = rng.below(30);
+                    b.used_at(first);
+                    b.used_at(first + rng.below(10));
+                    b
+                })
+                .collect();
+            let total = place(&mut buffers);
+            let live = |b: &Buffer| b.life.unwrap();
+            let most = (0..40).map(|t| buffers.iter().filter(|b| live(b).0 <= t && t <= live(b).1).map(|b| b.len).sum());
+            let most: usize = most.max().unwrap();
+            assert!(total >= most && total <= most * 2 + 40 * ALIGN, "{total} for {most}");
+            for (i, a) in buffers.iter().enumerate() {
+                assert!(a.place % ALIGN == 0 && a.place + a.len <= total);
+                for b in &buffers[..i] {
+                    let together = live(a).0 <= live(b).1 && live(b).0 <= live(a).1;
+                    let apart = a.place + a.len <= b.place || b.place + b.len <= a.place;
+                    assert!(!together || apart);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The fast engine: a program is planned once and then run any number of times.
+//!
+//! Planning fuses what belongs together, gives every tensor a place in one arena and a layout that suits the kernels,
+//! and leaves weights as they are stored. What no kernel knows the reference engine executes, so everything that it
+//! accepts runs here too. Arithmetic is in `f32`, sums of products in `f32` by blocks; results do not depend on the
+//! number of threads, but differ between instruction sets in the last digits.
+//!
+//! ```
+//! use mil::{DType, FunctionBuilder, HostTensor, Opset, Type};
+//! use mil_engine::cpu::{Cpu, Options};
+//! use std::collections::BTreeMap;
+//!
+//! let mut b = FunctionBuilder::new("main", Opset::CoreML6);
+//! let x = b.input("x", Type::tensor(DType::F32, &[3]));
+//! let mut e = b.emitter();
+//! let y = e.op("relu", "y", [("x", x.into())])?;
+//! let ops = e.into_ops();
+//! let program = b.finish_program(ops, &[y]);
+//!
+//! let engine = Cpu::compile(mil::validate(&program)?, Options::default())?;
+//! let inputs = BTreeMap::from([("x".to_string(), HostTensor::from_f32([3], vec![-1.0, 0.0, 2.0]))]);
+//! assert_eq!(engine.run(&inputs)?["y"].to_f32_vec(), [0.0, 0.0, 2.0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod body;
+mod graph;
+mod memory;
+mod plan;
+mod recognize;
+mod run;
+mod step;
+mod stored;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod threads;
+mod view;
+
+pub use summary::{PlanSummary, Profile, StepSummary};
+
+use crate::{
+    EngineError, Isa,
+    kernel::{Kernels, kernels},
+    reference::{self, Feature, Reference, States},
+};
+use body::Body;
+use host_tensor::HostTensor;
+use memory::Arena;
+use mil::Valid;
+use plan::{Planned, Planner};
+use std::{collections::BTreeMap, sync::Mutex};
+use threads::Threads;
+
+/// How a program is planned and run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Options {
+    /// Instruction set; the one of `SMELT_ISA`, or the machine's best, when it is not given.
+    pub isa: Option<Isa>,
+    /// Threads; one for each core when it is not given.
+    pub threads: Option<usize>,
+    /// Limits for what the reference engine executes.
+    pub limits: reference::Options,
+}
+
+impl Options {
+    /// With this instruction set.
+    #[must_use]
+    pub const fn with_isa(self, isa: Isa) -> Self {
+        Self { isa: Some(isa), ..self }
+    }
+
+    /// With so many threads.
+    #[must_use]
+    pub const fn with_threads(self, threads: usize) -> Self {
+        Self { threads: Some(threads), ..self }
+    }
+
+    /// With these limits for what the reference engine executes.
+    #[must_use]
+    pub const fn with_limits(self, limits: reference::Options) -> Self {
+        Self { limits, ..self }
+    }
+}
+
+/// A function, planned.
+#[derive(Debug)]
+pub struct Cpu {
+    reference: Reference,
+    planned: Planned,
+    isa: Isa,
+    kernels: &'static Kernels,
+    threads: Threads,
+    scratch: Arena,
+    /// Runs come one after another, for they share the arena.
+    busy: Mutex<()>,
+}
+
+// SAFETY: the pointers in the plan are into memory that the engine owns, and only a run, which holds `busy`, writes.
+unsafe impl Send for Cpu {}
+// SAFETY: as above.
+unsafe impl Sync for Cpu {}
+
+impl Cpu {
+    /// Plans the function `main`, or the only one.
+    ///
+    /// # Errors
+    /// As [`Reference::compile`]; and when there is no memory, or `SMELT_ISA` names no instruction set of this
+    /// machine.
+    pub fn compile(program: Valid<'_>, options: Options) -> Result<Self, EngineError> {
+        Self::new(Reference::compile(program, options.limits)?, options)
+    }
+
+    /// Plans the function of this name.
+    ///
+    /// # Errors
+    /// As [`Reference::compile_function`], and as [`Cpu::compile`].
+    pub fn compile_function(program: Valid<'_>, name: &str, options: Options) -> Result<Self, EngineError> {
+        Self::new(Reference::compile_function(program, name, options.limits)?, options)
+    }
+
+    fn new(mut reference: Reference, options: Options) -> Result<Self, EngineError> {
+        let isa = match options.isa {
+            Some(isa) => isa,
+            None => Isa::from_env().map_err(EngineError::Isa)?,
+        };
+        let planned = {
+            let body = Body::new(reference.function());
+            let nodes = recognize::recognize(&body);
+            Planner::plan(&body, &reference, nodes)?
+        };
+        reference.free_as(planned.steps.iter().filter_map(step::Step::reference));
+        let threads = Threads::new(options.threads);
+        let floats = threads.count().saturating_mul(threads::pitch(planned.scratch));
+        let scratch = Arena::new(floats).map_err(|_| EngineError::OutOfMemory { bytes: floats.saturating_mul(4) })?;
+        Ok(Self { reference, planned, isa, kernels: kernels(isa), threads, scratch, busy: Mutex::new(()) })
+    }
+
+    /// Inputs in signature order; states are not among them.
+    #[must_use]
+    pub fn inputs(&self) -> &[Feature] {
+        self.reference.inputs()
+    }
+
+    /// Outputs in signature order.
+    #[must_use]
+    pub fn outputs(&self) -> &[Feature] {
+        self.reference.outputs()
+    }
+
+    /// The instruction set in use.
+    #[must_use]
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// The number of threads.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads.count()
+    }
+
+    /// All states of the function, filled with zeros.
+    ///
+    /// # Errors
+    /// As [`Reference::new_states`].
+    pub fn new_states(&self) -> Result<States, EngineError> {
+        self.reference.new_states()
+    }
+
+    /// Runs the function once; states, where it has any, begin at zero and are lost.
+    ///
+    /// # Errors
+    /// As [`Reference::run`].
+    pub fn run(&self, inputs: &BTreeMap<String, HostTensor>) -> Result<BTreeMap<String, HostTensor>, EngineError> {
+        self.run_with_states(inputs, &mut self.new_states()?)
+    }
+
+    /// Runs the function once, reading and updating `states`.
+    ///
+    /// # Errors
+    /// As [`Reference::run`].
+    pub fn run_with_states(
+        &self,
+        inputs: &BTreeMap<String, HostTensor>,
+        states: &mut States,
+    ) -> Result<BTreeMap<String, HostTensor>, EngineError> {
+        run::run(self, inputs, states, None)
+    }
+
+    /// Runs the function once, and tells how long each step took.
+    ///
+    /// # Errors
+    /// As [`Reference::run`].
+    pub fn profile(
+        &self,
+        inputs: &BTreeMap<String, HostTensor>,
+    ) -> Result<(BTreeMap<String, HostTensor>, Profile), EngineError> {
+        let mut seconds = Vec::with_capacity(self.planned.steps.len());
+        let outputs = run::run(self, inputs, &mut self.new_states()?, Some(&mut seconds))?;
+        Ok((outputs, Profile { seconds }))
+    }
+
+    /// The plan in words and numbers.
+    #[must_use]
+    pub fn summary(&self) -> PlanSummary {
+        PlanSummary::new(&self.planned, self.isa, self.threads.count())
+    }
+}

@@ -1,0 +1,352 @@
+//! From nodes to steps: every value gets a place and a layout, every node its kernel.
+//!
+//! Floats live in one arena, pictures and tokens with their channels last, whatever the program's own layout is;
+//! reshapes, transpositions and slices are views where strides can say them. Tensors of integers and whatever the
+//! reference engine computes live in its own values, and are copied where a kernel meets them.
+
+mod lower;
+mod product;
+
+use super::{
+    body::Body,
+    graph::{Kind, Node},
+    memory::{self, Arena, Buffer},
+    step::{Action, Step},
+    stored,
+    view::{View, row_major},
+};
+use crate::{
+    EngineError,
+    kernel::weights::Matrix,
+    reference::Reference,
+};
+use mil::ValueId;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+/// What is to be run, with everything in its place.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) steps: Vec<Step>,
+    /// Where each output is: in the arena, or among the reference engine's values.
+    pub(super) outputs: Vec<Output>,
+    /// Floats of scratch that a thread needs.
+    pub(super) scratch: usize,
+    /// The arena, which the steps point into, and the constants, likewise.
+    pub(super) arena: Arena,
+    pub(super) arena_floats: usize,
+    pub(super) buffers: Vec<Buffer>,
+    /// Weights that stay in memory or in their file.
+    pub(super) weight_bytes: usize,
+}
+
+/// Where an output is when the steps are done.
+#[derive(Debug)]
+pub(super) enum Output {
+    /// In the arena or a constant.
+    Floats {
+        /// First element.
+        start: *const f32,
+        /// How it lies there.
+        view: View,
+    },
+    /// Among the reference engine's values.
+    Tensor(ValueId),
+}
+
+/// Addresses of buffers.
+pub(super) struct Places<'a> {
+    arena: *mut f32,
+    buffers: &'a [Buffer],
+}
+
+impl Places<'_> {
+    /// The first element of a view.
+    pub(super) fn of(&self, view: &View) -> *mut f32 {
+        let buffer = &self.buffers[view.buffer];
+        let start = match &buffer.constant {
+            Some(values) => values.as_ptr().cast_mut(),
+            None => self.arena.wrapping_add(buffer.place),
+        };
+        start.wrapping_add(view.offset)
+    }
+}
+
+/// Makes an action once addresses are known.
+type Make = Box<dyn FnOnce(&Places<'_>) -> Action>;
+
+/// A step without addresses.
+struct Draft {
+    node: usize,
+    kernel: &'static str,
+    detail: String,
+    flops: f64,
+    make: Make,
+    /// Tensors of the reference engine that the step reads.
+    reads: Vec<ValueId>,
+}
+
+/// A plan in the making.
+pub(super) struct Planner<'b, 'f> {
+    body: &'b Body<'f>,
+    reference: &'b Reference,
+    nodes: Vec<Node>,
+    /// The node that is being lowered.
+    node: usize,
+    buffers: Vec<Buffer>,
+    views: HashMap<ValueId, View>,
+    constants: HashMap<ValueId, View>,
+    /// Values that the reference engine has when the next step begins.
+    tensors: BTreeSet<ValueId>,
+    /// Where a value is to be written, because it is part of another.
+    parts: HashMap<ValueId, View>,
+    matrices: HashMap<(ValueId, usize), Arc<Matrix>>,
+    drafts: Vec<Draft>,
+    scratch: usize,
+}
+
+impl<'b, 'f> Planner<'b, 'f> {
+    /// Plans a function's nodes.
+    ///
+    /// # Errors
+    /// When a weight cannot be decoded, or there is no memory.
+    pub(super) fn plan(
+        body: &'b Body<'f>,
+        reference: &'b Reference,
+        nodes: Vec<Node>,
+    ) -> Result<Planned, EngineError> {
+        let mut planner = Self {
+            body,
+            reference,
+            nodes,
+            node: 0,
+            buffers: Vec::new(),
+            views: HashMap::new(),
+            constants: HashMap::new(),
+            tensors: body.function.inputs.iter().copied().collect(),
+            parts: HashMap::new(),
+            matrices: HashMap::new(),
+            drafts: Vec::new(),
+            scratch: 0,
+        };
+        planner.place_parts();
+        for node in 0..planner.nodes.len() {
+            planner.node = node;
+            planner.lower(node)?;
+        }
+        planner.finish()
+    }
+
+    /// Operands of concatenations are written where they belong, by whoever computes them.
+    fn place_parts(&mut self) {
+        for node in &self.nodes {
+            let Kind::Concat { values, axis, out } = &node.kind else { continue };
+            let Some(shape) = self.body.floats(*out) else { continue };
+            let strides = lower::natural_strides(&shape, *axis == 1);
+            let buffer = self.buffers.len();
+            self.buffers.push(Buffer::computed(shape.iter().product()));
+            let whole = View { buffer, offset: 0, shape: shape.clone(), strides };
+            let mut begin = vec![0; shape.len()];
+            for value in values {
+                let Some(part) = self.body.floats(*value) else { continue };
+                let view = whole.slice(&begin, &vec![1; shape.len()], &part);
+                begin[*axis] += part[*axis];
+                if self.body.literal(*value).is_none() {
+                    self.parts.entry(*value).or_insert(view);
+                }
+            }
+            self.views.insert(*out, whole);
+        }
+    }
+
+    /// Adds a step that uses these buffers.
+    fn push(
+        &mut self,
+        kernel: &'static str,
+        (detail, flops): (String, f64),
+        views: &[&View],
+        make: impl FnOnce(&Places<'_>) -> Action + 'static,
+    ) {
+        let step = self.drafts.len();
+        for view in views {
+            self.buffers[view.buffer].used_at(step);
+        }
+        let make = Box::new(make);
+        self.drafts.push(Draft { node: self.node, kernel, detail, flops, make, reads: Vec::new() });
+    }
+
+    /// Adds a step that reads tensors of the reference engine.
+    fn push_reading(&mut self, kernel: &'static str, views: &[&View], reads: Vec<ValueId>, action: Make) {
+        self.push(kernel, (String::new(), 0.0), views, action);
+        if let Some(draft) = self.drafts.last_mut() {
+            draft.reads = reads;
+        }
+    }
+
+    /// A new buffer as a view.
+    fn fresh(&mut self, shape: &[usize], strides: Vec<usize>) -> View {
+        let buffer = self.buffers.len();
+        self.buffers.push(Buffer::computed(shape.iter().product()));
+        View { buffer, offset: 0, shape: shape.to_vec(), strides }
+    }
+
+    /// Floats that only the next step uses.
+    fn temporary(&mut self, len: usize) -> View {
+        self.fresh(&[len], vec![1])
+    }
+
+    /// Where a result is written: as part of another, or in a buffer of its own with these strides.
+    fn result(&mut self, out: ValueId, shape: &[usize], strides: Vec<usize>) -> View {
+        match self.parts.get(&out) {
+            Some(view) if view.shape == shape => view.clone(),
+            _ => self.fresh(shape, strides),
+        }
+    }
+
+    /// Constant floats as a view.
+    fn constant_view(&mut self, values: Vec<f32>) -> View {
+        let (shape, buffer) = (vec![values.len()], self.buffers.len());
+        self.buffers.push(Buffer::constant(values));
+        View { buffer, offset: 0, shape, strides: vec![1] }
+    }
+
+    /// An operand as floats in the arena or in a constant.
+    fn view(&mut self, id: ValueId) -> Result<View, EngineError> {
+        if let Some(view) = self.views.get(&id).or_else(|| self.constants.get(&id)) {
+            return Ok(view.clone());
+        }
+        let shape = self.body.floats(id).unwrap_or_default();
+        if let Some(constant) = self.body.literal(id).and_then(|l| l.as_const()) {
+            let flat = self.constant_view(constant.read().to_f32_vec());
+            let view = View { strides: row_major(&shape), shape, ..flat };
+            self.constants.insert(id, view.clone());
+            return Ok(view);
+        }
+        if self.decoded(id) {
+            // A decoded weight that a kernel reads as it is.
+            let flat = self.constant_view(self.reference.decode(id)?.to_f32_vec());
+            let view = View { strides: row_major(&shape), shape, ..flat };
+            self.constants.insert(id, view.clone());
+            return Ok(view);
+        }
+        let view = self.fresh(&shape, row_major(&shape));
+        let to = view.clone();
+        let make: Make = Box::new(move |p| Action::Import { id, to: p.of(&to), len: to.len() });
+        self.push_reading("import", &[&view], vec![id], make);
+        self.views.insert(id, view.clone());
+        Ok(view)
+    }
+
+    /// True when a value is decoded from constants.
+    fn decoded(&self, id: ValueId) -> bool {
+        self.body.def(id).is_some_and(|i| self.body.ops[i].kind.starts_with("constexpr_"))
+    }
+
+    /// Sees to it that the reference engine has a value.
+    fn tensor(&mut self, id: ValueId) {
+        if self.tensors.contains(&id) {
+            return;
+        }
+        if let Some(view) = self.views.get(&id).cloned() {
+            let from = view.clone();
+            self.push("export", (String::new(), 0.0), &[&view], move |p| Action::Export {
+                id,
+                from: p.of(&from).cast_const(),
+                view: from,
+            });
+            self.tensors.insert(id);
+        } else if self.decoded(id)
+            && let Some(op) = self.body.def(id)
+        {
+            self.reference_step(op);
+        }
+    }
+
+    /// Lets the reference engine execute an operation.
+    fn reference_step(&mut self, op: usize) {
+        let mut reads = Vec::new();
+        self.body.ops[op].for_each_use(&mut |id| reads.push(id));
+        reads.sort_unstable();
+        reads.dedup();
+        reads.iter().for_each(|&id| self.tensor(id));
+        reads.retain(|id| self.tensors.contains(id));
+        self.push_reading("reference", &[], reads, Box::new(move |_| Action::Reference { op }));
+        self.tensors.extend(self.body.ops[op].outputs.iter().copied());
+        self.body.ops[op].outputs.iter().for_each(|id| {
+            self.views.remove(id);
+        });
+    }
+
+    /// The weight as a matrix of so many rows.
+    fn matrix(&mut self, id: ValueId, rows: usize) -> Result<Arc<Matrix>, EngineError> {
+        if let Some(matrix) = self.matrices.get(&(id, rows)) {
+            return Ok(matrix.clone());
+        }
+        let matrix = Arc::new(stored::matrix(self.body, id, rows, || self.reference.decode(id))?);
+        self.matrices.insert((id, rows), matrix.clone());
+        Ok(matrix)
+    }
+
+    /// Notes how much scratch a step's threads need.
+    fn needs_scratch(&mut self, floats: usize) {
+        self.scratch = self.scratch.max(floats);
+    }
+
+    fn finish(mut self) -> Result<Planned, EngineError> {
+        let last = self.drafts.len();
+        let outputs = self.body.function.body.outputs.clone();
+        let mut outputs_in: Vec<(ValueId, Option<View>)> = Vec::new();
+        for id in outputs {
+            let view = self.views.get(&id).or_else(|| self.constants.get(&id)).cloned();
+            let view = if self.tensors.contains(&id) { None } else { view };
+            if let Some(view) = &view {
+                self.buffers[view.buffer].used_at(last);
+            }
+            outputs_in.push((id, view));
+        }
+        let frees = self.frees(&outputs_in);
+        let arena_floats = memory::place(&mut self.buffers);
+        let arena = Arena::new(arena_floats).map_err(|_| EngineError::OutOfMemory { bytes: arena_floats * 4 })?;
+        // Buffers do not move from here on: their constants are on the heap, and the vector is kept.
+        let places = Places { arena: arena.start(), buffers: &self.buffers };
+        let mut steps = Vec::with_capacity(self.drafts.len());
+        for (i, draft) in self.drafts.into_iter().enumerate() {
+            let node = &self.nodes[draft.node];
+            steps.push(Step {
+                name: self.body.name(node.op),
+                kernel: draft.kernel,
+                detail: draft.detail,
+                flops: draft.flops,
+                stands_for: node.stands_for,
+                action: (draft.make)(&places),
+                frees: frees.get(&i).cloned().unwrap_or_default(),
+            });
+        }
+        let outputs = outputs_in
+            .into_iter()
+            .map(|(id, view)| match view {
+                Some(view) => Output::Floats { start: places.of(&view).cast_const(), view },
+                None => Output::Tensor(id),
+            })
+            .collect();
+        let weight_bytes = self.matrices.values().map(|m| m.stored_bytes()).sum();
+        Ok(Planned { steps, outputs, scratch: self.scratch, arena, arena_floats, buffers: self.buffers, weight_bytes })
+    }
+
+    /// Tensors of the reference engine that each step is the last to read.
+    fn frees(&self, outputs: &[(ValueId, Option<View>)]) -> BTreeMap<usize, Vec<ValueId>> {
+        let mut last: BTreeMap<ValueId, usize> = BTreeMap::new();
+        for (i, draft) in self.drafts.iter().enumerate() {
+            last.extend(draft.reads.iter().map(|&id| (id, i)));
+        }
+        let mut frees: BTreeMap<usize, Vec<ValueId>> = BTreeMap::new();
+        for (id, step) in last {
+            if outputs.iter().all(|(out, _)| *out != id) {
+                frees.entry(step).or_default().push(id);
+            }
+        }
+        frees
+    }
+}

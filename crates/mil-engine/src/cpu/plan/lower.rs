@@ -1,0 +1,366 @@
+//! Each kind of node as steps.
+
+use super::{Make, Planner};
+use crate::{
+    EngineError,
+    cpu::{
+        graph::{Attention, GroupNorm, Kind, LayerNorm, Roles},
+        step::Action,
+        view::{View, channels_last, row_major, strides_in_order},
+    },
+    kernel::{
+        attention,
+        map::{self, Map},
+        math::Activation,
+        norm,
+    },
+};
+use mil::ValueId;
+
+/// Channels last for pictures and tokens in Apple's layout, row-major for everything else.
+pub(super) fn natural_strides(shape: &[usize], channels: bool) -> Vec<usize> {
+    if shape.len() == 4 && channels { channels_last(shape) } else { row_major(shape) }
+}
+
+/// The distance between rows when all dimensions but `inner` lie behind one another and `inner` is contiguous.
+pub(super) fn row_stride(view: &View, inner: usize) -> Option<usize> {
+    if view.strides[inner] != 1 && view.shape[inner] != 1 {
+        return None;
+    }
+    let outer: Vec<(usize, usize)> =
+        (0..view.shape.len()).filter(|&d| d != inner && view.shape[d] > 1).map(|d| (view.shape[d], view.strides[d])).collect();
+    let behind = outer.windows(2).all(|w| w[0].1 == w[1].0 * w[1].1);
+    behind.then(|| outer.last().map_or(view.shape[inner], |&(_, s)| s))
+}
+
+const COPY: map::Op = map::Op::Unary(Activation::Identity);
+
+impl Planner<'_, '_> {
+    /// Lowers a node.
+    pub(super) fn lower(&mut self, node: usize) -> Result<(), EngineError> {
+        let kind = std::mem::replace(&mut self.nodes[node].kind, Kind::Reference);
+        match kind {
+            Kind::Product(p) => self.product(p)?,
+            Kind::GroupNorm(g) => self.group_norm(g)?,
+            Kind::LayerNorm(l) => self.layer_norm(l)?,
+            Kind::Attention(a) => self.attention(&a)?,
+            Kind::Map { op, operands, out } => self.map(op, &operands, out)?,
+            Kind::Reshape { x, out } => {
+                let view = self.view(x)?;
+                self.reshaped(&view, out);
+            }
+            Kind::Transpose { x, perm, out } => {
+                let view = self.view(x)?.transpose(&perm);
+                self.views.insert(out, view);
+            }
+            Kind::Slices { x, parts } => {
+                let view = self.view(x)?;
+                for part in parts {
+                    self.reshaped(&view.slice(&part.begin, &part.step, &part.shape), part.out);
+                }
+            }
+            Kind::Concat { values, axis, out } => self.concat(&values, axis, out)?,
+            Kind::Upsample { x, factors, out } => self.upsample(x, factors, out)?,
+            Kind::Rows { table, indices, out } => self.rows(table, indices, out)?,
+            Kind::Reference => self.reference_step(self.nodes[node].op),
+        }
+        Ok(())
+    }
+
+    /// Gives a value the elements of a view under its own shape, as a view where strides can say that.
+    fn reshaped(&mut self, view: &View, out: ValueId) {
+        let shape = self.body.floats(out).unwrap_or_default();
+        let view = view.reshape(&shape).unwrap_or_else(|| {
+            let copy = self.copied(view, row_major(&view.shape));
+            copy.reshape(&shape).expect("invariant: row-major tensors take any shape")
+        });
+        self.views.insert(out, view);
+    }
+
+    /// A copy of a view with other strides.
+    pub(super) fn copied(&mut self, view: &View, strides: Vec<usize>) -> View {
+        let to = self.fresh(&view.shape, strides);
+        self.push_map(COPY, view, None, &to, "copy");
+        to
+    }
+
+    /// The view itself when `inner` is contiguous and the rest are rows behind one another, or a copy that is so.
+    pub(super) fn as_rows(&mut self, view: View, inner: usize) -> (View, usize) {
+        if let Some(stride) = row_stride(&view, inner) {
+            return (view, stride);
+        }
+        let order: Vec<usize> = (0..view.shape.len()).filter(|&d| d != inner).chain([inner]).collect();
+        let strides = strides_in_order(&view.shape, &order);
+        let view = self.copied(&view, strides);
+        let stride = view.shape[inner];
+        (view, stride)
+    }
+
+    fn map(&mut self, op: map::Op, operands: &[ValueId], out: ValueId) -> Result<(), EngineError> {
+        let shape = self.body.floats(out).unwrap_or_default();
+        let mut views = Vec::with_capacity(2);
+        for &id in operands {
+            views.push(self.view(id)?);
+        }
+        // The layout of an operand that is no constant and as large as the result, if there is one.
+        let model = views.iter().find(|v| v.shape == shape && self.buffers[v.buffer].constant.is_none());
+        let strides = model.map_or_else(|| row_major(&shape), |v| strides_in_order(&shape, &v.order()));
+        let to = self.result(out, &shape, strides);
+        self.push_map(op, &views[0], views.get(1), &to, "map");
+        self.views.insert(out, to);
+        Ok(())
+    }
+
+    /// An elementwise step; operands are broadcast to the result.
+    fn push_map(&mut self, op: map::Op, x: &View, y: Option<&View>, out: &View, kernel: &'static str) {
+        let shape = &out.shape;
+        let strides = |v: &View| v.broadcast(shape).expect("invariant: types say that operands can be broadcast");
+        let (xs, ys) = (strides(x), y.map_or_else(|| vec![0; shape.len()], strides));
+        let joined = Joined::new(shape, &out.strides, &xs, &ys);
+        let binary = y.is_some();
+        let (x, y, to) = (x.clone(), y.cloned().unwrap_or_else(|| x.clone()), out.clone());
+        let detail = format!("{op:?} {shape:?}");
+        self.push(kernel, (detail, out.len() as f64), &[&x.clone(), &y.clone(), out], move |p| {
+            Action::Map(Map {
+                op,
+                shape: joined.shape,
+                x: p.of(&x).cast_const(),
+                x_strides: joined.x,
+                y: if binary { p.of(&y).cast_const() } else { std::ptr::null() },
+                y_strides: joined.y,
+                out: p.of(&to),
+                out_strides: joined.out,
+            })
+        });
+    }
+
+    fn concat(&mut self, values: &[ValueId], axis: usize, out: ValueId) -> Result<(), EngineError> {
+        let whole = self.views.get(&out).cloned().expect("invariant: concatenations were placed");
+        let mut begin = vec![0; whole.shape.len()];
+        for &value in values {
+            let view = self.view(value)?;
+            let part = whole.slice(&begin, &vec![1; begin.len()], &view.shape);
+            begin[axis] += view.shape[axis];
+            if view != part {
+                self.push_map(COPY, &view, None, &part, "copy");
+            }
+        }
+        Ok(())
+    }
+
+    fn upsample(&mut self, x: ValueId, [fh, fw]: [usize; 2], out: ValueId) -> Result<(), EngineError> {
+        let shape = self.body.floats(out).unwrap_or_default();
+        let from = self.view(x)?;
+        let to = self.result(out, &shape, channels_last(&shape));
+        let [b, c, h, w] = from.shape[..] else { return Ok(()) };
+        let repeated = |v: &View, step: [usize; 2], between: [usize; 2]| View {
+            buffer: v.buffer,
+            offset: v.offset,
+            shape: vec![b, h, fh, w, fw, c],
+            strides: vec![v.strides[0], v.strides[2] * step[0], between[0], v.strides[3] * step[1], between[1], v.strides[1]],
+        };
+        let target = repeated(&to, [fh, fw], [to.strides[2], to.strides[3]]);
+        // Each pixel is read again for every one that it becomes.
+        let source = repeated(&from, [1, 1], [0, 0]);
+        self.push_map(COPY, &source, None, &target, "upsample");
+        self.views.insert(out, to);
+        Ok(())
+    }
+
+    fn rows(&mut self, table: ValueId, indices: ValueId, out: ValueId) -> Result<(), EngineError> {
+        let shape = self.body.floats(out).unwrap_or_default();
+        let n = self.body.shape(table).and_then(|s| s.first().copied()).unwrap_or_default();
+        let w = self.matrix(table, n)?;
+        self.tensor(indices);
+        let to = self.fresh(&shape, row_major(&shape));
+        let (view, op) = (to.clone(), self.nodes[self.node].op);
+        let make: Make = Box::new(move |p| Action::Rows { w, indices, op, out: p.of(&view) });
+        self.push_reading("rows", &[&to], vec![indices], make);
+        self.views.insert(out, to);
+        Ok(())
+    }
+
+    fn group_norm(&mut self, g: GroupNorm) -> Result<(), EngineError> {
+        let shape = self.body.floats(g.x).unwrap_or_default();
+        let view = self.view(g.x)?;
+        let (n, c, pixels) = (shape[0], shape[1], shape[2..].iter().product::<usize>());
+        // Pictures may lie apart, but the pixels of one must follow each other.
+        let picture = view.slice(&vec![0; shape.len()], &vec![1; shape.len()], &[&[1], &shape[1..]].concat());
+        let (view, row) = match row_stride(&picture, 1) {
+            Some(row) => (view, row),
+            None => self.as_rows(view, 1),
+        };
+        let order: Vec<usize> = [0].into_iter().chain(2..shape.len()).chain([1]).collect();
+        let to = self.result(g.out, &shape, strides_in_order(&shape, &order));
+        let size = [n, pixels, c];
+        let stats = self.temporary(norm::GroupNorm::stats_len(size, g.groups));
+        let affine = self.temporary(n * c * 2);
+        let gamma = g.gamma.map(|v| self.constant_view(v));
+        let beta = g.beta.map(|v| self.constant_view(v));
+        self.needs_scratch(c);
+        let out_row = row_stride(&to, 1).unwrap_or(c);
+        let views: Vec<View> = [view.clone(), to.clone(), stats.clone(), affine.clone()].to_vec();
+        let detail = format!("{shape:?} in {} groups, {:?}", g.groups, g.activation);
+        let flops = 8.0 * to.len() as f64;
+        let out = to.clone();
+        self.push("group_norm", (detail, flops), &views.iter().collect::<Vec<_>>(), move |p| {
+            Action::GroupNorm(norm::GroupNorm {
+                size,
+                groups: g.groups,
+                x: p.of(&view).cast_const(),
+                x_strides: [view.strides[0], row],
+                out: p.of(&out),
+                out_strides: [out.strides[0], out_row],
+                epsilon: g.epsilon,
+                gamma: gamma.as_ref().map_or(std::ptr::null(), |v| p.of(v).cast_const()),
+                beta: beta.as_ref().map_or(std::ptr::null(), |v| p.of(v).cast_const()),
+                activation: g.activation,
+                stats: p.of(&stats),
+                affine: p.of(&affine),
+            })
+        });
+        self.views.insert(g.out, to);
+        Ok(())
+    }
+
+    fn layer_norm(&mut self, l: LayerNorm) -> Result<(), EngineError> {
+        let view = self.view(l.x)?;
+        let (view, x_row) = self.as_rows(view, l.axis);
+        let shape = view.shape.clone();
+        let order: Vec<usize> = (0..shape.len()).filter(|&d| d != l.axis).chain([l.axis]).collect();
+        let mut to = self.result(l.out, &shape, strides_in_order(&shape, &order));
+        if row_stride(&to, l.axis).is_none() {
+            to = self.fresh(&shape, strides_in_order(&shape, &order));
+        }
+        let out_row = row_stride(&to, l.axis).unwrap_or(shape[l.axis]);
+        let n = shape[l.axis];
+        let size = [to.len() / n, n];
+        let gamma = l.gamma.map(|v| self.constant_view(v));
+        let beta = l.beta.map(|v| self.constant_view(v));
+        let (from, out) = (view.clone(), to.clone());
+        let detail = format!("{} rows of {n}", size[0]);
+        self.push("layer_norm", (detail, 8.0 * to.len() as f64), &[&view, &to], move |p| {
+            Action::LayerNorm(norm::LayerNorm {
+                size,
+                x: p.of(&from).cast_const(),
+                x_row,
+                out: p.of(&out),
+                out_row,
+                epsilon: l.epsilon,
+                gamma: gamma.as_ref().map_or(std::ptr::null(), |v| p.of(v).cast_const()),
+                beta: beta.as_ref().map_or(std::ptr::null(), |v| p.of(v).cast_const()),
+            })
+        });
+        self.views.insert(l.out, to);
+        Ok(())
+    }
+
+    fn attention(&mut self, a: &Attention) -> Result<(), EngineError> {
+        let shape = self.body.floats(a.out.value).unwrap_or_default();
+        let (q, k, v) = (self.view(a.q.value)?, self.view(a.k.value)?, self.view(a.v.value)?);
+        let kept: Vec<usize> = (0..a.q.batch.len()).filter(|&i| q.shape[a.q.batch[i]] > 1).collect();
+        let strides = |view: &View, roles: &Roles| {
+            let mut all = [0; 4];
+            for (slot, &i) in (2 - kept.len()..2).zip(&kept) {
+                all[slot] = view.strides[roles.batch[i]];
+            }
+            all[2] = view.strides[roles.token];
+            all[3] = view.strides[roles.element];
+            all
+        };
+        let mut batch = [1; 2];
+        for (slot, &i) in (2 - kept.len()..2).zip(&kept) {
+            batch[slot] = q.shape[a.q.batch[i]];
+        }
+        let lengths = [q.shape[a.q.token], k.shape[a.k.token]];
+        let dims = [q.shape[a.q.element], v.shape[a.v.element]];
+        // Tokens first, then heads: what follows sees the heads of a token as one.
+        let (mut outer, mut heads) = (Vec::new(), Vec::new());
+        a.out.batch.iter().for_each(|&d| if d == 0 { outer.push(d) } else { heads.push(d) });
+        let order = [&outer[..], &[a.out.token], &heads, &[a.out.element]].concat();
+        let to = self.result(a.out.value, &shape, strides_in_order(&shape, &order));
+        let mask = match &a.mask {
+            Some(roles) => {
+                let mut scores = vec![0; roles.batch.len() + 2];
+                for (i, &d) in roles.batch.iter().enumerate() {
+                    scores[d] = q.shape[a.q.batch[i]];
+                }
+                scores[roles.token] = lengths[0];
+                scores[roles.element] = lengths[1];
+                let view = self.view(roles.value)?;
+                let spread = view.broadcast(&scores).expect("invariant: types say that masks can be broadcast");
+                let view = View { strides: spread, shape: scores, ..view };
+                let strides = strides(&view, roles);
+                Some((view, strides))
+            }
+            None => None,
+        };
+        let (qs, ks, vs, os) = (strides(&q, &a.q), strides(&k, &a.k), strides(&v, &a.v), strides(&to, &a.out));
+        let (scale, nothing) = (a.scale, a.nothing);
+        self.needs_scratch(attention::scratch(dims));
+        let flops = 2.0 * (batch[0] * batch[1] * lengths[0] * lengths[1] * (dims[0] + dims[1])) as f64;
+        let detail = format!("{batch:?} heads, {} queries, {} keys, {dims:?}", lengths[0], lengths[1]);
+        let mut views = vec![q.clone(), k.clone(), v.clone(), to.clone()];
+        views.extend(mask.iter().map(|(view, _)| view.clone()));
+        let out = to.clone();
+        self.push("attention", (detail, flops), &views.iter().collect::<Vec<_>>(), move |p| {
+            Action::Attention(attention::Attention {
+                batch,
+                lengths,
+                dims,
+                q: p.of(&q).cast_const(),
+                q_strides: qs,
+                k: p.of(&k).cast_const(),
+                k_strides: ks,
+                v: p.of(&v).cast_const(),
+                v_strides: vs,
+                mask: mask.as_ref().map_or(std::ptr::null(), |(view, _)| p.of(view).cast_const()),
+                mask_strides: mask.as_ref().map_or([0; 4], |(_, strides)| *strides),
+                out: p.of(&out),
+                out_strides: os,
+                scale,
+                nothing,
+            })
+        });
+        self.views.insert(a.out.value, to);
+        Ok(())
+    }
+}
+
+/// Dimensions in the result's order of memory, those that lie behind one another joined.
+struct Joined {
+    shape: Vec<usize>,
+    out: Vec<usize>,
+    x: Vec<usize>,
+    y: Vec<usize>,
+}
+
+impl Joined {
+    fn new(shape: &[usize], out: &[usize], x: &[usize], y: &[usize]) -> Self {
+        let mut order: Vec<usize> = (0..shape.len()).filter(|&d| shape[d] > 1).collect();
+        order.sort_by_key(|&d| std::cmp::Reverse(out[d]));
+        let mut joined = Self { shape: vec![], out: vec![], x: vec![], y: vec![] };
+        for d in order {
+            let n = shape[d];
+            let behind = |outer: &[usize], s: usize| outer.last().is_some_and(|&o| o == s * n);
+            if behind(&joined.out, out[d]) && behind(&joined.x, x[d]) && behind(&joined.y, y[d]) {
+                let last = joined.shape.len() - 1;
+                joined.shape[last] *= n;
+                (joined.out[last], joined.x[last], joined.y[last]) = (out[d], x[d], y[d]);
+            } else {
+                joined.shape.push(n);
+                joined.out.push(out[d]);
+                joined.x.push(x[d]);
+                joined.y.push(y[d]);
+            }
+        }
+        // The kernel writes along the innermost dimension without gaps.
+        if joined.out.last().is_none_or(|&s| s != 1) {
+            joined.shape.push(1);
+            joined.out.push(1);
+            joined.x.push(0);
+            joined.y.push(0);
+        }
+        joined
+    }
+}

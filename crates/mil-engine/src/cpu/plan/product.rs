@@ -1,0 +1,260 @@
+//! Products: which kernel computes them, and how their operands must lie.
+
+use super::{Make, Places, Planner, lower::row_stride};
+use crate::{
+    EngineError,
+    cpu::{
+        graph::{Product, Window},
+        step::{Action, Patches},
+        view::{View, channels_last, row_major, strides_in_order},
+    },
+    kernel::{
+        epilogue::Epilogue,
+        gemm::{self, Gate, Gemm},
+        weights::Matrix,
+        winograd::{self, Winograd},
+    },
+};
+use std::sync::Arc;
+
+/// Most floats of a transformed or unrolled input: a part of the picture is done after another.
+const PART_FLOATS: usize = 4 << 20;
+
+/// The extra operands of an epilogue as views.
+struct Extras {
+    bias: Option<View>,
+    per_batch: Option<View>,
+    residual: Option<(View, usize)>,
+    rows_per_batch: usize,
+    scale: f32,
+    activation: crate::kernel::math::Activation,
+}
+
+impl Extras {
+    fn views(&self) -> Vec<View> {
+        let residual = self.residual.as_ref().map(|(v, _)| v.clone());
+        self.bias.iter().cloned().chain(self.per_batch.clone()).chain(residual).collect()
+    }
+
+    fn epilogue(&self, p: &Places<'_>) -> Epilogue {
+        let at = |v: &Option<View>| v.as_ref().map_or(std::ptr::null(), |v| p.of(v).cast_const());
+        Epilogue {
+            bias: at(&self.bias),
+            scale: self.scale,
+            per_batch: at(&self.per_batch),
+            batch_stride: self.per_batch.as_ref().map_or(0, |v| if v.shape[0] == 1 { 0 } else { v.strides[0] }),
+            rows_per_batch: self.rows_per_batch,
+            residual: self.residual.as_ref().map_or(std::ptr::null(), |(v, _)| p.of(v).cast_const()),
+            residual_row: self.residual.as_ref().map_or(0, |(_, row)| *row),
+            activation: self.activation,
+        }
+    }
+}
+
+impl Planner<'_, '_> {
+    pub(super) fn product(&mut self, p: Product) -> Result<(), EngineError> {
+        let x = self.view(p.x)?;
+        let channel = if p.window.is_some() { 1 } else { p.shape.len() - 1 };
+        let n = p.shape[channel];
+        let w = self.matrix(p.weight, n)?;
+        let mut shape = p.shape.clone();
+        if p.gate != Gate::None {
+            shape[channel] /= 2;
+        }
+        let natural = |shape: &[usize]| if p.window.is_some() { channels_last(shape) } else { row_major(shape) };
+        let mut out = self.result(p.out, &shape, natural(&shape));
+        if row_stride(&out, channel).is_none() {
+            out = self.fresh(&shape, natural(&shape));
+        }
+        let extras = self.extras(&p, channel)?;
+        let rows: usize = p.shape.iter().product::<usize>() / n;
+        let flops = 2.0 * (rows * w.rows * w.cols) as f64;
+        match p.window {
+            Some(window) if uses_winograd(&window, &p.shape, w.cols / 9) && p.gate == Gate::None => {
+                self.winograd(&window, x, w, &out, extras, flops);
+            }
+            Some(window) if window.kernel != [1, 1] || window.stride != [1, 1] || window.pad != [0, 0] => {
+                self.patches(&window, x, w, &out, (extras, p.gate), flops);
+            }
+            Some(_) if x.shape[2..] != p.shape[2..] => {
+                // Padding behind the picture only.
+                let window = p.window.unwrap_or(Window { kernel: [1, 1], stride: [1, 1], dilation: [1, 1], pad: [0, 0] });
+                self.patches(&window, x, w, &out, (extras, p.gate), flops);
+            }
+            _ => {
+                let inner = if p.window.is_some() { 1 } else { x.shape.len() - 1 };
+                let (x, a_row) = self.as_rows(x, inner);
+                self.gemm(x, a_row, w, &out, (extras, p.gate), flops, channel);
+            }
+        }
+        let to = self.body.floats(p.out).unwrap_or_default();
+        let view = match out.reshape(&to) {
+            Some(view) => view,
+            None => {
+                let copy = self.copied(&out, row_major(&out.shape));
+                copy.reshape(&to).expect("invariant: row-major tensors take any shape")
+            }
+        };
+        self.views.insert(p.out, view);
+        Ok(())
+    }
+
+    fn extras(&mut self, p: &Product, channel: usize) -> Result<Extras, EngineError> {
+        let bias = p.bias.clone().map(|v| self.constant_view(v));
+        let per_batch = match p.per_batch {
+            Some(id) => {
+                let view = self.view(id)?;
+                let contiguous = view.strides[1] == 1 || view.shape[1] == 1;
+                Some(if contiguous { view } else { self.copied(&view, row_major(&view.shape.clone())) })
+            }
+            None => None,
+        };
+        let residual = match p.residual {
+            Some(id) => {
+                let view = self.view(id)?;
+                let view = match view.reshape(&p.shape) {
+                    Some(view) => view,
+                    None => {
+                        let copy = self.copied(&view, row_major(&view.shape.clone()));
+                        copy.reshape(&p.shape).expect("invariant: row-major tensors take any shape")
+                    }
+                };
+                Some(self.as_rows(view, channel))
+            }
+            None => None,
+        };
+        let rows_per_batch = if channel == 1 { p.shape[2..].iter().product::<usize>().max(1) } else { usize::MAX };
+        Ok(Extras { bias, per_batch, residual, rows_per_batch, scale: p.scale, activation: p.activation })
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the operands of a product")]
+    fn gemm(
+        &mut self,
+        x: View,
+        a_row: usize,
+        w: Arc<Matrix>,
+        out: &View,
+        (extras, gate): (Extras, Gate),
+        flops: f64,
+        channel: usize,
+    ) {
+        let m = x.len() / w.cols;
+        let out_row = row_stride(out, channel).unwrap_or(w.rows);
+        self.needs_scratch(gemm::SCRATCH);
+        let detail = format!("{m}×{}×{} from {}", w.rows, w.cols, w.describe());
+        let mut views = vec![x.clone(), out.clone()];
+        views.extend(extras.views());
+        let to = out.clone();
+        self.push("product", (detail, flops), &views.iter().collect::<Vec<_>>(), move |p| {
+            Action::Gemm(Gemm {
+                m,
+                a: p.of(&x).cast_const(),
+                a_row,
+                w,
+                out: p.of(&to),
+                out_row,
+                epilogue: extras.epilogue(p),
+                gate,
+                first_row: 0,
+            })
+        });
+    }
+
+    fn winograd(&mut self, window: &Window, x: View, w: Arc<Matrix>, out: &View, extras: Extras, flops: f64) {
+        let x = if x.strides[1] == 1 || x.shape[1] == 1 { x } else { self.copied(&x, channels_last(&x.shape.clone())) };
+        let [b, _, oh, ow] = out.shape[..] else { return };
+        let channels = w.cols / 9;
+        let tiles = b * oh.div_ceil(4) * ow.div_ceil(4);
+        let part = (PART_FLOATS / (36 * channels)).max(2 * winograd::TILES) / winograd::TILES * winograd::TILES;
+        let part = tiles.div_ceil(tiles.div_ceil(part));
+        let v = self.temporary(36 * channels * part);
+        self.needs_scratch(winograd::SCRATCH);
+        let detail = format!("F(4×4) {:?} → {:?} from {}", x.shape, out.shape, w.describe());
+        let mut views = vec![x.clone(), out.clone(), v.clone()];
+        views.extend(extras.views());
+        let (to, pad) = (out.clone(), window.pad);
+        self.push("winograd", (detail, flops), &views.iter().collect::<Vec<_>>(), move |p| {
+            let parts = (0..tiles).step_by(part).map(|first| Winograd {
+                out_size: [oh, ow],
+                in_size: [x.shape[2], x.shape[3]],
+                pad,
+                x: p.of(&x).cast_const(),
+                x_strides: [x.strides[0], x.strides[2], x.strides[3]],
+                w: w.clone(),
+                out: p.of(&to),
+                out_strides: [to.strides[0], to.strides[2], to.strides[3]],
+                epilogue: extras.epilogue(p),
+                v: p.of(&v),
+                first,
+                tiles: part.min(tiles - first),
+            });
+            Action::Winograd(parts.collect())
+        });
+    }
+
+    /// Any convolution: the input's windows are laid out as rows, a part of them after another.
+    fn patches(
+        &mut self,
+        window: &Window,
+        x: View,
+        w: Arc<Matrix>,
+        out: &View,
+        (extras, gate): (Extras, Gate),
+        flops: f64,
+    ) {
+        let x = if x.strides[1] == 1 || x.shape[1] == 1 {
+            x
+        } else {
+            let order = [0, 2, 3, 1];
+            self.copied(&x, strides_in_order(&x.shape.clone(), &order))
+        };
+        let [b, _, oh, ow] = out.shape[..] else { return };
+        let rows = b * oh * ow;
+        let part = (PART_FLOATS / w.cols).max(gemm::ROWS).min(rows).max(1);
+        let unrolled = self.temporary(part * w.cols);
+        let out_row = row_stride(out, 1).unwrap_or(w.rows);
+        self.needs_scratch(gemm::SCRATCH);
+        let detail = format!("direct {:?} → {:?} from {}", x.shape, out.shape, w.describe());
+        let mut views = vec![x.clone(), out.clone(), unrolled.clone()];
+        views.extend(extras.views());
+        let (to, window) = (out.clone(), *window);
+        let make: Make = Box::new(move |p| {
+            let parts = (0..rows).step_by(part).map(|first| {
+                let m = part.min(rows - first);
+                let patches = Patches {
+                    x: p.of(&x).cast_const(),
+                    x_strides: [x.strides[0], x.strides[2], x.strides[3]],
+                    in_size: [x.shape[2], x.shape[3]],
+                    out_size: [oh, ow],
+                    channels: x.shape[1],
+                    window,
+                    first,
+                    rows: m,
+                    to: p.of(&unrolled),
+                };
+                let gemm = Gemm {
+                    m,
+                    a: p.of(&unrolled).cast_const(),
+                    a_row: w.cols,
+                    w: w.clone(),
+                    out: p.of(&to).wrapping_add(first * out_row),
+                    out_row,
+                    epilogue: extras.epilogue(p),
+                    gate,
+                    first_row: first,
+                };
+                (patches, gemm)
+            });
+            Action::Patches(parts.collect())
+        });
+        self.push("convolution", (detail, flops), &views.iter().collect::<Vec<_>>(), make);
+    }
+}
+
+/// Winograd's form, where it saves work: tiles that hang over the edge are computed too.
+fn uses_winograd(window: &Window, out: &[usize], channels: usize) -> bool {
+    let plain = window.kernel == [3, 3] && window.stride == [1, 1] && window.dilation == [1, 1];
+    let [_, _, h, w] = out[..] else { return false };
+    let (tiles, pixels) = (h.div_ceil(4) * w.div_ceil(4), h * w);
+    plain && channels >= 8 && tiles * 36 * 3 < pixels * 9 * 2
+}

@@ -1,0 +1,166 @@
+//! One run of a plan.
+
+use super::{
+    Cpu,
+    plan::Output,
+    step::{Action, Step},
+    threads::pitch,
+    view::View,
+};
+use crate::{
+    EngineError, OpFault,
+    kernel::norm,
+    reference::{Run, States, Tensor},
+};
+use host_tensor::HostTensor;
+use std::{collections::BTreeMap, sync::PoisonError, time::Instant};
+
+/// Runs every step, and notes how long each took where that is wanted.
+pub(super) fn run(
+    cpu: &Cpu,
+    inputs: &BTreeMap<String, HostTensor>,
+    states: &mut States,
+    seconds: Option<&mut Vec<f64>>,
+) -> Result<BTreeMap<String, HostTensor>, EngineError> {
+    let _busy = cpu.busy.lock().unwrap_or_else(PoisonError::into_inner);
+    cpu.threads.install(|| run_alone(cpu, inputs, states, seconds))
+}
+
+fn run_alone(
+    cpu: &Cpu,
+    inputs: &BTreeMap<String, HostTensor>,
+    states: &mut States,
+    mut seconds: Option<&mut Vec<f64>>,
+) -> Result<BTreeMap<String, HostTensor>, EngineError> {
+    let arguments = cpu.reference.arguments(inputs)?;
+    let constants = cpu.reference.new_constants();
+    let mut run = Run::new(&cpu.reference, &constants, states);
+    run.begin(arguments);
+    for step in &cpu.planned.steps {
+        let start = Instant::now();
+        execute(cpu, step, &mut run)?;
+        if let Some(seconds) = &mut seconds {
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+    }
+    let mut outputs = BTreeMap::new();
+    for (feature, output) in cpu.reference.outputs().iter().zip(&cpu.planned.outputs) {
+        let tensor = match output {
+            // SAFETY: the view is of the plan's own memory, which this run has for itself.
+            Output::Floats { start, view } => {
+                HostTensor::from_f32(view.shape.clone(), unsafe { read(*start, view) }).cast(feature.ty.dtype)
+            }
+            Output::Tensor(id) => run.get(*id)?.to_host(feature.ty.dtype),
+        };
+        outputs.insert(feature.name.clone(), tensor);
+    }
+    Ok(outputs)
+}
+
+/// The elements of a view in row-major order.
+///
+/// # Safety
+/// `start` points to the first element of memory that holds the view.
+unsafe fn read(start: *const f32, view: &View) -> Vec<f32> {
+    let n = view.len();
+    if view.is_row_major() {
+        // SAFETY: the caller's contract; the elements follow each other.
+        return unsafe { std::slice::from_raw_parts(start, n) }.to_vec();
+    }
+    let mut values = Vec::with_capacity(n);
+    let mut index = vec![0; view.shape.len()];
+    let mut offset = 0;
+    for _ in 0..n {
+        // SAFETY: the caller's contract; the offset is that of an element.
+        values.push(unsafe { *start.add(offset) });
+        for d in (0..index.len()).rev() {
+            index[d] += 1;
+            offset += view.strides[d];
+            if index[d] < view.shape[d] {
+                break;
+            }
+            offset -= view.strides[d] * view.shape[d];
+            index[d] = 0;
+        }
+    }
+    values
+}
+
+fn execute(cpu: &Cpu, step: &Step, run: &mut Run<'_>) -> Result<(), EngineError> {
+    let k = cpu.kernels;
+    let scratch = cpu.scratch.start();
+    let gap = pitch(cpu.planned.scratch);
+    let each = |items: usize, f: &(dyn Fn(usize, *mut f32) + Sync)| cpu.threads.each(items, scratch, gap, f);
+    // SAFETY of every call of a kernel: its instruction set exists, for `kernels` gives no others; the planner made
+    // the operands as the kernel asks, in memory that this run has for itself; each item is handed out once; and the
+    // scratch is as large as the largest that a step asked for.
+    match &step.action {
+        Action::Gemm(g) => each(g.items(), &|i, s| unsafe { (k.gemm)(g, i, s) }),
+        Action::Winograd(parts) => {
+            for w in parts {
+                // SAFETY: see above.
+                each(w.input_items(), &|i, _| unsafe { (k.winograd_input)(w, i) });
+                // SAFETY: see above.
+                each(w.items(), &|i, s| unsafe { (k.winograd)(w, i, s) });
+            }
+        }
+        Action::Patches(parts) => {
+            for (patches, g) in parts {
+                // SAFETY: see above.
+                each(patches.items(), &|i, _| unsafe { patches.item(i) });
+                // SAFETY: see above.
+                each(g.items(), &|i, s| unsafe { (k.gemm)(g, i, s) });
+            }
+        }
+        // SAFETY: see above.
+        Action::Attention(a) => each(a.items(), &|i, s| unsafe { (k.attention)(a, i, s) }),
+        Action::GroupNorm(g) => {
+            // SAFETY: see above.
+            each(g.items(), &|i, s| unsafe { (k.group_stats)(g, i, s) });
+            for picture in 0..g.size[0] {
+                // SAFETY: see above; all statistics are there.
+                unsafe { norm::group_affine(g, picture) };
+            }
+            // SAFETY: see above.
+            each(g.items(), &|i, _| unsafe { (k.group_apply)(g, i) });
+        }
+        Action::LayerNorm(l) => {
+            let items = l.size[0].div_ceil(norm::LAYER_ROWS);
+            // SAFETY: see above.
+            each(items, &|i, _| unsafe { (k.layer_norm)(l, i) });
+        }
+        // SAFETY: see above.
+        Action::Map(m) => each(m.items(), &|i, _| unsafe { (k.map)(m, i) }),
+        Action::Rows { w, indices, op, out } => {
+            let tensor = run.get(*indices)?;
+            let fault = |run: &Run<'_>, fault| run.fault_of(*op, fault);
+            let indices = tensor.ints().map_err(|f| fault(run, f))?;
+            for (i, &index) in indices.iter().enumerate() {
+                let row = if index < 0 { index.saturating_add(w.rows as i64) } else { index };
+                let row = usize::try_from(row).ok().filter(|&r| r < w.rows);
+                let Some(row) = row else { return Err(fault(run, OpFault::Index { index, size: w.rows })) };
+                // SAFETY: see above; the result has a row for each index.
+                unsafe { (k.decode)(w, row, 0, w.cols, out.add(i * w.cols)) };
+            }
+        }
+        Action::Import { id, to, len } => {
+            let tensor = run.get(*id)?;
+            let values = tensor.floats().map_err(|_| EngineError::Undefined { name: step.name.clone() })?;
+            if values.len() != *len {
+                return Err(EngineError::Undefined { name: step.name.clone() });
+            }
+            // SAFETY: the planner made room for as many floats.
+            unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), *to, *len) };
+        }
+        Action::Export { id, from, view } => {
+            // SAFETY: the view is of the plan's own memory.
+            let values = unsafe { read(*from, view) };
+            run.set(*id, Tensor::new(view.shape.clone(), values));
+        }
+        Action::Reference { op } => run.execute(*op)?,
+    }
+    if !matches!(step.action, Action::Reference { .. }) {
+        step.frees.iter().for_each(|&id| run.forget(id));
+    }
+    Ok(())
+}

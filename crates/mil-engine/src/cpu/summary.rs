@@ -1,0 +1,95 @@
+//! Plans and profiles as data, for people and machines.
+
+use super::plan::Planned;
+use crate::Isa;
+use std::fmt;
+
+/// A plan in words and numbers.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct PlanSummary {
+    /// The instruction set.
+    pub isa: Isa,
+    /// Threads.
+    pub threads: usize,
+    /// Steps in their order.
+    pub steps: Vec<StepSummary>,
+    /// Bytes for everything that is computed.
+    pub arena_bytes: usize,
+    /// Bytes of scratch of all threads.
+    pub scratch_bytes: usize,
+    /// Bytes of weights, as they are kept or lie in their file.
+    pub weight_bytes: usize,
+}
+
+/// A step of a plan.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct StepSummary {
+    /// Name of the operation at whose place it stands.
+    pub name: String,
+    /// What executes it.
+    pub kernel: &'static str,
+    /// Shapes and encodings.
+    pub detail: String,
+    /// Floating-point operations; of convolutions those of the direct form.
+    pub flops: f64,
+    /// Operations of the program that it stands for.
+    pub ops: usize,
+}
+
+/// How long each step of a plan took.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Profile {
+    /// Seconds, in the order of [`PlanSummary::steps`].
+    pub seconds: Vec<f64>,
+}
+
+impl PlanSummary {
+    pub(super) fn new(planned: &Planned, isa: Isa, threads: usize) -> Self {
+        let steps = planned.steps.iter().map(|s| StepSummary {
+            name: s.name.clone(),
+            kernel: s.kernel,
+            detail: s.detail.clone(),
+            flops: s.flops,
+            ops: s.stands_for,
+        });
+        Self {
+            isa,
+            threads,
+            steps: steps.collect(),
+            arena_bytes: planned.arena_floats * 4,
+            scratch_bytes: threads * super::threads::pitch(planned.scratch) * 4,
+            weight_bytes: planned.weight_bytes,
+        }
+    }
+
+    /// Floating-point operations of a run.
+    #[must_use]
+    pub fn flops(&self) -> f64 {
+        self.steps.iter().map(|s| s.flops).sum()
+    }
+}
+
+impl fmt::Display for PlanSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mb = |bytes: usize| bytes as f64 / 1e6;
+        writeln!(
+            f,
+            "{} steps on {} with {} threads: {:.2} GFLOP, {:.1} MB of weights, {:.1} MB of results, {:.1} MB of scratch",
+            self.steps.len(),
+            self.isa,
+            self.threads,
+            self.flops() / 1e9,
+            mb(self.weight_bytes),
+            mb(self.arena_bytes),
+            mb(self.scratch_bytes),
+        )?;
+        for (i, s) in self.steps.iter().enumerate() {
+            let gflop = s.flops / 1e9;
+            writeln!(f, "{i:5}  {:11} {gflop:9.4} GFLOP {:3} ops  {}  {}", s.kernel, s.ops, s.name, s.detail)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! Views: where in a buffer each element of a tensor lies.
+
+/// A tensor of floats as part of a buffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct View {
+    /// Which buffer.
+    pub(super) buffer: usize,
+    /// Floats before the first element.
+    pub(super) offset: usize,
+    /// Dimensions.
+    pub(super) shape: Vec<usize>,
+    /// Floats from one index to the next, of each dimension.
+    pub(super) strides: Vec<usize>,
+}
+
+/// Strides of a tensor whose dimensions lie in memory in the given order, the outermost first.
+pub(super) fn strides_in_order(shape: &[usize], order: &[usize]) -> Vec<usize> {
+    let mut strides = vec![0; shape.len()];
+    let mut next = 1;
+    for &d in order.iter().rev() {
+        strides[d] = next;
+        next *= shape[d];
+    }
+    strides
+}
+
+/// Row-major strides.
+pub(super) fn row_major(shape: &[usize]) -> Vec<usize> {
+    strides_in_order(shape, &(0..shape.len()).collect::<Vec<_>>())
+}
+
+/// Strides with the channels, dimension 1, innermost.
+pub(super) fn channels_last(shape: &[usize]) -> Vec<usize> {
+    let order: Vec<usize> = (0..shape.len()).filter(|&d| d != 1).chain([1]).collect();
+    strides_in_order(shape, &order)
+}
+
+impl View {
+    /// Number of elements.
+    pub(super) fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// True when the elements lie in row-major order without gaps.
+    pub(super) fn is_row_major(&self) -> bool {
+        let want = row_major(&self.shape);
+        self.shape.iter().zip(&self.strides).zip(&want).all(|((&d, s), w)| d == 1 || s == w)
+    }
+
+    /// Dimensions in the order in which they lie in memory, the outermost first; dimensions of one stay where they are.
+    pub(super) fn order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.shape.len()).collect();
+        let mut keys = vec![0usize; order.len()];
+        let mut last = usize::MAX;
+        for d in 0..order.len() {
+            if self.shape[d] > 1 {
+                last = self.strides[d];
+            }
+            keys[d] = last;
+        }
+        order.sort_by_key(|&d| std::cmp::Reverse(keys[d]));
+        order
+    }
+
+    /// With its dimensions permuted: dimension `i` of the result is dimension `perm[i]` of this.
+    pub(super) fn transpose(&self, perm: &[usize]) -> Self {
+        Self {
+            buffer: self.buffer,
+            offset: self.offset,
+            shape: perm.iter().map(|&p| self.shape[p]).collect(),
+            strides: perm.iter().map(|&p| self.strides[p]).collect(),
+        }
+    }
+
+    /// Part of it: along each dimension from an index, in steps.
+    pub(super) fn slice(&self, begin: &[usize], step: &[usize], shape: &[usize]) -> Self {
+        Self {
+            buffer: self.buffer,
+            offset: self.offset + begin.iter().zip(&self.strides).map(|(b, s)| b * s).sum::<usize>(),
+            shape: shape.to_vec(),
+            strides: self.strides.iter().zip(step).map(|(s, step)| s * step).collect(),
+        }
+    }
+
+    /// The same elements, in row-major order, under another shape; `None` when no strides say that.
+    pub(super) fn reshape(&self, shape: &[usize]) -> Option<Self> {
+        let (mut strides, mut done) = (vec![0; shape.len()], 0);
+        let old: Vec<(usize, usize)> =
+            self.shape.iter().copied().zip(self.strides.iter().copied()).filter(|&(d, _)| d != 1).collect();
+        let (mut i, mut j) = (0, 0);
+        while i < old.len() && j < shape.len() {
+            // The shortest runs of old and new dimensions with as many elements.
+            let (first_old, first_new) = (i, j);
+            let (mut n_old, mut n_new) = (old[i].0, shape[j]);
+            i += 1;
+            j += 1;
+            while n_old != n_new {
+                if n_new < n_old {
+                    n_new *= shape.get(j)?;
+                    j += 1;
+                } else {
+                    n_old *= old.get(i)?.0;
+                    i += 1;
+                }
+            }
+            // The old run must lie behind one another.
+            let run = &old[first_old..i];
+            if run.windows(2).any(|w| w[0].1 != w[1].0 * w[1].1) {
+                return None;
+            }
+            let mut stride = run.last().map_or(1, |&(_, s)| s);
+            for d in (first_new..j).rev() {
+                strides[d] = stride;
+                stride *= shape[d];
+            }
+            done = j;
+        }
+        if i < old.len() || shape[done..].iter().any(|&d| d != 1) {
+            return None;
+        }
+        Some(Self { buffer: self.buffer, offset: self.offset, shape: shape.to_vec(), strides })
+    }
+
+    /// Strides as a broadcast to `shape` reads it: dimensions of one do not move.
+    pub(super) fn broadcast(&self, shape: &[usize]) -> Option<Vec<usize>> {
+        let lead = shape.len().checked_sub(self.shape.len())?;
+        let mut strides = vec![0; shape.len()];
+        for (d, (&n, &s)) in self.shape.iter().zip(&self.strides).enumerate() {
+            if n == shape[lead + d] {
+                strides[lead + d] = if n == 1 { 0 } else { s };
+            } else if n != 1 {
+                return None;
+            }
+        }
+        Some(strides)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(shape: &[usize], strides: &[usize]) -> View {
+        View { buffer: 0, offset: 0, shape: shape.to_vec(), strides: strides.to_vec() }
+    }
+
+    #[test]
+    fn channels_last_survive_the_reshapes_of_a_transformer() {
+        let x = view(&[2, 6, 4, 5], &channels_last(&[2, 6, 4, 5]));
+        assert_eq!(x.strides, [120, 1, 30, 6]);
+        let tokens = x.reshape(&[2, 6, 1, 20]).unwrap();
+        assert_eq!((tokens.strides[0], tokens.strides[1], tokens.strides[3]), (120, 1, 6));
+        assert_eq!(tokens.reshape(&[2, 2, 3, 20]).unwrap().strides, [120, 3, 1, 6]);
+        assert_eq!(x.reshape(&[2, 120]), None);
+        assert_eq!(tokens.reshape(&[2, 6, 4, 5]).unwrap(), x);
+    }
+
+    #[test]
+    fn dimensions_of_one_do_not_hinder() {
+        let x = view(&[1, 3, 1, 4], &[99, 4, 7, 1]);
+        assert!(x.is_row_major());
+        assert_eq!(x.reshape(&[12]).unwrap().strides, [1]);
+        assert_eq!(x.reshape(&[3, 1, 2, 2, 1]).unwrap().shape, [3, 1, 2, 2, 1]);
+        assert_eq!(view(&[1, 1], &[5, 5]).reshape(&[1]).unwrap().shape, [1]);
+    }
+
+    #[test]
+    fn the_order_of_memory_is_found() {
+        assert_eq!(view(&[2, 6, 4, 5], &[120, 1, 30, 6]).order(), [0, 2, 3, 1]);
+        assert_eq!(view(&[1, 6, 1, 20], &[120, 1, 120, 6]).order().last(), Some(&1));
+    }
+}

@@ -1,0 +1,285 @@
+//! Products of activations with stored weights: `out[m][n] = epilogue(Σ a[m][k]·w[n][k])`.
+//!
+//! The work is cut into items of [`ROWS`] rows and [`COLS`] columns, by shape alone, so that results do not depend
+//! on who computes which. An item decodes a panel of weights, [`DEPTH`] of a row at a time, into scratch that stays
+//! in the second-level cache, and sums each block of `k` apart before it adds it.
+
+use super::{epilogue::Epilogue, simd::Simd, simd::Tile, weights::Matrix};
+use std::sync::Arc;
+
+/// Rows of an item; a multiple of every tile height.
+pub(crate) const ROWS: usize = 384;
+/// Columns of an item; a multiple of every tile width.
+pub(crate) const COLS: usize = 64;
+/// Most columns of `a` that a panel covers at a time.
+pub(crate) const DEPTH: usize = 384;
+/// Products of at most this many rows are sums row by row instead: they wait for memory anyway.
+pub(crate) const FEW_ROWS: usize = 4;
+
+/// Floats of scratch that an item needs.
+pub(crate) const SCRATCH: usize = COLS * DEPTH + ROWS * COLS + 16 * DEPTH;
+
+/// A product.
+#[derive(Debug)]
+pub(crate) struct Gemm {
+    /// Rows.
+    pub(crate) m: usize,
+    /// Left operand; its `k` are contiguous.
+    pub(crate) a: *const f32,
+    /// Floats from one row of `a` to the next.
+    pub(crate) a_row: usize,
+    /// Right operand, a row for each column of the result.
+    pub(crate) w: Arc<Matrix>,
+    /// Result.
+    pub(crate) out: *mut f32,
+    /// Floats from one row of `out` to the next.
+    pub(crate) out_row: usize,
+    /// What is done before storing.
+    pub(crate) epilogue: Epilogue,
+    /// With a gate, the result has half of the columns: which half of the weights' rows is the gate.
+    pub(crate) gate: Gate,
+    /// The row that `a`, `out` begin with, as the epilogue counts them.
+    pub(crate) first_row: usize,
+}
+
+/// Gated products: one half of the columns is multiplied by the activation of the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// No gate.
+    None,
+    /// The first half is the gate.
+    First,
+    /// The second half is the gate.
+    Second,
+}
+
+// SAFETY: the pointers are to disjoint or read-only memory that the plan owns for the time of the call.
+unsafe impl Sync for Gemm {}
+
+impl Gemm {
+    /// Columns of the result.
+    pub(crate) fn n_out(&self) -> usize {
+        if self.gate == Gate::None { self.w.rows } else { self.w.rows / 2 }
+    }
+
+    /// Columns of the result that an item makes.
+    fn cols(&self) -> usize {
+        if self.gate == Gate::None { COLS } else { COLS / 2 }
+    }
+
+    /// How many items there are.
+    pub(crate) fn items(&self) -> usize {
+        let rows = if self.m <= FEW_ROWS { 1 } else { self.m.div_ceil(ROWS) };
+        rows * self.n_out().div_ceil(self.cols())
+    }
+
+    /// Rows of the weights that stand in panel columns `0..COLS`: for gates, values first.
+    fn weight_rows(&self, n0: usize, n: usize) -> [(usize, usize); 2] {
+        let half = self.w.rows / 2;
+        match self.gate {
+            Gate::None => [(n0, n), (0, 0)],
+            Gate::Second => [(n0, n), (half + n0, n)],
+            Gate::First => [(half + n0, n), (n0, n)],
+        }
+    }
+}
+
+/// Computes one item.
+///
+/// # Safety
+/// The instruction set exists; the operands are as `Gemm` says; `scratch` has [`SCRATCH`] floats; no two calls with
+/// the same item run at a time.
+#[inline(always)]
+pub(crate) unsafe fn item<S: Simd>(g: &Gemm, item: usize, scratch: *mut f32) {
+    let blocks = g.n_out().div_ceil(g.cols());
+    let n0 = item % blocks * g.cols();
+    let n = g.cols().min(g.n_out() - n0);
+    // SAFETY: the caller's contract.
+    unsafe {
+        if g.m <= FEW_ROWS {
+            few_rows::<S>(g, n0, n, scratch);
+        } else {
+            let m0 = item / blocks * ROWS;
+            many_rows::<S>(g, (m0, ROWS.min(g.m - m0)), (n0, n), scratch);
+        }
+    }
+}
+
+/// # Safety
+/// As [`item`].
+#[inline(always)]
+unsafe fn many_rows<S: Simd>(g: &Gemm, (m0, m): (usize, usize), (n0, n): (usize, usize), scratch: *mut f32) {
+    let k = g.w.cols;
+    let depths = k.div_ceil(DEPTH).max(1);
+    let depth = k.div_ceil(depths).next_multiple_of(16);
+    let gated = g.gate != Gate::None;
+    // Panel columns that hold something, rounded up to whole tiles; gates begin in the middle.
+    let width = if gated { COLS } else { n.next_multiple_of(S::NR) };
+    // SAFETY: the caller's contract; the scratch holds a panel, the sums and rows that are being turned.
+    unsafe {
+        let panel = scratch;
+        let sums = panel.add(COLS * DEPTH);
+        let rows = sums.add(ROWS * COLS);
+        let mut k0 = 0;
+        loop {
+            let kc = depth.min(k - k0);
+            let [values, gates] = g.weight_rows(n0, n);
+            if gated {
+                fill_panel::<S>(&g.w, values, COLS / 2, (k0, kc), panel, rows);
+                fill_panel::<S>(&g.w, gates, COLS / 2, (k0, kc), panel.add(COLS / 2 * kc), rows);
+            } else {
+                fill_panel::<S>(&g.w, values, width, (k0, kc), panel, rows);
+            }
+            let mut r = 0;
+            while r < m {
+                let height = S::MR.min(m - r);
+                let mut t = Tile {
+                    k: kc,
+                    a: g.a.add((m0 + r) * g.a_row + k0),
+                    a_row: g.a_row,
+                    a_k: 1,
+                    b: panel,
+                    c: sums.add(r * COLS),
+                    c_row: COLS,
+                    add: k0 > 0,
+                };
+                for p in 0..width / S::NR {
+                    t.b = panel.add(p * kc * S::NR);
+                    t.c = sums.add(r * COLS + p * S::NR);
+                    S::tile(height, &t);
+                }
+                r += S::MR;
+            }
+            k0 += kc;
+            if k0 >= k {
+                break;
+            }
+        }
+        for r in 0..m {
+            let row = m0 + r;
+            let (from, to) = (sums.add(r * COLS), g.out.add(row * g.out_row + n0));
+            if gated {
+                let cols = [g.weight_rows(n0, n)[0].0, g.weight_rows(n0, n)[1].0];
+                g.epilogue.store_gated::<S>([from, from.add(COLS / 2)], cols, n, to);
+            } else {
+                g.epilogue.store::<S>(from, g.first_row + row, n0, n, to);
+            }
+        }
+    }
+}
+
+/// Packs `count` rows of the weights from `row0` on, `kc` elements from `k0` on, as tiles want them: for each group
+/// of `NR` rows, `kc` times `NR` floats. Rows up to `width` are zero.
+///
+/// # Safety
+/// The instruction set exists; the rows exist; `panel` has `width · kc` floats, `rows` has `LANES` rows of `kc`
+/// rounded up to vectors.
+#[inline(always)]
+pub(crate) unsafe fn fill_panel<S: Simd>(
+    w: &Matrix,
+    (row0, count): (usize, usize),
+    width: usize,
+    (k0, kc): (usize, usize),
+    panel: *mut f32,
+    rows: *mut f32,
+) {
+    let pitch = kc.next_multiple_of(S::LANES);
+    let mut r0 = 0;
+    // SAFETY: the caller's contract.
+    unsafe {
+        while r0 < width {
+            for r in 0..S::LANES {
+                let to = rows.add(r * pitch);
+                if r0 + r < count {
+                    w.decode::<S>(row0 + r0 + r, k0, kc, to);
+                } else {
+                    std::ptr::write_bytes(to, 0, kc);
+                }
+            }
+            let to = panel.add(r0 / S::NR * kc * S::NR + r0 % S::NR);
+            let mut k = 0;
+            while k + S::LANES <= kc {
+                S::transpose(rows.add(k), pitch, to.add(k * S::NR), S::NR);
+                k += S::LANES;
+            }
+            for k in k..kc {
+                for r in 0..S::LANES {
+                    *to.add(k * S::NR + r) = *rows.add(r * pitch + k);
+                }
+            }
+            r0 += S::LANES;
+        }
+    }
+}
+
+/// A product of few rows: each weight is decoded once and multiplied where it lies.
+///
+/// # Safety
+/// As [`item`].
+#[inline(always)]
+unsafe fn few_rows<S: Simd>(g: &Gemm, n0: usize, n: usize, scratch: *mut f32) {
+    const PIECE: usize = 1024;
+    // SAFETY: the caller's contract.
+    unsafe {
+        let sums = scratch.add(PIECE);
+        let halves = g.weight_rows(n0, n);
+        let n_halves = if g.gate == Gate::None { 1 } else { 2 };
+        for (half, &(row0, count)) in halves.iter().take(n_halves).enumerate() {
+            for j in 0..count {
+                let mut totals = [0f32; FEW_ROWS];
+                let mut k0 = 0;
+                while k0 < g.w.cols {
+                    let kc = PIECE.min(g.w.cols - k0);
+                    g.w.decode::<S>(row0 + j, k0, kc, scratch);
+                    for (r, total) in totals.iter_mut().enumerate().take(g.m) {
+                        *total += dot::<S>(scratch, g.a.add(r * g.a_row + k0), kc);
+                    }
+                    k0 += kc;
+                }
+                for (r, &total) in totals.iter().enumerate().take(g.m) {
+                    *sums.add(r * COLS + half * (COLS / 2) + j) = total;
+                }
+            }
+        }
+        for r in 0..g.m {
+            let (from, to) = (sums.add(r * COLS), g.out.add(r * g.out_row + n0));
+            if n_halves == 2 {
+                let cols = [halves[0].0, halves[1].0];
+                g.epilogue.store_gated::<S>([from, from.add(COLS / 2)], cols, n, to);
+            } else {
+                g.epilogue.store::<S>(from, g.first_row + r, n0, n, to);
+            }
+        }
+    }
+}
+
+/// Σ a·b over `n` elements.
+///
+/// # Safety
+/// The instruction set exists; both hold `n` floats.
+#[inline(always)]
+unsafe fn dot<S: Simd>(a: *const f32, b: *const f32, n: usize) -> f32 {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let mut sums = [S::zero(); 4];
+        let mut i = 0;
+        while i + 4 * S::LANES <= n {
+            for (u, sum) in sums.iter_mut().enumerate() {
+                let at = i + u * S::LANES;
+                *sum = S::fma(S::load(a.add(at)), S::load(b.add(at)), *sum);
+            }
+            i += 4 * S::LANES;
+        }
+        while i < n {
+            let left = n - i;
+            let (x, y) = if left >= S::LANES {
+                (S::load(a.add(i)), S::load(b.add(i)))
+            } else {
+                (S::load_n(a.add(i), left), S::load_n(b.add(i), left))
+            };
+            sums[0] = S::fma(x, y, sums[0]);
+            i += S::LANES;
+        }
+        S::sum(S::add(S::add(sums[0], sums[1]), S::add(sums[2], sums[3])))
+    }
+}

@@ -1,0 +1,139 @@
+//! Which instruction sets this machine has, and which one is used.
+
+use super::{Kernels, PORTABLE, peak, portable::Portable, simd::Simd};
+#[cfg(target_arch = "x86_64")]
+use super::{AVX2, AVX512, avx2::Avx2, avx512::Avx512};
+use std::{fmt, str::FromStr};
+
+/// An instruction set for which there are kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Isa {
+    /// What every machine of the target has: SSE2 on x86-64, NEON on AArch64.
+    Portable,
+    /// AVX2 with FMA and F16C.
+    Avx2,
+    /// AVX-512 F, BW, DQ and VL.
+    Avx512,
+}
+
+/// A name that is no instruction set's, or one that this machine lacks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: this machine's instruction sets are {available}")]
+pub struct UnknownIsa {
+    /// The name.
+    pub name: String,
+    /// Names that would do.
+    pub available: String,
+}
+
+impl Isa {
+    /// Every instruction set of this machine, the best last.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        let all = [Self::Portable, Self::Avx2, Self::Avx512];
+        all.into_iter().filter(|isa| isa.exists()).collect()
+    }
+
+    /// The best that this machine has.
+    #[must_use]
+    pub fn best() -> Self {
+        Self::available().last().copied().unwrap_or(Self::Portable)
+    }
+
+    /// The one that the environment variable `SMELT_ISA` names, or else the best.
+    ///
+    /// # Errors
+    /// When the variable names none of this machine's.
+    pub fn from_env() -> Result<Self, UnknownIsa> {
+        match std::env::var("SMELT_ISA") {
+            Ok(name) if !name.is_empty() => name.parse(),
+            _ => Ok(Self::best()),
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn exists(self) -> bool {
+        let avx2 = || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+        match self {
+            Self::Portable => true,
+            Self::Avx2 => avx2(),
+            Self::Avx512 => {
+                avx2()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+            }
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn exists(self) -> bool {
+        self == Self::Portable
+    }
+
+    /// Its name, as `SMELT_ISA` takes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    /// Multiplies and adds in `f32` as fast as one thread can, for about `seconds`, and returns GFLOP/s.
+    #[must_use]
+    pub fn peak_gflops(self, seconds: f64) -> f64 {
+        let flops = match self {
+            Self::Portable => peak::flops(Portable::MR, Portable::NR),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => peak::flops(Avx2::MR, Avx2::NR),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => peak::flops(Avx512::MR, Avx512::NR),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => peak::flops(Portable::MR, Portable::NR),
+        };
+        let run = kernels(self).peak;
+        let (start, mut rounds) = (std::time::Instant::now(), 0usize);
+        loop {
+            // SAFETY: `kernels` gives functions of instruction sets that exist.
+            unsafe { run(512) };
+            rounds += 512;
+            let elapsed = start.elapsed().as_secs_f64();
+            if elapsed >= seconds {
+                return (rounds * flops) as f64 / elapsed / 1e9;
+            }
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Isa {
+    type Err = UnknownIsa;
+
+    fn from_str(name: &str) -> Result<Self, UnknownIsa> {
+        let available = Self::available();
+        available.iter().copied().find(|isa| isa.name() == name).ok_or_else(|| UnknownIsa {
+            name: name.into(),
+            available: available.iter().map(|isa| isa.name()).collect::<Vec<_>>().join(", "),
+        })
+    }
+}
+
+/// The kernels of an instruction set; those of the portable one where it does not exist.
+pub(crate) fn kernels(isa: Isa) -> &'static Kernels {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 if isa.exists() => &AVX2,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 if isa.exists() => &AVX512,
+        _ => &PORTABLE,
+    }
+}

@@ -1,0 +1,168 @@
+//! Vectors of `f32` as the kernels see them: one trait, an implementation per instruction set.
+//!
+//! Kernels are written once, generic over [`Simd`], and always inlined into a function that enables the
+//! instruction set (`dispatch`). Nothing here knows tensors.
+
+/// One instruction set's vectors.
+///
+/// # Safety
+/// Every method is `unsafe` because it may only run where the instruction set exists; methods with pointers
+/// also need them valid for the lanes that they touch. None needs alignment.
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    /// A vector of [`Simd::LANES`] floats.
+    type V: Copy;
+    /// Floats in a vector.
+    const LANES: usize;
+    /// Rows of a product tile: as many as the registers hold.
+    const MR: usize;
+    /// Columns of a product tile: two vectors.
+    const NR: usize = 2 * Self::LANES;
+
+    /// All lanes `x`.
+    unsafe fn splat(x: f32) -> Self::V;
+    /// All lanes zero.
+    #[inline(always)]
+    unsafe fn zero() -> Self::V {
+        // SAFETY: the caller's contract.
+        unsafe { Self::splat(0.0) }
+    }
+    /// A whole vector.
+    unsafe fn load(p: *const f32) -> Self::V;
+    /// A whole vector.
+    unsafe fn store(p: *mut f32, v: Self::V);
+    /// The first `n` lanes, zero above; `n` is below [`Simd::LANES`].
+    unsafe fn load_n(p: *const f32, n: usize) -> Self::V;
+    /// The first `n` lanes.
+    unsafe fn store_n(p: *mut f32, v: Self::V, n: usize);
+    /// `a + b`
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    /// `a − b`
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    /// `a · b`
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    /// `a / b`
+    unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    /// `a · b + c`, rounded once where the machine can.
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The greater; either where one is NaN.
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// The smaller; either where one is NaN.
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    /// Square root.
+    unsafe fn sqrt(a: Self::V) -> Self::V;
+    /// Nearest integer, ties to even.
+    unsafe fn round(a: Self::V) -> Self::V;
+    /// `2^a` for integers between −126 and 127.
+    unsafe fn exp2_int(a: Self::V) -> Self::V;
+    /// `x` where `a < b`, else `y`; `y` where one is NaN.
+    unsafe fn select_lt(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
+    /// Sum of the lanes, in a fixed order.
+    unsafe fn sum(a: Self::V) -> f32;
+    /// Greatest lane.
+    unsafe fn hmax(a: Self::V) -> f32;
+    /// Widens as many halves as there are lanes.
+    unsafe fn load_f16(p: *const u16) -> Self::V;
+    /// Writes the square block of `LANES` rows at `src`, `src_row` floats apart, to `dst` with rows and columns
+    /// exchanged, its rows `dst_row` floats apart.
+    unsafe fn transpose(src: *const f32, src_row: usize, dst: *mut f32, dst_row: usize);
+    /// One product tile of `rows` rows, 1 to [`Simd::MR`].
+    unsafe fn tile(rows: usize, t: &Tile);
+}
+
+/// Operands of a product tile: `c[r][n] (+)= Σ a[r][k]·b[k][n]` over [`Simd::NR`] columns.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tile {
+    /// Length of the sum.
+    pub(crate) k: usize,
+    /// Left operand.
+    pub(crate) a: *const f32,
+    /// Floats from one row of `a` to the next; 1 when `a_k` is not.
+    pub(crate) a_row: usize,
+    /// Floats from one column of `a` to the next; 1 when `a_row` is not.
+    pub(crate) a_k: usize,
+    /// Right operand, packed: `NR` floats for each `k`.
+    pub(crate) b: *const f32,
+    /// Result.
+    pub(crate) c: *mut f32,
+    /// Floats from one row of `c` to the next.
+    pub(crate) c_row: usize,
+    /// Whether to add to `c`.
+    pub(crate) add: bool,
+}
+
+/// The body of every tile: `R` rows, two vectors wide, sums held in registers.
+///
+/// # Safety
+/// The instruction set exists; `a`, `b`, `c` are valid for `R` rows, `k` columns and `NR` columns as laid out.
+#[inline(always)]
+pub(crate) unsafe fn tile_body<S: Simd, const R: usize, const BY_COLUMN: bool>(t: &Tile) {
+    // SAFETY: the caller's contract bounds every access.
+    unsafe {
+        let mut lo = [S::zero(); R];
+        let mut hi = [S::zero(); R];
+        let (mut a, mut b) = (t.a, t.b);
+        let row = if BY_COLUMN { 1 } else { t.a_row };
+        let step = if BY_COLUMN { t.a_k } else { 1 };
+        let at = |a: *const f32, r: usize| *a.add(r * row);
+        let mut k = t.k;
+        while k >= 4 {
+            for u in 0..4 {
+                let b0 = S::load(b.add(u * S::NR));
+                let b1 = S::load(b.add(u * S::NR + S::LANES));
+                for r in 0..R {
+                    let x = S::splat(at(a.add(u * step), r));
+                    lo[r] = S::fma(x, b0, lo[r]);
+                    hi[r] = S::fma(x, b1, hi[r]);
+                }
+            }
+            a = a.add(4 * step);
+            b = b.add(4 * S::NR);
+            k -= 4;
+        }
+        while k > 0 {
+            let b0 = S::load(b);
+            let b1 = S::load(b.add(S::LANES));
+            for r in 0..R {
+                let x = S::splat(at(a, r));
+                lo[r] = S::fma(x, b0, lo[r]);
+                hi[r] = S::fma(x, b1, hi[r]);
+            }
+            a = a.add(step);
+            b = b.add(S::NR);
+            k -= 1;
+        }
+        for r in 0..R {
+            let c = t.c.add(r * t.c_row);
+            if t.add {
+                lo[r] = S::add(lo[r], S::load(c));
+                hi[r] = S::add(hi[r], S::load(c.add(S::LANES)));
+            }
+            S::store(c, lo[r]);
+            S::store(c.add(S::LANES), hi[r]);
+        }
+    }
+}
+
+/// Implements [`Simd::tile`] with one function per row count, each compiled for the instruction set.
+macro_rules! tiles {
+    ($S:ty, $feature:literal, $($rows:literal)*) => {
+        #[inline(always)]
+        unsafe fn tile(rows: usize, t: &Tile) {
+            #[target_feature(enable = $feature)]
+            unsafe fn rows_of<const R: usize>(t: &Tile) {
+                // SAFETY: the caller of `tile` vouches for the operands and the instruction set.
+                unsafe {
+                    if t.a_k == 1 { tile_body::<$S, R, false>(t) } else { tile_body::<$S, R, true>(t) }
+                }
+            }
+            // SAFETY: the caller's contract.
+            unsafe {
+                match rows {
+                    $($rows => rows_of::<$rows>(t),)*
+                    _ => unreachable!("invariant: a tile has 1 to MR rows"),
+                }
+            }
+        }
+    };
+}
+pub(crate) use tiles;

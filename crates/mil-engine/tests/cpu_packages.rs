@@ -1,0 +1,85 @@
+//! The fast engine beside the reference engine, on whole models: Apple's packages and those of the demo model.
+
+use host_tensor::{DType, HostTensor};
+use mil_engine::{
+    Isa,
+    cpu::{Cpu, Options},
+    reference::{self, Reference},
+};
+use mlpackage::Package;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+use testkit::Rng;
+
+/// Random inputs: token numbers where integers or CLIP's ids are wanted, normal numbers elsewhere.
+fn inputs(engine: &Reference, rng: &mut Rng) -> BTreeMap<String, HostTensor> {
+    let tensor = |f: &reference::Feature, rng: &mut Rng| {
+        let shape = f.ty.static_shape().expect("packages have fixed shapes");
+        let n = shape.iter().product();
+        let values: Vec<f32> = match f.name.as_str() {
+            "input_ids" => (0..n).map(|_| rng.below(1000) as f32).collect(),
+            "timestep" => vec![rng.below(1000) as f32; n],
+            _ => rng.normals(n),
+        };
+        HostTensor::from_f32(shape, values).cast(f.ty.dtype)
+    };
+    engine.inputs().iter().map(|f| (f.name.clone(), tensor(f, rng))).collect()
+}
+
+/// The lowest PSNR over all outputs of a package.
+fn agreement(path: &Path, isa: Isa) -> f64 {
+    let fail = |what: &dyn std::fmt::Display| -> ! { panic!("{}: {what}", path.display()) };
+    let package = Package::open(path).unwrap_or_else(|e| fail(&e));
+    let program = package.model().program().unwrap_or_else(|| fail(&"no program"));
+    let valid = mil::validate(program).unwrap_or_else(|e| fail(&e));
+    let oracle = Reference::compile(valid, reference::Options::default()).unwrap_or_else(|e| fail(&e));
+    let fast = Cpu::compile(valid, Options::default().with_isa(isa)).unwrap_or_else(|e| fail(&e));
+    let inputs = inputs(&oracle, &mut Rng::new(7));
+    let want = oracle.run(&inputs).unwrap_or_else(|e| fail(&e));
+    let mut worst = f64::INFINITY;
+    for round in 0..2 {
+        let got = fast.run(&inputs).unwrap_or_else(|e| fail(&e));
+        for (name, want) in &want {
+            assert_eq!(got[name].shape(), want.shape(), "{}: {name}", path.display());
+            // Outputs are compared before they are rounded to halves only where the program says `fp32`.
+            let (a, b) = (want.cast(DType::F32).to_f32_vec(), got[name].cast(DType::F32).to_f32_vec());
+            let psnr = testkit::psnr(&a, &b);
+            assert!(!psnr.is_nan(), "{} round {round}: {name} is not a number", path.display());
+            worst = worst.min(psnr);
+        }
+    }
+    worst
+}
+
+fn packages(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let Ok(entries) = std::fs::read_dir(folder) else { return found };
+    for entry in entries.filter_map(Result::ok) {
+        let path = entry.path();
+        if path.extension().is_some_and(|e| e == "mlpackage") { found.push(path) } else { found.extend(packages(&path)) }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+#[allow(clippy::print_stderr, reason = "the table is what a person runs this test for")]
+fn apples_packages_run_as_the_reference_engine_runs_them() {
+    let Some(golden) = testkit::golden() else { return };
+    let all = packages(&golden.join("packages"));
+    assert!(all.len() > 10, "only {} packages under {}", all.len(), golden.display());
+    let mut low = Vec::new();
+    for path in &all {
+        for isa in Isa::available() {
+            let db = agreement(path, isa);
+            let name = path.strip_prefix(&golden).unwrap_or(path).display();
+            eprintln!("{db:7.2} dB {isa:8} {name}");
+            if db < 100.0 {
+                low.push(format!("{db:.2} dB {isa} {name}"));
+            }
+        }
+    }
+    assert!(low.is_empty(), "below 100 dB:\n{}", low.join("\n"));
+}
