@@ -58,7 +58,11 @@ fn packages(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return found };
     for entry in entries.filter_map(Result::ok) {
         let path = entry.path();
-        if path.extension().is_some_and(|e| e == "mlpackage") { found.push(path) } else { found.extend(packages(&path)) }
+        if path.extension().is_some_and(|e| e == "mlpackage") {
+            found.push(path)
+        } else {
+            found.extend(packages(&path))
+        }
     }
     found.sort();
     found

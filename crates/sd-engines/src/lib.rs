@@ -16,4 +16,6 @@ mod mil_cpu;
 #[cfg(feature = "mil")]
 pub use error::EngineError;
 #[cfg(feature = "mil")]
-pub use mil_cpu::{MilEngine, Options, Rounding, Weights};
+pub use mil_cpu::{
+    CpuOptions, Executor, Isa, MilEngine, Options, PlanSummary, Profile, Rounding, StepSummary, Weights,
+};

@@ -1,4 +1,4 @@
-//! MIL programs on the CPU, by `mil-engine`'s reference engine.
+//! MIL programs on the CPU, by one of `mil-engine`'s two engines: the fast one, or the one that is plain and exact.
 //!
 //! A model may be one program or several that run one after another, as Core ML pipelines and chunked models do: a feature flows to every later stage that reads its name.
 //! What no later stage reads is an output of the whole.
@@ -6,14 +6,45 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use mil::{Program, TensorType};
-use mil_engine::reference::Reference;
+use mil::{Program, TensorType, Valid};
+use mil_engine::{cpu::Cpu, reference::Reference};
 use mlpackage::{Body, Description, FeatureType, Interface, Model, Package};
 use sd_runtime::{Engine, Feature, Signature, Tensors};
 
 use crate::error::EngineError;
 
-pub use mil_engine::reference::{Options, Rounding, Weights};
+pub use mil_engine::{
+    Isa,
+    cpu::{Options as CpuOptions, PlanSummary, Profile, StepSummary},
+    reference::{Options, Rounding, Weights},
+};
+
+/// Which of the two engines executes a program, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Executor {
+    /// The fast one.
+    Cpu(CpuOptions),
+    /// The plain one.
+    Reference(Options),
+}
+
+impl Default for Executor {
+    fn default() -> Self {
+        Self::Cpu(CpuOptions::default())
+    }
+}
+
+impl From<CpuOptions> for Executor {
+    fn from(options: CpuOptions) -> Self {
+        Self::Cpu(options)
+    }
+}
+
+impl From<Options> for Executor {
+    fn from(options: Options) -> Self {
+        Self::Reference(options)
+    }
+}
 
 /// A model on the CPU.
 #[derive(Debug)]
@@ -22,11 +53,50 @@ pub struct MilEngine {
     signature: Signature,
 }
 
+/// A program, prepared by one of the engines.
+#[derive(Debug)]
+enum Runner {
+    Cpu(Box<Cpu>),
+    Reference(Box<Reference>),
+}
+
+impl Runner {
+    fn new(valid: Valid<'_>, function: Option<&str>, executor: Executor) -> Result<Self, EngineError> {
+        Ok(match (executor, function) {
+            (Executor::Cpu(o), Some(f)) => Self::Cpu(Box::new(Cpu::compile_function(valid, f, o)?)),
+            (Executor::Cpu(o), None) => Self::Cpu(Box::new(Cpu::compile(valid, o)?)),
+            (Executor::Reference(o), Some(f)) => Self::Reference(Box::new(Reference::compile_function(valid, f, o)?)),
+            (Executor::Reference(o), None) => Self::Reference(Box::new(Reference::compile(valid, o)?)),
+        })
+    }
+
+    fn inputs(&self) -> &[mil_engine::reference::Feature] {
+        match self {
+            Self::Cpu(cpu) => cpu.inputs(),
+            Self::Reference(reference) => reference.inputs(),
+        }
+    }
+
+    fn outputs(&self) -> &[mil_engine::reference::Feature] {
+        match self {
+            Self::Cpu(cpu) => cpu.outputs(),
+            Self::Reference(reference) => reference.outputs(),
+        }
+    }
+
+    fn run(&self, inputs: &Tensors) -> Result<Tensors, mil_engine::EngineError> {
+        match self {
+            Self::Cpu(cpu) => cpu.run(inputs),
+            Self::Reference(reference) => reference.run(inputs),
+        }
+    }
+}
+
 /// One program of a model.
 #[derive(Debug)]
 struct Stage {
     name: String,
-    program: Reference,
+    program: Runner,
     signature: Signature,
 }
 
@@ -35,7 +105,7 @@ impl MilEngine {
     ///
     /// # Errors
     /// When the package cannot be read, breaks a rule of MIL, or holds what the engine cannot run.
-    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, EngineError> {
+    pub fn open(path: impl AsRef<Path>, options: impl Into<Executor>) -> Result<Self, EngineError> {
         Self::from_model(Package::open(path)?.model(), options)
     }
 
@@ -43,9 +113,9 @@ impl MilEngine {
     ///
     /// # Errors
     /// As [`MilEngine::open`].
-    pub fn from_model(model: &Model, options: Options) -> Result<Self, EngineError> {
+    pub fn from_model(model: &Model, options: impl Into<Executor>) -> Result<Self, EngineError> {
         let mut stages = Vec::new();
-        gather_stages("model", model, options, &mut stages)?;
+        gather_stages("model", model, options.into(), &mut stages)?;
         Self::from_stages(stages)
     }
 
@@ -53,11 +123,11 @@ impl MilEngine {
     ///
     /// # Errors
     /// As [`MilEngine::open`], and when the model is a pipeline or has no such function.
-    pub fn from_function(model: &Model, function: &str, options: Options) -> Result<Self, EngineError> {
+    pub fn from_function(model: &Model, function: &str, options: impl Into<Executor>) -> Result<Self, EngineError> {
         let Body::Program(program) = &model.body else {
             return Err(EngineError::PipelineFunction(function.to_owned()));
         };
-        let stage = Stage::new("model", program, Some(function), Some(&model.description), options)?;
+        let stage = Stage::new("model", program, Some(function), Some(&model.description), options.into())?;
         Self::from_stages(vec![stage])
     }
 
@@ -65,8 +135,8 @@ impl MilEngine {
     ///
     /// # Errors
     /// When the program breaks a rule of MIL, or holds what the engine cannot run.
-    pub fn from_program(program: &Program, options: Options) -> Result<Self, EngineError> {
-        Self::from_stages(vec![Stage::new("model", program, None, None, options)?])
+    pub fn from_program(program: &Program, options: impl Into<Executor>) -> Result<Self, EngineError> {
+        Self::from_stages(vec![Stage::new("model", program, None, None, options.into())?])
     }
 
     /// Several models as one, in the order in which they run: the chunks of a model that was cut.
@@ -93,13 +163,48 @@ impl MilEngine {
         inputs.into_iter().find(|feature| feature.name == name).map(|feature| &feature.ty)
     }
 
+    /// The plans of its programs with their names, in the order in which they run; none of the plain engine's.
+    #[must_use]
+    pub fn plans(&self) -> Vec<(String, PlanSummary)> {
+        let plan = |stage: &Stage| match &stage.program {
+            Runner::Cpu(cpu) => Some((stage.name.clone(), cpu.summary())),
+            Runner::Reference(_) => None,
+        };
+        self.stages.iter().filter_map(plan).collect()
+    }
+
+    /// Runs the model once, and tells how long each step of its plans took.
+    ///
+    /// # Errors
+    /// As [`MilEngine::run_once`].
+    pub fn profile(&self, inputs: &Tensors) -> Result<(Tensors, Vec<Profile>), EngineError> {
+        let mut profiles = Vec::new();
+        let outputs = self.run_stages(inputs, |stage, inputs| match &stage.program {
+            Runner::Cpu(cpu) => {
+                let (outputs, profile) = cpu.profile(inputs)?;
+                profiles.push(profile);
+                Ok(outputs)
+            }
+            Runner::Reference(reference) => reference.run(inputs),
+        })?;
+        Ok((outputs, profiles))
+    }
+
     /// Runs the model once; inputs are converted to their declared element types.
     ///
     /// # Errors
     /// When inputs are missing, superfluous or of the wrong shape, or an operation cannot be executed.
     pub fn run_once(&self, inputs: &Tensors) -> Result<Tensors, EngineError> {
+        self.run_stages(inputs, |stage, inputs| stage.program.run(inputs))
+    }
+
+    fn run_stages(
+        &self,
+        inputs: &Tensors,
+        mut run: impl FnMut(&Stage, &Tensors) -> Result<Tensors, mil_engine::EngineError>,
+    ) -> Result<Tensors, EngineError> {
         if let [only] = &self.stages[..] {
-            return Ok(only.program.run(inputs)?);
+            return Ok(run(only, inputs)?);
         }
         let known = |name: &String| self.signature.input(name).is_some();
         if let Some(name) = inputs.keys().find(|name| !known(name)) {
@@ -108,8 +213,13 @@ impl MilEngine {
         }
         let mut features = inputs.clone();
         for stage in &self.stages {
-            let outputs = stage.run(&features)?;
-            features.extend(outputs);
+            let own = |f: &Feature| Some((f.name.clone(), features.get(&f.name)?.clone()));
+            let inputs: Tensors = stage.signature.inputs.iter().filter_map(own).collect();
+            let fail = |source: mil_engine::EngineError| EngineError::Stage {
+                stage: stage.name.clone(),
+                source: Box::new(source.into()),
+            };
+            features.extend(run(stage, &inputs).map_err(fail)?);
         }
         features.retain(|name, _| self.signature.output(name).is_some());
         Ok(features)
@@ -133,32 +243,20 @@ impl Stage {
         program: &Program,
         function: Option<&str>,
         description: Option<&Description>,
-        options: Options,
+        executor: Executor,
     ) -> Result<Self, EngineError> {
         let valid = mil::validate(program).map_err(EngineError::Invalid)?;
         let by_description = description.map(|d| d.default_function.as_str()).filter(|f| !f.is_empty());
         let chosen = function.or(by_description);
-        let reference = match chosen {
-            Some(function) => Reference::compile_function(valid, function, options)?,
-            None => Reference::compile(valid, options)?,
-        };
+        let program = Runner::new(valid, chosen, executor)?;
         let interface = chosen.and_then(|f| description?.function(f)).or_else(|| description?.main());
-        let signature = signature_of(&reference, interface);
-        Ok(Self { name: name.to_owned(), program: reference, signature })
-    }
-
-    /// Runs on those of the features that it reads.
-    fn run(&self, features: &Tensors) -> Result<Tensors, EngineError> {
-        let own = |f: &Feature| Some((f.name.clone(), features.get(&f.name)?.clone()));
-        let inputs: Tensors = self.signature.inputs.iter().filter_map(own).collect();
-        self.program
-            .run(&inputs)
-            .map_err(|source| EngineError::Stage { stage: self.name.clone(), source: Box::new(source.into()) })
+        let signature = signature_of(&program, interface);
+        Ok(Self { name: name.to_owned(), program, signature })
     }
 }
 
 /// The stages of a model in the order in which they run; pipelines may hold pipelines.
-fn gather_stages(name: &str, model: &Model, options: Options, stages: &mut Vec<Stage>) -> Result<(), EngineError> {
+fn gather_stages(name: &str, model: &Model, options: Executor, stages: &mut Vec<Stage>) -> Result<(), EngineError> {
     match &model.body {
         Body::Program(program) => stages.push(Stage::new(name, program, None, Some(&model.description), options)?),
         Body::Pipeline(models) => {
@@ -172,7 +270,7 @@ fn gather_stages(name: &str, model: &Model, options: Options, stages: &mut Vec<S
 }
 
 /// Features of a program; a shape that the program leaves open is the description's default, or else empty.
-fn signature_of(program: &Reference, interface: Option<&Interface>) -> Signature {
+fn signature_of(program: &Runner, interface: Option<&Interface>) -> Signature {
     let described = |name: &str| -> Option<Vec<usize>> {
         let interface = interface?;
         let feature = interface.inputs.iter().chain(&interface.outputs).find(|f| f.name == name)?;

@@ -10,6 +10,8 @@ use sd_engines::Rounding;
 use sd_runtime::rng::RandomKind;
 use sd_runtime::scheduler::SchedulerKind;
 
+use crate::engine_args::EngineArgs;
+
 /// Turns Stable Diffusion checkpoints into Core ML packages, and runs them on any machine.
 #[derive(Debug, Parser)]
 #[command(name = "smelt", version, propagate_version = true, max_term_width = 110)]
@@ -37,6 +39,8 @@ pub(crate) enum Command {
     Compress(CompressArgs),
     /// Cut a package into parts that run one after another.
     Chunk(ChunkArgs),
+    /// Measure how fast packages run here, and how close that is to what the machine can do.
+    Bench(BenchArgs),
     /// Compare a package with its checkpoint, or with another package, on random inputs.
     Verify(VerifyArgs),
 }
@@ -290,6 +294,8 @@ pub(crate) struct GenerateArgs {
     /// Precision of a checkpoint that is converted in memory.
     #[arg(long, default_value = "float16", value_parser = precision)]
     pub(crate) precision: Precision,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
 }
 
 /// `smelt run`.
@@ -309,6 +315,8 @@ pub(crate) struct RunArgs {
     /// Keep results between operations in f32, or round each to the type that the program declares.
     #[arg(long, default_value = "f32")]
     pub(crate) rounding: RoundingName,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
 }
 
 /// `smelt inspect`.
@@ -319,12 +327,36 @@ pub(crate) struct InspectArgs {
     /// Print the program in MIL's text form instead.
     #[arg(long, conflicts_with = "json")]
     pub(crate) mil: bool,
+    /// Print the fast engine's plan instead: steps, kernels, bytes, operations.
+    #[arg(long, conflicts_with_all = ["json", "mil", "weights"])]
+    pub(crate) plan: bool,
     /// List every weight: how it is stored, bits, bytes, share of the whole.
     #[arg(long, conflicts_with = "mil")]
     pub(crate) weights: bool,
     /// Order of the weights.
     #[arg(long, value_name = "ORDER", default_value = "program", requires = "weights")]
     pub(crate) sort: SortName,
+}
+
+/// `smelt bench`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// The package, or a directory of packages.
+    pub(crate) package: PathBuf,
+    /// Measured runs, after one to warm up.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) runs: u16,
+    /// Show which steps the time goes to.
+    #[arg(long)]
+    pub(crate) profile: bool,
+    /// Draw the profile as a flame graph.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Seed of the random inputs.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
 }
 
 /// Orders of weights.
@@ -356,6 +388,8 @@ pub(crate) struct VerifyArgs {
     /// Keep results between operations in f32, or round each to the type that the program declares.
     #[arg(long, default_value = "f32")]
     pub(crate) rounding: RoundingName,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
 }
 
 /// Names of schedulers.

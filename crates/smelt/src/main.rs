@@ -5,6 +5,7 @@
 mod bundle;
 mod cli;
 mod command;
+mod engine_args;
 mod file;
 mod interrupt;
 mod model_dir;

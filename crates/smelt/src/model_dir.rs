@@ -57,7 +57,7 @@ impl ModelDir {
 }
 
 /// All packages in a directory, in the order of their names.
-fn packages(dir: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn packages(dir: &Path) -> Result<Vec<PathBuf>> {
     let cannot = || format!("cannot read {}", dir.display());
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).with_context(cannot)? {

@@ -115,7 +115,8 @@ mod tests {
                 .collect();
             let total = place(&mut buffers);
             let live = |b: &Buffer| b.life.unwrap();
-            let most = (0..40).map(|t| buffers.iter().filter(|b| live(b).0 <= t && t <= live(b).1).map(|b| b.len).sum());
+            let most =
+                (0..40).map(|t| buffers.iter().filter(|b| live(b).0 <= t && t <= live(b).1).map(|b| b.len).sum());
             let most: usize = most.max().unwrap();
             assert!(total >= most && total <= most * 2 + 40 * ALIGN, "{total} for {most}");
             for (i, a) in buffers.iter().enumerate() {

@@ -15,11 +15,7 @@ use super::{
     stored,
     view::{View, row_major},
 };
-use crate::{
-    EngineError,
-    kernel::weights::Matrix,
-    reference::Reference,
-};
+use crate::{EngineError, kernel::weights::Matrix, reference::Reference};
 use mil::ValueId;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -112,11 +108,7 @@ impl<'b, 'f> Planner<'b, 'f> {
     ///
     /// # Errors
     /// When a weight cannot be decoded, or there is no memory.
-    pub(super) fn plan(
-        body: &'b Body<'f>,
-        reference: &'b Reference,
-        nodes: Vec<Node>,
-    ) -> Result<Planned, EngineError> {
+    pub(super) fn plan(body: &'b Body<'f>, reference: &'b Reference, nodes: Vec<Node>) -> Result<Planned, EngineError> {
         let mut planner = Self {
             body,
             reference,

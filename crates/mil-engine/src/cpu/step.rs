@@ -150,8 +150,10 @@ impl Patches {
                 let to = self.to.add(r * cols);
                 for tap in 0..taps {
                     let (i, j) = (tap / kw, tap % kw);
-                    let row = (y * self.window.stride[0] + i * self.window.dilation[0]).wrapping_sub(self.window.pad[0]);
-                    let col = (x * self.window.stride[1] + j * self.window.dilation[1]).wrapping_sub(self.window.pad[1]);
+                    let row =
+                        (y * self.window.stride[0] + i * self.window.dilation[0]).wrapping_sub(self.window.pad[0]);
+                    let col =
+                        (x * self.window.stride[1] + j * self.window.dilation[1]).wrapping_sub(self.window.pad[1]);
                     let inside = row < self.in_size[0] && col < self.in_size[1];
                     if inside {
                         let [sp, sr, sc] = self.x_strides;

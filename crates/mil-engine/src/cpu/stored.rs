@@ -89,7 +89,8 @@ fn palette(body: &Body<'_>, op: &Op, shape: &[usize], rows: usize) -> Option<Pal
         let [groups @ .., entries, vector] = lut.shape() else { return None };
         let first = groups.first().copied().unwrap_or(1);
         let by_row = groups.iter().skip(1).all(|&g| g == 1) && first > 0 && rows % first == 0;
-        if *vector != 1 || *entries != 1 << bits || !by_row || indices.shape() != shape || shape.first() != Some(&rows) {
+        if *vector != 1 || *entries != 1 << bits || !by_row || indices.shape() != shape || shape.first() != Some(&rows)
+        {
             return None;
         }
         (bits, rows / first)

@@ -50,7 +50,8 @@ impl Threads {
             return Self { pool: Some(pool.clone()) };
         }
         // A system that gives no threads still has the caller's.
-        let pool = ThreadPoolBuilder::new().num_threads(n).thread_name(|i| format!("mil-{i}")).build().ok().map(Arc::new);
+        let pool =
+            ThreadPoolBuilder::new().num_threads(n).thread_name(|i| format!("mil-{i}")).build().ok().map(Arc::new);
         if let Some(pool) = &pool {
             pools.insert(n, pool.clone());
         }

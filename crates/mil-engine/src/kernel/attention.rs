@@ -137,16 +137,7 @@ pub(crate) unsafe fn item<S: Simd>(a: &Attention, item: usize, scratch: *mut f32
                 }
                 let own = sums.add(tile * S::NR * dv);
                 soften::<S>(scores, n, maxima.add(tile * S::NR), totals.add(tile * S::NR), own, dv);
-                let mut t = Tile {
-                    k: n,
-                    a: v,
-                    a_row: 1,
-                    a_k: v_row,
-                    b: scores,
-                    c: own,
-                    c_row: S::NR,
-                    add: true,
-                };
+                let mut t = Tile { k: n, a: v, a_row: 1, a_k: v_row, b: scores, c: own, c_row: S::NR, add: true };
                 product::<S>(&mut t, dv);
             }
             k0 += n;
@@ -236,14 +227,7 @@ unsafe fn add_mask(
 /// # Safety
 /// The instruction set exists; `scores` holds `n` rows, `sums` `dv` rows of a tile, `maxima` and `totals` one.
 #[inline(always)]
-unsafe fn soften<S: Simd>(
-    scores: *mut f32,
-    n: usize,
-    maxima: *mut f32,
-    totals: *mut f32,
-    sums: *mut f32,
-    dv: usize,
-) {
+unsafe fn soften<S: Simd>(scores: *mut f32, n: usize, maxima: *mut f32, totals: *mut f32, sums: *mut f32, dv: usize) {
     // SAFETY: the caller's contract.
     unsafe {
         for half in 0..2 {

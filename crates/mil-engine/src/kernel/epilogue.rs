@@ -76,7 +76,11 @@ impl Epilogue {
                     v = S::add(v, get(residual));
                 }
                 v = self.activation.apply::<S>(v);
-                if left >= S::LANES { S::store(out.add(i), v) } else { S::store_n(out.add(i), v, left) }
+                if left >= S::LANES {
+                    S::store(out.add(i), v)
+                } else {
+                    S::store_n(out.add(i), v, left)
+                }
                 i += S::LANES;
             }
         }
@@ -108,7 +112,11 @@ impl Epilogue {
                     g = S::add(g, get(self.bias.add(gate_col)));
                 }
                 let y = S::mul(v, self.activation.apply::<S>(g));
-                if left >= S::LANES { S::store(out.add(i), y) } else { S::store_n(out.add(i), y, left) }
+                if left >= S::LANES {
+                    S::store(out.add(i), y)
+                } else {
+                    S::store_n(out.add(i), y, left)
+                }
                 i += S::LANES;
             }
         }

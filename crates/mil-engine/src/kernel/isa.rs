@@ -1,8 +1,8 @@
 //! Which instruction sets this machine has, and which one is used.
 
-use super::{Kernels, PORTABLE, peak, portable::Portable, simd::Simd};
 #[cfg(target_arch = "x86_64")]
 use super::{AVX2, AVX512, avx2::Avx2, avx512::Avx512};
+use super::{Kernels, PORTABLE, peak, portable::Portable, simd::Simd};
 use std::{fmt, str::FromStr};
 
 /// An instruction set for which there are kernels.
@@ -54,7 +54,8 @@ impl Isa {
 
     #[cfg(target_arch = "x86_64")]
     fn exists(self) -> bool {
-        let avx2 = || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+        let avx2 =
+            || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
         match self {
             Self::Portable => true,
             Self::Avx2 => avx2(),

@@ -213,7 +213,11 @@ unsafe fn run_one<S: Simd>(op: Op, x: *const f32, xs: usize, y: *const f32, ys: 
         while i < n {
             let count = S::LANES.min(n - i);
             let v = op.apply::<S>(get(x, xs, i, count), get(y, ys, i, count));
-            if count == S::LANES { S::store(out.add(i), v) } else { S::store_n(out.add(i), v, count) }
+            if count == S::LANES {
+                S::store(out.add(i), v)
+            } else {
+                S::store_n(out.add(i), v, count)
+            }
             i += S::LANES;
         }
     }

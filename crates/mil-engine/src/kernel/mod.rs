@@ -23,8 +23,8 @@ mod tests;
 pub(crate) mod weights;
 pub(crate) mod winograd;
 
-pub use isa::{Isa, UnknownIsa};
 pub(crate) use isa::kernels;
+pub use isa::{Isa, UnknownIsa};
 
 /// Declares the table, and fills it for each instruction set.
 macro_rules! table {

@@ -88,7 +88,11 @@ pub(crate) unsafe fn group_stats<S: Simd>(g: &GroupNorm, item: usize, scratch: *
                     sum[r % 4] = if square { S::fma(v, v, sum[r % 4]) } else { S::add(v, sum[r % 4]) };
                 }
                 let sum = S::add(S::add(sum[0], sum[1]), S::add(sum[2], sum[3]));
-                if full { S::store(scratch.add(c), sum) } else { S::store_n(scratch.add(c), sum, left) }
+                if full {
+                    S::store(scratch.add(c), sum)
+                } else {
+                    S::store_n(scratch.add(c), sum, left)
+                }
                 c += S::LANES;
             }
         };
@@ -234,7 +238,11 @@ pub(crate) unsafe fn layer_norm<S: Simd>(l: &LayerNorm, item: usize) {
                 if !l.beta.is_null() {
                     y = S::add(y, get(l.beta));
                 }
-                if full { S::store(out.add(c), y) } else { S::store_n(out.add(c), y, left) }
+                if full {
+                    S::store(out.add(c), y)
+                } else {
+                    S::store_n(out.add(c), y, left)
+                }
                 c += S::LANES;
             }
         }

@@ -153,14 +153,7 @@ unsafe fn g<S: Simd>(f: [S::V; 3]) -> [S::V; 6] {
         let odd_a = S::mul(f[1], S::splat(-2.0 * A / 3.0));
         let even_b = S::fma(f[0], S::splat(1.0 / 6.0), third);
         let odd_b = S::mul(f[1], S::splat(B / 6.0));
-        [
-            f[0],
-            S::add(even_a, odd_a),
-            S::sub(even_a, odd_a),
-            S::add(even_b, odd_b),
-            S::sub(even_b, odd_b),
-            f[2],
-        ]
+        [f[0], S::add(even_a, odd_a), S::sub(even_a, odd_a), S::add(even_b, odd_b), S::sub(even_b, odd_b), f[2]]
     }
 }
 
@@ -346,11 +339,7 @@ unsafe fn transform_filters<S: Simd>(
                 }
                 for u in 0..count {
                     let f = |i: usize| S::load(turned.add((9 * u + i) * S::LANES));
-                    let columns = [
-                        g::<S>([f(0), f(3), f(6)]),
-                        g::<S>([f(1), f(4), f(7)]),
-                        g::<S>([f(2), f(5), f(8)]),
-                    ];
+                    let columns = [g::<S>([f(0), f(3), f(6)]), g::<S>([f(1), f(4), f(7)]), g::<S>([f(2), f(5), f(8)])];
                     for i in 0..6 {
                         let line = g::<S>([columns[0][i], columns[1][i], columns[2][i]]);
                         for (j, value) in line.into_iter().enumerate() {

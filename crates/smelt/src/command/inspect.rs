@@ -20,6 +20,13 @@ pub(super) fn run(args: &InspectArgs, report: &Report) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    if args.plan {
+        let engine = sd_engines::MilEngine::from_model(package.model(), sd_engines::CpuOptions::default())?;
+        for (name, plan) in engine.plans() {
+            report.line(format_args!("{name}: {plan}"));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     if args.weights {
         weights::tell(&package, args.sort, report)?;
         return Ok(ExitCode::SUCCESS);

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod bench;
 mod chunk;
 mod compress;
 mod convert;
@@ -26,6 +27,7 @@ pub(crate) fn run(command: &Command, report: &Report) -> Result<ExitCode> {
         Command::Inspect(args) => inspect::run(args, report),
         Command::Chunk(args) => chunk::run(args, report),
         Command::Compress(args) => compress::run(args, report),
+        Command::Bench(args) => bench::run(args, report),
         Command::Verify(args) => verify::run(args, report),
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use host_tensor::HostTensor;
 use mil::TensorType;
-use sd_engines::{MilEngine, Options};
+use sd_engines::MilEngine;
 use sd_runtime::{Engine, Tensors};
 use serde::Serialize;
 
@@ -39,7 +39,7 @@ pub(super) fn run(args: &RunArgs, report: &Report) -> Result<ExitCode> {
     file::check_target(&args.outputs)?;
     let begin = Instant::now();
     let package = open_package(&args.package)?;
-    let options = Options::default().with_rounding(args.rounding.into());
+    let options = args.engine.executor(args.rounding.into());
     let engine = match &args.function {
         Some(function) => MilEngine::from_function(package.model(), function, options),
         None => MilEngine::from_model(package.model(), options),

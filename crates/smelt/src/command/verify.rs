@@ -7,7 +7,7 @@ use mil::Function;
 use mlpackage::Model;
 use sd_convert::verify::{Comparison, Input, compare, component_of, random_inputs, reference_options};
 use sd_convert::{Checkpoint, Component, convert};
-use sd_engines::{MilEngine, Options};
+use sd_engines::{MilEngine, Rounding};
 use sd_runtime::Engine;
 use serde::Serialize;
 
@@ -39,7 +39,7 @@ struct Output {
 pub(super) fn run(args: &VerifyArgs, report: &Report) -> Result<ExitCode> {
     let package = open_package(&args.package)?;
     let spinner = report.spinner("comparing");
-    let options = Options::default().with_rounding(args.rounding.into());
+    let options = args.engine.executor(args.rounding.into());
     let engine = MilEngine::from_model(package.model(), options)
         .with_context(|| format!("cannot run {}", args.package.display()))?;
     let inputs = inputs_of(&engine)?;
@@ -62,7 +62,7 @@ fn reference(args: &VerifyArgs, inputs: &[Input]) -> Result<MilEngine> {
             bail!("--component chooses from a checkpoint, and {} is a package", args.against.display());
         }
         let package = open_package(&args.against)?;
-        return MilEngine::from_model(package.model(), Options::default()).with_context(cannot);
+        return MilEngine::from_model(package.model(), args.engine.executor(Rounding::Boundary)).with_context(cannot);
     }
     let checkpoint = Checkpoint::open(&args.against)?;
     let told = || component_of(inputs.iter().map(|f| f.name.as_str()));
@@ -75,7 +75,7 @@ fn reference(args: &VerifyArgs, inputs: &[Input]) -> Result<MilEngine> {
         )
     })?;
     let converted = convert(&checkpoint, component, &reference_options(&checkpoint, component, inputs)?)?;
-    MilEngine::from_program(&converted.program, Options::default()).with_context(cannot)
+    MilEngine::from_program(&converted.program, args.engine.executor(Rounding::Boundary)).with_context(cannot)
 }
 
 fn inputs_of(engine: &MilEngine) -> Result<Vec<Input>> {

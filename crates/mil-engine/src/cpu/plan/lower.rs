@@ -27,8 +27,10 @@ pub(super) fn row_stride(view: &View, inner: usize) -> Option<usize> {
     if view.strides[inner] != 1 && view.shape[inner] != 1 {
         return None;
     }
-    let outer: Vec<(usize, usize)> =
-        (0..view.shape.len()).filter(|&d| d != inner && view.shape[d] > 1).map(|d| (view.shape[d], view.strides[d])).collect();
+    let outer: Vec<(usize, usize)> = (0..view.shape.len())
+        .filter(|&d| d != inner && view.shape[d] > 1)
+        .map(|d| (view.shape[d], view.strides[d]))
+        .collect();
     let behind = outer.windows(2).all(|w| w[0].1 == w[1].0 * w[1].1);
     behind.then(|| outer.last().map_or(view.shape[inner], |&(_, s)| s))
 }
@@ -157,7 +159,14 @@ impl Planner<'_, '_> {
             buffer: v.buffer,
             offset: v.offset,
             shape: vec![b, h, fh, w, fw, c],
-            strides: vec![v.strides[0], v.strides[2] * step[0], between[0], v.strides[3] * step[1], between[1], v.strides[1]],
+            strides: vec![
+                v.strides[0],
+                v.strides[2] * step[0],
+                between[0],
+                v.strides[3] * step[1],
+                between[1],
+                v.strides[1],
+            ],
         };
         let target = repeated(&to, [fh, fw], [to.strides[2], to.strides[3]]);
         // Each pixel is read again for every one that it becomes.

@@ -78,7 +78,8 @@ impl Planner<'_, '_> {
             }
             Some(_) if x.shape[2..] != p.shape[2..] => {
                 // Padding behind the picture only.
-                let window = p.window.unwrap_or(Window { kernel: [1, 1], stride: [1, 1], dilation: [1, 1], pad: [0, 0] });
+                let window =
+                    p.window.unwrap_or(Window { kernel: [1, 1], stride: [1, 1], dilation: [1, 1], pad: [0, 0] });
                 self.patches(&window, x, w, &out, (extras, p.gate), flops);
             }
             _ => {

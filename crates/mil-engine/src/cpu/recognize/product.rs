@@ -181,13 +181,7 @@ pub(super) fn activation(body: &Body<'_>, op: &Op) -> Option<Activation> {
 }
 
 /// Takes what follows a product as long as it can be done while results are stored.
-fn follow(
-    body: &Body<'_>,
-    mut p: Product,
-    axis: usize,
-    ops: &mut Vec<usize>,
-    free: impl Fn(usize) -> bool,
-) -> Product {
+fn follow(body: &Body<'_>, mut p: Product, axis: usize, ops: &mut Vec<usize>, free: impl Fn(usize) -> bool) -> Product {
     let mut shape = p.shape.clone();
     loop {
         if let Some((swish, a, out)) = swish(body, p.out)
@@ -204,7 +198,9 @@ fn follow(
         let step = match &*op.kind {
             "cast" if body.floats(op.output()).is_some() => Some(p.out),
             "mul" if p.per_batch.is_none() && p.residual.is_none() => {
-                let factor = other(op, p.out).and_then(|y| body.scalar(y)).filter(|_| body.floats(op.output()).as_ref() == Some(&shape));
+                let factor = other(op, p.out)
+                    .and_then(|y| body.scalar(y))
+                    .filter(|_| body.floats(op.output()).as_ref() == Some(&shape));
                 factor.map(|s| {
                     p.scale *= s;
                     p.out

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use sd_convert::{Checkpoint, Component, convert};
-use sd_engines::{MilEngine, Options, Weights};
+use sd_engines::{Executor, MilEngine, Options, Weights};
 use sd_runtime::Engine;
 use sd_runtime::pipeline::{Models, PipelineConfig};
 use sd_runtime::tokenizer::ClipTokenizer;
@@ -12,6 +12,7 @@ use sd_runtime::tokenizer::ClipTokenizer;
 use crate::bundle::Companions;
 use crate::cli::GenerateArgs;
 use crate::command::open_package;
+use crate::engine_args::EngineName;
 use crate::model_dir::ModelDir;
 
 /// A pipeline's parts.
@@ -39,16 +40,21 @@ pub(super) fn load(args: &GenerateArgs) -> Result<Loaded> {
     }
 }
 
-/// The UNet runs many times and keeps its weights decoded; the others run once or twice.
-fn engine_options(is_unet: bool) -> Options {
-    Options::default().with_weights(if is_unet { Weights::Kept } else { Weights::PerRun })
+/// With the plain engine the UNet, which runs many times, keeps its weights decoded.
+fn executor(args: &GenerateArgs, is_unet: bool) -> Executor {
+    match args.engine.engine {
+        EngineName::Cpu => args.engine.cpu().into(),
+        EngineName::Reference => {
+            Options::default().with_weights(if is_unet { Weights::Kept } else { Weights::PerRun }).into()
+        }
+    }
 }
 
 fn from_packages(args: &GenerateArgs, packages: &ModelDir) -> Result<Loaded> {
     let beside = Companions::read(&args.model, args.tokenizer.as_deref())?;
     let open = |path: &Path, is_unet| -> Result<MilEngine> {
         let package = open_package(path)?;
-        let engine = MilEngine::from_model(package.model(), engine_options(is_unet));
+        let engine = MilEngine::from_model(package.model(), executor(args, is_unet));
         engine.with_context(|| format!("cannot run {}", path.display()))
     };
     let unet = match &packages.unet[..] {
@@ -80,7 +86,7 @@ fn from_checkpoint(args: &GenerateArgs) -> Result<Loaded> {
         sd_convert::Options { attention: args.attention, precision: args.precision, ..sd_convert::Options::default() };
     let make = |component: Component| -> Result<Option<Box<dyn Engine>>> {
         let converted = convert(&checkpoint, component, &options)?;
-        let engine = MilEngine::from_program(&converted.program, engine_options(component == Component::UNet));
+        let engine = MilEngine::from_program(&converted.program, executor(args, component == Component::UNet));
         Ok(Some(boxed(engine.with_context(|| format!("cannot run the {component}"))?)))
     };
     let with_safety = checkpoint.has(Component::SafetyChecker) && !args.no_safety_check;

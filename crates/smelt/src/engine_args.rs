@@ -1,0 +1,42 @@
+//! Arguments that choose what executes models, shared by every command that runs one.
+
+use std::num::NonZeroUsize;
+
+use clap::{Args, ValueEnum};
+use sd_engines::{CpuOptions, Executor, Options, Rounding};
+
+/// What executes models, and with how many threads.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct EngineArgs {
+    /// What executes models: the fast engine for this CPU, or the plain one that it is checked with.
+    #[arg(long, value_name = "NAME", default_value = "cpu")]
+    pub(crate) engine: EngineName,
+    /// Threads; default: one for each core. Results do not depend on it.
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+}
+
+/// Names of engines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineName {
+    /// Planned and fused, with kernels for the machine's instruction set.
+    Cpu,
+    /// Every operation by its definition.
+    Reference,
+}
+
+impl EngineArgs {
+    /// The fast engine's options.
+    pub(crate) fn cpu(&self) -> CpuOptions {
+        let options = CpuOptions::default();
+        self.threads.map_or(options, |n| options.with_threads(n.get()))
+    }
+
+    /// What executes a model whose results are rounded so; only the plain engine rounds between operations.
+    pub(crate) fn executor(&self, rounding: Rounding) -> Executor {
+        match (self.engine, rounding) {
+            (EngineName::Cpu, Rounding::Boundary) => self.cpu().into(),
+            _ => Options::default().with_rounding(rounding).into(),
+        }
+    }
+}
