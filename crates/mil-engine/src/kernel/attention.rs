@@ -7,7 +7,7 @@
 
 use super::{
     block::{copy, gather},
-    math::exp2,
+    math::exp2_below,
     simd::{Simd, Tile},
 };
 use std::f32::consts::LOG2_E;
@@ -251,7 +251,7 @@ unsafe fn soften<S: Simd>(scores: *mut f32, n: usize, maxima: *mut f32, totals: 
             while k + 4 <= n {
                 for (u, t) in total.iter_mut().enumerate() {
                     let at = s.add((k + u) * S::NR);
-                    let w = exp2::<S>(S::sub(S::load(at), new));
+                    let w = exp2_below::<S>(S::sub(S::load(at), new));
                     S::store(at, w);
                     *t = S::add(*t, w);
                 }
@@ -259,13 +259,13 @@ unsafe fn soften<S: Simd>(scores: *mut f32, n: usize, maxima: *mut f32, totals: 
             }
             for k in k..n {
                 let at = s.add(k * S::NR);
-                let w = exp2::<S>(S::sub(S::load(at), new));
+                let w = exp2_below::<S>(S::sub(S::load(at), new));
                 S::store(at, w);
                 total[0] = S::add(total[0], w);
             }
             let total = S::add(S::add(total[0], total[1]), S::add(total[2], total[3]));
             // One where the maximum stays, so that most blocks need no rescaling.
-            let alpha = exp2::<S>(S::sub(old, new));
+            let alpha = exp2_below::<S>(S::sub(old, new));
             S::store(totals.add(lane), S::fma(S::load(totals.add(lane)), alpha, total));
             S::store(maxima.add(lane), new);
             if S::hmax(S::sub(new, old)) > 0.0 {

@@ -103,6 +103,14 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn recip(a: __m256) -> __m256 {
+        // SAFETY: see above. One step of Newton's method doubles the digits of the machine's estimate.
+        unsafe {
+            let r = _mm256_rcp_ps(a);
+            _mm256_mul_ps(r, _mm256_fnmadd_ps(a, r, _mm256_set1_ps(2.0)))
+        }
+    }
+    #[inline(always)]
     unsafe fn select_lt(a: __m256, b: __m256, x: __m256, y: __m256) -> __m256 {
         // SAFETY: see above.
         unsafe { _mm256_blendv_ps(y, x, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b)) }
@@ -134,7 +142,10 @@ impl Simd for Avx2 {
     unsafe fn transpose(src: *const f32, src_row: usize, dst: *mut f32, dst_row: usize) {
         // SAFETY: see above: eight rows and columns on either side.
         unsafe {
-            let r: [__m256; 8] = std::array::from_fn(|i| _mm256_loadu_ps(src.add(i * src_row)));
+            let mut r = [_mm256_setzero_ps(); 8];
+            for (i, row) in r.iter_mut().enumerate() {
+                *row = _mm256_loadu_ps(src.add(i * src_row));
+            }
             let mut t = r;
             for i in 0..4 {
                 t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);

@@ -93,6 +93,19 @@ impl Simd for Avx512 {
         unsafe { _mm512_scalef_ps(_mm512_set1_ps(1.0), a) }
     }
     #[inline(always)]
+    unsafe fn recip(a: __m512) -> __m512 {
+        // SAFETY: see above. One step of Newton's method doubles the digits of the machine's estimate.
+        unsafe {
+            let r = _mm512_rcp14_ps(a);
+            _mm512_mul_ps(r, _mm512_fnmadd_ps(a, r, _mm512_set1_ps(2.0)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn scale_exp2(p: __m512, a: __m512) -> __m512 {
+        // SAFETY: see above.
+        unsafe { _mm512_scalef_ps(p, a) }
+    }
+    #[inline(always)]
     unsafe fn select_lt(a: __m512, b: __m512, x: __m512, y: __m512) -> __m512 {
         // SAFETY: see above.
         unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), y, x) }
@@ -116,7 +129,10 @@ impl Simd for Avx512 {
     unsafe fn transpose(src: *const f32, src_row: usize, dst: *mut f32, dst_row: usize) {
         // SAFETY: see above: sixteen rows and columns on either side.
         unsafe {
-            let r: [__m512; 16] = std::array::from_fn(|i| _mm512_loadu_ps(src.add(i * src_row)));
+            let mut r = [_mm512_setzero_ps(); 16];
+            for (i, row) in r.iter_mut().enumerate() {
+                *row = _mm512_loadu_ps(src.add(i * src_row));
+            }
             // Pairs of rows, then fours, within each 128-bit quarter.
             let mut t = r;
             for i in 0..8 {

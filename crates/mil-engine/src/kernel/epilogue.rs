@@ -40,46 +40,74 @@ impl Epilogue {
         activation: Activation::Identity,
     };
 
-    /// Writes `n` results of one row, of columns `col..`, whose sums stand at `sums`.
+    /// Writes `rows × n` results, from row `row` and column `col` on, whose sums stand at `sums`.
     ///
     /// # Safety
-    /// The instruction set exists; operands hold `row` and the columns, and `out` has room for `n`.
+    /// The instruction set exists; operands hold the rows and columns, and `out` has room.
     #[inline(always)]
-    pub(crate) unsafe fn store<S: Simd>(&self, sums: *const f32, row: usize, col: usize, n: usize, out: *mut f32) {
-        // SAFETY: the caller's contract; null pointers stay null and are not read.
-        unsafe {
-            let per_batch = if self.per_batch.is_null() {
-                self.per_batch
-            } else {
-                self.per_batch.add(row / self.rows_per_batch * self.batch_stride + col)
+    pub(crate) unsafe fn store<S: Simd>(
+        &self,
+        (sums, sums_row): (*const f32, usize),
+        (row, rows): (usize, usize),
+        (col, n): (usize, usize),
+        (out, out_row): (*mut f32, usize),
+    ) {
+        // The activation is chosen outside of the loops, so that each loop holds one.
+        macro_rules! each {
+            ($($activation:pat => $value:expr),* $(,)?) => {
+                match self.activation {
+                    // SAFETY: the caller's contract.
+                    $($activation => unsafe {
+                        self.store_as::<S>($value, (sums, sums_row), (row, rows), (col, n), (out, out_row))
+                    },)*
+                }
             };
-            let bias = if self.bias.is_null() { self.bias } else { self.bias.add(col) };
-            let residual =
-                if self.residual.is_null() { self.residual } else { self.residual.add(row * self.residual_row + col) };
-            let mut i = 0;
+        }
+        each! {
+            Activation::Identity => Activation::Identity,
+            Activation::Silu => Activation::Silu,
+            Activation::Gelu => Activation::Gelu,
+            Activation::Swish(a) => Activation::Swish(a),
+            other => other,
+        }
+    }
+
+    /// # Safety
+    /// As [`Epilogue::store`].
+    #[inline(always)]
+    unsafe fn store_as<S: Simd>(
+        &self,
+        activation: Activation,
+        (sums, sums_row): (*const f32, usize),
+        (row, rows): (usize, usize),
+        (col, n): (usize, usize),
+        (out, out_row): (*mut f32, usize),
+    ) {
+        let plain = self.scale == 1.0 && self.per_batch.is_null();
+        let mut i = 0;
+        // SAFETY: the caller's contract; null pointers are not read.
+        unsafe {
             while i < n {
                 let left = n - i;
-                let get = |p: *const f32| {
-                    if left >= S::LANES { S::load(p.add(i)) } else { S::load_n(p.add(i), left) }
-                };
-                let mut v = get(sums);
-                if !bias.is_null() {
-                    v = S::add(v, get(bias));
-                }
-                if self.scale != 1.0 {
-                    v = S::mul(v, S::splat(self.scale));
-                }
-                if !per_batch.is_null() {
-                    v = S::add(v, get(per_batch));
-                }
-                if !residual.is_null() {
-                    v = S::add(v, get(residual));
-                }
-                v = self.activation.apply::<S>(v);
-                if left >= S::LANES {
-                    S::store(out.add(i), v)
-                } else {
-                    S::store_n(out.add(i), v, left)
+                let full = left >= S::LANES;
+                let get = |p: *const f32| if full { S::load(p) } else { S::load_n(p, left) };
+                let at = col + i;
+                let bias = if self.bias.is_null() { S::zero() } else { get(self.bias.add(at)) };
+                for r in 0..rows {
+                    let mut v = S::add(get(sums.add(r * sums_row + i)), bias);
+                    if !plain {
+                        v = S::mul(v, S::splat(self.scale));
+                        if !self.per_batch.is_null() {
+                            let batch = (row + r) / self.rows_per_batch * self.batch_stride;
+                            v = S::add(v, get(self.per_batch.add(batch + at)));
+                        }
+                    }
+                    if !self.residual.is_null() {
+                        v = S::add(v, get(self.residual.add((row + r) * self.residual_row + at)));
+                    }
+                    v = activation.apply::<S>(v);
+                    let to = out.add(r * out_row + i);
+                    if full { S::store(to, v) } else { S::store_n(to, v, left) }
                 }
                 i += S::LANES;
             }

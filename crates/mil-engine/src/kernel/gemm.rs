@@ -7,12 +7,12 @@
 use super::{epilogue::Epilogue, simd::Simd, simd::Tile, weights::Matrix};
 use std::sync::Arc;
 
-/// Rows of an item; a multiple of every tile height.
-pub(crate) const ROWS: usize = 384;
+/// Most rows of an item; a multiple of every tile height.
+pub(crate) const ROWS: usize = 528;
 /// Columns of an item; a multiple of every tile width.
 pub(crate) const COLS: usize = 64;
 /// Most columns of `a` that a panel covers at a time.
-pub(crate) const DEPTH: usize = 384;
+pub(crate) const DEPTH: usize = 192;
 /// Products of at most this many rows are sums row by row instead: they wait for memory anyway.
 pub(crate) const FEW_ROWS: usize = 4;
 
@@ -67,9 +67,14 @@ impl Gemm {
         if self.gate == Gate::None { COLS } else { COLS / 2 }
     }
 
+    /// Rows of an item: as even as can be, in whole tiles of every height.
+    fn rows(&self) -> usize {
+        self.m.div_ceil(self.m.div_ceil(ROWS).max(1)).next_multiple_of(12)
+    }
+
     /// How many items there are.
     pub(crate) fn items(&self) -> usize {
-        let rows = if self.m <= FEW_ROWS { 1 } else { self.m.div_ceil(ROWS) };
+        let rows = if self.m <= FEW_ROWS { 1 } else { self.m.div_ceil(self.rows()) };
         rows * self.n_out().div_ceil(self.cols())
     }
 
@@ -99,8 +104,8 @@ pub(crate) unsafe fn item<S: Simd>(g: &Gemm, item: usize, scratch: *mut f32) {
         if g.m <= FEW_ROWS {
             few_rows::<S>(g, n0, n, scratch);
         } else {
-            let m0 = item / blocks * ROWS;
-            many_rows::<S>(g, (m0, ROWS.min(g.m - m0)), (n0, n), scratch);
+            let m0 = item / blocks * g.rows();
+            many_rows::<S>(g, (m0, g.rows().min(g.m - m0)), (n0, n), scratch);
         }
     }
 }
@@ -130,40 +135,40 @@ unsafe fn many_rows<S: Simd>(g: &Gemm, (m0, m): (usize, usize), (n0, n): (usize,
             } else {
                 fill_panel::<S>(&g.w, values, width, (k0, kc), panel, rows);
             }
-            let mut r = 0;
-            while r < m {
-                let height = S::MR.min(m - r);
+            for p in 0..width / S::NR {
+                // A panel stays in the first-level cache, while rows pass by.
                 let mut t = Tile {
                     k: kc,
-                    a: g.a.add((m0 + r) * g.a_row + k0),
+                    a: g.a.add(m0 * g.a_row + k0),
                     a_row: g.a_row,
                     a_k: 1,
-                    b: panel,
-                    c: sums.add(r * COLS),
+                    b: panel.add(p * kc * S::NR),
+                    c: sums.add(p * S::NR),
                     c_row: COLS,
                     add: k0 > 0,
                 };
-                for p in 0..width / S::NR {
-                    t.b = panel.add(p * kc * S::NR);
-                    t.c = sums.add(r * COLS + p * S::NR);
-                    S::tile(height, &t);
+                let mut r = 0;
+                while r < m {
+                    S::tile(S::MR.min(m - r), &t);
+                    r += S::MR;
+                    t.a = t.a.wrapping_add(S::MR * g.a_row);
+                    t.c = t.c.wrapping_add(S::MR * COLS);
                 }
-                r += S::MR;
             }
             k0 += kc;
             if k0 >= k {
                 break;
             }
         }
-        for r in 0..m {
-            let row = m0 + r;
-            let (from, to) = (sums.add(r * COLS), g.out.add(row * g.out_row + n0));
-            if gated {
-                let cols = [g.weight_rows(n0, n)[0].0, g.weight_rows(n0, n)[1].0];
-                g.epilogue.store_gated::<S>([from, from.add(COLS / 2)], cols, n, to);
-            } else {
-                g.epilogue.store::<S>(from, g.first_row + row, n0, n, to);
+        let out = (g.out.add(m0 * g.out_row + n0), g.out_row);
+        if gated {
+            let cols = [g.weight_rows(n0, n)[0].0, g.weight_rows(n0, n)[1].0];
+            for r in 0..m {
+                let from = sums.add(r * COLS);
+                g.epilogue.store_gated::<S>([from, from.add(COLS / 2)], cols, n, out.0.add(r * out.1));
             }
+        } else {
+            g.epilogue.store::<S>((sums, COLS), (g.first_row + m0, m), (n0, n), out);
         }
     }
 }
@@ -247,7 +252,7 @@ unsafe fn few_rows<S: Simd>(g: &Gemm, n0: usize, n: usize, scratch: *mut f32) {
                 let cols = [halves[0].0, halves[1].0];
                 g.epilogue.store_gated::<S>([from, from.add(COLS / 2)], cols, n, to);
             } else {
-                g.epilogue.store::<S>(from, g.first_row + r, n0, n, to);
+                g.epilogue.store::<S>((from, COLS), (g.first_row + r, 1), (n0, n), (to, g.out_row));
             }
         }
     }

@@ -77,23 +77,36 @@ pub(crate) unsafe fn group_stats<S: Simd>(g: &GroupNorm, item: usize, scratch: *
         let sums = |square: bool| {
             let mut c = 0;
             while c < channels {
+                // Four vectors of a row at a time: whole cache lines one after another.
+                let wide = channels - c >= 4 * S::LANES;
+                let count = if wide { 4 } else { 1 };
                 let left = channels - c;
                 let full = left >= S::LANES;
                 let get = |p: *const f32| if full { S::load(p) } else { S::load_n(p, left) };
-                let mean = if square { get(scratch.add(c)) } else { S::zero() };
+                let mut mean = [S::zero(); 4];
                 let mut sum = [S::zero(); 4];
-                for r in 0..rows {
-                    let v = get(x.add(r * g.x_strides[1] + c));
-                    let v = if square { S::sub(v, mean) } else { v };
-                    sum[r % 4] = if square { S::fma(v, v, sum[r % 4]) } else { S::add(v, sum[r % 4]) };
+                for u in 0..count {
+                    mean[u] = if square { get(scratch.add(c + u * S::LANES)) } else { S::zero() };
                 }
-                let sum = S::add(S::add(sum[0], sum[1]), S::add(sum[2], sum[3]));
-                if full {
-                    S::store(scratch.add(c), sum)
+                if wide {
+                    for r in 0..rows {
+                        for u in 0..4 {
+                            let v = S::load(x.add(r * g.x_strides[1] + c + u * S::LANES));
+                            let v = if square { S::sub(v, mean[u]) } else { v };
+                            sum[u] = if square { S::fma(v, v, sum[u]) } else { S::add(v, sum[u]) };
+                        }
+                    }
                 } else {
-                    S::store_n(scratch.add(c), sum, left)
+                    for r in 0..rows {
+                        let v = S::sub(get(x.add(r * g.x_strides[1] + c)), mean[0]);
+                        sum[0] = if square { S::fma(v, v, sum[0]) } else { S::add(v, sum[0]) };
+                    }
                 }
-                c += S::LANES;
+                for u in 0..count {
+                    let to = scratch.add(c + u * S::LANES);
+                    if full { S::store(to, sum[u]) } else { S::store_n(to, sum[u], left) }
+                }
+                c += count * S::LANES;
             }
         };
         sums(false);

@@ -54,6 +54,18 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn round(a: Self::V) -> Self::V;
     /// `2^a` for integers between −126 and 127.
     unsafe fn exp2_int(a: Self::V) -> Self::V;
+    /// `p · 2^a` for the integers of [`Simd::exp2_int`].
+    #[inline(always)]
+    unsafe fn scale_exp2(p: Self::V, a: Self::V) -> Self::V {
+        // SAFETY: the caller's contract.
+        unsafe { Self::mul(p, Self::exp2_int(a)) }
+    }
+    /// `1 / a` within 2 units in the last place, for numbers between 2⁻¹²⁵ and 2¹²⁷.
+    #[inline(always)]
+    unsafe fn recip(a: Self::V) -> Self::V {
+        // SAFETY: the caller's contract.
+        unsafe { Self::div(Self::splat(1.0), a) }
+    }
     /// `x` where `a < b`, else `y`; `y` where one is NaN.
     unsafe fn select_lt(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
     /// Sum of the lanes, in a fixed order.

@@ -393,7 +393,7 @@ unsafe fn output_tile<S: Simd>(
                 let (y, x) = (row + i, col + j);
                 let pixel = (picture * height + y) * width + x;
                 let to = w.out.add(picture * w.out_strides[0] + y * w.out_strides[1] + x * w.out_strides[2] + n0);
-                w.epilogue.store::<S>(scratch.add((i * 4 + j) * COLS), pixel, n0, n, to);
+                w.epilogue.store::<S>((scratch.add((i * 4 + j) * COLS), COLS), (pixel, 1), (n0, n), (to, 0));
             }
         }
     }
