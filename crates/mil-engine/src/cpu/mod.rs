@@ -120,6 +120,12 @@ impl Cpu {
         Self::new(Reference::compile_function(program, name, options.limits)?, options)
     }
 
+    /// Plans a function that no program holds and nobody has validated.
+    #[cfg(test)]
+    pub(crate) fn compile_alone(function: &mil::Function, options: Options) -> Result<Self, EngineError> {
+        Self::new(Reference::new(function, options.limits)?, options)
+    }
+
     fn new(mut reference: Reference, options: Options) -> Result<Self, EngineError> {
         let isa = match options.isa {
             Some(isa) => isa,

@@ -287,8 +287,13 @@ impl<'b, 'f> Planner<'b, 'f> {
     }
 
     fn finish(mut self) -> Result<Planned, EngineError> {
-        let last = self.drafts.len();
         let outputs = self.body.function.body.outputs.clone();
+        for &id in &outputs {
+            if !self.views.contains_key(&id) && !self.constants.contains_key(&id) {
+                self.tensor(id);
+            }
+        }
+        let last = self.drafts.len();
         let mut outputs_in: Vec<(ValueId, Option<View>)> = Vec::new();
         for id in outputs {
             let view = self.views.get(&id).or_else(|| self.constants.get(&id)).cloned();
@@ -305,13 +310,14 @@ impl<'b, 'f> Planner<'b, 'f> {
         let places = Places { arena: arena.start(), buffers: &self.buffers };
         let mut steps = Vec::with_capacity(self.drafts.len());
         for (i, draft) in self.drafts.into_iter().enumerate() {
-            let node = &self.nodes[draft.node];
+            // Steps after the last node decode what the function returns as it is.
+            let node = self.nodes.get(draft.node);
             steps.push(Step {
-                name: self.body.name(node.op),
+                name: node.map_or_else(|| "outputs".into(), |n| self.body.name(n.op)),
                 kernel: draft.kernel,
                 detail: draft.detail,
                 flops: draft.flops,
-                stands_for: node.stands_for,
+                stands_for: node.map_or(1, |n| n.stands_for),
                 action: (draft.make)(&places),
                 frees: frees.get(&i).cloned().unwrap_or_default(),
             });

@@ -12,8 +12,8 @@ use super::{
 };
 use std::f32::consts::LOG2_E;
 
-/// Below this a maximum means that all keys are masked.
-const MASKED: f32 = -1e30;
+/// A maximum that is no greater than this means that all keys are masked.
+const MASKED: f32 = f32::MIN;
 
 /// One attention. Strides are in floats: of the two batch dimensions, of tokens, of elements.
 #[derive(Debug)]

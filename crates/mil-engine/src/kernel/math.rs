@@ -59,7 +59,7 @@ pub(crate) unsafe fn exp2_below<S: Simd>(x: S::V) -> S::V {
     }
 }
 
-/// e^x, with the reduction in two steps, so that large arguments keep their precision.
+/// e^x, with the reduction in two steps, so that large arguments keep their precision; infinite where `f32` ends.
 ///
 /// # Safety
 /// The instruction set exists.
@@ -69,6 +69,7 @@ pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
     const LOW: f32 = -2.121_944_4e-4;
     // SAFETY: the caller's contract.
     unsafe {
+        let given = x;
         let x = S::min(S::max(x, S::splat(-87.3)), S::splat(88.0));
         let whole = S::round(S::mul(x, S::splat(std::f32::consts::LOG2_E)));
         let r = S::fma(whole, S::splat(-HIGH), x);
@@ -77,7 +78,8 @@ pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
         for c in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
             p = S::fma(p, r, S::splat(c));
         }
-        S::mul(p, S::exp2_int(whole))
+        let y = S::scale_exp2(p, whole);
+        S::select_lt(S::splat(88.72), given, S::splat(f32::INFINITY), y)
     }
 }
 

@@ -1,8 +1,11 @@
-//! Random operands for every specified operation: what inference accepts must run without a panic, and
-//! yield what inference said.
+//! Random operands for every specified operation: what inference accepts must run without a panic, yield what
+//! inference said, and be the same on the fast engine.
 
 use super::{Options, Reference};
-use crate::{EngineError, OpFault};
+use crate::{
+    EngineError, OpFault,
+    cpu::{self, Cpu},
+};
 use host_tensor::{DType, HostTensor};
 use mil::{
     Arg, Function, Inputs, Literal, Op, Opset, Program, Type, ValueId,
@@ -167,11 +170,39 @@ fn run(function: Function, given: &BTreeMap<String, HostTensor>) -> Outcome {
         Outcome::Wrong(format!("{why}\n{}{given:?}", text.text))
     };
     match catch_unwind(AssertUnwindSafe(|| engine.run(given))) {
-        Ok(Ok(_)) => Outcome::Ran,
+        Ok(Ok(want)) => match fast(&function, given) {
+            Ok(got) if near(&want, &got) => Outcome::Ran,
+            Ok(got) => wrong(format!("the fast engine yields {got:?}, expected {want:?}")),
+            Err(why) => wrong(format!("the fast engine: {why}")),
+        },
         Ok(Err(EngineError::Op { fault, .. })) if is_expected(&function, &fault) => Outcome::Faulted,
         Ok(Err(other)) => wrong(other.to_string()),
         Err(_) => wrong("it panicked".into()),
     }
+}
+
+/// The same on the fast engine.
+fn fast(function: &Function, given: &BTreeMap<String, HostTensor>) -> Result<BTreeMap<String, HostTensor>, String> {
+    let run = || {
+        let options = cpu::Options::default().with_threads(2);
+        let engine = Cpu::compile_alone(function, options).map_err(|e| e.to_string())?;
+        engine.run(given).map_err(|e| e.to_string())
+    };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err("it panicked".into()))
+}
+
+/// Equal but for the last digits; what is infinity minus or times something in one may be infinite in the other.
+fn near(want: &BTreeMap<String, HostTensor>, got: &BTreeMap<String, HostTensor>) -> bool {
+    let same = |(name, want): (&String, &HostTensor)| {
+        let Some(got) = got.get(name).filter(|g| g.shape() == want.shape() && g.dtype() == want.dtype()) else {
+            return false;
+        };
+        let (a, b) = (want.to_f32_vec(), got.to_f32_vec());
+        let largest = a.iter().filter(|v| v.is_finite()).fold(1f32, |m, v| m.max(v.abs()));
+        let step = if want.dtype() == DType::F16 { 1e-3 } else { 1e-5 };
+        a.iter().zip(&b).all(|(a, b)| a == b || (a - b).abs() <= step * largest || (a.is_nan() && !b.is_finite()))
+    };
+    want.iter().all(same)
 }
 
 /// Whether inference could not have known of the fault.

@@ -180,7 +180,7 @@ impl Reference {
         }
     }
 
-    fn new(function: &Function, options: Options) -> Result<Self, EngineError> {
+    pub(crate) fn new(function: &Function, options: Options) -> Result<Self, EngineError> {
         let signature = |role, ids: &[ValueId]| -> Result<Vec<Feature>, EngineError> {
             let tensors = ids.iter().filter(|&&id| !matches!(function.ty(id), Type::State(_)));
             tensors.map(|&id| feature(function, role, id)).collect()

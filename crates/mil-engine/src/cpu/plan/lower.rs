@@ -194,20 +194,26 @@ impl Planner<'_, '_> {
         let view = self.view(g.x)?;
         let (n, c, pixels) = (shape[0], shape[1], shape[2..].iter().product::<usize>());
         // Pictures may lie apart, but the pixels of one must follow each other.
-        let picture = view.slice(&vec![0; shape.len()], &vec![1; shape.len()], &[&[1], &shape[1..]].concat());
-        let (view, row) = match row_stride(&picture, 1) {
+        let of_one = |v: &View| {
+            let picture = v.slice(&vec![0; shape.len()], &vec![1; shape.len()], &[&[1], &shape[1..]].concat());
+            row_stride(&picture, 1)
+        };
+        let (view, row) = match of_one(&view) {
             Some(row) => (view, row),
             None => self.as_rows(view, 1),
         };
         let order: Vec<usize> = [0].into_iter().chain(2..shape.len()).chain([1]).collect();
-        let to = self.result(g.out, &shape, strides_in_order(&shape, &order));
+        let mut to = self.result(g.out, &shape, strides_in_order(&shape, &order));
+        if of_one(&to).is_none() {
+            to = self.fresh(&shape, strides_in_order(&shape, &order));
+        }
+        let out_row = of_one(&to).unwrap_or(c);
         let size = [n, pixels, c];
         let stats = self.temporary(norm::GroupNorm::stats_len(size, g.groups));
         let affine = self.temporary(n * c * 2);
         let gamma = g.gamma.map(|v| self.constant_view(v));
         let beta = g.beta.map(|v| self.constant_view(v));
         self.needs_scratch(c);
-        let out_row = row_stride(&to, 1).unwrap_or(c);
         let views: Vec<View> = [view.clone(), to.clone(), stats.clone(), affine.clone()].to_vec();
         let detail = format!("{shape:?} in {} groups, {:?}", g.groups, g.activation);
         let flops = 8.0 * to.len() as f64;

@@ -8,7 +8,7 @@ use crate::{
     },
     kernel::map,
 };
-use mil::Op;
+use mil::{Op, ValueId};
 
 /// What an operation is, when a kernel can do it.
 pub(super) fn kind(body: &Body<'_>, op: &Op) -> Option<Kind> {
@@ -108,7 +108,8 @@ fn concat(body: &Body<'_>, op: &Op) -> Option<Kind> {
     let values = op.input_values("values").to_vec();
     let rank = body.floats(op.output())?.len();
     let axis = body.axis(op, "axis", 0, rank)?;
-    let plain = !body.flag(op, "interleave", false)? && values.iter().all(|&v| body.floats(v).is_some());
+    let fits = |v: &ValueId| body.floats(*v).is_some_and(|s| s.len() == rank);
+    let plain = !body.flag(op, "interleave", false)? && values.iter().all(fits);
     plain.then(|| Kind::Concat { values, axis, out: op.output() })
 }
 
