@@ -28,6 +28,8 @@ pub struct Config {
     pub recompress: bool,
     /// Raises the program to the opset that the schemes need.
     pub raise_opset: bool,
+    /// What converters put before the names of layers: `net` lets `conv_in` mean `net_conv_in_weight` too.
+    pub roots: Vec<String>,
 }
 
 impl Default for Config {
@@ -42,6 +44,7 @@ impl Default for Config {
             min_elements: 2048,
             recompress: false,
             raise_opset: false,
+            roots: Vec::new(),
         }
     }
 }
@@ -127,14 +130,14 @@ fn normal(name: &str) -> String {
     out.trim_matches('_').to_owned()
 }
 
-/// True when a constant is the weight of a layer: `<layer>_weight…`, after what a converter may put before it.
-pub(crate) fn is_weight_of(layer: &str, constant: &str) -> bool {
+/// True when a constant is the weight of a layer: `<layer>_weight…`, after one of the roots or none.
+pub(crate) fn is_weight_of(layer: &str, constant: &str, roots: &[String]) -> bool {
     let (layer, constant) = (normal(layer), normal(constant));
     let layer = layer.strip_suffix("_weight").unwrap_or(&layer);
     let Some((owner, rest)) = constant.rsplit_once("_weight") else { return false };
     let ends = rest.is_empty() || rest.starts_with('_');
-    let prefixes = ["", "unet_", "text_encoder_", "vae_", "model_"];
-    ends && prefixes.iter().any(|p| owner.strip_prefix(p) == Some(layer))
+    let after = |root: &String| owner.strip_prefix(&normal(root)).and_then(|rest| rest.strip_prefix('_'));
+    ends && (owner == layer || roots.iter().any(|root| after(root) == Some(layer)))
 }
 
 /// The three known names that are most like a wanted one.
@@ -175,20 +178,22 @@ mod tests {
     #[test]
     fn layers_find_their_weights_under_every_spelling() {
         let layer = "down_blocks.0.attentions.0.proj_in";
+        let roots = ["net".to_owned()];
         for name in [
             "down_blocks_0_attentions_0_proj_in_weight_to_fp16",
             "down_blocks_0_attentions_0_proj_in_weight_1_to_fp16",
-            "unet_down_blocks_0_attentions_0_proj_in_weight",
+            "net_down_blocks_0_attentions_0_proj_in_weight",
             "down_blocks.0.attentions.0.proj_in.weight",
         ] {
-            assert!(is_weight_of(layer, name), "{name}");
+            assert!(is_weight_of(layer, name, &roots), "{name}");
         }
         for name in
             ["down_blocks_0_attentions_0_proj_in_bias", "down_blocks_0_attentions_0_proj_in_2_weight", "proj_in_weight"]
         {
-            assert!(!is_weight_of(layer, name), "{name}");
+            assert!(!is_weight_of(layer, name, &roots), "{name}");
         }
-        assert!(!is_weight_of("conv_in", "mid_conv_in_weight"));
+        assert!(!is_weight_of("conv_in", "mid_conv_in_weight", &roots));
+        assert!(!is_weight_of(layer, "net_down_blocks_0_attentions_0_proj_in_weight", &[]));
     }
 
     #[test]

@@ -141,7 +141,9 @@ fn unknown_names(config: &Config, weights: &[Weight], program: &Program, errors:
     for (name, _) in &config.names {
         match name {
             Name::Pattern(name) => check("weight", name, known(name)),
-            Name::Layer(layer) => check("layer", layer, weights.iter().any(|w| is_weight_of(layer, &w.name))),
+            Name::Layer(layer) => {
+                check("layer", layer, weights.iter().any(|w| is_weight_of(layer, &w.name, &config.roots)))
+            }
         }
     }
     for kind in config.op_types.keys().filter(|kind| *kind != "gather") {
@@ -207,7 +209,7 @@ const FIRST: Axes = Axes { output: 0, input: 1 };
 fn named(weight: &Weight, config: &Config) -> Option<Scheme> {
     let is_meant = |name: &Name| match name {
         Name::Pattern(pattern) => matches(pattern, &weight.name),
-        Name::Layer(layer) => is_weight_of(layer, &weight.name),
+        Name::Layer(layer) => is_weight_of(layer, &weight.name, &config.roots),
     };
     let exact = |name: &Name| matches!(name, Name::Pattern(p) if *p == weight.name);
     let found = config.names.iter().find(|(name, _)| exact(name));

@@ -32,6 +32,7 @@ pub(super) fn config(args: &CompressArgs) -> Result<Config> {
     }
     config.recompress = args.recompress;
     config.raise_opset = args.target == Some(Target::MacOs15);
+    config.roots = ["unet", "text_encoder", "vae", "model"].map(str::to_owned).to_vec();
     Ok(config)
 }
 
