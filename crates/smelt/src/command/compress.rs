@@ -13,7 +13,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use mil_compress::{Outcome, Plan};
 use mlpackage::{Existing, Model};
-use sd_convert::compress::write_compressed_model;
+use sd_convert::compress::{Writing as How, write_compressed_model};
 use serde::Serialize;
 
 use super::open_package;
@@ -48,6 +48,8 @@ struct Task {
     model: Model,
     bytes: u64,
     plans: Vec<Plan>,
+    /// The package of another size, compressed before, whose weights are the same.
+    first: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &CompressArgs, report: &Report) -> Result<ExitCode> {
@@ -63,6 +65,7 @@ pub(super) fn run(args: &CompressArgs, report: &Report) -> Result<ExitCode> {
     } else {
         directory::look(&args.package, &args.output)?
     };
+    let outputs: Vec<PathBuf> = inputs.iter().map(|(_, output)| output.clone()).collect();
     let mut tasks = Vec::new();
     for (input, output) in inputs {
         refuse_existing(&output, args.force)?;
@@ -79,7 +82,8 @@ pub(super) fn run(args: &CompressArgs, report: &Report) -> Result<ExitCode> {
         if plans.iter().all(Plan::is_empty) {
             bail!("{} has no weight to compress: {}", input.display(), method::why_nothing(&config));
         }
-        tasks.push(Task { input, output, model, bytes: n_bytes, plans });
+        let first = directory::first_of(&output).filter(|first| outputs.contains(first));
+        tasks.push(Task { input, output, model, bytes: n_bytes, plans, first });
     }
     copies.iter().try_for_each(|(_, to)| refuse_existing(to, args.force))?;
     if let Some(parent) = args.output.parent().filter(|p| !p.as_os_str().is_empty()) {
@@ -122,8 +126,7 @@ fn compress(task: &Task, args: &CompressArgs, format: Option<Format>, report: &R
             &task.output,
             &task.model,
             &task.plans,
-            args.report.is_some(),
-            existing,
+            How { existing, measure: args.report.is_some(), first: task.first.as_deref() },
             &mut progress,
         )?;
         bar.finish_and_clear();

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use sd_convert::LatentSize;
 
 use crate::model_dir::has_suffix;
 
@@ -49,7 +50,20 @@ pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Pairs)> {
 
 fn is_compressed(stem: &str) -> bool {
     let whole = stem.rsplit_once("_chunk").filter(|(_, n)| n.parse::<u16>().is_ok()).map_or(stem, |(whole, _)| whole);
+    let whole = without_size(whole).unwrap_or(whole);
     stem.starts_with("ControlNet_") || COMPRESSED.into_iter().any(|names| has_suffix(whole, names))
+}
+
+/// `x_unet` of `x_unet_64x96`.
+fn without_size(stem: &str) -> Option<&str> {
+    stem.rsplit_once('_').filter(|(_, size)| size.contains('x') && size.parse::<LatentSize>().is_ok()).map(|(w, _)| w)
+}
+
+/// The package whose weights one for another size shares: `x_unet` for `x_unet_64x96`, chunk by chunk.
+pub(super) fn first_of(package: &Path) -> Option<PathBuf> {
+    let stem = package.file_stem()?.to_str()?;
+    let (whole, chunk) = stem.find("_chunk").map_or((stem, ""), |at| stem.split_at(at));
+    Some(package.with_file_name(format!("{}{chunk}.mlpackage", without_size(whole)?)))
 }
 
 /// Copies files and packages; returns their names.
