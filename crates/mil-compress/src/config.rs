@@ -140,23 +140,39 @@ pub(crate) fn is_weight_of(layer: &str, constant: &str, roots: &[String]) -> boo
     ends && (owner == layer || roots.iter().any(|root| after(root) == Some(layer)))
 }
 
-/// The three known names that are most like a wanted one.
+/// The three known names that are most like a wanted one: those that share most words, then those that differ in the
+/// fewest letters.
 pub(crate) fn near<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let words = |name: &str| normal(name).split('_').map(ToOwned::to_owned).collect::<Vec<_>>();
-    let wanted = words(wanted);
+    let wanted = normal(wanted);
+    let words = |name: &str| name.split('_').map(ToOwned::to_owned).collect::<Vec<_>>();
     let mut scored: Vec<(usize, usize, &str)> = known
         .into_iter()
         .map(|name| {
-            let mut rest = words(name);
-            let n = rest.len();
-            let shared = wanted.iter().filter(|w| rest.iter().position(|r| r == *w).map(|i| rest.remove(i)).is_some());
-            (shared.count(), n, name)
+            let plain = normal(name);
+            let mut rest = words(&plain);
+            let is_shared = |w: &String| rest.iter().position(|r| r == w).map(|i| rest.remove(i)).is_some();
+            (words(&wanted).into_iter().filter(is_shared).count(), edits(&wanted, &plain), name)
         })
-        .filter(|(shared, ..)| *shared > 0)
+        .filter(|(shared, edits, _)| *shared > 0 || *edits <= wanted.len() / 3)
         .collect();
     scored.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(b.2)));
     scored.dedup_by(|a, b| a.2 == b.2);
     scored.into_iter().take(3).map(|(_, _, name)| name.to_owned()).collect()
+}
+
+/// Letters to be put in, taken out or replaced to make one name of the other.
+fn edits(a: &str, b: &str) -> usize {
+    let b = b.as_bytes();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
 }
 
 #[cfg(test)]
@@ -201,5 +217,16 @@ mod tests {
         let known = ["down_blocks_0_proj_in_weight", "down_blocks_1_proj_in_weight", "conv_out_weight"];
         assert_eq!(near("down_blocks.1.proj_inn", known)[0], "down_blocks_1_proj_in_weight");
         assert!(near("xyz", known).is_empty());
+        // Of names that share as many words, the one that is spelt most alike.
+        let known = ["down_blocks_0_proj_out_weight", "down_blocks_0_proj_in_weight"];
+        assert_eq!(near("down_blocks.0.proj_inn", known)[0], known[1]);
+        assert_eq!(near("kernl", ["kernel"]), ["kernel"]);
+    }
+
+    #[test]
+    fn edits_are_counted() {
+        for (a, b, n) in [("", "abc", 3), ("abc", "abc", 0), ("kitten", "sitting", 3), ("ab", "ba", 2)] {
+            assert_eq!((edits(a, b), edits(b, a)), (n, n), "{a} {b}");
+        }
     }
 }

@@ -80,7 +80,7 @@ pub(super) fn run(args: &CompressArgs, report: &Report) -> Result<ExitCode> {
         let plans = model.programs().into_iter().map(plan).collect::<Result<Vec<_>>>();
         let plans = plans.with_context(|| format!("cannot compress {}", input.display()))?;
         if plans.iter().all(Plan::is_empty) {
-            bail!("{} has no weight to compress: {}", input.display(), method::why_nothing(&config));
+            bail!("{} has no weight to compress: {}", input.display(), method::why_nothing(&config, &plans));
         }
         let first = directory::first_of(&output).filter(|first| outputs.contains(first));
         tasks.push(Task { input, output, model, bytes: n_bytes, plans, first });
@@ -139,9 +139,7 @@ fn compress(task: &Task, args: &CompressArgs, format: Option<Format>, report: &R
         let path = directory::report_path(path, &task.input, args.package != task.input);
         weights.write(&path, format).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    for kept in outcome.kept.iter().filter(|k| method::is_notable(&k.reason)) {
-        report.warn(format_args!("{} stays as it is: {}", kept.name, kept.reason));
-    }
+    method::tell_left(&outcome.kept, report);
     Ok(Package {
         path: task.output.display().to_string(),
         bytes_before: task.bytes,

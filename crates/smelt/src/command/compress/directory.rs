@@ -38,6 +38,8 @@ pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Pairs)> {
         let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
         if is_package && is_compressed(stem) { inputs.push((path, to)) } else { copies.push((path, to)) }
     }
+    // Packages for other sizes follow the one whose weights they share.
+    inputs.sort_by_key(|(_, to)| first_of(to).is_some());
     if inputs.is_empty() {
         bail!("{} holds no package of a text encoder, UNet or ControlNet; give a package", input.display());
     }
@@ -111,4 +113,31 @@ pub(super) fn report_path(path: &Path, package: &Path, several: bool) -> PathBuf
     let stem = |p: &Path| p.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
     let extension = path.extension().map_or_else(String::new, |e| format!(".{}", e.to_string_lossy()));
     path.with_file_name(format!("{}-{}{extension}", stem(path), stem(package)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_known_by_their_names_with_and_without_chunks_and_sizes() {
+        for stem in [
+            "a_unet",
+            "Unet",
+            "a_unet_chunk1",
+            "a_unet_64x96",
+            "a_unet_64x96_chunk12",
+            "ControlNet_x",
+            "a_text_encoder",
+        ] {
+            assert!(is_compressed(stem), "{stem}");
+        }
+        for stem in ["a_vae_decoder", "a_vae_decoder_64x96", "a_unet_64", "a_unet_chunkx", "a_safety_checker"] {
+            assert!(!is_compressed(stem), "{stem}");
+        }
+        let first = |name: &str| first_of(Path::new(name));
+        assert_eq!(first("d/a_unet_64x96.mlpackage"), Some("d/a_unet.mlpackage".into()));
+        assert_eq!(first("d/a_unet_64x96_chunk2.mlpackage"), Some("d/a_unet_chunk2.mlpackage".into()));
+        assert_eq!((first("d/a_unet.mlpackage"), first("d/a_unet_chunk2.mlpackage")), (None, None));
+    }
 }

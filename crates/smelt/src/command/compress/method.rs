@@ -1,10 +1,11 @@
 //! From what was typed to what the compressor takes.
 
 use anyhow::{Context, Result, bail};
-use mil_compress::{Blocks, Config, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, Scheme};
+use mil_compress::{Blocks, Config, Kept, PaletteGroups, PaletteMode, Palettize, Plan, Prune, Quantize, Scheme};
 use sd_convert::Target;
 
 use crate::cli::{CompressArgs, Granularity, Integer, MethodArgs, Mode};
+use crate::report::{Report, count};
 
 /// The whole configuration.
 pub(super) fn config(args: &CompressArgs) -> Result<Config> {
@@ -140,7 +141,10 @@ fn prune(args: &MethodArgs) -> Result<Option<Prune>> {
 }
 
 /// What a user may do when no weight was selected.
-pub(super) fn why_nothing(config: &Config) -> String {
+pub(super) fn why_nothing(config: &Config, plans: &[Plan]) -> String {
+    if let Some((name, reason)) = plans.iter().flat_map(Plan::left).find(|(_, reason)| is_notable(reason)) {
+        return format!("{name}, among others: {reason}");
+    }
     if !config.only.is_empty() || !config.skip.is_empty() {
         return "--only and --skip leave none".into();
     }
@@ -150,7 +154,20 @@ pub(super) fn why_nothing(config: &Config) -> String {
     )
 }
 
+/// Says which weights could not be compressed as asked; a few of them, when they are many.
+pub(super) fn tell_left(kept: &[Kept], report: &Report) {
+    const TOLD: usize = 3;
+    let notable: Vec<&Kept> = kept.iter().filter(|k| is_notable(&k.reason)).collect();
+    for kept in notable.iter().take(TOLD) {
+        report.warn(format_args!("{} stays as it is: {}", kept.name, kept.reason));
+    }
+    if notable.len() > TOLD {
+        let n = count(notable.len() - TOLD, "other weight");
+        report.warn(format_args!("so with {n}; --report tells each"));
+    }
+}
+
 /// False for reasons that are the user's own choice.
-pub(super) fn is_notable(reason: &str) -> bool {
+fn is_notable(reason: &str) -> bool {
     !(reason.contains("left alone") || reason.contains("asked for"))
 }
