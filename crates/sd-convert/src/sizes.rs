@@ -4,8 +4,8 @@
 //! function per size, and the weights once; for older systems there is a package per size.
 
 use crate::{Checkpoint, Component, ConvertError, Converted, LatentSize, Options, Target, convert::convert_with};
-use mil::{Opset, Program};
-use std::collections::BTreeMap;
+use mil::{Const, Literal, Opset, Program};
+use std::collections::{BTreeMap, HashMap};
 
 /// True when the shapes of a component's model follow from the size of the latents.
 #[must_use]
@@ -53,6 +53,7 @@ pub fn convert_sizes(
         match &mut joined {
             None => joined = Some(one),
             Some(all) => {
+                share_constants(&all.program, &mut one.program);
                 all.program.functions.append(&mut one.program.functions);
                 all.description.functions.append(&mut one.description.functions);
             }
@@ -73,6 +74,27 @@ pub fn check_sizes(sizes: &[LatentSize]) -> Result<(), ConvertError> {
     match twice {
         Some((_, size)) => Err(ConvertError::Option(format!("latent size {size} is given twice"))),
         None => Ok(()),
+    }
+}
+
+/// Lets constants that were computed for each size, and are the same for all, be those of the first.
+///
+/// Weights are views of the checkpoint in every function: what is compared here is little.
+fn share_constants(first: &Program, other: &mut Program) {
+    let Some(known) = first.functions.values().next() else { return };
+    let constants = known.values().iter().filter_map(|v| Some((&*v.name, v.literal.as_ref()?.as_const()?)));
+    let constants: HashMap<&str, &Const> = constants.collect();
+    for function in other.functions.values_mut() {
+        let named = function.values().iter().filter(|v| v.literal.is_some()).map(|v| v.name.clone());
+        let names: Vec<_> = named.collect();
+        for id in names.iter().filter_map(|name| function.by_name(name)).collect::<Vec<_>>() {
+            let own = function.literal(id).and_then(Literal::as_const);
+            let Some((own, theirs)) = own.zip(constants.get(function.name_of(id)).copied()) else { continue };
+            let is_like = own.dtype() == theirs.dtype() && own.shape() == theirs.shape() && !own.same_view(theirs);
+            if is_like && own.read().bytes() == theirs.read().bytes() {
+                function.set_literal(id, Literal::Tensor(theirs.clone()));
+            }
+        }
     }
 }
 

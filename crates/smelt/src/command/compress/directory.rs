@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use sd_convert::LatentSize;
 
+use crate::interrupt::Writing;
 use crate::model_dir::has_suffix;
 
 /// Ends of the names of packages that Apple's converter compresses too.
@@ -76,19 +77,31 @@ pub(super) fn copy(copies: &Pairs) -> Result<Vec<String>> {
     Ok(copies.iter().map(|(_, to)| to.display().to_string()).collect())
 }
 
+/// Copies beside the target first, so that half a package never has a package's name.
 fn copy_whole(from: &Path, to: &Path) -> std::io::Result<()> {
-    if !from.is_dir() {
-        return std::fs::copy(from, to).map(drop);
+    let _writing = Writing::begin();
+    let name = to.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    let [staged, before] = ["copy", "before"].map(|what| to.with_file_name(format!(".{name}.{what}")));
+    // What a run left that was killed.
+    [&staged, &before].into_iter().try_for_each(|path| remove(path))?;
+    if from.is_dir() {
+        copy_tree(from, &staged)?;
+    } else {
+        std::fs::copy(from, &staged)?;
     }
-    // Beside its place first, so that half a package never has a package's name.
-    let parent = to.parent().unwrap_or(Path::new("."));
-    let staged = tempfile::Builder::new().prefix(".copy-").tempdir_in(parent)?;
-    let inner = staged.path().join("whole");
-    copy_tree(from, &inner)?;
-    if to.exists() {
-        std::fs::rename(to, staged.path().join("before"))?;
+    if to.is_dir() {
+        std::fs::rename(to, &before)?;
     }
-    std::fs::rename(inner, to)
+    std::fs::rename(&staged, to)?;
+    remove(&before)
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(there) if there.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(_) => Ok(()),
+    }
 }
 
 fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
