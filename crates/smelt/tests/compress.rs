@@ -110,6 +110,22 @@ fn every_weight_is_told_with_its_encoding_and_share() {
 }
 
 #[test]
+fn weight_files_hold_nothing_that_the_program_does_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    for (i, how) in [&["--dtype", "int8"][..], &["--bits", "2"], &["--sparsity", "0.5"]].into_iter().enumerate() {
+        let output = dir.path().join(format!("{i}.mlpackage"));
+        let (package, path) = (unet(), text(&output));
+        succeed(["compress", &package, "-o", &path].iter().chain(how));
+        let package = Package::open(&output).unwrap();
+        let function = package.model().program().unwrap().main().unwrap();
+        let constants = function.values().iter().filter_map(|v| v.literal.as_ref()?.as_const()?.location.clone());
+        let offsets: std::collections::BTreeSet<u64> = constants.map(|location| location.offset).collect();
+        let n_blobs: u64 = package.weight_files().values().map(|file| u64::from(file.count())).sum();
+        assert_eq!(n_blobs, offsets.len() as u64, "{how:?}");
+    }
+}
+
+#[test]
 fn reports_are_pages_pictures_and_data() {
     let dir = tempfile::tempdir().unwrap();
     let make = |extension: &str| {
