@@ -1,6 +1,7 @@
 //! `cargo xtask oracle`: has tools that are not ours judge freshly converted packages.
 //!
-//! A strict structural validator and coremltools' own loader, which infers the type of every op anew.
+//! A strict structural validator and coremltools' own loader, which infers the type of every op anew; and coremltools'
+//! compressor, whose bytes must be those of `smelt compress` where the algorithm leaves no choice.
 //! Needs Python 3.11 or 3.12, the network on its first run, and the validator's folder (`SMELT_TOOLS`, default
 //! `../shared/tools`); therefore it is a command and not a test.
 
@@ -22,7 +23,8 @@ use crate::{
     workspace_root,
 };
 
-const REQUIREMENTS: [&str; 2] = ["numpy==1.26.4", "coremltools==9.0"];
+const REQUIREMENTS: [&str; 3] = ["numpy==1.26.4", "coremltools==9.0", "scikit-learn==1.5.1"];
+const SAME_BYTES: &str = include_str!("oracle/same_bytes.py");
 const LAYOUTS: [&str; 3] = ["original", "split-einsum", "split-einsum-v2"];
 
 /// Converts every known checkpoint in every attention layout and fails if a package is refused.
@@ -31,7 +33,7 @@ pub(crate) fn run() -> Result<()> {
     let validator = validator()?;
     let python = python::ensure_venv(&place.join("venv"), &REQUIREMENTS)?;
     let packages = make_all(&place.join("packages"))?;
-    let output = Command::new(python)
+    let output = Command::new(&python)
         .arg(validator)
         .arg("--brief")
         .args(&packages)
@@ -51,7 +53,23 @@ pub(crate) fn run() -> Result<()> {
         packages.len(),
         output.status
     );
-    report(&packages, &verdicts)
+    report(&packages, &verdicts)?;
+    compare_bytes(&python, &place)
+}
+
+/// Has coremltools compress what `smelt compress` did, and fails if a byte differs.
+fn compare_bytes(python: &Path, place: &Path) -> Result<()> {
+    let script = place.join("same_bytes.py");
+    fs::write(&script, SAME_BYTES)?;
+    let binary = smelt::build(Profile::Dev, |_| {})?.binary;
+    let sources = ["13", "15"].map(|system| place.join("packages/made/sources").join(system));
+    let mut command = Command::new(python);
+    command.arg(script).arg(binary);
+    for source in &sources {
+        command.args(packages_in(source)?);
+    }
+    // coremltools draws its progress there.
+    succeed(command.arg(place).stderr(Stdio::null()))
 }
 
 /// The validator script.
