@@ -138,6 +138,7 @@ fn compress(task: &Task, args: &CompressArgs, format: Option<Format>, report: &R
     if let (Some(path), Some(format)) = (&args.report, format) {
         let path = directory::report_path(path, &task.input, args.package != task.input);
         weights.write(&path, format).with_context(|| format!("cannot write {}", path.display()))?;
+        report.line(format_args!("  report: {}", path.display()));
     }
     method::tell_left(&outcome.kept, report);
     Ok(Package {

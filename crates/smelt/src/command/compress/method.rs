@@ -77,8 +77,8 @@ fn check_unused(args: &MethodArgs, what: &str, palette: bool, integers: bool) ->
         ("--per-channel-scale", args.per_channel_scale),
     ];
     let integer_options = [("--dtype", args.dtype.is_some()), ("--block-size", args.block_size.is_some())];
-    let chosen = palette_options.iter().filter(|_| palette).chain(integer_options.iter().filter(|_| integers));
-    for (option, _) in chosen.filter(|(_, given)| *given) {
+    let mut chosen = palette_options.iter().filter(|_| palette).chain(integer_options.iter().filter(|_| integers));
+    if let Some((option, _)) = chosen.find(|(_, given)| *given) {
         if what == "a mode" {
             bail!("{option} needs a mode: --mode kmeans, uniform, unique, linear or linear-symmetric");
         }
