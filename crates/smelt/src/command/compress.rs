@@ -38,6 +38,8 @@ struct Package {
     bytes: u64,
     #[serde(flatten)]
     weights: WeightSummary,
+    /// Where the report is, if one was asked for.
+    report: Option<String>,
     seconds: f64,
 }
 
@@ -93,6 +95,9 @@ pub(super) fn run(args: &CompressArgs, report: &Report) -> Result<ExitCode> {
     for task in &tasks {
         let package = compress(task, args, format, report)?;
         report.text(row(&package));
+        if let Some(path) = &package.report {
+            report.line(format_args!("    report: {path}"));
+        }
         packages.push(package);
     }
     let copied = directory::copy(&copies)?;
@@ -135,10 +140,11 @@ fn compress(task: &Task, args: &CompressArgs, format: Option<Format>, report: &R
     let title = task.output.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
     let n_bytes = written.model_bytes + written.weight_bytes;
     let weights = WeightSummary::new(&title, task.bytes, n_bytes, &outcome);
+    let mut report_path = None;
     if let (Some(path), Some(format)) = (&args.report, format) {
         let path = directory::report_path(path, &task.input, args.package != task.input);
         weights.write(&path, format).with_context(|| format!("cannot write {}", path.display()))?;
-        report.line(format_args!("  report: {}", path.display()));
+        report_path = Some(path.display().to_string());
     }
     method::tell_left(&outcome.kept, report);
     Ok(Package {
@@ -146,6 +152,7 @@ fn compress(task: &Task, args: &CompressArgs, format: Option<Format>, report: &R
         bytes_before: task.bytes,
         bytes: n_bytes,
         weights,
+        report: report_path,
         seconds: begin.elapsed().as_secs_f64(),
     })
 }
