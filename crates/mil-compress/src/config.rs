@@ -28,6 +28,8 @@ pub struct Config {
     pub recompress: bool,
     /// Raises the program to the opset that the schemes need.
     pub raise_opset: bool,
+    /// What converters put before the names of layers: `net` lets `conv_in` mean `net_conv_in_weight` too.
+    pub roots: Vec<String>,
 }
 
 impl Default for Config {
@@ -42,6 +44,7 @@ impl Default for Config {
             min_elements: 2048,
             recompress: false,
             raise_opset: false,
+            roots: Vec::new(),
         }
     }
 }
@@ -127,33 +130,49 @@ fn normal(name: &str) -> String {
     out.trim_matches('_').to_owned()
 }
 
-/// True when a constant is the weight of a layer: `<layer>_weight…`, after what a converter may put before it.
-pub(crate) fn is_weight_of(layer: &str, constant: &str) -> bool {
+/// True when a constant is the weight of a layer: `<layer>_weight…`, after one of the roots or none.
+pub(crate) fn is_weight_of(layer: &str, constant: &str, roots: &[String]) -> bool {
     let (layer, constant) = (normal(layer), normal(constant));
     let layer = layer.strip_suffix("_weight").unwrap_or(&layer);
     let Some((owner, rest)) = constant.rsplit_once("_weight") else { return false };
     let ends = rest.is_empty() || rest.starts_with('_');
-    let prefixes = ["", "unet_", "text_encoder_", "vae_", "model_"];
-    ends && prefixes.iter().any(|p| owner.strip_prefix(p) == Some(layer))
+    let after = |root: &String| owner.strip_prefix(&normal(root)).and_then(|rest| rest.strip_prefix('_'));
+    ends && (owner == layer || roots.iter().any(|root| after(root) == Some(layer)))
 }
 
-/// The three known names that are most like a wanted one.
+/// The three known names that are most like a wanted one: those that share most words, then those that differ in the
+/// fewest letters.
 pub(crate) fn near<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let words = |name: &str| normal(name).split('_').map(ToOwned::to_owned).collect::<Vec<_>>();
-    let wanted = words(wanted);
+    let wanted = normal(wanted);
+    let words = |name: &str| name.split('_').map(ToOwned::to_owned).collect::<Vec<_>>();
     let mut scored: Vec<(usize, usize, &str)> = known
         .into_iter()
         .map(|name| {
-            let mut rest = words(name);
-            let n = rest.len();
-            let shared = wanted.iter().filter(|w| rest.iter().position(|r| r == *w).map(|i| rest.remove(i)).is_some());
-            (shared.count(), n, name)
+            let plain = normal(name);
+            let mut rest = words(&plain);
+            let is_shared = |w: &String| rest.iter().position(|r| r == w).map(|i| rest.remove(i)).is_some();
+            (words(&wanted).into_iter().filter(is_shared).count(), edits(&wanted, &plain), name)
         })
-        .filter(|(shared, ..)| *shared > 0)
+        .filter(|(shared, edits, _)| *shared > 0 || *edits <= wanted.len() / 3)
         .collect();
     scored.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(b.2)));
     scored.dedup_by(|a, b| a.2 == b.2);
     scored.into_iter().take(3).map(|(_, _, name)| name.to_owned()).collect()
+}
+
+/// Letters to be put in, taken out or replaced to make one name of the other.
+fn edits(a: &str, b: &str) -> usize {
+    let b = b.as_bytes();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
 }
 
 #[cfg(test)]
@@ -175,20 +194,22 @@ mod tests {
     #[test]
     fn layers_find_their_weights_under_every_spelling() {
         let layer = "down_blocks.0.attentions.0.proj_in";
+        let roots = ["net".to_owned()];
         for name in [
             "down_blocks_0_attentions_0_proj_in_weight_to_fp16",
             "down_blocks_0_attentions_0_proj_in_weight_1_to_fp16",
-            "unet_down_blocks_0_attentions_0_proj_in_weight",
+            "net_down_blocks_0_attentions_0_proj_in_weight",
             "down_blocks.0.attentions.0.proj_in.weight",
         ] {
-            assert!(is_weight_of(layer, name), "{name}");
+            assert!(is_weight_of(layer, name, &roots), "{name}");
         }
         for name in
             ["down_blocks_0_attentions_0_proj_in_bias", "down_blocks_0_attentions_0_proj_in_2_weight", "proj_in_weight"]
         {
-            assert!(!is_weight_of(layer, name), "{name}");
+            assert!(!is_weight_of(layer, name, &roots), "{name}");
         }
-        assert!(!is_weight_of("conv_in", "mid_conv_in_weight"));
+        assert!(!is_weight_of("conv_in", "mid_conv_in_weight", &roots));
+        assert!(!is_weight_of(layer, "net_down_blocks_0_attentions_0_proj_in_weight", &[]));
     }
 
     #[test]
@@ -196,5 +217,16 @@ mod tests {
         let known = ["down_blocks_0_proj_in_weight", "down_blocks_1_proj_in_weight", "conv_out_weight"];
         assert_eq!(near("down_blocks.1.proj_inn", known)[0], "down_blocks_1_proj_in_weight");
         assert!(near("xyz", known).is_empty());
+        // Of names that share as many words, the one that is spelt most alike.
+        let known = ["down_blocks_0_proj_out_weight", "down_blocks_0_proj_in_weight"];
+        assert_eq!(near("down_blocks.0.proj_inn", known)[0], known[1]);
+        assert_eq!(near("kernl", ["kernel"]), ["kernel"]);
+    }
+
+    #[test]
+    fn edits_are_counted() {
+        for (a, b, n) in [("", "abc", 3), ("abc", "abc", 0), ("kitten", "sitting", 3), ("ab", "ba", 2)] {
+            assert_eq!((edits(a, b), edits(b, a)), (n, n), "{a} {b}");
+        }
     }
 }

@@ -86,12 +86,13 @@ impl Palette {
         palette
     }
 
-    /// Entries evenly between least and greatest; every step is rounded to the weight's type as coremltools does.
+    /// Entries evenly between least and greatest; indices and the range are rounded to the weight's type, the step
+    /// between entries is not (coremltools 9.0 on numpy 1.26, where a scalar divided by an integer becomes an f64).
     fn uniform(distinct: &Distinct, bits: u8, dtype: DType) -> Self {
         let round = |x: f64| round_to(dtype, x);
         let (lo, hi) = (distinct.values[0], distinct.values[distinct.len() - 1]);
         let (last, range) = (f64::from((1u16 << bits) - 1), round(hi - lo));
-        let step = round(range / last);
+        let step = range / last;
         let index = |&v: &f64| {
             let part = if range > 0.0 { round(round(v - lo) / range) } else { 0.0 };
             round(part * last).round_ties_even().clamp(0.0, last) as u8

@@ -20,11 +20,13 @@ pub(crate) fn prune(weight: &HostTensor, how: &Prune, axes: Axes) -> Result<Prun
     if values.iter().any(|v| !v.is_finite()) {
         return Err("some of its values are infinite or not numbers".into());
     }
+    let magnitudes = || values.iter().map(|v| v.abs()).collect::<Vec<_>>();
     let stays = match *how {
-        Prune::Threshold { threshold, .. } => values.iter().map(|v| v.abs() > threshold).collect(),
-        Prune::Magnitude { sparsity } => above(&values.iter().map(|v| v.abs()).collect::<Vec<_>>(), sparsity),
+        Prune::Threshold { threshold, .. } => exceed(&magnitudes(), f64::from(threshold), weight.dtype()),
+        Prune::Magnitude { sparsity } => above(&magnitudes(), sparsity, weight.dtype()),
         Prune::Block { sparsity, size, axis } => {
-            above(&norms(&values, weight.shape(), size, axis_of(axis, axes))?, sparsity)
+            let norms = norms(&values, weight.shape(), size, axis_of(axis, axes), weight.dtype())?;
+            above(&norms, sparsity, weight.dtype())
         }
         Prune::NOfM { n, m, axis } => n_of_m(&values, weight.shape(), n, m, axis_of(axis, axes))?,
     };
@@ -71,15 +73,27 @@ const fn axis_of(axis: usize, axes: Axes) -> usize {
 }
 
 /// True for magnitudes above the percentile that leaves a share of `sparsity` below.
-fn above(magnitudes: &[f32], sparsity: f32) -> Vec<bool> {
+fn above(magnitudes: &[f32], sparsity: f32, dtype: DType) -> Vec<bool> {
     if sparsity <= 0.0 {
         return vec![true; magnitudes.len()];
     }
     if sparsity >= 1.0 || magnitudes.is_empty() {
         return vec![false; magnitudes.len()];
     }
-    let threshold = percentile(magnitudes, f64::from(sparsity));
+    exceed(magnitudes, percentile(magnitudes, f64::from(sparsity)), dtype)
+}
+
+/// True for magnitudes above a threshold, which numpy 1.26 rounds to the weight's type before it compares.
+fn exceed(magnitudes: &[f32], threshold: f64, dtype: DType) -> Vec<bool> {
+    let threshold = rounded(threshold, dtype);
     magnitudes.iter().map(|&m| f64::from(m) > threshold).collect()
+}
+
+fn rounded(x: f64, dtype: DType) -> f64 {
+    match dtype {
+        DType::F16 => host_tensor::f16_from_f64(x).to_f64(),
+        _ => f64::from(x as f32),
+    }
 }
 
 /// The value at a share of the sorted values, between two of them by their distance, as numpy does.
@@ -93,8 +107,8 @@ fn percentile(values: &[f32], share: f64) -> f64 {
     f64::from(a) + (f64::from(b) - f64::from(a)) * (position - below as f64)
 }
 
-/// For each element the norm of its block of `size` consecutive channels.
-fn norms(values: &[f32], shape: &[usize], size: usize, axis: usize) -> Result<Vec<f32>, String> {
+/// For each element the norm of its block of `size` consecutive channels, every step in the weight's type.
+fn norms(values: &[f32], shape: &[usize], size: usize, axis: usize, dtype: DType) -> Result<Vec<f32>, String> {
     let (outer, channels, inner) = around(shape, axis);
     if size < 2 || size > channels / 2 {
         return Err(format!("blocks of {size} do not suit {channels} channels: from 2 to half of them would"));
@@ -104,7 +118,9 @@ fn norms(values: &[f32], shape: &[usize], size: usize, axis: usize) -> Result<Ve
         for first in (0..channels).step_by(size) {
             for i in 0..inner {
                 let places = (first..channels.min(first + size)).map(|c| (o * channels + c) * inner + i);
-                let norm = places.clone().map(|at| f64::from(values[at]).powi(2)).sum::<f64>().sqrt();
+                let round = |x| rounded(x, dtype);
+                let add = |sum, at: usize| round(sum + round(f64::from(values[at]).powi(2)));
+                let norm = round(places.clone().fold(0.0, add).sqrt());
                 places.for_each(|at| norms[at] = norm as f32);
             }
         }
@@ -156,6 +172,18 @@ mod tests {
         assert_eq!(encoded.decode().to_f32_vec(), [0.3, -0.2, 0.0, 0.05]);
         let too_few = Prune::Threshold { threshold: 0.03, minimum_sparsity: 0.5 };
         assert_eq!(kept(&w, &[1, 4], too_few).unwrap_err(), "25.0 % of it would be zero, less than 50.0 %");
+    }
+
+    #[test]
+    fn thresholds_are_rounded_to_the_weights_type_as_numpy_does() {
+        // The percentile lies halfway between two neighbouring halves, and rounds to the even one, which is the upper.
+        let values = [1.000_976_6, 1.001_953_1];
+        let prune_half = |dtype| {
+            let weight = HostTensor::from_f32([2, 1], values.to_vec()).cast(dtype);
+            prune(&weight, &Prune::Magnitude { sparsity: 0.5 }, AXES).unwrap().places
+        };
+        assert_eq!(prune_half(DType::F16), Vec::<usize>::new());
+        assert_eq!(prune_half(DType::F32), [1]);
     }
 
     #[test]

@@ -11,10 +11,10 @@ use crate::{
     rewrite::{Replacement, rewrite},
     select::{Job, Source, Weight},
 };
-use host_tensor::HostTensor;
+use host_tensor::{Bytes, DType, HostTensor};
 use mil::{Opset, Program};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     ops::ControlFlow,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -121,7 +121,8 @@ pub fn compress<S: Store>(
     }
     let mut outcome = Outcome::default();
     outcome.kept.extend(plan.kept.iter().map(|(w, reason)| kept(w, reason.clone())));
-    let mut made: Vec<(&Job, Lowered, usize)> = Vec::new();
+    let mut made: Vec<(&Job, Lowered, Vec<usize>)> = Vec::new();
+    let mut shelf = Shelf { store, n: 0, small: HashMap::new() };
     let chains: BTreeMap<&str, Chains<'_>> =
         program.functions.iter().map(|(n, f)| (n.as_str(), Chains::new(f))).collect();
     let opset_of = |job: &Job| job.weight.places.first().and_then(|(f, _)| raised.functions.get(f)).map(|f| f.opset);
@@ -134,10 +135,10 @@ pub fn compress<S: Store>(
             match result.map_err(RunError::Compress)? {
                 Made::Kept(reason) => outcome.kept.push(kept(&job.weight, reason)),
                 Made::Compressed(mut lowered, compressed) => {
-                    let tensors = std::mem::take(&mut lowered.tensors);
-                    made.push((job, lowered, tensors.len()));
+                    let tensors = std::mem::take(&mut lowered.tensors).into_iter();
+                    let places = tensors.map(|t| shelf.put(t)).collect::<Result<_, _>>().map_err(RunError::Store)?;
+                    made.push((job, lowered, places));
                     outcome.compressed.push(*compressed);
-                    tensors.into_iter().try_for_each(|t| store.put(t)).map_err(RunError::Store)?;
                 }
             }
         }
@@ -146,14 +147,42 @@ pub fn compress<S: Store>(
             ControlFlow::Break(()) => Err(RunError::Compress(CompressError::Stopped)),
         }
     })?;
-    let mut tensors = store.take().map_err(RunError::Store)?.into_iter();
+    let tensors = shelf.store.take().map_err(RunError::Store)?;
     let mut replacements = Vec::with_capacity(made.len());
-    for (job, lowered, n) in made {
-        let tensors: Vec<HostTensor> = tensors.by_ref().take(n).collect();
+    for (job, lowered, places) in made {
+        let tensors = places.into_iter().filter_map(|i| tensors.get(i).cloned()).collect();
         replacements.push(Replacement { weight: &job.weight, lowered, tensors });
     }
     rewrite(&mut raised, &replacements).map_err(RunError::Compress)?;
     Ok((raised, outcome))
+}
+
+/// The store, in which small tensors that are equal lie once: zero points, above all.
+struct Shelf<'s, S> {
+    store: &'s mut S,
+    /// Number of stored tensors.
+    n: usize,
+    small: HashMap<(DType, Vec<usize>, Bytes), usize>,
+}
+
+/// Tensors of up to this many bytes are compared with others.
+const SMALL_BYTES: usize = 1 << 12;
+
+impl<S: Store> Shelf<'_, S> {
+    /// Where the tensor lies.
+    fn put(&mut self, tensor: HostTensor) -> Result<usize, S::Error> {
+        let is_small = tensor.bytes().len() <= SMALL_BYTES;
+        if is_small {
+            let key = (tensor.dtype(), tensor.shape().to_vec(), tensor.bytes().clone());
+            match self.small.entry(key) {
+                Entry::Occupied(known) => return Ok(*known.get()),
+                Entry::Vacant(new) => drop(new.insert(self.n)),
+            }
+        }
+        self.store.put(tensor)?;
+        self.n += 1;
+        Ok(self.n - 1)
+    }
 }
 
 enum Made {

@@ -69,6 +69,11 @@ impl Plan {
         self.jobs.is_empty()
     }
 
+    /// Weights that are left, each with the reason.
+    pub fn left(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.kept.iter().map(|(weight, reason)| (weight.name.as_str(), reason.as_str()))
+    }
+
     /// Elements of all weights that are compressed.
     #[must_use]
     pub fn n_elements(&self) -> u64 {
@@ -132,7 +137,8 @@ fn unknown_names(config: &Config, weights: &[Weight], program: &Program, errors:
     let known = |pattern: &str| names.iter().chain(&kinds).any(|name| matches(pattern, name));
     let mut check = |role: &'static str, name: &str, is_known: bool| {
         if !is_known {
-            let near = near(name, weights.iter().map(|w| w.name.as_str()).chain(kinds.iter().map(String::as_str)));
+            let weights = weights.iter().filter(|w| w.shape.len() >= 2).map(|w| w.name.as_str());
+            let near = near(name, weights.chain(kinds.iter().filter(|_| role != "layer").map(String::as_str)));
             errors.push(CompressError::UnknownName { role, name: name.to_owned(), near });
         }
     };
@@ -141,7 +147,9 @@ fn unknown_names(config: &Config, weights: &[Weight], program: &Program, errors:
     for (name, _) in &config.names {
         match name {
             Name::Pattern(name) => check("weight", name, known(name)),
-            Name::Layer(layer) => check("layer", layer, weights.iter().any(|w| is_weight_of(layer, &w.name))),
+            Name::Layer(layer) => {
+                check("layer", layer, weights.iter().any(|w| is_weight_of(layer, &w.name, &config.roots)))
+            }
         }
     }
     for kind in config.op_types.keys().filter(|kind| *kind != "gather") {
@@ -207,7 +215,7 @@ const FIRST: Axes = Axes { output: 0, input: 1 };
 fn named(weight: &Weight, config: &Config) -> Option<Scheme> {
     let is_meant = |name: &Name| match name {
         Name::Pattern(pattern) => matches(pattern, &weight.name),
-        Name::Layer(layer) => is_weight_of(layer, &weight.name),
+        Name::Layer(layer) => is_weight_of(layer, &weight.name, &config.roots),
     };
     let exact = |name: &Name| matches!(name, Name::Pattern(p) if *p == weight.name);
     let found = config.names.iter().find(|(name, _)| exact(name));

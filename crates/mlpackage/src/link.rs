@@ -5,7 +5,8 @@
 //! caller's affair.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
 };
 
@@ -20,6 +21,9 @@ use crate::{
     manifest::{Manifest, Outside, resolve_inside},
     write::{Draft, WeightFile, Written, check_size},
 };
+
+/// Files are compared in pieces of this size.
+const COMPARED_BYTES: usize = 1 << 20;
 
 /// Writes a package whose weight file is a hard link to that of the package at `first`, which [`write()`] or its
 /// siblings wrote; a copy where the file system cannot link. [`Written::weight_file`] says which.
@@ -69,6 +73,33 @@ fn same_weights(plan: &WeightPlan<'_>, program: &Program, first: &Path) -> Resul
         return Err(Error::WeightsDiffer { first: path, place: "the end of the weights".to_owned(), difference });
     }
     Ok(path)
+}
+
+/// The weight file of the package at `first`, when it has the very bytes of `own`.
+///
+/// # Errors
+/// Of reading either.
+pub(crate) fn same_file(own: &Path, first: &Path) -> Result<Option<PathBuf>, Error> {
+    let theirs = weight_file_of(first)?;
+    let n_bytes = |path: &Path| Ok::<_, Error>(fs::metadata(path).at("read the size of", path)?.len());
+    if n_bytes(own)? != n_bytes(&theirs)? {
+        return Ok(None);
+    }
+    let open =
+        |path: &Path| Ok::<_, Error>(BufReader::with_capacity(COMPARED_BYTES, File::open(path).at("open", path)?));
+    let (mut a, mut b) = (open(own)?, open(&theirs)?);
+    loop {
+        let (ours, others) = (a.fill_buf().at("read", own)?, b.fill_buf().at("read", &theirs)?);
+        let n = ours.len().min(others.len());
+        if ours[..n] != others[..n] || (n == 0 && ours.len() != others.len()) {
+            return Ok(None);
+        }
+        if n == 0 {
+            return Ok(Some(theirs));
+        }
+        a.consume(n);
+        b.consume(n);
+    }
 }
 
 /// Where the package at `first` keeps the weights of its program.

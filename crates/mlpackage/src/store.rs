@@ -10,7 +10,10 @@
 //! The weight file is not written where it will lie, but beside the staged package, and linked into it in the end:
 //! systems that refuse to move a directory while something in it is open then have no reason to.
 
-use std::{ops::ControlFlow, path::Path};
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
 
 use mil::{Bytes, Const, HostTensor, Valid};
 
@@ -20,7 +23,7 @@ use crate::{
     description::Description,
     encode,
     error::Error,
-    link::link_or_copy,
+    link::{link_or_copy, same_file},
     write::{Draft, Progress, WeightFile, WeightOutput, Written, check_size},
 };
 
@@ -40,6 +43,8 @@ pub struct SealedPackage {
     /// What the file holds.
     blobs: Vec<(BlobPlan, Const)>,
     staged: StagedDir,
+    /// A package whose weight file may be the same.
+    first: Option<PathBuf>,
 }
 
 /// One tensor of the caller's.
@@ -97,11 +102,19 @@ impl PackageWriter {
                 }
             });
         }
-        Ok((SealedPackage { file: self.file, blobs, staged: self.staged }, tensors))
+        Ok((SealedPackage { file: self.file, blobs, staged: self.staged, first: None }, tensors))
     }
 }
 
 impl SealedPackage {
+    /// Lets the package share the weight file of the package at `first`, if both are the same byte for byte.
+    ///
+    /// [`Written::weight_file`] says whether they were.
+    #[must_use]
+    pub fn sharing(self, first: impl Into<PathBuf>) -> Self {
+        Self { first: Some(first.into()), ..self }
+    }
+
     /// Completes the package, whole or not at all.
     ///
     /// Constants that are plain views of stored weights refer to those; all other weights are added to the file, as by
@@ -131,10 +144,16 @@ impl SealedPackage {
         self.file.finish()?;
         let plans = [plan];
         let draft = Draft::new(self.staged, &model, &plans)?;
+        let mut weight_file = WeightFile::Written;
         if !plans[0].is_empty() {
-            link_or_copy(&spool, &draft.weight_file(&plans[0]))?;
+            let shared = self.first.as_deref().map(|first| same_file(&spool, first)).transpose()?.flatten();
+            let target = draft.weight_file(&plans[0]);
+            match shared {
+                Some(theirs) => weight_file = link_or_copy(&theirs, &target)?,
+                None => drop(link_or_copy(&spool, &target)?),
+            }
         }
-        draft.commit(WeightFile::Written)
+        draft.commit(weight_file)
     }
 }
 

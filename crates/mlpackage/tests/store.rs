@@ -5,7 +5,7 @@
 use std::{env, fs, ops::ControlFlow, path::Path, process::Command};
 
 use mil::{Bytes, Const, DType, FunctionBuilder, HostTensor, Literal, Opset, Program, Type, validate};
-use mlpackage::{Description, Error, Existing, Package, PackageWriter, SealedPackage, Written, write};
+use mlpackage::{Description, Error, Existing, Package, PackageWriter, SealedPackage, WeightFile, Written, write};
 
 const WEIGHTS: &str = "Data/com.apple.CoreML/weights/weight.bin";
 const TARGET: &str = "MLPACKAGE_TEST_STORE_TARGET";
@@ -318,4 +318,38 @@ fn a_process_that_is_killed_while_it_stores_leaves_the_old_package_and_the_next_
         let whole = Package::open(&target).unwrap().into_model();
         assert!(*whole.program().unwrap() == sum(Opset::CoreML6, &consts(&[floats(1.0)])), "{at}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_package_shares_the_file_of_another_only_when_every_byte_is_the_same() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, values: &[f32], first: Option<&Path>| {
+        let path = dir.path().join(name);
+        let tensors: Vec<HostTensor> = values.iter().map(|&v| floats(v)).collect();
+        let (mut sealed, views) = store(&path, Existing::Refuse, &tensors);
+        if let Some(first) = first {
+            sealed = sealed.sharing(first);
+        }
+        let written = finish(sealed, &sum(Opset::CoreML6, &consts(&views))).map(|w| w.weight_file);
+        (path.clone(), written, fs::metadata(path.join(WEIGHTS)).map(|m| m.ino()).ok())
+    };
+    let (first, written, inode) = write("first.mlpackage", &[1.0, 2.0], None);
+    assert_eq!(written.unwrap(), WeightFile::Written);
+    let (same, written, shared) = write("same.mlpackage", &[1.0, 2.0], Some(&first));
+    assert_ne!(written.unwrap(), WeightFile::Written);
+    assert_eq!(shared, inode);
+    for values in [&[1.0, 2.5][..], &[1.0], &[1.0, 2.0, 3.0]] {
+        let (path, written, own) = write(&format!("{}.mlpackage", values.len()), values, Some(&first));
+        assert_eq!(written.unwrap(), WeightFile::Written);
+        assert_ne!(own, inode, "{values:?}");
+        assert!(Package::open(&path).is_ok());
+        fs::remove_dir_all(path).unwrap();
+    }
+    // What is shared outlives the package that it came from; a package that is not there lends nothing.
+    fs::remove_dir_all(&first).unwrap();
+    assert!(Package::open(&same).is_ok());
+    let (missing, written, _) = write("missing.mlpackage", &[1.0, 2.0], Some(&first));
+    assert!(written.is_err() && !missing.exists());
 }

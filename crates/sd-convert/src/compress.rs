@@ -43,9 +43,20 @@ impl Store for Packaged {
     }
 }
 
+/// How a compressed package is written.
+#[derive(Debug, Clone, Copy)]
+pub struct Writing<'a> {
+    /// What happens when the package is there.
+    pub existing: Existing,
+    /// Whether the loss of every weight is to be known afterwards.
+    pub measure: bool,
+    /// A package whose weight file becomes this one's too, if both turn out to have the same bytes.
+    pub first: Option<&'a Path>,
+}
+
 /// Compresses a program by a plan that was made for it, and writes the package, whole or not at all.
 ///
-/// With `measure` the loss of every weight is known afterwards. `progress` may break off.
+/// `progress` may break off.
 ///
 /// # Errors
 /// [`ConvertError::Compress`] (stopped by `progress`, among others), [`ConvertError::Package`].
@@ -53,17 +64,19 @@ pub fn write_compressed(
     path: &Path,
     (program, description): (&Program, &Description),
     plan: &Plan,
-    measure: bool,
-    existing: Existing,
+    how: Writing<'_>,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<(Written, Outcome), ConvertError> {
-    let mut store = Packaged::Open(PackageWriter::create(path, existing)?);
+    let mut store = Packaged::Open(PackageWriter::create(path, how.existing)?);
     let mut report = |at: mil_compress::Progress| progress(Progress { done: at.done, total: at.total });
-    let (program, outcome) = compress(program, plan, &mut store, measure, &mut report).map_err(|e| match e {
+    let (program, outcome) = compress(program, plan, &mut store, how.measure, &mut report).map_err(|e| match e {
         RunError::Compress(e) => ConvertError::Compress(e),
         RunError::Store(e) => ConvertError::Package(e),
     })?;
-    let Packaged::Sealed(sealed) = store else { return Err(mlpackage::Error::Stopped.into()) };
+    let Packaged::Sealed(mut sealed) = store else { return Err(mlpackage::Error::Stopped.into()) };
+    if let Some(first) = how.first {
+        sealed = sealed.sharing(first);
+    }
     let valid = validate(&program).map_err(ConvertError::InvalidProgram)?;
     let total = plan.n_elements();
     let written = sealed.finish(valid, description, &mut |_| progress(Progress { done: total, total }))?;
@@ -81,13 +94,12 @@ pub fn write_compressed_model(
     path: &Path,
     model: &Model,
     plans: &[Plan],
-    measure: bool,
-    existing: Existing,
+    how: Writing<'_>,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<(Written, Outcome), ConvertError> {
     let stages = match (&model.body, plans) {
         (Body::Program(program), [plan]) => {
-            return write_compressed(path, (program, &model.description), plan, measure, existing, progress);
+            return write_compressed(path, (program, &model.description), plan, how, progress);
         }
         (Body::Pipeline(stages), plans) if stages.len() == plans.len() => stages,
         _ => return Err(ConvertError::Option("a plan per program is needed".into())),
@@ -100,7 +112,7 @@ pub fn write_compressed_model(
         };
         let mut report = |at: mil_compress::Progress| progress(Progress { done: done + at.done, total });
         let (program, outcome) =
-            compress(program, plan, &mut Memory::default(), measure, &mut report).map_err(|e| match e {
+            compress(program, plan, &mut Memory::default(), how.measure, &mut report).map_err(|e| match e {
                 RunError::Compress(e) => ConvertError::Compress(e),
                 RunError::Store(never) => match never {},
             })?;
@@ -114,7 +126,7 @@ pub fn write_compressed_model(
         let program = validate(program).map_err(ConvertError::InvalidProgram)?;
         written.push(Stage { name: &stage.name, program, description: &stage.model.description });
     }
-    let written = mlpackage::write_pipeline(path, &written, &model.description, existing, &mut |_| {
+    let written = mlpackage::write_pipeline(path, &written, &model.description, how.existing, &mut |_| {
         progress(Progress { done: total, total })
     })?;
     Ok((written, all))

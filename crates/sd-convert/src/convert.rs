@@ -4,7 +4,7 @@
 //! streams them to disk, an engine runs them as they are.
 
 use crate::{
-    Checkpoint, ConvertError, Options, Precision,
+    Checkpoint, ConvertError, Options, Precision, Weights,
     recipe::{self, Failure, Kind, Recipe},
 };
 use mil::{
@@ -56,9 +56,21 @@ impl Converted {
 /// When the checkpoint lacks the component, its configuration or tensors are not what the network needs, or
 /// an option does not fit.
 pub fn convert(ckpt: &Checkpoint, component: Component, options: &Options) -> Result<Converted, ConvertError> {
+    convert_with(ckpt, component, options, &ckpt.weights(component)?)
+}
+
+/// Converts one component with its weights, which were mapped before: what they are views of is then the same.
+///
+/// # Errors
+/// As [`convert`].
+pub(crate) fn convert_with(
+    ckpt: &Checkpoint,
+    component: Component,
+    options: &Options,
+    weights: &Weights,
+) -> Result<Converted, ConvertError> {
     let recipe = Recipe::new(ckpt, component, options)?;
-    let weights = ckpt.weights(component)?;
-    let mut function = recipe::lower(&recipe, &weights, options.target.opset()).map_err(|failure| match failure {
+    let mut function = recipe::lower(&recipe, weights, options.target.opset()).map_err(|failure| match failure {
         Failure::Model(source) => ConvertError::Model { path: ckpt.folder(component), source },
         Failure::Lower(source) => ConvertError::Lower { component, source },
     })?;

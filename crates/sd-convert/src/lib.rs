@@ -13,6 +13,7 @@ mod convert;
 mod error;
 mod options;
 mod recipe;
+mod sizes;
 pub mod verify;
 
 pub use checkpoint::{Checkpoint, Weights, read_json};
@@ -22,3 +23,4 @@ pub use error::ConvertError;
 pub use mil::pass::AttentionLayout;
 pub use options::{LatentSize, Options, Precision, Target, package_name, submodule};
 pub use sd_models::Component;
+pub use sizes::{check_sizes, convert_sizes, has_functions, has_sizes, size_function};

@@ -59,9 +59,10 @@ pub(crate) struct ConvertArgs {
     /// Layout of the UNet's attention: split-einsum for the Neural Engine, original for GPU and CPU.
     #[arg(long, value_name = "LAYOUT", default_value = "split-einsum", value_parser = attention)]
     pub(crate) attention: AttentionLayout,
-    /// Size of the latents, which are a fraction of the picture's; default: the checkpoint's.
-    #[arg(long, value_name = "HxW")]
-    pub(crate) latent_size: Option<LatentSize>,
+    /// Size of the latents, which are a fraction of the picture's; default: the checkpoint's. Several, separated by
+    /// commas, share their weights: in one package for macOS15, in one for each before.
+    #[arg(long, value_name = "HxW,…", value_delimiter = ',')]
+    pub(crate) latent_size: Vec<LatentSize>,
     /// Number of text tokens that the UNet attends to; default: the text encoder's.
     #[arg(long, value_name = "N")]
     pub(crate) text_length: Option<usize>,
@@ -267,6 +268,9 @@ pub(crate) struct GenerateArgs {
     /// Seed of the random source.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u32,
+    /// Size of the latents, of those that the packages have, or any of a checkpoint; default: the models' own.
+    #[arg(long, value_name = "HxW")]
+    pub(crate) latent_size: Option<LatentSize>,
     /// Denoising steps.
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) steps: usize,

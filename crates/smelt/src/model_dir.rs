@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use sd_convert::LatentSize;
 
 /// Ends of file names, as Apple's converter and as its Swift package spell them.
 const TEXT_ENCODER: [&str; 2] = ["text_encoder", "TextEncoder"];
@@ -27,7 +28,10 @@ pub(crate) struct ModelDir {
 
 impl ModelDir {
     /// Looks through a directory; `None` when it holds no package at all.
-    pub(crate) fn find(dir: &Path) -> Result<Option<Self>> {
+    ///
+    /// Of packages for several sizes those for `size` are taken, where there are such; else those without a size in
+    /// their names.
+    pub(crate) fn find(dir: &Path, size: Option<LatentSize>) -> Result<Option<Self>> {
         let packages = packages(dir)?;
         if packages.is_empty() {
             return Ok(None);
@@ -37,21 +41,27 @@ impl ModelDir {
             let missing = || format!("{} holds no …_{}.mlpackage", dir.display(), names[0]);
             find(names)?.with_context(missing)
         };
-        let mut chunks = Vec::new();
-        while let Some(next) = chunk(&packages, chunks.len() + 1)? {
-            chunks.push(next);
-        }
-        let unet = match (find(UNET)?, find(UNET_PIPELINE)?) {
-            (Some(whole), _) => vec![whole],
-            (None, Some(pipeline)) => vec![pipeline],
-            (None, None) if chunks.len() > 1 => chunks,
-            (None, None) => vec![need(UNET)?],
+        let sized = |names: [&str; 2]| match size.map(|size| names.map(|name| format!("{name}_{size}"))) {
+            Some([apple, swift]) => role(&packages, [&apple, &swift]),
+            None => Ok(None),
+        };
+        let unet = match sized(UNET)? {
+            Some(whole) => vec![whole],
+            None => match chunks(&packages, size)? {
+                of_size if !of_size.is_empty() && size.is_some() => of_size,
+                _ => match (find(UNET)?, find(UNET_PIPELINE)?, chunks(&packages, None)?) {
+                    (Some(whole), ..) => vec![whole],
+                    (None, Some(pipeline), _) => vec![pipeline],
+                    (None, None, chunks) if chunks.len() > 1 => chunks,
+                    (None, None, _) => vec![need(UNET)?],
+                },
+            },
         };
         Ok(Some(Self {
             text_encoder: need(TEXT_ENCODER)?,
             unet,
-            vae_decoder: need(VAE_DECODER)?,
-            safety_checker: find(SAFETY_CHECKER)?,
+            vae_decoder: sized(VAE_DECODER)?.map_or_else(|| need(VAE_DECODER), Ok)?,
+            safety_checker: sized(SAFETY_CHECKER)?.map_or_else(|| find(SAFETY_CHECKER), |p| Ok(Some(p)))?,
         }))
     }
 }
@@ -85,10 +95,20 @@ fn role(packages: &[PathBuf], names: [&str; 2]) -> Result<Option<PathBuf>> {
     }
 }
 
-/// The chunk of a UNet with this number, if there is one.
-fn chunk(packages: &[PathBuf], number: usize) -> Result<Option<PathBuf>> {
-    let names = [format!("unet_chunk{number}"), format!("UnetChunk{number}")];
-    role(packages, [&names[0], &names[1]])
+/// The chunks of a UNet, in order: those for a size, or those without one in their names.
+fn chunks(packages: &[PathBuf], size: Option<LatentSize>) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    loop {
+        let number = found.len() + 1;
+        let names = match size {
+            Some(size) => [format!("unet_{size}_chunk{number}"), format!("Unet_{size}_chunk{number}")],
+            None => [format!("unet_chunk{number}"), format!("UnetChunk{number}")],
+        };
+        match role(packages, [&names[0], &names[1]])? {
+            Some(chunk) => found.push(chunk),
+            None => return Ok(found),
+        }
+    }
 }
 
 /// True when a file's stem is one of the names, or ends with one after an underscore.
@@ -120,13 +140,13 @@ mod tests {
     #[test]
     fn packages_are_found_by_the_end_of_their_names() {
         let place = dir(&APPLE);
-        let found = ModelDir::find(place.path()).unwrap().unwrap();
+        let found = ModelDir::find(place.path(), None).unwrap().unwrap();
         assert_eq!(found.unet, [place.path().join(APPLE[1])]);
         assert_eq!(found.vae_decoder, place.path().join(APPLE[3]));
         assert_eq!(found.safety_checker, None);
         let swift =
             dir(&["TextEncoder.mlpackage", "UnetChunk2.mlpackage", "UnetChunk1.mlpackage", "VAEDecoder.mlpackage"]);
-        let found = ModelDir::find(swift.path()).unwrap().unwrap();
+        let found = ModelDir::find(swift.path(), None).unwrap().unwrap();
         assert_eq!(found.unet, ["UnetChunk1.mlpackage", "UnetChunk2.mlpackage"].map(|n| swift.path().join(n)));
     }
 
@@ -135,21 +155,39 @@ mod tests {
         let others = ["a_text_encoder.mlpackage", "a_vae_decoder.mlpackage"];
         let chunks = ["a_unet_chunk1.mlpackage", "a_unet_chunk2.mlpackage", "a_unet_chunk3.mlpackage"];
         let place = dir(&[&others[..], &chunks].concat());
-        let found = ModelDir::find(place.path()).unwrap().unwrap();
+        let found = ModelDir::find(place.path(), None).unwrap().unwrap();
         assert_eq!(found.unet, chunks.map(|n| place.path().join(n)));
         let place = dir(&[&others[..], &chunks, &["a_unet_chunked_pipeline.mlpackage"]].concat());
-        let found = ModelDir::find(place.path()).unwrap().unwrap();
+        let found = ModelDir::find(place.path(), None).unwrap().unwrap();
         assert_eq!(found.unet, [place.path().join("a_unet_chunked_pipeline.mlpackage")]);
-        assert!(ModelDir::find(dir(&[&others[..], &chunks[..1]].concat()).path()).is_err());
+        assert!(ModelDir::find(dir(&[&others[..], &chunks[..1]].concat()).path(), None).is_err());
+    }
+
+    #[test]
+    fn packages_for_a_size_come_before_those_without() {
+        let plain = ["a_text_encoder", "a_unet", "a_vae_decoder", "a_safety_checker"];
+        let sized = ["a_unet_8x12", "a_vae_decoder_8x12", "a_unet_12x8_chunk1", "a_unet_12x8_chunk2"];
+        let names: Vec<String> = plain.iter().chain(&sized).map(|name| format!("{name}.mlpackage")).collect();
+        let place = dir(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let of = |size: Option<&str>| {
+            let found = ModelDir::find(place.path(), size.map(|s| s.parse().unwrap())).unwrap().unwrap();
+            let stem = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+            (found.unet.iter().map(stem).collect::<Vec<_>>(), stem(&found.vae_decoder))
+        };
+        assert_eq!(of(None), (vec!["a_unet".to_owned()], "a_vae_decoder".to_owned()));
+        assert_eq!(of(Some("8x12")), (vec!["a_unet_8x12".to_owned()], "a_vae_decoder_8x12".to_owned()));
+        let chunks = ["a_unet_12x8_chunk1", "a_unet_12x8_chunk2"].map(str::to_owned).to_vec();
+        assert_eq!(of(Some("12x8")), (chunks, "a_vae_decoder".to_owned()));
+        assert_eq!(of(Some("9x9")).0, ["a_unet"]);
     }
 
     #[test]
     fn what_is_missing_or_ambiguous_is_named() {
-        assert_eq!(ModelDir::find(dir(&["unet", ".a_unet.mlpackage"]).path()).unwrap(), None);
-        let error = ModelDir::find(dir(&APPLE[1..]).path()).unwrap_err();
+        assert_eq!(ModelDir::find(dir(&["unet", ".a_unet.mlpackage"]).path(), None).unwrap(), None);
+        let error = ModelDir::find(dir(&APPLE[1..]).path(), None).unwrap_err();
         assert!(error.to_string().ends_with("holds no …_text_encoder.mlpackage"), "{error}");
         let both = dir(&[&APPLE[..], &["y_unet.mlpackage"]].concat());
-        let error = ModelDir::find(both.path()).unwrap_err().to_string();
+        let error = ModelDir::find(both.path(), None).unwrap_err().to_string();
         assert!(error.contains("x_unet.mlpackage\n") && error.contains("y_unet.mlpackage"), "{error}");
         assert!(!error.contains("control"), "{error}");
     }

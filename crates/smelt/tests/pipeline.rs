@@ -36,7 +36,7 @@ fn pipeline(checkpoint: &Path, options: &Options) -> TextToImage {
     let ckpt = Checkpoint::open(checkpoint).unwrap();
     let engine = |component| -> Option<Box<dyn sd_runtime::Engine>> {
         let converted = convert(&ckpt, component, options).unwrap();
-        Some(Box::new(MilEngine::from_program(&converted.program, Default::default()).unwrap()))
+        Some(Box::new(MilEngine::from_program(&converted.program, sd_engines::CpuOptions::default()).unwrap()))
     };
     let models = Models {
         text_encoder: engine(Component::TextEncoder),

@@ -28,21 +28,39 @@ const SEED_VECTORS: usize = 1 << 16;
 /// Vectors per piece of work; sums are added up piece by piece, in order.
 const PIECE: usize = 1 << 13;
 
+/// Centres settle on at most this many vectors, evenly spread, before all are looked at.
+const FIRST_VECTORS: usize = 1 << 17;
+/// Iterations over all vectors, after those over some.
+const LAST_ITERATIONS: usize = 2;
+
 /// Centres of at most `k` clusters, one after another, and each vector's cluster.
 pub(crate) fn cluster(vectors: Vectors<'_>, k: usize) -> (Vec<f32>, Vec<u8>) {
     let mut centres = seeds(vectors, k);
     let mut labels = vec![0u8; vectors.len()];
+    if vectors.len() <= FIRST_VECTORS {
+        settle(vectors, &mut centres, &mut labels, MAX_ITERATIONS);
+    } else {
+        let step = vectors.len().div_ceil(FIRST_VECTORS);
+        let some: Vec<f32> = (0..vectors.len()).step_by(step).flat_map(|i| vectors.get(i)).copied().collect();
+        let some = Vectors { data: &some, dim: vectors.dim };
+        settle(some, &mut centres, &mut labels[..some.len()], MAX_ITERATIONS);
+        settle(vectors, &mut centres, &mut labels, LAST_ITERATIONS);
+    }
+    assign(vectors, &centres, &mut labels);
+    (centres, labels)
+}
+
+/// Lloyd's iterations, until the error falls no more to speak of.
+fn settle(vectors: Vectors<'_>, centres: &mut [f32], labels: &mut [u8], n_iterations: usize) {
     let mut before = f64::INFINITY;
-    for _ in 0..MAX_ITERATIONS {
-        let sums = assign(vectors, &centres, &mut labels);
-        sums.move_centres(&mut centres);
+    for _ in 0..n_iterations {
+        let sums = assign(vectors, centres, labels);
+        sums.move_centres(centres);
         if sums.error >= before * (1.0 - TOLERANCE) {
             break;
         }
         before = sums.error;
     }
-    assign(vectors, &centres, &mut labels);
-    (centres, labels)
 }
 
 /// SplitMix64: a fixed sequence, so that results can be repeated.
@@ -145,14 +163,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn separate_clusters_are_found() {
-        let mut random = Sequence(7);
+    fn separate_clusters_are_found_among_few_vectors_and_many() {
         let centres = [[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0f32]];
-        let data: Vec<f32> = (0..4000).flat_map(|i| centres[i % 4].map(|c| c + (random.next() as f32 - 0.5))).collect();
-        let (found, labels) = cluster(Vectors { data: &data, dim: 2 }, 4);
-        for (i, &label) in labels.iter().enumerate() {
-            assert_eq!(label, labels[i % 4]);
-            assert!(distance(&found[usize::from(label) * 2..][..2], &centres[i % 4]) < 0.01);
+        for n in [4000, FIRST_VECTORS + 77] {
+            let mut random = Sequence(7);
+            let near = |c: f32, random: &mut Sequence| c + (random.next() as f32 - 0.5);
+            let data: Vec<f32> = (0..n).flat_map(|i| centres[i % 4].map(|c| near(c, &mut random))).collect();
+            let (found, labels) = cluster(Vectors { data: &data, dim: 2 }, 4);
+            for (i, &label) in labels.iter().enumerate() {
+                assert_eq!(label, labels[i % 4]);
+                assert!(distance(&found[usize::from(label) * 2..][..2], &centres[i % 4]) < 0.01);
+            }
         }
     }
 

@@ -1,3 +1,5 @@
+//! Quantization beside what coremltools makes of the same weights.
+
 use super::*;
 
 const AXES: Axes = Axes { output: 0, input: 1 };

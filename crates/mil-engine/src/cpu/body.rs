@@ -6,8 +6,8 @@ use mil::{DType, Function, Literal, Op, ValueId};
 pub(super) struct Body<'f> {
     pub(super) function: &'f Function,
     pub(super) ops: &'f [Op],
-    /// The operation that defines each value, and which of its results it is.
-    defs: Vec<Option<(usize, usize)>>,
+    /// The operation that defines each value.
+    defs: Vec<Option<usize>>,
     /// The operations that read each value, nested blocks included; twice where one reads it twice.
     uses: Vec<Vec<usize>>,
     /// Values that the function returns.
@@ -25,9 +25,7 @@ impl<'f> Body<'f> {
             returned: vec![false; n],
         };
         for (i, op) in body.ops.iter().enumerate() {
-            for (position, id) in op.outputs.iter().enumerate() {
-                body.defs[id.index()] = Some((i, position));
-            }
+            op.outputs.iter().for_each(|id| body.defs[id.index()] = Some(i));
             op.for_each_use(&mut |id| body.uses[id.index()].push(i));
         }
         function.body.outputs.iter().for_each(|id| body.returned[id.index()] = true);
@@ -36,12 +34,7 @@ impl<'f> Body<'f> {
 
     /// The operation that defines a value.
     pub(super) fn def(&self, id: ValueId) -> Option<usize> {
-        self.defs[id.index()].map(|(op, _)| op)
-    }
-
-    /// Which of its operation's results a value is.
-    pub(super) fn position(&self, id: ValueId) -> usize {
-        self.defs[id.index()].map_or(0, |(_, position)| position)
+        self.defs[id.index()]
     }
 
     /// The operation that defines a value, when it is of this kind.
@@ -60,11 +53,6 @@ impl<'f> Body<'f> {
     /// The operations that read a value; none when the function returns it.
     pub(super) fn inner_uses(&self, id: ValueId) -> &[usize] {
         if self.returned[id.index()] { &[] } else { &self.uses[id.index()] }
-    }
-
-    /// True when something reads the value.
-    pub(super) fn is_used(&self, id: ValueId) -> bool {
-        self.returned[id.index()] || !self.uses[id.index()].is_empty()
     }
 
     /// The shape, when it is known and nothing is empty.

@@ -32,8 +32,6 @@ mod run;
 mod step;
 mod stored;
 mod summary;
-#[cfg(test)]
-mod tests;
 mod threads;
 mod view;
 

@@ -30,10 +30,10 @@ pub(super) struct Planned {
     pub(super) outputs: Vec<Output>,
     /// Floats of scratch that a thread needs.
     pub(super) scratch: usize,
-    /// The arena, which the steps point into, and the constants, likewise.
-    pub(super) arena: Arena,
+    /// The arena and the constants: the steps point into them, and nobody else reads them.
+    #[allow(dead_code, reason = "steps hold pointers into it")]
+    pub(super) memory: (Arena, Vec<Buffer>),
     pub(super) arena_floats: usize,
-    pub(super) buffers: Vec<Buffer>,
     /// Weights that stay in memory or in their file.
     pub(super) weight_bytes: usize,
 }
@@ -330,7 +330,7 @@ impl<'b, 'f> Planner<'b, 'f> {
             })
             .collect();
         let weight_bytes = self.matrices.values().map(|m| m.stored_bytes()).sum();
-        Ok(Planned { steps, outputs, scratch: self.scratch, arena, arena_floats, buffers: self.buffers, weight_bytes })
+        Ok(Planned { steps, outputs, scratch: self.scratch, memory: (arena, self.buffers), arena_floats, weight_bytes })
     }
 
     /// Tensors of the reference engine that each step is the last to read.

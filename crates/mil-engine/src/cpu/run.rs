@@ -46,9 +46,10 @@ fn run_alone(
     let mut outputs = BTreeMap::new();
     for (feature, output) in cpu.reference.outputs().iter().zip(&cpu.planned.outputs) {
         let tensor = match output {
-            // SAFETY: the view is of the plan's own memory, which this run has for itself.
             Output::Floats { start, view } => {
-                HostTensor::from_f32(view.shape.clone(), unsafe { read(*start, view) }).cast(feature.ty.dtype)
+                // SAFETY: the view is of the plan's own memory, which this run has for itself.
+                let values = unsafe { read(*start, view) };
+                HostTensor::from_f32(view.shape.clone(), values).cast(feature.ty.dtype)
             }
             Output::Tensor(id) => run.get(*id)?.to_host(feature.ty.dtype),
         };
@@ -95,6 +96,7 @@ fn execute(cpu: &Cpu, step: &Step, run: &mut Run<'_>) -> Result<(), EngineError>
     // the operands as the kernel asks, in memory that this run has for itself; each item is handed out once; and the
     // scratch is as large as the largest that a step asked for.
     match &step.action {
+        // SAFETY: see above.
         Action::Gemm(g) => each(g.items(), &|i, s| unsafe { (k.gemm)(g, i, s) }),
         Action::Winograd(parts) => {
             for w in parts {

@@ -88,7 +88,7 @@ fn palette(body: &Body<'_>, op: &Op, shape: &[usize], rows: usize) -> Option<Pal
         let bits = indices.dtype().bits();
         let [groups @ .., entries, vector] = lut.shape() else { return None };
         let first = groups.first().copied().unwrap_or(1);
-        let by_row = groups.iter().skip(1).all(|&g| g == 1) && first > 0 && rows % first == 0;
+        let by_row = groups.iter().skip(1).all(|&g| g == 1) && first > 0 && rows.is_multiple_of(first);
         if *vector != 1 || *entries != 1 << bits || !by_row || indices.shape() != shape || shape.first() != Some(&rows)
         {
             return None;
@@ -153,7 +153,7 @@ fn blockwise(body: &Body<'_>, op: &Op, shape: &[usize], half: bool) -> Option<Af
     if !by_channel || !exact || offset.len() != scale.len() || data.shape() != shape {
         return None;
     }
-    let divides = |d: usize| blocks[d] > 0 && shape[d] % blocks[d] == 0;
+    let divides = |d: usize| blocks[d] > 0 && shape[d].is_multiple_of(blocks[d]);
     if !divides(0) || !divides(1) {
         return None;
     }

@@ -29,6 +29,7 @@ pub(crate) struct Epilogue {
 
 impl Epilogue {
     /// Nothing is done.
+    #[cfg(test)]
     pub(crate) const NONE: Self = Self {
         bias: std::ptr::null(),
         scale: 1.0,

@@ -58,9 +58,6 @@ impl Op {
     }
 }
 
-/// Most dimensions after joining those that lie one behind the other.
-pub(crate) const DIMS: usize = 8;
-
 /// One elementwise operation.
 #[derive(Debug)]
 pub(crate) struct Map {

@@ -3,6 +3,8 @@
 //! Each is written generically over [`simd::Simd`]; [`Kernels`] is a table of the functions compiled for one
 //! instruction set. They take pointers and sizes, and deliberately know no operations, plans or threads.
 
+#![allow(clippy::needless_range_loop, reason = "small matrices of vectors are clearer by index")]
+
 pub(crate) mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -1,3 +1,5 @@
+//! Programs cut in parts, as text and by what the parts store.
+
 use super::*;
 use crate::{
     Const, DType, FunctionBuilder, HostTensor, Literal, Opset, ValueId,

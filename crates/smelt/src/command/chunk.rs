@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use mlpackage::{Existing, Model, Stage, Written, write_pipeline, write_until};
+use mlpackage::{Body, Existing, Model, Stage, Written, write_pipeline};
 use sd_convert::verify::{Input, random_inputs};
 use sd_convert::{Chunk, chunk};
 use sd_engines::{MilEngine, Options};
 use sd_runtime::Engine;
 use serde::Serialize;
 
+use super::convert::write_or_link;
 use super::open_package;
 use crate::cli::ChunkArgs;
 use crate::interrupt::{Writing, interrupted};
@@ -48,6 +49,10 @@ pub(super) fn run(args: &ChunkArgs, report: &Report) -> Result<ExitCode> {
     refuse_existing(&targets, args.force)?;
     let cannot = || format!("cannot split {}", args.package.display());
     let chunks = chunk(package.model(), usize::from(args.n)).with_context(cannot)?;
+    let n_functions = package.model().program().map_or(0, |p| p.functions.len());
+    if args.pipeline && n_functions > 1 {
+        bail!("{} has {n_functions} functions, and a pipeline has one: leave --pipeline out", args.package.display());
+    }
     if args.check {
         let spinner = report.spinner("comparing");
         check(package.model(), &chunks)?;
@@ -57,7 +62,7 @@ pub(super) fn run(args: &ChunkArgs, report: &Report) -> Result<ExitCode> {
     let packages = if args.pipeline {
         vec![write_merged(package.model(), &chunks, &targets[0], args.force, report)?]
     } else {
-        write(&chunks, &targets, args.force, report)?
+        write(&chunks, &targets, &[], existing(args.force), report)?
     };
     tell(args, report, packages, begin.elapsed())?;
     Ok(ExitCode::SUCCESS)
@@ -78,19 +83,31 @@ fn refuse_existing(targets: &[PathBuf], force: bool) -> Result<()> {
     }
 }
 
-/// Runs the whole and the parts on random inputs.
+/// Runs the whole and the parts on random inputs, each function.
 fn check(model: &Model, chunks: &[Chunk]) -> Result<()> {
-    let whole = MilEngine::from_model(model, Options::default()).context("cannot run the package")?;
-    let mut engines = Vec::new();
-    for (i, chunk) in chunks.iter().enumerate() {
-        let engine = MilEngine::from_program(&chunk.program, Options::default());
-        engines.push((format!("chunk {}", i + 1), engine.with_context(|| format!("cannot run chunk {}", i + 1))?));
+    let Some(program) = model.program() else { bail!("a pipeline has its parts already") };
+    for (name, function) in &program.functions {
+        let whole = MilEngine::from_function(model, name, Options::default()).context("cannot run the package")?;
+        let mut engines = Vec::new();
+        for (i, chunk) in chunks.iter().enumerate() {
+            let part = Model {
+                specification_version: model.specification_version,
+                description: chunk.description.clone(),
+                body: Body::Program(chunk.program.clone()),
+            };
+            let engine = MilEngine::from_function(&part, name, Options::default());
+            engines.push((format!("chunk {}", i + 1), engine.with_context(|| format!("cannot run chunk {}", i + 1))?));
+        }
+        let parts = MilEngine::chain(engines).context("the chunks do not fit together")?;
+        compare(&whole, &parts, function)?;
     }
-    let parts = MilEngine::chain(engines).context("the chunks do not fit together")?;
+    Ok(())
+}
+
+fn compare(whole: &MilEngine, parts: &MilEngine, function: &mil::Function) -> Result<()> {
     let input = |f: &sd_runtime::Feature| Input { name: f.name.clone(), dtype: f.dtype, shape: f.shape.clone() };
     let inputs: Vec<Input> = whole.signature().inputs.iter().map(input).collect();
-    let function = model.programs().first().and_then(|p| p.main());
-    let drawn = random_inputs(&inputs, function, 0)?;
+    let drawn = random_inputs(&inputs, Some(function), 0)?;
     let (expected, actual) = (whole.run_once(&drawn)?, parts.run_once(&drawn)?);
     for (name, tensor) in &expected {
         let same =
@@ -102,13 +119,20 @@ fn check(model: &Model, chunks: &[Chunk]) -> Result<()> {
     Ok(())
 }
 
-/// Writes each part as a package.
-pub(super) fn write(chunks: &[Chunk], targets: &[PathBuf], force: bool, report: &Report) -> Result<Vec<Part>> {
+/// Writes each part as a package; each may share the weight file of the one in the same place of `first`.
+pub(super) fn write(
+    chunks: &[Chunk],
+    targets: &[PathBuf],
+    first: &[PathBuf],
+    existing: Existing,
+    report: &Report,
+) -> Result<Vec<Part>> {
     let mut packages = Vec::new();
     for (i, (chunk, path)) in chunks.iter().zip(targets).enumerate() {
         let written = guarded(&format!("chunk {}", i + 1), report, |progress| {
             let program = mil::validate(&chunk.program).map_err(anyhow::Error::new)?;
-            Ok(write_until(path, program, &chunk.description, existing(force), progress)?)
+            let first = first.get(i).map(PathBuf::as_path);
+            write_or_link(path, first, program, &chunk.description, existing, progress)
         })?;
         packages.push(part(path, &chunk.description, written));
     }
@@ -167,7 +191,8 @@ fn tell(args: &ChunkArgs, report: &Report, packages: Vec<Part>, elapsed: Duratio
         table.row([name, bytes(p.bytes), count(p.inputs.len(), "input"), count(p.outputs.len(), "output")]);
     }
     report.text(table);
-    let checked = if args.check { ", which compute what the whole does" } else { "" };
+    let verb = if packages.len() == 1 { "computes" } else { "compute" };
+    let checked = if args.check { format!(", which {verb} what the whole does") } else { String::new() };
     report.line(format_args!("wrote {}{checked}, in {}", count(packages.len(), "package"), seconds(elapsed)));
     report.json(&Summary {
         package: args.package.display().to_string(),

@@ -13,7 +13,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use mil_compress::{Outcome, Plan};
 use mlpackage::{Existing, Model};
-use sd_convert::compress::write_compressed_model;
+use sd_convert::compress::{Writing as How, write_compressed_model};
 use serde::Serialize;
 
 use super::open_package;
@@ -38,6 +38,8 @@ struct Package {
     bytes: u64,
     #[serde(flatten)]
     weights: WeightSummary,
+    /// Where the report is, if one was asked for.
+    report: Option<String>,
     seconds: f64,
 }
 
@@ -48,6 +50,8 @@ struct Task {
     model: Model,
     bytes: u64,
     plans: Vec<Plan>,
+    /// The package of another size, compressed before, whose weights are the same.
+    first: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &CompressArgs, report: &Report) -> Result<ExitCode> {
@@ -63,6 +67,7 @@ pub(super) fn run(args: &CompressArgs, report: &Report) -> Result<ExitCode> {
     } else {
         directory::look(&args.package, &args.output)?
     };
+    let outputs: Vec<PathBuf> = inputs.iter().map(|(_, output)| output.clone()).collect();
     let mut tasks = Vec::new();
     for (input, output) in inputs {
         refuse_existing(&output, args.force)?;
@@ -77,9 +82,10 @@ pub(super) fn run(args: &CompressArgs, report: &Report) -> Result<ExitCode> {
         let plans = model.programs().into_iter().map(plan).collect::<Result<Vec<_>>>();
         let plans = plans.with_context(|| format!("cannot compress {}", input.display()))?;
         if plans.iter().all(Plan::is_empty) {
-            bail!("{} has no weight to compress: {}", input.display(), method::why_nothing(&config));
+            bail!("{} has no weight to compress: {}", input.display(), method::why_nothing(&config, &plans));
         }
-        tasks.push(Task { input, output, model, bytes: n_bytes, plans });
+        let first = directory::first_of(&output).filter(|first| outputs.contains(first));
+        tasks.push(Task { input, output, model, bytes: n_bytes, plans, first });
     }
     copies.iter().try_for_each(|(_, to)| refuse_existing(to, args.force))?;
     if let Some(parent) = args.output.parent().filter(|p| !p.as_os_str().is_empty()) {
@@ -89,6 +95,9 @@ pub(super) fn run(args: &CompressArgs, report: &Report) -> Result<ExitCode> {
     for task in &tasks {
         let package = compress(task, args, format, report)?;
         report.text(row(&package));
+        if let Some(path) = &package.report {
+            report.line(format_args!("    report: {path}"));
+        }
         packages.push(package);
     }
     let copied = directory::copy(&copies)?;
@@ -122,8 +131,7 @@ fn compress(task: &Task, args: &CompressArgs, format: Option<Format>, report: &R
             &task.output,
             &task.model,
             &task.plans,
-            args.report.is_some(),
-            existing,
+            How { existing, measure: args.report.is_some(), first: task.first.as_deref() },
             &mut progress,
         )?;
         bar.finish_and_clear();
@@ -132,18 +140,19 @@ fn compress(task: &Task, args: &CompressArgs, format: Option<Format>, report: &R
     let title = task.output.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
     let n_bytes = written.model_bytes + written.weight_bytes;
     let weights = WeightSummary::new(&title, task.bytes, n_bytes, &outcome);
+    let mut report_path = None;
     if let (Some(path), Some(format)) = (&args.report, format) {
         let path = directory::report_path(path, &task.input, args.package != task.input);
         weights.write(&path, format).with_context(|| format!("cannot write {}", path.display()))?;
+        report_path = Some(path.display().to_string());
     }
-    for kept in outcome.kept.iter().filter(|k| method::is_notable(&k.reason)) {
-        report.warn(format_args!("{} stays as it is: {}", kept.name, kept.reason));
-    }
+    method::tell_left(&outcome.kept, report);
     Ok(Package {
         path: task.output.display().to_string(),
         bytes_before: task.bytes,
         bytes: n_bytes,
         weights,
+        report: report_path,
         seconds: begin.elapsed().as_secs_f64(),
     })
 }

@@ -2,6 +2,8 @@
 //!
 //! Everything that can be refused is refused before any work begins; packages and the files beside them then appear one by one, each whole.
 
+mod items;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,15 +11,16 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use mlpackage::{Existing, Written};
-use sd_convert::compress::write_compressed;
-use sd_convert::{Checkpoint, Component, Converted, Options, Target, convert, package_name};
+use mlpackage::{Existing, WeightFile, Written};
+use sd_convert::compress::{Writing as How, write_compressed};
+use sd_convert::{Checkpoint, Component, Converted, Options, Target};
 use serde::Serialize;
 
 use crate::bundle::Bundle;
 use crate::cli::ConvertArgs;
 use crate::interrupt::{Writing, interrupted};
 use crate::report::{Report, Table, bytes, count, seconds};
+use items::Item;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -37,9 +40,13 @@ struct Summary {
 #[derive(Serialize)]
 struct Package {
     component: &'static str,
+    /// Sizes of the latents that were asked for; several are functions of one package.
+    latent_sizes: Vec<String>,
     path: String,
     n_operations: usize,
     bytes: u64,
+    /// The weight file is that of the component's first package.
+    is_shared: bool,
     convert_s: f64,
     write_s: f64,
 }
@@ -48,7 +55,7 @@ struct Package {
 struct Plan<'a> {
     checkpoint: Checkpoint,
     options: Options,
-    targets: Vec<(Component, PathBuf)>,
+    items: Vec<Item>,
     skipped: Vec<Component>,
     bundle: Bundle,
     model_version: String,
@@ -80,14 +87,11 @@ impl<'a> Plan<'a> {
         let checkpoint = Checkpoint::open(&args.checkpoint)?;
         let model_version = args.model_version.clone().unwrap_or_else(|| checkpoint.name());
         let (components, skipped) = choose(&checkpoint, &args.components)?;
-        let target = |component| (component, args.output.join(package_name(&model_version, component)));
-        let targets: Vec<_> = components.into_iter().map(target).collect();
+        let items = items::of(args, &components, &model_version)?;
         let bundle = Bundle::of_checkpoint(checkpoint.root(), &model_version)?;
         if !args.force {
-            let mut there: Vec<PathBuf> = targets.iter().map(|(_, path)| path.clone()).filter(|p| exists(p)).collect();
-            for (component, path) in &targets {
-                there.extend(chunk_targets(args, *component, path).into_iter().filter(|p| exists(p)));
-            }
+            let paths = items.iter().flat_map(|item| std::iter::once(item.path.clone()).chain(item.chunks(args)));
+            let mut there: Vec<PathBuf> = paths.filter(|p| exists(p)).collect();
             there.extend(bundle.conflicts(&args.output));
             if !there.is_empty() {
                 let list: Vec<String> = there.iter().map(|p| format!("\n  {}", p.display())).collect();
@@ -96,14 +100,14 @@ impl<'a> Plan<'a> {
         }
         let options = Options {
             attention: args.attention,
-            latent_size: args.latent_size,
+            latent_size: None,
             text_length: args.text_length,
             unet_batch_one: args.unet_batch_one,
             target: args.target,
             precision: args.precision,
             model_version: Some(model_version.clone()),
         };
-        Ok(Self { checkpoint, options, targets, skipped, bundle, model_version, args })
+        Ok(Self { checkpoint, options, items, skipped, bundle, model_version, args })
     }
 
     /// Converts and writes every component; while one is written, the next is converted.
@@ -111,9 +115,9 @@ impl<'a> Plan<'a> {
         std::thread::scope(|scope| {
             let (sender, converted) = sync_channel(1);
             scope.spawn(move || {
-                for (component, _) in &self.targets {
+                for item in &self.items {
                     let begin = Instant::now();
-                    let result = convert(&self.checkpoint, *component, &self.options);
+                    let result = item.convert(&self.checkpoint, &self.options);
                     let is_last = result.is_err();
                     if sender.send((result, begin.elapsed())).is_err() || is_last {
                         break;
@@ -121,49 +125,57 @@ impl<'a> Plan<'a> {
                 }
             });
             let mut packages = Vec::new();
-            for (component, path) in &self.targets {
-                let spinner = report.spinner(component.name());
+            for item in &self.items {
+                let spinner = report.spinner(&item.label());
                 let (result, convert_s) = converted.recv().context("the conversion ended early")?;
                 spinner.finish_and_clear();
-                let package = self.write_one(&result?, convert_s, path, report)?;
-                report.text(row(&package));
+                let package = self.write_one(item, &result?, convert_s, report)?;
+                report.text(row(item, &package));
                 packages.push(package);
-                self.write_chunks(*component, path, report)?;
+                self.write_chunks(item, report)?;
             }
             Ok(packages)
         })
     }
 
     /// Writes one converted component.
-    fn write_one(&self, converted: &Converted, convert_s: Duration, path: &Path, report: &Report) -> Result<Package> {
+    fn write_one(&self, item: &Item, converted: &Converted, convert_s: Duration, report: &Report) -> Result<Package> {
         let begin = Instant::now();
         let written = match self.palettes(converted)? {
-            Some(plan) => self.write_compressed(converted, &plan, path, report)?,
-            None => self.write(converted, path, report)?,
+            Some(plan) => self.write_compressed(item, converted, &plan, report)?,
+            None => self.write(item, converted, report)?,
         };
+        let is_shared = written.weight_file == WeightFile::Linked;
         Ok(Package {
             component: converted.component.name(),
-            path: path.display().to_string(),
+            latent_sizes: item.sizes.iter().map(ToString::to_string).collect(),
+            path: item.path.display().to_string(),
             n_operations: n_operations(&converted.program),
-            bytes: written.model_bytes + written.weight_bytes,
+            bytes: written.model_bytes + if is_shared { 0 } else { written.weight_bytes },
+            is_shared,
             convert_s: convert_s.as_secs_f64(),
             write_s: begin.elapsed().as_secs_f64(),
         })
     }
 
     /// Writes the chunks of a package that was just written, compressed as it is.
-    fn write_chunks(&self, component: Component, path: &Path, report: &Report) -> Result<()> {
-        let targets = chunk_targets(self.args, component, path);
+    fn write_chunks(&self, item: &Item, report: &Report) -> Result<()> {
+        let targets = item.chunks(self.args);
         if targets.is_empty() {
             return Ok(());
         }
-        let chunks = sd_convert::chunk(super::open_package(path)?.model(), targets.len())?;
-        for part in super::chunk::write(&chunks, &targets, self.args.force, report)? {
+        let chunks = sd_convert::chunk(super::open_package(&item.path)?.model(), targets.len())?;
+        let first = item.first_chunks(self.args);
+        for part in super::chunk::write(&chunks, &targets, &first, self.existing(), report)? {
             let name = Path::new(&part.path).file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
             let label = name.rsplit_once('_').map_or("", |(_, label)| label).to_owned();
             report.line(format_args!("    {label:<14}  {:>26}", bytes(part.bytes)));
         }
         Ok(())
+    }
+
+    const fn existing(&self) -> Existing {
+        if self.args.force { Existing::Replace } else { Existing::Refuse }
     }
 
     /// The plan of compression, for components that Apple's converter compresses.
@@ -177,39 +189,58 @@ impl<'a> Plan<'a> {
     /// Compresses a component straight into its package.
     fn write_compressed(
         &self,
+        item: &Item,
         converted: &Converted,
         plan: &mil_compress::Plan,
-        path: &Path,
         report: &Report,
     ) -> Result<Written> {
         let _writing = Writing::begin();
-        let bar = report.work_bar(converted.component.name(), plan.n_elements());
+        let bar = report.work_bar(&item.label(), plan.n_elements());
         let mut progress = |at: sd_convert::compress::Progress| {
             bar.set_position(at.done);
             if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let existing = if self.args.force { Existing::Replace } else { Existing::Refuse };
+        let how = How { existing: self.existing(), measure: false, first: item.first.as_deref() };
         let model = (&converted.program, &converted.description);
-        let (written, _) = write_compressed(path, model, plan, false, existing, &mut progress)?;
+        let (written, _) = write_compressed(&item.path, model, plan, how, &mut progress)?;
         bar.finish_and_clear();
         Ok(written)
     }
 
     /// Writes a package; when the user stops, nothing of it is left.
-    fn write(&self, converted: &Converted, path: &Path, report: &Report) -> Result<Written> {
+    fn write(&self, item: &Item, converted: &Converted, report: &Report) -> Result<Written> {
         let _writing = Writing::begin();
-        let bar = report.byte_bar(converted.component.name(), 0);
+        let bar = report.byte_bar(&item.label(), 0);
         let mut progress = |at: mlpackage::Progress| {
             bar.set_length(at.total_bytes);
             bar.set_position(at.written_bytes);
             if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let existing = if self.args.force { Existing::Replace } else { Existing::Refuse };
         let (program, description) = (converted.valid()?, &converted.description);
-        let written = mlpackage::write_until(path, program, description, existing, &mut progress)?;
+        let written =
+            write_or_link(&item.path, item.first.as_deref(), program, description, self.existing(), &mut progress)?;
         bar.finish_and_clear();
         Ok(written)
     }
+}
+
+/// Writes a package, with the weight file of the one at `first` where that has the same weights.
+pub(super) fn write_or_link(
+    path: &Path,
+    first: Option<&Path>,
+    program: mil::Valid<'_>,
+    description: &mlpackage::Description,
+    existing: Existing,
+    progress: &mut dyn FnMut(mlpackage::Progress) -> ControlFlow<()>,
+) -> Result<Written> {
+    if let Some(first) = first {
+        match mlpackage::write_linked(path, program, description, existing, first) {
+            // A weight that depends on the size: the package is written with its own.
+            Err(mlpackage::Error::WeightsDiffer { .. }) => {}
+            linked => return Ok(linked?),
+        }
+    }
+    Ok(mlpackage::write_until(path, program, description, existing, progress)?)
 }
 
 /// The components to convert, and those of the default that the checkpoint lacks.
@@ -223,15 +254,6 @@ fn choose(checkpoint: &Checkpoint, asked: &[Component]) -> Result<(Vec<Component
         bail!("{} has no component that can be converted", checkpoint.root().display());
     }
     Ok((there, missing))
-}
-
-/// Where the chunks of a component go; none for those that are not cut.
-fn chunk_targets(args: &ConvertArgs, component: Component, path: &Path) -> Vec<PathBuf> {
-    let stem = path.file_stem().and_then(|s| s.to_str());
-    match (args.chunk_unet, component, stem) {
-        (Some(n), Component::UNet, Some(stem)) => super::chunk::targets(&args.output, stem, usize::from(n), false),
-        _ => Vec::new(),
-    }
 }
 
 /// Refuses widths that no palette has, or not on the system.
@@ -256,14 +278,19 @@ fn n_operations(program: &mil::Program) -> usize {
     n
 }
 
-fn row(package: &Package) -> Table {
-    let mut table = Table::new(2, "<>>>");
+fn row(item: &Item, package: &Package) -> Table {
+    let mut table = Table::new(2, "<>>><");
     let time = Duration::from_secs_f64(package.convert_s + package.write_s);
     table.row([
-        format!("{:<16}", package.component),
+        format!("{:<16}", item.label()),
         format!("{:>16}", count(package.n_operations, "operation")),
         format!("{:>8}", bytes(package.bytes)),
         format!("{:>12}", seconds(time)),
+        match (package.is_shared, item.sizes.len()) {
+            (true, _) => "and the first one's weights".to_owned(),
+            (false, 0 | 1) => String::new(),
+            (false, _) => format!("for {}", package.latent_sizes.join(", ")),
+        },
     ]);
     table
 }

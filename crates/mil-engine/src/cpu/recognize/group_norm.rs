@@ -62,7 +62,7 @@ fn match_norm(body: &Body<'_>, div: usize) -> Option<(Vec<usize>, GroupNorm)> {
         && groups.len() > 2
         && groups[0] == n
         && groups[1] > 0
-        && c % groups[1] == 0
+        && c.is_multiple_of(groups[1])
         && uses(grouped, &[mean, sub])
         && uses(centred, &[square, div])
         && [sqrt, add, outer_mean, square, mean].iter().all(|&i| body.only_use(ops[i].output()).is_some());

@@ -148,7 +148,7 @@ fn gated(body: &Body<'_>, p: &Product, axis: usize, ops: &mut Vec<usize>) -> Opt
     let op = &body.ops[split];
     let &[first, second] = &op.outputs[..] else { return None };
     let same = body.shape(first)? == body.shape(second)?;
-    if !same || body.axis(op, "axis", 0, p.shape.len())? != axis || p.shape[axis] % 2 != 0 {
+    if !same || body.axis(op, "axis", 0, p.shape.len())? != axis || !p.shape[axis].is_multiple_of(2) {
         return None;
     }
     for (gate, inner, value) in [(Gate::First, first, second), (Gate::Second, second, first)] {

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use sd_convert::LatentSize;
 
+use crate::interrupt::Writing;
 use crate::model_dir::has_suffix;
 
 /// Ends of the names of packages that Apple's converter compresses too.
@@ -37,6 +39,8 @@ pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Pairs)> {
         let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
         if is_package && is_compressed(stem) { inputs.push((path, to)) } else { copies.push((path, to)) }
     }
+    // Packages for other sizes follow the one whose weights they share.
+    inputs.sort_by_key(|(_, to)| first_of(to).is_some());
     if inputs.is_empty() {
         bail!("{} holds no package of a text encoder, UNet or ControlNet; give a package", input.display());
     }
@@ -49,7 +53,20 @@ pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Pairs)> {
 
 fn is_compressed(stem: &str) -> bool {
     let whole = stem.rsplit_once("_chunk").filter(|(_, n)| n.parse::<u16>().is_ok()).map_or(stem, |(whole, _)| whole);
+    let whole = without_size(whole).unwrap_or(whole);
     stem.starts_with("ControlNet_") || COMPRESSED.into_iter().any(|names| has_suffix(whole, names))
+}
+
+/// `x_unet` of `x_unet_64x96`.
+fn without_size(stem: &str) -> Option<&str> {
+    stem.rsplit_once('_').filter(|(_, size)| size.contains('x') && size.parse::<LatentSize>().is_ok()).map(|(w, _)| w)
+}
+
+/// The package whose weights one for another size shares: `x_unet` for `x_unet_64x96`, chunk by chunk.
+pub(super) fn first_of(package: &Path) -> Option<PathBuf> {
+    let stem = package.file_stem()?.to_str()?;
+    let (whole, chunk) = stem.find("_chunk").map_or((stem, ""), |at| stem.split_at(at));
+    Some(package.with_file_name(format!("{}{chunk}.mlpackage", without_size(whole)?)))
 }
 
 /// Copies files and packages; returns their names.
@@ -60,19 +77,31 @@ pub(super) fn copy(copies: &Pairs) -> Result<Vec<String>> {
     Ok(copies.iter().map(|(_, to)| to.display().to_string()).collect())
 }
 
+/// Copies beside the target first, so that half a package never has a package's name.
 fn copy_whole(from: &Path, to: &Path) -> std::io::Result<()> {
-    if !from.is_dir() {
-        return std::fs::copy(from, to).map(drop);
+    let _writing = Writing::begin();
+    let name = to.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    let [staged, before] = ["copy", "before"].map(|what| to.with_file_name(format!(".{name}.{what}")));
+    // What a run left that was killed.
+    [&staged, &before].into_iter().try_for_each(|path| remove(path))?;
+    if from.is_dir() {
+        copy_tree(from, &staged)?;
+    } else {
+        std::fs::copy(from, &staged)?;
     }
-    // Beside its place first, so that half a package never has a package's name.
-    let parent = to.parent().unwrap_or(Path::new("."));
-    let staged = tempfile::Builder::new().prefix(".copy-").tempdir_in(parent)?;
-    let inner = staged.path().join("whole");
-    copy_tree(from, &inner)?;
-    if to.exists() {
-        std::fs::rename(to, staged.path().join("before"))?;
+    if to.is_dir() {
+        std::fs::rename(to, &before)?;
     }
-    std::fs::rename(inner, to)
+    std::fs::rename(&staged, to)?;
+    remove(&before)
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(there) if there.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(_) => Ok(()),
+    }
 }
 
 fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
@@ -97,4 +126,31 @@ pub(super) fn report_path(path: &Path, package: &Path, several: bool) -> PathBuf
     let stem = |p: &Path| p.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
     let extension = path.extension().map_or_else(String::new, |e| format!(".{}", e.to_string_lossy()));
     path.with_file_name(format!("{}-{}{extension}", stem(path), stem(package)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_known_by_their_names_with_and_without_chunks_and_sizes() {
+        for stem in [
+            "a_unet",
+            "Unet",
+            "a_unet_chunk1",
+            "a_unet_64x96",
+            "a_unet_64x96_chunk12",
+            "ControlNet_x",
+            "a_text_encoder",
+        ] {
+            assert!(is_compressed(stem), "{stem}");
+        }
+        for stem in ["a_vae_decoder", "a_vae_decoder_64x96", "a_unet_64", "a_unet_chunkx", "a_safety_checker"] {
+            assert!(!is_compressed(stem), "{stem}");
+        }
+        let first = |name: &str| first_of(Path::new(name));
+        assert_eq!(first("d/a_unet_64x96.mlpackage"), Some("d/a_unet.mlpackage".into()));
+        assert_eq!(first("d/a_unet_64x96_chunk2.mlpackage"), Some("d/a_unet_chunk2.mlpackage".into()));
+        assert_eq!((first("d/a_unet.mlpackage"), first("d/a_unet_chunk2.mlpackage")), (None, None));
+    }
 }

@@ -1,10 +1,11 @@
 //! From what was typed to what the compressor takes.
 
 use anyhow::{Context, Result, bail};
-use mil_compress::{Blocks, Config, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, Scheme};
+use mil_compress::{Blocks, Config, Kept, PaletteGroups, PaletteMode, Palettize, Plan, Prune, Quantize, Scheme};
 use sd_convert::Target;
 
 use crate::cli::{CompressArgs, Granularity, Integer, MethodArgs, Mode};
+use crate::report::{Report, count};
 
 /// The whole configuration.
 pub(super) fn config(args: &CompressArgs) -> Result<Config> {
@@ -32,6 +33,7 @@ pub(super) fn config(args: &CompressArgs) -> Result<Config> {
     }
     config.recompress = args.recompress;
     config.raise_opset = args.target == Some(Target::MacOs15);
+    config.roots = ["unet", "text_encoder", "vae", "model"].map(str::to_owned).to_vec();
     Ok(config)
 }
 
@@ -75,8 +77,8 @@ fn check_unused(args: &MethodArgs, what: &str, palette: bool, integers: bool) ->
         ("--per-channel-scale", args.per_channel_scale),
     ];
     let integer_options = [("--dtype", args.dtype.is_some()), ("--block-size", args.block_size.is_some())];
-    let chosen = palette_options.iter().filter(|_| palette).chain(integer_options.iter().filter(|_| integers));
-    for (option, _) in chosen.filter(|(_, given)| *given) {
+    let mut chosen = palette_options.iter().filter(|_| palette).chain(integer_options.iter().filter(|_| integers));
+    if let Some((option, _)) = chosen.find(|(_, given)| *given) {
         if what == "a mode" {
             bail!("{option} needs a mode: --mode kmeans, uniform, unique, linear or linear-symmetric");
         }
@@ -139,7 +141,10 @@ fn prune(args: &MethodArgs) -> Result<Option<Prune>> {
 }
 
 /// What a user may do when no weight was selected.
-pub(super) fn why_nothing(config: &Config) -> String {
+pub(super) fn why_nothing(config: &Config, plans: &[Plan]) -> String {
+    if let Some((name, reason)) = plans.iter().flat_map(Plan::left).find(|(_, reason)| is_notable(reason)) {
+        return format!("{name}, among others: {reason}");
+    }
     if !config.only.is_empty() || !config.skip.is_empty() {
         return "--only and --skip leave none".into();
     }
@@ -149,7 +154,20 @@ pub(super) fn why_nothing(config: &Config) -> String {
     )
 }
 
+/// Says which weights could not be compressed as asked; a few of them, when they are many.
+pub(super) fn tell_left(kept: &[Kept], report: &Report) {
+    const TOLD: usize = 3;
+    let notable: Vec<&Kept> = kept.iter().filter(|k| is_notable(&k.reason)).collect();
+    for kept in notable.iter().take(TOLD) {
+        report.warn(format_args!("{} stays as it is: {}", kept.name, kept.reason));
+    }
+    if notable.len() > TOLD {
+        let n = count(notable.len() - TOLD, "other weight");
+        report.warn(format_args!("so with {n}; --report tells each"));
+    }
+}
+
 /// False for reasons that are the user's own choice.
-pub(super) fn is_notable(reason: &str) -> bool {
+fn is_notable(reason: &str) -> bool {
     !(reason.contains("left alone") || reason.contains("asked for"))
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use sd_convert::{Checkpoint, Component, convert};
+use sd_convert::{Checkpoint, Component, LatentSize, convert, size_function};
 use sd_engines::{Executor, MilEngine, Options, Weights};
 use sd_runtime::Engine;
 use sd_runtime::pipeline::{Models, PipelineConfig};
@@ -34,7 +34,7 @@ pub(super) fn load(args: &GenerateArgs) -> Result<Loaded> {
     if !dir.is_dir() {
         bail!("{} is not a directory of packages or a checkpoint", dir.display());
     }
-    match ModelDir::find(dir)? {
+    match ModelDir::find(dir, args.latent_size)? {
         Some(packages) => from_packages(args, &packages),
         None => from_checkpoint(args),
     }
@@ -54,7 +54,12 @@ fn from_packages(args: &GenerateArgs, packages: &ModelDir) -> Result<Loaded> {
     let beside = Companions::read(&args.model, args.tokenizer.as_deref())?;
     let open = |path: &Path, is_unet| -> Result<MilEngine> {
         let package = open_package(path)?;
-        let engine = MilEngine::from_model(package.model(), executor(args, is_unet));
+        let (model, executor) = (package.model(), executor(args, is_unet));
+        let engine = match args.latent_size.map(size_function).filter(|name| model.description.function(name).is_some())
+        {
+            Some(function) => MilEngine::from_function(model, &function, executor),
+            None => MilEngine::from_model(model, executor),
+        };
         engine.with_context(|| format!("cannot run {}", path.display()))
     };
     let unet = match &packages.unet[..] {
@@ -64,6 +69,9 @@ fn from_packages(args: &GenerateArgs, packages: &ModelDir) -> Result<Loaded> {
             MilEngine::chain(chunks.iter().map(named).collect::<Result<Vec<_>>>()?)?
         }
     };
+    if let Some(size) = args.latent_size {
+        check_size(args, &unet, size)?;
+    }
     let safety_checker = packages.safety_checker.as_deref().filter(|_| !args.no_safety_check);
     let models = Models {
         text_encoder: Some(boxed(open(&packages.text_encoder, false)?)),
@@ -75,6 +83,18 @@ fn from_packages(args: &GenerateArgs, packages: &ModelDir) -> Result<Loaded> {
     Ok(Loaded { models, config: beside.config, name, warnings: beside.warnings })
 }
 
+/// Refuses a size that the UNet has not.
+fn check_size(args: &GenerateArgs, unet: &MilEngine, size: LatentSize) -> Result<()> {
+    let shape = unet.signature().input("sample").map_or(&[][..], |f| &f.shape);
+    match *shape {
+        [_, _, height, width] if size != (LatentSize { height, width }) => bail!(
+            "{} has no UNet for latents of {size}, but for {height}x{width}; convert takes several sizes: --latent-size {height}x{width},{size}",
+            args.model.display()
+        ),
+        _ => Ok(()),
+    }
+}
+
 fn from_checkpoint(args: &GenerateArgs) -> Result<Loaded> {
     let checkpoint = Checkpoint::open(&args.model)
         .with_context(|| format!("{} holds neither packages nor a checkpoint", args.model.display()))?;
@@ -82,8 +102,12 @@ fn from_checkpoint(args: &GenerateArgs) -> Result<Loaded> {
     if let Some(tokenizer) = &args.tokenizer {
         config.tokenizer = ClipTokenizer::from_dir(tokenizer)?;
     }
-    let options =
-        sd_convert::Options { attention: args.attention, precision: args.precision, ..sd_convert::Options::default() };
+    let options = sd_convert::Options {
+        attention: args.attention,
+        precision: args.precision,
+        latent_size: args.latent_size,
+        ..sd_convert::Options::default()
+    };
     let make = |component: Component| -> Result<Option<Box<dyn Engine>>> {
         let converted = convert(&checkpoint, component, &options)?;
         let engine = MilEngine::from_program(&converted.program, executor(args, component == Component::UNet));

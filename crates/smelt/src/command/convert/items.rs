@@ -1,0 +1,91 @@
+//! Which packages a conversion writes, and where.
+//!
+//! Several sizes are one package with a function for each where the system has functions; elsewhere they are a package
+//! each, the first under the plain name and the others, which share its weight file, with their size behind it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use sd_convert::{
+    Checkpoint, Component, Converted, LatentSize, Options, check_sizes, convert, convert_sizes, has_functions,
+    has_sizes, package_name,
+};
+
+use crate::cli::ConvertArgs;
+
+/// A package to be written.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) component: Component,
+    /// Sizes of the latents; none stands for the checkpoint's own.
+    pub(super) sizes: Vec<LatentSize>,
+    pub(super) path: PathBuf,
+    /// A package with the same weights, which is written before.
+    pub(super) first: Option<PathBuf>,
+}
+
+/// Every package, in the order in which they are written.
+pub(super) fn of(args: &ConvertArgs, components: &[Component], model_version: &str) -> Result<Vec<Item>> {
+    check_sizes(&args.latent_size)?;
+    let mut items = Vec::new();
+    for &component in components {
+        let path = args.output.join(package_name(model_version, component));
+        let is_apart = args.latent_size.len() > 1 && has_sizes(component) && !has_functions(args.target);
+        if !is_apart {
+            let sizes = if has_sizes(component) { args.latent_size.clone() } else { Vec::new() };
+            items.push(Item { component, sizes, path, first: None });
+            continue;
+        }
+        for (i, &size) in args.latent_size.iter().enumerate() {
+            let sized = if i == 0 { path.clone() } else { with_size(&path, size) };
+            let first = (i > 0).then(|| path.clone());
+            items.push(Item { component, sizes: vec![size], path: sized, first });
+        }
+    }
+    Ok(items)
+}
+
+/// `…_unet.mlpackage` as `…_unet_64x96.mlpackage`.
+fn with_size(path: &Path, size: LatentSize) -> PathBuf {
+    let stem = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+    path.with_file_name(format!("{stem}_{size}.mlpackage"))
+}
+
+impl Item {
+    /// Converts it; nothing is written.
+    pub(super) fn convert(&self, checkpoint: &Checkpoint, options: &Options) -> Result<Converted> {
+        Ok(match self.sizes[..] {
+            [] => convert(checkpoint, self.component, options)?,
+            [size] => convert(checkpoint, self.component, &Options { latent_size: Some(size), ..options.clone() })?,
+            _ => convert_sizes(checkpoint, self.component, options, &self.sizes)?,
+        })
+    }
+
+    /// What it is called where it is told of.
+    pub(super) fn label(&self) -> String {
+        match (&self.first, &self.sizes[..]) {
+            (Some(_), [size]) => format!("{} {size}", self.component),
+            _ => self.component.to_string(),
+        }
+    }
+
+    /// Where the chunks go; none for components that are not cut.
+    pub(super) fn chunks(&self, args: &ConvertArgs) -> Vec<PathBuf> {
+        chunks_of(args, self.component, &self.path)
+    }
+
+    /// Where the chunks of the package with the same weights are.
+    pub(super) fn first_chunks(&self, args: &ConvertArgs) -> Vec<PathBuf> {
+        self.first.as_ref().map_or_else(Vec::new, |first| chunks_of(args, self.component, first))
+    }
+}
+
+fn chunks_of(args: &ConvertArgs, component: Component, path: &Path) -> Vec<PathBuf> {
+    let stem = path.file_stem().and_then(|s| s.to_str());
+    match (args.chunk_unet, component, stem) {
+        (Some(n), Component::UNet, Some(stem)) => {
+            super::super::chunk::targets(&args.output, stem, usize::from(n), false)
+        }
+        _ => Vec::new(),
+    }
+}
