@@ -5,7 +5,10 @@ use std::{fs, hint::black_box, path::Path, time::Instant};
 use anyhow::{Context, Result};
 
 use super::ours::{Ours, Report};
-use crate::bench::{process::Usage, record::Metrics};
+use crate::bench::{
+    process::{Usage, warm},
+    record::Metrics,
+};
 
 const WEIGHTS: &str = "Data/com.apple.CoreML/weights/weight.bin";
 /// The kernels of a step that take nearly all of its time.
@@ -71,42 +74,55 @@ pub(super) const TEXT: Model = Model {
 
 /// Measures the model once; returns the seconds that it took.
 pub(super) fn measure(ours: &Ours, model: &Model, metrics: &mut Metrics) -> Result<f64> {
-    let package = ours.package(model.component);
-    let of_6_bits = if model.name == UNET.name {
-        let copy_s = copy(&package.join(WEIGHTS))?;
-        let (usage, report) = bench(ours, &ours.unet_of_6_bits(), model)?;
-        Some((copy_s, usage, report))
-    } else {
-        None
-    };
-    let (usage, report) = bench(ours, &package, model)?;
-    let seconds = report.median_s;
-    let name = model.name;
-    metrics.add("f32_peak_gflops", "GFLOP/s", report.peak_gflops);
-    metrics.add(model.time, model.unit.name(), model.unit.of(seconds));
-    metrics.add(format!("{name}_f32_gflops"), "GFLOP/s", model.gflop / seconds);
-    // Its own count has the small operations too.
-    let share = report.share_of_peak * model.gflop / report.gflop;
-    metrics.add(format!("{name}_share_of_peak"), "of the f32 peak", share);
-    if let Some((copy_s, usage_6, report_6)) = of_6_bits {
-        metrics.add("load_s", "s", report.load_s);
-        metrics.add("load_ratio", "load_s / reading and copying weight.bin", report.load_s / copy_s);
-        metrics.add("unet_6bit_s", "s", report_6.median_s);
-        metrics.add("unet_6bit_ratio", "unet_6bit_s / unet_f32_s", report_6.median_s / seconds);
-        for (name, usage, report) in [("peak_mb", usage, &report), ("peak_6bit_mb", usage_6, &report_6)] {
-            // Pages of the mapped weights belong to the page cache, but a step needs all of them: they are added.
-            if let Some(anonymous_mb) = usage.peak_mb {
-                metrics.add(name, "MB", anonymous_mb + report.weight_bytes as f64 / 1e6);
-            }
-        }
-        kernels(&report, metrics);
+    if model.name == UNET.name {
+        return unet(ours, metrics);
     }
-    Ok(seconds)
+    Ok(model.bench(ours, metrics)?.1.median_s)
 }
 
-fn bench(ours: &Ours, package: &Path, model: &Model) -> Result<(Usage, Report)> {
-    let (usage, reports) = ours.bench(package, model.n_runs)?;
-    Ok((usage, reports.into_iter().next().context("smelt bench reports nothing")?))
+/// The UNet has more to tell: loading, memory, weights of 6 bits, where its time goes.
+fn unet(ours: &Ours, metrics: &mut Metrics) -> Result<f64> {
+    let weights = ours.package(UNET.component).join(WEIGHTS);
+    warm(&weights)?;
+    let copy_s = copy(&weights)?;
+    // First, so that nothing lies between a step in f16 and one of a peer.
+    let (usage_6, report_6) = UNET.bench_package(ours, &ours.unet_of_6_bits(), metrics)?;
+    let (usage, report) = UNET.bench(ours, metrics)?;
+    metrics.add("load_s", "s", report.load_s);
+    metrics.add("load_ratio", "load_s / reading and copying weight.bin", report.load_s / copy_s);
+    metrics.add("unet_6bit_s", "s", report_6.median_s);
+    metrics.add("unet_6bit_ratio", "unet_6bit_s / unet_f32_s", report_6.median_s / report.median_s);
+    for (name, usage, report) in [("peak_mb", usage, &report), ("peak_6bit_mb", usage_6, &report_6)] {
+        // Pages of the mapped weights belong to the page cache, but a step needs all of them: they are added.
+        if let Some(anonymous_mb) = usage.peak_mb {
+            metrics.add(name, "MB", anonymous_mb + report.weight_bytes as f64 / 1e6);
+        }
+    }
+    kernels(&report, metrics);
+    Ok(report.median_s)
+}
+
+impl Model {
+    /// Time and share of the peak, of its package in f16.
+    fn bench(&self, ours: &Ours, metrics: &mut Metrics) -> Result<(Usage, Report)> {
+        let (usage, report) = self.bench_package(ours, &ours.package(self.component), metrics)?;
+        let name = self.name;
+        metrics.add("f32_peak_gflops", "GFLOP/s", report.peak_gflops);
+        metrics.add(self.time, self.unit.name(), self.unit.of(report.median_s));
+        metrics.add(format!("{name}_f32_gflops"), "GFLOP/s", self.gflop / report.median_s);
+        // Its own count has the small operations too.
+        let share = report.share_of_peak * self.gflop / report.gflop;
+        metrics.add(format!("{name}_share_of_peak"), "of the f32 peak", share);
+        Ok((usage, report))
+    }
+
+    fn bench_package(&self, ours: &Ours, package: &Path, metrics: &mut Metrics) -> Result<(Usage, Report)> {
+        // A peer may have needed the memory of the page cache.
+        warm(package)?;
+        let (usage, reports) = ours.bench(package, self.n_runs)?;
+        metrics.note("isa", format!("{}, {} threads", reports.isa, reports.threads));
+        Ok((usage, reports.models.into_iter().next().context("smelt bench reports nothing")?))
+    }
 }
 
 /// Where a step's time goes.

@@ -31,6 +31,15 @@ pub(super) struct Ours {
     pub(super) checkpoint: PathBuf,
 }
 
+/// All that `smelt bench --json` says.
+#[derive(Debug, Deserialize)]
+pub(super) struct Reports {
+    /// Instruction set.
+    pub(super) isa: String,
+    pub(super) threads: usize,
+    pub(super) models: Vec<Report>,
+}
+
 /// What `smelt bench --json` says of a package.
 #[derive(Debug, Deserialize)]
 pub(super) struct Report {
@@ -52,11 +61,6 @@ pub(super) struct Step {
     pub(super) gflop: f64,
 }
 
-#[derive(Deserialize)]
-struct Reports {
-    models: Vec<Report>,
-}
-
 impl Ours {
     /// Makes the checkpoint if need be, and the packages anew, so that they are what this binary makes: it takes
     /// seconds.
@@ -75,8 +79,6 @@ impl Ours {
         let mut compress = Command::new(&ours.binary);
         compress.arg("compress").arg(ours.package("unet")).arg("-o").arg(&unet6).args(["--bits", "6"]);
         process::run(&mut compress)?;
-        warm(&ours.packages())?;
-        warm(&unet6)?;
         Ok(ours)
     }
 
@@ -103,18 +105,18 @@ impl Ours {
     }
 
     /// `smelt bench` of a package or a directory of them, in a process of its own.
-    pub(super) fn bench(&self, path: &Path, n_runs: usize) -> Result<(Usage, Vec<Report>)> {
+    pub(super) fn bench(&self, path: &Path, n_runs: usize) -> Result<(Usage, Reports)> {
         let mut command = Command::new(&self.binary);
         command.arg("bench").arg(path).args(["--json", "--profile", "--runs", &n_runs.to_string()]);
         let (usage, text) = process::output(&mut command)?;
-        let reports: Reports = serde_json::from_str(&text).context("smelt bench prints something else now")?;
-        Ok((usage, reports.models))
+        Ok((usage, serde_json::from_str(&text).context("smelt bench prints something else now")?))
     }
 
     /// `smelt generate`, 512x512.
     pub(super) fn draw(&self, n_steps: usize) -> Result<Usage> {
         let picture = self.dir.join("picture.png");
         fresh(&picture)?;
+        warm(&self.packages())?;
         let mut command = Command::new(&self.binary);
         command.args(["generate", "a lighthouse at dusk, oil painting", "--steps", &n_steps.to_string()]);
         let usage = process::run(command.arg("--model").arg(self.packages()).arg("--output").arg(&picture))?;

@@ -63,8 +63,8 @@ pub(super) fn measure(ours: &Ours, metrics: &mut Metrics) -> Result<()> {
     let (_, reports) = ours.bench(&dir, N_RUNS)?;
     for shape in SHAPES {
         let name = shape.name();
-        let mut reports = reports.iter();
-        let report = reports.find(|report| report.package.file_stem().is_some_and(|stem| stem == name.as_str()));
+        let mut models = reports.models.iter();
+        let report = models.find(|report| report.package.file_stem().is_some_and(|stem| stem == name.as_str()));
         let share = share(report.with_context(|| format!("no report of {name}"))?)?;
         metrics.add(format!("{name}_share"), "of the f32 peak", share);
     }
