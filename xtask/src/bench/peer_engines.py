@@ -53,8 +53,11 @@ def in_torch(model, inputs):
 def in_openvino(model, inputs):
     """Static shapes, and a thread for each processor that we have."""
     import openvino as ov
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    program = ov.convert_model(model, example_input=inputs, input=[tuple(x.shape) for x in inputs])
+    # As convert_model does it by itself, but without running PyTorch twice more to check the recording.
+    recorded = TorchScriptPythonDecoder(model, example_input=inputs, trace_kwargs={"check_trace": False})
+    program = ov.convert_model(recorded, example_input=inputs, input=[tuple(x.shape) for x in inputs])
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",
         "PERFORMANCE_HINT": "LATENCY",
