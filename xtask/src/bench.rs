@@ -6,9 +6,11 @@
 mod build;
 mod compress;
 mod convert;
+mod engine;
 mod peer;
 mod process;
 mod record;
+mod script;
 
 use anyhow::{Result, ensure};
 
@@ -24,6 +26,9 @@ pub(crate) struct Arguments {
     /// Measure other tools on the same work in the same run; needs Python, and the network once.
     #[arg(long)]
     peers: bool,
+    /// Measure one part of `engine`, and record nothing.
+    #[arg(long, value_enum)]
+    only: Option<engine::Part>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -34,17 +39,22 @@ enum Name {
     Compress,
     /// Release build of `smelt` from an empty target folder.
     Build,
+    /// The CPU engine on that checkpoint: models, single operations, a picture; with `--peers` also PyTorch and OpenVINO.
+    Engine,
 }
 
-/// Measures, records and prints.
+/// Measures, records and prints; a part is printed only.
 #[allow(clippy::print_stdout, reason = "the result is the output")]
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    ensure!(!arguments.peers || matches!(arguments.name, Name::Compress), "only compress has peers");
-    let (name, metrics): (_, Metrics) = match arguments.name {
-        Name::Convert => ("convert", convert::run(arguments.runs.unwrap_or(5))?),
-        Name::Compress => ("compress", compress::run(arguments.runs.unwrap_or(5), arguments.peers)?),
-        Name::Build => ("build", build::run(arguments.runs.unwrap_or(1))?),
+    let Arguments { name, runs, peers, only } = *arguments;
+    ensure!(!peers || matches!(name, Name::Compress | Name::Engine), "only compress and engine have peers");
+    ensure!(only.is_none() || matches!(name, Name::Engine), "only engine has parts");
+    let (name, metrics): (_, Metrics) = match name {
+        Name::Convert => ("convert", convert::run(runs.unwrap_or(5))?),
+        Name::Compress => ("compress", compress::run(runs.unwrap_or(5), peers)?),
+        Name::Build => ("build", build::run(runs.unwrap_or(1))?),
+        Name::Engine => ("engine", engine::run(runs.unwrap_or(3).max(1), peers, only)?),
     };
-    println!("{}", record::append(name, &metrics)?);
+    println!("{}", if only.is_some() { record::line(name, &metrics) } else { record::append(name, &metrics)? });
     Ok(())
 }

@@ -4,16 +4,11 @@
 //! twentieth of each class is measured, and the class's time follows from its number of elements. What coremltools does
 //! besides (loading, rewriting and saving the model, packing indices) is not counted.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{BufRead, BufReader, Write},
-    path::Path,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-};
+use std::{collections::BTreeMap, path::Path};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
+use super::script::Script;
 use crate::python;
 
 const REQUIREMENTS: [&str; 3] = ["numpy==1.26.4", "coremltools==9.0", "scikit-learn==1.5.1"];
@@ -25,9 +20,7 @@ const SAMPLE_PART: usize = 20;
 /// A running Python that has the package open.
 #[derive(Debug)]
 pub(super) struct Peer {
-    child: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
+    script: Script,
     classes: Vec<Class>,
 }
 
@@ -44,34 +37,20 @@ impl Peer {
     /// Makes the environment if need be, starts Python, and draws the sample.
     pub(super) fn start(scratch: &Path, package: &Path) -> Result<Self> {
         let python = python::ensure_venv(&scratch.join("venv"), &REQUIREMENTS)?;
-        let script = scratch.join("peer_coremltools.py");
-        fs::write(&script, SCRIPT)?;
-        let mut child = Command::new(python)
-            .arg(script)
-            .arg(package)
-            .arg(BITS)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            // coremltools says there what it lacks on systems that are not Apple's.
-            .stderr(Stdio::null())
-            .spawn()
-            .context("cannot start Python")?;
-        let (input, output) = (child.stdin.take(), child.stdout.take().context("no output")?);
-        let mut peer = Self { child, input, output: BufReader::new(output), classes: Vec::new() };
-        let weights: Vec<(String, Vec<usize>)> = peer.read()?;
-        peer.classes = sample(&weights.into_iter().map(|(_, shape)| shape).collect::<Vec<_>>());
-        ensure!(!peer.classes.is_empty(), "coremltools finds no weight to palettize in {}", package.display());
-        Ok(peer)
+        let mut script = Script::start(&python, scratch, "peer_coremltools.py", SCRIPT, |command| {
+            command.arg(package).arg(BITS);
+        })?;
+        let weights: Vec<(String, Vec<usize>)> = script.read()?;
+        let classes = sample(&weights.into_iter().map(|(_, shape)| shape).collect::<Vec<_>>());
+        ensure!(!classes.is_empty(), "coremltools finds no weight to palettize in {}", package.display());
+        Ok(Self { script, classes })
     }
 
     /// Seconds that coremltools would take for all weights.
     pub(super) fn measure(&mut self) -> Result<f64> {
         let mut total_s = 0.0;
-        for i in 0..self.classes.len() {
-            let line = serde_json::to_string(&self.classes[i].sample)?;
-            writeln!(self.input.as_mut().context("no input")?, "{line}")?;
-            let seconds: Vec<f64> = self.read()?;
-            let class = &self.classes[i];
+        for class in &self.classes {
+            let seconds: Vec<f64> = self.script.ask(&class.sample)?;
             ensure!(seconds.len() == class.sample.len(), "{} times for {}", seconds.len(), class.sample.len());
             total_s += seconds.iter().sum::<f64>() * class.n_elements as f64 / class.n_sampled_elements as f64;
         }
@@ -98,23 +77,6 @@ impl Peer {
             self.classes.iter().map(|class| class.sample.len()).sum::<usize>(),
             self.classes.len(),
         )
-    }
-
-    fn read<T: serde::de::DeserializeOwned>(&mut self) -> Result<T> {
-        let mut line = String::new();
-        self.output.read_line(&mut line)?;
-        serde_json::from_str(&line).with_context(|| format!("coremltools ended, or said {line:?}"))
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // The script ends with its input; should it hang, it is ended.
-        drop(self.input.take());
-        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
-            let _ = self.child.kill();
-        }
-        let _ = self.child.wait();
     }
 }
 

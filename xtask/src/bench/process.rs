@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Read},
     path::Path,
     process::{Command, Stdio},
     thread,
@@ -22,9 +22,17 @@ pub(super) struct Usage {
 
 /// Runs `command` to its successful end, its standard output dropped.
 pub(super) fn run(command: &mut Command) -> Result<Usage> {
+    Ok(watch(command.stdout(Stdio::null()))?.0)
+}
+
+/// Runs `command` to its successful end; also what it printed to standard output.
+pub(super) fn output(command: &mut Command) -> Result<(Usage, String)> {
+    watch(command.stdout(Stdio::piped()))
+}
+
+fn watch(command: &mut Command) -> Result<(Usage, String)> {
     let start = Instant::now();
-    let mut child =
-        command.stdout(Stdio::null()).spawn().with_context(|| format!("cannot start {}", program(command)))?;
+    let mut child = command.spawn().with_context(|| format!("cannot start {}", program(command)))?;
     let watched = child.id();
     let watch = thread::spawn(move || {
         let mut peak_kib = None;
@@ -35,15 +43,27 @@ pub(super) fn run(command: &mut Command) -> Result<Usage> {
         }
         peak_kib
     });
+    let mut printed = String::new();
+    let read = child.stdout.take().map_or(Ok(0), |mut stdout| stdout.read_to_string(&mut printed));
     let status = child.wait()?;
     let seconds = start.elapsed().as_secs_f64();
     let peak_kib = watch.join().ok().flatten();
     ensure!(status.success(), "{}: {status}", program(command));
-    Ok(Usage { seconds, peak_mb: peak_kib.map(|kib| kib as f64 * 1024.0 / 1e6) })
+    read.with_context(|| format!("{} printed no text", program(command)))?;
+    Ok((Usage { seconds, peak_mb: peak_kib.map(megabytes) }, printed))
 }
 
 fn program(command: &Command) -> String {
     command.get_program().to_string_lossy().into_owned()
+}
+
+/// Anonymous and shared memory that a process has now; `None` where the system does not tell.
+pub(super) fn memory_mb(pid: u32) -> Option<f64> {
+    memory_kib(pid).map(megabytes)
+}
+
+fn megabytes(kib: u64) -> f64 {
+    kib as f64 * 1024.0 / 1e6
 }
 
 /// Anonymous and shared resident memory of a process on Linux.

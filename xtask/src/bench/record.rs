@@ -21,18 +21,25 @@ pub(super) struct Metrics {
 
 #[derive(Debug)]
 struct Metric {
-    name: &'static str,
+    name: String,
     unit: &'static str,
     samples: Vec<f64>,
 }
 
 impl Metrics {
     /// Adds one sample to the metric `name`.
-    pub(super) fn add(&mut self, name: &'static str, unit: &'static str, sample: f64) {
+    pub(super) fn add(&mut self, name: impl Into<String>, unit: &'static str, sample: f64) {
+        let name = name.into();
         match self.metrics.iter_mut().find(|metric| metric.name == name) {
             Some(metric) => metric.samples.push(sample),
             None => self.metrics.push(Metric { name, unit, samples: vec![sample] }),
         }
+    }
+
+    /// The median of the metric `name`, if there is one.
+    pub(super) fn median(&self, name: &str) -> Option<f64> {
+        let metric = self.metrics.iter().find(|metric| metric.name == name)?;
+        Some(median(&sorted(&metric.samples)))
     }
 
     /// Says how something was measured; the last note of a name is kept.
@@ -43,16 +50,19 @@ impl Metrics {
 
     fn to_json(&self) -> Value {
         let summary = |metric: &Metric| {
-            let mut sorted = metric.samples.clone();
-            sorted.sort_by(f64::total_cmp);
+            let sorted = sorted(&metric.samples);
             let round = |x: f64| (x * 1000.0).round() / 1000.0;
             let (min, max) = (sorted[0], sorted[sorted.len() - 1]);
             json!({"median": round(median(&sorted)), "min": round(min), "max": round(max), "unit": metric.unit})
         };
-        Value::Object(
-            self.metrics.iter().map(|metric| (metric.name.to_owned(), summary(metric))).collect::<Map<_, _>>(),
-        )
+        Value::Object(self.metrics.iter().map(|metric| (metric.name.clone(), summary(metric))).collect::<Map<_, _>>())
     }
+}
+
+fn sorted(samples: &[f64]) -> Vec<f64> {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted
 }
 
 fn median(sorted: &[f64]) -> f64 {
@@ -60,8 +70,8 @@ fn median(sorted: &[f64]) -> f64 {
     if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
 }
 
-/// Appends the line to `benches/record/<bench>.jsonl` and returns it.
-pub(super) fn append(bench: &str, metrics: &Metrics) -> Result<String> {
+/// One line: what was measured, where, when and on which commit.
+pub(super) fn line(bench: &str, metrics: &Metrics) -> String {
     let mut line = json!({
         "bench": bench,
         "commit": commit(),
@@ -72,7 +82,12 @@ pub(super) fn append(bench: &str, metrics: &Metrics) -> Result<String> {
     if let Value::Object(fields) = &mut line {
         fields.extend(metrics.notes.iter().map(|(name, text)| ((*name).to_owned(), Value::from(text.clone()))));
     }
-    let line = line.to_string();
+    line.to_string()
+}
+
+/// Appends the line to `benches/record/<bench>.jsonl` and returns it.
+pub(super) fn append(bench: &str, metrics: &Metrics) -> Result<String> {
+    let line = line(bench, metrics);
     let dir = workspace_root().join("benches/record");
     fs::create_dir_all(&dir)?;
     let path = dir.join(format!("{bench}.jsonl"));
