@@ -26,7 +26,24 @@ const STEPS: &[Step] = &[
     Step { name: "tidy", check: Check::Own(tidy::run) },
     Step { name: "codegen", check: Check::Own(|| codegen::run(true)) },
     Step { name: "clippy", check: Check::Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]) },
+    Step {
+        name: "clippy with Burn",
+        check: Check::Cargo(&[
+            "clippy",
+            "-p=sd-engines",
+            "-p=smelt-diffusion",
+            "--all-targets",
+            "--features=burn",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    },
     Step { name: "test", check: Check::Cargo(&["test", "--workspace"]) },
+    Step {
+        name: "test with Burn",
+        check: Check::Cargo(&["test", "-p=sd-engines", "-p=smelt-diffusion", "--features=burn", "--test=burn"]),
+    },
     Step { name: "doc", check: Check::Cargo(&["doc", "--workspace", "--no-deps"]) },
 ];
 

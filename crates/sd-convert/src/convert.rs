@@ -5,7 +5,7 @@
 
 use crate::{
     Checkpoint, ConvertError, Options, Precision, Weights,
-    recipe::{self, Failure, Kind, Recipe},
+    recipe::{self, Failure, Recipe},
 };
 use mil::{
     DType, Function, OpError, Program, Valid,
@@ -13,7 +13,7 @@ use mil::{
     validate,
 };
 use mlpackage::{Description, Existing, Progress, Written};
-use sd_models::Component;
+use sd_models::{Component, NetworkConfig};
 use std::path::Path;
 
 /// A converted component.
@@ -89,20 +89,18 @@ fn optimise(f: &mut Function, recipe: &Recipe, options: &Options) -> Result<(), 
     }
     tidy(f)?;
     // Apple's converter lays out the denoiser's attention only; the other networks are small.
-    if matches!(recipe.network, recipe::Network::UNet(_)) {
+    if matches!(recipe.network, NetworkConfig::UNet(_)) {
         channels_first(f, options.attention)?;
     }
     expand_attention(f)?;
     tidy(f)?;
-    let half = options.precision == Precision::Float16;
     for feature in &recipe.inputs {
-        match feature.kind {
-            Kind::Ids => declare_input(f, feature.name, DType::F32)?,
-            Kind::Real if half => declare_input(f, feature.name, DType::F16)?,
-            Kind::Real => {}
+        let declared = feature.declared_dtype(options.precision);
+        if declared != feature.inner_dtype() {
+            declare_input(f, feature.name, declared)?;
         }
     }
-    if half {
+    if options.precision == Precision::Float16 {
         to_f16(f)?;
     }
     pass::run(f, pass::TIDY)?;
@@ -128,7 +126,7 @@ fn describe(program: &Program, recipe: &Recipe, ckpt: &Checkpoint, options: &Opt
     metadata.license = "See the model card; most Stable Diffusion checkpoints are under an OpenRAIL licence".to_owned();
     metadata.version = version;
     metadata.user_defined.insert("smelt.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
-    if matches!(recipe.network, recipe::Network::UNet(_)) {
+    if matches!(recipe.network, NetworkConfig::UNet(_)) {
         // Apple's Swift package looks for this key to tell converted denoisers apart.
         metadata.user_defined.insert("com.github.apple.ml-stable-diffusion.version".to_owned(), "1.1.0".to_owned());
     }

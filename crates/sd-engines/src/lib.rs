@@ -5,14 +5,20 @@
 //! | feature | engine | runs |
 //! |---|---|---|
 //! | `mil` (default) | [`MilEngine`] | Core ML packages and MIL programs, on any system |
+//! | `burn` | `BurnEngine` | checkpoints: the networks themselves, on Burn's CPU backend |
+//! | `burn-cuda`, `-metal`, `-rocm`, `-vulkan`, `-webgpu`, `-wgpu` | `BurnEngine` | the same on GPUs |
 //!
 //! Nothing here knows what a model is for: prompts, steps and pictures are `sd-runtime`'s.
 
+#[cfg(feature = "burn")]
+mod burn;
 #[cfg(feature = "mil")]
 mod error;
 #[cfg(feature = "mil")]
 mod mil_cpu;
 
+#[cfg(feature = "burn")]
+pub use burn::{BurnDevice, BurnEngine, BurnError, BurnOptions};
 #[cfg(feature = "mil")]
 pub use error::EngineError;
 #[cfg(feature = "mil")]

@@ -36,8 +36,8 @@ mod error;
 pub use clip::{ClipTextEncoder, ClipTextOutput};
 pub use component::Component;
 pub use config::{
-    AddedConditionConfig, ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig, Pooling, Resolution,
-    SafetyCheckerConfig, TimestepConfig, TransformerConfig, UNetBlockConfig, UNetConfig, VaeConfig,
+    AddedConditionConfig, ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig, NetworkConfig, Pooling,
+    Resolution, SafetyCheckerConfig, TimestepConfig, TransformerConfig, UNetBlockConfig, UNetConfig, VaeConfig,
 };
 pub use error::ModelError;
 pub use safety_checker::{SafetyChecker, SafetyVerdict};

@@ -11,8 +11,8 @@ use crate::SafetyCheckerConfig;
 use crate::clip::VisionModel;
 use crate::layer::linear_without_bias;
 
-/// Concepts in every released checkpoint.
-const N_CONCEPTS: usize = 17;
+/// Concepts in every released checkpoint: entries of a row of [`SafetyVerdict::concept_scores`].
+pub const N_CONCEPTS: usize = 17;
 /// Concepts that make the checker stricter about the others.
 const N_SPECIAL_CONCEPTS: usize = 3;
 /// Added to every score when a special concept is seen.

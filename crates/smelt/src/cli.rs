@@ -10,7 +10,7 @@ use sd_engines::Rounding;
 use sd_runtime::rng::RandomKind;
 use sd_runtime::scheduler::SchedulerKind;
 
-use crate::engine_args::EngineArgs;
+use crate::engine_args::{DeviceName, EngineArgs};
 
 /// Turns Stable Diffusion checkpoints into Core ML packages, and runs them on any machine.
 #[derive(Debug, Parser)]
@@ -300,6 +300,9 @@ pub(crate) struct GenerateArgs {
     pub(crate) precision: Precision,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
+    /// What --engine burn runs on; default: flex, the CPU. Others stand behind features: burn-cuda, burn-wgpu, ….
+    #[arg(long, value_name = "NAME")]
+    pub(crate) device: Option<DeviceName>,
 }
 
 /// `smelt run`.

@@ -2,13 +2,14 @@
 
 use std::num::NonZeroUsize;
 
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use sd_engines::{CpuOptions, Executor, Options, Rounding};
 
 /// What executes models, and with how many threads.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct EngineArgs {
-    /// What executes models: the fast engine for this CPU, or the plain one that it is checked with.
+    /// What executes models: the fast engine for this CPU, the plain one that it is checked with, or Burn.
     #[arg(long, value_name = "NAME", default_value = "cpu")]
     pub(crate) engine: EngineName,
     /// Threads; default: one for each core. Results do not depend on it.
@@ -23,6 +24,43 @@ pub(crate) enum EngineName {
     Cpu,
     /// Every operation by its definition.
     Reference,
+    /// A checkpoint's networks by Burn itself, without MIL; for `generate`, in builds with the feature `burn`.
+    Burn,
+}
+
+/// Names of Burn's devices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeviceName {
+    /// The CPU.
+    #[default]
+    Flex,
+    /// NVIDIA's GPUs.
+    Cuda,
+    /// Apple's GPUs.
+    Metal,
+    /// AMD's GPUs.
+    Rocm,
+    /// GPUs by Vulkan.
+    Vulkan,
+    /// GPUs by WebGPU's shaders.
+    Webgpu,
+    /// GPUs by whatever the system offers.
+    Wgpu,
+}
+
+#[cfg(feature = "burn")]
+impl From<DeviceName> for sd_engines::BurnDevice {
+    fn from(name: DeviceName) -> Self {
+        match name {
+            DeviceName::Flex => Self::Flex,
+            DeviceName::Cuda => Self::Cuda,
+            DeviceName::Metal => Self::Metal,
+            DeviceName::Rocm => Self::Rocm,
+            DeviceName::Vulkan => Self::Vulkan,
+            DeviceName::Webgpu => Self::WebGpu,
+            DeviceName::Wgpu => Self::Wgpu,
+        }
+    }
 }
 
 impl EngineArgs {
@@ -33,10 +71,22 @@ impl EngineArgs {
     }
 
     /// What executes a model whose results are rounded so; only the plain engine rounds between operations.
-    pub(crate) fn executor(&self, rounding: Rounding) -> Executor {
-        match (self.engine, rounding) {
+    pub(crate) fn executor(&self, rounding: Rounding) -> Result<Executor> {
+        self.check_runs_packages()?;
+        Ok(match (self.engine, rounding) {
             (EngineName::Cpu, Rounding::Boundary) => self.cpu().into(),
             _ => Options::default().with_rounding(rounding).into(),
+        })
+    }
+
+    /// Refuses the engine that runs checkpoints and no packages.
+    pub(crate) fn check_runs_packages(&self) -> Result<()> {
+        match self.engine {
+            EngineName::Cpu | EngineName::Reference => Ok(()),
+            EngineName::Burn => bail!(
+                "the burn engine executes the networks of a checkpoint, and packages hold MIL programs; \
+                 it is for smelt generate -m CHECKPOINT"
+            ),
         }
     }
 }

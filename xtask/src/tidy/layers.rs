@@ -38,6 +38,7 @@ const PLACES: &[(&str, Place)] = &[
 /// Crates that only the named layered crates may use outside their tests.
 const RESERVED: &[(&str, &[&str])] = &[
     ("burn", &["sd-models", "burn-mil", "sd-convert"]),
+    ("burn-core", &["sd-engines"]),
     ("prost", &["coremltools-proto", "mlpackage"]),
     ("coremltools-proto", &["mlpackage"]),
     ("anyhow", &["smelt-diffusion"]),

@@ -6,11 +6,11 @@
 
 mod network;
 
-pub(crate) use network::{Failure, Network, lower};
+pub(crate) use network::{Failure, lower};
 
-use crate::{Checkpoint, ConvertError, LatentSize, Options};
+use crate::{Checkpoint, ConvertError, LatentSize, Options, Precision};
 use host_tensor::DType;
-use sd_models::{ClipTextConfig, Component, ModelError, SafetyCheckerConfig, UNetConfig, VaeConfig};
+use sd_models::{ClipTextConfig, Component, ModelError, NetworkConfig, SafetyCheckerConfig, UNetConfig, VaeConfig};
 
 /// One input or output of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,12 +42,20 @@ impl Feature {
             Kind::Ids => DType::I32,
         }
     }
+
+    /// Element type at the border of the model.
+    pub(crate) const fn declared_dtype(&self, precision: Precision) -> DType {
+        match (self.kind, precision) {
+            (Kind::Real, Precision::Float16) => DType::F16,
+            (Kind::Real, Precision::Float32) | (Kind::Ids, _) => DType::F32,
+        }
+    }
 }
 
 /// Everything that is decided about a component's model before it is built.
 #[derive(Debug, Clone)]
 pub(crate) struct Recipe {
-    pub(crate) network: Network,
+    pub(crate) network: NetworkConfig,
     pub(crate) inputs: Vec<Feature>,
     /// Shapes are the network's business; only names and descriptions stand here.
     pub(crate) outputs: Vec<(&'static str, &'static str)>,
@@ -92,7 +100,7 @@ fn text_encoder(ckpt: &Checkpoint) -> Result<Recipe, ConvertError> {
         shape: vec![1, config.max_positions],
     };
     Ok(Recipe {
-        network: Network::TextEncoder(config),
+        network: NetworkConfig::TextEncoder(config),
         inputs: vec![input],
         outputs: vec![
             ("last_hidden_state", "One embedding per token, after the final normalisation"),
@@ -123,7 +131,7 @@ fn unet(ckpt: &Checkpoint, options: &Options) -> Result<Recipe, ConvertError> {
         ),
     ];
     Ok(Recipe {
-        network: Network::UNet(config),
+        network: NetworkConfig::UNet(config),
         inputs,
         outputs: vec![("noise_pred", "Predicted noise, of the latents' shape")],
         summary: "Denoiser of Stable Diffusion: predicts the noise in latents under the condition of a text.",
@@ -177,7 +185,7 @@ fn vae_decoder(ckpt: &Checkpoint, options: &Options) -> Result<Recipe, ConvertEr
     let (config, sizes) = vae(ckpt, options)?;
     let shape = [1, config.latent_channels, sizes.latent.height, sizes.latent.width];
     Ok(Recipe {
-        network: Network::VaeDecoder(config),
+        network: NetworkConfig::VaeDecoder(config),
         inputs: vec![Feature::real("z", shape, "Denoised latents, divided by the scaling factor")],
         outputs: vec![("image", "Picture, channels first, −1 to 1")],
         summary: "Decoder of Stable Diffusion's autoencoder: turns latents into a picture.",
@@ -189,7 +197,7 @@ fn vae_encoder(ckpt: &Checkpoint, options: &Options) -> Result<Recipe, ConvertEr
     let [height, width] = sizes.picture();
     let shape = [1, config.in_channels, height, width];
     Ok(Recipe {
-        network: Network::VaeEncoder(config),
+        network: NetworkConfig::VaeEncoder(config),
         inputs: vec![Feature::real("x", shape, "Picture, channels first, −1 to 1")],
         outputs: vec![("latent", "Mean and log-variance of the latents, one after the other along the channels")],
         summary: "Encoder of Stable Diffusion's autoencoder: turns a picture into the distribution of its latents.",
@@ -211,7 +219,7 @@ fn safety_checker(ckpt: &Checkpoint, options: &Options) -> Result<Recipe, Conver
         Feature::real("adjustment", [1], "Added to the scores of special concepts: above 0 flags more, below less"),
     ];
     Ok(Recipe {
-        network: Network::SafetyChecker(config),
+        network: NetworkConfig::SafetyChecker(config),
         inputs,
         outputs: vec![
             ("filtered_images", "The picture, or black where a concept was found"),

@@ -5,23 +5,13 @@ use burn::{module::Module, tensor::Device};
 use burn_mil::{Inputs, LowerError, Lowering, Outputs};
 use mil::{Const, DType, Function, Opset};
 use sd_models::{
-    ByteRelation, CheckpointTensor, ClipTextConfig, ClipTextEncoder, Component, LoadReport, ModelError, Parameter,
-    SafetyChecker, SafetyCheckerConfig, UNet, UNetConfig, VaeConfig, VaeDecoder, VaeEncoder,
+    ByteRelation, CheckpointTensor, ClipTextEncoder, Component, LoadReport, ModelError, NetworkConfig, Parameter,
+    SafetyChecker, UNet, VaeDecoder, VaeEncoder,
     weights::{Binding, parameters},
 };
 use std::{cell::RefCell, collections::HashMap};
 
 use crate::checkpoint::Weights;
-
-/// A component's configuration, by component.
-#[derive(Debug, Clone)]
-pub(crate) enum Network {
-    TextEncoder(ClipTextConfig),
-    UNet(UNetConfig),
-    VaeDecoder(VaeConfig),
-    VaeEncoder(VaeConfig),
-    SafetyChecker(SafetyCheckerConfig),
-}
 
 /// Why a network has no program.
 pub(crate) enum Failure {
@@ -34,17 +24,11 @@ pub(crate) enum Failure {
 /// Records the recipe's network and lowers it, with the weights as views.
 pub(crate) fn lower(recipe: &Recipe, weights: &Weights, opset: Opset) -> Result<Function, Failure> {
     match &recipe.network {
-        Network::TextEncoder(c) => run(recipe, Component::TextEncoder, weights, opset, |d| c.init(d), text_encoder),
-        Network::UNet(c) => run(recipe, Component::UNet, weights, opset, |d| c.init(d), unet),
-        Network::VaeDecoder(c) => {
-            run(recipe, Component::VaeDecoder, weights, opset, |d| c.init_decoder(d), vae_decoder)
-        }
-        Network::VaeEncoder(c) => {
-            run(recipe, Component::VaeEncoder, weights, opset, |d| c.init_encoder(d), vae_encoder)
-        }
-        Network::SafetyChecker(c) => {
-            run(recipe, Component::SafetyChecker, weights, opset, |d| c.init(d), safety_checker)
-        }
+        NetworkConfig::TextEncoder(c) => run(recipe, weights, opset, |d| c.init(d), text_encoder),
+        NetworkConfig::UNet(c) => run(recipe, weights, opset, |d| c.init(d), unet),
+        NetworkConfig::VaeDecoder(c) => run(recipe, weights, opset, |d| c.init_decoder(d), vae_decoder),
+        NetworkConfig::VaeEncoder(c) => run(recipe, weights, opset, |d| c.init_encoder(d), vae_encoder),
+        NetworkConfig::SafetyChecker(c) => run(recipe, weights, opset, |d| c.init(d), safety_checker),
     }
 }
 
@@ -81,7 +65,6 @@ fn safety_checker(model: &SafetyChecker, inputs: &Inputs<'_>) -> Result<Outputs,
 
 fn run<M: Module>(
     recipe: &Recipe,
-    component: Component,
     weights: &Weights,
     opset: Opset,
     init: impl FnOnce(&Device) -> M,
@@ -93,7 +76,7 @@ fn run<M: Module>(
     let lowered = lowering.lower(
         |device| {
             let module = init(device);
-            *bound.borrow_mut() = bind(component, &parameters(&module), weights);
+            *bound.borrow_mut() = bind(recipe.network.component(), &parameters(&module), weights);
             module
         },
         |path| constant(bound.borrow().as_ref().ok()?.get(path)?, weights),

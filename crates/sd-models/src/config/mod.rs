@@ -7,10 +7,12 @@
 
 mod clip;
 mod fields;
+mod network;
 mod unet;
 mod vae;
 
 pub use clip::{ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig, Pooling, SafetyCheckerConfig};
+pub use network::NetworkConfig;
 pub use unet::{AddedConditionConfig, TimestepConfig, TransformerConfig, UNetBlockConfig, UNetConfig};
 pub use vae::VaeConfig;
 

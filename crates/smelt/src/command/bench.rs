@@ -97,6 +97,7 @@ fn packages(path: &Path) -> Result<Vec<PathBuf>> {
 
 fn measure(args: &BenchArgs, path: &Path) -> Result<(Model, Vec<(String, PlanSummary)>)> {
     let cannot = || format!("cannot run {}", path.display());
+    args.engine.check_runs_packages()?;
     let begin = Instant::now();
     let package = open_package(path)?;
     let engine = MilEngine::from_model(package.model(), args.engine.cpu()).with_context(cannot)?;

@@ -2,6 +2,7 @@
 //!
 //! The models come from a directory of packages, or from a checkpoint that is converted in memory: the same programs, without files.
 
+mod burn;
 mod models;
 
 use std::ops::ControlFlow;

@@ -37,9 +37,9 @@ struct Output {
 
 pub(super) fn run(args: &RunArgs, report: &Report) -> Result<ExitCode> {
     file::check_target(&args.outputs)?;
+    let options = args.engine.executor(args.rounding.into())?;
     let begin = Instant::now();
     let package = open_package(&args.package)?;
-    let options = args.engine.executor(args.rounding.into());
     let engine = match &args.function {
         Some(function) => MilEngine::from_function(package.model(), function, options),
         None => MilEngine::from_model(package.model(), options),

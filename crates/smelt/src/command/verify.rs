@@ -37,9 +37,9 @@ struct Output {
 }
 
 pub(super) fn run(args: &VerifyArgs, report: &Report) -> Result<ExitCode> {
+    let options = args.engine.executor(args.rounding.into())?;
     let package = open_package(&args.package)?;
     let spinner = report.spinner("comparing");
-    let options = args.engine.executor(args.rounding.into());
     let engine = MilEngine::from_model(package.model(), options)
         .with_context(|| format!("cannot run {}", args.package.display()))?;
     let inputs = inputs_of(&engine)?;
@@ -62,7 +62,7 @@ fn reference(args: &VerifyArgs, inputs: &[Input]) -> Result<MilEngine> {
             bail!("--component chooses from a checkpoint, and {} is a package", args.against.display());
         }
         let package = open_package(&args.against)?;
-        return MilEngine::from_model(package.model(), args.engine.executor(Rounding::Boundary)).with_context(cannot);
+        return MilEngine::from_model(package.model(), args.engine.executor(Rounding::Boundary)?).with_context(cannot);
     }
     let checkpoint = Checkpoint::open(&args.against)?;
     let told = || component_of(inputs.iter().map(|f| f.name.as_str()));
@@ -75,7 +75,7 @@ fn reference(args: &VerifyArgs, inputs: &[Input]) -> Result<MilEngine> {
         )
     })?;
     let converted = convert(&checkpoint, component, &reference_options(&checkpoint, component, inputs)?)?;
-    MilEngine::from_program(&converted.program, args.engine.executor(Rounding::Boundary)).with_context(cannot)
+    MilEngine::from_program(&converted.program, args.engine.executor(Rounding::Boundary)?).with_context(cannot)
 }
 
 fn inputs_of(engine: &MilEngine) -> Result<Vec<Input>> {

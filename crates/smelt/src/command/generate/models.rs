@@ -9,6 +9,7 @@ use sd_runtime::Engine;
 use sd_runtime::pipeline::{Models, PipelineConfig};
 use sd_runtime::tokenizer::ClipTokenizer;
 
+use super::burn;
 use crate::bundle::Companions;
 use crate::cli::GenerateArgs;
 use crate::command::open_package;
@@ -34,9 +35,11 @@ pub(super) fn load(args: &GenerateArgs) -> Result<Loaded> {
     if !dir.is_dir() {
         bail!("{} is not a directory of packages or a checkpoint", dir.display());
     }
+    let has_packages = !crate::model_dir::packages(dir)?.is_empty();
+    let with_burn = burn::is_chosen(args, has_packages)?;
     match ModelDir::find(dir, args.latent_size)? {
         Some(packages) => from_packages(args, &packages),
-        None => from_checkpoint(args),
+        None => from_checkpoint(args, with_burn),
     }
 }
 
@@ -44,7 +47,8 @@ pub(super) fn load(args: &GenerateArgs) -> Result<Loaded> {
 fn executor(args: &GenerateArgs, is_unet: bool) -> Executor {
     match args.engine.engine {
         EngineName::Cpu => args.engine.cpu().into(),
-        EngineName::Reference => {
+        // Burn executes no programs and has its own way in `make`.
+        EngineName::Reference | EngineName::Burn => {
             Options::default().with_weights(if is_unet { Weights::Kept } else { Weights::PerRun }).into()
         }
     }
@@ -95,7 +99,7 @@ fn check_size(args: &GenerateArgs, unet: &MilEngine, size: LatentSize) -> Result
     }
 }
 
-fn from_checkpoint(args: &GenerateArgs) -> Result<Loaded> {
+fn from_checkpoint(args: &GenerateArgs, with_burn: bool) -> Result<Loaded> {
     let checkpoint = Checkpoint::open(&args.model)
         .with_context(|| format!("{} holds neither packages nor a checkpoint", args.model.display()))?;
     let mut config = PipelineConfig::from_dir(checkpoint.root())?;
@@ -109,6 +113,9 @@ fn from_checkpoint(args: &GenerateArgs) -> Result<Loaded> {
         ..sd_convert::Options::default()
     };
     let make = |component: Component| -> Result<Option<Box<dyn Engine>>> {
+        if with_burn {
+            return Ok(Some(burn::engine(args, &checkpoint, component, &options)?));
+        }
         let converted = convert(&checkpoint, component, &options)?;
         let engine = MilEngine::from_program(&converted.program, executor(args, component == Component::UNet));
         Ok(Some(boxed(engine.with_context(|| format!("cannot run the {component}"))?)))

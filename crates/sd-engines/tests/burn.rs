@@ -1,0 +1,179 @@
+//! Burn against the MIL engine: the same interface, the same numbers, the same picture.
+//!
+//! `cargo test -p sd-engines --features burn`
+
+#![cfg(all(feature = "burn", feature = "mil"))]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "what was measured belongs to the test")]
+
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+
+use host_tensor::{HostTensor, element_count};
+use sd_convert::{Checkpoint, Component, Interface, Options, Precision, convert};
+use sd_engines::{BurnEngine, BurnOptions, CpuOptions, MilEngine};
+use sd_runtime::pipeline::{GenerateOptions, GeneratedImage, Models, PipelineConfig, TextToImage};
+use sd_runtime::{Engine, Feature, Tensors};
+use testkit::{Rng, assert_psnr, demo, golden, psnr};
+
+/// Least PSNR between the two engines, in dB: both compute in f32, in another order.
+const NETWORK_DB: f64 = 60.0;
+/// The same for a picture after several steps, each of which amplifies what differs.
+const PICTURE_DB: f64 = 50.0;
+
+fn options(precision: Precision) -> Options {
+    Options { precision, ..Options::default() }
+}
+
+fn burn_with(checkpoint: &Checkpoint, component: Component, precision: Precision, how: BurnOptions) -> BurnEngine {
+    let interface = Interface::new(checkpoint, component, &options(precision)).unwrap();
+    let inputs = interface.inputs.into_iter().map(|i| Feature::new(i.name, i.dtype, i.shape)).collect();
+    BurnEngine::new(&interface.network, inputs, checkpoint.weights(component).unwrap().iter(), how).unwrap()
+}
+
+fn burn(checkpoint: &Checkpoint, component: Component) -> BurnEngine {
+    burn_with(checkpoint, component, Precision::Float32, BurnOptions::default())
+}
+
+fn mil(checkpoint: &Checkpoint, component: Component, precision: Precision) -> MilEngine {
+    let converted = convert(checkpoint, component, &options(precision)).unwrap();
+    MilEngine::from_program(&converted.program, CpuOptions::default()).unwrap()
+}
+
+/// Values such as the pipeline gives: ids, a step of the schedule, else a normal distribution.
+fn draw(engine: &dyn Engine) -> Tensors {
+    let mut rng = Rng::new(7);
+    let mut values = |name: &str, n: usize| -> Vec<f32> {
+        match name {
+            "input_ids" => (0..n).map(|i| (i * 37 % 90) as f32).collect(),
+            "timestep" => vec![421.0; n],
+            "adjustment" => vec![0.0; n],
+            _ => rng.normals(n),
+        }
+    };
+    let inputs = engine.signature().inputs.iter();
+    let tensor = |f: &Feature, values| HostTensor::from_f32(f.shape.clone(), values).cast(f.dtype);
+    inputs.map(|f| (f.name.clone(), tensor(f, values(&f.name, element_count(&f.shape).unwrap())))).collect()
+}
+
+#[track_caller]
+fn agree(checkpoint: &Checkpoint, component: Component) {
+    let (mut burn, mut mil) = (burn(checkpoint, component), mil(checkpoint, component, Precision::Float32));
+    let inputs = draw(&mil);
+    let (expected, got) = (mil.run(&inputs).unwrap(), burn.run(&inputs).unwrap());
+    assert_eq!(expected.len(), got.len());
+    for (name, expected) in &expected {
+        let db = assert_psnr(name, expected, &got[name], NETWORK_DB);
+        println!("{} {component} {name}: {db:.1} dB", checkpoint.name());
+    }
+}
+
+/// Components of a checkpoint that can be converted.
+fn components(checkpoint: &Checkpoint) -> impl Iterator<Item = Component> {
+    Component::ALL.into_iter().filter(|&component| checkpoint.has(component))
+}
+
+#[test]
+fn every_component_of_the_demo_gives_what_its_program_gives() {
+    let checkpoint = Checkpoint::open(demo()).unwrap();
+    components(&checkpoint).for_each(|component| agree(&checkpoint, component));
+}
+
+#[test]
+fn every_component_of_the_golden_checkpoints_gives_what_its_program_gives() {
+    let Some(golden) = golden() else { return };
+    for name in ["tiny-sd15", "tiny-sd21"] {
+        let checkpoint = Checkpoint::open(golden.join("checkpoints").join(name)).unwrap();
+        components(&checkpoint).for_each(|component| agree(&checkpoint, component));
+    }
+}
+
+#[test]
+fn the_signature_is_that_of_the_converted_model() {
+    let mut checkpoints = vec![Checkpoint::open(demo()).unwrap()];
+    checkpoints.extend(golden().map(|golden| Checkpoint::open(golden.join("checkpoints/tiny-sd15")).unwrap()));
+    for checkpoint in &checkpoints {
+        for component in components(checkpoint) {
+            for precision in [Precision::Float16, Precision::Float32] {
+                let burn = burn_with(checkpoint, component, precision, BurnOptions::default());
+                assert_eq!(burn.signature(), mil(checkpoint, component, precision).signature(), "{component}");
+            }
+        }
+    }
+}
+
+/// The demo's picture, drawn by engines that `make` makes.
+fn picture<E: Engine + 'static>(make: impl Fn(Component) -> E) -> GeneratedImage {
+    let boxed = |component| -> Option<Box<dyn Engine>> { Some(Box::new(make(component))) };
+    let models = Models {
+        text_encoder: boxed(Component::TextEncoder),
+        unet: boxed(Component::UNet),
+        vae_decoder: boxed(Component::VaeDecoder),
+        safety_checker: None,
+    };
+    let mut pipeline = TextToImage::new(models, PipelineConfig::from_dir(&demo()).unwrap()).unwrap();
+    let options = GenerateOptions { steps: 4, seed: 8, guidance_scale: 4.0, ..GenerateOptions::new("a red heart") };
+    pipeline.generate(&options, &mut |_| ControlFlow::Continue(())).unwrap().images.remove(0)
+}
+
+#[test]
+fn both_engines_draw_the_same_picture() {
+    let checkpoint = Checkpoint::open(demo()).unwrap();
+    let expected = picture(|component| mil(&checkpoint, component, Precision::Float32));
+    let got = picture(|component| burn(&checkpoint, component));
+    let db = assert_psnr("decoded", &expected.decoded, &got.decoded, PICTURE_DB);
+    let bytes = |image: &GeneratedImage| image.image.pixels().iter().map(|&byte| f32::from(byte)).collect::<Vec<_>>();
+    let byte_db = psnr(&bytes(&expected), &bytes(&got));
+    println!("picture: {db:.1} dB, its bytes {byte_db:.1} dB");
+    assert!(byte_db >= PICTURE_DB, "{byte_db:.1} dB");
+}
+
+#[test]
+fn the_number_of_threads_does_not_change_what_is_drawn() {
+    let checkpoint = Checkpoint::open(demo()).unwrap();
+    let on = |n| {
+        let options = BurnOptions { threads: NonZeroUsize::new(n), ..BurnOptions::default() };
+        burn_with(&checkpoint, Component::UNet, Precision::Float32, options)
+    };
+    let (one, three) = (on(1), on(3));
+    let inputs = draw(&one);
+    let (one, three) = (one.run_once(&inputs).unwrap(), three.run_once(&inputs).unwrap());
+    assert_psnr("noise_pred", &one["noise_pred"], &three["noise_pred"], 100.0);
+}
+
+#[test]
+fn inputs_that_burn_would_panic_at_are_refused_by_name() {
+    let checkpoint = Checkpoint::open(demo()).unwrap();
+    let encoder = burn(&checkpoint, Component::TextEncoder);
+    let ids = draw(&encoder);
+    let fault = |inputs: &Tensors| encoder.run_once(inputs).expect_err("refused").to_string();
+    assert_eq!(fault(&Tensors::new()), "input input_ids is missing");
+    let other = HostTensor::from_f32([1, 3], vec![1.0; 3]);
+    let short = fault(&Tensors::from([("input_ids".to_owned(), other.clone())]));
+    assert_eq!(short, format!("input input_ids has shape [1, 3], expected {:?}", ids["input_ids"].shape()));
+    let mut more = ids.clone();
+    more.insert("z".to_owned(), other);
+    assert_eq!(fault(&more), "there is no input z; the inputs are input_ids");
+    for id in [-1, 1 << 30] {
+        let shape = ids["input_ids"].shape();
+        let wrong = HostTensor::from_i32(shape, vec![id; element_count(shape).unwrap()]);
+        let wrong = fault(&Tensors::from([("input_ids".to_owned(), wrong)]));
+        assert!(wrong.starts_with(&format!("input input_ids holds the id {id}, ")), "{wrong}");
+    }
+}
+
+#[test]
+fn a_checkpoint_that_lacks_a_tensor_is_refused_by_its_key() {
+    let checkpoint = Checkpoint::open(demo()).unwrap();
+    let Interface { network, inputs } = Interface::new(&checkpoint, Component::UNet, &Options::default()).unwrap();
+    let inputs: Vec<Feature> = inputs.iter().map(|i| Feature::new(i.name, i.dtype, i.shape.clone())).collect();
+    let weights = checkpoint.weights(Component::UNet).unwrap();
+    let without = weights.iter().filter(|(key, _)| *key != "conv_out.bias");
+    let fault = BurnEngine::new(&network, inputs.clone(), without, BurnOptions::default()).expect_err("refused");
+    assert!(fault.to_string().contains("1 missing: conv_out.bias"), "{fault}");
+    let fault =
+        |inputs| BurnEngine::new(&network, inputs, weights.iter(), BurnOptions::default()).expect_err("refused");
+    assert_eq!(fault(Vec::new()).to_string(), "input sample is missing");
+    let flat = Feature { shape: vec![2], ..inputs[0].clone() };
+    assert_eq!(fault(vec![flat]).to_string(), "input sample has shape [2], expected 4 dimensions");
+}

@@ -1,0 +1,53 @@
+//! The networks of a checkpoint, executed by Burn instead of converted.
+
+use anyhow::{Result, bail};
+use sd_convert::{Checkpoint, Component, Options};
+use sd_runtime::Engine;
+
+use crate::cli::GenerateArgs;
+use crate::engine_args::EngineName;
+
+/// Whether Burn was asked for; what cannot go with it is refused before anything is read.
+pub(super) fn is_chosen(args: &GenerateArgs, has_packages: bool) -> Result<bool> {
+    match (args.engine.engine, args.device) {
+        (EngineName::Burn, _) if cfg!(not(feature = "burn")) => bail!(
+            "the burn engine is not in this build, because Burn's backends take minutes to compile; \
+             build with it: cargo run --release --features burn -- generate …"
+        ),
+        (EngineName::Burn, _) if has_packages => bail!(
+            "{} holds packages, which are MIL programs; the burn engine executes the networks of a checkpoint: \
+             give the checkpoint directory with -m, or leave --engine burn out",
+            args.model.display()
+        ),
+        (EngineName::Burn, _) => Ok(true),
+        (_, Some(_)) => bail!("--device is for --engine burn"),
+        (_, None) => Ok(false),
+    }
+}
+
+/// A component on the chosen device.
+#[cfg(feature = "burn")]
+pub(super) fn engine(
+    args: &GenerateArgs,
+    checkpoint: &Checkpoint,
+    component: Component,
+    options: &Options,
+) -> Result<Box<dyn Engine>> {
+    use anyhow::Context;
+    use sd_convert::Interface;
+    use sd_engines::{BurnEngine, BurnOptions};
+    use sd_runtime::Feature;
+
+    let Interface { network, inputs } = Interface::new(checkpoint, component, options)?;
+    let inputs = inputs.into_iter().map(|input| Feature::new(input.name, input.dtype, input.shape)).collect();
+    let weights = checkpoint.weights(component)?;
+    let burn = BurnOptions { device: args.device.unwrap_or_default().into(), threads: args.engine.threads };
+    let engine = BurnEngine::new(&network, inputs, weights.iter(), burn);
+    Ok(Box::new(engine.with_context(|| format!("cannot run {}", checkpoint.folder(component).display()))?))
+}
+
+/// Never called: [`is_chosen`] has refused.
+#[cfg(not(feature = "burn"))]
+pub(super) fn engine(_: &GenerateArgs, _: &Checkpoint, component: Component, _: &Options) -> Result<Box<dyn Engine>> {
+    bail!("{component}: the burn engine is not in this build")
+}
