@@ -17,5 +17,5 @@ mod mil_cpu;
 pub use error::EngineError;
 #[cfg(feature = "mil")]
 pub use mil_cpu::{
-    CpuOptions, Executor, Isa, MilEngine, Options, PlanSummary, Profile, Rounding, StepSummary, Weights,
+    CpuOptions, Executor, Isa, MilEngine, Options, PlanSummary, Precision, Profile, Rounding, StepSummary, Weights,
 };

@@ -126,6 +126,15 @@ impl Simd for Avx512 {
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(p.cast())) }
     }
     #[inline(always)]
+    unsafe fn load_pairs(p: *const u32) -> [__m512; 2] {
+        // SAFETY: see above.
+        unsafe {
+            let words = _mm512_loadu_si512(p.cast());
+            let high = _mm512_and_si512(words, _mm512_set1_epi32(-0x1_0000));
+            [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(words)), _mm512_castsi512_ps(high)]
+        }
+    }
+    #[inline(always)]
     unsafe fn transpose(src: *const f32, src_row: usize, dst: *mut f32, dst_row: usize) {
         // SAFETY: see above: sixteen rows and columns on either side.
         unsafe {

@@ -63,12 +63,12 @@ impl Gemm {
     }
 
     /// Columns of the result that an item makes.
-    fn cols(&self) -> usize {
+    pub(crate) fn cols(&self) -> usize {
         if self.gate == Gate::None { COLS } else { COLS / 2 }
     }
 
     /// Rows of an item: as even as can be, in whole tiles of every height.
-    fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.m.div_ceil(self.m.div_ceil(ROWS).max(1)).next_multiple_of(12)
     }
 
@@ -79,7 +79,7 @@ impl Gemm {
     }
 
     /// Rows of the weights that stand in panel columns `0..COLS`: for gates, values first.
-    fn weight_rows(&self, n0: usize, n: usize) -> [(usize, usize); 2] {
+    pub(crate) fn weight_rows(&self, n0: usize, n: usize) -> [(usize, usize); 2] {
         let half = self.w.rows / 2;
         match self.gate {
             Gate::None => [(n0, n), (0, 0)],
