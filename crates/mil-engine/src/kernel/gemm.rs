@@ -139,7 +139,8 @@ unsafe fn many_rows<S: Simd>(g: &Gemm, (m0, m): (usize, usize), (n0, n): (usize,
                 fill_panel::<S>(&g.w, values, width, (k0, kc), panel, rows);
             }
             // The next panel's weights come from memory while this one is multiplied: some rows with each tile.
-            let mut ahead = Ahead::new(g, (n0, n), (k0 + kc, depth.min(k - k0 - kc)), m.div_ceil(S::MR) * (width / S::NR));
+            let mut ahead =
+                Ahead::new(g, (n0, n), (k0 + kc, depth.min(k - k0 - kc)), m.div_ceil(S::MR) * (width / S::NR));
             for p in 0..width / S::NR {
                 // A panel stays in the first-level cache, while rows pass by.
                 let mut t = Tile {
