@@ -200,7 +200,7 @@ impl Growing<'_, '_> {
                 let s = self.op("sigmoid", vec![("x", a.into())])?;
                 self.op("mul", vec![("x", v.into()), ("y", s.into())])
             }
-            2 if n % 2 == 0 => {
+            2 if n.is_multiple_of(2) => {
                 let halves = self.emitter.op_multi(
                     "split",
                     "v",

@@ -3,8 +3,9 @@
 use std::num::NonZeroUsize;
 
 use anyhow::{Result, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use sd_engines::{CpuOptions, Executor, Options, Rounding};
+use sd_engines::{CpuOptions, Executor, Options, Precision, Rounding};
 
 /// What executes models, and with how many threads.
 #[derive(Debug, Clone, Copy, Args)]
@@ -15,6 +16,13 @@ pub(crate) struct EngineArgs {
     /// Threads; default: one for each core. Results do not depend on it.
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
+    /// What the fast engine rounds operands of products to; sums and everything else are in f32 (docs/numerics.md).
+    #[arg(long, value_name = "PRECISION", default_value = "f32", value_parser = compute())]
+    pub(crate) compute: Precision,
+}
+
+fn compute() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(Precision::ALL.map(Precision::name)).try_map(|name| name.parse())
 }
 
 /// Names of engines.
@@ -66,7 +74,7 @@ impl From<DeviceName> for sd_engines::BurnDevice {
 impl EngineArgs {
     /// The fast engine's options.
     pub(crate) fn cpu(&self) -> CpuOptions {
-        let options = CpuOptions::default();
+        let options = CpuOptions::default().with_precision(self.compute);
         self.threads.map_or(options, |n| options.with_threads(n.get()))
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Planning fuses what belongs together, gives every tensor a place in one arena and a layout that suits the kernels,
 //! and leaves weights as they are stored. What no kernel knows the reference engine executes, so everything that it
-//! accepts runs here too. Arithmetic is in `f32`, sums of products in `f32` by blocks; results do not depend on the
+//! accepts runs here too. Arithmetic is in `f32`, products at the [`Precision`] that is asked for; results do not depend on the
 //! number of threads, but differ between instruction sets in the last digits.
 //!
 //! ```
@@ -27,6 +27,7 @@ mod body;
 mod graph;
 mod memory;
 mod plan;
+mod precision;
 mod recognize;
 mod run;
 mod step;
@@ -35,6 +36,7 @@ mod summary;
 mod threads;
 mod view;
 
+pub use precision::{Precision, UnknownPrecision};
 pub use summary::{PlanSummary, Profile, StepSummary};
 
 use crate::{
@@ -58,6 +60,8 @@ pub struct Options {
     pub isa: Option<Isa>,
     /// Threads; one for each core when it is not given.
     pub threads: Option<usize>,
+    /// What products round their operands to.
+    pub precision: Precision,
     /// Limits for what the reference engine executes.
     pub limits: reference::Options,
 }
@@ -75,6 +79,12 @@ impl Options {
         Self { threads: Some(threads), ..self }
     }
 
+    /// With operands of products rounded so.
+    #[must_use]
+    pub const fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
     /// With these limits for what the reference engine executes.
     #[must_use]
     pub const fn with_limits(self, limits: reference::Options) -> Self {
@@ -88,6 +98,7 @@ pub struct Cpu {
     reference: Reference,
     planned: Planned,
     isa: Isa,
+    precision: Precision,
     kernels: &'static Kernels,
     threads: Threads,
     scratch: Arena,
@@ -132,13 +143,14 @@ impl Cpu {
         let planned = {
             let body = Body::new(reference.function());
             let nodes = recognize::recognize(&body);
-            Planner::plan(&body, &reference, nodes)?
+            Planner::plan(&body, &reference, nodes, options.precision)?
         };
         reference.free_as(planned.steps.iter().filter_map(step::Step::reference));
         let threads = Threads::new(options.threads);
         let floats = threads.count().saturating_mul(threads::pitch(planned.scratch));
         let scratch = Arena::new(floats).map_err(|_| EngineError::OutOfMemory { bytes: floats.saturating_mul(4) })?;
-        Ok(Self { reference, planned, isa, kernels: kernels(isa), threads, scratch, busy: Mutex::new(()) })
+        let (kernels, precision) = (kernels(isa), options.precision);
+        Ok(Self { reference, planned, isa, precision, kernels, threads, scratch, busy: Mutex::new(()) })
     }
 
     /// Inputs in signature order; states are not among them.
@@ -209,6 +221,6 @@ impl Cpu {
     /// The plan in words and numbers.
     #[must_use]
     pub fn summary(&self) -> PlanSummary {
-        PlanSummary::new(&self.planned, self.isa, self.threads.count())
+        PlanSummary::new(&self.planned, (self.isa, self.precision), self.threads.count())
     }
 }

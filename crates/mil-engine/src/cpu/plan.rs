@@ -8,6 +8,7 @@ mod lower;
 mod product;
 
 use super::{
+    Precision,
     body::Body,
     graph::{Kind, Node},
     memory::{self, Arena, Buffer},
@@ -101,6 +102,7 @@ pub(super) struct Planner<'b, 'f> {
     matrices: HashMap<(ValueId, usize), Arc<Matrix>>,
     drafts: Vec<Draft>,
     scratch: usize,
+    precision: Precision,
 }
 
 impl<'b, 'f> Planner<'b, 'f> {
@@ -108,7 +110,12 @@ impl<'b, 'f> Planner<'b, 'f> {
     ///
     /// # Errors
     /// When a weight cannot be decoded, or there is no memory.
-    pub(super) fn plan(body: &'b Body<'f>, reference: &'b Reference, nodes: Vec<Node>) -> Result<Planned, EngineError> {
+    pub(super) fn plan(
+        body: &'b Body<'f>,
+        reference: &'b Reference,
+        nodes: Vec<Node>,
+        precision: Precision,
+    ) -> Result<Planned, EngineError> {
         let mut planner = Self {
             body,
             reference,
@@ -122,6 +129,7 @@ impl<'b, 'f> Planner<'b, 'f> {
             matrices: HashMap::new(),
             drafts: Vec::new(),
             scratch: 0,
+            precision,
         };
         planner.place_parts();
         for node in 0..planner.nodes.len() {

@@ -88,7 +88,8 @@ unsafe fn read(start: *const f32, view: &View) -> Vec<f32> {
 }
 
 fn execute(cpu: &Cpu, step: &Step, run: &mut Run<'_>) -> Result<(), EngineError> {
-    let k = cpu.kernels;
+    let (k, precision) = (cpu.kernels, cpu.precision);
+    let gemm = precision.kernel(k);
     let scratch = cpu.scratch.start();
     let gap = pitch(cpu.planned.scratch);
     let each = |items: usize, f: &(dyn Fn(usize, *mut f32) + Sync)| cpu.threads.each(items, scratch, gap, f);
@@ -97,7 +98,7 @@ fn execute(cpu: &Cpu, step: &Step, run: &mut Run<'_>) -> Result<(), EngineError>
     // scratch is as large as the largest that a step asked for.
     match &step.action {
         // SAFETY: see above.
-        Action::Gemm(g) => each(g.items(), &|i, s| unsafe { (k.gemm)(g, i, s) }),
+        Action::Gemm(g) => each(precision.items(g), &|i, s| unsafe { gemm(g, i, s) }),
         Action::Winograd(parts) => {
             for w in parts {
                 // SAFETY: see above.
@@ -111,7 +112,7 @@ fn execute(cpu: &Cpu, step: &Step, run: &mut Run<'_>) -> Result<(), EngineError>
                 // SAFETY: see above.
                 each(patches.items(), &|i, _| unsafe { patches.item(i) });
                 // SAFETY: see above.
-                each(g.items(), &|i, s| unsafe { (k.gemm)(g, i, s) });
+                each(precision.items(g), &|i, s| unsafe { gemm(g, i, s) });
             }
         }
         // SAFETY: see above.

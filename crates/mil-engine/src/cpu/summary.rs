@@ -1,6 +1,6 @@
 //! Plans and profiles as data, for people and machines.
 
-use super::plan::Planned;
+use super::{Precision, plan::Planned};
 use crate::Isa;
 use std::fmt;
 
@@ -10,6 +10,8 @@ use std::fmt;
 pub struct PlanSummary {
     /// The instruction set.
     pub isa: Isa,
+    /// What products round their operands to.
+    pub precision: Precision,
     /// Threads.
     pub threads: usize,
     /// Steps in their order.
@@ -47,7 +49,7 @@ pub struct Profile {
 }
 
 impl PlanSummary {
-    pub(super) fn new(planned: &Planned, isa: Isa, threads: usize) -> Self {
+    pub(super) fn new(planned: &Planned, (isa, precision): (Isa, Precision), threads: usize) -> Self {
         let steps = planned.steps.iter().map(|s| StepSummary {
             name: s.name.clone(),
             kernel: s.kernel,
@@ -57,6 +59,7 @@ impl PlanSummary {
         });
         Self {
             isa,
+            precision,
             threads,
             steps: steps.collect(),
             arena_bytes: planned.arena_floats * 4,
@@ -77,9 +80,10 @@ impl fmt::Display for PlanSummary {
         let mb = |bytes: usize| bytes as f64 / 1e6;
         writeln!(
             f,
-            "{} steps on {} with {} threads: {:.2} GFLOP, {:.1} MB of weights, {:.1} MB of results, {:.1} MB of scratch",
+            "{} steps on {} in {} with {} threads: {:.2} GFLOP, {:.1} MB of weights, {:.1} MB of results, {:.1} MB of scratch",
             self.steps.len(),
             self.isa,
+            self.precision,
             self.threads,
             self.flops() / 1e9,
             mb(self.weight_bytes),

@@ -139,6 +139,15 @@ impl Simd for Avx2 {
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(p.cast())) }
     }
     #[inline(always)]
+    unsafe fn load_pairs(p: *const u32) -> [__m256; 2] {
+        // SAFETY: see above.
+        unsafe {
+            let words = _mm256_loadu_si256(p.cast());
+            let high = _mm256_and_si256(words, _mm256_set1_epi32(-0x1_0000));
+            [_mm256_castsi256_ps(_mm256_slli_epi32::<16>(words)), _mm256_castsi256_ps(high)]
+        }
+    }
+    #[inline(always)]
     unsafe fn transpose(src: *const f32, src_row: usize, dst: *mut f32, dst_row: usize) {
         // SAFETY: see above: eight rows and columns on either side.
         unsafe {
@@ -163,6 +172,12 @@ impl Simd for Avx2 {
                 _mm256_storeu_ps(dst.add((j + 4) * dst_row), _mm256_permute2f128_ps::<0x31>(f[j], f[4 + j]));
             }
         }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch(p: *const u8) {
+        // SAFETY: see above; a prefetch reads nothing that a program could see.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
     }
 
     tiles!(Avx2, "avx2,fma,f16c", 1 2 3 4 5 6);

@@ -126,6 +126,15 @@ impl Simd for Avx512 {
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(p.cast())) }
     }
     #[inline(always)]
+    unsafe fn load_pairs(p: *const u32) -> [__m512; 2] {
+        // SAFETY: see above.
+        unsafe {
+            let words = _mm512_loadu_si512(p.cast());
+            let high = _mm512_and_si512(words, _mm512_set1_epi32(-0x1_0000));
+            [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(words)), _mm512_castsi512_ps(high)]
+        }
+    }
+    #[inline(always)]
     unsafe fn transpose(src: *const f32, src_row: usize, dst: *mut f32, dst_row: usize) {
         // SAFETY: see above: sixteen rows and columns on either side.
         unsafe {
@@ -160,6 +169,12 @@ impl Simd for Avx512 {
                 _mm512_storeu_ps(dst.add((j + 12) * dst_row), _mm512_shuffle_f32x4::<0xDD>(b, e));
             }
         }
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch(p: *const u8) {
+        // SAFETY: see above; a prefetch reads nothing that a program could see.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
     }
 
     tiles!(Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c", 1 2 3 4 5 6 7 8 9 10 11 12);

@@ -16,6 +16,9 @@ pub(crate) const DEPTH: usize = 192;
 /// Products of at most this many rows are sums row by row instead: they wait for memory anyway.
 pub(crate) const FEW_ROWS: usize = 4;
 
+/// With more rows than this the machine's own prefetching is enough.
+const FEW_PASSES: usize = 256;
+
 /// Floats of scratch that an item needs.
 pub(crate) const SCRATCH: usize = COLS * DEPTH + ROWS * COLS + 16 * DEPTH;
 
@@ -63,12 +66,12 @@ impl Gemm {
     }
 
     /// Columns of the result that an item makes.
-    fn cols(&self) -> usize {
+    pub(crate) fn cols(&self) -> usize {
         if self.gate == Gate::None { COLS } else { COLS / 2 }
     }
 
     /// Rows of an item: as even as can be, in whole tiles of every height.
-    fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.m.div_ceil(self.m.div_ceil(ROWS).max(1)).next_multiple_of(12)
     }
 
@@ -79,7 +82,7 @@ impl Gemm {
     }
 
     /// Rows of the weights that stand in panel columns `0..COLS`: for gates, values first.
-    fn weight_rows(&self, n0: usize, n: usize) -> [(usize, usize); 2] {
+    pub(crate) fn weight_rows(&self, n0: usize, n: usize) -> [(usize, usize); 2] {
         let half = self.w.rows / 2;
         match self.gate {
             Gate::None => [(n0, n), (0, 0)],
@@ -135,6 +138,9 @@ unsafe fn many_rows<S: Simd>(g: &Gemm, (m0, m): (usize, usize), (n0, n): (usize,
             } else {
                 fill_panel::<S>(&g.w, values, width, (k0, kc), panel, rows);
             }
+            // The next panel's weights come from memory while this one is multiplied: some rows with each tile.
+            let mut ahead =
+                Ahead::new(g, (n0, n), (k0 + kc, depth.min(k - k0 - kc)), m.div_ceil(S::MR) * (width / S::NR));
             for p in 0..width / S::NR {
                 // A panel stays in the first-level cache, while rows pass by.
                 let mut t = Tile {
@@ -149,6 +155,7 @@ unsafe fn many_rows<S: Simd>(g: &Gemm, (m0, m): (usize, usize), (n0, n): (usize,
                 };
                 let mut r = 0;
                 while r < m {
+                    ahead.step::<S>(g);
                     S::tile(S::MR.min(m - r), &t);
                     r += S::MR;
                     t.a = t.a.wrapping_add(S::MR * g.a_row);
@@ -169,6 +176,39 @@ unsafe fn many_rows<S: Simd>(g: &Gemm, (m0, m): (usize, usize), (n0, n): (usize,
             }
         } else {
             g.epilogue.store::<S>((sums, COLS), (g.first_row + m0, m), (n0, n), out);
+        }
+    }
+}
+
+/// Weights that are asked for before they are needed.
+struct Ahead {
+    /// First rows, values before gates, and how many in all.
+    rows: [(usize, usize); 2],
+    at: usize,
+    per_step: usize,
+    cols: (usize, usize),
+}
+
+impl Ahead {
+    fn new(g: &Gemm, (n0, n): (usize, usize), cols: (usize, usize), steps: usize) -> Self {
+        let rows = g.weight_rows(n0, n);
+        let n_rows = if cols.1 == 0 || g.m > FEW_PASSES { 0 } else { rows[0].1 + rows[1].1 };
+        Self { rows, at: 0, per_step: n_rows.div_ceil(steps.max(1)), cols }
+    }
+
+    /// # Safety
+    /// The instruction set exists.
+    #[inline(always)]
+    unsafe fn step<S: Simd>(&mut self, g: &Gemm) {
+        for _ in 0..self.per_step {
+            let [(first, n), (second, m)] = self.rows;
+            let row = if self.at < n { first + self.at } else { second + self.at - n };
+            if self.at >= n + m {
+                return;
+            }
+            // SAFETY: the caller's contract.
+            unsafe { g.w.prefetch::<S>(row, self.cols.0, self.cols.1) };
+            self.at += 1;
         }
     }
 }

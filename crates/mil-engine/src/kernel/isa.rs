@@ -1,7 +1,7 @@
 //! Which instruction sets this machine has, and which one is used.
 
 #[cfg(target_arch = "x86_64")]
-use super::{AVX2, AVX512, avx2::Avx2, avx512::Avx512};
+use super::{AVX2, AVX512, AVX512_BF16, avx2::Avx2, avx512::Avx512};
 use super::{Kernels, PORTABLE, peak, portable::Portable, simd::Simd};
 use std::{fmt, str::FromStr};
 
@@ -69,6 +69,16 @@ impl Isa {
         }
     }
 
+    /// Whether this machine has instructions for products of bf16 numbers beside those of the instruction set;
+    /// without them such products cost more than those in `f32`.
+    #[must_use]
+    pub fn multiplies_bf16(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self == Self::Avx512 && self.exists() && is_x86_feature_detected!("avx512bf16");
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
     #[cfg(not(target_arch = "x86_64"))]
     fn exists(self) -> bool {
         self == Self::Portable
@@ -112,7 +122,7 @@ impl Isa {
 
 impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.pad(self.name())
     }
 }
 
@@ -133,6 +143,8 @@ pub(crate) fn kernels(isa: Isa) -> &'static Kernels {
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 if isa.exists() => &AVX2,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 if isa.multiplies_bf16() => &AVX512_BF16,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 if isa.exists() => &AVX512,
         _ => &PORTABLE,

@@ -10,6 +10,8 @@ pub(crate) mod attention;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(crate) mod bf16;
+pub(crate) mod bf16_gemm;
 mod block;
 pub(crate) mod epilogue;
 pub(crate) mod gemm;
@@ -22,6 +24,8 @@ mod portable;
 mod simd;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_bf16;
 pub(crate) mod weights;
 pub(crate) mod winograd;
 
@@ -72,6 +76,10 @@ macro_rules! table {
 table! {
     /// One item of a product.
     gemm(g: &gemm::Gemm, item: usize, scratch: *mut f32) -> gemm::item;
+    /// One item of a product of operands in bf16.
+    gemm_bf16(g: &gemm::Gemm, item: usize, scratch: *mut f32) -> bf16_gemm::single;
+    /// One item of a product of operands in two bf16 parts.
+    gemm_bf16x3(g: &gemm::Gemm, item: usize, scratch: *mut f32) -> bf16_gemm::double;
     /// A few tiles of a convolution's input.
     winograd_input(w: &winograd::Winograd, item: usize) -> winograd::input;
     /// One item of a convolution.
@@ -91,3 +99,19 @@ table! {
     /// Many product tiles out of the first-level cache.
     peak(rounds: usize) -> peak::peak;
 }
+
+/// AVX-512 where products of bf16 pairs are an instruction.
+#[cfg(target_arch = "x86_64")]
+const AVX512_BF16: Kernels = {
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c")]
+    unsafe fn single(g: &gemm::Gemm, item: usize, scratch: *mut f32) {
+        // SAFETY: the caller's contract.
+        unsafe { bf16_gemm::item::<bf16::Avx512Bf16, false>(g, item, scratch) }
+    }
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c")]
+    unsafe fn double(g: &gemm::Gemm, item: usize, scratch: *mut f32) {
+        // SAFETY: the caller's contract.
+        unsafe { bf16_gemm::item::<bf16::Avx512Bf16, true>(g, item, scratch) }
+    }
+    Kernels { gemm_bf16: single, gemm_bf16x3: double, ..AVX512 }
+};

@@ -74,52 +74,67 @@ pub(crate) unsafe fn group_stats<S: Simd>(g: &GroupNorm, item: usize, scratch: *
     unsafe {
         let x = g.x.add(picture * g.x_strides[0] + first * g.x_strides[1]);
         let stats = g.stats.add(item * g.groups * 2);
-        let sums = |square: bool| {
-            let mut c = 0;
-            while c < channels {
-                // Four vectors of a row at a time: whole cache lines one after another.
-                let wide = channels - c >= 4 * S::LANES;
-                let count = if wide { 4 } else { 1 };
-                let left = channels - c;
-                let full = left >= S::LANES;
-                let get = |p: *const f32| if full { S::load(p) } else { S::load_n(p, left) };
-                let mut mean = [S::zero(); 4];
-                let mut sum = [S::zero(); 4];
-                for u in 0..count {
-                    mean[u] = if square { get(scratch.add(c + u * S::LANES)) } else { S::zero() };
-                }
-                if wide {
-                    for r in 0..rows {
-                        for u in 0..4 {
-                            let v = S::load(x.add(r * g.x_strides[1] + c + u * S::LANES));
-                            let v = if square { S::sub(v, mean[u]) } else { v };
-                            sum[u] = if square { S::fma(v, v, sum[u]) } else { S::add(v, sum[u]) };
-                        }
-                    }
-                } else {
-                    for r in 0..rows {
-                        let v = S::sub(get(x.add(r * g.x_strides[1] + c)), mean[0]);
-                        sum[0] = if square { S::fma(v, v, sum[0]) } else { S::add(v, sum[0]) };
-                    }
-                }
-                for u in 0..count {
-                    let to = scratch.add(c + u * S::LANES);
-                    if full { S::store(to, sum[u]) } else { S::store_n(to, sum[u], left) }
-                }
-                c += count * S::LANES;
-            }
-        };
-        sums(false);
+        column_sums::<S, false>((x, g.x_strides[1]), (rows, channels), scratch);
         for group in 0..g.groups {
             let own = std::slice::from_raw_parts_mut(scratch.add(group * per_group), per_group);
             let mean = own.iter().sum::<f32>() / count;
             own.fill(mean);
             *stats.add(group * 2) = mean;
         }
-        sums(true);
+        column_sums::<S, true>((x, g.x_strides[1]), (rows, channels), scratch);
         for group in 0..g.groups {
             let own = std::slice::from_raw_parts(scratch.add(group * per_group), per_group);
             *stats.add(group * 2 + 1) = own.iter().sum();
+        }
+    }
+}
+
+/// For each channel the sum over rows; or, when `SQUARE`, that of squared distances from what stands in `sums`.
+///
+/// # Safety
+/// The instruction set exists; `x` holds the rows, `sums` a float for each channel.
+#[inline(always)]
+unsafe fn column_sums<S: Simd, const SQUARE: bool>(
+    (x, row): (*const f32, usize),
+    (rows, channels): (usize, usize),
+    sums: *mut f32,
+) {
+    let mut c = 0;
+    // SAFETY: the caller's contract.
+    unsafe {
+        // Four vectors of a row at a time: whole cache lines one after another.
+        while c + 4 * S::LANES <= channels {
+            let mut mean = [S::zero(); 4];
+            if SQUARE {
+                for u in 0..4 {
+                    mean[u] = S::load(sums.add(c + u * S::LANES));
+                }
+            }
+            let mut sum = [S::zero(); 4];
+            for r in 0..rows {
+                for u in 0..4 {
+                    let v = S::load(x.add(r * row + c + u * S::LANES));
+                    sum[u] = if SQUARE {
+                        let d = S::sub(v, mean[u]);
+                        S::fma(d, d, sum[u])
+                    } else {
+                        S::add(v, sum[u])
+                    };
+                }
+            }
+            for u in 0..4 {
+                S::store(sums.add(c + u * S::LANES), sum[u]);
+            }
+            c += 4 * S::LANES;
+        }
+        for c in c..channels {
+            let mean = if SQUARE { *sums.add(c) } else { 0.0 };
+            let mut sum = 0.0;
+            for r in 0..rows {
+                let d = *x.add(r * row + c) - mean;
+                sum += if SQUARE { d * d } else { d };
+            }
+            *sums.add(c) = sum;
         }
     }
 }

@@ -116,6 +116,12 @@ impl Simd for Portable {
         std::array::from_fn(|i| f16::from_bits(unsafe { p.add(i).read_unaligned() }).to_f32())
     }
     #[inline(always)]
+    unsafe fn load_pairs(p: *const u32) -> [Self::V; 2] {
+        // SAFETY: see above.
+        let words = unsafe { p.cast::<[u32; LANES]>().read_unaligned() };
+        [words.map(|w| f32::from_bits(w << 16)), words.map(|w| f32::from_bits(w & 0xFFFF_0000))]
+    }
+    #[inline(always)]
     unsafe fn transpose(src: *const f32, src_row: usize, dst: *mut f32, dst_row: usize) {
         for i in 0..LANES {
             for j in 0..LANES {

@@ -74,9 +74,14 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn hmax(a: Self::V) -> f32;
     /// Widens as many halves as there are lanes.
     unsafe fn load_f16(p: *const u16) -> Self::V;
+    /// The low and the high halves of as many words as there are lanes, widened from bf16.
+    unsafe fn load_pairs(p: *const u32) -> [Self::V; 2];
     /// Writes the square block of `LANES` rows at `src`, `src_row` floats apart, to `dst` with rows and columns
     /// exchanged, its rows `dst_row` floats apart.
     unsafe fn transpose(src: *const f32, src_row: usize, dst: *mut f32, dst_row: usize);
+    /// Asks for a cache line that will be read soon; any address will do.
+    #[inline(always)]
+    unsafe fn prefetch(_p: *const u8) {}
     /// One product tile of `rows` rows, 1 to [`Simd::MR`].
     unsafe fn tile(rows: usize, t: &Tile);
 }

@@ -256,7 +256,9 @@ fn a_query_that_may_attend_to_nothing_gets_what_was_asked() {
 fn activations_are_as_near_as_they_say() {
     use super::map::{Map, Op};
     let erf = |x: f64| libm::erf(x);
-    let functions: [(Op, fn(f64) -> f64, f64); 9] = [
+    /// What is computed, its definition, and the error that is allowed.
+    type Case = (Op, fn(f64) -> f64, f64);
+    let functions: [Case; 9] = [
         (Op::Exp, f64::exp, 3e-7),
         (Op::Unary(Activation::Silu), silu, 2e-7),
         (Op::Unary(Activation::Sigmoid), |x| 1.0 / (1.0 + (-x).exp()), 2e-7),

@@ -105,6 +105,26 @@ impl Matrix {
         }
     }
 
+    /// Asks for the bytes of `n` elements of a row, which will be decoded soon.
+    ///
+    /// # Safety
+    /// The instruction set exists.
+    #[inline(always)]
+    pub(crate) unsafe fn prefetch<S: Simd>(&self, row: usize, col: usize, n: usize) {
+        let (bytes, bits) = match &self.store {
+            Store::F32(b) => (b, 32),
+            Store::F16(b) | Store::BF16(b) => (b, 16),
+            Store::Palette(p) => (&p.codes, p.bits),
+            Store::Affine(a) => (&a.codes, a.bits),
+            Store::Sparse(_) => return,
+        };
+        let start = (row * self.cols + col) * bits / 8;
+        for line in (start..start + n * bits / 8).step_by(64) {
+            // SAFETY: the caller's contract; the address is only a hint.
+            unsafe { S::prefetch(bytes.as_ptr().wrapping_add(line)) };
+        }
+    }
+
     /// Decodes `n` elements of a row, from column `col` on.
     ///
     /// # Safety

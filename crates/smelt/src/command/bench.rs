@@ -26,6 +26,7 @@ const PEAK_SECONDS: f64 = 0.1;
 #[derive(Serialize)]
 struct Summary {
     isa: String,
+    compute: &'static str,
     threads: usize,
     models: Vec<Model>,
 }
@@ -73,13 +74,14 @@ pub(super) fn run(args: &BenchArgs, report: &Report) -> Result<ExitCode> {
         }
         models.push(model);
     }
-    tell(args, report, &isa, threads, &models);
+    let compute = args.engine.compute.name();
+    tell(args, report, &format!("{isa} in {compute}"), threads, &models);
     if let Some(path) = &args.svg {
         let all: Vec<Line> = models.iter().flat_map(|m| m.profile.iter().cloned()).collect();
         crate::file::write(path, |out| Ok(out.write_all(flame::draw(&all).as_bytes())?))?;
         report.line(format_args!("wrote {}", path.display()));
     }
-    report.json(&Summary { isa, threads, models })?;
+    report.json(&Summary { isa, compute, threads, models })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -188,8 +190,8 @@ fn lines(plans: &[(String, PlanSummary)], profiles: &[Vec<Profile>]) -> Vec<Line
     lines
 }
 
-fn tell(args: &BenchArgs, report: &Report, isa: &str, threads: usize, models: &[Model]) {
-    report.line(format_args!("{isa}, {threads} threads; shares are of the peak in f32 measured between the runs"));
+fn tell(args: &BenchArgs, report: &Report, how: &str, threads: usize, models: &[Model]) {
+    report.line(format_args!("{how}, {threads} threads; shares are of the peak in f32 measured between the runs"));
     let mut table = Table::new(2, "<>>>>>>>>");
     table.row(["", "load", "median", "range", "GFLOP/s", "share", "weights", "results", "memory"].map(String::from));
     for m in models {

@@ -141,8 +141,8 @@ impl Planner<'_, '_> {
     ) {
         let m = x.len() / w.cols;
         let out_row = row_stride(out, channel).unwrap_or(w.rows);
-        self.needs_scratch(gemm::SCRATCH);
-        let detail = format!("{m}×{}×{} from {}", w.rows, w.cols, w.describe());
+        self.needs_scratch(self.precision.scratch());
+        let detail = format!("{m}×{}×{} from {}{}", w.rows, w.cols, w.describe(), self.precision.describe(m));
         let mut views = vec![x.clone(), out.clone()];
         views.extend(extras.views());
         let to = out.clone();
@@ -214,8 +214,9 @@ impl Planner<'_, '_> {
         let part = (PART_FLOATS / w.cols).max(gemm::ROWS).min(rows).max(1);
         let unrolled = self.temporary(part * w.cols);
         let out_row = row_stride(out, 1).unwrap_or(w.rows);
-        self.needs_scratch(gemm::SCRATCH);
-        let detail = format!("direct {:?} → {:?} from {}", x.shape, out.shape, w.describe());
+        self.needs_scratch(self.precision.scratch());
+        let precision = self.precision.describe(rows);
+        let detail = format!("direct {:?} → {:?} from {}{precision}", x.shape, out.shape, w.describe());
         let mut views = vec![x.clone(), out.clone(), unrolled.clone()];
         views.extend(extras.views());
         let (to, window) = (out.clone(), *window);
