@@ -1,5 +1,6 @@
 //! A function's body as the planner reads it: who defines and who uses each value.
 
+use crate::reference;
 use mil::{DType, Function, Literal, Op, ValueId};
 
 /// A function with its definitions and uses.
@@ -133,6 +134,5 @@ impl<'f> Body<'f> {
 
 /// An axis counted from the front.
 pub(super) fn absolute(axis: i64, rank: usize) -> Option<usize> {
-    let axis = if axis < 0 { axis + rank as i64 } else { axis };
-    usize::try_from(axis).ok().filter(|&a| a < rank)
+    reference::axis("axis", axis, rank).ok()
 }

@@ -69,6 +69,11 @@ impl Places<'_> {
         };
         start.wrapping_add(view.offset)
     }
+
+    /// The first element of an operand that may be left out; null where it is.
+    fn of_any(&self, view: Option<&View>) -> *const f32 {
+        view.map_or(std::ptr::null(), |view| self.of(view).cast_const())
+    }
 }
 
 /// Makes an action once addresses are known.
@@ -162,11 +167,11 @@ impl<'b, 'f> Planner<'b, 'f> {
     }
 
     /// Adds a step that uses these buffers.
-    fn push(
+    fn push<'v>(
         &mut self,
         kernel: &'static str,
         (detail, flops): (String, f64),
-        views: &[&View],
+        views: impl IntoIterator<Item = &'v View>,
         make: impl FnOnce(&Places<'_>) -> Action + 'static,
     ) {
         let step = self.drafts.len();
@@ -178,8 +183,8 @@ impl<'b, 'f> Planner<'b, 'f> {
     }
 
     /// Adds a step that reads tensors of the reference engine.
-    fn push_reading(&mut self, kernel: &'static str, views: &[&View], reads: Vec<ValueId>, action: Make) {
-        self.push(kernel, (String::new(), 0.0), views, action);
+    fn push_reading(&mut self, kernel: &'static str, view: Option<&View>, reads: Vec<ValueId>, action: Make) {
+        self.push(kernel, (String::new(), 0.0), view, action);
         if let Some(draft) = self.drafts.last_mut() {
             draft.reads = reads;
         }
@@ -234,7 +239,7 @@ impl<'b, 'f> Planner<'b, 'f> {
         let view = self.fresh(&shape, row_major(&shape));
         let to = view.clone();
         let make: Make = Box::new(move |p| Action::Import { id, to: p.of(&to), len: to.len() });
-        self.push_reading("import", &[&view], vec![id], make);
+        self.push_reading("import", Some(&view), vec![id], make);
         self.views.insert(id, view.clone());
         Ok(view)
     }
@@ -251,7 +256,7 @@ impl<'b, 'f> Planner<'b, 'f> {
         }
         if let Some(view) = self.views.get(&id).cloned() {
             let from = view.clone();
-            self.push("export", (String::new(), 0.0), &[&view], move |p| Action::Export {
+            self.push("export", (String::new(), 0.0), [&view], move |p| Action::Export {
                 id,
                 from: p.of(&from).cast_const(),
                 view: from,
@@ -272,7 +277,7 @@ impl<'b, 'f> Planner<'b, 'f> {
         reads.dedup();
         reads.iter().for_each(|&id| self.tensor(id));
         reads.retain(|id| self.tensors.contains(id));
-        self.push_reading("reference", &[], reads, Box::new(move |_| Action::Reference { op }));
+        self.push_reading("reference", None, reads, Box::new(move |_| Action::Reference { op }));
         self.tensors.extend(self.body.ops[op].outputs.iter().copied());
         self.body.ops[op].outputs.iter().for_each(|id| {
             self.views.remove(id);

@@ -8,9 +8,9 @@ use super::{
     view::View,
 };
 use crate::{
-    EngineError, OpFault,
+    EngineError,
     kernel::norm,
-    reference::{Run, States, Tensor},
+    reference::{self, Odometer, Run, States, Tensor},
 };
 use host_tensor::HostTensor;
 use std::{collections::BTreeMap, sync::PoisonError, time::Instant};
@@ -68,23 +68,15 @@ unsafe fn read(start: *const f32, view: &View) -> Vec<f32> {
         // SAFETY: the caller's contract; the elements follow each other.
         return unsafe { std::slice::from_raw_parts(start, n) }.to_vec();
     }
-    let mut values = Vec::with_capacity(n);
-    let mut index = vec![0; view.shape.len()];
-    let mut offset = 0;
-    for _ in 0..n {
+    let strides: Vec<isize> = view.strides.iter().map(|&s| s as isize).collect();
+    let mut at = Odometer::new(&view.shape, [&strides], 0);
+    let element = |_| {
         // SAFETY: the caller's contract; the offset is that of an element.
-        values.push(unsafe { *start.add(offset) });
-        for d in (0..index.len()).rev() {
-            index[d] += 1;
-            offset += view.strides[d];
-            if index[d] < view.shape[d] {
-                break;
-            }
-            offset -= view.strides[d] * view.shape[d];
-            index[d] = 0;
-        }
-    }
-    values
+        let value = unsafe { *start.offset(at.offsets()[0]) };
+        at.advance();
+        value
+    };
+    (0..n).map(element).collect()
 }
 
 fn execute(cpu: &Cpu, step: &Step, run: &mut Run<'_>) -> Result<(), EngineError> {
@@ -139,9 +131,7 @@ fn execute(cpu: &Cpu, step: &Step, run: &mut Run<'_>) -> Result<(), EngineError>
             let fault = |run: &Run<'_>, fault| run.fault_of(*op, fault);
             let indices = tensor.ints().map_err(|f| fault(run, f))?;
             for (i, &index) in indices.iter().enumerate() {
-                let row = if index < 0 { index.saturating_add(w.rows as i64) } else { index };
-                let row = usize::try_from(row).ok().filter(|&r| r < w.rows);
-                let Some(row) = row else { return Err(fault(run, OpFault::Index { index, size: w.rows })) };
+                let row = reference::index(index, w.rows).map_err(|f| fault(run, f))?;
                 // SAFETY: see above; the result has a row for each index.
                 unsafe { (k.decode)(w, row, 0, w.cols, out.add(i * w.cols)) };
             }

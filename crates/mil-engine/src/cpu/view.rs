@@ -1,5 +1,7 @@
 //! Views: where in a buffer each element of a tensor lies.
 
+pub(super) use crate::reference::strides_of as row_major;
+
 /// A tensor of floats as part of a buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct View {
@@ -22,11 +24,6 @@ pub(super) fn strides_in_order(shape: &[usize], order: &[usize]) -> Vec<usize> {
         next *= shape[d];
     }
     strides
-}
-
-/// Row-major strides.
-pub(super) fn row_major(shape: &[usize]) -> Vec<usize> {
-    strides_in_order(shape, &(0..shape.len()).collect::<Vec<_>>())
 }
 
 /// Strides with the channels, dimension 1, innermost.

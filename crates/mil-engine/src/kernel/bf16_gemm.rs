@@ -86,17 +86,7 @@ pub(crate) unsafe fn item<T: Tiles, const SPLIT: bool>(g: &Gemm, item: usize, sc
         multiply::<T, SPLIT>(g, (m0, m), (n0, n), scratch.cast(), sums);
         for (p, j) in (0..n).step_by(g.cols()).enumerate() {
             let (n0, n) = (n0 + j, g.cols().min(n - j));
-            let sums = sums.add(p * PADDED * COLS);
-            let out = (g.out.add(m0 * g.out_row + n0), g.out_row);
-            if g.gate == Gate::None {
-                g.epilogue.store::<T::S>((sums, COLS), (g.first_row + m0, m), (n0, n), out);
-                continue;
-            }
-            let cols = g.weight_rows(n0, n).map(|(row, _)| row);
-            for r in 0..m {
-                let from = sums.add(r * COLS);
-                g.epilogue.store_gated::<T::S>([from, from.add(COLS / 2)], cols, n, out.0.add(r * out.1));
-            }
+            g.finish::<T::S>(sums.add(p * PADDED * COLS), (m0, m), (n0, n));
         }
     }
 }

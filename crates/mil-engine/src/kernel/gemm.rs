@@ -90,6 +90,28 @@ impl Gemm {
             Gate::First => [(half + n0, n), (n0, n)],
         }
     }
+
+    /// Does to an item's sums what comes before storing, and stores them; rows of sums are [`COLS`] floats apart, gates
+    /// stand in the second half.
+    ///
+    /// # Safety
+    /// The instruction set exists; the operands hold the rows and columns of the result.
+    #[inline(always)]
+    pub(crate) unsafe fn finish<S: Simd>(&self, sums: *const f32, (m0, m): (usize, usize), (n0, n): (usize, usize)) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let out = self.out.add(m0 * self.out_row + n0);
+            if self.gate == Gate::None {
+                self.epilogue.store::<S>((sums, COLS), (self.first_row + m0, m), (n0, n), (out, self.out_row));
+                return;
+            }
+            let cols = self.weight_rows(n0, n).map(|(row, _)| row);
+            for r in 0..m {
+                let from = sums.add(r * COLS);
+                self.epilogue.store_gated::<S>([from, from.add(COLS / 2)], cols, n, out.add(r * self.out_row));
+            }
+        }
+    }
 }
 
 /// Computes one item.
@@ -167,16 +189,7 @@ unsafe fn many_rows<S: Simd>(g: &Gemm, (m0, m): (usize, usize), (n0, n): (usize,
                 break;
             }
         }
-        let out = (g.out.add(m0 * g.out_row + n0), g.out_row);
-        if gated {
-            let cols = [g.weight_rows(n0, n)[0].0, g.weight_rows(n0, n)[1].0];
-            for r in 0..m {
-                let from = sums.add(r * COLS);
-                g.epilogue.store_gated::<S>([from, from.add(COLS / 2)], cols, n, out.0.add(r * out.1));
-            }
-        } else {
-            g.epilogue.store::<S>((sums, COLS), (g.first_row + m0, m), (n0, n), out);
-        }
+        g.finish::<S>(sums, (m0, m), (n0, n));
     }
 }
 
@@ -286,15 +299,7 @@ unsafe fn few_rows<S: Simd>(g: &Gemm, n0: usize, n: usize, scratch: *mut f32) {
                 }
             }
         }
-        for r in 0..g.m {
-            let (from, to) = (sums.add(r * COLS), g.out.add(r * g.out_row + n0));
-            if n_halves == 2 {
-                let cols = [halves[0].0, halves[1].0];
-                g.epilogue.store_gated::<S>([from, from.add(COLS / 2)], cols, n, to);
-            } else {
-                g.epilogue.store::<S>((from, COLS), (g.first_row + r, 1), (n0, n), (to, g.out_row));
-            }
-        }
+        g.finish::<S>(sums, (0, g.m), (n0, n));
     }
 }
 

@@ -1,8 +1,8 @@
 //! Which instruction sets this machine has, and which one is used.
 
 #[cfg(target_arch = "x86_64")]
-use super::{AVX2, AVX512, AVX512_BF16, avx2::Avx2, avx512::Avx512};
-use super::{Kernels, PORTABLE, peak, portable::Portable, simd::Simd};
+use super::{AVX2, AVX512, AVX512_BF16};
+use super::{Kernels, PORTABLE};
 use std::{fmt, str::FromStr};
 
 /// An instruction set for which there are kernels.
@@ -97,16 +97,7 @@ impl Isa {
     /// Multiplies and adds in `f32` as fast as one thread can, for about `seconds`, and returns GFLOP/s.
     #[must_use]
     pub fn peak_gflops(self, seconds: f64) -> f64 {
-        let flops = match self {
-            Self::Portable => peak::flops(Portable::MR, Portable::NR),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => peak::flops(Avx2::MR, Avx2::NR),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => peak::flops(Avx512::MR, Avx512::NR),
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => peak::flops(Portable::MR, Portable::NR),
-        };
-        let run = kernels(self).peak;
+        let Kernels { peak: run, peak_flops: flops, .. } = *kernels(self);
         let (start, mut rounds) = (std::time::Instant::now(), 0usize);
         loop {
             // SAFETY: `kernels` gives functions of instruction sets that exist.

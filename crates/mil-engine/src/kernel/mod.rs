@@ -41,6 +41,8 @@ macro_rules! table {
         #[derive(Debug)]
         pub(crate) struct Kernels {
             $($(#[$doc])* pub(crate) $name: unsafe fn($($ty),*),)*
+            /// Floating-point operations of one round of `peak`.
+            pub(crate) peak_flops: usize,
         }
 
         const PORTABLE: Kernels = {
@@ -48,7 +50,7 @@ macro_rules! table {
                 // SAFETY: the caller's contract.
                 unsafe { $module::$kernel::<portable::Portable>($($arg),*) }
             })*
-            Kernels { $($name),* }
+            Kernels { $($name,)* peak_flops: peak::flops::<portable::Portable>() }
         };
 
         #[cfg(target_arch = "x86_64")]
@@ -58,7 +60,7 @@ macro_rules! table {
                 // SAFETY: the caller's contract.
                 unsafe { $module::$kernel::<avx2::Avx2>($($arg),*) }
             })*
-            Kernels { $($name),* }
+            Kernels { $($name,)* peak_flops: peak::flops::<avx2::Avx2>() }
         };
 
         #[cfg(target_arch = "x86_64")]
@@ -68,7 +70,7 @@ macro_rules! table {
                 // SAFETY: the caller's contract.
                 unsafe { $module::$kernel::<avx512::Avx512>($($arg),*) }
             })*
-            Kernels { $($name),* }
+            Kernels { $($name,)* peak_flops: peak::flops::<avx512::Avx512>() }
         };
     };
 }

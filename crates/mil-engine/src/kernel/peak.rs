@@ -5,9 +5,9 @@ use super::simd::{Simd, Tile};
 /// Length of the sums.
 const DEPTH: usize = 128;
 
-/// Floating-point operations of one round, for a tile of `MR × NR`.
-pub(crate) const fn flops(mr: usize, nr: usize) -> usize {
-    2 * mr * nr * DEPTH
+/// Floating-point operations of one round.
+pub(crate) const fn flops<S: Simd>() -> usize {
+    2 * S::MR * S::NR * DEPTH
 }
 
 /// Computes `rounds` product tiles from the same operands, which lie in the first-level cache.

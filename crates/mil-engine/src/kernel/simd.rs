@@ -1,7 +1,7 @@
 //! Vectors of `f32` as the kernels see them: one trait, an implementation per instruction set.
 //!
 //! Kernels are written once, generic over [`Simd`], and always inlined into a function that enables the
-//! instruction set (`dispatch`). Nothing here knows tensors.
+//! instruction set: those of the table in [`super::Kernels`]. Nothing here knows tensors.
 
 /// One instruction set's vectors.
 ///

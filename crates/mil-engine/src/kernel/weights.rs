@@ -264,8 +264,8 @@ impl Affine {
     }
 }
 
-/// Rounds to halves, in the processor's own way where it has one.
-fn round_to_half(values: &mut [f32]) {
+/// Rounds to halves, by the processor's own conversion where it has one, a block at a time.
+pub(crate) fn round_to_half(values: &mut [f32]) {
     use half::slice::HalfFloatSliceExt;
     let mut halves = [f16::ZERO; 256];
     for chunk in values.chunks_mut(256) {

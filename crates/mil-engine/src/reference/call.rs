@@ -223,7 +223,7 @@ fn single<T: Copy>(param: &str, values: &[T]) -> Result<T, OpFault> {
 }
 
 /// An axis of a tensor of this rank; negative ones count from the end.
-pub(super) fn axis(param: &str, axis: i64, rank: usize) -> Result<usize, OpFault> {
+pub(crate) fn axis(param: &str, axis: i64, rank: usize) -> Result<usize, OpFault> {
     let absolute = if axis < 0 { axis.saturating_add(rank as i64) } else { axis };
     usize::try_from(absolute).ok().filter(|&a| a < rank).ok_or_else(|| OpFault::Axis {
         param: param.into(),
@@ -236,7 +236,7 @@ pub(super) fn axis(param: &str, axis: i64, rank: usize) -> Result<usize, OpFault
 ///
 /// What a negative index means differs between Core ML versions; those that are in range from the end are
 /// taken so, as numpy takes them, and all others are faults.
-pub(super) fn index(index: i64, size: usize) -> Result<usize, OpFault> {
+pub(crate) fn index(index: i64, size: usize) -> Result<usize, OpFault> {
     let absolute = if index < 0 { index.saturating_add(size as i64) } else { index };
     usize::try_from(absolute).ok().filter(|&i| i < size).ok_or(OpFault::Index { index, size })
 }

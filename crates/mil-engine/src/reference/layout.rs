@@ -5,7 +5,7 @@ use crate::OpFault;
 use rayon::prelude::*;
 
 /// Row-major strides in elements.
-pub(super) fn strides_of(shape: &[usize]) -> Vec<usize> {
+pub(crate) fn strides_of(shape: &[usize]) -> Vec<usize> {
     let mut strides = vec![1; shape.len()];
     for i in (0..shape.len().saturating_sub(1)).rev() {
         strides[i] = strides[i + 1] * shape[i + 1];
@@ -41,7 +41,7 @@ pub(super) fn broadcast_strides(from: &[usize], to: &[usize]) -> Vec<usize> {
 }
 
 /// Offsets under several strides, counted up in row-major order.
-pub(super) struct Odometer<'a, const N: usize> {
+pub(crate) struct Odometer<'a, const N: usize> {
     shape: &'a [usize],
     strides: [&'a [isize]; N],
     index: Vec<usize>,
@@ -50,7 +50,7 @@ pub(super) struct Odometer<'a, const N: usize> {
 
 impl<'a, const N: usize> Odometer<'a, N> {
     /// Begins at the `start`-th index of `shape`.
-    pub(super) fn new(shape: &'a [usize], strides: [&'a [isize]; N], start: usize) -> Self {
+    pub(crate) fn new(shape: &'a [usize], strides: [&'a [isize]; N], start: usize) -> Self {
         let mut index = vec![0; shape.len()];
         let (mut rest, mut offsets) = (start, [0; N]);
         for i in (0..shape.len()).rev() {
@@ -64,7 +64,7 @@ impl<'a, const N: usize> Odometer<'a, N> {
     }
 
     /// The current offsets.
-    pub(super) const fn offsets(&self) -> [isize; N] {
+    pub(crate) const fn offsets(&self) -> [isize; N] {
         self.offsets
     }
 
@@ -74,7 +74,7 @@ impl<'a, const N: usize> Odometer<'a, N> {
     }
 
     /// Goes to the next index; past the last it begins again.
-    pub(super) fn advance(&mut self) {
+    pub(crate) fn advance(&mut self) {
         for i in (0..self.shape.len()).rev() {
             self.index[i] += 1;
             for (o, s) in self.offsets.iter_mut().zip(self.strides) {

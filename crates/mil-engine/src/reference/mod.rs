@@ -57,7 +57,10 @@ mod testing;
 mod value;
 mod window;
 
+pub(crate) use call::{axis, index};
+pub(crate) use layout::{Odometer, strides_of};
 pub(crate) use run::Run;
+pub(crate) use slice::slice;
 pub use state::States;
 pub(crate) use value::Tensor;
 

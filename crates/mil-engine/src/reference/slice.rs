@@ -62,7 +62,12 @@ impl Slices {
 }
 
 /// Python's `range(*slice(begin, end, step).indices(n))` as first index, count and step.
-fn slice(n: usize, begin: Option<i64>, end: Option<i64>, step: i64) -> Result<(usize, usize, isize), OpFault> {
+pub(crate) fn slice(
+    n: usize,
+    begin: Option<i64>,
+    end: Option<i64>,
+    step: i64,
+) -> Result<(usize, usize, isize), OpFault> {
     if step == 0 {
         return Err(OpFault::value("stride", step, "it must not be zero"));
     }

@@ -4,8 +4,8 @@
 //! them to the declared type. Data is shared, so that reshaping and passing on cost nothing, and a kernel
 //! that holds the last reference may overwrite it.
 
-use crate::OpFault;
-use half::{bf16, f16, slice::HalfFloatSliceExt};
+use crate::{OpFault, kernel::weights::round_to_half};
+use half::{bf16, f16};
 use host_tensor::{DType, HostTensor};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -271,16 +271,6 @@ pub(super) fn round_all(dtype: DType, values: &mut [f32]) {
         DType::F16 => values.par_chunks_mut(PARALLEL_ELEMENTS / 4).for_each(round_to_half),
         DType::BF16 => map_in_place(values, |x| round_to(DType::BF16, x)),
         _ => {}
-    }
-}
-
-/// Through the processor's own conversion, a block at a time.
-fn round_to_half(values: &mut [f32]) {
-    let mut halves = [f16::ZERO; 1024];
-    for chunk in values.chunks_mut(1024) {
-        let halves = &mut halves[..chunk.len()];
-        halves.convert_from_f32_slice(chunk);
-        halves.convert_to_f32_slice(chunk);
     }
 }
 

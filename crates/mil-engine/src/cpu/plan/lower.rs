@@ -69,14 +69,24 @@ impl Planner<'_, '_> {
         Ok(())
     }
 
-    /// Gives a value the elements of a view under its own shape, as a view where strides can say that.
+    /// Gives a value the elements of a view under its own shape.
     fn reshaped(&mut self, view: &View, out: ValueId) {
         let shape = self.body.floats(out).unwrap_or_default();
-        let view = view.reshape(&shape).unwrap_or_else(|| {
-            let copy = self.copied(view, row_major(&view.shape));
-            copy.reshape(&shape).expect("invariant: row-major tensors take any shape")
-        });
+        let view = self.in_shape(view, &shape);
         self.views.insert(out, view);
+    }
+
+    /// The elements of a view under another shape, as a view where strides can say that, else of a copy.
+    pub(super) fn in_shape(&mut self, view: &View, shape: &[usize]) -> View {
+        view.reshape(shape).unwrap_or_else(|| {
+            let copy = self.copied(view, row_major(&view.shape));
+            copy.reshape(shape).expect("invariant: row-major tensors take any shape")
+        })
+    }
+
+    /// A picture whose channels are contiguous: itself, or a copy.
+    pub(super) fn with_channels_last(&mut self, x: View) -> View {
+        if x.strides[1] == 1 || x.shape[1] == 1 { x } else { self.copied(&x, channels_last(&x.shape)) }
     }
 
     /// A copy of a view with other strides.
@@ -122,7 +132,7 @@ impl Planner<'_, '_> {
         let binary = y.is_some();
         let (x, y, to) = (x.clone(), y.cloned().unwrap_or_else(|| x.clone()), out.clone());
         let detail = format!("{op:?} {shape:?}");
-        self.push(kernel, (detail, out.len() as f64), &[&x.clone(), &y.clone(), out], move |p| {
+        self.push(kernel, (detail, out.len() as f64), [&x.clone(), &y.clone(), out], move |p| {
             Action::Map(Map {
                 op,
                 shape: joined.shape,
@@ -184,7 +194,7 @@ impl Planner<'_, '_> {
         let to = self.fresh(&shape, row_major(&shape));
         let (view, op) = (to.clone(), self.nodes[self.node].op);
         let make: Make = Box::new(move |p| Action::Rows { w, indices, op, out: p.of(&view) });
-        self.push_reading("rows", &[&to], vec![indices], make);
+        self.push_reading("rows", Some(&to), vec![indices], make);
         self.views.insert(out, to);
         Ok(())
     }
@@ -214,11 +224,11 @@ impl Planner<'_, '_> {
         let gamma = g.gamma.map(|v| self.constant_view(v));
         let beta = g.beta.map(|v| self.constant_view(v));
         self.needs_scratch(c);
-        let views: Vec<View> = [view.clone(), to.clone(), stats.clone(), affine.clone()].to_vec();
+        let views = [view.clone(), to.clone(), stats.clone(), affine.clone()];
         let detail = format!("{shape:?} in {} groups, {:?}", g.groups, g.activation);
         let flops = 8.0 * to.len() as f64;
         let out = to.clone();
-        self.push("group_norm", (detail, flops), &views.iter().collect::<Vec<_>>(), move |p| {
+        self.push("group_norm", (detail, flops), &views, move |p| {
             Action::GroupNorm(norm::GroupNorm {
                 size,
                 groups: g.groups,
@@ -227,8 +237,8 @@ impl Planner<'_, '_> {
                 out: p.of(&out),
                 out_strides: [out.strides[0], out_row],
                 epsilon: g.epsilon,
-                gamma: gamma.as_ref().map_or(std::ptr::null(), |v| p.of(v).cast_const()),
-                beta: beta.as_ref().map_or(std::ptr::null(), |v| p.of(v).cast_const()),
+                gamma: p.of_any(gamma.as_ref()),
+                beta: p.of_any(beta.as_ref()),
                 activation: g.activation,
                 stats: p.of(&stats),
                 affine: p.of(&affine),
@@ -254,7 +264,7 @@ impl Planner<'_, '_> {
         let beta = l.beta.map(|v| self.constant_view(v));
         let (from, out) = (view.clone(), to.clone());
         let detail = format!("{} rows of {n}", size[0]);
-        self.push("layer_norm", (detail, 8.0 * to.len() as f64), &[&view, &to], move |p| {
+        self.push("layer_norm", (detail, 8.0 * to.len() as f64), [&view, &to], move |p| {
             Action::LayerNorm(norm::LayerNorm {
                 size,
                 x: p.of(&from).cast_const(),
@@ -262,8 +272,8 @@ impl Planner<'_, '_> {
                 out: p.of(&out),
                 out_row,
                 epsilon: l.epsilon,
-                gamma: gamma.as_ref().map_or(std::ptr::null(), |v| p.of(v).cast_const()),
-                beta: beta.as_ref().map_or(std::ptr::null(), |v| p.of(v).cast_const()),
+                gamma: p.of_any(gamma.as_ref()),
+                beta: p.of_any(beta.as_ref()),
             })
         });
         self.views.insert(l.out, to);
@@ -318,7 +328,7 @@ impl Planner<'_, '_> {
         let mut views = vec![q.clone(), k.clone(), v.clone(), to.clone()];
         views.extend(mask.iter().map(|(view, _)| view.clone()));
         let out = to.clone();
-        self.push("attention", (detail, flops), &views.iter().collect::<Vec<_>>(), move |p| {
+        self.push("attention", (detail, flops), &views, move |p| {
             Action::Attention(attention::Attention {
                 batch,
                 lengths,
@@ -329,7 +339,7 @@ impl Planner<'_, '_> {
                 k_strides: ks,
                 v: p.of(&v).cast_const(),
                 v_strides: vs,
-                mask: mask.as_ref().map_or(std::ptr::null(), |(view, _)| p.of(view).cast_const()),
+                mask: p.of_any(mask.as_ref().map(|(view, _)| view)),
                 mask_strides: mask.as_ref().map_or([0; 4], |(_, strides)| *strides),
                 out: p.of(&out),
                 out_strides: os,

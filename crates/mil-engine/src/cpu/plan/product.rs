@@ -6,7 +6,7 @@ use crate::{
     cpu::{
         graph::{Product, Window},
         step::{Action, Patches},
-        view::{View, channels_last, row_major, strides_in_order},
+        view::{View, channels_last, row_major},
     },
     kernel::{
         epilogue::Epilogue,
@@ -37,14 +37,13 @@ impl Extras {
     }
 
     fn epilogue(&self, p: &Places<'_>) -> Epilogue {
-        let at = |v: &Option<View>| v.as_ref().map_or(std::ptr::null(), |v| p.of(v).cast_const());
         Epilogue {
-            bias: at(&self.bias),
+            bias: p.of_any(self.bias.as_ref()),
             scale: self.scale,
-            per_batch: at(&self.per_batch),
+            per_batch: p.of_any(self.per_batch.as_ref()),
             batch_stride: self.per_batch.as_ref().map_or(0, |v| if v.shape[0] == 1 { 0 } else { v.strides[0] }),
             rows_per_batch: self.rows_per_batch,
-            residual: self.residual.as_ref().map_or(std::ptr::null(), |(v, _)| p.of(v).cast_const()),
+            residual: p.of_any(self.residual.as_ref().map(|(v, _)| v)),
             residual_row: self.residual.as_ref().map_or(0, |(_, row)| *row),
             activation: self.activation,
         }
@@ -73,13 +72,13 @@ impl Planner<'_, '_> {
             Some(window) if uses_winograd(&window, &p.shape, w.cols / 9) && p.gate == Gate::None => {
                 self.winograd(&window, x, w, &out, extras, flops);
             }
-            Some(window) if window.kernel != [1, 1] || window.stride != [1, 1] || window.pad != [0, 0] => {
-                self.patches(&window, x, w, &out, (extras, p.gate), flops);
-            }
-            Some(_) if x.shape[2..] != p.shape[2..] => {
-                // Padding behind the picture only.
-                let window =
-                    p.window.unwrap_or(Window { kernel: [1, 1], stride: [1, 1], dilation: [1, 1], pad: [0, 0] });
+            // A window that moves by one and covers one pixel is a product as it is, if nothing is padded on any side.
+            Some(window)
+                if window.kernel != [1, 1]
+                    || window.stride != [1, 1]
+                    || window.pad != [0, 0]
+                    || x.shape[2..] != p.shape[2..] =>
+            {
                 self.patches(&window, x, w, &out, (extras, p.gate), flops);
             }
             _ => {
@@ -89,13 +88,7 @@ impl Planner<'_, '_> {
             }
         }
         let to = self.body.floats(p.out).unwrap_or_default();
-        let view = match out.reshape(&to) {
-            Some(view) => view,
-            None => {
-                let copy = self.copied(&out, row_major(&out.shape));
-                copy.reshape(&to).expect("invariant: row-major tensors take any shape")
-            }
-        };
+        let view = self.in_shape(&out, &to);
         self.views.insert(p.out, view);
         Ok(())
     }
@@ -113,13 +106,7 @@ impl Planner<'_, '_> {
         let residual = match p.residual {
             Some(id) => {
                 let view = self.view(id)?;
-                let view = match view.reshape(&p.shape) {
-                    Some(view) => view,
-                    None => {
-                        let copy = self.copied(&view, row_major(&view.shape.clone()));
-                        copy.reshape(&p.shape).expect("invariant: row-major tensors take any shape")
-                    }
-                };
+                let view = self.in_shape(&view, &p.shape);
                 Some(self.as_rows(view, channel))
             }
             None => None,
@@ -146,7 +133,7 @@ impl Planner<'_, '_> {
         let mut views = vec![x.clone(), out.clone()];
         views.extend(extras.views());
         let to = out.clone();
-        self.push("product", (detail, flops), &views.iter().collect::<Vec<_>>(), move |p| {
+        self.push("product", (detail, flops), &views, move |p| {
             Action::Gemm(Gemm {
                 m,
                 a: p.of(&x).cast_const(),
@@ -162,7 +149,7 @@ impl Planner<'_, '_> {
     }
 
     fn winograd(&mut self, window: &Window, x: View, w: Arc<Matrix>, out: &View, extras: Extras, flops: f64) {
-        let x = if x.strides[1] == 1 || x.shape[1] == 1 { x } else { self.copied(&x, channels_last(&x.shape.clone())) };
+        let x = self.with_channels_last(x);
         let [b, _, oh, ow] = out.shape[..] else { return };
         let channels = w.cols / 9;
         let tiles = b * oh.div_ceil(4) * ow.div_ceil(4);
@@ -174,7 +161,7 @@ impl Planner<'_, '_> {
         let mut views = vec![x.clone(), out.clone(), v.clone()];
         views.extend(extras.views());
         let (to, pad) = (out.clone(), window.pad);
-        self.push("winograd", (detail, flops), &views.iter().collect::<Vec<_>>(), move |p| {
+        self.push("winograd", (detail, flops), &views, move |p| {
             let parts = (0..tiles).step_by(part).map(|first| Winograd {
                 out_size: [oh, ow],
                 in_size: [x.shape[2], x.shape[3]],
@@ -203,12 +190,7 @@ impl Planner<'_, '_> {
         (extras, gate): (Extras, Gate),
         flops: f64,
     ) {
-        let x = if x.strides[1] == 1 || x.shape[1] == 1 {
-            x
-        } else {
-            let order = [0, 2, 3, 1];
-            self.copied(&x, strides_in_order(&x.shape.clone(), &order))
-        };
+        let x = self.with_channels_last(x);
         let [b, _, oh, ow] = out.shape[..] else { return };
         let rows = b * oh * ow;
         let part = (PART_FLOATS / w.cols).max(gemm::ROWS).min(rows).max(1);
@@ -249,7 +231,7 @@ impl Planner<'_, '_> {
             });
             Action::Patches(parts.collect())
         });
-        self.push("convolution", (detail, flops), &views.iter().collect::<Vec<_>>(), make);
+        self.push("convolution", (detail, flops), &views, make);
     }
 }
 

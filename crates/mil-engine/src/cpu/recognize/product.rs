@@ -195,47 +195,42 @@ fn follow(body: &Body<'_>, mut p: Product, axis: usize, ops: &mut Vec<usize>, fr
         let Some(at) = body.only_use(p.out).filter(|&i| free(i)) else { return p };
         let op = &body.ops[at];
         let rank = shape.len();
-        let step = match &*op.kind {
-            "cast" if body.floats(op.output()).is_some() => Some(p.out),
+        let is_taken = match &*op.kind {
+            "cast" => body.floats(op.output()).is_some(),
             "mul" if p.per_batch.is_none() && p.residual.is_none() => {
                 let factor = other(op, p.out)
                     .and_then(|y| body.scalar(y))
                     .filter(|_| body.floats(op.output()).as_ref() == Some(&shape));
-                factor.map(|s| {
-                    p.scale *= s;
-                    p.out
-                })
+                p.scale *= factor.unwrap_or(1.0);
+                factor.is_some()
             }
-            "add" => other(op, p.out).and_then(|y| {
-                let s = body.floats(y)?;
-                if body.floats(op.output())? != shape {
-                    return None;
-                }
+            "add" if p.residual.is_none() && body.floats(op.output()).as_ref() == Some(&shape) => {
+                let y = other(op, p.out);
+                let s = y.and_then(|y| body.floats(y)).unwrap_or_default();
                 let vector = s.len() == rank
                     && rank == p.shape.len()
                     && (0..rank).all(|d| s[d] == 1 || d == axis || (d == 0 && rank == 4 && axis == 1))
                     && s[axis] == shape[axis];
-                if s == shape && p.residual.is_none() {
-                    p.residual = Some(y);
-                } else if vector && p.per_batch.is_none() && p.residual.is_none() && axis == 1 {
-                    p.per_batch = Some(y);
+                if s == shape {
+                    p.residual = y;
+                } else if vector && p.per_batch.is_none() && axis == 1 {
+                    p.per_batch = y;
                 } else {
-                    return None;
+                    return p;
                 }
-                Some(p.out)
-            }),
+                true
+            }
             "reshape" if p.residual.is_none() => {
                 // Only for the sake of a residual behind it.
                 let y = op.output();
                 let to = body.floats(y);
                 let add = body.only_use(y).filter(|&i| body.ops[i].kind == "add" && free(i));
                 let same = add.and_then(|i| other(&body.ops[i], y)).and_then(|r| body.floats(r)) == to;
-                if let (Some(to), true, true) = (to, same, add.is_some()) {
-                    shape = to;
-                    Some(p.out)
-                } else {
-                    None
+                match to {
+                    Some(to) if same && add.is_some() => shape = to,
+                    _ => return p,
                 }
+                true
             }
             _ => {
                 if let Some(activation) = activation(body, op) {
@@ -246,7 +241,7 @@ fn follow(body: &Body<'_>, mut p: Product, axis: usize, ops: &mut Vec<usize>, fr
                 return p;
             }
         };
-        if step.is_none() {
+        if !is_taken {
             return p;
         }
         ops.push(at);

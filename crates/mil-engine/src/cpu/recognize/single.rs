@@ -7,6 +7,7 @@ use crate::{
         graph::{Kind, LayerNorm, Part},
     },
     kernel::map,
+    reference,
 };
 use mil::{Op, ValueId};
 
@@ -84,21 +85,20 @@ fn slice(body: &Body<'_>, op: &Op) -> Option<Kind> {
     let step = if op.input("stride").is_some() { ints("stride")? } else { vec![1; rank] };
     let mut part = Part { begin: Vec::new(), step: Vec::new(), shape: Vec::new(), out: op.output() };
     for d in 0..rank {
-        let n = shape[d] as i64;
-        let within = |i: i64| (if i < 0 { i + n } else { i }).clamp(0, n);
-        let from = if first[d] { 0 } else { within(begin[d]) };
-        let to = match (squeezed[d], last[d]) {
-            (true, _) => from + 1,
-            (false, true) => n,
-            (false, false) => within(end[d]),
+        // As the reference engine slices; what it refuses, or reads backwards, is left to it.
+        let (from, count, stride) = match squeezed[d] {
+            true => (reference::index(begin[d], shape[d]).ok()?, 1, 1),
+            false => {
+                let [from, to] = [(first[d], begin[d]), (last[d], end[d])].map(|(open, i)| (!open).then_some(i));
+                reference::slice(shape[d], from, to, step[d]).ok()?
+            }
         };
-        let stride = if squeezed[d] { 1 } else { step[d] };
-        if stride < 1 || to <= from || to > n {
+        if stride < 1 || count == 0 {
             return None;
         }
-        part.begin.push(from as usize);
+        part.begin.push(from);
         part.step.push(stride as usize);
-        part.shape.push((to - from).div_euclid(stride) as usize + usize::from((to - from) % stride != 0));
+        part.shape.push(count);
     }
     let n: usize = part.shape.iter().product();
     (n == body.floats(op.output())?.iter().product::<usize>()).then(|| Kind::Slices { x, parts: vec![part] })
