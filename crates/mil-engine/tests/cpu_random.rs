@@ -4,12 +4,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
+use common::{Growing, text};
 use host_tensor::{DType, HostTensor};
-use mil::{
-    Bound, Emitter, FunctionBuilder, OpError, Opset, Program, Type, ValueId,
-    text::{PrintOptions, print},
-    validate,
-};
+use mil::{Bound, Emitter, FunctionBuilder, OpError, Opset, Program, Type, ValueId, validate};
 use mil_engine::{
     Isa,
     cpu::{Cpu, Options},
@@ -20,25 +19,7 @@ use testkit::Rng;
 
 const N_PROGRAMS: u64 = 1000;
 
-type Args = Vec<(&'static str, Bound)>;
-
-/// A program under construction; every value may be an operand.
-struct Growing<'r, 'f> {
-    rng: &'r mut Rng,
-    emitter: Emitter<'f>,
-    pool: Vec<ValueId>,
-}
-
 impl Growing<'_, '_> {
-    fn pick(&mut self) -> ValueId {
-        let n = self.pool.len();
-        self.pool[n - 1 - self.rng.below(n).min(self.rng.below(n))]
-    }
-
-    fn shape(&self, v: ValueId) -> Vec<usize> {
-        self.emitter.function().ty(v).as_tensor().unwrap().static_shape().unwrap()
-    }
-
     /// A value of rank 4, if there is one.
     fn picture(&mut self) -> Option<ValueId> {
         let all: Vec<ValueId> = self.pool.iter().copied().filter(|&v| self.shape(v).len() == 4).collect();
@@ -53,12 +34,6 @@ impl Growing<'_, '_> {
         let tensor = HostTensor::from_f32(shape.to_vec(), values);
         let tensor = if self.rng.below(2) == 0 { tensor.cast(DType::F16).cast(DType::F32) } else { tensor };
         self.emitter.function_mut().add_constant("w", tensor.into()).into()
-    }
-
-    fn op(&mut self, kind: &'static str, args: Args) -> Result<ValueId, OpError> {
-        let results = self.emitter.op_multi(kind, "v", args)?;
-        self.pool.extend(&results);
-        Ok(results[0])
     }
 
     fn step(&mut self) -> Result<ValueId, OpError> {
@@ -339,9 +314,7 @@ fn grow(rng: &mut Rng) -> Option<(Program, Vec<usize>)> {
     let mut growing = Growing { rng, emitter: builder.emitter(), pool: vec![x] };
     for _ in 0..9 {
         let _ = growing.step();
-        let (f, all) = (growing.emitter.function(), std::mem::take(&mut growing.pool));
-        let n_elements = |v: &ValueId| f.ty(*v).as_tensor()?.static_shape()?.into_iter().reduce(|n, d| n * d);
-        growing.pool = all.into_iter().filter(|v| n_elements(v).is_some_and(|n| (1..=20_000).contains(&n))).collect();
+        growing.keep_up_to(20_000);
     }
     let last = *growing.pool[1..].last()?;
     let candidates: Vec<ValueId> = growing.pool[1..].to_vec();
@@ -350,10 +323,6 @@ fn grow(rng: &mut Rng) -> Option<(Program, Vec<usize>)> {
     let outputs = if other == last { vec![last] } else { vec![last, other] };
     let program = builder.finish_program(ops, &outputs);
     validate(&program).is_ok().then_some((program, shape))
-}
-
-fn text(program: &Program) -> String {
-    print(program, &PrintOptions { dialect: None, blob_threshold: usize::MAX }).text
 }
 
 #[test]

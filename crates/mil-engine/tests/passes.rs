@@ -2,38 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
+use common::{Growing, text};
 use host_tensor::{DType, HostTensor};
-use mil::{
-    Bound, Emitter, Function, FunctionBuilder, OpError, Opset, Program, Type, ValueId, pass,
-    text::{PrintOptions, print},
-    validate,
-};
+use mil::{Bound, Function, FunctionBuilder, OpError, Opset, Program, Type, ValueId, pass, validate};
 use mil_engine::reference::{Options, Reference};
 use std::collections::BTreeMap;
 use testkit::Rng;
 
 const N_PROGRAMS: u64 = 300;
 
-/// A program under construction; every value may be an operand.
-struct Growing<'r, 'f> {
-    rng: &'r mut Rng,
-    emitter: Emitter<'f>,
-    pool: Vec<ValueId>,
-}
-
-type Args = Vec<(&'static str, Bound)>;
-
 impl Growing<'_, '_> {
-    fn pick(&mut self) -> ValueId {
-        // Late values more often, so that programs grow deep.
-        let n = self.pool.len();
-        self.pool[n - 1 - self.rng.below(n).min(self.rng.below(n))]
-    }
-
-    fn shape(&self, v: ValueId) -> Vec<usize> {
-        self.emitter.function().ty(v).as_tensor().unwrap().static_shape().unwrap()
-    }
-
     /// `v`, or sometimes another value of its shape, which makes a pattern a near miss.
     fn nearly(&mut self, v: ValueId) -> ValueId {
         let shape = self.shape(v);
@@ -47,13 +27,6 @@ impl Growing<'_, '_> {
         let values = if self.rng.below(3) == 0 { vec![0.5; n] } else { self.rng.normals(n) };
         let literal = HostTensor::from_f32(shape.to_vec(), values).into();
         self.emitter.function_mut().add_constant("c", literal).into()
-    }
-
-    /// Adds an operation if its operands fit together.
-    fn op(&mut self, kind: &'static str, args: Args) -> Result<ValueId, OpError> {
-        let results = self.emitter.op_multi(kind, "v", args)?;
-        self.pool.extend(&results);
-        Ok(results[0])
     }
 
     fn step(&mut self) -> Result<ValueId, OpError> {
@@ -228,9 +201,7 @@ fn grow(rng: &mut Rng) -> Option<Program> {
     for _ in 0..14 {
         // What does not fit together is not added; what is empty, a scalar, or large is not used again.
         let _ = growing.step();
-        let (f, all) = (growing.emitter.function(), std::mem::take(&mut growing.pool));
-        let n_elements = |v: &ValueId| f.ty(*v).as_tensor()?.static_shape()?.into_iter().reduce(|n, d| n * d);
-        growing.pool = all.into_iter().filter(|v| n_elements(v).is_some_and(|n| (1..=4096).contains(&n))).collect();
+        growing.keep_up_to(4096);
     }
     let candidates: Vec<ValueId> = growing.pool[1..].to_vec();
     let last = *candidates.last()?;
@@ -248,10 +219,6 @@ fn run(program: &Program, x: &HostTensor) -> BTreeMap<String, HostTensor> {
     let valid = validate(program).unwrap_or_else(|e| panic!("{e}\n{}", text(program)));
     let engine = Reference::compile(valid, Options::default()).unwrap();
     engine.run(&BTreeMap::from([("x".to_owned(), x.clone())])).unwrap()
-}
-
-fn text(program: &Program) -> String {
-    print(program, &PrintOptions { dialect: None, blob_threshold: usize::MAX }).text
 }
 
 /// A program with what it computes from `x`.
