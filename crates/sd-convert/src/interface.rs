@@ -2,8 +2,7 @@
 //!
 //! For engines that execute the network itself, in the place of the converted model.
 
-use crate::{Checkpoint, ConvertError, Options, recipe::Recipe};
-use host_tensor::DType;
+use crate::{Checkpoint, ConvertError, Options, recipe::Recipe, verify::Input};
 use sd_models::{Component, NetworkConfig};
 
 /// A component's network, and the inputs that its model declares.
@@ -11,19 +10,9 @@ use sd_models::{Component, NetworkConfig};
 pub struct Interface {
     /// The network's configuration.
     pub network: NetworkConfig,
-    /// What the model takes, in order.
+    /// What the model takes, in order, in the element types that it declares; the network computes in f32, and takes
+    /// token ids as integers.
     pub inputs: Vec<Input>,
-}
-
-/// One input of a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Input {
-    /// Its name.
-    pub name: &'static str,
-    /// The element type that the model declares; the network computes in f32, and takes token ids as integers.
-    pub dtype: DType,
-    /// Its shape.
-    pub shape: Vec<usize>,
 }
 
 impl Interface {
@@ -35,7 +24,7 @@ impl Interface {
     pub fn new(ckpt: &Checkpoint, component: Component, options: &Options) -> Result<Self, ConvertError> {
         let Recipe { network, inputs, .. } = Recipe::new(ckpt, component, options)?;
         let input = |f: crate::recipe::Feature| Input {
-            name: f.name,
+            name: f.name.to_owned(),
             dtype: f.declared_dtype(options.precision),
             shape: f.shape,
         };

@@ -21,7 +21,7 @@ pub use checkpoint::{Checkpoint, Weights, read_json};
 pub use chunk::{Chunk, chunk};
 pub use convert::{Converted, convert};
 pub use error::ConvertError;
-pub use interface::{Input, Interface};
+pub use interface::Interface;
 pub use mil::pass::AttentionLayout;
 pub use options::{LatentSize, Options, Precision, Target, package_name, submodule};
 pub use sd_models::{Component, NetworkConfig};

@@ -166,7 +166,7 @@ fn inputs_that_burn_would_panic_at_are_refused_by_name() {
 fn a_checkpoint_that_lacks_a_tensor_is_refused_by_its_key() {
     let checkpoint = Checkpoint::open(demo()).unwrap();
     let Interface { network, inputs } = Interface::new(&checkpoint, Component::UNet, &Options::default()).unwrap();
-    let inputs: Vec<Feature> = inputs.iter().map(|i| Feature::new(i.name, i.dtype, i.shape.clone())).collect();
+    let inputs: Vec<Feature> = inputs.iter().map(|i| Feature::new(i.name.as_str(), i.dtype, i.shape.clone())).collect();
     let weights = checkpoint.weights(Component::UNet).unwrap();
     let without = weights.iter().filter(|(key, _)| *key != "conv_out.bias");
     let fault = BurnEngine::new(&network, inputs.clone(), without, BurnOptions::default()).expect_err("refused");

@@ -10,12 +10,11 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use sd_convert::verify::{Input, random_inputs};
-use sd_engines::{CpuOptions, MilEngine, PlanSummary, Profile};
-use sd_runtime::{Engine, Tensors};
+use sd_convert::verify::random_inputs;
+use sd_engines::{MilEngine, PlanSummary, Profile};
 use serde::Serialize;
 
-use super::open_package;
+use super::{inputs_of, open_package};
 use crate::cli::BenchArgs;
 use crate::report::{Report, Table, bytes};
 
@@ -45,8 +44,8 @@ struct Model {
     share_of_peak: f64,
     weight_bytes: u64,
     result_bytes: u64,
-    /// Largest anonymous memory of the process, where the system tells.
-    peak_memory_bytes: Option<u64>,
+    /// Anonymous memory of the process after the runs, where the system tells.
+    memory_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     profile: Vec<Line>,
 }
@@ -105,15 +104,15 @@ fn measure(args: &BenchArgs, path: &Path) -> Result<(Model, Vec<(String, PlanSum
     let engine = MilEngine::from_model(package.model(), args.engine.cpu()).with_context(cannot)?;
     let load_s = begin.elapsed().as_secs_f64();
     let plans = engine.plans();
-    let inputs = draw_inputs(&engine, args.seed)?;
+    let inputs = random_inputs(&inputs_of(&engine), None, args.seed)?;
     engine.run_once(&inputs).with_context(cannot)?;
-    let (mut times, mut peaks) = (Vec::new(), vec![peak(args.engine.cpu(), &plans)]);
+    let (mut times, mut peaks) = (Vec::new(), vec![peak(&plans)]);
     let mut profiles = Vec::new();
     for _ in 0..args.runs {
         let begin = Instant::now();
         let (_, profile) = engine.profile(&inputs).with_context(cannot)?;
         times.push(begin.elapsed().as_secs_f64());
-        peaks.push(peak(args.engine.cpu(), &plans));
+        peaks.push(peak(&plans));
         profiles.push(profile);
     }
     // Each run beside the mean of the peaks around it.
@@ -133,25 +132,17 @@ fn measure(args: &BenchArgs, path: &Path) -> Result<(Model, Vec<(String, PlanSum
         share_of_peak: median(shares),
         weight_bytes: plans.iter().map(|(_, p)| p.weight_bytes as u64).sum(),
         result_bytes: plans.iter().map(|(_, p)| (p.arena_bytes + p.scratch_bytes) as u64).sum(),
-        peak_memory_bytes: memory(),
+        memory_bytes: memory(),
         profile,
     };
     Ok((model, plans))
 }
 
-fn draw_inputs(engine: &MilEngine, seed: u64) -> Result<Tensors> {
-    let features = engine.signature().inputs.iter();
-    let inputs: Vec<Input> =
-        features.map(|f| Input { name: f.name.clone(), dtype: f.dtype, shape: f.shape.clone() }).collect();
-    Ok(random_inputs(&inputs, None, seed)?)
-}
-
 /// What all threads together reach when nothing but arithmetic limits them.
-fn peak(options: CpuOptions, plans: &[(String, PlanSummary)]) -> f64 {
+fn peak(plans: &[(String, PlanSummary)]) -> f64 {
     let Some((_, plan)) = plans.first() else { return f64::NAN };
-    let threads = options.threads.unwrap_or(plan.threads);
     std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(|| plan.isa.peak_gflops(PEAK_SECONDS))).collect();
+        let running: Vec<_> = (0..plan.threads).map(|_| scope.spawn(|| plan.isa.peak_gflops(PEAK_SECONDS))).collect();
         running.into_iter().filter_map(|thread| thread.join().ok()).sum()
     })
 }
@@ -162,7 +153,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     if n == 0 { f64::NAN } else { (values[(n - 1) / 2] + values[n / 2]) / 2.0 }
 }
 
-/// The largest anonymous memory so far; pages of mapped weights belong to the page cache.
+/// Anonymous memory of this process now; pages of mapped weights belong to the page cache.
 fn memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let kib = |key: &str| -> Option<u64> {
@@ -205,7 +196,7 @@ fn tell(args: &BenchArgs, report: &Report, how: &str, threads: usize, models: &[
             format!("{:.2}", m.share_of_peak),
             bytes(m.weight_bytes),
             bytes(m.result_bytes),
-            m.peak_memory_bytes.map_or_else(|| "?".into(), bytes),
+            m.memory_bytes.map_or_else(|| "?".into(), bytes),
         ]);
     }
     report.text(table);

@@ -1,22 +1,19 @@
 //! `smelt chunk`: a package in parts that run one after another.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use mlpackage::{Body, Existing, Model, Stage, Written, write_pipeline};
-use sd_convert::verify::{Input, random_inputs};
+use sd_convert::verify::random_inputs;
 use sd_convert::{Chunk, chunk};
 use sd_engines::{MilEngine, Options};
-use sd_runtime::Engine;
 use serde::Serialize;
 
 use super::convert::write_or_link;
-use super::open_package;
+use super::{guarded, inputs_of, open_package};
 use crate::cli::ChunkArgs;
-use crate::interrupt::{Writing, interrupted};
 use crate::report::{Report, Table, bytes, count, seconds};
 
 /// What `--json` prints.
@@ -105,9 +102,7 @@ fn check(model: &Model, chunks: &[Chunk]) -> Result<()> {
 }
 
 fn compare(whole: &MilEngine, parts: &MilEngine, function: &mil::Function) -> Result<()> {
-    let input = |f: &sd_runtime::Feature| Input { name: f.name.clone(), dtype: f.dtype, shape: f.shape.clone() };
-    let inputs: Vec<Input> = whole.signature().inputs.iter().map(input).collect();
-    let drawn = random_inputs(&inputs, Some(function), 0)?;
+    let drawn = random_inputs(&inputs_of(whole), Some(function), 0)?;
     let (expected, actual) = (whole.run_once(&drawn)?, parts.run_once(&drawn)?);
     for (name, tensor) in &expected {
         let same =
@@ -154,21 +149,6 @@ fn write_merged(model: &Model, chunks: &[Chunk], path: &Path, force: bool, repor
 
 const fn existing(force: bool) -> Existing {
     if force { Existing::Replace } else { Existing::Refuse }
-}
-
-type OnProgress<'p> = &'p mut dyn FnMut(mlpackage::Progress) -> ControlFlow<()>;
-
-/// Writes with a bar; when the user stops, nothing of the package is left.
-fn guarded(label: &str, report: &Report, write: impl FnOnce(OnProgress<'_>) -> Result<Written>) -> Result<Written> {
-    let _writing = Writing::begin();
-    let bar = report.byte_bar(label, 0);
-    let written = write(&mut |at| {
-        bar.set_length(at.total_bytes);
-        bar.set_position(at.written_bytes);
-        if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    bar.finish_and_clear();
-    Ok(written)
 }
 
 fn part(path: &Path, description: &mlpackage::Description, written: Written) -> Part {

@@ -16,6 +16,7 @@ use sd_convert::compress::{Writing as How, write_compressed};
 use sd_convert::{Checkpoint, Component, Converted, Options, Target};
 use serde::Serialize;
 
+use super::guarded;
 use crate::bundle::Bundle;
 use crate::cli::ConvertArgs;
 use crate::interrupt::{Writing, interrupted};
@@ -207,20 +208,12 @@ impl<'a> Plan<'a> {
         Ok(written)
     }
 
-    /// Writes a package; when the user stops, nothing of it is left.
+    /// Writes a package.
     fn write(&self, item: &Item, converted: &Converted, report: &Report) -> Result<Written> {
-        let _writing = Writing::begin();
-        let bar = report.byte_bar(&item.label(), 0);
-        let mut progress = |at: mlpackage::Progress| {
-            bar.set_length(at.total_bytes);
-            bar.set_position(at.written_bytes);
-            if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
         let (program, description) = (converted.valid()?, &converted.description);
-        let written =
-            write_or_link(&item.path, item.first.as_deref(), program, description, self.existing(), &mut progress)?;
-        bar.finish_and_clear();
-        Ok(written)
+        guarded(&item.label(), report, |progress| {
+            write_or_link(&item.path, item.first.as_deref(), program, description, self.existing(), progress)
+        })
     }
 }
 

@@ -8,10 +8,9 @@ use mlpackage::Model;
 use sd_convert::verify::{Comparison, Input, compare, component_of, random_inputs, reference_options};
 use sd_convert::{Checkpoint, Component, convert};
 use sd_engines::{MilEngine, Rounding};
-use sd_runtime::Engine;
 use serde::Serialize;
 
-use super::open_package;
+use super::{inputs_of, open_package};
 use crate::cli::VerifyArgs;
 use crate::report::{Report, Table, decibels};
 
@@ -42,9 +41,9 @@ pub(super) fn run(args: &VerifyArgs, report: &Report) -> Result<ExitCode> {
     let spinner = report.spinner("comparing");
     let engine = MilEngine::from_model(package.model(), options)
         .with_context(|| format!("cannot run {}", args.package.display()))?;
-    let inputs = inputs_of(&engine)?;
+    let inputs = inputs_of(&engine);
     let reference = reference(args, &inputs)?;
-    check_same_inputs(args, &inputs, &inputs_of(&reference)?)?;
+    check_same_inputs(args, &inputs, &inputs_of(&reference))?;
     let drawn = random_inputs(&inputs, first_function(package.model()), args.seed)?;
     let expected = reference.run_once(&drawn).with_context(|| format!("cannot run {}", args.against.display()))?;
     let outputs = engine.run_once(&drawn).with_context(|| format!("cannot run {}", args.package.display()))?;
@@ -76,12 +75,6 @@ fn reference(args: &VerifyArgs, inputs: &[Input]) -> Result<MilEngine> {
     })?;
     let converted = convert(&checkpoint, component, &reference_options(&checkpoint, component, inputs)?)?;
     MilEngine::from_program(&converted.program, args.engine.executor(Rounding::Boundary)?).with_context(cannot)
-}
-
-fn inputs_of(engine: &MilEngine) -> Result<Vec<Input>> {
-    let features = engine.signature().inputs.iter();
-    let input = |f: &sd_runtime::Feature| Input { name: f.name.clone(), dtype: f.dtype, shape: f.shape.clone() };
-    Ok(features.map(input).collect())
 }
 
 /// Names and shapes must be equal; element types need not be.
