@@ -109,6 +109,7 @@ fn picture<E: Engine + 'static>(make: impl Fn(Component) -> E) -> GeneratedImage
         text_encoder: boxed(Component::TextEncoder),
         unet: boxed(Component::UNet),
         vae_decoder: boxed(Component::VaeDecoder),
+        vae_encoder: None,
         safety_checker: None,
     };
     let mut pipeline = TextToImage::new(models, PipelineConfig::from_dir(&demo()).unwrap()).unwrap();

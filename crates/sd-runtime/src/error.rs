@@ -132,6 +132,9 @@ pub enum RuntimeError {
         /// Bytes given.
         got: usize,
     },
+    /// A picture could not be read.
+    #[error("cannot read the picture: {0}; PNG, JPEG and WebP are understood")]
+    ImageRead(#[from] image::ImageError),
     /// A PNG could not be written.
     #[error("cannot write PNG: {0}")]
     PngWrite(#[from] png::EncodingError),

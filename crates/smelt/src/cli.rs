@@ -265,6 +265,12 @@ pub(crate) struct GenerateArgs {
     /// What the picture does not show.
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) negative_prompt: String,
+    /// A picture to begin with (PNG, JPEG or WebP), scaled to the model's size and cut to its proportions.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image: Option<PathBuf>,
+    /// How much of the picture to begin with may change: the share of the steps that are taken, above 0 to 1.
+    #[arg(long, value_name = "X", default_value_t = 0.5, requires = "image")]
+    pub(crate) strength: f64,
     /// Seed of the random source.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u32,

@@ -14,15 +14,18 @@ const UNET: [&str; 2] = ["unet", "Unet"];
 /// Chunks of a UNet in one package.
 const UNET_PIPELINE: [&str; 2] = ["unet_chunked_pipeline", "UnetChunkedPipeline"];
 const VAE_DECODER: [&str; 2] = ["vae_decoder", "VAEDecoder"];
+const VAE_ENCODER: [&str; 2] = ["vae_encoder", "VAEEncoder"];
 const SAFETY_CHECKER: [&str; 2] = ["safety_checker", "SafetyChecker"];
 
-/// The packages that a text-to-image pipeline needs.
+/// The packages of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ModelDir {
     pub(crate) text_encoder: PathBuf,
     /// One package, or the chunks of one in the order in which they run.
     pub(crate) unet: Vec<PathBuf>,
     pub(crate) vae_decoder: PathBuf,
+    /// Only needed to begin with a picture.
+    pub(crate) vae_encoder: Option<PathBuf>,
     pub(crate) safety_checker: Option<PathBuf>,
 }
 
@@ -61,6 +64,7 @@ impl ModelDir {
             text_encoder: need(TEXT_ENCODER)?,
             unet,
             vae_decoder: sized(VAE_DECODER)?.map_or_else(|| need(VAE_DECODER), Ok)?,
+            vae_encoder: sized(VAE_ENCODER)?.map_or_else(|| find(VAE_ENCODER), |p| Ok(Some(p)))?,
             safety_checker: sized(SAFETY_CHECKER)?.map_or_else(|| find(SAFETY_CHECKER), |p| Ok(Some(p)))?,
         }))
     }
@@ -143,6 +147,7 @@ mod tests {
         let found = ModelDir::find(place.path(), None).unwrap().unwrap();
         assert_eq!(found.unet, [place.path().join(APPLE[1])]);
         assert_eq!(found.vae_decoder, place.path().join(APPLE[3]));
+        assert_eq!(found.vae_encoder, Some(place.path().join(APPLE[4])));
         assert_eq!(found.safety_checker, None);
         let swift =
             dir(&["TextEncoder.mlpackage", "UnetChunk2.mlpackage", "UnetChunk1.mlpackage", "VAEDecoder.mlpackage"]);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use common::{fail, json, names, run, succeed, text};
-use sd_runtime::image::read_png_text;
+use sd_runtime::image::{RgbImage, read_png_text};
 use sd_runtime::pipeline::PictureSettings;
 use testkit::demo;
 
@@ -27,10 +27,13 @@ fn models() -> PathBuf {
     CONVERTED.0.clone()
 }
 
-fn generate(model: &Path, output: &Path, more: &[&str]) -> serde_json::Value {
+fn generate(model: &Path, output: &Path) -> serde_json::Value {
+    generate_with(model, output, &["--steps", "2"])
+}
+
+fn generate_with(model: &Path, output: &Path, more: &[&str]) -> serde_json::Value {
     let (model, output) = (text(model), text(output));
-    let args = ["generate", "a red heart", "-m", &model, "-o", &output, "--steps", "2", "--seed", "3"];
-    json(args.iter().chain(more))
+    json(["generate", "a red heart", "-m", &model, "-o", &output, "--seed", "3"].iter().chain(more))
 }
 
 fn settings(path: &Path) -> PictureSettings {
@@ -67,13 +70,14 @@ fn a_conversion_leaves_a_directory_that_draws_on_its_own() {
 fn packages_and_checkpoint_draw_the_same_picture() {
     let dir = tempfile::tempdir().unwrap();
     let (ours, direct) = (dir.path().join("packages.png"), dir.path().join("checkpoint.png"));
-    let summary = generate(&models(), &ours, &[]);
+    let summary = generate(&models(), &ours);
     assert_eq!(summary["pictures"][0]["width"], 64);
     assert!(summary["seconds_per_step"].as_f64() > Some(0.0));
-    generate(&demo(), &direct, &[]);
+    generate(&demo(), &direct);
     assert!(std::fs::read(&ours).unwrap() == std::fs::read(&direct).unwrap(), "the pictures differ");
     let settings = settings(&ours);
     assert_eq!((settings.prompt.as_str(), settings.seed, settings.steps), ("a red heart", 3, 2));
+    assert_eq!(settings.start, None);
     assert_eq!((settings.model.as_str(), settings.scheduler.as_str()), ("sd-emoji", "pndm"));
 }
 
@@ -88,6 +92,50 @@ fn several_pictures_get_numbers_and_differ() {
     assert_eq!(settings(&dir.path().join("x-2.png")).image_idx, 1);
     let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
     assert_ne!(read("x-1.png"), read("x-2.png"));
+}
+
+#[test]
+fn a_sketch_keeps_what_its_strength_leaves() {
+    let dir = tempfile::tempdir().unwrap();
+    let sketch = dir.path().join("sketch.png");
+    // A blue square on white, twice as wide as high: its sides are cut off.
+    let inside = |i: usize| (40..88).contains(&(i % 128)) && (8..56).contains(&(i / 128));
+    let pixels = (0..128 * 64).flat_map(|i| if inside(i) { [40, 80, 230] } else { [255; 3] }).collect();
+    let drawn = RgbImage::new(128, 64, pixels).unwrap();
+    drawn.write_png(std::fs::File::create(&sketch).unwrap(), &[]).unwrap();
+    let drawn = drawn.cover(64, 64);
+    let distance = |path: &Path| {
+        let picture = RgbImage::read(BufReader::new(std::fs::File::open(path).unwrap())).unwrap();
+        let pairs = picture.pixels().iter().zip(drawn.pixels());
+        pairs.map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / picture.pixels().len() as f64
+    };
+    let outputs = ["0.15", "0.5", "1"].map(|strength| {
+        let output = dir.path().join(format!("{strength}.png"));
+        generate_with(&models(), &output, &["--steps", "8", "--image", &text(&sketch), "--strength", strength]);
+        output
+    });
+    let [little, half, all] = [0, 1, 2].map(|i| distance(&outputs[i]));
+    assert!(little < 30.0 && little < half && half < all, "{little} {half} {all}");
+    let start = settings(&outputs[0]).start.unwrap();
+    assert_eq!((start.file.as_str(), start.strength), ("sketch.png", 0.15));
+    let direct = dir.path().join("direct.png");
+    generate_with(&demo(), &direct, &["--steps", "8", "--image", &text(&sketch)]);
+    assert!(std::fs::read(&outputs[1]).unwrap() == std::fs::read(&direct).unwrap(), "the checkpoint draws another");
+
+    let args = |model: PathBuf, image: PathBuf| {
+        ["generate", "x", "-m", &text(model), "-o", &text(dir.path().join("x.png")), "--image", &text(image)]
+            .map(str::to_owned)
+    };
+    let message = fail(args(models(), dir.path().join("absent.png")));
+    assert!(message.contains("--image") && message.contains("absent.png"), "{message}");
+    let message = fail(args(models(), models().join("vocab.json")));
+    assert!(message.contains("PNG, JPEG and WebP"), "{message}");
+    let without = dir.path().join("without");
+    for component in ["text-encoder", "unet", "vae-decoder"] {
+        succeed(["convert", &text(demo()), "-o", &text(&without), "--component", component]);
+    }
+    let message = fail(args(without, sketch.clone()));
+    assert!(message.contains("vae_encoder.mlpackage") && message.contains("--component vae-encoder"), "{message}");
 }
 
 #[test]

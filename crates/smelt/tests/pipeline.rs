@@ -42,6 +42,7 @@ fn pipeline(checkpoint: &Path, options: &Options) -> TextToImage {
         text_encoder: engine(Component::TextEncoder),
         unet: engine(Component::UNet),
         vae_decoder: engine(Component::VaeDecoder),
+        vae_encoder: None,
         safety_checker: None,
     };
     TextToImage::new(models, PipelineConfig::from_dir(checkpoint).unwrap()).unwrap()

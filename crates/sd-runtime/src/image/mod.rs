@@ -1,7 +1,8 @@
 //! Pictures: 8-bit RGB, from and to the numbers that models use.
 //!
-//! Reading PNG pixels, colour management and other formats are not here.
+//! Colour management is not here.
 
+mod decode;
 mod png_file;
 mod resize;
 
@@ -50,6 +51,25 @@ impl RgbImage {
         let byte = |x: f32| ((x / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
         let pixels = (0..n).flat_map(|i| [planes[i], planes[n + i], planes[2 * n + i]]).map(byte).collect();
         Ok(Self { width, height, pixels })
+    }
+
+    /// Three planes of values in [−1, 1], as a VAE encoder takes them: `2 · (byte/255) − 1`.
+    pub fn to_planes(&self) -> Vec<f32> {
+        let value = |byte: &u8| 2.0 * (f32::from(*byte) / 255.0) - 1.0;
+        (0..3).flat_map(|channel| self.pixels[channel..].iter().step_by(3).map(value)).collect()
+    }
+
+    /// The picture at another size, scaled to cover it; what stands out on two sides is cut off evenly.
+    pub fn cover(&self, width: usize, height: usize) -> Self {
+        // Sides of the largest part that has the wanted proportions, to the nearest pixel.
+        let part = |side: usize, num: usize, den: usize| (side * num + den / 2) / den.max(1);
+        let crop_width = part(self.height, width, height).clamp(1, self.width.max(1));
+        let crop_height = part(self.width, height, width).clamp(1, self.height.max(1));
+        let cropped = match (crop_width, crop_height) == (self.width, self.height) {
+            true => self.clone(),
+            false => self.center_crop(crop_width, crop_height),
+        };
+        cropped.resize(width, height)
     }
 
     /// A black picture.
@@ -102,6 +122,27 @@ mod tests {
         let planes = [-0.211_764_66, -7.0, 0.0, 7.0, f32::NAN, 0.2];
         let image = RgbImage::from_planes(2, 1, &planes).unwrap();
         assert_eq!(image.pixels(), [100, 128, 0, 0, 255, 153]);
+    }
+
+    #[test]
+    fn planes_go_there_and_back() {
+        let image = RgbImage::new(16, 16, (0..=255).flat_map(|b| [b, 255 - b, b / 2]).collect()).unwrap();
+        let planes = image.to_planes();
+        assert_eq!((planes[0], planes[255], planes[256]), (-1.0, 1.0, 1.0));
+        assert_eq!(RgbImage::from_planes(16, 16, &planes).unwrap(), image);
+    }
+
+    #[test]
+    fn a_picture_covers_a_size_by_its_middle() {
+        let wide = RgbImage::new(4, 2, [1, 2, 3, 4, 1, 2, 3, 4].into_iter().flat_map(|v| [v * 10; 3]).collect());
+        let wide = wide.unwrap();
+        assert_eq!(wide.cover(2, 2).pixels(), [20, 20, 20, 30, 30, 30].repeat(2));
+        assert_eq!(wide.cover(4, 2), wide);
+        let tall = wide.cover(1, 2);
+        assert_eq!((tall.width(), tall.height()), (1, 2));
+        let large = wide.cover(8, 8);
+        assert_eq!((large.width(), large.height()), (8, 8));
+        assert!(large.pixels()[0] < 25 && large.pixels()[8 * 3 - 1] > 25);
     }
 
     #[test]

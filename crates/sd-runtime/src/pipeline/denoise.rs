@@ -8,17 +8,23 @@ use super::unet::UNet;
 use crate::error::{Result, RuntimeError};
 use crate::scheduler::Scheduler;
 
-/// Denoises `latents`, given as standard normal noise, in place.
+/// Denoises `latents`, given as standard normal noise, in place; with `clean` the noise is added to those latents first.
 pub(super) fn denoise(
     unet: &mut UNet,
     scheduler: &mut dyn Scheduler,
     text: &Conditioning,
+    clean: Option<&[f32]>,
     options: &GenerateOptions,
     latents: &mut [f32],
     progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> Result<()> {
-    let sigma = scheduler.init_noise_sigma();
-    latents.iter_mut().for_each(|x| *x *= sigma);
+    match clean {
+        Some(clean) => scheduler.add_noise(clean, latents),
+        None => {
+            let sigma = scheduler.init_noise_sigma();
+            latents.iter_mut().for_each(|x| *x *= sigma);
+        }
+    }
     let timesteps = scheduler.timesteps().to_vec();
     let n_steps = timesteps.len();
     let mut input = vec![0.0; latents.len()];

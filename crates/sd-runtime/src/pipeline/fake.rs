@@ -112,6 +112,20 @@ pub(super) fn vae_decoder() -> Fake {
     })
 }
 
+/// Means are the picture's planes at every other pixel (the fourth channel is the first again), log variances their
+/// negatives.
+pub(super) fn vae_encoder() -> Fake {
+    let [c, h, w] = LATENT;
+    let inputs = vec![Feature::new("x", DType::F16, [1, 3, 2 * h, 2 * w])];
+    let outputs = vec![Feature::new("latent", DType::F32, [])];
+    Fake::new(inputs, outputs, move |inputs| {
+        let x = inputs["x"].to_f32_vec();
+        let at = |i: usize| x[((i / (h * w) % 3) * 2 * h + i / w % h * 2) * 2 * w + i % w * 2];
+        let moments = (0..2 * c * h * w).map(|i| if i < c * h * w { at(i) } else { -at(i - c * h * w) });
+        Ok(one("latent", [1, 2 * c, h, w], moments.collect()))
+    })
+}
+
 /// Flags a picture whose mean CLIP value is above `limit`.
 pub(super) fn safety_checker(limit: f32) -> Fake {
     let inputs = vec![
@@ -137,6 +151,7 @@ pub(super) fn models(unet: Fake) -> Models {
         text_encoder: Some(Box::new(text_encoder())),
         unet: Some(Box::new(unet)),
         vae_decoder: Some(Box::new(vae_decoder())),
+        vae_encoder: None,
         safety_checker: None,
     }
 }

@@ -1,7 +1,7 @@
-//! Text to image with Stable Diffusion 1.x and 2.x: prompt → hidden states → denoised latents → picture.
+//! Text to image, and image to image, with Stable Diffusion 1.x and 2.x: prompt → hidden states → denoised latents → picture.
 //!
 //! The models are [`Engine`]s known by their signatures; sizes, batch and element types come from there.
-//! Image-to-image, ControlNet and SDXL are not here: models that ask for more inputs are refused by name.
+//! ControlNet and SDXL are not here: models that ask for more inputs are refused by name.
 
 mod config;
 mod denoise;
@@ -23,16 +23,19 @@ use std::ops::ControlFlow;
 use host_tensor::HostTensor;
 
 pub use config::{PipelineConfig, PreprocessorConfig, VaeConfig};
-pub use options::{GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, SafetyVerdict, Warning};
-pub use settings::PictureSettings;
+pub use options::{
+    GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, SafetyVerdict, StartingImage, Warning,
+};
+pub use settings::{PictureSettings, StartingPicture};
 
 use crate::engine::Engine;
 use crate::error::{Result, RuntimeError};
+use crate::image::RgbImage;
 use crate::rng::RandomSource;
 use safety::SafetyChecker;
 use text::TextEncoder;
 use unet::UNet;
-use vae::VaeDecoder;
+use vae::{VaeDecoder, VaeEncoder};
 
 /// The models of a pipeline, each by its role.
 #[derive(Default)]
@@ -43,16 +46,19 @@ pub struct Models {
     pub unet: Option<Box<dyn Engine>>,
     /// `z` → `image`.
     pub vae_decoder: Option<Box<dyn Engine>>,
+    /// `x` → `latent`; only needed to begin with a picture.
+    pub vae_encoder: Option<Box<dyn Engine>>,
     /// `clip_input`, `images`, `adjustment` → `has_nsfw_concepts`, `concept_scores`; may be absent.
     pub safety_checker: Option<Box<dyn Engine>>,
 }
 
-/// A text-to-image pipeline.
+/// A pipeline from text, or from text and a picture, to pictures.
 pub struct TextToImage {
     config: PipelineConfig,
     text_encoder: TextEncoder,
     unet: UNet,
     vae_decoder: VaeDecoder,
+    vae_encoder: Option<VaeEncoder>,
     safety_checker: Option<SafetyChecker>,
 }
 
@@ -68,11 +74,15 @@ impl TextToImage {
         let text_encoder = TextEncoder::new(present(models.text_encoder, "text_encoder")?)?;
         let unet = UNet::new(present(models.unet, "unet")?)?;
         let vae_decoder = VaeDecoder::new(present(models.vae_decoder, "vae_decoder")?, config.vae)?;
+        let vae_encoder = models.vae_encoder.map(|engine| VaeEncoder::new(engine, config.vae)).transpose()?;
         let safety_checker =
             models.safety_checker.map(|engine| SafetyChecker::new(engine, config.preprocessor.clone())).transpose()?;
         text_encoder.check_fits(unet.text_shape())?;
         vae_decoder.check_fits(unet.latent_shape())?;
-        Ok(Self { config, text_encoder, unet, vae_decoder, safety_checker })
+        if let Some(encoder) = &vae_encoder {
+            encoder.check_fits(unet.latent_shape())?;
+        }
+        Ok(Self { config, text_encoder, unet, vae_decoder, vae_encoder, safety_checker })
     }
 
     /// Shape of one image's latents: [1, channels, height, width].
@@ -113,14 +123,32 @@ impl TextToImage {
         options.check()?;
         // Build one scheduler first: wrong settings must not cost a run of the text encoder.
         let steps = options.steps;
-        self.config.scheduler.build(options.scheduler, steps)?;
+        let skipped = options.skipped_steps()?;
+        self.config.scheduler.build_from(options.scheduler, steps, skipped)?;
+        if options.start.is_some() && self.vae_encoder.is_none() {
+            return Err(RuntimeError::Signature {
+                model: "vae_encoder",
+                reason: "is missing from the pipeline, and a picture to begin with needs it".into(),
+            });
+        }
         let (text, mut warnings) = self.read_prompts(options)?;
-        let n_latents = self.latent_shape().iter().product();
+        let n_latents: usize = self.latent_shape().iter().product();
         let mut images = Vec::with_capacity(options.image_count.min(64));
+        let mut noises = Vec::new();
+        let clean = match &options.start {
+            // Apple's order: the noise of all pictures, then the encoder's.
+            Some(start) => {
+                noises.extend((0..options.image_count).map(|_| source.latents(n_latents)));
+                Some(self.encode(&start.image, &source.latents(n_latents))?)
+            }
+            None => None,
+        };
+        let mut noises = noises.into_iter();
         for image_idx in 0..options.image_count {
-            let mut scheduler = self.config.scheduler.build(options.scheduler, steps)?;
-            let mut latents = source.latents(n_latents);
-            denoise::denoise(&mut self.unet, scheduler.as_mut(), &text, options, &mut latents, &mut |at| {
+            let mut scheduler = self.config.scheduler.build_from(options.scheduler, steps, skipped)?;
+            let mut latents = noises.next().unwrap_or_else(|| source.latents(n_latents));
+            let clean = clean.as_deref();
+            denoise::denoise(&mut self.unet, scheduler.as_mut(), &text, clean, options, &mut latents, &mut |at| {
                 progress(Progress { image_idx, n_images: options.image_count, ..at })
             })?;
             let image = self.finish(latents, options)?;
@@ -149,6 +177,12 @@ impl TextToImage {
         Ok((text::Conditioning { prompt, negative }, warnings))
     }
 
+    /// A picture's latents, drawn from the encoder's distribution with the given noise.
+    fn encode(&mut self, image: &RgbImage, noise: &[f32]) -> Result<Vec<f32>> {
+        let encoder = self.vae_encoder.as_mut();
+        encoder.expect("invariant: the caller saw that there is an encoder").encode(image, noise)
+    }
+
     /// Decodes latents and checks the picture.
     fn finish(&mut self, latents: Vec<f32>, options: &GenerateOptions) -> Result<GeneratedImage> {
         let (decoded, mut image) = self.vae_decoder.decode(&latents)?;
@@ -156,7 +190,7 @@ impl TextToImage {
         if let Some(checker) = self.safety_checker.as_mut().filter(|_| !options.disable_safety) {
             let verdict = checker.check(&image)?;
             if verdict.flagged {
-                image = crate::image::RgbImage::black(image.width(), image.height());
+                image = RgbImage::black(image.width(), image.height());
             }
             safety = Some(verdict);
         }

@@ -27,8 +27,38 @@ pub struct GenerateOptions {
     pub scheduler: Option<SchedulerKind>,
     /// The random source; default NumPy's.
     pub random: RandomKind,
+    /// The picture to begin with; default: none, only noise.
+    pub start: Option<StartingImage>,
     /// Leave out the safety checker even if there is one.
     pub disable_safety: bool,
+}
+
+/// A picture to begin with, and how much of it may change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StartingImage {
+    /// The picture; it is cropped around its centre and scaled to the pipeline's size.
+    pub image: RgbImage,
+    /// Share of the steps that are taken, above 0 to 1: the more, the more noise is added and the more changes.
+    ///
+    /// As in diffusers and in Apple's pipelines the first `steps - floor(steps · strength)` steps are left out.
+    pub strength: f64,
+}
+
+impl StartingImage {
+    /// Number of steps to leave out.
+    fn skipped_steps(&self, steps: usize) -> Result<usize> {
+        let strength = self.strength;
+        if !(strength > 0.0 && strength <= 1.0) {
+            return Err(RuntimeError::Options(format!("strength {strength} is not above 0 and at most 1")));
+        }
+        match (steps as f64 * strength) as usize {
+            0 => Err(RuntimeError::Options(format!(
+                "strength {strength} leaves none of {steps} steps; the least is {:.3}, or take more steps",
+                1.0 / steps as f64
+            ))),
+            n => Ok(steps.saturating_sub(n)),
+        }
+    }
 }
 
 impl Default for GenerateOptions {
@@ -42,6 +72,7 @@ impl Default for GenerateOptions {
             image_count: 1,
             scheduler: None,
             random: RandomKind::default(),
+            start: None,
             disable_safety: false,
         }
     }
@@ -56,6 +87,11 @@ impl GenerateOptions {
     /// Whether guidance is active: above 1, as in diffusers.
     pub fn is_guided(&self) -> bool {
         self.guidance_scale > 1.0
+    }
+
+    /// Number of steps that a starting picture spares.
+    pub(super) fn skipped_steps(&self) -> Result<usize> {
+        self.start.as_ref().map_or(Ok(0), |start| start.skipped_steps(self.steps))
     }
 
     pub(super) fn check(&self) -> Result<()> {

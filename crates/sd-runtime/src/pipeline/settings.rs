@@ -36,10 +36,22 @@ pub struct PictureSettings {
     pub scheduler: String,
     /// The random source's short name.
     pub random: String,
+    /// The picture that it began with; absent if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartingPicture>,
     /// Pixels per row.
     pub width: usize,
     /// Rows.
     pub height: usize,
+}
+
+/// What is told of a picture that another began with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StartingPicture {
+    /// Its file's name, without the folder.
+    pub file: String,
+    /// Share of the steps that were taken.
+    pub strength: f64,
 }
 
 impl PictureSettings {
@@ -79,7 +91,13 @@ impl std::fmt::Display for PictureSettings {
             self.random,
             self.image_idx,
             self.software
-        )
+        )?;
+        match &self.start {
+            Some(StartingPicture { file, strength }) => {
+                write!(f, ", Denoising strength: {strength}, Init image: {file}")
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -99,6 +117,7 @@ mod tests {
             guidance_scale: 7.5,
             scheduler: "pndm".into(),
             random: "numpy".into(),
+            start: None,
             width: 64,
             height: 48,
         }
@@ -117,6 +136,11 @@ mod tests {
     #[test]
     fn settings_survive_the_picture() {
         assert_eq!(PictureSettings::from_png_texts(&settings().to_png_texts()).unwrap(), settings());
+        let start = Some(StartingPicture { file: "sketch.png".into(), strength: 0.6 });
+        let settings = PictureSettings { start, ..settings() };
+        let texts = settings.to_png_texts();
+        assert!(texts[0].text.ends_with(", Denoising strength: 0.6, Init image: sketch.png"), "{}", texts[0].text);
+        assert_eq!(PictureSettings::from_png_texts(&texts).unwrap(), settings);
         assert!(PictureSettings::from_png_texts(&[]).is_err());
     }
 }

@@ -270,3 +270,77 @@ fn a_checkpoints_own_files_configure_the_pipeline() {
     assert_eq!(config.preprocessor, PreprocessorConfig::default());
     assert_eq!(config.tokenizer.max_length(), 77);
 }
+
+/// A picture of the pipeline's size, each pixel its own.
+fn sketch() -> RgbImage {
+    let [_, h, w] = LATENT;
+    RgbImage::new(2 * w, 2 * h, (0..12 * h * w).map(|i| (i * 37 % 256) as u8).collect()).unwrap()
+}
+
+fn from_sketch(strength: f64) -> GenerateOptions {
+    GenerateOptions { start: Some(StartingImage { image: sketch(), strength }), steps: 10, ..options() }
+}
+
+fn pipeline_with_encoder() -> TextToImage {
+    let models = Models { vae_encoder: Some(Box::new(fake::vae_encoder())), ..fake::models(fake::unet(2, DType::F32)) };
+    TextToImage::new(models, fake::config()).unwrap()
+}
+
+#[test]
+fn a_picture_is_encoded_noised_and_denoised_for_a_share_of_the_steps() {
+    let [c, h, w] = LATENT;
+    let n = c * h * w;
+    for kind in SchedulerKind::ALL {
+        let options = GenerateOptions { scheduler: Some(kind), image_count: 2, ..from_sketch(0.35) };
+        let run = pipeline_with_encoder().generate(&options, &mut go).unwrap();
+        // The order of the stream: the noise of both pictures, then the encoder's.
+        let mut source = NumpyRandom::new(options.seed);
+        let noises = [source.normals_f16(n), source.normals_f16(n)];
+        let drawn = source.normals_f16(n);
+        let planes: Vec<f32> =
+            sketch().to_planes().iter().map(|x| host_tensor::f16_from_f64(f64::from(*x)).to_f32()).collect();
+        let clean: Vec<f32> = (0..n)
+            .map(|i| {
+                let mean = planes[((i / (h * w) % 3) * 2 * h + i / w % h * 2) * 2 * w + i % w * 2];
+                (mean + (-0.5 * mean).exp() * drawn[i] - 0.25) * 16.0
+            })
+            .collect();
+        for (image, noise) in run.images.iter().zip(noises) {
+            let mut scheduler = fake::config().scheduler.build_from(Some(kind), 10, 7).unwrap();
+            let mut latents = noise;
+            scheduler.add_noise(&clean, &mut latents);
+            for (i, t) in scheduler.timesteps().to_vec().into_iter().enumerate() {
+                let mut input = latents.clone();
+                scheduler.scale_model_input(i, &mut input);
+                let (u, c) = (text_of(""), text_of("a red heart"));
+                let noise: Vec<f32> = input
+                    .iter()
+                    .map(|&x| fake::noise(x, t, u) + 3.0 * (fake::noise(x, t, c) - fake::noise(x, t, u)))
+                    .collect();
+                scheduler.step(i, &noise, &mut latents).unwrap();
+            }
+            testkit::assert_all_close(kind.name(), &latents, &image.latents.to_f32_vec(), 1e-6, 1e-6);
+        }
+    }
+}
+
+#[test]
+fn a_picture_to_begin_with_needs_an_encoder_and_a_strength() {
+    let error = pipeline(fake::unet(2, DType::F32)).generate(&from_sketch(0.5), &mut go).unwrap_err().to_string();
+    assert!(error.contains("vae_encoder"), "{error}");
+    for (strength, fact) in [(0.0, "above 0"), (1.01, "at most 1"), (f64::NAN, "strength NaN"), (0.09, "0.100")] {
+        let error = pipeline_with_encoder().generate(&from_sketch(strength), &mut go).unwrap_err().to_string();
+        assert!(error.contains(fact), "{error}");
+    }
+    let steps = |strength| {
+        let mut last = 0;
+        let options = GenerateOptions { scheduler: Some(SchedulerKind::Ddim), ..from_sketch(strength) };
+        let mut see = |at: Progress<'_>| {
+            last = at.step;
+            go(at)
+        };
+        pipeline_with_encoder().generate(&options, &mut see).unwrap();
+        last
+    };
+    assert_eq!([1.0, 0.6, 0.35, 0.1].map(steps), [10, 6, 3, 1]);
+}

@@ -1,4 +1,4 @@
-//! The VAE decoder: latents → picture.
+//! The VAE: latents → picture, and picture → latents.
 
 use host_tensor::{DType, HostTensor};
 
@@ -43,5 +43,51 @@ impl VaeDecoder {
         };
         let image = RgbImage::from_planes(width, height, &decoded.to_f32_vec())?;
         Ok((decoded.cast(DType::F32), image))
+    }
+}
+
+/// `x` [1, 3, H, W] in [−1, 1] → `latent` [1, 2C, h, w]: mean and logarithm of the variance.
+pub(super) struct VaeEncoder {
+    model: Model,
+    config: VaeConfig,
+    /// Pixels: height and width.
+    size: [usize; 2],
+}
+
+impl VaeEncoder {
+    pub(super) fn new(engine: Box<dyn Engine>, config: VaeConfig) -> Result<Self> {
+        let model = Model::new("vae_encoder", engine, &[("x", 4)])?;
+        model.expect_output("latent")?;
+        let shape = model.input("x")?.shape.clone();
+        match shape[..] {
+            [1, 3, height, width] => Ok(Self { model, config, size: [height, width] }),
+            _ => Err(model.fault(format!("input x has shape {shape:?}, expected [1, 3, H, W]"))),
+        }
+    }
+
+    /// Checks that the encoder gives the UNet's latents, as far as its output declares a shape.
+    pub(super) fn check_fits(&self, [_, channels, height, width]: [usize; 4]) -> Result<()> {
+        match self.model.output_shape("latent") {
+            Some(shape) if shape != [1, 2 * channels, height, width] => Err(self.model.fault(format!(
+                "gives latents {shape:?}, but the UNet takes {channels}x{height}x{width}: convert both for one latent size"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Latents of a picture, drawn with the given standard normal noise and scaled as the UNet expects.
+    pub(super) fn encode(&mut self, image: &RgbImage, noise: &[f32]) -> Result<Vec<f32>> {
+        let [height, width] = self.size;
+        let planes = image.cover(width, height).to_planes();
+        let mut outputs = self.model.run(&[("x", planes)])?;
+        let moments = self.model.take_values(&mut outputs, "latent", 2 * noise.len())?;
+        let (means, log_variances) = moments.split_at(noise.len());
+        let VaeConfig { scaling_factor, shift_factor } = self.config;
+        let draw = |((mean, log_variance), noise): ((&f32, &f32), &f32)| {
+            // The bounds are diffusers'.
+            let z = mean + (0.5 * log_variance.clamp(-30.0, 20.0)).exp() * noise;
+            (z - shift_factor) * scaling_factor
+        };
+        Ok(means.iter().zip(log_variances).zip(noise).map(draw).collect())
     }
 }

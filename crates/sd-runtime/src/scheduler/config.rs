@@ -225,6 +225,18 @@ impl SchedulerConfig {
     /// # Errors
     /// [`RuntimeError::StepCount`] and [`RuntimeError::TimestepRange`] if the steps do not fit, [`RuntimeError::SchedulerUnsupported`] for options that are not implemented.
     pub fn build(&self, kind: Option<SchedulerKind>, n_steps: usize) -> Result<Box<dyn Scheduler>> {
+        self.build_from(kind, n_steps, 0)
+    }
+
+    /// As [`build`](Self::build), without the first `start` steps: what is left of a walk that begins with a picture
+    /// under some noise ([`Scheduler::add_noise`]).
+    ///
+    /// The walk left is the same that a whole one would take from there. (diffusers cuts the list of PNDM's time steps
+    /// after it repeated the second and still repeats the second of what is left, so one step too little is taken.)
+    ///
+    /// # Errors
+    /// As [`build`](Self::build), and [`RuntimeError::Options`] if no step is left.
+    pub fn build_from(&self, kind: Option<SchedulerKind>, n_steps: usize, start: usize) -> Result<Box<dyn Scheduler>> {
         let kind = kind.map_or_else(|| self.kind(), Ok)?;
         let config = self.adapted_to(kind);
         config.check()?;
@@ -232,12 +244,16 @@ impl SchedulerConfig {
         if n_steps == 0 || n_steps > config.num_train_timesteps {
             return Err(RuntimeError::StepCount { steps: n_steps, max: config.num_train_timesteps });
         }
-        Ok(match kind {
-            SchedulerKind::Pndm => Box::new(Pndm::new(&config, n_steps)?),
-            SchedulerKind::Ddim => Box::new(Ddim::new(&config, n_steps)?),
-            SchedulerKind::DpmSolverMultistep => Box::new(DpmSolver::new(&config, n_steps)?),
-            SchedulerKind::EulerDiscrete => Box::new(Euler::new(&config, n_steps)?),
-        })
+        let scheduler: Box<dyn Scheduler> = match kind {
+            SchedulerKind::Pndm => Box::new(Pndm::new(&config, n_steps, start)?),
+            SchedulerKind::Ddim => Box::new(Ddim::new(&config, n_steps, start)?),
+            SchedulerKind::DpmSolverMultistep => Box::new(DpmSolver::new(&config, n_steps, start)?),
+            SchedulerKind::EulerDiscrete => Box::new(Euler::new(&config, n_steps, start)?),
+        };
+        match scheduler.timesteps() {
+            [] => Err(RuntimeError::Options(format!("none of {n_steps} steps is left after the first {start}"))),
+            _ => Ok(scheduler),
+        }
     }
 
     /// Drops what was only the saved class's default, as diffusers' `from_config` does across classes.

@@ -1,7 +1,7 @@
 //! DDIM (arXiv 2010.02502) without noise between steps (eta 0), equal to diffusers' `DDIMScheduler`.
 
 use super::config::{PredictionType, SchedulerConfig};
-use super::{Scheduler, StepGuard, noise, spacing};
+use super::{Scheduler, StepGuard, mix, noise, spacing};
 use crate::error::Result;
 
 /// ᾱ at a step and at the one that follows it.
@@ -22,8 +22,8 @@ pub(super) struct Ddim {
 }
 
 impl Ddim {
-    pub(super) fn new(config: &SchedulerConfig, n_steps: usize) -> Result<Self> {
-        let steps = spacing::whole_timesteps(config, n_steps)?;
+    pub(super) fn new(config: &SchedulerConfig, n_steps: usize, start: usize) -> Result<Self> {
+        let steps: Vec<i64> = spacing::whole_timesteps(config, n_steps)?.into_iter().skip(start).collect();
         let table = noise::alphas_cumprod(config);
         let last = if config.set_alpha_to_one.unwrap_or(true) { 1.0 } else { table[0] };
         let ratio = (config.num_train_timesteps / n_steps) as i64;
@@ -47,6 +47,11 @@ impl Ddim {
 impl Scheduler for Ddim {
     fn timesteps(&self) -> &[f32] {
         &self.timesteps
+    }
+
+    fn add_noise(&self, clean: &[f32], noise: &mut [f32]) {
+        let Alphas { now, .. } = self.alphas[0];
+        mix(now.sqrt(), clean, (1.0 - now).sqrt(), noise);
     }
 
     fn step(&mut self, step_index: usize, model_output: &[f32], sample: &mut [f32]) -> Result<()> {

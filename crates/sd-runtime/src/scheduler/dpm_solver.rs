@@ -3,7 +3,7 @@
 use super::config::{FinalSigma, PredictionType, SchedulerConfig, TimestepSpacing};
 use super::noise::{self, SigmaSpacing, TrainingSigmas};
 use super::spacing::{leading, linspace, trailing};
-use super::{BetaSchedule, Scheduler, StepGuard};
+use super::{BetaSchedule, Scheduler, StepGuard, mix};
 use crate::error::Result;
 
 /// Below this number of steps the last ones take a lower order (diffusers' rule).
@@ -48,14 +48,14 @@ impl Level {
 }
 
 impl DpmSolver {
-    pub(super) fn new(config: &SchedulerConfig, n_steps: usize) -> Result<Self> {
+    pub(super) fn new(config: &SchedulerConfig, n_steps: usize, start: usize) -> Result<Self> {
         let training = TrainingSigmas::new(config);
         let (timesteps, sigmas) = levels(config, &training, n_steps);
         let sigmas = training.finish(sigmas, config.final_sigmas_type);
         let n = timesteps.len();
         Ok(Self {
-            timesteps: timesteps.into_iter().map(|t| t as f32).collect(),
-            sigmas,
+            timesteps: timesteps.into_iter().skip(start).map(|t| t as f32).collect(),
+            sigmas: sigmas.into_iter().skip(start).collect(),
             prediction: config.prediction_type,
             second_order: (config.solver_order == 2).then_some(match config.solver_type.as_deref() {
                 Some("heun") => SecondOrder::Heun,
@@ -124,6 +124,11 @@ fn timesteps(config: &SchedulerConfig, training: &TrainingSigmas, n: usize) -> V
 impl Scheduler for DpmSolver {
     fn timesteps(&self) -> &[f32] {
         &self.timesteps
+    }
+
+    fn add_noise(&self, clean: &[f32], noise: &mut [f32]) {
+        let Level { alpha, sigma, .. } = Level::of(self.sigmas[0]);
+        mix(alpha, clean, sigma, noise);
     }
 
     fn step(&mut self, step_index: usize, model_output: &[f32], sample: &mut [f32]) -> Result<()> {

@@ -3,7 +3,7 @@
 use super::config::{PredictionType, SchedulerConfig, TimestepSpacing};
 use super::noise::{self, SigmaSpacing, TrainingSigmas};
 use super::spacing::{leading, linspace, trailing};
-use super::{Scheduler, StepGuard};
+use super::{Scheduler, StepGuard, mix};
 use crate::error::Result;
 
 /// An Euler walk.
@@ -18,7 +18,7 @@ pub(super) struct Euler {
 }
 
 impl Euler {
-    pub(super) fn new(config: &SchedulerConfig, n_steps: usize) -> Result<Self> {
+    pub(super) fn new(config: &SchedulerConfig, n_steps: usize, start: usize) -> Result<Self> {
         let training = TrainingSigmas::new(config);
         let spacing = config.timestep_spacing.unwrap_or(TimestepSpacing::Linspace);
         let mut timesteps = timesteps(config, spacing, n_steps);
@@ -36,8 +36,8 @@ impl Euler {
         let sigmas = training.finish(sigmas, config.final_sigmas_type);
         let max_sigma = sigmas.iter().copied().fold(0.0, f32::max);
         Ok(Self {
-            timesteps: timesteps.into_iter().map(|t| t as f32).collect(),
-            sigmas,
+            timesteps: timesteps.into_iter().skip(start).map(|t| t as f32).collect(),
+            sigmas: sigmas.into_iter().skip(start).collect(),
             init_noise_sigma: match spacing {
                 TimestepSpacing::Leading => (max_sigma * max_sigma + 1.0).sqrt(),
                 TimestepSpacing::Linspace | TimestepSpacing::Trailing => max_sigma,
@@ -64,6 +64,10 @@ fn timesteps(config: &SchedulerConfig, spacing: TimestepSpacing, n: usize) -> Ve
 impl Scheduler for Euler {
     fn timesteps(&self) -> &[f32] {
         &self.timesteps
+    }
+
+    fn add_noise(&self, clean: &[f32], noise: &mut [f32]) {
+        mix(1.0, clean, self.sigmas[0], noise);
     }
 
     fn init_noise_sigma(&self) -> f32 {

@@ -32,6 +32,10 @@ pub trait Scheduler: std::fmt::Debug {
         1.0
     }
 
+    /// Turns standard normal noise in place into the first sample for a clean one: clean, with the noise of the first
+    /// of [`timesteps`](Self::timesteps). It needs no [`init_noise_sigma`](Self::init_noise_sigma).
+    fn add_noise(&self, clean: &[f32], noise: &mut [f32]);
+
     /// Scales a sample in place to what the model expects at a step.
     fn scale_model_input(&self, _step_index: usize, _sample: &mut [f32]) {}
 
@@ -96,6 +100,13 @@ impl std::str::FromStr for SchedulerKind {
             .into_iter()
             .find(|kind| kind.name() == s || kind.class_name() == s)
             .ok_or_else(|| RuntimeError::UnknownScheduler(s.to_owned()))
+    }
+}
+
+/// `signal · clean + level · noise`, in place of the noise.
+fn mix(signal: f32, clean: &[f32], level: f32, noise: &mut [f32]) {
+    for (x, &clean) in noise.iter_mut().zip(clean) {
+        *x = signal * clean + level * *x;
     }
 }
 

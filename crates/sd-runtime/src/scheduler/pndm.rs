@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::config::{PredictionType, SchedulerConfig};
-use super::{Scheduler, StepGuard, noise, spacing};
+use super::{Scheduler, StepGuard, mix, noise, spacing};
 use crate::error::Result;
 
 /// Coefficients of one transfer from ᾱ to the next.
@@ -30,8 +30,8 @@ pub(super) struct Pndm {
 }
 
 impl Pndm {
-    pub(super) fn new(config: &SchedulerConfig, n_steps: usize) -> Result<Self> {
-        let mut steps = spacing::whole_timesteps(config, n_steps)?;
+    pub(super) fn new(config: &SchedulerConfig, n_steps: usize, start: usize) -> Result<Self> {
+        let mut steps: Vec<i64> = spacing::whole_timesteps(config, n_steps)?.into_iter().skip(start).collect();
         if steps.len() > 1 {
             steps.insert(1, steps[1]);
         }
@@ -104,6 +104,11 @@ impl Pndm {
 impl Scheduler for Pndm {
     fn timesteps(&self) -> &[f32] {
         &self.timesteps
+    }
+
+    fn add_noise(&self, clean: &[f32], noise: &mut [f32]) {
+        let Transfer { now, .. } = self.transfers[0];
+        mix(now.sqrt(), clean, (1.0 - now).sqrt(), noise);
     }
 
     fn step(&mut self, step_index: usize, model_output: &[f32], sample: &mut [f32]) -> Result<()> {

@@ -179,3 +179,90 @@ fn names_parse_back() {
     }
     assert!("EulerAncestralDiscreteScheduler".parse::<SchedulerKind>().is_err());
 }
+
+#[test]
+fn a_walk_from_a_picture_is_diffusers_walk() {
+    let config = config(serde_json::json!({
+        "_class_name": "DDIMScheduler",
+        "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
+        "steps_offset": 1, "clip_sample": false, "set_alpha_to_one": false,
+    }));
+    let clean = [0.3f32, -1.2, 0.0];
+    // Step count, steps left out, first time step; the sample with noise, and at the end; diffusers 0.42.1.
+    for (kind, n, start, t, noisy, end) in [
+        (SchedulerKind::Ddim, 10, 4, 501.0, [-1.2901781, -0.288696, 0.766323], [-1.6943058, -0.6602452, 0.4290937]),
+        (SchedulerKind::Ddim, 20, 13, 301.0, [-0.859895, -0.6643203, 0.5771109], [-0.8819739, -0.7058566, 0.4120667]),
+        (SchedulerKind::Ddim, 25, 0, 961.0, [-1.6681993, 0.2961414, 0.8967173], [-7.2113104, -2.1955862, -0.6620806]),
+        (
+            SchedulerKind::EulerDiscrete,
+            10,
+            4,
+            555.0,
+            [-3.0152762, -0.419935, 1.7551461],
+            [-1.9667364, -0.6810206, 0.396501],
+        ),
+        (
+            SchedulerKind::EulerDiscrete,
+            25,
+            0,
+            999.0,
+            [-24.544_9, 4.645_859, 13.153182],
+            [-8.308_06, -2.6563907, -1.0092745],
+        ),
+        (
+            SchedulerKind::DpmSolverMultistep,
+            10,
+            4,
+            599.0,
+            [-1.4357944, -0.116398, 0.8240028],
+            [-2.0951455, -0.6068524, 0.4539297],
+        ),
+        (
+            SchedulerKind::DpmSolverMultistep,
+            20,
+            13,
+            350.0,
+            [-0.9807544, -0.5730129, 0.6322542],
+            [-1.010131, -0.6415781, 0.4478499],
+        ),
+    ] {
+        // The other classes' own spacing, as if each had been saved by itself.
+        let config = SchedulerConfig {
+            timestep_spacing: (kind == SchedulerKind::Ddim).then_some(TimestepSpacing::Leading),
+            ..config.clone()
+        };
+        let mut scheduler = config.build_from(Some(kind), n, start).unwrap();
+        assert_eq!((scheduler.timesteps().len(), scheduler.timesteps()[0]), (n - start, t), "{kind}");
+        let mut sample = [-1.7f32, 0.4, 0.9];
+        scheduler.add_noise(&clean, &mut sample);
+        testkit::assert_all_close(kind.name(), &noisy, &sample, 1e-5, 1e-5);
+        for (i, t) in scheduler.timesteps().to_vec().into_iter().enumerate() {
+            let mut input = sample;
+            scheduler.scale_model_input(i, &mut input);
+            scheduler.step(i, &input.map(|x| x * 0.5 + t / 1000.0), &mut sample).unwrap();
+        }
+        testkit::assert_all_close(kind.name(), &end, &sample, 1e-4, 1e-4);
+    }
+}
+
+#[test]
+fn a_perfect_model_leads_from_a_noisy_picture_to_the_picture() {
+    let (clean, eps) = ([0.3f32], [-1.7f32]);
+    let config = SchedulerConfig {
+        set_alpha_to_one: Some(true),
+        timestep_spacing: Some(TimestepSpacing::Trailing),
+        ..SchedulerConfig::stable_diffusion()
+    };
+    for kind in SchedulerKind::ALL {
+        for start in [0, 1, 7, 9] {
+            let mut scheduler = config.build_from(Some(kind), 10, start).unwrap();
+            let mut sample = eps;
+            scheduler.add_noise(&clean, &mut sample);
+            for i in 0..scheduler.timesteps().len() {
+                scheduler.step(i, &eps, &mut sample).unwrap();
+            }
+            assert!((sample[0] - 0.3).abs() < 2e-4, "{kind} from {start}: {}", sample[0]);
+        }
+        assert!(config.build_from(Some(kind), 10, 10).is_err());
+    }
+}

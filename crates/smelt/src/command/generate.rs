@@ -5,6 +5,8 @@
 mod burn;
 mod models;
 
+use std::fs::File;
+use std::io::BufReader;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,7 +14,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
-use sd_runtime::pipeline::{GenerateOptions, GeneratedImage, PictureSettings, Progress, TextToImage};
+use sd_runtime::image::RgbImage;
+use sd_runtime::pipeline::{
+    GenerateOptions, GeneratedImage, PictureSettings, Progress, StartingImage, StartingPicture, TextToImage,
+};
 use sd_runtime::rng::RandomKind;
 use sd_runtime::scheduler::SchedulerKind;
 use serde::Serialize;
@@ -47,6 +52,7 @@ struct Picture {
 pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     let begin = Instant::now();
     file::check_target(&args.output)?;
+    let start = args.image.as_deref().map(|path| read_picture(path, args.strength)).transpose()?;
     let spinner = report.spinner("loading");
     let loaded = models::load(args)?;
     for warning in &loaded.warnings {
@@ -58,7 +64,7 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     spinner.finish_and_clear();
     let load = begin.elapsed();
 
-    let options = options(args, kind);
+    let options = GenerateOptions { start, ..options(args, kind) };
     let mut steps = Steps::new(report);
     let generation = pipeline.generate(&options, &mut |at| steps.advance(at))?;
     steps.bar.finish_and_clear();
@@ -91,8 +97,15 @@ fn options(args: &GenerateArgs, kind: SchedulerKind) -> GenerateOptions {
         image_count: args.count.into(),
         scheduler: Some(kind),
         random: RandomKind::from(args.random),
+        start: None,
         disable_safety: args.no_safety_check,
     }
+}
+
+fn read_picture(path: &Path, strength: f64) -> Result<StartingImage> {
+    let read = || -> Result<RgbImage> { Ok(RgbImage::read(BufReader::new(File::open(path)?))?) };
+    let image = read().with_context(|| format!("--image {}", path.display()))?;
+    Ok(StartingImage { image, strength })
 }
 
 /// The bar over all steps of all pictures, and how long they take.
@@ -150,6 +163,10 @@ fn save(
         guidance_scale: options.guidance_scale,
         scheduler: kind.name().to_owned(),
         random: options.random.name().to_owned(),
+        start: args.image.as_deref().map(|path| StartingPicture {
+            file: path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+            strength: args.strength,
+        }),
         width: image.width(),
         height: image.height(),
     };

@@ -77,10 +77,19 @@ fn from_packages(args: &GenerateArgs, packages: &ModelDir) -> Result<Loaded> {
         check_size(args, &unet, size)?;
     }
     let safety_checker = packages.safety_checker.as_deref().filter(|_| !args.no_safety_check);
+    let vae_encoder = match (&args.image, &packages.vae_encoder) {
+        (None, _) => None,
+        (Some(_), Some(path)) => Some(path.as_path()),
+        (Some(_), None) => bail!(
+            "{} holds no …_vae_encoder.mlpackage, which --image needs; convert the checkpoint with --component vae-encoder into it",
+            args.model.display()
+        ),
+    };
     let models = Models {
         text_encoder: Some(boxed(open(&packages.text_encoder, false)?)),
         unet: Some(boxed(unet)),
         vae_decoder: Some(boxed(open(&packages.vae_decoder, false)?)),
+        vae_encoder: vae_encoder.map(|path| open(path, false)).transpose()?.map(boxed),
         safety_checker: safety_checker.map(|path| open(path, false)).transpose()?.map(boxed),
     };
     let name = beside.model_version.unwrap_or_else(|| directory_name(&args.model));
@@ -125,6 +134,7 @@ fn from_checkpoint(args: &GenerateArgs, with_burn: bool) -> Result<Loaded> {
         text_encoder: make(Component::TextEncoder)?,
         unet: make(Component::UNet)?,
         vae_decoder: make(Component::VaeDecoder)?,
+        vae_encoder: if args.image.is_some() { make(Component::VaeEncoder)? } else { None },
         safety_checker: if with_safety { make(Component::SafetyChecker)? } else { None },
     };
     Ok(Loaded { models, config, name: checkpoint.name(), warnings: Vec::new() })

@@ -1,0 +1,115 @@
+//! Pictures that a user gives: PNG, JPEG or WebP, of whatever kind of pixel.
+
+use std::io::{BufRead, Seek};
+
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits, Rgb, RgbImage as Decoded};
+
+use super::RgbImage;
+use crate::error::Result;
+
+/// Cap on each side, in pixels.
+const MAX_SIDE: u32 = 1 << 14;
+/// Cap on memory for decoding.
+const MAX_BYTES: u64 = 1 << 30;
+
+impl RgbImage {
+    /// Reads a PNG, JPEG or WebP; the format is seen from the content.
+    ///
+    /// A camera's orientation is applied, deeper pixels are rounded to 8 bits, grey becomes RGB, and what is transparent
+    /// lies on white.
+    ///
+    /// # Errors
+    /// [`RuntimeError::ImageRead`](crate::RuntimeError::ImageRead) for another format, a damaged file, or more than
+    /// 16 384 pixels on a side.
+    pub fn read(input: impl BufRead + Seek) -> Result<Self> {
+        let mut limits = Limits::no_limits();
+        limits.max_image_width = Some(MAX_SIDE);
+        limits.max_image_height = Some(MAX_SIDE);
+        limits.max_alloc = Some(MAX_BYTES);
+        let mut reader = ImageReader::new(input).with_guessed_format().map_err(image::ImageError::IoError)?;
+        reader.limits(limits);
+        let mut decoder = reader.into_decoder()?;
+        let orientation = decoder.orientation()?;
+        let mut picture = DynamicImage::from_decoder(decoder)?;
+        picture.apply_orientation(orientation);
+        let rgb = match picture.color().has_alpha() {
+            true => on_white(&picture),
+            false => picture.into_rgb8(),
+        };
+        Self::new(rgb.width() as usize, rgb.height() as usize, rgb.into_raw())
+    }
+}
+
+fn on_white(picture: &DynamicImage) -> Decoded {
+    let rgba = picture.to_rgba8();
+    Decoded::from_fn(rgba.width(), rgba.height(), |x, y| {
+        let [red, green, blue, alpha] = rgba.get_pixel(x, y).0.map(u32::from);
+        Rgb([red, green, blue].map(|c| ((c * alpha + 255 * (255 - alpha) + 127) / 255) as u8))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use image::{ImageFormat, Luma, LumaA, Rgba};
+
+    use super::*;
+    use crate::error::RuntimeError;
+
+    fn png(picture: impl Into<DynamicImage>) -> Cursor<Vec<u8>> {
+        let mut file = Cursor::new(Vec::new());
+        picture.into().write_to(&mut file, ImageFormat::Png).unwrap();
+        file.set_position(0);
+        file
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let image = RgbImage::new(3, 2, (0..18).map(|i| i * 14).collect()).unwrap();
+        let mut file = Vec::new();
+        image.write_png(&mut file, &[]).unwrap();
+        assert_eq!(RgbImage::read(Cursor::new(file)).unwrap(), image);
+    }
+
+    #[test]
+    fn transparent_pixels_lie_on_white() {
+        let picture = image::RgbaImage::from_fn(3, 1, |x, _| Rgba([200, 0, 100, [0, 128, 255][x as usize]]));
+        let image = RgbImage::read(png(picture)).unwrap();
+        assert_eq!(image.pixels(), [255, 255, 255, 227, 127, 177, 200, 0, 100]);
+        let grey = image::GrayAlphaImage::from_fn(1, 1, |_, _| LumaA([0, 0]));
+        assert_eq!(RgbImage::read(png(grey)).unwrap().pixels(), [255; 3]);
+    }
+
+    #[test]
+    fn grey_and_deep_pixels_become_bytes() {
+        let deep = image::ImageBuffer::<Luma<u16>, Vec<u16>>::from_fn(1, 1, |_, _| Luma([0xabcd]));
+        assert_eq!(RgbImage::read(png(deep)).unwrap().pixels(), [0xab; 3]);
+    }
+
+    #[test]
+    fn damaged_and_foreign_files_are_refused() {
+        let whole = png(image::RgbImage::from_fn(9, 9, |x, y| Rgb([x as u8, y as u8, 7]))).into_inner();
+        for len in 0..whole.len() - 12 {
+            let error = RgbImage::read(Cursor::new(&whole[..len])).unwrap_err();
+            assert!(matches!(error, RuntimeError::ImageRead(_)), "{len} bytes: {error}");
+        }
+        let error = RgbImage::read(Cursor::new(b"GIF89a what follows does not matter")).unwrap_err().to_string();
+        assert!(error.contains("PNG, JPEG and WebP"), "{error}");
+    }
+
+    #[test]
+    fn sizes_are_capped_before_anything_is_allocated() {
+        // A header that promises 2^31 by 2^31 pixels.
+        let mut file = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
+        file.extend([0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 8, 2, 0, 0, 0]);
+        file.extend(crc(&file[12..]).to_be_bytes());
+        assert!(matches!(RgbImage::read(Cursor::new(file)), Err(RuntimeError::ImageRead(_))));
+    }
+
+    fn crc(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(u32::MAX, |crc, byte| {
+            (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 * (crc & 1)))
+        })
+    }
+}
