@@ -86,7 +86,7 @@ fn make_all(place: &Path) -> Result<Vec<PathBuf>> {
     let root = workspace_root();
     let golden = std::env::var_os("SMELT_GOLDEN").map_or_else(|| root.join("../shared/golden"), PathBuf::from);
     let checkpoints =
-        [("sd-emoji", root.join("crates/smelt/demo/sd-emoji")), ("tiny-sd15", golden.join("checkpoints/tiny-sd15"))];
+        [("sd-emoji", root.join("crates/sd-demo/sd-emoji")), ("tiny-sd15", golden.join("checkpoints/tiny-sd15"))];
     let binary = smelt::build(Profile::Dev, |_| {})?.binary;
     if place.exists() {
         fs::remove_dir_all(place)?;

@@ -256,12 +256,13 @@ fn n_of_m(text: &str) -> Result<(usize, usize), String> {
 pub(crate) struct GenerateArgs {
     /// What the picture shows.
     pub(crate) prompt: String,
-    /// Directory of packages, or a checkpoint, which is then converted in memory.
+    /// Directory of packages, or a checkpoint, which is then converted in memory; default: the small model in the box,
+    /// which draws emoji from their names.
     #[arg(short, long, value_name = "DIR")]
-    pub(crate) model: PathBuf,
-    /// The PNG to write; with --count, -1, -2, … come before the extension.
+    pub(crate) model: Option<PathBuf>,
+    /// The PNG to write; with --count, -1, -2, … come before the extension. Default: a new file here, named by the prompt.
     #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: PathBuf,
+    pub(crate) output: Option<PathBuf>,
     /// What the picture does not show.
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) negative_prompt: String,
@@ -280,9 +281,10 @@ pub(crate) struct GenerateArgs {
     /// Denoising steps.
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) steps: usize,
-    /// Classifier-free guidance: how strongly the prompt counts; off at 1 and below.
-    #[arg(long, value_name = "X", default_value_t = 7.5)]
-    pub(crate) guidance: f32,
+    /// Classifier-free guidance: how strongly the prompt counts; off at 1 and below. Default: 7.5, with the model in the
+    /// box 4.
+    #[arg(long, value_name = "X")]
+    pub(crate) guidance: Option<f32>,
     /// Scheduler; default: the checkpoint's own.
     #[arg(long, value_name = "NAME")]
     pub(crate) scheduler: Option<SchedulerName>,

@@ -8,7 +8,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use common::{fail, json, names, run, succeed, text};
+use common::{command, fail, json, names, run, succeed, text};
 use sd_runtime::image::{RgbImage, read_png_text};
 use sd_runtime::pipeline::PictureSettings;
 use testkit::demo;
@@ -79,6 +79,31 @@ fn packages_and_checkpoint_draw_the_same_picture() {
     assert_eq!((settings.prompt.as_str(), settings.seed, settings.steps), ("a red heart", 3, 2));
     assert_eq!(settings.start, None);
     assert_eq!((settings.model.as_str(), settings.scheduler.as_str()), ("sd-emoji", "pndm"));
+}
+
+#[test]
+fn without_a_model_the_one_in_the_box_draws_into_a_new_file() {
+    let (cache, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let draw = |prompt: &str| {
+        let mut command = command(["generate", prompt, "--steps", "1", "--seed", "3"]);
+        let output = command.env("SMELT_CACHE", cache.path()).current_dir(work.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    draw("A red heart!");
+    draw("A red heart!");
+    assert_eq!(names(work.path()), ["a-red-heart-2.png", "a-red-heart.png"]);
+    let settings = settings(&work.path().join("a-red-heart.png"));
+    assert_eq!((settings.model.as_str(), settings.guidance_scale), ("sd-emoji", 4.0));
+    // The same as from the directory in the repository.
+    let direct = work.path().join("direct.png");
+    let args = ["generate", "A red heart!", "-m", &text(demo()), "-o", &text(&direct)].map(str::to_owned);
+    succeed(args.iter().map(String::as_str).chain(["--steps", "1", "--seed", "3", "--guidance", "4"]));
+    let read = |name: &str| std::fs::read(work.path().join(name)).unwrap();
+    assert!(read("a-red-heart-2.png") == read("direct.png"), "the pictures differ");
+
+    let output = command(["generate", "x"]).env("SMELT_CACHE", work.path().join("direct.png")).output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && message.contains("SMELT_CACHE"), "{message}");
 }
 
 #[test]

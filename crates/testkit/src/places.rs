@@ -31,7 +31,7 @@ pub fn golden() -> Option<PathBuf> {
 /// The demo checkpoint in diffusers layout, which is part of the repository.
 #[must_use]
 pub fn demo() -> PathBuf {
-    workspace_root().join("crates/smelt/demo/sd-emoji")
+    workspace_root().join("crates/sd-demo/sd-emoji")
 }
 
 #[cfg(test)]

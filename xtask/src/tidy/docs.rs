@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn code_spans_blocks_and_links_are_read() {
         check_paths("README.md", "See `crates/mil/src/ir.rs:12` and `docs/`.", &["crates/mil/src/ir.rs", "docs/"]);
-        check_paths("README.md", "```sh\nsmelt convert crates/smelt/demo -o out\n```\n", &["crates/smelt/demo"]);
+        check_paths("README.md", "```sh\nsmelt convert crates/sd-demo -o out\n```\n", &["crates/sd-demo"]);
         check_paths("docs/a.md", "[b](b.md#part) [c](../README.md \"title\")", &["docs/b.md", "README.md"]);
         check_paths("docs/a.md", "`crates/mil/src/ops/<family>.rs`, `docs/*.md`", &["crates/mil/src/ops", "docs"]);
     }

@@ -21,6 +21,7 @@ const PLACES: &[(&str, Place)] = &[
     ("host-tensor", Place::Layer(0)),
     ("coremltools-proto", Place::Layer(0)),
     ("coreml-mil", Place::Layer(1)),
+    ("sd-demo", Place::Layer(0)),
     ("sd-models", Place::Layer(1)),
     ("sd-runtime", Place::Layer(1)),
     ("mlpackage", Place::Layer(2)),

@@ -2,6 +2,7 @@
 //!
 //! The models come from a directory of packages, or from a checkpoint that is converted in memory: the same programs, without files.
 
+mod boxed;
 mod burn;
 mod models;
 
@@ -51,16 +52,18 @@ struct Picture {
 
 pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     let begin = Instant::now();
-    file::check_target(&args.output)?;
+    let output = args.output.clone().map_or_else(|| free_name(&args.prompt, args.count), Ok)?;
+    file::check_target(&output)?;
     let start = args.image.as_deref().map(|path| read_picture(path, args.strength)).transpose()?;
     let spinner = report.spinner("loading");
-    let loaded = models::load(args)?;
+    let dir = args.model.clone().map_or_else(boxed::directory, Ok)?;
+    let loaded = models::load(args, &dir)?;
     for warning in &loaded.warnings {
         spinner.suspend(|| report.warn(warning));
     }
     let Loaded { models, config, name, .. } = loaded;
     let kind = args.scheduler.map_or_else(|| config.scheduler.kind(), |s| Ok(s.into()))?;
-    let mut pipeline = TextToImage::new(models, config).with_context(|| args.model.display().to_string())?;
+    let mut pipeline = TextToImage::new(models, config).with_context(|| dir.display().to_string())?;
     spinner.finish_and_clear();
     let load = begin.elapsed();
 
@@ -70,7 +73,9 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     steps.bar.finish_and_clear();
     let mut pictures = Vec::new();
     for (idx, image) in generation.images.iter().enumerate() {
-        pictures.push(save(args, &options, &name, kind, idx, image, report)?);
+        let settings = settings(args, &options, &name, kind, idx, &image.image);
+        let path = numbered(&output, idx, generation.images.len());
+        pictures.push(save(&path, &settings, image, report)?);
     }
     let warnings: Vec<String> = generation.warnings.iter().map(ToString::to_string).collect();
     warnings.iter().for_each(|warning| report.warn(warning));
@@ -93,7 +98,10 @@ fn options(args: &GenerateArgs, kind: SchedulerKind) -> GenerateOptions {
         negative_prompt: args.negative_prompt.clone(),
         seed: args.seed,
         steps: args.steps,
-        guidance_scale: args.guidance,
+        guidance_scale: args.guidance.unwrap_or(match args.model {
+            Some(_) => 7.5,
+            None => boxed::GUIDANCE,
+        }),
         image_count: args.count.into(),
         scheduler: Some(kind),
         random: RandomKind::from(args.random),
@@ -141,18 +149,16 @@ impl Steps {
     }
 }
 
-/// Writes one picture with its settings.
-fn save(
+/// The settings to write into a picture.
+fn settings(
     args: &GenerateArgs,
     options: &GenerateOptions,
     model: &str,
     kind: SchedulerKind,
     image_idx: usize,
-    generated: &GeneratedImage,
-    report: &Report,
-) -> Result<Picture> {
-    let image = &generated.image;
-    let settings = PictureSettings {
+    image: &RgbImage,
+) -> PictureSettings {
+    PictureSettings {
         software: concat!("smelt ", env!("CARGO_PKG_VERSION")).to_owned(),
         model: model.to_owned(),
         prompt: options.prompt.clone(),
@@ -169,9 +175,13 @@ fn save(
         }),
         width: image.width(),
         height: image.height(),
-    };
-    let path = numbered(&args.output, image_idx, options.image_count);
-    file::write(&path, |out| Ok(image.write_png(out, &settings.to_png_texts())?))?;
+    }
+}
+
+/// Writes one picture with its settings.
+fn save(path: &Path, settings: &PictureSettings, generated: &GeneratedImage, report: &Report) -> Result<Picture> {
+    let image = &generated.image;
+    file::write(path, |out| Ok(image.write_png(out, &settings.to_png_texts())?))?;
     let flagged = generated.safety.as_ref().map(|verdict| verdict.flagged);
     if flagged == Some(true) {
         report.warn(format_args!(
@@ -181,6 +191,29 @@ fn save(
     }
     report.line(format_args!("wrote {} ({}x{})", path.display(), image.width(), image.height()));
     Ok(Picture { path: path.display().to_string(), width: image.width(), height: image.height(), flagged })
+}
+
+/// A file in the current directory that is named by the prompt and not there yet.
+fn free_name(prompt: &str, count: u16) -> Result<PathBuf> {
+    let stem = stem_of(prompt);
+    let name = |i: u32| PathBuf::from(if i == 1 { format!("{stem}.png") } else { format!("{stem}-{i}.png") });
+    let is_free = |path: &PathBuf| (0..count.into()).all(|idx| !numbered(path, idx, count.into()).exists());
+    (1..10_000).map(name).find(is_free).with_context(|| format!("every name {stem}-N.png is taken; say which with -o"))
+}
+
+/// The prompt's letters and digits in lower case, words joined by hyphens, at most about 60 characters.
+fn stem_of(prompt: &str) -> String {
+    let mut stem = String::new();
+    for word in prompt.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+        if stem.chars().count() + word.chars().count() > 60 && !stem.is_empty() {
+            break;
+        }
+        if !stem.is_empty() {
+            stem.push('-');
+        }
+        stem.extend(word.chars().take(60).flat_map(char::to_lowercase));
+    }
+    if stem.is_empty() { "picture".to_owned() } else { stem }
 }
 
 /// `out.png` for a single picture, `out-1.png`, `out-2.png`, … for several.
@@ -200,6 +233,16 @@ fn numbered(path: &Path, idx: usize, n_images: usize) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prompt_names_its_picture() {
+        assert_eq!(stem_of("A red heart, 3D!"), "a-red-heart-3d");
+        assert_eq!(stem_of("../../Übung: \u{2764}"), "übung");
+        assert_eq!(stem_of("?!"), "picture");
+        let long = stem_of(&"lighthouse ".repeat(20));
+        assert!(long.len() <= 64 && long.ends_with("house"), "{long}");
+        assert_eq!(stem_of(&"x".repeat(300)).len(), 60);
+    }
 
     #[test]
     fn several_pictures_are_numbered_before_the_extension() {

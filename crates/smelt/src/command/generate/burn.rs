@@ -1,5 +1,7 @@
 //! The networks of a checkpoint, executed by Burn instead of converted.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 use sd_convert::{Checkpoint, Component, Options};
 use sd_runtime::Engine;
@@ -8,7 +10,7 @@ use crate::cli::GenerateArgs;
 use crate::engine_args::EngineName;
 
 /// Whether Burn was asked for; what cannot go with it is refused before anything is read.
-pub(super) fn is_chosen(args: &GenerateArgs, has_packages: bool) -> Result<bool> {
+pub(super) fn is_chosen(args: &GenerateArgs, dir: &Path, has_packages: bool) -> Result<bool> {
     match (args.engine.engine, args.device) {
         (EngineName::Burn, _) if cfg!(not(feature = "burn")) => bail!(
             "the burn engine is not in this build, because Burn's backends take minutes to compile; \
@@ -17,7 +19,7 @@ pub(super) fn is_chosen(args: &GenerateArgs, has_packages: bool) -> Result<bool>
         (EngineName::Burn, _) if has_packages => bail!(
             "{} holds packages, which are MIL programs; the burn engine executes the networks of a checkpoint: \
              give the checkpoint directory with -m, or leave --engine burn out",
-            args.model.display()
+            dir.display()
         ),
         (EngineName::Burn, _) => Ok(true),
         (_, Some(_)) => bail!("--device is for --engine burn"),

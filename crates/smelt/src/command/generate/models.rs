@@ -26,9 +26,8 @@ pub(super) struct Loaded {
     pub(super) warnings: Vec<String>,
 }
 
-/// Loads what `--model` names.
-pub(super) fn load(args: &GenerateArgs) -> Result<Loaded> {
-    let dir = &args.model;
+/// Loads packages or a checkpoint.
+pub(super) fn load(args: &GenerateArgs, dir: &Path) -> Result<Loaded> {
     if dir.extension().is_some_and(|e| e == "mlpackage") {
         bail!("{} is one package; give the directory that holds it and the others", dir.display());
     }
@@ -36,10 +35,10 @@ pub(super) fn load(args: &GenerateArgs) -> Result<Loaded> {
         bail!("{} is not a directory of packages or a checkpoint", dir.display());
     }
     let has_packages = !crate::model_dir::packages(dir)?.is_empty();
-    let with_burn = burn::is_chosen(args, has_packages)?;
+    let with_burn = burn::is_chosen(args, dir, has_packages)?;
     match ModelDir::find(dir, args.latent_size)? {
-        Some(packages) => from_packages(args, &packages),
-        None => from_checkpoint(args, with_burn),
+        Some(packages) => from_packages(args, dir, &packages),
+        None => from_checkpoint(args, dir, with_burn),
     }
 }
 
@@ -54,8 +53,8 @@ fn executor(args: &GenerateArgs, is_unet: bool) -> Executor {
     }
 }
 
-fn from_packages(args: &GenerateArgs, packages: &ModelDir) -> Result<Loaded> {
-    let beside = Companions::read(&args.model, args.tokenizer.as_deref())?;
+fn from_packages(args: &GenerateArgs, dir: &Path, packages: &ModelDir) -> Result<Loaded> {
+    let beside = Companions::read(dir, args.tokenizer.as_deref())?;
     let open = |path: &Path, is_unet| -> Result<MilEngine> {
         let package = open_package(path)?;
         let (model, executor) = (package.model(), executor(args, is_unet));
@@ -74,7 +73,7 @@ fn from_packages(args: &GenerateArgs, packages: &ModelDir) -> Result<Loaded> {
         }
     };
     if let Some(size) = args.latent_size {
-        check_size(args, &unet, size)?;
+        check_size(dir, &unet, size)?;
     }
     let safety_checker = packages.safety_checker.as_deref().filter(|_| !args.no_safety_check);
     let vae_encoder = match (&args.image, &packages.vae_encoder) {
@@ -82,7 +81,7 @@ fn from_packages(args: &GenerateArgs, packages: &ModelDir) -> Result<Loaded> {
         (Some(_), Some(path)) => Some(path.as_path()),
         (Some(_), None) => bail!(
             "{} holds no …_vae_encoder.mlpackage, which --image needs; convert the checkpoint with --component vae-encoder into it",
-            args.model.display()
+            dir.display()
         ),
     };
     let models = Models {
@@ -92,25 +91,25 @@ fn from_packages(args: &GenerateArgs, packages: &ModelDir) -> Result<Loaded> {
         vae_encoder: vae_encoder.map(|path| open(path, false)).transpose()?.map(boxed),
         safety_checker: safety_checker.map(|path| open(path, false)).transpose()?.map(boxed),
     };
-    let name = beside.model_version.unwrap_or_else(|| directory_name(&args.model));
+    let name = beside.model_version.unwrap_or_else(|| directory_name(dir));
     Ok(Loaded { models, config: beside.config, name, warnings: beside.warnings })
 }
 
 /// Refuses a size that the UNet has not.
-fn check_size(args: &GenerateArgs, unet: &MilEngine, size: LatentSize) -> Result<()> {
+fn check_size(dir: &Path, unet: &MilEngine, size: LatentSize) -> Result<()> {
     let shape = unet.signature().input("sample").map_or(&[][..], |f| &f.shape);
     match *shape {
         [_, _, height, width] if size != (LatentSize { height, width }) => bail!(
             "{} has no UNet for latents of {size}, but for {height}x{width}; convert takes several sizes: --latent-size {height}x{width},{size}",
-            args.model.display()
+            dir.display()
         ),
         _ => Ok(()),
     }
 }
 
-fn from_checkpoint(args: &GenerateArgs, with_burn: bool) -> Result<Loaded> {
-    let checkpoint = Checkpoint::open(&args.model)
-        .with_context(|| format!("{} holds neither packages nor a checkpoint", args.model.display()))?;
+fn from_checkpoint(args: &GenerateArgs, dir: &Path, with_burn: bool) -> Result<Loaded> {
+    let checkpoint =
+        Checkpoint::open(dir).with_context(|| format!("{} holds neither packages nor a checkpoint", dir.display()))?;
     let mut config = PipelineConfig::from_dir(checkpoint.root())?;
     if let Some(tokenizer) = &args.tokenizer {
         config.tokenizer = ClipTokenizer::from_dir(tokenizer)?;

@@ -1,0 +1,182 @@
+//! A small Stable Diffusion, embedded: a checkpoint in diffusers layout that draws emoji-like pictures from their names.
+//!
+//! What it was trained on, its licences and its limits stand in this crate's README.
+//! Nothing here knows what a checkpoint is: these are bytes, and a way to put them on a disk as files.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+/// The model's name, which is also its directory's.
+pub const NAME: &str = "sd-emoji";
+
+/// The classifier-free guidance that the model was tried with; more makes colours harsh.
+pub const GUIDANCE: f32 = 4.0;
+
+/// A file of the checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct File {
+    /// Where it lies in the checkpoint, with `/` between folders.
+    pub path: &'static str,
+    /// What it holds.
+    pub bytes: &'static [u8],
+}
+
+impl std::fmt::Debug for File {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "File({}, {} bytes)", self.path, self.bytes.len())
+    }
+}
+
+macro_rules! files {
+    ($($path:literal),+ $(,)?) => {
+        &[$(File { path: $path, bytes: include_bytes!(concat!("../sd-emoji/", $path)) }),+]
+    };
+}
+
+/// Every file of the checkpoint.
+pub static FILES: &[File] = files![
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    "text_encoder/config.json",
+    "text_encoder/model.safetensors",
+    "tokenizer/merges.txt",
+    "tokenizer/special_tokens_map.json",
+    "tokenizer/tokenizer.json",
+    "tokenizer/tokenizer_config.json",
+    "tokenizer/vocab.json",
+    "unet/config.json",
+    "unet/diffusion_pytorch_model.safetensors",
+    "vae/config.json",
+    "vae/diffusion_pytorch_model.safetensors",
+];
+
+/// Where a checkpoint of this version lies below `parent`: a folder for what it holds, and in it one with its name.
+///
+/// The folder's name is a checksum (FNV-1a, 64 bits), so that another version of the model never meets the files of this one.
+pub fn directory(parent: &Path) -> PathBuf {
+    parent.join(format!("{:016x}", checksum())).join(NAME)
+}
+
+/// Makes sure that the checkpoint lies whole below `parent`, and says where.
+///
+/// It is written to a temporary directory and moved into place: others never see half of it. What is there already is
+/// kept if every file has the size that it should have.
+///
+/// # Errors
+/// What the file system refuses, with the path.
+pub fn unpack(parent: &Path) -> io::Result<PathBuf> {
+    let place = directory(parent);
+    if is_whole(&place) {
+        return Ok(place);
+    }
+    let folder = place.parent().unwrap_or(parent);
+    let temporary = folder.join(format!(".{NAME}-{}", std::process::id()));
+    write(&temporary)?;
+    let moved = match fs::rename(&temporary, &place) {
+        // Something half deleted lies there, or another process was faster.
+        Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
+            match is_whole(&place) {
+                true => Ok(()),
+                false => fs::remove_dir_all(&place).and_then(|()| fs::rename(&temporary, &place)),
+            }
+        }
+        moved => moved,
+    };
+    let moved = moved.map_err(|error| named(&place, error));
+    if temporary.exists() {
+        fs::remove_dir_all(&temporary).map_err(|error| named(&temporary, error))?;
+    }
+    moved.map(|()| place)
+}
+
+/// Writes the checkpoint's files into a directory, which is made if it is not there.
+///
+/// # Errors
+/// What the file system refuses, with the path.
+pub fn write(dir: &Path) -> io::Result<()> {
+    for file in FILES {
+        let path = dir.join(file.path);
+        let folder = path.parent().unwrap_or(dir);
+        fs::create_dir_all(folder).map_err(|error| named(folder, error))?;
+        fs::write(&path, file.bytes).map_err(|error| named(&path, error))?;
+    }
+    Ok(())
+}
+
+fn is_whole(dir: &Path) -> bool {
+    FILES.iter().all(|file| {
+        fs::metadata(dir.join(file.path)).is_ok_and(|facts| facts.is_file() && facts.len() == file.bytes.len() as u64)
+    })
+}
+
+fn checksum() -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    for file in FILES {
+        // Eight bytes at a time: quick without optimisation too.
+        for part in file.path.as_bytes().chunks(8).chain(file.bytes.chunks(8)) {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    hash
+}
+
+fn named(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_checkpoint_is_listed() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(NAME);
+        let mut found = Vec::new();
+        let mut folders = vec![root.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false => found.push(path.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/")),
+                }
+            }
+        }
+        found.sort();
+        assert_eq!(found, FILES.iter().map(|file| file.path).collect::<Vec<_>>());
+        let n_bytes: usize = FILES.iter().map(|file| file.bytes.len()).sum();
+        assert!(n_bytes < 30_000_000, "{n_bytes} bytes are too many for every clone");
+    }
+
+    #[test]
+    fn what_is_missing_or_damaged_is_written_anew() {
+        let parent = tempfile::tempdir().unwrap();
+        let place = unpack(parent.path()).unwrap();
+        assert_eq!(place, directory(parent.path()));
+        let weights = place.join("unet/diffusion_pytorch_model.safetensors");
+        let written = fs::metadata(&weights).unwrap().modified().unwrap();
+        assert_eq!(unpack(parent.path()).unwrap(), place);
+        assert_eq!(fs::metadata(&weights).unwrap().modified().unwrap(), written, "nothing was written again");
+        fs::write(&weights, b"cut off").unwrap();
+        fs::remove_file(place.join("model_index.json")).unwrap();
+        unpack(parent.path()).unwrap();
+        for file in FILES {
+            assert!(fs::read(place.join(file.path)).unwrap() == file.bytes, "{}", file.path);
+        }
+        assert_eq!(fs::read_dir(place.parent().unwrap()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_named() {
+        let parent = tempfile::tempdir().unwrap();
+        let file = parent.path().join("a-file");
+        fs::write(&file, b"").unwrap();
+        let error = unpack(&file).unwrap_err().to_string();
+        assert!(error.contains("a-file"), "{error}");
+    }
+}

@@ -1,0 +1,28 @@
+//! The model in the box: where `generate` finds one when no directory is given.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+/// Guidance that suits it.
+#[cfg(feature = "demo")]
+pub(super) const GUIDANCE: f32 = sd_demo::GUIDANCE;
+#[cfg(not(feature = "demo"))]
+pub(super) const GUIDANCE: f32 = 7.5;
+
+/// Its checkpoint, unpacked where the system keeps what can be made again.
+#[cfg(feature = "demo")]
+pub(super) fn directory() -> Result<PathBuf> {
+    use anyhow::Context;
+
+    const HINT: &str = "set SMELT_CACHE to a directory that can be written, or give a model with -m";
+    let cache = std::env::var_os("SMELT_CACHE").map(PathBuf::from).or_else(dirs::cache_dir);
+    let cache = cache.with_context(|| format!("there is no place to unpack the model in the box to; {HINT}"))?;
+    sd_demo::unpack(&cache.join("smelt")).with_context(|| format!("cannot unpack the model in the box; {HINT}"))
+}
+
+/// A build without it.
+#[cfg(not(feature = "demo"))]
+pub(super) fn directory() -> Result<PathBuf> {
+    anyhow::bail!("this build has no model in the box (feature `demo`); give a directory with --model")
+}
