@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod ci;
 mod codegen;
+mod demo_model;
 mod oracle;
 mod python;
 mod smelt;
@@ -38,6 +39,8 @@ enum Command {
     Synth(synth::Arguments),
     /// Measure, and append the result to `benches/record`.
     Bench(bench::Arguments),
+    /// Train the model in the box again; needs Python, network and hours.
+    DemoModel(demo_model::Arguments),
     /// Convert checkpoints and have coremltools judge the packages; needs Python and network.
     Oracle,
 }
@@ -49,6 +52,7 @@ fn main() -> anyhow::Result<()> {
         Command::Codegen { check } => codegen::run(check),
         Command::Synth(arguments) => synth::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::DemoModel(arguments) => demo_model::run(&arguments),
         Command::Oracle => oracle::run(),
     }
 }

@@ -294,6 +294,10 @@ pub(crate) struct GenerateArgs {
     /// Number of pictures.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) count: u16,
+    /// Write the noise that each picture began with and its final latents too, as a safetensors file: `noise` and
+    /// `latents`, with several pictures `1.noise` and so on.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) latents: Option<PathBuf>,
     /// Leave out the safety checker.
     #[arg(long)]
     pub(crate) no_safety_check: bool,

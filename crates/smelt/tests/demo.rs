@@ -109,10 +109,16 @@ fn without_a_model_the_one_in_the_box_draws_into_a_new_file() {
 #[test]
 fn several_pictures_get_numbers_and_differ() {
     let dir = tempfile::tempdir().unwrap();
-    let more = ["--count", "2", "--scheduler", "dpmpp-2m", "--guidance", "1", "--steps", "1"];
+    let latents = text(dir.path().join("x.safetensors"));
+    let more = ["--count", "2", "--latents", &latents, "--scheduler", "dpmpp-2m", "--guidance", "1", "--steps", "1"];
     let (model, output) = (text(models()), text(dir.path().join("x.png")));
     let summary = json(["generate", "rocket", "-m", &model, "-o", &output].iter().chain(&more));
-    assert_eq!(names(dir.path()), ["x-1.png", "x-2.png"]);
+    assert_eq!(names(dir.path()), ["x-1.png", "x-2.png", "x.safetensors"]);
+    let tensors = testkit::load_safetensors(&latents);
+    assert_eq!(tensors.keys().collect::<Vec<_>>(), ["1.latents", "1.noise", "2.latents", "2.noise"]);
+    let noise = tensors["2.noise"].to_f32_vec();
+    let power = noise.iter().map(|x| x * x).sum::<f32>() / noise.len() as f32;
+    assert!((power - 1.0).abs() < 0.2, "{power}");
     assert_eq!(summary["scheduler"], "dpmpp");
     assert_eq!(settings(&dir.path().join("x-2.png")).image_idx, 1);
     let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();

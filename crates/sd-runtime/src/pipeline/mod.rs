@@ -147,11 +147,12 @@ impl TextToImage {
         for image_idx in 0..options.image_count {
             let mut scheduler = self.config.scheduler.build_from(options.scheduler, steps, skipped)?;
             let mut latents = noises.next().unwrap_or_else(|| source.latents(n_latents));
+            let noise = HostTensor::from_f32(self.latent_shape(), latents.clone());
             let clean = clean.as_deref();
             denoise::denoise(&mut self.unet, scheduler.as_mut(), &text, clean, options, &mut latents, &mut |at| {
                 progress(Progress { image_idx, n_images: options.image_count, ..at })
             })?;
-            let image = self.finish(latents, options)?;
+            let image = self.finish(noise, latents, options)?;
             if image.decoded.to_f32_vec().iter().any(|x| !x.is_finite()) {
                 warnings.push(Warning::NotFinite { image_idx });
             }
@@ -184,7 +185,7 @@ impl TextToImage {
     }
 
     /// Decodes latents and checks the picture.
-    fn finish(&mut self, latents: Vec<f32>, options: &GenerateOptions) -> Result<GeneratedImage> {
+    fn finish(&mut self, noise: HostTensor, latents: Vec<f32>, options: &GenerateOptions) -> Result<GeneratedImage> {
         let (decoded, mut image) = self.vae_decoder.decode(&latents)?;
         let mut safety = None;
         if let Some(checker) = self.safety_checker.as_mut().filter(|_| !options.disable_safety) {
@@ -195,6 +196,6 @@ impl TextToImage {
             safety = Some(verdict);
         }
         let latents = HostTensor::from_f32(self.latent_shape(), latents);
-        Ok(GeneratedImage { image, latents, decoded, safety })
+        Ok(GeneratedImage { image, noise, latents, decoded, safety })
     }
 }

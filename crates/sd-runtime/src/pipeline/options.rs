@@ -135,6 +135,8 @@ pub struct Generation {
 pub struct GeneratedImage {
     /// The picture; black if the safety checker objected.
     pub image: RgbImage,
+    /// The standard normal noise that it began with, f32 [1, C, h, w].
+    pub noise: HostTensor,
     /// The final latents, f32 [1, C, h, w].
     pub latents: HostTensor,
     /// The decoder's output, f32 [1, 3, H, W], about −1 to 1, before any check.

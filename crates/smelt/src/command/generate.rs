@@ -26,6 +26,7 @@ use serde::Serialize;
 use crate::cli::GenerateArgs;
 use crate::file;
 use crate::report::{Report, count, seconds};
+use crate::tensor_file;
 use models::Loaded;
 
 /// What `--json` prints.
@@ -54,6 +55,7 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     let begin = Instant::now();
     let output = args.output.clone().map_or_else(|| free_name(&args.prompt, args.count), Ok)?;
     file::check_target(&output)?;
+    args.latents.as_deref().map_or(Ok(()), file::check_target)?;
     let start = args.image.as_deref().map(|path| read_picture(path, args.strength)).transpose()?;
     let spinner = report.spinner("loading");
     let dir = args.model.clone().map_or_else(boxed::directory, Ok)?;
@@ -76,6 +78,9 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
         let settings = settings(args, &options, &name, kind, idx, &image.image);
         let path = numbered(&output, idx, generation.images.len());
         pictures.push(save(&path, &settings, image, report)?);
+    }
+    if let Some(path) = &args.latents {
+        save_latents(path, &generation.images)?;
     }
     let warnings: Vec<String> = generation.warnings.iter().map(ToString::to_string).collect();
     warnings.iter().for_each(|warning| report.warn(warning));
@@ -191,6 +196,16 @@ fn save(path: &Path, settings: &PictureSettings, generated: &GeneratedImage, rep
     }
     report.line(format_args!("wrote {} ({}x{})", path.display(), image.width(), image.height()));
     Ok(Picture { path: path.display().to_string(), width: image.width(), height: image.height(), flagged })
+}
+
+/// Writes what each picture began with and what it was decoded from.
+fn save_latents(path: &Path, images: &[GeneratedImage]) -> Result<()> {
+    let name = |i: usize, what: &str| if images.len() == 1 { what.to_owned() } else { format!("{}.{what}", i + 1) };
+    let tensors = images
+        .iter()
+        .enumerate()
+        .flat_map(|(i, image)| [(name(i, "noise"), image.noise.clone()), (name(i, "latents"), image.latents.clone())]);
+    tensor_file::write(path, &tensors.collect())
 }
 
 /// A file in the current directory that is named by the prompt and not there yet.
