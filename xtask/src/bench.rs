@@ -7,6 +7,7 @@ mod build;
 mod compress;
 mod convert;
 mod engine;
+mod newcomer;
 mod peer;
 mod process;
 mod record;
@@ -39,6 +40,8 @@ enum Name {
     Compress,
     /// Release build of `smelt` from an empty target folder.
     Build,
+    /// A fresh clone with empty caches: the README's two commands.
+    Newcomer,
     /// The CPU engine on that checkpoint: models, single operations, a picture; with `--peers` also PyTorch and OpenVINO.
     Engine,
 }
@@ -53,6 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Name::Convert => ("convert", convert::run(runs.unwrap_or(5))?),
         Name::Compress => ("compress", compress::run(runs.unwrap_or(5), peers)?),
         Name::Build => ("build", build::run(runs.unwrap_or(1))?),
+        Name::Newcomer => ("newcomer", newcomer::run()?),
         Name::Engine => ("engine", engine::run(runs.unwrap_or(3).max(1), peers, only)?),
     };
     println!("{}", if only.is_some() { record::line(name, &metrics) } else { record::append(name, &metrics)? });

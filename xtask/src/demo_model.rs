@@ -3,6 +3,8 @@
 //! Training is a development tool: it needs Python and network for a virtual environment with PyTorch and diffusers,
 //! and hours. Every step goes on where it stopped. `docs/demo-model.md` tells what was done, and what came of it.
 
+mod pictures;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -56,12 +58,8 @@ enum Step {
     Export,
     /// Draw with the checkpoint here and in diffusers, and compare the latents.
     Check,
-    /// Draw the sixty names of `docs/demo-model.md`, and make a sheet of them.
-    Sheet {
-        /// The PNG to write.
-        #[arg(long, default_value = "docs/images/sixty.png")]
-        output: PathBuf,
-    },
+    /// Draw the pictures of the documentation, into `docs/images`.
+    Pictures,
 }
 
 /// Runs a step.
@@ -94,7 +92,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             succeed(Command::new("cp").arg("-r").args([&new, &target]))
         }
         Step::Check => check(&trainer()?, &place),
-        Step::Sheet { output } => sheet(&place, output),
+        Step::Pictures => pictures::draw(&place.join("pictures")),
     }
 }
 
@@ -153,25 +151,6 @@ fn check(trainer: &Trainer, place: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Draws every name of `sixty.txt`, and joins the pictures.
-fn sheet(place: &Path, output: &Path) -> Result<()> {
-    let smelt = smelt::build(Profile::Release, |_| {})?.binary;
-    let folder = place.join("sheet");
-    fs::create_dir_all(&folder)?;
-    let names = include_str!("demo_model/sixty.txt").lines().filter(|line| !line.starts_with('#'));
-    let mut compare = Command::new(&smelt);
-    compare.current_dir(workspace_root());
-    compare.args(["compare", "--columns", "10", "--grid"]).arg(output);
-    for (i, name) in names.enumerate() {
-        let picture = folder.join(format!("{}.png", name.replace(' ', "-")));
-        let mut draw = Command::new(&smelt);
-        draw.args(["generate", name, "--seed", &i.to_string(), "--steps", "25"]).arg("-o").arg(&picture);
-        succeed(draw.arg("-m").arg(workspace_root().join(CHECKPOINT)))?;
-        compare.arg(&picture);
-    }
-    succeed(&mut compare)
 }
 
 fn path(path: &Path) -> String {
