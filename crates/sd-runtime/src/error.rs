@@ -132,6 +132,24 @@ pub enum RuntimeError {
         /// Bytes given.
         got: usize,
     },
+    /// Two pictures of different sizes, where pixels were to be compared.
+    #[error("pictures of {}x{} and {}x{} cannot be compared pixel by pixel", a.0, a.1, b.0, b.1)]
+    ImageSizes {
+        /// Width and height of one.
+        a: (usize, usize),
+        /// Width and height of the other.
+        b: (usize, usize),
+    },
+    /// A picture with more pixels than is sensible; it was not decoded.
+    #[error("a picture of {width}x{height} is larger than the {limit} pixels that are read")]
+    ImageTooLarge {
+        /// Pixels per row.
+        width: u32,
+        /// Rows.
+        height: u32,
+        /// The cap.
+        limit: usize,
+    },
     /// A PNG could not be written.
     #[error("cannot write PNG: {0}")]
     PngWrite(#[from] png::EncodingError),

@@ -1,10 +1,12 @@
 //! Pictures: 8-bit RGB, from and to the numbers that models use.
 //!
-//! Reading PNG pixels, colour management and other formats are not here.
+//! Colour management and formats other than PNG are not here.
 
+mod difference;
 mod png_file;
 mod resize;
 
+pub use difference::Difference;
 pub use png_file::{PngText, read_png_text};
 
 use crate::error::{Result, RuntimeError};
