@@ -9,8 +9,11 @@ mod engine_args;
 mod file;
 mod interrupt;
 mod model_dir;
+mod preview;
 mod report;
+mod sheet;
 mod tensor_file;
+mod view;
 mod weights_report;
 
 use std::process::ExitCode;

@@ -20,6 +20,8 @@ use serde::Serialize;
 use crate::cli::GenerateArgs;
 use crate::file;
 use crate::report::{Report, count, seconds};
+use crate::sheet::Cell;
+use crate::view::View;
 use models::Loaded;
 
 /// What `--json` prints.
@@ -28,6 +30,8 @@ struct Summary {
     model: String,
     scheduler: &'static str,
     pictures: Vec<Picture>,
+    /// Path of the file that holds all pictures, with `--grid`.
+    grid: Option<String>,
     warnings: Vec<String>,
     load_s: f64,
     /// Mean over all evaluations of the UNet; null without any.
@@ -46,7 +50,8 @@ struct Picture {
 
 pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     let begin = Instant::now();
-    file::check_target(&args.output)?;
+    file::check_picture(&args.output)?;
+    let view = args.view.prepare(&paths(args))?;
     let spinner = report.spinner("loading");
     let loaded = models::load(args)?;
     for warning in &loaded.warnings {
@@ -68,11 +73,13 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     }
     let warnings: Vec<String> = generation.warnings.iter().map(ToString::to_string).collect();
     warnings.iter().for_each(|warning| report.warn(warning));
+    let grid = side_by_side(args, &generation.images, &view, report)?;
     steps.tell(report, begin.elapsed());
     report.json(&Summary {
         model: name,
         scheduler: kind.name(),
         pictures,
+        grid,
         warnings,
         load_s: load.as_secs_f64(),
         seconds_per_step: steps.mean().map(|t| t.as_secs_f64()),
@@ -164,6 +171,28 @@ fn save(
     }
     report.line(format_args!("wrote {} ({}x{})", path.display(), image.width(), image.height()));
     Ok(Picture { path: path.display().to_string(), width: image.width(), height: image.height(), flagged })
+}
+
+/// The files that pictures are written to.
+fn paths(args: &GenerateArgs) -> Vec<PathBuf> {
+    let n = usize::from(args.count);
+    (0..n).map(|idx| numbered(&args.output, idx, n)).collect()
+}
+
+/// Puts the pictures into a grid and on the terminal: one with its prompt as caption, several with their names.
+fn side_by_side(
+    args: &GenerateArgs,
+    images: &[GeneratedImage],
+    view: &View<'_>,
+    report: &Report,
+) -> Result<Option<String>> {
+    let captions = match &paths(args)[..] {
+        [_] => vec![args.prompt.clone()],
+        several => several.iter().map(|path| file::stem(path)).collect(),
+    };
+    let cells = images.iter().zip(captions);
+    let cells: Vec<Cell<'_>> = cells.map(|(i, caption)| Cell { image: &i.image, caption: vec![caption] }).collect();
+    view.finish(&cells, Some(&args.prompt), report)
 }
 
 /// `out.png` for a single picture, `out-1.png`, `out-2.png`, … for several.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod chunk;
+mod compare;
 mod compress;
 mod convert;
 mod generate;
@@ -34,6 +35,7 @@ pub(crate) fn run(command: &Command, report: &Report) -> Result<ExitCode> {
         Command::Compress(args) => compress::run(args, report),
         Command::Bench(args) => bench::run(args, report),
         Command::Verify(args) => verify::run(args, report),
+        Command::Compare(args) => compare::run(args, report),
     }
 }
 

@@ -29,12 +29,7 @@ pub(super) struct Loaded {
 /// Loads what `--model` names.
 pub(super) fn load(args: &GenerateArgs) -> Result<Loaded> {
     let dir = &args.model;
-    if dir.extension().is_some_and(|e| e == "mlpackage") {
-        bail!("{} is one package; give the directory that holds it and the others", dir.display());
-    }
-    if !dir.is_dir() {
-        bail!("{} is not a directory of packages or a checkpoint", dir.display());
-    }
+    crate::model_dir::check(dir)?;
     let has_packages = !crate::model_dir::packages(dir)?.is_empty();
     let with_burn = burn::is_chosen(args, has_packages)?;
     match ModelDir::find(dir, args.latent_size)? {
@@ -100,8 +95,7 @@ fn check_size(args: &GenerateArgs, unet: &MilEngine, size: LatentSize) -> Result
 }
 
 fn from_checkpoint(args: &GenerateArgs, with_burn: bool) -> Result<Loaded> {
-    let checkpoint = Checkpoint::open(&args.model)
-        .with_context(|| format!("{} holds neither packages nor a checkpoint", args.model.display()))?;
+    let checkpoint = Checkpoint::open(&args.model).with_context(|| crate::model_dir::no_model(&args.model))?;
     let mut config = PipelineConfig::from_dir(checkpoint.root())?;
     if let Some(tokenizer) = &args.tokenizer {
         config.tokenizer = ClipTokenizer::from_dir(tokenizer)?;

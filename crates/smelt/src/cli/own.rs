@@ -1,0 +1,28 @@
+//! Commands about pictures that are there already, this machine, and this program.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::examples;
+use crate::view::ViewArgs;
+
+/// `smelt compare`.
+#[derive(Debug, Args)]
+#[command(after_help = examples::COMPARE)]
+pub(crate) struct CompareArgs {
+    /// PNG files; the first is what the others are compared with.
+    #[arg(required = true, value_name = "PICTURE")]
+    pub(crate) pictures: Vec<PathBuf>,
+    /// Least peak signal-to-noise ratio of every picture; below it the exit code is 1.
+    #[arg(long, value_name = "DB")]
+    pub(crate) min_psnr: Option<f64>,
+    /// Captions of the grid, separated by commas, one for each picture; default: the names of the files.
+    #[arg(long, value_name = "TEXT,…", value_delimiter = ',')]
+    pub(crate) captions: Vec<String>,
+    /// Add to each caption its ratio to the first picture.
+    #[arg(long)]
+    pub(crate) psnr: bool,
+    #[command(flatten)]
+    pub(crate) view: ViewArgs,
+}
