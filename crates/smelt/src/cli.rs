@@ -15,7 +15,8 @@ use sd_runtime::scheduler::SchedulerKind;
 
 use crate::engine_args::{DeviceName, EngineArgs};
 use crate::view::ViewArgs;
-pub(crate) use own::CompareArgs;
+pub(crate) use examples::with_example;
+pub(crate) use own::{CompareArgs, CompletionsArgs, ManArgs};
 
 /// Turns Stable Diffusion checkpoints into Core ML packages, and runs them on any machine.
 #[derive(Debug, Parser)]
@@ -50,6 +51,10 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Compare pictures, and put them side by side.
     Compare(CompareArgs),
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write one for each command.
+    Man(ManArgs),
 }
 
 /// `smelt convert`.

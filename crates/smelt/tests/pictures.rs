@@ -1,4 +1,4 @@
-//! Commands around pictures and this machine: compare, grids, previews.
+//! Commands around pictures and this machine: compare, grids, previews, completions, manual pages.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -139,4 +139,49 @@ fn pictures_are_shown_as_told_and_otherwise_only_on_a_terminal() {
     fail(drawn.iter().chain(&["--show"]));
     assert!(!Path::new(&output).exists(), "nothing is drawn before it is known that it can be shown");
     assert_eq!(run(["compare", &paths[0], "--show=blocks", "--json"]).code, Some(2));
+}
+
+#[test]
+fn every_shell_gets_its_script() {
+    for (shell, wanted) in [
+        ("bash", "complete -F _smelt"),
+        ("zsh", "#compdef smelt"),
+        ("fish", "complete -c smelt"),
+        ("powershell", "Register-ArgumentCompleter"),
+        ("elvish", "edit:completion:arg-completer[smelt]"),
+    ] {
+        let script = succeed(["completions", shell]);
+        assert!(script.contains(wanted) && script.contains("negative-prompt"), "{shell}");
+    }
+    assert_eq!(run(["completions", "dos"]).code, Some(2));
+}
+
+#[test]
+fn manual_pages_are_written_for_every_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("man/man1");
+    let summary = json(["man", "-o", &text(&output)]);
+    let pages = names(&output);
+    assert_eq!(summary["files"].as_array().unwrap().len(), pages.len());
+    for page in ["smelt.1", "smelt-generate.1", "smelt-compare.1"] {
+        assert!(pages.iter().any(|name| name == page), "{pages:?}");
+    }
+    assert!(succeed(["man"]).starts_with(".ie"), "roff");
+}
+
+#[test]
+fn what_is_missing_is_answered_with_what_to_type() {
+    let ran = run(["generate"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("for example: smelt generate \"a red heart\""), "{}", ran.stderr);
+    let dir = tempfile::tempdir().unwrap();
+    let output = text(dir.path().join("x.png"));
+    let message = fail(["generate", "x", "-m", "no/such-model", "-o", &output]);
+    assert!(message.contains("there is no directory no/such-model") && message.contains("smelt convert"), "{message}");
+    let message = fail(["generate", "x", "-m", &text(dir.path()), "-o", &output]);
+    assert!(message.contains("neither packages nor a checkpoint; make packages with"), "{message}");
+    let message = fail(["generate", "x", "-m", &text(demo()), "-o", &text(dir.path().join("new/x.png"))]);
+    assert!(message.contains("mkdir -p"), "{message}");
+    let message = fail(["generate", "x", "-m", &text(demo()), "-o", &text(dir.path().join("x.jpg"))]);
+    assert!(message.contains("x.png would be"), "{message}");
 }

@@ -1,5 +1,9 @@
 //! Examples at the end of each command's help; a test reads every line of them as the command line does.
 
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Command, CommandFactory};
+
 pub(super) const SMELT: &str = "\
 Examples:
   smelt convert ~/models/stable-diffusion-v1-5 -o sd15
@@ -64,19 +68,46 @@ Examples:
   smelt compare float16.png 6bit.png 4bit.png --grid sheet.png --captions \"16 bits,6 bits,4 bits\" --psnr
   smelt compare house-1.png house-2.png --show";
 
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  smelt completions bash > ~/.local/share/bash-completion/completions/smelt
+  smelt completions zsh > ~/.zfunc/_smelt
+  smelt completions fish > ~/.config/fish/completions/smelt.fish";
+
+pub(super) const MAN: &str = "\
+Examples:
+  smelt man > smelt.1
+  smelt man -o ~/.local/share/man/man1";
+
+/// Adds an example to the message about a missing argument, so that the next try is the right one.
+pub(crate) fn with_example(mut error: clap::Error, args: impl IntoIterator<Item = String>) -> clap::Error {
+    if error.kind() != ErrorKind::MissingRequiredArgument {
+        return error;
+    }
+    let smelt = super::Cli::command();
+    let Some(command) = args.into_iter().skip(1).find_map(|arg| smelt.find_subcommand(arg).cloned()) else {
+        return error;
+    };
+    if let Some(example) = lines(&command).into_iter().next() {
+        let hint = StyledStr::from(format!("for example: {example}"));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint]));
+    }
+    error
+}
+
+/// The examples of a command.
+fn lines(command: &Command) -> Vec<String> {
+    let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| line.strip_prefix("  ")).map(str::to_owned);
+    lines.collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::error::ErrorKind;
-    use clap::{Command, CommandFactory, Parser};
+    use clap::Parser;
 
+    use super::*;
     use crate::cli::Cli;
-
-    /// The examples of a command.
-    fn lines(command: &Command) -> Vec<String> {
-        let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        let lines = text.lines().filter_map(|line| line.strip_prefix("  ")).map(str::to_owned);
-        lines.collect()
-    }
 
     /// Words as a shell splits them, up to a redirection; double quotes hold words together.
     fn words(line: &str) -> Vec<String> {
@@ -107,5 +138,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_missing_argument_is_answered_with_an_example() {
+        let said = |args: &[&str]| {
+            let error = Cli::try_parse_from(args).unwrap_err();
+            with_example(error, args.iter().map(|&arg| arg.to_owned())).to_string()
+        };
+        let message = said(&["smelt", "chunk", "x.mlpackage"]);
+        assert!(
+            message.contains("--output") && message.contains("for example: smelt chunk unet.mlpackage -o"),
+            "{message}"
+        );
+        assert!(!said(&["smelt", "chunk", "-n", "0"]).contains("for example"));
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap_complete::Shell;
 
 use super::examples;
 use crate::view::ViewArgs;
@@ -25,4 +26,21 @@ pub(crate) struct CompareArgs {
     pub(crate) psnr: bool,
     #[command(flatten)]
     pub(crate) view: ViewArgs,
+}
+
+/// `smelt completions`.
+#[derive(Debug, Args)]
+#[command(after_help = examples::COMPLETIONS)]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    pub(crate) shell: Shell,
+}
+
+/// `smelt man`.
+#[derive(Debug, Args)]
+#[command(after_help = examples::MAN)]
+pub(crate) struct ManArgs {
+    /// Write smelt.1 and a page for each command to this directory, which is made if it is not there.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
 }

@@ -3,10 +3,12 @@
 mod bench;
 mod chunk;
 mod compare;
+mod completions;
 mod compress;
 mod convert;
 mod generate;
 mod inspect;
+mod man;
 mod run;
 mod verify;
 
@@ -36,6 +38,8 @@ pub(crate) fn run(command: &Command, report: &Report) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(args, report),
         Command::Verify(args) => verify::run(args, report),
         Command::Compare(args) => compare::run(args, report),
+        Command::Completions(args) => completions::run(args, report),
+        Command::Man(args) => man::run(args, report),
     }
 }
 
