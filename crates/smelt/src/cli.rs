@@ -16,7 +16,7 @@ use sd_runtime::scheduler::SchedulerKind;
 use crate::engine_args::{DeviceName, EngineArgs};
 use crate::view::ViewArgs;
 pub(crate) use examples::with_example;
-pub(crate) use own::{CompareArgs, CompletionsArgs, ManArgs};
+pub(crate) use own::{CompareArgs, CompletionsArgs, DoctorArgs, ManArgs};
 
 /// Turns Stable Diffusion checkpoints into Core ML packages, and runs them on any machine.
 #[derive(Debug, Parser)]
@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Compare pictures, and put them side by side.
     Compare(CompareArgs),
+    /// Tell what this machine has, and what to choose for it.
+    Doctor(DoctorArgs),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
     /// Print the manual page, or write one for each command.

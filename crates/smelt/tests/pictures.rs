@@ -1,4 +1,4 @@
-//! Commands around pictures and this machine: compare, grids, previews, completions, manual pages.
+//! Commands around pictures and this machine: compare, grids, previews, doctor, completions, manual pages.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,7 +7,7 @@ mod common;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use common::{fail, json, names, run, succeed, text};
+use common::{command, fail, json, names, run, succeed, text};
 use sd_runtime::image::{RgbImage, read_png_text};
 use testkit::demo;
 
@@ -142,6 +142,38 @@ fn pictures_are_shown_as_told_and_otherwise_only_on_a_terminal() {
 }
 
 #[test]
+fn doctor_tells_the_machine_and_computes_rightly() {
+    let summary = json(["doctor"]);
+    let processor = &summary["machine"]["processor"];
+    assert!(processor["threads"].as_u64() >= Some(1), "{processor}");
+    assert!(processor["instruction_sets"].as_array().unwrap().contains(&processor["chosen"]), "{processor}");
+    assert!(summary["machine"]["memory"]["total_bytes"].as_u64() > Some(1 << 26));
+    let test = &summary["self_test"];
+    assert_eq!(test["right"], true, "{test}");
+    assert!(test["f32_gflops"].as_f64() > Some(0.01), "{test}");
+    let options: Vec<&str> =
+        summary["advice"].as_array().unwrap().iter().map(|a| a["option"].as_str().unwrap()).collect();
+    for option in ["--compute", "--attention", "--target", "--quantize-nbits"] {
+        assert!(options.iter().any(|o| o.contains(option)), "{options:?}");
+    }
+    assert_eq!(summary["problems"], serde_json::json!([]));
+}
+
+#[test]
+fn doctor_heeds_smelt_isa_and_names_what_is_wrong_with_it() {
+    let with = |isa: &str| -> common::Ran {
+        command(["doctor", "--quick", "--json"]).env("SMELT_ISA", isa).output().unwrap().into()
+    };
+    let portable: serde_json::Value = serde_json::from_str(&with("portable").stdout).unwrap();
+    assert_eq!(portable["machine"]["processor"]["chosen"], "portable");
+    assert_eq!(portable["self_test"], serde_json::Value::Null);
+    let ran = with("mmx");
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    let wrong: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert!(wrong["problems"][0].as_str().unwrap().contains("SMELT_ISA=mmx"), "{wrong}");
+}
+
+#[test]
 fn every_shell_gets_its_script() {
     for (shell, wanted) in [
         ("bash", "complete -F _smelt"),
@@ -163,7 +195,7 @@ fn manual_pages_are_written_for_every_command() {
     let summary = json(["man", "-o", &text(&output)]);
     let pages = names(&output);
     assert_eq!(summary["files"].as_array().unwrap().len(), pages.len());
-    for page in ["smelt.1", "smelt-generate.1", "smelt-compare.1"] {
+    for page in ["smelt.1", "smelt-generate.1", "smelt-compare.1", "smelt-doctor.1"] {
         assert!(pages.iter().any(|name| name == page), "{pages:?}");
     }
     assert!(succeed(["man"]).starts_with(".ie"), "roff");

@@ -1,11 +1,14 @@
 //! Examples at the end of each command's help; a test reads every line of them as the command line does.
 
+use std::ffi::OsString;
+
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory};
 
 pub(super) const SMELT: &str = "\
 Examples:
+  smelt doctor
   smelt convert ~/models/stable-diffusion-v1-5 -o sd15
   smelt generate \"a lighthouse at dusk, oil painting\" -m sd15 -o lighthouse.png
   smelt help generate";
@@ -68,6 +71,12 @@ Examples:
   smelt compare float16.png 6bit.png 4bit.png --grid sheet.png --captions \"16 bits,6 bits,4 bits\" --psnr
   smelt compare house-1.png house-2.png --show";
 
+pub(super) const DOCTOR: &str = "\
+Examples:
+  smelt doctor
+  smelt doctor --quick
+  smelt doctor --json";
+
 pub(super) const COMPLETIONS: &str = "\
 Examples:
   smelt completions bash > ~/.local/share/bash-completion/completions/smelt
@@ -80,7 +89,7 @@ Examples:
   smelt man -o ~/.local/share/man/man1";
 
 /// Adds an example to the message about a missing argument, so that the next try is the right one.
-pub(crate) fn with_example(mut error: clap::Error, args: impl IntoIterator<Item = String>) -> clap::Error {
+pub(crate) fn with_example(mut error: clap::Error, args: impl IntoIterator<Item = OsString>) -> clap::Error {
     if error.kind() != ErrorKind::MissingRequiredArgument {
         return error;
     }
@@ -144,7 +153,7 @@ mod tests {
     fn a_missing_argument_is_answered_with_an_example() {
         let said = |args: &[&str]| {
             let error = Cli::try_parse_from(args).unwrap_err();
-            with_example(error, args.iter().map(|&arg| arg.to_owned())).to_string()
+            with_example(error, args.iter().map(OsString::from)).to_string()
         };
         let message = said(&["smelt", "chunk", "x.mlpackage"]);
         assert!(

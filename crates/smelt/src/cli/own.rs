@@ -28,6 +28,15 @@ pub(crate) struct CompareArgs {
     pub(crate) view: ViewArgs,
 }
 
+/// `smelt doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = examples::DOCTOR)]
+pub(crate) struct DoctorArgs {
+    /// Leave out the self-test, which computes for a moment.
+    #[arg(long)]
+    pub(crate) quick: bool,
+}
+
 /// `smelt completions`.
 #[derive(Debug, Args)]
 #[command(after_help = examples::COMPLETIONS)]

@@ -6,6 +6,7 @@ mod compare;
 mod completions;
 mod compress;
 mod convert;
+mod doctor;
 mod generate;
 mod inspect;
 mod man;
@@ -38,6 +39,7 @@ pub(crate) fn run(command: &Command, report: &Report) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(args, report),
         Command::Verify(args) => verify::run(args, report),
         Command::Compare(args) => compare::run(args, report),
+        Command::Doctor(args) => doctor::run(args, report),
         Command::Completions(args) => completions::run(args, report),
         Command::Man(args) => man::run(args, report),
     }
