@@ -85,6 +85,10 @@ impl Protocol {
         if var("TMUX").is_some() || var("STY").is_some() || term.starts_with("tmux") || term.starts_with("screen") {
             return Some(Self::Blocks);
         }
+        // Of these it is known that they take no graphics; the variables below may come from the program that started them.
+        if ["vscode", "Apple_Terminal"].contains(&program.as_str()) {
+            return Some(Self::Blocks);
+        }
         let iterm = ["iTerm.app", "WezTerm", "mintty"].contains(&program.as_str());
         let konsole = var("KONSOLE_VERSION").and_then(|v| v.parse::<u32>().ok()).is_some_and(|v| v >= 220_400);
         Some(if iterm || var("LC_TERMINAL").is_some_and(|v| v == "iTerm2") {
@@ -254,6 +258,7 @@ mod tests {
         check(&[("TERM", "xterm-256color"), ("KONSOLE_VERSION", "230804")], Some(Protocol::Sixel));
         check(&[("TERM", "xterm-256color"), ("KONSOLE_VERSION", "210400")], Some(Protocol::Blocks));
         check(&[("TERM", "xterm-256color")], Some(Protocol::Blocks));
+        check(&[("TERM_PROGRAM", "vscode"), ("KITTY_WINDOW_ID", "1")], Some(Protocol::Blocks));
         check(&[], Some(Protocol::Blocks));
         check(&[("TERM", "dumb"), ("KITTY_WINDOW_ID", "1")], None);
         for multiplexer in [("TMUX", "x"), ("STY", "x"), ("TERM", "screen-256color")] {
