@@ -135,6 +135,14 @@ pub enum RuntimeError {
     /// A picture could not be read.
     #[error("cannot read the picture: {0}; PNG, JPEG and WebP are understood")]
     ImageRead(#[from] image::ImageError),
+    /// Two pictures of different sizes, where pixels were to be compared.
+    #[error("pictures of {}x{} and {}x{} cannot be compared pixel by pixel", a.0, a.1, b.0, b.1)]
+    ImageSizes {
+        /// Width and height of one.
+        a: (usize, usize),
+        /// Width and height of the other.
+        b: (usize, usize),
+    },
     /// A PNG could not be written.
     #[error("cannot write PNG: {0}")]
     PngWrite(#[from] png::EncodingError),

@@ -2,6 +2,9 @@
 //!
 //! Nothing is read or decided here; names are turned into the types of the crates that do the work.
 
+mod examples;
+mod own;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -11,10 +14,13 @@ use sd_runtime::rng::RandomKind;
 use sd_runtime::scheduler::SchedulerKind;
 
 use crate::engine_args::{DeviceName, EngineArgs};
+use crate::view::ViewArgs;
+pub(crate) use examples::with_example;
+pub(crate) use own::{CompareArgs, CompletionsArgs, DoctorArgs, ManArgs};
 
 /// Turns Stable Diffusion checkpoints into Core ML packages, and runs them on any machine.
 #[derive(Debug, Parser)]
-#[command(name = "smelt", version, propagate_version = true, max_term_width = 110)]
+#[command(name = "smelt", version, propagate_version = true, max_term_width = 110, after_help = examples::SMELT)]
 pub(crate) struct Cli {
     /// Print one JSON object to standard output instead of text.
     #[arg(long, global = true)]
@@ -43,10 +49,19 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// Compare a package with its checkpoint, or with another package, on random inputs.
     Verify(VerifyArgs),
+    /// Compare pictures, and put them side by side.
+    Compare(CompareArgs),
+    /// Tell what this machine has, and what to choose for it.
+    Doctor(DoctorArgs),
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write one for each command.
+    Man(ManArgs),
 }
 
 /// `smelt convert`.
 #[derive(Debug, Args)]
+#[command(after_help = examples::CONVERT)]
 pub(crate) struct ConvertArgs {
     /// Directory of the checkpoint in diffusers layout (the one with model_index.json).
     pub(crate) checkpoint: PathBuf,
@@ -91,6 +106,7 @@ pub(crate) struct ConvertArgs {
 
 /// `smelt chunk`.
 #[derive(Debug, Args)]
+#[command(after_help = examples::CHUNK)]
 pub(crate) struct ChunkArgs {
     /// The package.
     pub(crate) package: PathBuf,
@@ -113,7 +129,7 @@ pub(crate) struct ChunkArgs {
 
 /// `smelt compress`.
 #[derive(Debug, Args)]
-#[command(after_help = COMPRESS_EXAMPLES)]
+#[command(after_help = examples::COMPRESS)]
 pub(crate) struct CompressArgs {
     /// The package, or a directory of packages, of which text encoders, UNets and ControlNets are compressed.
     pub(crate) package: PathBuf,
@@ -150,14 +166,6 @@ pub(crate) struct CompressArgs {
     #[arg(long)]
     pub(crate) force: bool,
 }
-
-const COMPRESS_EXAMPLES: &str = "\
-Examples:
-  smelt compress unet.mlpackage -o unet6.mlpackage --bits 6
-  smelt compress models -o models4 --bits 4 --granularity channels --group-size 16 --target macOS15
-  smelt compress unet.mlpackage -o unet8.mlpackage --mode linear-symmetric --dtype int8
-  smelt compress unet.mlpackage -o sparse.mlpackage --sparsity 0.5 --mode kmeans --bits 4 --target macOS15
-  smelt compress unet.mlpackage -o mixed.mlpackage --config recipe.json --report mixed.html";
 
 /// How weights are compressed.
 #[derive(Debug, Args)]
@@ -253,6 +261,7 @@ fn n_of_m(text: &str) -> Result<(usize, usize), String> {
 
 /// `smelt generate`.
 #[derive(Debug, Args)]
+#[command(after_help = examples::GENERATE)]
 pub(crate) struct GenerateArgs {
     /// What the picture shows.
     pub(crate) prompt: String,
@@ -315,10 +324,13 @@ pub(crate) struct GenerateArgs {
     /// What --engine burn runs on; default: flex, the CPU. Others stand behind features: burn-cuda, burn-wgpu, ….
     #[arg(long, value_name = "NAME")]
     pub(crate) device: Option<DeviceName>,
+    #[command(flatten)]
+    pub(crate) view: ViewArgs,
 }
 
 /// `smelt run`.
 #[derive(Debug, Args)]
+#[command(after_help = examples::RUN)]
 pub(crate) struct RunArgs {
     /// The package.
     pub(crate) package: PathBuf,
@@ -340,6 +352,7 @@ pub(crate) struct RunArgs {
 
 /// `smelt inspect`.
 #[derive(Debug, Args)]
+#[command(after_help = examples::INSPECT)]
 pub(crate) struct InspectArgs {
     /// The package.
     pub(crate) package: PathBuf,
@@ -359,6 +372,7 @@ pub(crate) struct InspectArgs {
 
 /// `smelt bench`.
 #[derive(Debug, Args)]
+#[command(after_help = examples::BENCH)]
 pub(crate) struct BenchArgs {
     /// The package, or a directory of packages.
     pub(crate) package: PathBuf,
@@ -389,6 +403,7 @@ pub(crate) enum SortName {
 
 /// `smelt verify`.
 #[derive(Debug, Args)]
+#[command(after_help = examples::VERIFY)]
 pub(crate) struct VerifyArgs {
     /// The package to judge.
     pub(crate) package: PathBuf,

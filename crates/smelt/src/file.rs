@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use sd_runtime::image::RgbImage;
+
 use crate::interrupt::Writing;
 
 /// Reads a file of at most `limit` bytes if there is one.
@@ -22,6 +24,13 @@ pub(crate) fn read_if_present(path: &Path, limit: u64) -> Result<Option<Vec<u8>>
     let mut bytes = Vec::new();
     file.take(limit).read_to_end(&mut bytes).with_context(cannot)?;
     Ok(Some(bytes))
+}
+
+/// Reads a picture of any kind that is understood.
+pub(crate) fn read_picture(path: &Path) -> Result<RgbImage> {
+    let cannot = || format!("cannot read {}", path.display());
+    let file = File::open(path).with_context(cannot)?;
+    RgbImage::read(std::io::BufReader::new(file)).with_context(cannot)
 }
 
 /// Writes a file beside its target, flushes it to the disk, and moves it into place.
@@ -55,13 +64,37 @@ pub(crate) fn parent(path: &Path) -> PathBuf {
     }
 }
 
+/// A file's name without its extension, as a caption has it.
+pub(crate) fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// Refuses an output whose directory is missing, before any work is done for it.
 pub(crate) fn check_target(path: &Path) -> Result<()> {
     if path.is_dir() || path.file_name().is_none() {
-        bail!("cannot write {}: it is a directory", path.display());
+        bail!("cannot write {}: it is a directory; give the name of a file in it", path.display());
     }
-    if !parent(path).is_dir() {
-        bail!("cannot write {}: there is no directory {}", path.display(), parent(path).display());
+    let parent = parent(path);
+    if !parent.is_dir() {
+        bail!(
+            "cannot write {}: there is no directory {1}; make it first (mkdir -p {1}), or give another",
+            path.display(),
+            parent.display()
+        );
+    }
+    Ok(())
+}
+
+/// The same for a picture, which is written as PNG whatever its name: a name that says otherwise is refused.
+pub(crate) fn check_picture(path: &Path) -> Result<()> {
+    check_target(path)?;
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
+    if ["jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic"].contains(&extension.as_str()) {
+        bail!(
+            "{} is not named as a PNG, and pictures are written as PNG; {} would be",
+            path.display(),
+            path.with_extension("png").display()
+        );
     }
     Ok(())
 }
@@ -92,5 +125,19 @@ mod tests {
         std::fs::write(&path, [0; 11]).unwrap();
         let error = read_if_present(&path, 10).unwrap_err().to_string();
         assert!(error.contains("x.json has 11 bytes, more than the 10"), "{error}");
+    }
+
+    #[test]
+    fn pictures_are_png_and_names_that_say_otherwise_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["x.png", "x", "x.PNG", "v1.5"] {
+            check_picture(&dir.path().join(name)).unwrap();
+        }
+        let error = check_picture(&dir.path().join("x.JPG")).unwrap_err().to_string();
+        assert!(error.contains("x.JPG is not named as a PNG") && error.contains("x.png would be"), "{error}");
+        let error = check_picture(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("it is a directory; give the name of a file in it"), "{error}");
+        let error = check_picture(&dir.path().join("no/x.png")).unwrap_err().to_string();
+        assert!(error.contains("mkdir -p"), "{error}");
     }
 }

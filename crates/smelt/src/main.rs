@@ -9,8 +9,11 @@ mod engine_args;
 mod file;
 mod interrupt;
 mod model_dir;
+mod preview;
 mod report;
+mod sheet;
 mod tensor_file;
+mod view;
 mod weights_report;
 
 use std::process::ExitCode;
@@ -18,7 +21,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::try_parse().unwrap_or_else(|error| cli::with_example(error, std::env::args_os()).exit());
     let report = report::Report::new(cli.json);
     let result = interrupt::install().and_then(|()| command::run(&cli.command, &report));
     match result {

@@ -70,6 +70,40 @@ impl ModelDir {
     }
 }
 
+/// Refuses what cannot be a directory of models, and says what could be.
+pub(crate) fn check(dir: &Path) -> Result<()> {
+    let extension = dir.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    let shown = dir.display();
+    if extension == "mlpackage" {
+        bail!("{shown} is one package; give the directory that holds it and the others");
+    }
+    if ["safetensors", "ckpt", "pt", "bin"].contains(&extension) {
+        bail!(
+            "{shown} is one file, and single-file checkpoints are not read; \
+             give a checkpoint's directory in diffusers layout, the one with model_index.json"
+        );
+    }
+    if !dir.exists() {
+        bail!(
+            "there is no directory {shown}; nothing is downloaded: give the directory of a checkpoint \
+             (the one with model_index.json), or make packages of one first: smelt convert CHECKPOINT -o {shown}"
+        );
+    }
+    if !dir.is_dir() {
+        bail!("{shown} is a file; give a directory of packages, or of a checkpoint");
+    }
+    Ok(())
+}
+
+/// What is wrong with a directory that holds no models.
+pub(crate) fn no_model(dir: &Path) -> String {
+    format!(
+        "{} holds neither packages nor a checkpoint; make packages with smelt convert CHECKPOINT -o DIR, \
+         and give that DIR, or give the CHECKPOINT itself",
+        dir.display()
+    )
+}
+
 /// All packages in a directory, in the order of their names.
 pub(crate) fn packages(dir: &Path) -> Result<Vec<PathBuf>> {
     let cannot = || format!("cannot read {}", dir.display());
@@ -195,5 +229,23 @@ mod tests {
         let error = ModelDir::find(both.path(), None).unwrap_err().to_string();
         assert!(error.contains("x_unet.mlpackage\n") && error.contains("y_unet.mlpackage"), "{error}");
         assert!(!error.contains("control"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_directory_of_models_is_told_with_the_next_step() {
+        let place = dir(&["x.mlpackage", "models"]);
+        std::fs::write(place.path().join("sd.safetensors"), b"").unwrap();
+        std::fs::write(place.path().join("notes"), b"").unwrap();
+        check(&place.path().join("models")).unwrap();
+        for (name, wanted) in [
+            ("x.mlpackage", "is one package; give the directory"),
+            ("sd.safetensors", "single-file checkpoints are not read"),
+            ("notes", "is a file; give a directory"),
+            ("runwayml/sd15", "nothing is downloaded"),
+            ("sd15", "smelt convert CHECKPOINT -o"),
+        ] {
+            let error = check(&place.path().join(name)).unwrap_err().to_string();
+            assert!(error.contains(wanted) && error.contains(name), "{error}");
+        }
     }
 }

@@ -54,7 +54,11 @@ impl Report {
 
     /// A bar over a number of bytes.
     pub(crate) fn byte_bar(&self, label: &str, n_bytes: u64) -> ProgressBar {
-        self.bar(label, n_bytes, "{msg:<16} {wide_bar} {bytes:>10} / {total_bytes:<10} {binary_bytes_per_sec:>12}")
+        self.bar(
+            label,
+            n_bytes,
+            "{msg:<16} {wide_bar} {bytes:>10} / {total_bytes:<10} {binary_bytes_per_sec:>12}, {eta} left",
+        )
     }
 
     /// A bar over an amount of work that is only counted to know how long it takes.

@@ -52,7 +52,7 @@ fn on_white(picture: &DynamicImage) -> Decoded {
 mod tests {
     use std::io::Cursor;
 
-    use image::{ImageFormat, Luma, LumaA, Rgba};
+    use image::ImageFormat;
 
     use super::*;
     use crate::error::RuntimeError;
@@ -72,19 +72,31 @@ mod tests {
         assert_eq!(RgbImage::read(Cursor::new(file)).unwrap(), image);
     }
 
-    #[test]
-    fn transparent_pixels_lie_on_white() {
-        let picture = image::RgbaImage::from_fn(3, 1, |x, _| Rgba([200, 0, 100, [0, 128, 255][x as usize]]));
-        let image = RgbImage::read(png(picture)).unwrap();
-        assert_eq!(image.pixels(), [255, 255, 255, 227, 127, 177, 200, 0, 100]);
-        let grey = image::GrayAlphaImage::from_fn(1, 1, |_, _| LumaA([0, 0]));
-        assert_eq!(RgbImage::read(png(grey)).unwrap().pixels(), [255; 3]);
+    /// A PNG of one row as another program writes it, and how it is read.
+    #[track_caller]
+    fn reads(color: png::ColorType, depth: png::BitDepth, data: &[u8], width: u32, rgb: &[u8]) {
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, width, 1);
+        encoder.set_color(color);
+        encoder.set_depth(depth);
+        if color == png::ColorType::Indexed {
+            encoder.set_palette(vec![1, 2, 3, 40, 50, 60]);
+        }
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(data).unwrap();
+        writer.finish().unwrap();
+        assert_eq!(RgbImage::read(Cursor::new(&file)).unwrap().pixels(), rgb, "{color:?} {depth:?}");
     }
 
     #[test]
-    fn grey_and_deep_pixels_become_bytes() {
-        let deep = image::ImageBuffer::<Luma<u16>, Vec<u16>>::from_fn(1, 1, |_, _| Luma([0xabcd]));
-        assert_eq!(RgbImage::read(png(deep)).unwrap().pixels(), [0xab; 3]);
+    fn pictures_of_every_kind_become_rgb_and_what_is_transparent_lies_on_white() {
+        use png::{BitDepth::*, ColorType::*};
+        reads(Grayscale, Eight, &[7, 200], 2, &[7, 7, 7, 200, 200, 200]);
+        reads(Grayscale, One, &[0b0100_0000], 2, &[0, 0, 0, 255, 255, 255]);
+        reads(Rgb, Sixteen, &[1, 255, 2, 0, 3, 9], 1, &[2, 2, 3]);
+        reads(Indexed, Eight, &[1, 0], 2, &[40, 50, 60, 1, 2, 3]);
+        reads(GrayscaleAlpha, Eight, &[100, 255, 100, 0], 2, &[100, 100, 100, 255, 255, 255]);
+        reads(Rgba, Eight, &[0, 255, 51, 128], 1, &[127, 255, 153]);
     }
 
     #[test]

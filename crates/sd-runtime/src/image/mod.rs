@@ -3,9 +3,11 @@
 //! Colour management is not here.
 
 mod decode;
+mod difference;
 mod png_file;
 mod resize;
 
+pub use difference::Difference;
 pub use png_file::{PngText, read_png_text};
 
 use crate::error::{Result, RuntimeError};

@@ -1,4 +1,4 @@
-//! PNG files with text: how a picture remembers how it was made.
+//! PNG files with text, by which a picture remembers how it was made.
 //!
 //! Text that is Latin-1 goes into a `tEXt` chunk, other text into `iTXt`, always before the pixels so that readers need not decode them.
 
@@ -93,6 +93,7 @@ mod tests {
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         reader.next_frame(&mut pixels).unwrap();
         assert_eq!(pixels, picture().pixels());
+        assert_eq!(RgbImage::read(Cursor::new(&file)).unwrap(), picture());
     }
 
     #[test]
@@ -111,6 +112,7 @@ mod tests {
         picture().write_png(&mut file, &[PngText::new("smelt", "text")]).unwrap();
         for cut in [0, 7, 20, 45] {
             assert!(read_png_text(Cursor::new(&file[..cut])).is_err(), "{cut} bytes");
+            assert!(RgbImage::read(Cursor::new(&file[..cut])).is_err(), "{cut} bytes");
         }
         let keyword = "k".repeat(80);
         assert!(picture().write_png(Vec::new(), &[PngText::new(keyword, "")]).is_err());

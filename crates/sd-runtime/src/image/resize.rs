@@ -61,7 +61,8 @@ impl Window {
 
 impl RgbImage {
     /// The picture at another size; both sides at least 1.
-    pub(crate) fn resize(&self, width: usize, height: usize) -> Self {
+    #[must_use]
+    pub fn resize(&self, width: usize, height: usize) -> Self {
         let (width, height) = (width.max(1), height.max(1));
         let mut wide = Self::black(width, self.height);
         if width == self.width {

@@ -139,7 +139,7 @@ fn measure(args: &BenchArgs, path: &Path) -> Result<(Model, Vec<(String, PlanSum
 }
 
 /// What all threads together reach when nothing but arithmetic limits them.
-fn peak(plans: &[(String, PlanSummary)]) -> f64 {
+pub(super) fn peak(plans: &[(String, PlanSummary)]) -> f64 {
     let Some((_, plan)) = plans.first() else { return f64::NAN };
     std::thread::scope(|scope| {
         let running: Vec<_> = (0..plan.threads).map(|_| scope.spawn(|| plan.isa.peak_gflops(PEAK_SECONDS))).collect();
@@ -147,7 +147,7 @@ fn peak(plans: &[(String, PlanSummary)]) -> f64 {
     })
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let n = values.len();
     if n == 0 { f64::NAN } else { (values[(n - 1) / 2] + values[n / 2]) / 2.0 }

@@ -6,8 +6,6 @@ mod boxed;
 mod burn;
 mod models;
 
-use std::fs::File;
-use std::io::BufReader;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,7 +24,9 @@ use serde::Serialize;
 use crate::cli::GenerateArgs;
 use crate::file;
 use crate::report::{Report, count, seconds};
+use crate::sheet::Cell;
 use crate::tensor_file;
+use crate::view::View;
 use models::Loaded;
 
 /// What `--json` prints.
@@ -35,6 +35,8 @@ struct Summary {
     model: String,
     scheduler: &'static str,
     pictures: Vec<Picture>,
+    /// Path of the file that holds all pictures, with `--grid`.
+    grid: Option<String>,
     warnings: Vec<String>,
     load_s: f64,
     /// Mean over all evaluations of the UNet; null without any.
@@ -54,9 +56,12 @@ struct Picture {
 pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     let begin = Instant::now();
     let output = args.output.clone().map_or_else(|| free_name(&args.prompt, args.count), Ok)?;
-    file::check_target(&output)?;
+    file::check_picture(&output)?;
     args.latents.as_deref().map_or(Ok(()), file::check_target)?;
-    let start = args.image.as_deref().map(|path| read_picture(path, args.strength)).transpose()?;
+    let paths: Vec<PathBuf> = (0..args.count.into()).map(|idx| numbered(&output, idx, args.count.into())).collect();
+    let view = args.view.prepare(&paths)?;
+    let start = args.image.as_deref().map(file::read_picture).transpose().context("--image")?;
+    let start = start.map(|image| StartingImage { image, strength: args.strength });
     let spinner = report.spinner("loading");
     let dir = args.model.clone().map_or_else(boxed::directory, Ok)?;
     let loaded = models::load(args, &dir)?;
@@ -76,19 +81,20 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     let mut pictures = Vec::new();
     for (idx, image) in generation.images.iter().enumerate() {
         let settings = settings(args, &options, &name, kind, idx, &image.image);
-        let path = numbered(&output, idx, generation.images.len());
-        pictures.push(save(&path, &settings, image, report)?);
+        pictures.push(save(&paths[idx], &settings, image, report)?);
     }
     if let Some(path) = &args.latents {
         save_latents(path, &generation.images)?;
     }
     let warnings: Vec<String> = generation.warnings.iter().map(ToString::to_string).collect();
     warnings.iter().for_each(|warning| report.warn(warning));
+    let grid = side_by_side(&args.prompt, &paths, &generation.images, &view, report)?;
     steps.tell(report, begin.elapsed());
     report.json(&Summary {
         model: name,
         scheduler: kind.name(),
         pictures,
+        grid,
         warnings,
         load_s: load.as_secs_f64(),
         seconds_per_step: steps.mean().map(|t| t.as_secs_f64()),
@@ -113,12 +119,6 @@ fn options(args: &GenerateArgs, kind: SchedulerKind) -> GenerateOptions {
         start: None,
         disable_safety: args.no_safety_check,
     }
-}
-
-fn read_picture(path: &Path, strength: f64) -> Result<StartingImage> {
-    let read = || -> Result<RgbImage> { Ok(RgbImage::read(BufReader::new(File::open(path)?))?) };
-    let image = read().with_context(|| format!("--image {}", path.display()))?;
-    Ok(StartingImage { image, strength })
 }
 
 /// The bar over all steps of all pictures, and how long they take.
@@ -229,6 +229,23 @@ fn stem_of(prompt: &str) -> String {
         stem.extend(word.chars().take(60).flat_map(char::to_lowercase));
     }
     if stem.is_empty() { "picture".to_owned() } else { stem }
+}
+
+/// Puts the pictures into a grid and on the terminal: one with its prompt as caption, several with their names.
+fn side_by_side(
+    prompt: &str,
+    paths: &[PathBuf],
+    images: &[GeneratedImage],
+    view: &View<'_>,
+    report: &Report,
+) -> Result<Option<String>> {
+    let captions = match paths {
+        [_] => vec![prompt.to_owned()],
+        several => several.iter().map(|path| file::stem(path)).collect(),
+    };
+    let cells = images.iter().zip(captions);
+    let cells: Vec<Cell<'_>> = cells.map(|(i, caption)| Cell { image: &i.image, caption: vec![caption] }).collect();
+    view.finish(&cells, Some(prompt), report)
 }
 
 /// `out.png` for a single picture, `out-1.png`, `out-2.png`, … for several.

@@ -2,10 +2,14 @@
 
 mod bench;
 mod chunk;
+mod compare;
+mod completions;
 mod compress;
 mod convert;
+mod doctor;
 mod generate;
 mod inspect;
+mod man;
 mod run;
 mod verify;
 
@@ -34,6 +38,10 @@ pub(crate) fn run(command: &Command, report: &Report) -> Result<ExitCode> {
         Command::Compress(args) => compress::run(args, report),
         Command::Bench(args) => bench::run(args, report),
         Command::Verify(args) => verify::run(args, report),
+        Command::Compare(args) => compare::run(args, report),
+        Command::Doctor(args) => doctor::run(args, report),
+        Command::Completions(args) => completions::run(args, report),
+        Command::Man(args) => man::run(args, report),
     }
 }
 

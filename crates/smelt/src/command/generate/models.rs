@@ -28,12 +28,7 @@ pub(super) struct Loaded {
 
 /// Loads packages or a checkpoint.
 pub(super) fn load(args: &GenerateArgs, dir: &Path) -> Result<Loaded> {
-    if dir.extension().is_some_and(|e| e == "mlpackage") {
-        bail!("{} is one package; give the directory that holds it and the others", dir.display());
-    }
-    if !dir.is_dir() {
-        bail!("{} is not a directory of packages or a checkpoint", dir.display());
-    }
+    crate::model_dir::check(dir)?;
     let has_packages = !crate::model_dir::packages(dir)?.is_empty();
     let with_burn = burn::is_chosen(args, dir, has_packages)?;
     match ModelDir::find(dir, args.latent_size)? {
@@ -108,8 +103,7 @@ fn check_size(dir: &Path, unet: &MilEngine, size: LatentSize) -> Result<()> {
 }
 
 fn from_checkpoint(args: &GenerateArgs, dir: &Path, with_burn: bool) -> Result<Loaded> {
-    let checkpoint =
-        Checkpoint::open(dir).with_context(|| format!("{} holds neither packages nor a checkpoint", dir.display()))?;
+    let checkpoint = Checkpoint::open(dir).with_context(|| crate::model_dir::no_model(dir))?;
     let mut config = PipelineConfig::from_dir(checkpoint.root())?;
     if let Some(tokenizer) = &args.tokenizer {
         config.tokenizer = ClipTokenizer::from_dir(tokenizer)?;

@@ -1,0 +1,165 @@
+//! Examples at the end of each command's help; a test reads every line of them as the command line does.
+
+use std::ffi::OsString;
+
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Command, CommandFactory};
+
+pub(super) const SMELT: &str = "\
+Examples:
+  smelt doctor
+  smelt convert ~/models/stable-diffusion-v1-5 -o sd15
+  smelt generate \"a lighthouse at dusk, oil painting\" -m sd15 -o lighthouse.png
+  smelt help generate";
+
+pub(super) const CONVERT: &str = "\
+Examples:
+  smelt convert ~/models/stable-diffusion-v1-5 -o sd15
+  smelt convert ~/models/stable-diffusion-v1-5 -o sd15-gpu --attention original
+  smelt convert ~/models/stable-diffusion-v1-5 -o sd15-6bit --quantize-nbits 6 --chunk-unet
+  smelt convert ~/models/stable-diffusion-v1-5 -o sizes --latent-size 64x64,96x64 --target macOS15";
+
+pub(super) const GENERATE: &str = "\
+Examples:
+  smelt generate \"a red heart\" -m sd15 -o heart.png
+  smelt generate \"a house\" -m sd15 -o house.png --negative-prompt \"trees\" --steps 30 --seed 7
+  smelt generate \"a house\" -m sd15 -o house.png --count 4 --grid houses.png --show
+  smelt generate \"a house\" -m apples-packages --tokenizer checkpoint/tokenizer -o house.png";
+
+pub(super) const RUN: &str = "\
+Examples:
+  smelt run unet.mlpackage --inputs in.safetensors --outputs out.safetensors
+  smelt run unet.mlpackage --inputs in.safetensors --outputs out.safetensors --rounding declared";
+
+pub(super) const INSPECT: &str = "\
+Examples:
+  smelt inspect unet.mlpackage
+  smelt inspect unet.mlpackage --weights --sort size
+  smelt inspect unet.mlpackage --mil
+  smelt inspect unet.mlpackage --json";
+
+pub(super) const COMPRESS: &str = "\
+Examples:
+  smelt compress unet.mlpackage -o unet6.mlpackage --bits 6
+  smelt compress models -o models4 --bits 4 --granularity channels --group-size 16 --target macOS15
+  smelt compress unet.mlpackage -o unet8.mlpackage --mode linear-symmetric --dtype int8
+  smelt compress unet.mlpackage -o sparse.mlpackage --sparsity 0.5 --mode kmeans --bits 4 --target macOS15
+  smelt compress unet.mlpackage -o mixed.mlpackage --config recipe.json --report mixed.html";
+
+pub(super) const CHUNK: &str = "\
+Examples:
+  smelt chunk unet.mlpackage -o parts --check
+  smelt chunk unet.mlpackage -n 3 -o parts
+  smelt chunk unet.mlpackage -o parts --pipeline";
+
+pub(super) const BENCH: &str = "\
+Examples:
+  smelt bench sd15
+  smelt bench unet.mlpackage --runs 10 --profile
+  smelt bench unet.mlpackage --svg profile.svg --compute bf16";
+
+pub(super) const VERIFY: &str = "\
+Examples:
+  smelt verify unet.mlpackage --against ~/models/stable-diffusion-v1-5
+  smelt verify unet6.mlpackage --against unet.mlpackage --min-psnr 30";
+
+pub(super) const COMPARE: &str = "\
+Examples:
+  smelt compare before.png after.png
+  smelt compare before.png after.png --min-psnr 40
+  smelt compare float16.png 6bit.png 4bit.png --grid sheet.png --captions \"16 bits,6 bits,4 bits\" --psnr
+  smelt compare house-1.png house-2.png --show";
+
+pub(super) const DOCTOR: &str = "\
+Examples:
+  smelt doctor
+  smelt doctor --quick
+  smelt doctor --json";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  smelt completions bash > ~/.local/share/bash-completion/completions/smelt
+  smelt completions zsh > ~/.zfunc/_smelt
+  smelt completions fish > ~/.config/fish/completions/smelt.fish";
+
+pub(super) const MAN: &str = "\
+Examples:
+  smelt man > smelt.1
+  smelt man -o ~/.local/share/man/man1";
+
+/// Adds an example to the message about a missing argument, so that the next try is the right one.
+pub(crate) fn with_example(mut error: clap::Error, args: impl IntoIterator<Item = OsString>) -> clap::Error {
+    if error.kind() != ErrorKind::MissingRequiredArgument {
+        return error;
+    }
+    let smelt = super::Cli::command();
+    let Some(command) = args.into_iter().skip(1).find_map(|arg| smelt.find_subcommand(arg).cloned()) else {
+        return error;
+    };
+    if let Some(example) = lines(&command).into_iter().next() {
+        let hint = StyledStr::from(format!("for example: {example}"));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint]));
+    }
+    error
+}
+
+/// The examples of a command.
+fn lines(command: &Command) -> Vec<String> {
+    let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| line.strip_prefix("  ")).map(str::to_owned);
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    /// Words as a shell splits them, up to a redirection; double quotes hold words together.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut is_quoted) = (vec![String::new()], false);
+        for char in line.chars() {
+            match char {
+                '"' => is_quoted = !is_quoted,
+                ' ' if !is_quoted => words.push(String::new()),
+                '>' => break,
+                other => words.last_mut().unwrap().push(other),
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    #[test]
+    fn every_command_has_examples_and_the_command_line_takes_them() {
+        let smelt = Cli::command();
+        for command in smelt.get_subcommands().chain([&smelt]) {
+            let examples = lines(command);
+            assert!(examples.len() >= 2, "{} has {} examples", command.get_name(), examples.len());
+            for line in examples {
+                let words = words(&line);
+                assert!(command.get_name() == "smelt" || words[1] == command.get_name(), "{line}");
+                if let Err(error) = Cli::try_parse_from(&words) {
+                    assert_eq!(error.kind(), ErrorKind::DisplayHelp, "{line}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_argument_is_answered_with_an_example() {
+        let said = |args: &[&str]| {
+            let error = Cli::try_parse_from(args).unwrap_err();
+            with_example(error, args.iter().map(OsString::from)).to_string()
+        };
+        let message = said(&["smelt", "chunk", "x.mlpackage"]);
+        assert!(
+            message.contains("--output") && message.contains("for example: smelt chunk unet.mlpackage -o"),
+            "{message}"
+        );
+        assert!(!said(&["smelt", "chunk", "-n", "0"]).contains("for example"));
+    }
+}

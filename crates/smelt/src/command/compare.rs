@@ -1,0 +1,162 @@
+//! `smelt compare`: pictures against the first of them, and all of them side by side.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use sd_runtime::image::{Difference, RgbImage};
+use serde::Serialize;
+
+use crate::cli::CompareArgs;
+use crate::file;
+use crate::report::{Report, Table, count, decibels};
+use crate::sheet::Cell;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Summary {
+    min_psnr_db: Option<f64>,
+    passed: bool,
+    /// In the order of the arguments; the first is what the others are compared with.
+    pictures: Vec<Compared>,
+    grid: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Compared {
+    path: String,
+    width: usize,
+    height: usize,
+    /// Null for the first picture, and for those of another size.
+    difference: Option<Apart>,
+}
+
+#[derive(Serialize)]
+struct Apart {
+    /// Null when the pictures are identical.
+    psnr_db: Option<f64>,
+    identical: bool,
+    max: u8,
+    mean: f64,
+    share_of_pixels: f64,
+    passed: bool,
+}
+
+pub(super) fn run(args: &CompareArgs, report: &Report) -> Result<ExitCode> {
+    let view = args.view.prepare(&args.pictures)?;
+    let images = args.pictures.iter().map(|path| file::read_picture(path)).collect::<Result<Vec<_>>>()?;
+    check(args, &images, view.is_wanted())?;
+    let differences: Vec<Option<Difference>> = images
+        .iter()
+        .enumerate()
+        .map(|(i, image)| Difference::between(&images[0], image).ok().filter(|_| i > 0))
+        .collect();
+    let threshold = args.min_psnr.unwrap_or(f64::NEG_INFINITY);
+    let passed = differences.iter().flatten().all(|d| d.psnr_db >= threshold);
+    tell(args, &images, &differences, report);
+
+    let captions = captions(args, &differences);
+    let cells: Vec<Cell<'_>> = images.iter().zip(captions).map(|(image, caption)| Cell { image, caption }).collect();
+    let grid = view.finish(&cells, None, report)?;
+
+    let pictures = args.pictures.iter().zip(&images).zip(&differences);
+    report.json(&Summary {
+        min_psnr_db: args.min_psnr,
+        passed,
+        pictures: pictures.map(|((path, image), d)| Compared::of(path, image, d.as_ref(), threshold)).collect(),
+        grid,
+    })?;
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Refuses what there is nothing to do for, and pictures that cannot be compared; side by side they may differ in size.
+fn check(args: &CompareArgs, images: &[RgbImage], is_viewed: bool) -> Result<()> {
+    if images.len() < 2 && (!is_viewed || args.min_psnr.is_some() || args.psnr) {
+        bail!("there is one picture and nothing to compare it with; give another, or --grid FILE or --show alone");
+    }
+    let size = |image: &RgbImage| (image.width(), image.height());
+    let other = images.iter().position(|image| size(image) != size(&images[0]));
+    if let Some(idx) = other.filter(|_| !is_viewed || args.min_psnr.is_some()) {
+        bail!(
+            "{} is {}x{}, but {} is {}x{}; only pictures of one size are compared (--grid alone takes any)",
+            args.pictures[idx].display(),
+            images[idx].width(),
+            images[idx].height(),
+            args.pictures[0].display(),
+            images[0].width(),
+            images[0].height()
+        );
+    }
+    if !args.captions.is_empty() && !is_viewed {
+        bail!("--captions are for --grid or --show");
+    }
+    if args.psnr && !is_viewed {
+        bail!("--psnr is for the captions of --grid or --show; without them the ratio is printed anyway");
+    }
+    if !args.captions.is_empty() && args.captions.len() != images.len() {
+        let (captions, pictures) = (count(args.captions.len(), "caption"), count(images.len(), "picture"));
+        bail!("there are {captions} for {pictures}; a comma separates one from the next");
+    }
+    Ok(())
+}
+
+/// The given captions or the files' names, and the ratio below them if it was asked for.
+fn captions(args: &CompareArgs, differences: &[Option<Difference>]) -> Vec<Vec<String>> {
+    let names = args.pictures.iter().enumerate();
+    let names = names.map(|(i, path)| args.captions.get(i).map_or_else(|| file::stem(path), |c| c.trim().to_owned()));
+    let ratio = |d: &Option<Difference>| d.filter(|_| args.psnr).map(|d| decibels(d.psnr_db));
+    names.zip(differences).map(|(name, d)| std::iter::once(name).chain(ratio(d)).collect()).collect()
+}
+
+fn tell(args: &CompareArgs, images: &[RgbImage], differences: &[Option<Difference>], report: &Report) {
+    if images.len() < 2 {
+        return;
+    }
+    let mut table = Table::new(2, "<>>>><");
+    table.row(["", "PSNR", "largest", "mean", "pixels", ""].map(str::to_owned));
+    for ((path, image), difference) in args.pictures.iter().zip(images).zip(differences).skip(1) {
+        let path = path.display().to_string();
+        table.row(match difference {
+            Some(d) => [
+                path,
+                decibels(d.psnr_db),
+                d.max.to_string(),
+                format!("{:.2}", d.mean),
+                format!("{:.1} %", 100.0 * d.share_of_pixels),
+                if args.min_psnr.is_some_and(|least| d.psnr_db < least) { "too low" } else { "" }.to_owned(),
+            ],
+            None => [
+                path,
+                format!("{}x{}", image.width(), image.height()),
+                "".into(),
+                "".into(),
+                "".into(),
+                "another size".into(),
+            ],
+        });
+    }
+    report.line(format_args!(
+        "against {}, differences of 8-bit values, share of pixels that differ:",
+        args.pictures[0].display()
+    ));
+    report.text(table);
+}
+
+impl Compared {
+    fn of(path: &Path, image: &RgbImage, difference: Option<&Difference>, threshold: f64) -> Self {
+        let apart = |d: &Difference| Apart {
+            psnr_db: Some(d.psnr_db).filter(|db| db.is_finite()),
+            identical: d.max == 0,
+            max: d.max,
+            mean: d.mean,
+            share_of_pixels: d.share_of_pixels,
+            passed: d.psnr_db >= threshold,
+        };
+        Self {
+            path: path.display().to_string(),
+            width: image.width(),
+            height: image.height(),
+            difference: difference.map(apart),
+        }
+    }
+}

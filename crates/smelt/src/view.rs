@@ -1,0 +1,105 @@
+//! Finished pictures side by side: `--grid` into one file, `--show` in the terminal.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use sd_runtime::image::{PngText, RgbImage};
+
+use crate::file;
+use crate::preview::{Protocol, Show};
+use crate::report::Report;
+use crate::sheet::{self, Cell};
+
+/// Where pictures go besides their own files.
+#[derive(Debug, Args)]
+pub(crate) struct ViewArgs {
+    /// Write a PNG that holds all pictures side by side, each with its caption.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) grid: Option<PathBuf>,
+    /// Columns of the grid; default: about as many as rows.
+    #[arg(long, value_name = "N", requires = "grid")]
+    pub(crate) columns: Option<NonZeroUsize>,
+    /// Show the pictures in the terminal; how is told by the terminal, or by --show=HOW.
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "auto", conflicts_with = "json")]
+    pub(crate) show: Option<Show>,
+}
+
+/// The same, decided on.
+pub(crate) struct View<'a> {
+    args: &'a ViewArgs,
+    protocol: Option<Protocol>,
+}
+
+impl ViewArgs {
+    /// Refuses what cannot be done, before any work; `taken` are files that the grid must not replace.
+    pub(crate) fn prepare(&self, taken: &[PathBuf]) -> Result<View<'_>> {
+        if let Some(grid) = &self.grid {
+            file::check_picture(grid)?;
+            if taken.iter().any(|path| is_same(path, grid)) {
+                bail!("--grid would replace the picture {}; give the grid another name", grid.display());
+            }
+        }
+        let protocol = self.show.map(Show::protocol).transpose()?;
+        Ok(View { args: self, protocol })
+    }
+}
+
+/// Whether two paths are the same file, or will be.
+fn is_same(a: &Path, b: &Path) -> bool {
+    let absolute = |path: &Path| {
+        let parent = file::parent(path).canonicalize().ok()?;
+        Some(parent.join(path.file_name()?))
+    };
+    a == b || absolute(a).is_some_and(|path| absolute(b) == Some(path))
+}
+
+impl View<'_> {
+    /// Whether a grid is written or anything shown; else [`View::finish`] does nothing.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.protocol.is_some() || self.args.grid.is_some()
+    }
+
+    /// Writes the grid, with a description of what it shows, and shows the pictures; returns the grid's path.
+    ///
+    /// Terminals that show single pixels get several pictures as the grid, others one after another, for half blocks leave nothing of captions.
+    pub(crate) fn finish(
+        &self,
+        cells: &[Cell<'_>],
+        description: Option<&str>,
+        report: &Report,
+    ) -> Result<Option<String>> {
+        let is_sheet_shown = cells.len() > 1 && self.protocol.is_some_and(Protocol::is_sharp);
+        let sheet = if is_sheet_shown || self.args.grid.is_some() {
+            Some(sheet::draw(cells, self.args.columns.map(NonZeroUsize::get))?)
+        } else {
+            None
+        };
+        if let Some(protocol) = self.protocol {
+            match sheet.as_ref().filter(|_| is_sheet_shown) {
+                Some(sheet) => report.text(protocol.encode(sheet)?),
+                None => cells.iter().try_for_each(|cell| show(protocol, cell, cells.len(), report))?,
+            }
+        }
+        let written = sheet.as_ref().zip(self.args.grid.as_deref());
+        written.map(|(sheet, path)| write(sheet, path, description, report)).transpose()
+    }
+}
+
+/// Shows one picture, below its caption if there are several.
+fn show(protocol: Protocol, cell: &Cell<'_>, n_pictures: usize, report: &Report) -> Result<()> {
+    if n_pictures > 1 {
+        report.line(cell.caption.join(", "));
+    }
+    report.text(protocol.encode(cell.image)?);
+    Ok(())
+}
+
+fn write(sheet: &RgbImage, path: &Path, description: Option<&str>, report: &Report) -> Result<String> {
+    let mut texts = vec![PngText::new("Software", concat!("smelt ", env!("CARGO_PKG_VERSION")))];
+    texts.extend(description.map(|text| PngText::new("Description", text)));
+    file::write(path, |out| Ok(sheet.write_png(out, &texts)?))?;
+    report.line(format_args!("wrote {} ({}x{})", path.display(), sheet.width(), sheet.height()));
+    Ok(path.display().to_string())
+}
