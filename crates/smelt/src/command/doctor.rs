@@ -100,6 +100,9 @@ fn tell(summary: &Summary, report: &Report) {
     }
     if let Some(test) = &summary.self_test {
         row("self-test", self_test_line(test));
+        if cpu.is_busy() {
+            row("", "other programs are computing: on an idle machine these figures are higher".to_owned());
+        }
     }
     report.text(table);
     tell_advice(summary, report);

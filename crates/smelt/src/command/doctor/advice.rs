@@ -95,7 +95,7 @@ pub(super) fn choose(machine: &Machine, test: Option<&SelfTest>) -> Vec<Advice> 
 fn compute(multiplies_bf16: bool, test: Option<&SelfTest>) -> Advice {
     let gain = test.and_then(|test| Some(test.bf16_gflops? / test.f32_gflops));
     let (value, why) = match (multiplies_bf16, gain) {
-        (false, _) => ("f32", "bf16 is not in this processor's instructions, and slower without".to_owned()),
+        (false, _) => ("f32", "the instructions in use have no products of bf16, which are slower without".to_owned()),
         (true, Some(gain)) if gain >= BF16_GAIN => {
             ("bf16", format!("its products are {gain:.1} times as fast; f32, the default, keeps every digit"))
         }

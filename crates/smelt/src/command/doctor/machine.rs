@@ -42,10 +42,19 @@ pub(super) struct Processor {
     pub(super) chosen: Option<&'static str>,
     /// Whether `SMELT_ISA` chose it.
     pub(super) is_told: bool,
+    /// Threads that wanted to run in the last minute, on average; null where the system does not tell.
+    pub(super) load: Option<f64>,
     /// Whether products in bf16 are instructions of the chosen set.
     pub(super) multiplies_bf16: bool,
     #[serde(skip)]
     pub(super) problem: Option<String>,
+}
+
+impl Processor {
+    /// Whether other programs compute so much that measurements come out low.
+    pub(super) fn is_busy(&self) -> bool {
+        self.load.is_some_and(|load| load > 0.5 * self.threads as f64)
+    }
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -98,6 +107,8 @@ fn processor(system: &System) -> Processor {
         instruction_sets: Isa::available().into_iter().map(Isa::name).collect(),
         chosen: isa.as_ref().ok().map(|isa| isa.name()),
         is_told: std::env::var_os("SMELT_ISA").is_some_and(|name| !name.is_empty()),
+        // Windows has no such average, and it is 0 there.
+        load: Some(System::load_average().one).filter(|&load| load > 0.0),
         multiplies_bf16: isa.as_ref().is_ok_and(|isa| isa.multiplies_bf16()),
         problem: isa.err().map(|error| format!("SMELT_ISA={error}; unset it, or name one of these")),
     }
