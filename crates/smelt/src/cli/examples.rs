@@ -8,6 +8,7 @@ use clap::{Command, CommandFactory};
 
 pub(super) const SMELT: &str = "\
 Examples:
+  smelt generate \"a red heart\"
   smelt doctor
   smelt convert ~/models/stable-diffusion-v1-5 -o sd15
   smelt generate \"a lighthouse at dusk, oil painting\" -m sd15 -o lighthouse.png
@@ -22,7 +23,9 @@ Examples:
 
 pub(super) const GENERATE: &str = "\
 Examples:
+  smelt generate \"a red heart\" --show
   smelt generate \"a red heart\" -m sd15 -o heart.png
+  smelt generate \"a house\" -m sd15 -o house.png --image sketch.png --strength 0.6
   smelt generate \"a house\" -m sd15 -o house.png --negative-prompt \"trees\" --steps 30 --seed 7
   smelt generate \"a house\" -m sd15 -o house.png --count 4 --grid houses.png --show
   smelt generate \"a house\" -m apples-packages --tokenizer checkpoint/tokenizer -o house.png";

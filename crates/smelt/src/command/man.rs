@@ -102,7 +102,7 @@ mod tests {
         };
         assert!(text("smelt.1").contains("smelt\\-generate(1)"), "{}", text("smelt.1"));
         let generate = text("smelt-generate.1");
-        for words in ["\\-\\-negative\\-prompt", ".SH EXAMPLES\n.nf\nsmelt generate \"a red heart\" \\-m"] {
+        for words in ["\\-\\-negative\\-prompt", ".SH EXAMPLES\n.nf\nsmelt generate \"a red heart\" \\-\\-show"] {
             assert!(generate.contains(words), "{words}: {generate}");
         }
     }
