@@ -37,7 +37,7 @@ def main():
         write_json(checkpoint / name / "config.json", {"_class_name": type(model).__name__, **config})
         write_weights(checkpoint / name / "diffusion_pytorch_model.safetensors", model)
     config = text.config.to_dict()
-    config |= {"architectures": ["CLIPTextModel"], "torch_dtype": "float16"}
+    config |= {"architectures": ["CLIPTextModel"], "dtype": "float16"}
     write_json(checkpoint / "text_encoder/config.json", config)
     write_weights(checkpoint / "text_encoder/model.safetensors", text)
     shutil.copytree(data / "tokenizer", checkpoint / "tokenizer")

@@ -20,7 +20,7 @@ import common
 
 BATCH, PEAK_RATE, WARM_UP = 32, 1e-3, 200
 EMA = 0.998
-SNR_LIMIT = 5.0  # min-SNR weights
+SNR_LIMIT = 5.0
 EMPTY, TAGS, NAME_AND_TAG = 0.10, 0.15, 0.10  # shares of captions
 
 PROBES = [
@@ -134,8 +134,9 @@ def main():
         ids = tokens(tokenizer, [caption(records[i]) for i in chosen])
         with torch.autocast("cpu", dtype=torch.bfloat16):
             velocity = unet(noisy, t, encoder_hidden_states=text(ids).last_hidden_state).sample.float()
-        # The same weight of the predicted noise as min-SNR gives it, for a prediction of the velocity.
-        weight = snr[t].clamp(max=SNR_LIMIT) / (snr[t] + 1)
+        # Errors of the clean latent count `1 + snr` times as they do for velocities, but no more than with the limit:
+        # what noise hides comes from the text alone, and that is what must be learned.
+        weight = ((SNR_LIMIT + 1) / (snr[t] + 1)).clamp(max=1)
         error = (velocity - (a * noise - s * x)).square().mean((1, 2, 3))
         loss = (weight * error).sum() / weight.sum()
         optimizer.zero_grad(set_to_none=True)
