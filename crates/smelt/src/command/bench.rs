@@ -61,6 +61,7 @@ struct Line {
 }
 
 pub(super) fn run(args: &BenchArgs, report: &Report) -> Result<ExitCode> {
+    args.engine.check_has_plans()?;
     let packages = packages(&args.package)?;
     let mut models = Vec::new();
     let (mut isa, mut threads) = (String::new(), 0);
@@ -98,7 +99,6 @@ fn packages(path: &Path) -> Result<Vec<PathBuf>> {
 
 fn measure(args: &BenchArgs, path: &Path) -> Result<(Model, Vec<(String, PlanSummary)>)> {
     let cannot = || format!("cannot run {}", path.display());
-    args.engine.check_runs_packages()?;
     let begin = Instant::now();
     let package = open_package(path)?;
     let engine = MilEngine::from_model(package.model(), args.engine.cpu()).with_context(cannot)?;

@@ -28,6 +28,7 @@ pub(super) struct Loaded {
 
 /// Loads what `--model` names.
 pub(super) fn load(args: &GenerateArgs) -> Result<Loaded> {
+    args.engine.check()?;
     let dir = &args.model;
     if dir.extension().is_some_and(|e| e == "mlpackage") {
         bail!("{} is one package; give the directory that holds it and the others", dir.display());
