@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use sd_engines::{CpuOptions, Executor, Options, Precision, Rounding};
+use sd_runtime::pipeline::STEADY_INPUTS;
 
 /// What executes models, and with how many threads.
 #[derive(Debug, Clone, Copy, Args)]
@@ -71,11 +72,19 @@ impl From<DeviceName> for sd_engines::BurnDevice {
     }
 }
 
+/// The fast engine's options when nothing else is asked for: it keeps what does not change between a picture's steps.
+pub(crate) fn cpu_default() -> CpuOptions {
+    CpuOptions::default().with_steady(STEADY_INPUTS)
+}
+
 impl EngineArgs {
     /// The fast engine's options.
     pub(crate) fn cpu(&self) -> CpuOptions {
-        let options = CpuOptions::default().with_precision(self.compute);
-        self.threads.map_or(options, |n| options.with_threads(n.get()))
+        let options = cpu_default().with_precision(self.compute);
+        match self.threads {
+            Some(n) => options.with_threads(n.get()),
+            None => options,
+        }
     }
 
     /// What executes a model whose results are rounded so; only the plain engine rounds between operations.

@@ -186,3 +186,16 @@ fn what_an_engine_would_not_heed_is_refused_with_what_to_do() {
     let message = fail([&["bench", &package][..], &reference].concat());
     assert!(message.contains("smelt run --engine reference says how long"), "{message}");
 }
+
+#[test]
+fn a_plan_tells_what_it_does_once_for_a_text() {
+    let plan = |component: &str| {
+        let package = models().join(format!("Stable_Diffusion_version_sd-emoji_{component}.mlpackage"));
+        succeed(["inspect", "--plan", &text(package)])
+    };
+    let unet = plan("unet");
+    let once: Vec<&str> = unet.lines().filter(|line| line.contains(" once product ")).collect();
+    assert!(unet.contains("steps are steady") && once.len() >= 2, "{unet}");
+    assert!(once.iter().all(|line| line.contains("attn2")), "{once:?}");
+    assert!(!plan("vae_decoder").contains("steady"));
+}

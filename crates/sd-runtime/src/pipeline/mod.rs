@@ -25,6 +25,7 @@ use host_tensor::HostTensor;
 pub use config::{PipelineConfig, PreprocessorConfig, VaeConfig};
 pub use options::{GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, SafetyVerdict, Warning};
 pub use settings::PictureSettings;
+pub use unet::STEADY_INPUTS;
 
 use crate::engine::Engine;
 use crate::error::{Result, RuntimeError};

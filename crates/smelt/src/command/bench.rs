@@ -1,5 +1,6 @@
 //! `smelt bench`: how fast models run here, and how close that is to what the machine can do.
 //!
+//! Inputs are the same in every run, so that a UNet's run is a step of a picture whose text has been seen before.
 //! The machine's peak is measured before and after every run: on shared machines it wanders, and only the ratio says
 //! something.
 
@@ -131,7 +132,7 @@ fn measure(args: &BenchArgs, path: &Path) -> Result<(Model, Vec<(String, PlanSum
         peak_gflops: median(peaks),
         share_of_peak: median(shares),
         weight_bytes: plans.iter().map(|(_, p)| p.weight_bytes as u64).sum(),
-        result_bytes: plans.iter().map(|(_, p)| (p.arena_bytes + p.scratch_bytes) as u64).sum(),
+        result_bytes: plans.iter().map(|(_, p)| (p.arena_bytes + p.scratch_bytes + p.kept_bytes) as u64).sum(),
         memory_bytes: memory(),
         profile,
     };
@@ -167,7 +168,8 @@ fn memory() -> Option<u64> {
 fn lines(plans: &[(String, PlanSummary)], profiles: &[Vec<Profile>]) -> Vec<Line> {
     let mut lines = Vec::new();
     for (p, (_, plan)) in plans.iter().enumerate() {
-        for (i, step) in plan.steps.iter().enumerate() {
+        // Steady steps were done by the run that warmed up.
+        for (i, step) in plan.steps.iter().enumerate().filter(|(_, step)| !step.steady) {
             let times = profiles.iter().filter_map(|run| run.get(p)?.seconds.get(i).copied()).collect();
             lines.push(Line {
                 name: step.name.clone(),

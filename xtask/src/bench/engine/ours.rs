@@ -17,7 +17,8 @@ use crate::{
 
 /// How ours was measured, for the record.
 pub(super) const NOTE: &str = "ours: smelt bench, a process for each model and turn, one run to warm up; GFLOP of the \
-                               direct form (UNet step of batch 2 1606.6, VAE decode 2514, text encoder 13.3); shares \
+                               direct form (UNet step of batch 2 1600.7, without the text's keys and \
+                               values, which are computed once; VAE decode 2514, text encoder 13.3); shares \
                                are of the f32 peak of all threads measured before and after each run; peak_mb: \
                                RssAnon + RssShmem every 2 ms, and all bytes of the mapped weights";
 
