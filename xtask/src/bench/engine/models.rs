@@ -103,6 +103,26 @@ fn unet(ours: &Ours, metrics: &mut Metrics) -> Result<f64> {
     Ok(report.median_s)
 }
 
+/// A step for 768x768 between two for 512x512, turn by turn: what a FLOP of the larger costs.
+pub(super) fn sizes(ours: &Ours, n_turns: usize, metrics: &mut Metrics) -> Result<()> {
+    let (small, large) = (ours.package(UNET.component), ours.unet_of_768()?);
+    let seconds_by_gflop = |package: &Path| -> Result<(f64, f64)> {
+        warm(package)?;
+        let report = ours.bench(package, UNET.n_runs)?.1.models.into_iter().next();
+        let report = report.context("smelt bench reports nothing")?;
+        Ok((report.median_s, report.median_s / report.gflop))
+    };
+    let mut before = seconds_by_gflop(&small)?.1;
+    for _ in 0..n_turns {
+        let (large_s, at_768) = seconds_by_gflop(&large)?;
+        let after = seconds_by_gflop(&small)?.1;
+        metrics.add("unet_768_s", "s", large_s);
+        metrics.add("unet_768_over_512", "seconds by FLOP at 768 / at 512", 2.0 * at_768 / (before + after));
+        before = after;
+    }
+    Ok(())
+}
+
 impl Model {
     /// Time and share of the peak, of its package in f16.
     fn bench(&self, ours: &Ours, metrics: &mut Metrics) -> Result<(Usage, Report)> {
