@@ -69,6 +69,18 @@ pub(crate) fn ensure_checkpoint(preset: PresetName, output: &Path, seed: u64) ->
     Ok(())
 }
 
+/// Writes a safetensors file of normal numbers in f16: names, shapes, means and standard deviations.
+pub(crate) fn write_normal(path: &Path, tensors: &[(&str, &[usize], f32, f32)], seed: u64) -> Result<()> {
+    let spec = |&(name, shape, mean, std): &(&str, &[usize], f32, f32)| TensorSpec {
+        name: name.to_owned(),
+        shape: shape.to_vec(),
+        mean,
+        std,
+    };
+    write_safetensors(path, tensors.iter().map(spec).collect(), "", seed, Dtype::F16)?;
+    Ok(())
+}
+
 /// Writes the whole checkpoint beside `output` and renames it; returns the number of parameters.
 fn write_checkpoint(name: PresetName, output: &Path, seed: u64, dtype: Dtype) -> Result<u64> {
     ensure!(!output.exists(), "{} exists already", output.display());

@@ -43,7 +43,7 @@ fn agreement(path: &Path, ways: &[(Isa, Precision)]) -> Vec<f64> {
         let mut worst = f64::INFINITY;
         let mut runs = Vec::new();
         for threads in [1, 3] {
-            let fast = Cpu::compile(valid, options.with_threads(threads)).unwrap_or_else(|e| fail(&e));
+            let fast = Cpu::compile(valid, options.clone().with_threads(threads)).unwrap_or_else(|e| fail(&e));
             // The first run of a plan leaves something behind that the second must not read.
             fast.run(&inputs).unwrap_or_else(|e| fail(&e));
             let got = fast.run(&inputs).unwrap_or_else(|e| fail(&e));
@@ -109,4 +109,38 @@ fn apples_packages_run_as_the_reference_engine_runs_them() {
         }
     }
     assert!(low.is_empty(), "too low:\n{}", low.join("\n"));
+}
+
+#[test]
+fn a_steady_text_changes_no_bit_of_a_unet() {
+    let Some(golden) = testkit::golden() else { return };
+    let mut n_unets = 0;
+    for path in packages(&golden.join("packages")) {
+        let package = Package::open(&path).expect("a package");
+        let Some(program) = package.model().program() else { continue };
+        let valid = mil::validate(program).expect("a valid program");
+        let oracle = Reference::compile(valid, reference::Options::default()).expect("a program that runs");
+        if oracle.inputs().iter().all(|f| f.name != "encoder_hidden_states") {
+            continue;
+        }
+        n_unets += 1;
+        let plain = Cpu::compile(valid, Options::default().with_threads(1)).expect("a plan");
+        let options = Options::default().with_threads(3).with_steady(["encoder_hidden_states"]);
+        let steady = Cpu::compile(valid, options).expect("a plan");
+        let (without, with) = (plain.summary(), steady.summary());
+        let products = with.steps.iter().filter(|s| s.steady && s.kernel == "product").count();
+        assert!(products > 0 && with.kept_bytes > 0, "{}: {with}", path.display());
+        assert!((with.flops() + with.steady_flops() - without.flops()).abs() < 1e-3 * without.flops());
+        assert!(with.arena_bytes <= without.arena_bytes, "{}", path.display());
+        let mut rng = Rng::new(11);
+        let texts = [0, 1].map(|_| inputs(&oracle, &mut rng));
+        // Three steps of a picture, two of one with another text, and the first text again.
+        for (step, text) in [0, 0, 0, 1, 1, 0].into_iter().enumerate() {
+            let mut now = inputs(&oracle, &mut rng);
+            now.insert("encoder_hidden_states".into(), texts[text]["encoder_hidden_states"].clone());
+            let (want, got) = (plain.run(&now).expect("a run"), steady.run(&now).expect("a run"));
+            assert!(want == got, "{}: step {step} differs", path.display());
+        }
+    }
+    assert!(n_unets > 3, "only {n_unets} packages read a text");
 }

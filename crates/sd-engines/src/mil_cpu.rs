@@ -20,7 +20,7 @@ pub use mil_engine::{
 };
 
 /// Which of the two engines executes a program, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Executor {
     /// The fast one.
     Cpu(CpuOptions),
@@ -115,7 +115,7 @@ impl MilEngine {
     /// As [`MilEngine::open`].
     pub fn from_model(model: &Model, options: impl Into<Executor>) -> Result<Self, EngineError> {
         let mut stages = Vec::new();
-        gather_stages("model", model, options.into(), &mut stages)?;
+        gather_stages("model", model, &options.into(), &mut stages)?;
         Self::from_stages(stages)
     }
 
@@ -256,9 +256,11 @@ impl Stage {
 }
 
 /// The stages of a model in the order in which they run; pipelines may hold pipelines.
-fn gather_stages(name: &str, model: &Model, options: Executor, stages: &mut Vec<Stage>) -> Result<(), EngineError> {
+fn gather_stages(name: &str, model: &Model, options: &Executor, stages: &mut Vec<Stage>) -> Result<(), EngineError> {
     match &model.body {
-        Body::Program(program) => stages.push(Stage::new(name, program, None, Some(&model.description), options)?),
+        Body::Program(program) => {
+            stages.push(Stage::new(name, program, None, Some(&model.description), options.clone())?)
+        }
         Body::Pipeline(models) => {
             for sub in models {
                 let fail = |source| EngineError::Stage { stage: sub.name.clone(), source: Box::new(source) };

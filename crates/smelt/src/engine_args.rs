@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use sd_engines::{CpuOptions, Executor, Options, Precision, Rounding};
+use sd_runtime::pipeline::STEADY_INPUTS;
 
 /// What executes models, and with how many threads.
 #[derive(Debug, Clone, Copy, Args)]
@@ -71,20 +72,62 @@ impl From<DeviceName> for sd_engines::BurnDevice {
     }
 }
 
+/// The fast engine's options when nothing else is asked for: it keeps what does not change between a picture's steps.
+pub(crate) fn cpu_default() -> CpuOptions {
+    CpuOptions::default().with_steady(STEADY_INPUTS)
+}
+
 impl EngineArgs {
     /// The fast engine's options.
     pub(crate) fn cpu(&self) -> CpuOptions {
-        let options = CpuOptions::default().with_precision(self.compute);
-        self.threads.map_or(options, |n| options.with_threads(n.get()))
+        let options = cpu_default().with_precision(self.compute);
+        match self.threads {
+            Some(n) => options.with_threads(n.get()),
+            None => options,
+        }
     }
 
     /// What executes a model whose results are rounded so; only the plain engine rounds between operations.
     pub(crate) fn executor(&self, rounding: Rounding) -> Result<Executor> {
         self.check_runs_packages()?;
+        self.check()?;
+        if rounding != Rounding::Boundary && self.compute != Precision::F32 {
+            bail!(
+                "--compute {} is the cpu engine's, and only the reference engine rounds every result as declared; \
+                 leave one of --compute and --rounding out",
+                self.compute
+            );
+        }
         Ok(match (self.engine, rounding) {
             (EngineName::Cpu, Rounding::Boundary) => self.cpu().into(),
             _ => Options::default().with_rounding(rounding).into(),
         })
+    }
+
+    /// Refuses what the chosen engine would not heed.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.engine {
+            EngineName::Reference | EngineName::Burn if self.compute != Precision::F32 => {
+                bail!("--compute {} is for --engine cpu only; leave one of them out", self.compute)
+            }
+            EngineName::Reference if self.threads.is_some() => bail!(
+                "--threads is for --engine cpu and burn; the reference engine takes the number of its threads from \
+                 the environment: RAYON_NUM_THREADS=N smelt …"
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses engines that have no plan whose steps could be measured.
+    pub(crate) fn check_has_plans(&self) -> Result<()> {
+        self.check_runs_packages()?;
+        match self.engine {
+            EngineName::Reference => bail!(
+                "the reference engine has no plan to measure, so bench is for --engine cpu; \
+                 smelt run --engine reference says how long one run takes"
+            ),
+            _ => self.check(),
+        }
     }
 
     /// Refuses the engine that runs checkpoints and no packages.

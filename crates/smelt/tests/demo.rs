@@ -236,8 +236,45 @@ fn what_cannot_be_done_is_said_before_any_work() {
     assert!(message.contains("neither packages nor a checkpoint"), "{message}");
     let message = fail(["generate", "x", "-m", &text(demo()), "-o", &picture, "--steps", "0"]);
     assert!(message.contains("0 steps asked for"), "{message}");
+    assert!(names(dir.path()).is_empty());
     for args in [&["--count", "0"][..], &["--scheduler", "magic"], &["--precision", "float8"]] {
         let fixed = ["generate", "x", "-m", "m", "-o", "x.png"];
         assert_eq!(run(fixed.iter().chain(args)).code, Some(2), "{args:?}");
     }
+}
+
+#[test]
+fn what_an_engine_would_not_heed_is_refused_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let (package, out) = (text(dir.path().join("x.mlpackage")), text(dir.path().join("out")));
+    let run = ["run", &package, "--inputs", "in", "--outputs", &out];
+    let generate = ["generate", "x", "-m", &package, "-o", &out];
+    let verify = ["verify", &package, "--against", &package];
+    let reference = ["--engine", "reference"];
+    for command in [&run[..], &generate, &verify] {
+        let message = fail([command, &reference, &["--compute", "bf16"]].concat());
+        assert!(message.contains("--compute bf16 is for --engine cpu only"), "{message}");
+        let message = fail([command, &reference, &["--threads", "1"]].concat());
+        assert!(message.contains("RAYON_NUM_THREADS=N"), "{message}");
+        // In f32 the reference engine computes anyway: the next fault is that there is no package.
+        let message = fail([command, &reference, &["--compute", "f32"]].concat());
+        assert!(!message.contains("--compute"), "{message}");
+    }
+    let message = fail([&run[..], &["--rounding", "declared", "--compute", "bf16x3"]].concat());
+    assert!(message.contains("leave one of --compute and --rounding out"), "{message}");
+    let message = fail([&["bench", &package][..], &reference].concat());
+    assert!(message.contains("smelt run --engine reference says how long"), "{message}");
+}
+
+#[test]
+fn a_plan_tells_what_it_does_once_for_a_text() {
+    let plan = |component: &str| {
+        let package = models().join(format!("Stable_Diffusion_version_sd-emoji_{component}.mlpackage"));
+        succeed(["inspect", "--plan", &text(package)])
+    };
+    let unet = plan("unet");
+    let once: Vec<&str> = unet.lines().filter(|line| line.contains(" once product ")).collect();
+    assert!(unet.contains("steps are steady") && once.len() >= 2, "{unet}");
+    assert!(once.iter().all(|line| line.contains("attn2")), "{once:?}");
+    assert!(!plan("vae_decoder").contains("steady"));
 }

@@ -1,10 +1,11 @@
-//! How fast the CPU engine runs the models of Stable Diffusion 1.5, measured against the machine's peak and, on request,
+//! How fast, and how well, the CPU engine runs the models of Stable Diffusion 1.5, measured against the machine's peak and, on request,
 //! against PyTorch and OpenVINO.
 //!
 //! Machines are shared and their clocks wander, so nothing is measured alone: `smelt bench` measures the peak before and
 //! after each run, and a peer runs right after ours, turn by turn, from the same checkpoint, at the same sizes. Each
 //! model has a process of its own, and no two peers are in memory at a time.
 
+mod accuracy;
 mod models;
 mod ours;
 mod peer;
@@ -35,6 +36,10 @@ pub(super) enum Part {
     Text,
     /// A picture of 20 steps.
     Picture,
+    /// The UNet's step for 768x768 beside that for 512x512.
+    Sizes,
+    /// The UNet's step beside the reference engine's, in each precision.
+    Accuracy,
 }
 
 /// Measures `n_turns` turns of each part, or of one.
@@ -67,6 +72,13 @@ pub(super) fn run(n_turns: usize, with_peers: bool, only: Option<Part>) -> Resul
         for _ in 0..n_turns.div_ceil(3) {
             picture(&ours, &mut metrics)?;
         }
+    }
+    if is_wanted(Part::Sizes) {
+        models::sizes(&ours, n_turns, &mut metrics)?;
+    }
+    if is_wanted(Part::Accuracy) {
+        // Results do not change from run to run.
+        accuracy::measure(&ours, &mut metrics)?;
     }
     metrics.note("note", ours::NOTE.to_owned());
     if with_peers {

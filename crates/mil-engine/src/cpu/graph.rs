@@ -10,7 +10,7 @@ pub(super) struct Node {
     /// The operation at whose place it is done: the last of those that it stands for.
     pub(super) op: usize,
     /// All operations that it stands for.
-    pub(super) stands_for: usize,
+    pub(super) ops: Vec<usize>,
     /// What is done.
     pub(super) kind: Kind,
 }

@@ -1,4 +1,5 @@
-//! Memory: one arena for everything that is computed, and parts of it given again once they are no longer read.
+//! Memory: one arena for everything that is computed, and parts of it given again once they are no longer read; and
+//! one for what is kept from run to run.
 
 use memmap2::MmapMut;
 
@@ -14,19 +15,21 @@ pub(super) struct Buffer {
     pub(super) constant: Option<Vec<f32>>,
     /// First and last step that uses it.
     pub(super) life: Option<(usize, usize)>,
-    /// Where it begins in the arena.
+    /// Whether it holds its values from run to run; it is not in the arena then, but among what is kept.
+    pub(super) kept: bool,
+    /// Where it begins in the arena, or in the memory of what is kept.
     pub(super) place: usize,
 }
 
 impl Buffer {
     /// A buffer that is computed.
     pub(super) const fn computed(len: usize) -> Self {
-        Self { len, constant: None, life: None, place: 0 }
+        Self { len, constant: None, life: None, kept: false, place: 0 }
     }
 
     /// A buffer that never changes.
     pub(super) const fn constant(values: Vec<f32>) -> Self {
-        Self { len: values.len(), constant: Some(values), life: None, place: 0 }
+        Self { len: values.len(), constant: Some(values), life: None, kept: false, place: 0 }
     }
 
     /// Notes that a step uses it.
@@ -36,12 +39,25 @@ impl Buffer {
     }
 }
 
-/// Gives every computed buffer a place, and returns how many floats the arena needs.
+/// Keeps the computed buffers that a step before `rest` writes and one from there on reads, one behind another, and
+/// returns how many floats that are.
+pub(super) fn keep(buffers: &mut [Buffer], rest: usize) -> usize {
+    let mut total = 0;
+    for buffer in buffers.iter_mut().filter(|b| b.constant.is_none()) {
+        if buffer.life.is_some_and(|(first, last)| first < rest && rest <= last) {
+            (buffer.kept, buffer.place) = (true, total);
+            total += buffer.len.next_multiple_of(ALIGN);
+        }
+    }
+    total
+}
+
+/// Gives every computed buffer that is not kept a place, and returns how many floats the arena needs.
 ///
 /// The largest buffers choose first; each takes the lowest gap between those that live at the same time.
 pub(super) fn place(buffers: &mut [Buffer]) -> usize {
-    let mut order: Vec<usize> =
-        (0..buffers.len()).filter(|&i| buffers[i].constant.is_none() && buffers[i].life.is_some()).collect();
+    let is_placed = |b: &Buffer| b.constant.is_none() && b.life.is_some() && !b.kept;
+    let mut order: Vec<usize> = (0..buffers.len()).filter(|&i| is_placed(&buffers[i])).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].len), i));
     let mut placed: Vec<usize> = Vec::new();
     let mut total = 0;
@@ -113,16 +129,23 @@ mod tests {
                     b
                 })
                 .collect();
+            let rest = rng.below(30);
+            let kept = keep(&mut buffers, rest);
+            let crosses = |b: &Buffer| b.life.unwrap().0 < rest && rest <= b.life.unwrap().1;
+            assert!(buffers.iter().all(|b| b.kept == crosses(b)));
+            let lens =
+                |all: &[Buffer]| all.iter().filter(|b| b.kept).map(|b| b.len.next_multiple_of(ALIGN)).sum::<usize>();
+            assert_eq!(kept, lens(&buffers));
             let total = place(&mut buffers);
             let live = |b: &Buffer| b.life.unwrap();
-            let most =
-                (0..40).map(|t| buffers.iter().filter(|b| live(b).0 <= t && t <= live(b).1).map(|b| b.len).sum());
+            let most = (0..40)
+                .map(|t| buffers.iter().filter(|b| !b.kept && live(b).0 <= t && t <= live(b).1).map(|b| b.len).sum());
             let most: usize = most.max().unwrap();
             assert!(total >= most && total <= most * 2 + 40 * ALIGN, "{total} for {most}");
             for (i, a) in buffers.iter().enumerate() {
-                assert!(a.place % ALIGN == 0 && a.place + a.len <= total);
-                for b in &buffers[..i] {
-                    let together = live(a).0 <= live(b).1 && live(b).0 <= live(a).1;
+                assert!(a.place % ALIGN == 0 && a.place + a.len <= if a.kept { kept } else { total });
+                for b in buffers[..i].iter().filter(|b| b.kept == a.kept) {
+                    let together = a.kept || live(a).0 <= live(b).1 && live(b).0 <= live(a).1;
                     let apart = a.place + a.len <= b.place || b.place + b.len <= a.place;
                     assert!(!together || apart);
                 }

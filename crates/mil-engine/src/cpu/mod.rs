@@ -30,6 +30,7 @@ mod plan;
 mod precision;
 mod recognize;
 mod run;
+mod steady;
 mod step;
 mod stored;
 mod summary;
@@ -50,10 +51,11 @@ use memory::Arena;
 use mil::Valid;
 use plan::{Planned, Planner};
 use std::{collections::BTreeMap, sync::Mutex};
+use steady::{Kept, Steady};
 use threads::Threads;
 
 /// How a program is planned and run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Options {
     /// Instruction set; the one of `SMELT_ISA`, or the machine's best, when it is not given.
@@ -62,6 +64,8 @@ pub struct Options {
     pub threads: Option<usize>,
     /// What products round their operands to.
     pub precision: Precision,
+    /// Names of inputs that rarely change from run to run; see [`Options::with_steady`].
+    pub steady: Vec<String>,
     /// Limits for what the reference engine executes.
     pub limits: reference::Options,
 }
@@ -69,25 +73,35 @@ pub struct Options {
 impl Options {
     /// With this instruction set.
     #[must_use]
-    pub const fn with_isa(self, isa: Isa) -> Self {
+    pub fn with_isa(self, isa: Isa) -> Self {
         Self { isa: Some(isa), ..self }
     }
 
     /// With so many threads.
     #[must_use]
-    pub const fn with_threads(self, threads: usize) -> Self {
+    pub fn with_threads(self, threads: usize) -> Self {
         Self { threads: Some(threads), ..self }
     }
 
     /// With operands of products rounded so.
     #[must_use]
-    pub const fn with_precision(self, precision: Precision) -> Self {
+    pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
+    }
+
+    /// With these inputs steady: what depends on them and on constants only is computed by the first run and by each
+    /// whose steady inputs have other bytes than those of the run before, and kept in between. Results are the same to
+    /// the bit.
+    ///
+    /// Nothing is kept when it would take more than 256 MiB. Names that are no inputs mean nothing.
+    #[must_use]
+    pub fn with_steady<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        Self { steady: names.into_iter().map(Into::into).collect(), ..self }
     }
 
     /// With these limits for what the reference engine executes.
     #[must_use]
-    pub const fn with_limits(self, limits: reference::Options) -> Self {
+    pub fn with_limits(self, limits: reference::Options) -> Self {
         Self { limits, ..self }
     }
 }
@@ -102,11 +116,11 @@ pub struct Cpu {
     kernels: &'static Kernels,
     threads: Threads,
     scratch: Arena,
-    /// Runs come one after another, for they share the arena.
-    busy: Mutex<()>,
+    /// What a run leaves for the next. Runs come one after another, for they share the arena.
+    kept: Mutex<Option<Kept>>,
 }
 
-// SAFETY: the pointers in the plan are into memory that the engine owns, and only a run, which holds `busy`, writes.
+// SAFETY: the pointers in the plan are into memory that the engine owns, and only a run, which holds `kept`, writes.
 unsafe impl Send for Cpu {}
 // SAFETY: as above.
 unsafe impl Sync for Cpu {}
@@ -140,17 +154,16 @@ impl Cpu {
             Some(isa) => isa,
             None => Isa::from_env().map_err(EngineError::Isa)?,
         };
-        let planned = {
-            let body = Body::new(reference.function());
-            let nodes = recognize::recognize(&body);
-            Planner::plan(&body, &reference, nodes, options.precision)?
-        };
+        let mut planned = plan(&reference, &options.steady, options.precision)?;
+        if planned.kept_bytes > steady::MOST_BYTES {
+            planned = plan(&reference, &[], options.precision)?;
+        }
         reference.free_as(planned.steps.iter().filter_map(step::Step::reference));
         let threads = Threads::new(options.threads);
         let floats = threads.count().saturating_mul(threads::pitch(planned.scratch));
         let scratch = Arena::new(floats).map_err(|_| EngineError::OutOfMemory { bytes: floats.saturating_mul(4) })?;
         let (kernels, precision) = (kernels(isa), options.precision);
-        Ok(Self { reference, planned, isa, precision, kernels, threads, scratch, busy: Mutex::new(()) })
+        Ok(Self { reference, planned, isa, precision, kernels, threads, scratch, kept: Mutex::new(None) })
     }
 
     /// Inputs in signature order; states are not among them.
@@ -205,7 +218,7 @@ impl Cpu {
         run::run(self, inputs, states, None)
     }
 
-    /// Runs the function once, and tells how long each step took.
+    /// Runs the function once, and tells how long each step took; steady ones that were not done took no time.
     ///
     /// # Errors
     /// As [`Reference::run`].
@@ -223,4 +236,12 @@ impl Cpu {
     pub fn summary(&self) -> PlanSummary {
         PlanSummary::new(&self.planned, (self.isa, self.precision), self.threads.count())
     }
+}
+
+/// A function's plan, with these inputs steady.
+fn plan(reference: &Reference, steady: &[String], precision: Precision) -> Result<Planned, EngineError> {
+    let body = Body::new(reference.function());
+    let mut nodes = recognize::recognize(&body);
+    let steady = Steady::find(&body, steady, &mut nodes);
+    Planner::plan(&body, reference, nodes, steady, precision)
 }

@@ -2,8 +2,10 @@
 //!
 //! Floats live in one arena, pictures and tokens with their channels last, whatever the program's own layout is;
 //! reshapes, transpositions and slices are views where strides can say them. Tensors of integers and whatever the
-//! reference engine computes live in its own values, and are copied where a kernel meets them.
+//! reference engine computes live in its own values, and are copied where a kernel meets them. What is steady comes first,
+//! and what later steps read of it lies outside of the arena.
 
+mod finish;
 mod lower;
 mod product;
 
@@ -11,7 +13,8 @@ use super::{
     Precision,
     body::Body,
     graph::{Kind, Node},
-    memory::{self, Arena, Buffer},
+    memory::{Arena, Buffer},
+    steady::Steady,
     step::{Action, Step},
     stored,
     view::{View, row_major},
@@ -19,7 +22,8 @@ use super::{
 use crate::{EngineError, kernel::weights::Matrix, reference::Reference};
 use mil::ValueId;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
+    ops::Range,
     sync::Arc,
 };
 
@@ -27,13 +31,21 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Planned {
     pub(super) steps: Vec<Step>,
+    /// Names of the steady inputs.
+    pub(super) steady_inputs: Vec<String>,
+    /// How many steps, the first ones, are done only when the steady inputs have changed.
+    pub(super) n_steady: usize,
+    /// Tensors of the reference engine that these steps make and others read.
+    pub(super) kept_tensors: Vec<ValueId>,
+    /// Bytes of all that others read of these steps' results.
+    pub(super) kept_bytes: usize,
     /// Where each output is: in the arena, or among the reference engine's values.
     pub(super) outputs: Vec<Output>,
     /// Floats of scratch that a thread needs.
     pub(super) scratch: usize,
-    /// The arena and the constants: the steps point into them, and nobody else reads them.
+    /// The arena, what is kept, and the constants: the steps point into them, and nobody else reads them.
     #[allow(dead_code, reason = "steps hold pointers into it")]
-    pub(super) memory: (Arena, Vec<Buffer>),
+    pub(super) memory: ([Arena; 2], Vec<Buffer>),
     pub(super) arena_floats: usize,
     /// Weights that stay in memory or in their file.
     pub(super) weight_bytes: usize,
@@ -56,6 +68,7 @@ pub(super) enum Output {
 /// Addresses of buffers.
 pub(super) struct Places<'a> {
     arena: *mut f32,
+    kept: *mut f32,
     buffers: &'a [Buffer],
 }
 
@@ -65,6 +78,7 @@ impl Places<'_> {
         let buffer = &self.buffers[view.buffer];
         let start = match &buffer.constant {
             Some(values) => values.as_ptr().cast_mut(),
+            None if buffer.kept => self.kept.wrapping_add(buffer.place),
             None => self.arena.wrapping_add(buffer.place),
         };
         start.wrapping_add(view.offset)
@@ -95,6 +109,7 @@ pub(super) struct Planner<'b, 'f> {
     body: &'b Body<'f>,
     reference: &'b Reference,
     nodes: Vec<Node>,
+    steady: Steady,
     /// The node that is being lowered.
     node: usize,
     buffers: Vec<Buffer>,
@@ -111,7 +126,7 @@ pub(super) struct Planner<'b, 'f> {
 }
 
 impl<'b, 'f> Planner<'b, 'f> {
-    /// Plans a function's nodes.
+    /// Plans a function's nodes, the steady ones first.
     ///
     /// # Errors
     /// When a weight cannot be decoded, or there is no memory.
@@ -119,12 +134,14 @@ impl<'b, 'f> Planner<'b, 'f> {
         body: &'b Body<'f>,
         reference: &'b Reference,
         nodes: Vec<Node>,
+        steady: Steady,
         precision: Precision,
     ) -> Result<Planned, EngineError> {
         let mut planner = Self {
             body,
             reference,
             nodes,
+            steady,
             node: 0,
             buffers: Vec::new(),
             views: HashMap::new(),
@@ -137,14 +154,23 @@ impl<'b, 'f> Planner<'b, 'f> {
             precision,
         };
         planner.place_parts();
-        for node in 0..planner.nodes.len() {
-            planner.node = node;
-            planner.lower(node)?;
-        }
-        planner.finish()
+        let n_nodes = planner.steady.n_nodes;
+        planner.lower_all(0..n_nodes)?;
+        let (n_steady, steady_tensors) = (planner.drafts.len(), planner.tensors.clone());
+        planner.lower_all(n_nodes..planner.nodes.len())?;
+        planner.finish(n_steady, &steady_tensors)
     }
 
-    /// Operands of concatenations are written where they belong, by whoever computes them.
+    fn lower_all(&mut self, nodes: Range<usize>) -> Result<(), EngineError> {
+        for node in nodes {
+            self.node = node;
+            self.lower(node)?;
+        }
+        Ok(())
+    }
+
+    /// Operands of concatenations are written where they belong, by whoever computes them; a steady operand of one that
+    /// is not is copied, so that it alone is kept.
     fn place_parts(&mut self) {
         for node in &self.nodes {
             let Kind::Concat { values, axis, out } = &node.kind else { continue };
@@ -158,7 +184,8 @@ impl<'b, 'f> Planner<'b, 'f> {
                 let Some(part) = self.body.floats(*value) else { continue };
                 let view = whole.slice(&begin, &vec![1; shape.len()], &part);
                 begin[*axis] += part[*axis];
-                if self.body.literal(*value).is_none() {
+                let is_kept = self.steady.has(*value) && !self.steady.has(*out);
+                if self.body.literal(*value).is_none() && !is_kept {
                     self.parts.entry(*value).or_insert(view);
                 }
             }
@@ -297,67 +324,5 @@ impl<'b, 'f> Planner<'b, 'f> {
     /// Notes how much scratch a step's threads need.
     fn needs_scratch(&mut self, floats: usize) {
         self.scratch = self.scratch.max(floats);
-    }
-
-    fn finish(mut self) -> Result<Planned, EngineError> {
-        let outputs = self.body.function.body.outputs.clone();
-        for &id in &outputs {
-            if !self.views.contains_key(&id) && !self.constants.contains_key(&id) {
-                self.tensor(id);
-            }
-        }
-        let last = self.drafts.len();
-        let mut outputs_in: Vec<(ValueId, Option<View>)> = Vec::new();
-        for id in outputs {
-            let view = self.views.get(&id).or_else(|| self.constants.get(&id)).cloned();
-            let view = if self.tensors.contains(&id) { None } else { view };
-            if let Some(view) = &view {
-                self.buffers[view.buffer].used_at(last);
-            }
-            outputs_in.push((id, view));
-        }
-        let frees = self.frees(&outputs_in);
-        let arena_floats = memory::place(&mut self.buffers);
-        let arena = Arena::new(arena_floats).map_err(|_| EngineError::OutOfMemory { bytes: arena_floats * 4 })?;
-        // Buffers do not move from here on: their constants are on the heap, and the vector is kept.
-        let places = Places { arena: arena.start(), buffers: &self.buffers };
-        let mut steps = Vec::with_capacity(self.drafts.len());
-        for (i, draft) in self.drafts.into_iter().enumerate() {
-            // Steps after the last node decode what the function returns as it is.
-            let node = self.nodes.get(draft.node);
-            steps.push(Step {
-                name: node.map_or_else(|| "outputs".into(), |n| self.body.name(n.op)),
-                kernel: draft.kernel,
-                detail: draft.detail,
-                flops: draft.flops,
-                stands_for: node.map_or(1, |n| n.stands_for),
-                action: (draft.make)(&places),
-                frees: frees.get(&i).cloned().unwrap_or_default(),
-            });
-        }
-        let outputs = outputs_in
-            .into_iter()
-            .map(|(id, view)| match view {
-                Some(view) => Output::Floats { start: places.of(&view).cast_const(), view },
-                None => Output::Tensor(id),
-            })
-            .collect();
-        let weight_bytes = self.matrices.values().map(|m| m.stored_bytes()).sum();
-        Ok(Planned { steps, outputs, scratch: self.scratch, memory: (arena, self.buffers), arena_floats, weight_bytes })
-    }
-
-    /// Tensors of the reference engine that each step is the last to read.
-    fn frees(&self, outputs: &[(ValueId, Option<View>)]) -> BTreeMap<usize, Vec<ValueId>> {
-        let mut last: BTreeMap<ValueId, usize> = BTreeMap::new();
-        for (i, draft) in self.drafts.iter().enumerate() {
-            last.extend(draft.reads.iter().map(|&id| (id, i)));
-        }
-        let mut frees: BTreeMap<usize, Vec<ValueId>> = BTreeMap::new();
-        for (id, step) in last {
-            if outputs.iter().all(|(out, _)| *out != id) {
-                frees.entry(step).or_default().push(id);
-            }
-        }
-        frees
     }
 }

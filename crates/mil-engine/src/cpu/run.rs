@@ -3,6 +3,7 @@
 use super::{
     Cpu,
     plan::Output,
+    steady::Kept,
     step::{Action, Step},
     threads::pitch,
     view::View,
@@ -15,34 +16,33 @@ use crate::{
 use host_tensor::HostTensor;
 use std::{collections::BTreeMap, sync::PoisonError, time::Instant};
 
-/// Runs every step, and notes how long each took where that is wanted.
+/// Runs every step that is due, and notes how long each took where that is wanted.
 pub(super) fn run(
     cpu: &Cpu,
     inputs: &BTreeMap<String, HostTensor>,
     states: &mut States,
     seconds: Option<&mut Vec<f64>>,
 ) -> Result<BTreeMap<String, HostTensor>, EngineError> {
-    let _busy = cpu.busy.lock().unwrap_or_else(PoisonError::into_inner);
-    cpu.threads.install(|| run_alone(cpu, inputs, states, seconds))
+    // A run that panicked has left whole what it kept, or nothing: see `steady`.
+    let mut alone = cpu.kept.lock().unwrap_or_else(PoisonError::into_inner);
+    let kept = &mut *alone;
+    cpu.threads.install(|| run_alone(cpu, inputs, states, kept, seconds))
 }
 
 fn run_alone(
     cpu: &Cpu,
     inputs: &BTreeMap<String, HostTensor>,
     states: &mut States,
+    kept: &mut Option<Kept>,
     mut seconds: Option<&mut Vec<f64>>,
 ) -> Result<BTreeMap<String, HostTensor>, EngineError> {
     let arguments = cpu.reference.arguments(inputs)?;
     let constants = cpu.reference.new_constants();
     let mut run = Run::new(&cpu.reference, &constants, states);
     run.begin(arguments);
-    for step in &cpu.planned.steps {
-        let start = Instant::now();
-        execute(cpu, step, &mut run)?;
-        if let Some(seconds) = &mut seconds {
-            seconds.push(start.elapsed().as_secs_f64());
-        }
-    }
+    let (first, rest) = cpu.planned.steps.split_at(cpu.planned.n_steady);
+    steady(cpu, first, inputs, &mut run, kept, &mut seconds)?;
+    execute_all(cpu, rest, &mut run, &mut seconds)?;
     let mut outputs = BTreeMap::new();
     for (feature, output) in cpu.reference.outputs().iter().zip(&cpu.planned.outputs) {
         let tensor = match output {
@@ -56,6 +56,51 @@ fn run_alone(
         outputs.insert(feature.name.clone(), tensor);
     }
     Ok(outputs)
+}
+
+/// Does the steady steps, unless an earlier run has done them for the same inputs.
+fn steady(
+    cpu: &Cpu,
+    steps: &[Step],
+    inputs: &BTreeMap<String, HostTensor>,
+    run: &mut Run<'_>,
+    kept: &mut Option<Kept>,
+    seconds: &mut Option<&mut Vec<f64>>,
+) -> Result<(), EngineError> {
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let names = &cpu.planned.steady_inputs;
+    if let Some(kept) = kept.as_ref().filter(|kept| kept.is_for(names, inputs)) {
+        kept.tensors.iter().for_each(|(id, tensor)| run.set(*id, tensor.clone()));
+        if let Some(seconds) = seconds {
+            seconds.resize(steps.len(), 0.0);
+        }
+        return Ok(());
+    }
+    // Until all steps are done, there is nothing that a later run could rely on.
+    *kept = None;
+    execute_all(cpu, steps, run, seconds)?;
+    let tensor = |&id| Ok((id, run.get(id)?));
+    let tensors = cpu.planned.kept_tensors.iter().map(tensor).collect::<Result<_, EngineError>>()?;
+    *kept = Some(Kept::new(names, inputs, tensors));
+    Ok(())
+}
+
+fn execute_all(
+    cpu: &Cpu,
+    steps: &[Step],
+    run: &mut Run<'_>,
+    seconds: &mut Option<&mut Vec<f64>>,
+) -> Result<(), EngineError> {
+    for step in steps {
+        let start = Instant::now();
+        execute(cpu, step, run)?;
+        if let Some(seconds) = seconds {
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+    }
+    Ok(())
 }
 
 /// The elements of a view in row-major order.

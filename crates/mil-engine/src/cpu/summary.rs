@@ -16,8 +16,10 @@ pub struct PlanSummary {
     pub threads: usize,
     /// Steps in their order.
     pub steps: Vec<StepSummary>,
-    /// Bytes for everything that is computed.
+    /// Bytes for everything that is computed in every run.
     pub arena_bytes: usize,
+    /// Bytes of what steady steps compute and others read: it is kept from run to run.
+    pub kept_bytes: usize,
     /// Bytes of scratch of all threads.
     pub scratch_bytes: usize,
     /// Bytes of weights, as they are kept or lie in their file.
@@ -38,6 +40,8 @@ pub struct StepSummary {
     pub flops: f64,
     /// Operations of the program that it stands for.
     pub ops: usize,
+    /// Whether it is done only when the steady inputs have changed.
+    pub steady: bool,
 }
 
 /// How long each step of a plan took.
@@ -50,12 +54,13 @@ pub struct Profile {
 
 impl PlanSummary {
     pub(super) fn new(planned: &Planned, (isa, precision): (Isa, Precision), threads: usize) -> Self {
-        let steps = planned.steps.iter().map(|s| StepSummary {
+        let steps = planned.steps.iter().enumerate().map(|(i, s)| StepSummary {
             name: s.name.clone(),
             kernel: s.kernel,
             detail: s.detail.clone(),
             flops: s.flops,
             ops: s.stands_for,
+            steady: i < planned.n_steady,
         });
         Self {
             isa,
@@ -63,15 +68,26 @@ impl PlanSummary {
             threads,
             steps: steps.collect(),
             arena_bytes: planned.arena_floats * 4,
+            kept_bytes: planned.kept_bytes,
             scratch_bytes: threads * super::threads::pitch(planned.scratch) * 4,
             weight_bytes: planned.weight_bytes,
         }
     }
 
-    /// Floating-point operations of a run.
+    /// Floating-point operations of a run whose steady inputs are those of the run before.
     #[must_use]
     pub fn flops(&self) -> f64 {
-        self.steps.iter().map(|s| s.flops).sum()
+        self.flops_of(false)
+    }
+
+    /// Floating-point operations that a run does besides when the steady inputs have changed.
+    #[must_use]
+    pub fn steady_flops(&self) -> f64 {
+        self.flops_of(true)
+    }
+
+    fn flops_of(&self, steady: bool) -> f64 {
+        self.steps.iter().filter(|s| s.steady == steady).map(|s| s.flops).sum()
     }
 }
 
@@ -90,9 +106,15 @@ impl fmt::Display for PlanSummary {
             mb(self.arena_bytes),
             mb(self.scratch_bytes),
         )?;
+        let n_steady = self.steps.iter().filter(|s| s.steady).count();
+        if n_steady > 0 {
+            let gflop = self.steady_flops() / 1e9;
+            let kept = mb(self.kept_bytes);
+            writeln!(f, "the first {n_steady} steps are steady: {gflop:.2} GFLOP once, {kept:.1} MB of results kept")?;
+        }
         for (i, s) in self.steps.iter().enumerate() {
-            let gflop = s.flops / 1e9;
-            writeln!(f, "{i:5}  {:11} {gflop:9.4} GFLOP {:3} ops  {}  {}", s.kernel, s.ops, s.name, s.detail)?;
+            let (gflop, when) = (s.flops / 1e9, if s.steady { "once " } else { "" });
+            writeln!(f, "{i:5}  {when}{:11} {gflop:9.4} GFLOP {:3} ops  {}  {}", s.kernel, s.ops, s.name, s.detail)?;
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ pub use options::{
     GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, SafetyVerdict, StartingImage, Warning,
 };
 pub use settings::{PictureSettings, StartingPicture};
+pub use unet::STEADY_INPUTS;
 
 use crate::engine::Engine;
 use crate::error::{Result, RuntimeError};

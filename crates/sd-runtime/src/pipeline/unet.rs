@@ -5,6 +5,11 @@ use super::text::{Conditioning, TextShape};
 use crate::engine::Engine;
 use crate::error::Result;
 
+/// Inputs of a UNet that stay as they are from step to step of a picture: the text. An engine may keep what depends on
+/// them only, such as its keys and values in all attentions. (A UNet of batch 1 takes two texts in turns, and gains
+/// nothing.)
+pub const STEADY_INPUTS: [&str; 1] = ["encoder_hidden_states"];
+
 /// `sample` [B, C, h, w], `timestep` [B], `encoder_hidden_states` [B, D, 1, S] → `noise_pred` [B, C, h, w], with B 1 or 2.
 pub(super) struct UNet {
     model: Model,

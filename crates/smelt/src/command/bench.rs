@@ -1,5 +1,6 @@
 //! `smelt bench`: how fast models run here, and how close that is to what the machine can do.
 //!
+//! Inputs are the same in every run, so that a UNet's run is a step of a picture whose text has been seen before.
 //! The machine's peak is measured before and after every run: on shared machines it wanders, and only the ratio says
 //! something.
 
@@ -61,6 +62,7 @@ struct Line {
 }
 
 pub(super) fn run(args: &BenchArgs, report: &Report) -> Result<ExitCode> {
+    args.engine.check_has_plans()?;
     let packages = packages(&args.package)?;
     let mut models = Vec::new();
     let (mut isa, mut threads) = (String::new(), 0);
@@ -98,7 +100,6 @@ fn packages(path: &Path) -> Result<Vec<PathBuf>> {
 
 fn measure(args: &BenchArgs, path: &Path) -> Result<(Model, Vec<(String, PlanSummary)>)> {
     let cannot = || format!("cannot run {}", path.display());
-    args.engine.check_runs_packages()?;
     let begin = Instant::now();
     let package = open_package(path)?;
     let engine = MilEngine::from_model(package.model(), args.engine.cpu()).with_context(cannot)?;
@@ -131,7 +132,7 @@ fn measure(args: &BenchArgs, path: &Path) -> Result<(Model, Vec<(String, PlanSum
         peak_gflops: median(peaks),
         share_of_peak: median(shares),
         weight_bytes: plans.iter().map(|(_, p)| p.weight_bytes as u64).sum(),
-        result_bytes: plans.iter().map(|(_, p)| (p.arena_bytes + p.scratch_bytes) as u64).sum(),
+        result_bytes: plans.iter().map(|(_, p)| (p.arena_bytes + p.scratch_bytes + p.kept_bytes) as u64).sum(),
         memory_bytes: memory(),
         profile,
     };
@@ -167,7 +168,8 @@ fn memory() -> Option<u64> {
 fn lines(plans: &[(String, PlanSummary)], profiles: &[Vec<Profile>]) -> Vec<Line> {
     let mut lines = Vec::new();
     for (p, (_, plan)) in plans.iter().enumerate() {
-        for (i, step) in plan.steps.iter().enumerate() {
+        // Steady steps were done by the run that warmed up.
+        for (i, step) in plan.steps.iter().enumerate().filter(|(_, step)| !step.steady) {
             let times = profiles.iter().filter_map(|run| run.get(p)?.seconds.get(i).copied()).collect();
             lines.push(Line {
                 name: step.name.clone(),

@@ -21,7 +21,7 @@ pub(super) fn run(args: &InspectArgs, report: &Report) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if args.plan {
-        let engine = sd_engines::MilEngine::from_model(package.model(), sd_engines::CpuOptions::default())?;
+        let engine = sd_engines::MilEngine::from_model(package.model(), crate::engine_args::cpu_default())?;
         for (name, plan) in engine.plans() {
             report.line(format_args!("{name}: {plan}"));
         }

@@ -56,9 +56,10 @@ impl Unit {
     }
 }
 
-/// A step of 512x512 with classifier-free guidance: batch 2.
+/// A step of 512x512 with classifier-free guidance, batch 2, whose text is that of the step before: its keys and values
+/// are there, which peers compute again (5.9 GFLOP).
 pub(super) const UNET: Model =
-    Model { name: "unet", component: "unet", time: "unet_f32_s", unit: Unit::Seconds, gflop: 1606.6, n_runs: 1 };
+    Model { name: "unet", component: "unet", time: "unet_f32_s", unit: Unit::Seconds, gflop: 1600.7, n_runs: 1 };
 /// Latents of 64x64 to a picture of 512x512.
 pub(super) const VAE: Model =
     Model { name: "vae", component: "vae_decoder", time: "vae_f32_s", unit: Unit::Seconds, gflop: 2514.0, n_runs: 1 };
@@ -100,6 +101,26 @@ fn unet(ours: &Ours, metrics: &mut Metrics) -> Result<f64> {
     }
     kernels(&report, metrics);
     Ok(report.median_s)
+}
+
+/// A step for 768x768 between two for 512x512, turn by turn: what a FLOP of the larger costs.
+pub(super) fn sizes(ours: &Ours, n_turns: usize, metrics: &mut Metrics) -> Result<()> {
+    let (small, large) = (ours.package(UNET.component), ours.unet_of_768()?);
+    let seconds_by_gflop = |package: &Path| -> Result<(f64, f64)> {
+        warm(package)?;
+        let report = ours.bench(package, UNET.n_runs)?.1.models.into_iter().next();
+        let report = report.context("smelt bench reports nothing")?;
+        Ok((report.median_s, report.median_s / report.gflop))
+    };
+    let mut before = seconds_by_gflop(&small)?.1;
+    for _ in 0..n_turns {
+        let (large_s, at_768) = seconds_by_gflop(&large)?;
+        let after = seconds_by_gflop(&small)?.1;
+        metrics.add("unet_768_s", "s", large_s);
+        metrics.add("unet_768_over_512", "seconds by FLOP at 768 / at 512", 2.0 * at_768 / (before + after));
+        before = after;
+    }
+    Ok(())
 }
 
 impl Model {

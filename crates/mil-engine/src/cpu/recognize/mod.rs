@@ -31,7 +31,7 @@ impl Found<'_, '_> {
             return false;
         }
         ops.iter().for_each(|&i| self.taken[i] = true);
-        self.nodes.insert(last, Node { op: last, stands_for: ops.len(), kind });
+        self.nodes.insert(last, Node { op: last, ops: ops.to_vec(), kind });
         true
     }
 }

@@ -28,6 +28,7 @@ pub(super) struct Loaded {
 
 /// Loads packages or a checkpoint.
 pub(super) fn load(args: &GenerateArgs, dir: &Path) -> Result<Loaded> {
+    args.engine.check()?;
     crate::model_dir::check(dir)?;
     let has_packages = !crate::model_dir::packages(dir)?.is_empty();
     let with_burn = burn::is_chosen(args, dir, has_packages)?;

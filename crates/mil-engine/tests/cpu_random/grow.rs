@@ -1,23 +1,9 @@
-//! Random small programs on the fast engine and on the plain one: odd shapes and channel counts, broadcast arithmetic,
-//! every layout, and what planning looks for, with near misses. On each instruction set of the machine, and with any
-//! number of threads to the bit.
+//! How programs grow: one random operation after another.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod common;
-
-use common::{Growing, text};
+use crate::common::Growing;
 use host_tensor::{DType, HostTensor};
 use mil::{Bound, Emitter, FunctionBuilder, OpError, Opset, Program, Type, ValueId, validate};
-use mil_engine::{
-    Isa,
-    cpu::{Cpu, Options},
-    reference::{self, Reference},
-};
-use std::collections::{BTreeMap, BTreeSet};
 use testkit::Rng;
-
-const N_PROGRAMS: u64 = 1000;
 
 impl Growing<'_, '_> {
     /// A value of rank 4, if there is one.
@@ -301,8 +287,8 @@ impl IntoLiteral for HostTensor {
     }
 }
 
-/// A valid program with one picture as input and one or two results, or nothing when chance made none.
-fn grow(rng: &mut Rng) -> Option<(Program, Vec<usize>)> {
+/// A valid program with pictures of one shape as inputs and one or two results, or nothing when chance made none.
+pub(crate) fn grow(rng: &mut Rng, names: &[&str]) -> Option<(Program, Vec<usize>)> {
     let mut builder = FunctionBuilder::new("main", Opset::CoreML8);
     let shape = vec![
         1 + rng.below(2),
@@ -310,78 +296,17 @@ fn grow(rng: &mut Rng) -> Option<(Program, Vec<usize>)> {
         *rng.pick(&[1, 2, 5, 8, 13]),
         *rng.pick(&[1, 3, 4, 9, 16]),
     ];
-    let x = builder.input("x", Type::tensor(DType::F32, &shape));
-    let mut growing = Growing { rng, emitter: builder.emitter(), pool: vec![x] };
+    let pool: Vec<ValueId> = names.iter().map(|name| builder.input(name, Type::tensor(DType::F32, &shape))).collect();
+    let mut growing = Growing { rng, emitter: builder.emitter(), pool };
     for _ in 0..9 {
         let _ = growing.step();
         growing.keep_up_to(20_000);
     }
-    let last = *growing.pool[1..].last()?;
-    let candidates: Vec<ValueId> = growing.pool[1..].to_vec();
+    let candidates: Vec<ValueId> = growing.pool.get(names.len()..)?.to_vec();
+    let last = *candidates.last()?;
     let other = *growing.rng.pick(&candidates);
     let ops = growing.emitter.into_ops();
     let outputs = if other == last { vec![last] } else { vec![last, other] };
     let program = builder.finish_program(ops, &outputs);
     validate(&program).is_ok().then_some((program, shape))
-}
-
-#[test]
-fn random_programs_run_as_on_the_reference_engine() {
-    let (mut n_programs, mut kernels) = (0, BTreeSet::new());
-    for seed in 0..N_PROGRAMS {
-        let mut rng = Rng::new(seed);
-        let Some((program, shape)) = grow(&mut rng) else { continue };
-        let values = rng.normals(shape.iter().product());
-        let inputs = BTreeMap::from([("x".to_owned(), HostTensor::from_f32(shape, values))]);
-        let valid = validate(&program).unwrap();
-        let Ok(want) = Reference::compile(valid, reference::Options::default()).unwrap().run(&inputs) else { continue };
-        n_programs += 1;
-        let mut alone = None;
-        for isa in Isa::available() {
-            for threads in [1, 3] {
-                let options = Options::default().with_isa(isa).with_threads(threads);
-                let engine =
-                    Cpu::compile(valid, options).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{}", text(&program)));
-                kernels.extend(engine.summary().steps.into_iter().map(|s| s.kernel));
-                let got = engine.run(&inputs).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{}", text(&program)));
-                for (name, want) in &want {
-                    let (a, b) = (want.to_f32_vec(), got[name].to_f32_vec());
-                    let largest = a.iter().filter(|v| v.is_finite()).fold(1f32, |m, v| m.max(v.abs()));
-                    let near =
-                        |(a, b): (&f32, &f32)| a == b || (a - b).abs() <= 1e-4 * largest || (a.is_nan() && b.is_nan());
-                    assert!(
-                        want.shape() == got[name].shape() && a.iter().zip(&b).all(near),
-                        "seed {seed}, {isa}: {name} differs\n{}\n{}\n{a:?}\n{b:?}",
-                        text(&program),
-                        engine.summary(),
-                    );
-                }
-                let bits: Vec<Vec<u8>> = got.values().map(|t| t.bytes().to_vec()).collect();
-                if threads == 1 {
-                    alone = Some(bits);
-                } else {
-                    assert!(
-                        alone.take() == Some(bits),
-                        "seed {seed}, {isa}: threads change the bits\n{}",
-                        text(&program)
-                    );
-                }
-            }
-        }
-    }
-    assert!(n_programs > N_PROGRAMS / 2, "only {n_programs} programs");
-    let expected = [
-        "attention",
-        "convolution",
-        "copy",
-        "group_norm",
-        "layer_norm",
-        "map",
-        "product",
-        "reference",
-        "upsample",
-        "winograd",
-    ];
-    let missing: Vec<_> = expected.iter().filter(|k| !kernels.contains(**k)).collect();
-    assert!(missing.is_empty(), "no program used {missing:?}; {kernels:?}");
 }
