@@ -86,7 +86,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Step::Export => {
             let [data, out] = ["data", "out"].map(|name| path(&place.join(name)));
             let new = place.join("sd-emoji");
-            trainer()?.script("export.py", &[&data, &out, &path(&new)])?;
+            let trainer = trainer()?;
+            trainer.script("export.py", &[&data, &out, &path(&new)])?;
+            let curves = workspace_root().join("docs/images/training.svg");
+            trainer.script("curves.py", &[&out, &path(&curves)])?;
             let target = workspace_root().join(CHECKPOINT);
             fs::remove_dir_all(&target).with_context(|| target.display().to_string())?;
             succeed(Command::new("cp").arg("-r").args([&new, &target]))

@@ -84,11 +84,8 @@ def write_json(path, value):
 
 
 def write_weights(path, model):
-    """The tensors in fp16; text encoders get the `text_model.` prefix that every checkpoint of SD 1.x has."""
+    """The tensors in fp16, under the names that the libraries give them."""
     tensors = {name: value.half().contiguous() for name, value in model.state_dict().items()}
-    if path.parent.name == "text_encoder":
-        named = lambda name: name if name.startswith("text_model.") else f"text_model.{name}"
-        tensors = {named(name): value for name, value in tensors.items() if not name.endswith("position_ids")}
     save_file(tensors, path, metadata={"format": "pt"})
 
 
