@@ -7,7 +7,7 @@ use host_tensor::{Bytes, DType, HostTensor, pack_bits};
 use mil::{Bound, Emitter, FunctionBuilder, Opset, Program, Type, ValueId, validate};
 use mil_engine::{
     Isa,
-    cpu::{Cpu, Options},
+    cpu::{Cpu, Options, WeightForm},
     reference::{self, Reference},
 };
 use std::collections::BTreeMap;
@@ -173,6 +173,14 @@ fn every_encoding_is_multiplied_as_it_is_stored() {
                 assert!(step.detail.ends_with(&format!("from {kept}")), "{name}: {}", step.detail);
             }
             let got = engine.run(&inputs).unwrap();
+            let expanded = Options::default().with_isa(isa).with_weights(WeightForm::Expanded);
+            let expanded = Cpu::compile(valid, expanded).unwrap();
+            let plan = expanded.summary();
+            assert!(
+                plan.steps.iter().all(|s| !s.detail.contains("from ") || s.detail.ends_with("from fp16")),
+                "{plan}"
+            );
+            assert!(expanded.run(&inputs).unwrap() == got, "{name}, {isa}: expanded weights give other bits");
             for (output, want) in &want {
                 // Results are halves: both engines round the same sums, but for the last digit.
                 testkit::assert_psnr(&format!("{name}, {isa}: {output}"), want, &got[output], 75.0);

@@ -23,5 +23,6 @@ pub use burn::{BurnDevice, BurnEngine, BurnError, BurnOptions};
 pub use error::EngineError;
 #[cfg(feature = "mil")]
 pub use mil_cpu::{
-    CpuOptions, Executor, Isa, MilEngine, Options, PlanSummary, Precision, Profile, Rounding, StepSummary, Weights,
+    CpuOptions, Executor, Isa, MilEngine, Options, PlanSummary, Precision, Profile, Rounding, StepSummary, WeightForm,
+    Weights,
 };

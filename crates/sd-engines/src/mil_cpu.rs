@@ -15,7 +15,7 @@ use crate::error::EngineError;
 
 pub use mil_engine::{
     Isa,
-    cpu::{Options as CpuOptions, PlanSummary, Precision, Profile, StepSummary},
+    cpu::{Options as CpuOptions, PlanSummary, Precision, Profile, StepSummary, WeightForm},
     reference::{Options, Rounding, Weights},
 };
 

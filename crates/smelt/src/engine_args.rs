@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use anyhow::{Result, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use sd_engines::{CpuOptions, Executor, Options, Precision, Rounding};
+use sd_engines::{CpuOptions, Executor, Options, Precision, Rounding, WeightForm};
 use sd_runtime::pipeline::STEADY_INPUTS;
 
 /// What executes models, and with how many threads.
@@ -20,6 +20,28 @@ pub(crate) struct EngineArgs {
     /// What the fast engine rounds operands of products to; sums and everything else are in f32 (docs/numerics.md).
     #[arg(long, value_name = "PRECISION", default_value = "f32", value_parser = compute())]
     pub(crate) compute: Precision,
+    /// How the fast engine holds compressed weights: as stored, or decoded when it loads them, which is some percent
+    /// faster and takes the memory that they would take uncompressed. Results are the same.
+    #[arg(long, value_name = "FORM", default_value = "stored")]
+    pub(crate) weights: WeightsName,
+}
+
+/// Names of forms of weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WeightsName {
+    /// Decoded while they are multiplied.
+    Stored,
+    /// Decoded once.
+    Expanded,
+}
+
+impl From<WeightsName> for WeightForm {
+    fn from(name: WeightsName) -> Self {
+        match name {
+            WeightsName::Stored => Self::Stored,
+            WeightsName::Expanded => Self::Expanded,
+        }
+    }
 }
 
 fn compute() -> impl TypedValueParser<Value = Precision> {
@@ -80,7 +102,7 @@ pub(crate) fn cpu_default() -> CpuOptions {
 impl EngineArgs {
     /// The fast engine's options.
     pub(crate) fn cpu(&self) -> CpuOptions {
-        let options = cpu_default().with_precision(self.compute);
+        let options = cpu_default().with_precision(self.compute).with_weights(self.weights.into());
         match self.threads {
             Some(n) => options.with_threads(n.get()),
             None => options,
@@ -91,11 +113,10 @@ impl EngineArgs {
     pub(crate) fn executor(&self, rounding: Rounding) -> Result<Executor> {
         self.check_runs_packages()?;
         self.check()?;
-        if rounding != Rounding::Boundary && self.compute != Precision::F32 {
+        if rounding != Rounding::Boundary && (self.compute != Precision::F32 || self.weights != WeightsName::Stored) {
             bail!(
-                "--compute {} is the cpu engine's, and only the reference engine rounds every result as declared; \
-                 leave one of --compute and --rounding out",
-                self.compute
+                "--compute and --weights are the cpu engine's, and only the reference engine rounds every result as \
+                 declared; leave --rounding out, or them"
             );
         }
         Ok(match (self.engine, rounding) {
@@ -109,6 +130,9 @@ impl EngineArgs {
         match self.engine {
             EngineName::Reference | EngineName::Burn if self.compute != Precision::F32 => {
                 bail!("--compute {} is for --engine cpu only; leave one of them out", self.compute)
+            }
+            EngineName::Reference | EngineName::Burn if self.weights != WeightsName::Stored => {
+                bail!("--weights expanded is for --engine cpu only; leave one of them out")
             }
             EngineName::Reference if self.threads.is_some() => bail!(
                 "--threads is for --engine cpu and burn; the reference engine takes the number of its threads from \

@@ -261,7 +261,9 @@ fn what_an_engine_would_not_heed_is_refused_with_what_to_do() {
         assert!(!message.contains("--compute"), "{message}");
     }
     let message = fail([&run[..], &["--rounding", "declared", "--compute", "bf16x3"]].concat());
-    assert!(message.contains("leave one of --compute and --rounding out"), "{message}");
+    assert!(message.contains("leave --rounding out, or them"), "{message}");
+    let message = fail([&run[..], &reference, &["--weights", "expanded"]].concat());
+    assert!(message.contains("--weights expanded is for --engine cpu only"), "{message}");
     let message = fail([&["bench", &package][..], &reference].concat());
     assert!(message.contains("smelt run --engine reference says how long"), "{message}");
 }

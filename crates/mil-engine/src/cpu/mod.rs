@@ -54,6 +54,17 @@ use std::{collections::BTreeMap, sync::Mutex};
 use steady::{Kept, Steady};
 use threads::Threads;
 
+/// How weights are held while an engine lives. Results are the same to the bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WeightForm {
+    /// As they are stored, and decoded a piece at a time in every run: no time to load, and no memory but the file's.
+    #[default]
+    Stored,
+    /// Compressed ones are decoded when a program is planned, to the type that it declares: a little faster in every
+    /// run, for the memory that they would take without compression.
+    Expanded,
+}
+
 /// How a program is planned and run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -64,6 +75,8 @@ pub struct Options {
     pub threads: Option<usize>,
     /// What products round their operands to.
     pub precision: Precision,
+    /// How weights are held.
+    pub weights: WeightForm,
     /// Names of inputs that rarely change from run to run; see [`Options::with_steady`].
     pub steady: Vec<String>,
     /// Limits for what the reference engine executes.
@@ -87,6 +100,12 @@ impl Options {
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
+    }
+
+    /// With weights held so.
+    #[must_use]
+    pub fn with_weights(self, weights: WeightForm) -> Self {
+        Self { weights, ..self }
     }
 
     /// With these inputs steady: what depends on them and on constants only is computed by the first run and by each
@@ -154,9 +173,9 @@ impl Cpu {
             Some(isa) => isa,
             None => Isa::from_env().map_err(EngineError::Isa)?,
         };
-        let mut planned = plan(&reference, &options.steady, options.precision)?;
+        let mut planned = plan(&reference, &options)?;
         if planned.kept_bytes > steady::MOST_BYTES {
-            planned = plan(&reference, &[], options.precision)?;
+            planned = plan(&reference, &Options { steady: Vec::new(), ..options.clone() })?;
         }
         reference.free_as(planned.steps.iter().filter_map(step::Step::reference));
         let threads = Threads::new(options.threads);
@@ -238,10 +257,9 @@ impl Cpu {
     }
 }
 
-/// A function's plan, with these inputs steady.
-fn plan(reference: &Reference, steady: &[String], precision: Precision) -> Result<Planned, EngineError> {
+fn plan(reference: &Reference, options: &Options) -> Result<Planned, EngineError> {
     let body = Body::new(reference.function());
     let mut nodes = recognize::recognize(&body);
-    let steady = Steady::find(&body, steady, &mut nodes);
-    Planner::plan(&body, reference, nodes, steady, precision)
+    let steady = Steady::find(&body, &options.steady, &mut nodes);
+    Planner::plan(&body, reference, nodes, steady, options)
 }

@@ -10,7 +10,7 @@ mod lower;
 mod product;
 
 use super::{
-    Precision,
+    Options,
     body::Body,
     graph::{Kind, Node},
     memory::{Arena, Buffer},
@@ -122,7 +122,7 @@ pub(super) struct Planner<'b, 'f> {
     matrices: HashMap<(ValueId, usize), Arc<Matrix>>,
     drafts: Vec<Draft>,
     scratch: usize,
-    precision: Precision,
+    options: &'b Options,
 }
 
 impl<'b, 'f> Planner<'b, 'f> {
@@ -135,7 +135,7 @@ impl<'b, 'f> Planner<'b, 'f> {
         reference: &'b Reference,
         nodes: Vec<Node>,
         steady: Steady,
-        precision: Precision,
+        options: &'b Options,
     ) -> Result<Planned, EngineError> {
         let mut planner = Self {
             body,
@@ -151,7 +151,7 @@ impl<'b, 'f> Planner<'b, 'f> {
             matrices: HashMap::new(),
             drafts: Vec::new(),
             scratch: 0,
-            precision,
+            options,
         };
         planner.place_parts();
         let n_nodes = planner.steady.n_nodes;
@@ -316,7 +316,7 @@ impl<'b, 'f> Planner<'b, 'f> {
         if let Some(matrix) = self.matrices.get(&(id, rows)) {
             return Ok(matrix.clone());
         }
-        let matrix = Arc::new(stored::matrix(self.body, id, rows, || self.reference.decode(id))?);
+        let matrix = Arc::new(stored::matrix(self.body, id, rows, self.options.weights, || self.reference.decode(id))?);
         self.matrices.insert((id, rows), matrix.clone());
         Ok(matrix)
     }

@@ -1,9 +1,10 @@
 //! Weights of a program as matrices that kernels decode while they run.
 //!
 //! What lies in a file stays there, in its own encoding. Encodings that no kernel reads piece by piece (vectors of a
-//! palette, tables that change within a row) are decoded once, to the type that the program declares.
+//! palette, tables that change within a row) are decoded once, to the type that the program declares; all of them where
+//! [`WeightForm::Expanded`] is asked for.
 
-use super::body::Body;
+use super::{WeightForm, body::Body};
 use crate::kernel::weights::{Affine, Matrix, Palette, Sparse, Store, count_bits};
 use half::f16;
 use host_tensor::{Bytes, DType, HostTensor};
@@ -17,13 +18,14 @@ pub(super) fn matrix<E>(
     body: &Body<'_>,
     id: ValueId,
     rows: usize,
+    form: WeightForm,
     dense: impl FnOnce() -> Result<HostTensor, E>,
 ) -> Result<Matrix, E> {
     let n: usize = body.shape(id).map_or(0, |s| s.iter().product());
     let cols = n / rows.max(1);
     let store = match (body.literal(id).and_then(|l| l.as_const()), body.def(id)) {
         (Some(c), _) => plain(c),
-        (None, Some(op)) => encoded(body, &body.ops[op], rows, cols),
+        (None, Some(op)) if form == WeightForm::Stored => encoded(body, &body.ops[op], rows, cols),
         _ => None,
     };
     let store = match store {

@@ -128,8 +128,8 @@ impl Planner<'_, '_> {
     ) {
         let m = x.len() / w.cols;
         let out_row = row_stride(out, channel).unwrap_or(w.rows);
-        self.needs_scratch(self.precision.scratch());
-        let detail = format!("{m}×{}×{} from {}{}", w.rows, w.cols, w.describe(), self.precision.describe(m));
+        self.needs_scratch(self.options.precision.scratch());
+        let detail = format!("{m}×{}×{} from {}{}", w.rows, w.cols, w.describe(), self.options.precision.describe(m));
         let mut views = vec![x.clone(), out.clone()];
         views.extend(extras.views());
         let to = out.clone();
@@ -196,8 +196,8 @@ impl Planner<'_, '_> {
         let part = (PART_FLOATS / w.cols).max(gemm::ROWS).min(rows).max(1);
         let unrolled = self.temporary(part * w.cols);
         let out_row = row_stride(out, 1).unwrap_or(w.rows);
-        self.needs_scratch(self.precision.scratch());
-        let precision = self.precision.describe(rows);
+        self.needs_scratch(self.options.precision.scratch());
+        let precision = self.options.precision.describe(rows);
         let detail = format!("direct {:?} → {:?} from {}{precision}", x.shape, out.shape, w.describe());
         let mut views = vec![x.clone(), out.clone(), unrolled.clone()];
         views.extend(extras.views());
