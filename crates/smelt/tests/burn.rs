@@ -79,7 +79,7 @@ fn a_device_that_was_not_built_in_is_named_with_its_feature() {
 fn a_checkpoint_is_drawn_without_conversion() {
     let (_dir, picture) = with_package();
     let summary = common::json(generate(&demo(), &picture, &["--engine", "burn", "--threads", "2"]));
-    assert_eq!(summary["pictures"][0]["width"], 64);
+    assert_eq!(summary["pictures"][0]["width"], 128);
     assert!(picture.is_file());
 }
 

@@ -40,6 +40,8 @@ fn parts_store_about_as_much_and_compute_what_the_whole_does() {
     let dir = tempfile::tempdir().unwrap();
     for bits in [None, Some("6"), Some("2")] {
         let package = unet(dir.path(), bits);
+        let weights = json(["inspect", "--weights", &package]);
+        let largest = weights["weights"].as_array().unwrap().iter().filter_map(|w| w["bytes"].as_u64()).max().unwrap();
         for n in 2..=4 {
             let output = dir.path().join(format!("{bits:?}-{n}"));
             let made = json(["chunk", &package, "-n", &n.to_string(), "-o", &text(&output), "--check"]);
@@ -50,7 +52,8 @@ fn parts_store_about_as_much_and_compute_what_the_whole_does() {
             let sizes: Vec<u64> = (1..=n).map(stored).collect();
             let (least, most) = (*sizes.iter().min().unwrap(), *sizes.iter().max().unwrap());
             if n == 2 {
-                assert!((most - least) * 10 < most, "{bits:?}: {sizes:?}");
+                // Weights are not cut: parts can be one apart, which in a model so small is 8 %.
+                assert!(most - least <= largest, "{bits:?}: {sizes:?} with a weight of {largest}");
             }
             // Nothing is stored twice but what both parts read.
             let whole = std::fs::metadata(Path::new(&package).join(WEIGHTS)).unwrap().len();
@@ -141,7 +144,7 @@ fn draw(models: &Path, size: &str, picture: &Path) -> Vec<u8> {
     let settings =
         sd_runtime::pipeline::PictureSettings::from_png_texts(&sd_runtime::image::read_png_text(file).unwrap());
     let (width, height) = settings.map(|s| (s.width, s.height)).unwrap();
-    assert_eq!(format!("{}x{}", height / 4, width / 4), size);
+    assert_eq!(format!("{}x{}", height / 8, width / 8), size);
     std::fs::read(picture).unwrap()
 }
 

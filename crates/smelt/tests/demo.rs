@@ -71,7 +71,7 @@ fn packages_and_checkpoint_draw_the_same_picture() {
     let dir = tempfile::tempdir().unwrap();
     let (ours, direct) = (dir.path().join("packages.png"), dir.path().join("checkpoint.png"));
     let summary = generate(&models(), &ours);
-    assert_eq!(summary["pictures"][0]["width"], 64);
+    assert_eq!(summary["pictures"][0]["width"], 128);
     assert!(summary["seconds_per_step"].as_f64() > Some(0.0));
     generate(&demo(), &direct);
     assert!(std::fs::read(&ours).unwrap() == std::fs::read(&direct).unwrap(), "the pictures differ");
@@ -134,7 +134,7 @@ fn a_sketch_keeps_what_its_strength_leaves() {
     let pixels = (0..128 * 64).flat_map(|i| if inside(i) { [40, 80, 230] } else { [255; 3] }).collect();
     let drawn = RgbImage::new(128, 64, pixels).unwrap();
     drawn.write_png(std::fs::File::create(&sketch).unwrap(), &[]).unwrap();
-    let drawn = drawn.cover(64, 64);
+    let drawn = drawn.cover(128, 128);
     let distance = |path: &Path| {
         let picture = RgbImage::read(BufReader::new(std::fs::File::open(path).unwrap())).unwrap();
         let pairs = picture.pixels().iter().zip(drawn.pixels());
@@ -146,7 +146,7 @@ fn a_sketch_keeps_what_its_strength_leaves() {
         output
     });
     let [little, half, all] = [0, 1, 2].map(|i| distance(&outputs[i]));
-    assert!(little < 30.0 && little < half && half < all, "{little} {half} {all}");
+    assert!(little < 30.0 && 2.0 * little < half && 2.0 * little < all, "{little} {half} {all}");
     let start = settings(&outputs[0]).start.unwrap();
     assert_eq!((start.file.as_str(), start.strength), ("sketch.png", 0.15));
     let direct = dir.path().join("direct.png");

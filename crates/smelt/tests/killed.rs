@@ -60,7 +60,11 @@ fn a_killed_conversion_leaves_whole_packages_and_the_next_one_cleans() {
     }
     succeed(["convert", &text(demo()), "-o", &text(dir.path()), "--force"]);
     assert_eq!(assert_whole(dir.path()), 4);
-    assert!(leftovers(dir.path()).is_empty(), "{:?}", leftovers(dir.path()));
+    // Killed between making its directory and locking it, a run leaves an empty one, which may still be somebody's:
+    // the next run leaves it alone for a while.
+    let is_full = |name: &String| std::fs::read_dir(dir.path().join(name)).unwrap().next().is_some();
+    let full: Vec<String> = leftovers(dir.path()).into_iter().filter(is_full).collect();
+    assert!(full.is_empty(), "{full:?}");
 }
 
 #[test]

@@ -109,7 +109,7 @@ impl Studio {
         let sketch = self.images.join("sketch.png");
         ensure!(sketch.is_file(), "{} is not there", sketch.display());
         let mut cells = vec![(sketch.clone(), "sketch.png".to_owned())];
-        for strength in ["0.4", "0.6", "0.8"] {
+        for strength in ["0.2", "0.4", "0.6"] {
             let path = sketch.display().to_string();
             let more = ["--image", &path, "--strength", strength];
             let drawn = self.picture(model, &format!("sketch-{strength}"), "a cat face", 3, &more)?;
@@ -143,7 +143,7 @@ impl Studio {
                 let mut caption = format!("{bits} bits {:.1} MB", bytes(model)? as f64 / 1e6);
                 if k > 0 {
                     let psnr = compared["pictures"][k]["difference"]["psnr_db"].as_f64();
-                    caption += &format!(" {:.1} dB", psnr.context("compare gave no PSNR")?);
+                    caption += &format!(" {:.1}dB", psnr.context("compare gave no PSNR")?);
                 }
                 cells.push((path, caption));
             }
