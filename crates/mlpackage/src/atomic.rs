@@ -37,7 +37,7 @@ const LOCK: &str = "lock";
 const NEW: &str = "new";
 const OLD: &str = "old";
 const SPOOL: &str = "spool";
-/// A staging directory without a lock is a process that is just beginning, unless it is older than this.
+/// An empty staging directory is a process that is just beginning, unless it is older than this.
 const GRACE: Duration = Duration::from_secs(60);
 
 /// A directory that is being written. Dropped before [`StagedDir::commit`], it leaves nothing.
@@ -179,10 +179,19 @@ fn is_abandoned(staging: &Path) -> bool {
     }
     match File::open(staging.join(LOCK)) {
         Ok(lock) => lock.try_lock().is_ok(),
+        // The lock comes first: where something lies beside no lock, somebody was removing it all, and was killed.
+        Err(_) if holds_all_but_a_lock(staging) => true,
         Err(_) => fs::metadata(staging)
             .and_then(|meta| meta.modified())
             .is_ok_and(|made| made.elapsed().is_ok_and(|age| age > GRACE)),
     }
+}
+
+/// True when something lies there, and no lock; one that has appeared since it was looked for counts.
+fn holds_all_but_a_lock(staging: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(staging) else { return false };
+    let names: Vec<OsString> = entries.flatten().map(|entry| entry.file_name()).collect();
+    !names.is_empty() && names.iter().all(|name| name != LOCK)
 }
 
 /// Some network file systems have no locks; then a concurrent run may clean this one's staging directory.
@@ -335,6 +344,19 @@ mod tests {
         drop(other);
         alive.commit().unwrap();
         assert_eq!(fs::read_to_string(target.join("sub/file")).unwrap(), "x");
+    }
+
+    #[test]
+    fn what_a_run_left_that_was_killed_while_it_removed_is_cleaned_and_an_empty_beginning_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a");
+        let staged = stage(&target, Existing::Refuse, "half");
+        fs::remove_file(staged.staging.path().join(LOCK)).unwrap();
+        abandon(staged);
+        let beginning = dir.path().join(".a.smelt-beginning");
+        fs::create_dir(&beginning).unwrap();
+        stage(&target, Existing::Refuse, "x").commit().unwrap();
+        assert_eq!(names(dir.path()), [".a.smelt-beginning", "a"]);
     }
 
     #[test]
