@@ -25,7 +25,7 @@ def ticks(low, high):
 
 
 def chart(left, title, points):
-    """One curve in its frame: time in minutes to the right."""
+    """One curve in its frame: steps to the right, for seconds depend on what else the machine does."""
     xs, ys = [x for x, _ in points], [y for _, y in points]
     low, high = min(ys), max(ys)
     low, high = low - 0.05 * (high - low), high + 0.05 * (high - low)
@@ -50,9 +50,9 @@ def chart(left, title, points):
 def main():
     out = Path(sys.argv[1])
     curves = [
-        ("VAE: PSNR in dB over minutes", [(r["seconds"] / 60, r["psnr"]) for r in read(out / "vae.jsonl")]),
-        ("UNet and text: loss over minutes", [(r["seconds"] / 60, r["loss"]) for r in read(out / "unet.jsonl")]),
-        ("decoder: PSNR in dB over minutes", [(r["seconds"] / 60, r["psnr"]) for r in read(out / "decoder.jsonl")]),
+        ("VAE: PSNR in dB over steps", [(r["step"], r["psnr"]) for r in read(out / "vae.jsonl")]),
+        ("UNet and text: loss over steps", [(r["step"], r["loss"]) for r in read(out / "unet.jsonl")]),
+        ("decoder: PSNR in dB over steps", [(r["step"], r["psnr"]) for r in read(out / "decoder.jsonl")]),
     ]
     curves = [curve for curve in curves if len(curve[1]) > 1]
     width = WIDTH * len(curves)
