@@ -175,17 +175,13 @@ impl Growing<'_, '_> {
 
     /// The same elements in another shape: an axis split, two joined, or one of size one added.
     fn other_shape(&mut self, shape: &[usize]) -> Vec<i32> {
-        let mut to: Vec<i32> = shape.iter().map(|&d| d as i32).collect();
         let axis = self.rng.below(shape.len());
-        match self.rng.below(4) {
-            0 if shape[axis].is_multiple_of(2) && shape.len() < 5 => {
-                to[axis] /= 2;
-                to.insert(axis, 2);
-            }
-            1 if axis + 1 < to.len() => {
-                let joined = to.remove(axis) * to[axis];
-                to[axis] = joined;
-            }
+        let how = self.rng.below(4);
+        if let Some(to) = Self::split_or_joined(shape, axis, how) {
+            return to;
+        }
+        let mut to: Vec<i32> = shape.iter().map(|&d| d as i32).collect();
+        match how {
             2 if shape.len() < 5 => to.insert(axis, 1),
             _ => {}
         }

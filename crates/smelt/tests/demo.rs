@@ -8,8 +8,8 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use common::{command, fail, json, names, run, succeed, text};
-use sd_runtime::image::{RgbImage, read_png_text};
+use common::{command, fail, json, names, read_picture, run, succeed, text};
+use sd_runtime::image::{Difference, RgbImage, read_png_text};
 use sd_runtime::pipeline::PictureSettings;
 use testkit::demo;
 
@@ -135,11 +135,7 @@ fn a_sketch_keeps_what_its_strength_leaves() {
     let drawn = RgbImage::new(128, 64, pixels).unwrap();
     drawn.write_png(std::fs::File::create(&sketch).unwrap(), &[]).unwrap();
     let drawn = drawn.cover(128, 128);
-    let distance = |path: &Path| {
-        let picture = RgbImage::read(BufReader::new(std::fs::File::open(path).unwrap())).unwrap();
-        let pairs = picture.pixels().iter().zip(drawn.pixels());
-        pairs.map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / picture.pixels().len() as f64
-    };
+    let distance = |path: &Path| Difference::between(&drawn, &read_picture(path)).unwrap().mean;
     let outputs = ["0.15", "0.5", "1"].map(|strength| {
         let output = dir.path().join(format!("{strength}.png"));
         generate_with(&models(), &output, &["--steps", "8", "--image", &text(&sketch), "--strength", strength]);

@@ -6,12 +6,11 @@
 
 mod common;
 
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use common::{command, succeed, text};
-use sd_runtime::image::RgbImage;
+use common::{command, read_picture, succeed, text};
+use sd_runtime::image::{Difference, RgbImage};
 use testkit::demo;
 
 /// Prompts and seeds.
@@ -41,19 +40,11 @@ fn draw(models: &Path, prompt: &str, seed: u32, isa: Option<&str>, threads: &str
         return None;
     }
     assert!(ran.status.success(), "{message}");
-    Some(read(Path::new(&output)))
-}
-
-fn read(path: &Path) -> RgbImage {
-    RgbImage::read(BufReader::new(std::fs::File::open(path).unwrap())).unwrap()
+    Some(read_picture(&output))
 }
 
 fn decibels(reference: &RgbImage, got: &RgbImage) -> f64 {
-    assert_eq!((reference.width(), reference.height()), (got.width(), got.height()));
-    let values = |image: &RgbImage| image.pixels().iter().map(|&b| f32::from(b)).collect::<Vec<_>>();
-    let error = values(reference).iter().zip(values(got)).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
-    let mean = error / reference.pixels().len() as f64;
-    10.0 * (255.0 * 255.0 / mean).log10()
+    Difference::between(reference, got).unwrap().psnr_db
 }
 
 #[test]
@@ -66,7 +57,7 @@ fn the_demo_draws_what_it_drew_on_every_instruction_set() {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             drawn.write_png(std::fs::File::create(&path).unwrap(), &[]).unwrap();
         }
-        let wanted = read(&path);
+        let wanted = read_picture(&path);
         for isa in ["portable", "avx2", "avx512"] {
             let Some(drawn) = draw(&PACKAGES, prompt, seed, Some(isa), "1") else { continue };
             let psnr = decibels(&wanted, &drawn);

@@ -7,7 +7,7 @@ mod common;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use common::{command, fail, json, names, run, succeed, text};
+use common::{command, fail, json, names, read_picture, run, succeed, text};
 use sd_runtime::image::{RgbImage, read_png_text};
 use testkit::demo;
 
@@ -21,10 +21,6 @@ fn write(dir: &Path, name: &str, image: &RgbImage) -> PathBuf {
     let path = dir.join(name);
     image.write_png(std::fs::File::create(&path).unwrap(), &[]).unwrap();
     path
-}
-
-fn read(path: &Path) -> RgbImage {
-    RgbImage::read(BufReader::new(std::fs::File::open(path).unwrap())).unwrap()
 }
 
 #[test]
@@ -83,11 +79,11 @@ fn a_grid_holds_the_pictures_as_they_are() {
     let args = ["--grid", &text(&grid), "--columns", "3", "--psnr", "--captions", "none, some,few"].map(str::to_owned);
     let summary = json(["compare".to_owned()].iter().chain(&paths).chain(&args));
     assert_eq!(summary["grid"], text(&grid));
-    let sheet = read(&grid);
+    let sheet = read_picture(&grid);
     let rows_of = |image: &RgbImage| image.pixels().chunks(image.width() * 3).map(<[u8]>::to_vec).collect::<Vec<_>>();
     let sheet_rows = rows_of(&sheet);
     for path in &paths {
-        let wanted = rows_of(&read(Path::new(path)));
+        let wanted = rows_of(&read_picture(Path::new(path)));
         // Somewhere in the sheet, row below row.
         let is_at =
             |x: usize, y: usize| wanted.iter().enumerate().all(|(i, row)| sheet_rows[y + i][x * 3..].starts_with(row));
@@ -97,7 +93,7 @@ fn a_grid_holds_the_pictures_as_they_are() {
     assert_eq!(sheet.pixels()[..3], [255; 3]);
     // Without --psnr the captions are one line, and the sheet lower.
     succeed(["compare", &paths[0], &paths[1], &paths[2], "--grid", &text(&grid), "--columns", "3"]);
-    assert!(read(&grid).height() < sheet.height());
+    assert!(read_picture(&grid).height() < sheet.height());
 }
 
 #[test]
@@ -108,7 +104,7 @@ fn generate_puts_its_pictures_into_a_grid_too() {
     let summary = json(fixed.iter().chain(&["--grid", &grid]));
     assert_eq!(summary["grid"], grid);
     assert_eq!(names(dir.path()), ["sheet.png", "x-1.png", "x-2.png"]);
-    let sheet = read(Path::new(&grid));
+    let sheet = read_picture(Path::new(&grid));
     assert!(sheet.width() > 2 * 128 && sheet.height() > 128, "{sheet:?}");
     let texts = read_png_text(BufReader::new(std::fs::File::open(&grid).unwrap())).unwrap();
     assert!(texts.iter().any(|t| t.keyword == "Description" && t.text == "rocket"), "{texts:?}");

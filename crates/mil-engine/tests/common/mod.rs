@@ -35,6 +35,23 @@ impl Growing<'_, '_> {
         Ok(results[0])
     }
 
+    /// A shape with an axis split in two (of `how` 0), or joined with the next (1), where that can be.
+    pub(crate) fn split_or_joined(shape: &[usize], axis: usize, how: usize) -> Option<Vec<i32>> {
+        let mut to: Vec<i32> = shape.iter().map(|&d| d as i32).collect();
+        match how {
+            0 if shape[axis].is_multiple_of(2) && shape.len() < 5 => {
+                to[axis] /= 2;
+                to.insert(axis, 2);
+            }
+            1 if axis + 1 < to.len() => {
+                let joined = to.remove(axis) * to[axis];
+                to[axis] = joined;
+            }
+            _ => return None,
+        }
+        Some(to)
+    }
+
     /// What is empty, a scalar, or has more elements than this is not used again.
     pub(crate) fn keep_up_to(&mut self, most: usize) {
         let (f, all) = (self.emitter.function(), std::mem::take(&mut self.pool));

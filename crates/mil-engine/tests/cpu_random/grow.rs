@@ -176,17 +176,13 @@ impl Growing<'_, '_> {
     }
 
     fn reshape(&mut self, x: ValueId, shape: &[usize]) -> Result<ValueId, OpError> {
-        let mut to: Vec<i32> = shape.iter().map(|&d| d as i32).collect();
         let axis = self.rng.below(shape.len());
-        match self.rng.below(4) {
-            0 if shape[axis].is_multiple_of(2) && shape.len() < 5 => {
-                to[axis] /= 2;
-                to.insert(axis, 2);
-            }
-            1 if axis + 1 < to.len() => {
-                let joined = to.remove(axis) * to[axis];
-                to[axis] = joined;
-            }
+        let how = self.rng.below(4);
+        if let Some(to) = Self::split_or_joined(shape, axis, how) {
+            return self.op("reshape", vec![("x", x.into()), ("shape", to.into())]);
+        }
+        let mut to: Vec<i32> = shape.iter().map(|&d| d as i32).collect();
+        match how {
             2 if shape.len() == 4 => to = vec![to[0], to[1], 1, to[2] * to[3]],
             _ if shape.len() < 4 => to.insert(axis, 1),
             _ => {}

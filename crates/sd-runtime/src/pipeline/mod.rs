@@ -126,24 +126,24 @@ impl TextToImage {
         let steps = options.steps;
         let skipped = options.skipped_steps()?;
         self.config.scheduler.build_from(options.scheduler, steps, skipped)?;
-        if options.start.is_some() && self.vae_encoder.is_none() {
-            return Err(RuntimeError::Signature {
-                model: "vae_encoder",
-                reason: "is missing from the pipeline, and a picture to begin with needs it".into(),
-            });
-        }
-        let (text, mut warnings) = self.read_prompts(options)?;
         let n_latents: usize = self.latent_shape().iter().product();
-        let mut images = Vec::with_capacity(options.image_count.min(64));
         let mut noises = Vec::new();
-        let clean = match &options.start {
+        let clean = match (&options.start, &mut self.vae_encoder) {
+            (None, _) => None,
             // Apple's order: the noise of all pictures, then the encoder's.
-            Some(start) => {
+            (Some(start), Some(encoder)) => {
                 noises.extend((0..options.image_count).map(|_| source.latents(n_latents)));
-                Some(self.encode(&start.image, &source.latents(n_latents))?)
+                Some(encoder.encode(&start.image, &source.latents(n_latents))?)
             }
-            None => None,
+            (Some(_), None) => {
+                return Err(RuntimeError::Signature {
+                    model: "vae_encoder",
+                    reason: "is missing from the pipeline, and a picture to begin with needs it".into(),
+                });
+            }
         };
+        let (text, mut warnings) = self.read_prompts(options)?;
+        let mut images = Vec::with_capacity(options.image_count.min(64));
         let mut noises = noises.into_iter();
         for image_idx in 0..options.image_count {
             let mut scheduler = self.config.scheduler.build_from(options.scheduler, steps, skipped)?;
@@ -177,12 +177,6 @@ impl TextToImage {
             false => None,
         };
         Ok((text::Conditioning { prompt, negative }, warnings))
-    }
-
-    /// A picture's latents, drawn from the encoder's distribution with the given noise.
-    fn encode(&mut self, image: &RgbImage, noise: &[f32]) -> Result<Vec<f32>> {
-        let encoder = self.vae_encoder.as_mut();
-        encoder.expect("invariant: the caller saw that there is an encoder").encode(image, noise)
     }
 
     /// Decodes latents and checks the picture.

@@ -7,8 +7,12 @@
 )]
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+
+use sd_runtime::image::RgbImage;
 
 /// The command with these arguments, its output caught.
 pub(crate) fn command<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
@@ -76,4 +80,10 @@ pub(crate) fn names(dir: &Path) -> Vec<String> {
         std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// A picture of any kind that is understood.
+#[track_caller]
+pub(crate) fn read_picture(path: impl AsRef<Path>) -> RgbImage {
+    RgbImage::read(BufReader::new(File::open(path).unwrap())).unwrap()
 }
