@@ -173,12 +173,13 @@ impl Cpu {
             Some(isa) => isa,
             None => Isa::from_env().map_err(EngineError::Isa)?,
         };
+        let threads = Threads::new(options.threads);
+        let options = Options { threads: Some(threads.count()), ..options };
         let mut planned = plan(&reference, &options)?;
         if planned.kept_bytes > steady::MOST_BYTES {
             planned = plan(&reference, &Options { steady: Vec::new(), ..options.clone() })?;
         }
         reference.free_as(planned.steps.iter().filter_map(step::Step::reference));
-        let threads = Threads::new(options.threads);
         let floats = threads.count().saturating_mul(threads::pitch(planned.scratch));
         let scratch = Arena::new(floats).map_err(|_| EngineError::OutOfMemory { bytes: floats.saturating_mul(4) })?;
         let (kernels, precision) = (kernels(isa), options.precision);

@@ -220,7 +220,8 @@ impl<'b, 'f> Planner<'b, 'f> {
     /// A new buffer as a view.
     fn fresh(&mut self, shape: &[usize], strides: Vec<usize>) -> View {
         let buffer = self.buffers.len();
-        self.buffers.push(Buffer::computed(shape.iter().product()));
+        let last: usize = shape.iter().zip(&strides).map(|(n, stride)| n.saturating_sub(1) * stride).sum();
+        self.buffers.push(Buffer::computed(last + 1));
         View { buffer, offset: 0, shape: shape.to_vec(), strides }
     }
 
@@ -319,6 +320,11 @@ impl<'b, 'f> Planner<'b, 'f> {
         let matrix = Arc::new(stored::matrix(self.body, id, rows, self.options.weights, || self.reference.decode(id))?);
         self.matrices.insert((id, rows), matrix.clone());
         Ok(matrix)
+    }
+
+    /// How many threads will run the plan.
+    fn threads(&self) -> usize {
+        self.options.threads.unwrap_or(1)
     }
 
     /// Notes how much scratch a step's threads need.

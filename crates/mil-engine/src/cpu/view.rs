@@ -26,6 +26,24 @@ pub(super) fn strides_in_order(shape: &[usize], order: &[usize]) -> Vec<usize> {
     strides
 }
 
+/// Floats from one row of what a product may read to the next: rows of a multiple of 2 KiB lie a cache line further
+/// apart, lest those of a tile share a few sets of the first-level cache.
+const fn row_pitch(floats: usize) -> usize {
+    if floats.is_multiple_of(512) { floats + 16 } else { floats }
+}
+
+/// As [`strides_in_order`], with the last `n_row` dimensions as rows that lie [`row_pitch`] apart.
+pub(super) fn rows_in_order(shape: &[usize], order: &[usize], n_row: usize) -> Vec<usize> {
+    let (outer, row) = order.split_at(order.len() - n_row);
+    let mut strides = strides_in_order(shape, row);
+    let mut next = row_pitch(row.iter().map(|&d| shape[d]).product());
+    for &d in outer.iter().rev() {
+        strides[d] = next;
+        next *= shape[d];
+    }
+    strides
+}
+
 /// Strides with the channels, dimension 1, innermost.
 pub(super) fn channels_last(shape: &[usize]) -> Vec<usize> {
     let order: Vec<usize> = (0..shape.len()).filter(|&d| d != 1).chain([1]).collect();

@@ -175,6 +175,40 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn transpose_f16(src: *const u16, src_row: usize, dst: *mut f32, dst_row: usize) {
+        // SAFETY: see above: eight rows and sixteen columns.
+        unsafe {
+            let mut r = [_mm256_setzero_si256(); 8];
+            for (i, row) in r.iter_mut().enumerate() {
+                *row = _mm256_loadu_si256(src.add(i * src_row).cast());
+            }
+            // Pairs of rows, fours, all eight, within each 128-bit half.
+            let mut t = r;
+            for i in 0..4 {
+                t[2 * i] = _mm256_unpacklo_epi16(r[2 * i], r[2 * i + 1]);
+                t[2 * i + 1] = _mm256_unpackhi_epi16(r[2 * i], r[2 * i + 1]);
+            }
+            let mut f = t;
+            for i in 0..2 {
+                f[4 * i] = _mm256_unpacklo_epi32(t[4 * i], t[4 * i + 2]);
+                f[4 * i + 1] = _mm256_unpackhi_epi32(t[4 * i], t[4 * i + 2]);
+                f[4 * i + 2] = _mm256_unpacklo_epi32(t[4 * i + 1], t[4 * i + 3]);
+                f[4 * i + 3] = _mm256_unpackhi_epi32(t[4 * i + 1], t[4 * i + 3]);
+            }
+            // Each result holds a column, and the one eight after it.
+            for j in 0..8 {
+                let both = if j % 2 == 0 {
+                    _mm256_unpacklo_epi64(f[j / 2], f[4 + j / 2])
+                } else {
+                    _mm256_unpackhi_epi64(f[j / 2], f[4 + j / 2])
+                };
+                _mm256_storeu_ps(dst.add(j * dst_row), _mm256_cvtph_ps(_mm256_castsi256_si128(both)));
+                _mm256_storeu_ps(dst.add((j + 8) * dst_row), _mm256_cvtph_ps(_mm256_extracti128_si256::<1>(both)));
+            }
+        }
+    }
+
+    #[inline(always)]
     unsafe fn prefetch(p: *const u8) {
         // SAFETY: see above; a prefetch reads nothing that a program could see.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }

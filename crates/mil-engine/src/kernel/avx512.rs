@@ -172,6 +172,48 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn transpose_f16(src: *const u16, src_row: usize, dst: *mut f32, dst_row: usize) {
+        // SAFETY: see above: sixteen rows and thirty-two columns.
+        unsafe {
+            let mut r = [_mm512_setzero_si512(); 16];
+            for (i, row) in r.iter_mut().enumerate() {
+                *row = _mm512_loadu_si512(src.add(i * src_row).cast());
+            }
+            // Pairs of rows, fours, eights, within each 128-bit quarter.
+            let mut t = r;
+            for i in 0..8 {
+                t[2 * i] = _mm512_unpacklo_epi16(r[2 * i], r[2 * i + 1]);
+                t[2 * i + 1] = _mm512_unpackhi_epi16(r[2 * i], r[2 * i + 1]);
+            }
+            let mut f = t;
+            for i in 0..4 {
+                f[4 * i] = _mm512_unpacklo_epi32(t[4 * i], t[4 * i + 2]);
+                f[4 * i + 1] = _mm512_unpackhi_epi32(t[4 * i], t[4 * i + 2]);
+                f[4 * i + 2] = _mm512_unpacklo_epi32(t[4 * i + 1], t[4 * i + 3]);
+                f[4 * i + 3] = _mm512_unpackhi_epi32(t[4 * i + 1], t[4 * i + 3]);
+            }
+            // Quarter q of columns[j] is column j + 8q of the upper eight rows, of columns[8 + j] that of the lower ones.
+            let mut columns = f;
+            for i in 0..4 {
+                for half in [0, 8] {
+                    columns[half + 2 * i] = _mm512_unpacklo_epi64(f[half + i], f[half + 4 + i]);
+                    columns[half + 2 * i + 1] = _mm512_unpackhi_epi64(f[half + i], f[half + 4 + i]);
+                }
+            }
+            let low = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+            let high = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+            for j in 0..8 {
+                for (first, order) in [(j, low), (j + 16, high)] {
+                    let both = _mm512_permutex2var_epi64(columns[j], order, columns[8 + j]);
+                    _mm512_storeu_ps(dst.add(first * dst_row), _mm512_cvtph_ps(_mm512_castsi512_si256(both)));
+                    let second = _mm512_extracti64x4_epi64::<1>(both);
+                    _mm512_storeu_ps(dst.add((first + 8) * dst_row), _mm512_cvtph_ps(second));
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
     unsafe fn prefetch(p: *const u8) {
         // SAFETY: see above; a prefetch reads nothing that a program could see.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }

@@ -43,6 +43,8 @@ pub(crate) struct Gemm {
     pub(crate) gate: Gate,
     /// The row that `a`, `out` begin with, as the epilogue counts them.
     pub(crate) first_row: usize,
+    /// How many threads share the items: the next item of the one that computes this most likely is so many further.
+    pub(crate) threads: usize,
 }
 
 /// Gated products: one half of the columns is multiplied by the activation of the other.
@@ -161,8 +163,13 @@ unsafe fn many_rows<S: Simd>(g: &Gemm, (m0, m): (usize, usize), (n0, n): (usize,
                 fill_panel::<S>(&g.w, values, width, (k0, kc), panel, rows);
             }
             // The next panel's weights come from memory while this one is multiplied: some rows with each tile.
-            let mut ahead =
-                Ahead::new(g, (n0, n), (k0 + kc, depth.min(k - k0 - kc)), m.div_ceil(S::MR) * (width / S::NR));
+            let steps = m.div_ceil(S::MR) * (width / S::NR);
+            let mut ahead = if k0 + kc < k {
+                Ahead::new(g, (n0, n), (k0 + kc, depth.min(k - k0 - kc)), steps)
+            } else {
+                let next = (n0 + g.threads * g.cols()).min(g.n_out());
+                Ahead::new(g, (next, g.cols().min(g.n_out() - next)), (0, depth.min(k)), steps)
+            };
             for p in 0..width / S::NR {
                 // A panel stays in the first-level cache, while rows pass by.
                 let mut t = Tile {
@@ -241,31 +248,11 @@ pub(crate) unsafe fn fill_panel<S: Simd>(
     panel: *mut f32,
     rows: *mut f32,
 ) {
-    let pitch = kc.next_multiple_of(S::LANES);
-    let mut r0 = 0;
     // SAFETY: the caller's contract.
     unsafe {
-        while r0 < width {
-            for r in 0..S::LANES {
-                let to = rows.add(r * pitch);
-                if r0 + r < count {
-                    w.decode::<S>(row0 + r0 + r, k0, kc, to);
-                } else {
-                    std::ptr::write_bytes(to, 0, kc);
-                }
-            }
+        for r0 in (0..width).step_by(S::LANES) {
             let to = panel.add(r0 / S::NR * kc * S::NR + r0 % S::NR);
-            let mut k = 0;
-            while k + S::LANES <= kc {
-                S::transpose(rows.add(k), pitch, to.add(k * S::NR), S::NR);
-                k += S::LANES;
-            }
-            for k in k..kc {
-                for r in 0..S::LANES {
-                    *to.add(k * S::NR + r) = *rows.add(r * pitch + k);
-                }
-            }
-            r0 += S::LANES;
+            w.decode_transposed::<S>((row0 + r0, count.saturating_sub(r0)), (k0, kc), (to, S::NR), rows);
         }
     }
 }

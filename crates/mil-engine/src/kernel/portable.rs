@@ -130,6 +130,17 @@ impl Simd for Portable {
             }
         }
     }
+    #[inline(always)]
+    unsafe fn transpose_f16(src: *const u16, src_row: usize, dst: *mut f32, dst_row: usize) {
+        for i in 0..LANES {
+            for j in 0..2 * LANES {
+                // SAFETY: see above: four rows and eight columns.
+                let half = f16::from_bits(unsafe { src.add(i * src_row + j).read_unaligned() });
+                // SAFETY: see above: as many columns and rows.
+                unsafe { *dst.add(j * dst_row + i) = half.to_f32() };
+            }
+        }
+    }
     unsafe fn tile(rows: usize, t: &Tile) {
         // SAFETY: the caller's contract.
         unsafe {

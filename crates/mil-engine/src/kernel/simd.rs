@@ -79,6 +79,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Writes the square block of `LANES` rows at `src`, `src_row` floats apart, to `dst` with rows and columns
     /// exchanged, its rows `dst_row` floats apart.
     unsafe fn transpose(src: *const f32, src_row: usize, dst: *mut f32, dst_row: usize);
+    /// Widens the block of `LANES` rows of `2 · LANES` halves at `src`, `src_row` halves apart, and writes it to `dst`
+    /// with rows and columns exchanged, its rows `dst_row` floats apart.
+    unsafe fn transpose_f16(src: *const u16, src_row: usize, dst: *mut f32, dst_row: usize);
     /// Asks for a cache line that will be read soon; any address will do.
     #[inline(always)]
     unsafe fn prefetch(_p: *const u8) {}

@@ -79,6 +79,7 @@ fn products_are_sums_of_products_with_their_epilogue() {
                 },
                 gate: Gate::None,
                 first_row: 0,
+                threads: 1,
             };
             // SAFETY: the operands are as large as the sizes say.
             (0..g.items()).for_each(|i| unsafe { (kernels.gemm)(&g, i, scratch.as_mut_ptr()) });
@@ -106,7 +107,18 @@ fn gates_multiply_one_half_by_the_activation_of_the_other() {
             let mut scratch = vec![f32::NAN; gemm::SCRATCH];
             let epilogue = Epilogue { bias: bias.as_ptr(), activation: Activation::Silu, ..Epilogue::NONE };
             let (a, out_at) = (a.as_ptr(), out.as_mut_ptr());
-            let g = Gemm { m, a, a_row: k, w: w.clone(), out: out_at, out_row: half, epilogue, gate, first_row: 0 };
+            let g = Gemm {
+                m,
+                a,
+                a_row: k,
+                w: w.clone(),
+                out: out_at,
+                out_row: half,
+                epilogue,
+                gate,
+                first_row: 0,
+                threads: 1,
+            };
             // SAFETY: the operands are as large as the sizes say.
             (0..g.items()).for_each(|i| unsafe { (kernels.gemm)(&g, i, scratch.as_mut_ptr()) });
             near(&format!("{isa} {m}×{n}×{k} {gate:?}"), &want, &out, 1e-5);
@@ -139,7 +151,7 @@ fn winograd_is_the_direct_convolution() {
         for part in [tiles, tiles.div_ceil(2).max(1)] {
             each_isa(|isa, kernels| {
                 let mut out = vec![f32::NAN; want.len()];
-                let mut v = vec![f32::NAN; 36 * ci * part];
+                let mut v = vec![f32::NAN; winograd::transformed(part, ci)];
                 let mut scratch = vec![f32::NAN; winograd::SCRATCH];
                 for first in (0..tiles).step_by(part) {
                     let w = Winograd {

@@ -84,6 +84,7 @@ fn check((m, n, k): (usize, usize, usize), gate: Gate) {
                 epilogue,
                 gate,
                 first_row: 0,
+                threads: 1,
             };
             // SAFETY: the operands are as large as the sizes say, and the forms exist.
             (0..bf16_gemm::items(&g)).for_each(|i| unsafe { kernel(&g, i, scratch.as_mut_ptr()) });
@@ -115,7 +116,18 @@ fn large_products_have_wider_items() {
     let items = |m: usize, rows: usize| {
         let w = Arc::new(Matrix { rows, cols: 0, store: store.clone() });
         let (a, out) = (std::ptr::null(), std::ptr::null_mut());
-        let g = Gemm { m, a, a_row: 0, w, out, out_row: 0, epilogue: Epilogue::NONE, gate: Gate::None, first_row: 0 };
+        let g = Gemm {
+            m,
+            a,
+            a_row: 0,
+            w,
+            out,
+            out_row: 0,
+            epilogue: Epilogue::NONE,
+            gate: Gate::None,
+            first_row: 0,
+            threads: 1,
+        };
         (g.items(), bf16_gemm::items(&g))
     };
     assert_eq!(items(3, 100), (2, 2), "left to the other kernel");

@@ -119,9 +119,10 @@ impl Matrix {
             Store::Sparse(_) => return,
         };
         let start = (row * self.cols + col) * bits / 8;
-        for line in (start..start + n * bits / 8).step_by(64) {
+        let first = bytes.as_ptr() as usize % 64;
+        for line in ((start + first) / 64 * 64..start + first + n * bits / 8).step_by(64) {
             // SAFETY: the caller's contract; the address is only a hint.
-            unsafe { S::prefetch(bytes.as_ptr().wrapping_add(line)) };
+            unsafe { S::prefetch(bytes.as_ptr().wrapping_sub(first).wrapping_add(line)) };
         }
     }
 
@@ -148,6 +149,58 @@ impl Matrix {
                 Store::Palette(p) => p.decode(row, start, n, out),
                 Store::Affine(a) => a.decode(row, start, col, n, out),
                 Store::Sparse(s) => s.decode(row, self.cols, col, n, out),
+            }
+        }
+    }
+
+    /// Decodes the columns `col..col + n` of [`Simd::LANES`] rows from `row` on, and writes them to `out` with rows and
+    /// columns exchanged, its rows `out_row` floats apart. Of the rows only `count` exist; the others are zeros.
+    ///
+    /// # Safety
+    /// The instruction set exists; the rows that exist do so, as do the columns; `out` has room, and `scratch` for as
+    /// many rows of `n` floats rounded up to whole vectors.
+    #[inline(always)]
+    pub(crate) unsafe fn decode_transposed<S: Simd>(
+        &self,
+        (row, count): (usize, usize),
+        (col, n): (usize, usize),
+        (out, out_row): (*mut f32, usize),
+        scratch: *mut f32,
+    ) {
+        let mut k = 0;
+        // SAFETY: the caller's contract.
+        unsafe {
+            if let Store::F16(bytes) = &self.store
+                && count >= S::LANES
+            {
+                // Halves are turned before they are widened: half as much to move.
+                let from = bytes.as_ptr().add(2 * (row * self.cols + col)).cast::<u16>();
+                while k + 2 * S::LANES <= n {
+                    S::transpose_f16(from.add(k), self.cols, out.add(k * out_row), out_row);
+                    k += 2 * S::LANES;
+                }
+            }
+            let rest = n - k;
+            if rest == 0 {
+                return;
+            }
+            let pitch = rest.next_multiple_of(S::LANES);
+            for r in 0..S::LANES {
+                let to = scratch.add(r * pitch);
+                if r < count {
+                    self.decode::<S>(row + r, col + k, rest, to);
+                } else {
+                    std::ptr::write_bytes(to, 0, rest);
+                }
+            }
+            let whole = rest / S::LANES * S::LANES;
+            for i in (0..whole).step_by(S::LANES) {
+                S::transpose(scratch.add(i), pitch, out.add((k + i) * out_row), out_row);
+            }
+            for i in whole..rest {
+                for r in 0..S::LANES {
+                    *out.add((k + i) * out_row + r) = *scratch.add(r * pitch + i);
+                }
             }
         }
     }

@@ -38,10 +38,10 @@ pub(crate) const TILES: usize = 96;
 /// sets.
 const PLANE: usize = DEPTH * COLS + 16;
 /// Input channels whose filters are decoded and turned at a time.
-const TURN: usize = 16;
+const TURN: usize = 32;
 
 /// Floats of scratch that an item needs.
-pub(crate) const SCRATCH: usize = XI * PLANE + XI * TILES * COLS + 2 * 16 * (9 * TURN) + 64;
+pub(crate) const SCRATCH: usize = XI * PLANE + XI * (TILES * COLS + 16) + 2 * 16 * (9 * TURN) + 64;
 
 /// A convolution.
 #[derive(Debug)]
@@ -105,8 +105,20 @@ impl Winograd {
     fn v_of(&self, tile: usize) -> (usize, usize, usize) {
         let group = self.group();
         let first = tile / group * group;
-        (tile - first, group.min(self.tiles - first), first * XI * self.channels())
+        (tile - first, group.min(self.tiles - first), tile / group * XI * plane(group, self.channels()))
     }
+}
+
+/// Floats from one of the 36 planes of a group's transformed input to the next; a cache line more than it holds, so that
+/// planes do not share cache sets.
+const fn plane(group: usize, channels: usize) -> usize {
+    group * channels + 16
+}
+
+/// Floats of the transformed input of so many tiles.
+pub(crate) fn transformed(tiles: usize, channels: usize) -> usize {
+    let group = group(tiles);
+    tiles.div_ceil(group) * XI * plane(group, channels)
 }
 
 /// Tiles of a group, when there are `tiles` in all.
@@ -196,8 +208,8 @@ pub(crate) unsafe fn input<S: Simd>(w: &Winograd, item: usize) {
 unsafe fn input_tile<S: Simd>(w: &Winograd, tile: usize) {
     let channels = w.channels();
     let (picture, row, col) = w.place(w.first + tile);
-    let (at, group, base) = w.v_of(tile);
-    let plane = group * channels;
+    let (at, _, base) = w.v_of(tile);
+    let plane = plane(w.group(), channels);
     // SAFETY: the caller's contract; pixels outside of the input are not read.
     unsafe {
         let mut pixels = [[std::ptr::null::<f32>(); 6]; 6];
@@ -261,15 +273,15 @@ pub(crate) unsafe fn item<S: Simd>(w: &Winograd, item: usize, scratch: *mut f32)
     unsafe {
         let filters = scratch;
         let products = filters.add(XI * PLANE);
-        let turning = products.add(XI * TILES * COLS);
+        let turning = products.add(XI * (TILES * COLS + 16));
         let v = w.v.add(base);
         let mut c0 = 0;
         while c0 < channels {
             let depth = DEPTH.min(channels - c0);
             transform_filters::<S>(&w.w, (n0, n), width, (c0, depth), filters, turning);
             for xi in 0..XI {
-                let a = v.add(xi * tiles * channels + c0);
-                let c = products.add(xi * tiles * COLS);
+                let a = v.add(xi * plane(w.group(), channels) + c0);
+                let c = products.add(xi * (tiles * COLS + 16));
                 let mut r = 0;
                 while r < tiles {
                     let height = S::MR.min(tiles - r);
@@ -294,7 +306,7 @@ pub(crate) unsafe fn item<S: Simd>(w: &Winograd, item: usize, scratch: *mut f32)
             c0 += depth;
         }
         for tile in 0..tiles {
-            output_tile::<S>(w, first + tile, products.add(tile * COLS), tiles * COLS, (n0, n), turning);
+            output_tile::<S>(w, first + tile, products.add(tile * COLS), tiles * COLS + 16, (n0, n), turning);
         }
     }
 }
@@ -314,29 +326,17 @@ unsafe fn transform_filters<S: Simd>(
     filters: *mut f32,
     turning: *mut f32,
 ) {
-    const PITCH: usize = 9 * TURN;
     // SAFETY: the caller's contract.
     unsafe {
-        let turned = turning.add(16 * PITCH);
+        let turned = turning.add(16 * 9 * TURN);
         let mut r0 = 0;
         while r0 < width {
             let panel = filters.add(r0 / S::NR * depth * S::NR + r0 % S::NR);
             let mut c = 0;
             while c < depth {
                 let count = TURN.min(depth - c);
-                for r in 0..S::LANES {
-                    let to = turning.add(r * PITCH);
-                    if r0 + r < n {
-                        w.decode::<S>(n0 + r0 + r, 9 * (c0 + c), 9 * count, to);
-                    } else {
-                        std::ptr::write_bytes(to, 0, PITCH);
-                    }
-                }
-                let mut k = 0;
-                while k < 9 * count {
-                    S::transpose(turning.add(k), PITCH, turned.add(k * S::LANES), S::LANES);
-                    k += S::LANES;
-                }
+                let rows = (n0 + r0, n.saturating_sub(r0));
+                w.decode_transposed::<S>(rows, (9 * (c0 + c), 9 * count), (turned, S::LANES), turning);
                 for u in 0..count {
                     let f = |i: usize| S::load(turned.add((9 * u + i) * S::LANES));
                     let columns = [g::<S>([f(0), f(3), f(6)]), g::<S>([f(1), f(4), f(7)]), g::<S>([f(2), f(5), f(8)])];

@@ -6,7 +6,7 @@ use crate::{
     cpu::{
         graph::{Attention, GroupNorm, Kind, LayerNorm, Roles},
         step::Action,
-        view::{View, channels_last, row_major, strides_in_order},
+        view::{View, channels_last, row_major, rows_in_order, strides_in_order},
     },
     kernel::{
         attention,
@@ -213,9 +213,9 @@ impl Planner<'_, '_> {
             None => self.as_rows(view, 1),
         };
         let order: Vec<usize> = [0].into_iter().chain(2..shape.len()).chain([1]).collect();
-        let mut to = self.result(g.out, &shape, strides_in_order(&shape, &order));
+        let mut to = self.result(g.out, &shape, rows_in_order(&shape, &order, 1));
         if of_one(&to).is_none() {
-            to = self.fresh(&shape, strides_in_order(&shape, &order));
+            to = self.fresh(&shape, rows_in_order(&shape, &order, 1));
         }
         let out_row = of_one(&to).unwrap_or(c);
         let size = [n, pixels, c];
@@ -253,9 +253,9 @@ impl Planner<'_, '_> {
         let (view, x_row) = self.as_rows(view, l.axis);
         let shape = view.shape.clone();
         let order: Vec<usize> = (0..shape.len()).filter(|&d| d != l.axis).chain([l.axis]).collect();
-        let mut to = self.result(l.out, &shape, strides_in_order(&shape, &order));
+        let mut to = self.result(l.out, &shape, rows_in_order(&shape, &order, 1));
         if row_stride(&to, l.axis).is_none() {
-            to = self.fresh(&shape, strides_in_order(&shape, &order));
+            to = self.fresh(&shape, rows_in_order(&shape, &order, 1));
         }
         let out_row = row_stride(&to, l.axis).unwrap_or(shape[l.axis]);
         let n = shape[l.axis];
@@ -303,7 +303,7 @@ impl Planner<'_, '_> {
         let (mut outer, mut heads) = (Vec::new(), Vec::new());
         a.out.batch.iter().for_each(|&d| if d == 0 { outer.push(d) } else { heads.push(d) });
         let order = [&outer[..], &[a.out.token], &heads, &[a.out.element]].concat();
-        let to = self.result(a.out.value, &shape, strides_in_order(&shape, &order));
+        let to = self.result(a.out.value, &shape, rows_in_order(&shape, &order, 1 + heads.len()));
         let mask = match &a.mask {
             Some(roles) => {
                 let mut scores = vec![0; roles.batch.len() + 2];

@@ -6,7 +6,7 @@ use crate::{
     cpu::{
         graph::{Product, Window},
         step::{Action, Patches},
-        view::{View, channels_last, row_major},
+        view::{View, row_major, rows_in_order},
     },
     kernel::{
         epilogue::Epilogue,
@@ -17,8 +17,11 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Most floats of a transformed or unrolled input: a part of the picture is done after another.
+/// Most floats of an unrolled input: a part of the picture is done after another.
 const PART_FLOATS: usize = 4 << 20;
+/// Floats of a transformed input that a thread has to itself: what little is left of them in the second-level cache, the
+/// third holds.
+const TRANSFORMED_FLOATS: usize = 512 << 10;
 
 /// The extra operands of an epilogue as views.
 struct Extras {
@@ -60,10 +63,10 @@ impl Planner<'_, '_> {
         if p.gate != Gate::None {
             shape[channel] /= 2;
         }
-        let natural = |shape: &[usize]| if p.window.is_some() { channels_last(shape) } else { row_major(shape) };
-        let mut out = self.result(p.out, &shape, natural(&shape));
+        let order: Vec<usize> = (0..shape.len()).filter(|&d| d != channel).chain([channel]).collect();
+        let mut out = self.result(p.out, &shape, rows_in_order(&shape, &order, 1));
         if row_stride(&out, channel).is_none() {
-            out = self.fresh(&shape, natural(&shape));
+            out = self.fresh(&shape, rows_in_order(&shape, &order, 1));
         }
         let extras = self.extras(&p, channel)?;
         let rows: usize = p.shape.iter().product::<usize>() / n;
@@ -132,7 +135,7 @@ impl Planner<'_, '_> {
         let detail = format!("{m}×{}×{} from {}{}", w.rows, w.cols, w.describe(), self.options.precision.describe(m));
         let mut views = vec![x.clone(), out.clone()];
         views.extend(extras.views());
-        let to = out.clone();
+        let (to, threads) = (out.clone(), self.threads());
         self.push("product", (detail, flops), &views, move |p| {
             Action::Gemm(Gemm {
                 m,
@@ -144,6 +147,7 @@ impl Planner<'_, '_> {
                 epilogue: extras.epilogue(p),
                 gate,
                 first_row: 0,
+                threads,
             })
         });
     }
@@ -153,9 +157,11 @@ impl Planner<'_, '_> {
         let [b, _, oh, ow] = out.shape[..] else { return };
         let channels = w.cols / 9;
         let tiles = b * oh.div_ceil(4) * ow.div_ceil(4);
-        let part = (PART_FLOATS / (36 * channels)).max(2 * winograd::TILES) / winograd::TILES * winograd::TILES;
+        // Tiles do not depend on each other, so that results are the same whatever is one part.
+        let groups = (TRANSFORMED_FLOATS * self.threads() / winograd::transformed(winograd::TILES, channels)).max(2);
+        let part = groups * winograd::TILES;
         let part = tiles.div_ceil(tiles.div_ceil(part));
-        let v = self.temporary(36 * channels * part);
+        let v = self.temporary(winograd::transformed(part, channels));
         self.needs_scratch(winograd::SCRATCH);
         let detail = format!("F(4×4) {:?} → {:?} from {}", x.shape, out.shape, w.describe());
         let mut views = vec![x.clone(), out.clone(), v.clone()];
@@ -201,7 +207,7 @@ impl Planner<'_, '_> {
         let detail = format!("direct {:?} → {:?} from {}{precision}", x.shape, out.shape, w.describe());
         let mut views = vec![x.clone(), out.clone(), unrolled.clone()];
         views.extend(extras.views());
-        let (to, window) = (out.clone(), *window);
+        let (to, window, threads) = (out.clone(), *window, self.threads());
         let make: Make = Box::new(move |p| {
             let parts = (0..rows).step_by(part).map(|first| {
                 let m = part.min(rows - first);
@@ -226,6 +232,7 @@ impl Planner<'_, '_> {
                     epilogue: extras.epilogue(p),
                     gate,
                     first_row: first,
+                    threads,
                 };
                 (patches, gemm)
             });
