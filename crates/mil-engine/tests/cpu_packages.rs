@@ -131,7 +131,8 @@ fn a_steady_text_changes_no_bit_of_a_unet() {
         let products = with.steps.iter().filter(|s| s.steady && s.kernel == "product").count();
         assert!(products > 0 && with.kept_bytes > 0, "{}: {with}", path.display());
         assert!((with.flops() + with.steady_flops() - without.flops()).abs() < 1e-3 * without.flops());
-        assert!(with.arena_bytes <= without.arena_bytes, "{}", path.display());
+        let as_many = Cpu::compile(valid, Options::default().with_threads(3)).expect("a plan").summary();
+        assert!(with.arena_bytes <= as_many.arena_bytes, "{}", path.display());
         let mut rng = Rng::new(11);
         let texts = [0, 1].map(|_| inputs(&oracle, &mut rng));
         // Three steps of a picture, two of one with another text, and the first text again.

@@ -158,7 +158,8 @@ impl Planner<'_, '_> {
         let channels = w.cols / 9;
         let tiles = b * oh.div_ceil(4) * ow.div_ceil(4);
         // Tiles do not depend on each other, so that results are the same whatever is one part.
-        let groups = (TRANSFORMED_FLOATS * self.threads() / winograd::transformed(winograd::TILES, channels)).max(2);
+        let groups =
+            (TRANSFORMED_FLOATS * self.threads().min(16) / winograd::transformed(winograd::TILES, channels)).max(2);
         let part = groups * winograd::TILES;
         let part = tiles.div_ceil(tiles.div_ceil(part));
         let v = self.temporary(winograd::transformed(part, channels));
