@@ -12,7 +12,7 @@ pub(crate) const ROWS: usize = 528;
 /// Columns of an item; a multiple of every tile width.
 pub(crate) const COLS: usize = 64;
 /// Most columns of `a` that a panel covers at a time.
-pub(crate) const DEPTH: usize = 192;
+pub(crate) const DEPTH: usize = 320;
 /// Products of at most this many rows are sums row by row instead: they wait for memory anyway.
 pub(crate) const FEW_ROWS: usize = 4;
 
@@ -170,25 +170,27 @@ unsafe fn many_rows<S: Simd>(g: &Gemm, (m0, m): (usize, usize), (n0, n): (usize,
                 let next = (n0 + g.threads * g.cols()).min(g.n_out());
                 Ahead::new(g, (next, g.cols().min(g.n_out() - next)), (0, depth.min(k)), steps)
             };
-            for p in 0..width / S::NR {
-                // A panel stays in the first-level cache, while rows pass by.
-                let mut t = Tile {
-                    k: kc,
-                    a: g.a.add(m0 * g.a_row + k0),
-                    a_row: g.a_row,
-                    a_k: 1,
-                    b: panel.add(p * kc * S::NR),
-                    c: sums.add(p * S::NR),
-                    c_row: COLS,
-                    add: k0 > 0,
-                };
-                let mut r = 0;
-                while r < m {
+            // Rows of a tile stay in the first-level cache, while the panels come from the second.
+            for r in (0..m).step_by(S::MR) {
+                let height = S::MR.min(m - r);
+                // Sums that no other panel adds to are needed just until they are stored.
+                let sums = if kc == k { sums } else { sums.add(r * COLS) };
+                for p in 0..width / S::NR {
                     ahead.step::<S>(g);
-                    S::tile(S::MR.min(m - r), &t);
-                    r += S::MR;
-                    t.a = t.a.wrapping_add(S::MR * g.a_row);
-                    t.c = t.c.wrapping_add(S::MR * COLS);
+                    let t = Tile {
+                        k: kc,
+                        a: g.a.add((m0 + r) * g.a_row + k0),
+                        a_row: g.a_row,
+                        a_k: 1,
+                        b: panel.add(p * kc * S::NR),
+                        c: sums.add(p * S::NR),
+                        c_row: COLS,
+                        add: k0 > 0,
+                    };
+                    S::tile(height, &t);
+                }
+                if k0 + kc >= k {
+                    g.finish::<S>(sums, (m0 + r, height), (n0, n));
                 }
             }
             k0 += kc;
@@ -196,7 +198,6 @@ unsafe fn many_rows<S: Simd>(g: &Gemm, (m0, m): (usize, usize), (n0, n): (usize,
                 break;
             }
         }
-        g.finish::<S>(sums, (m0, m), (n0, n));
     }
 }
 
