@@ -45,6 +45,8 @@ pub(crate) struct Gemm {
     pub(crate) first_row: usize,
     /// How many threads share the items: the next item of the one that computes this most likely is so many further.
     pub(crate) threads: usize,
+    /// The weights of the next product, of which the last items fetch the first columns.
+    pub(crate) after: Option<Arc<Matrix>>,
 }
 
 /// Gated products: one half of the columns is multiplied by the activation of the other.
@@ -167,8 +169,7 @@ unsafe fn many_rows<S: Simd>(g: &Gemm, (m0, m): (usize, usize), (n0, n): (usize,
             let mut ahead = if k0 + kc < k {
                 Ahead::new(g, (n0, n), (k0 + kc, depth.min(k - k0 - kc)), steps)
             } else {
-                let next = (n0 + g.threads * g.cols()).min(g.n_out());
-                Ahead::new(g, (next, g.cols().min(g.n_out() - next)), (0, depth.min(k)), steps)
+                Ahead::beyond(g, n0 + g.threads * g.cols(), depth, steps)
             };
             // Rows of a tile stay in the first-level cache, while the panels come from the second.
             for r in (0..m).step_by(S::MR) {
@@ -176,7 +177,7 @@ unsafe fn many_rows<S: Simd>(g: &Gemm, (m0, m): (usize, usize), (n0, n): (usize,
                 // Sums that no other panel adds to are needed just until they are stored.
                 let sums = if kc == k { sums } else { sums.add(r * COLS) };
                 for p in 0..width / S::NR {
-                    ahead.step::<S>(g);
+                    ahead.step::<S>();
                     let t = Tile {
                         k: kc,
                         a: g.a.add((m0 + r) * g.a_row + k0),
@@ -202,7 +203,8 @@ unsafe fn many_rows<S: Simd>(g: &Gemm, (m0, m): (usize, usize), (n0, n): (usize,
 }
 
 /// Weights that are asked for before they are needed.
-struct Ahead {
+struct Ahead<'a> {
+    w: &'a Matrix,
     /// First rows, values before gates, and how many in all.
     rows: [(usize, usize); 2],
     at: usize,
@@ -210,17 +212,33 @@ struct Ahead {
     cols: (usize, usize),
 }
 
-impl Ahead {
-    fn new(g: &Gemm, (n0, n): (usize, usize), cols: (usize, usize), steps: usize) -> Self {
-        let rows = g.weight_rows(n0, n);
-        let n_rows = if cols.1 == 0 || g.m > FEW_PASSES { 0 } else { rows[0].1 + rows[1].1 };
-        Self { rows, at: 0, per_step: n_rows.div_ceil(steps.max(1)), cols }
+impl<'a> Ahead<'a> {
+    /// These columns of the result, and these of the weights.
+    fn new(g: &'a Gemm, (n0, n): (usize, usize), cols: (usize, usize), steps: usize) -> Self {
+        Self::of(g, &g.w, g.weight_rows(n0, n), cols, steps)
+    }
+
+    /// The first panel of the item whose columns begin at `n0`, which may be one of the next product.
+    fn beyond(g: &'a Gemm, n0: usize, depth: usize, steps: usize) -> Self {
+        match (&g.after, n0.checked_sub(g.n_out())) {
+            (_, None) => Self::new(g, (n0, g.cols().min(g.n_out() - n0)), (0, depth.min(g.w.cols)), steps),
+            (Some(w), Some(row)) => {
+                let n = COLS.min(w.rows.saturating_sub(row));
+                Self::of(g, w, [(row, n), (0, 0)], (0, depth.min(w.cols)), steps)
+            }
+            (None, Some(_)) => Self::of(g, &g.w, [(0, 0); 2], (0, 0), steps),
+        }
+    }
+
+    fn of(g: &Gemm, w: &'a Matrix, rows: [(usize, usize); 2], cols: (usize, usize), steps: usize) -> Self {
+        let n_rows = if g.m > FEW_PASSES { 0 } else { rows[0].1 + rows[1].1 };
+        Self { w, rows, at: 0, per_step: n_rows.div_ceil(steps.max(1)), cols }
     }
 
     /// # Safety
     /// The instruction set exists.
     #[inline(always)]
-    unsafe fn step<S: Simd>(&mut self, g: &Gemm) {
+    unsafe fn step<S: Simd>(&mut self) {
         for _ in 0..self.per_step {
             let [(first, n), (second, m)] = self.rows;
             let row = if self.at < n { first + self.at } else { second + self.at - n };
@@ -228,7 +246,7 @@ impl Ahead {
                 return;
             }
             // SAFETY: the caller's contract.
-            unsafe { g.w.prefetch::<S>(row, self.cols.0, self.cols.1) };
+            unsafe { self.w.prefetch::<S>(row, self.cols.0, self.cols.1) };
             self.at += 1;
         }
     }

@@ -80,6 +80,7 @@ fn products_are_sums_of_products_with_their_epilogue() {
                 gate: Gate::None,
                 first_row: 0,
                 threads: 1,
+                after: None,
             };
             // SAFETY: the operands are as large as the sizes say.
             (0..g.items()).for_each(|i| unsafe { (kernels.gemm)(&g, i, scratch.as_mut_ptr()) });
@@ -118,6 +119,7 @@ fn gates_multiply_one_half_by_the_activation_of_the_other() {
                 gate,
                 first_row: 0,
                 threads: 1,
+                after: None,
             };
             // SAFETY: the operands are as large as the sizes say.
             (0..g.items()).for_each(|i| unsafe { (kernels.gemm)(&g, i, scratch.as_mut_ptr()) });

@@ -85,6 +85,7 @@ fn check((m, n, k): (usize, usize, usize), gate: Gate) {
                 gate,
                 first_row: 0,
                 threads: 1,
+                after: None,
             };
             // SAFETY: the operands are as large as the sizes say, and the forms exist.
             (0..bf16_gemm::items(&g)).for_each(|i| unsafe { kernel(&g, i, scratch.as_mut_ptr()) });

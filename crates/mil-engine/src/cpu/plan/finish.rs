@@ -5,7 +5,7 @@ use crate::{
     EngineError,
     cpu::{
         memory::{self, Arena},
-        step::Step,
+        step::{Action, Step},
         view::View,
     },
 };
@@ -56,6 +56,12 @@ impl Planner<'_, '_> {
                 action: (draft.make)(&places),
                 frees: frees.get(&i).cloned().unwrap_or_default(),
             });
+        }
+        let mut after = None;
+        for step in steps.iter_mut().rev() {
+            if let Action::Gemm(gemm) = &mut step.action {
+                gemm.after = after.replace(gemm.w.clone());
+            }
         }
         let outputs = outputs_in
             .into_iter()

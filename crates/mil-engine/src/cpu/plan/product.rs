@@ -148,6 +148,7 @@ impl Planner<'_, '_> {
                 gate,
                 first_row: 0,
                 threads,
+                after: None,
             })
         });
     }
@@ -234,6 +235,7 @@ impl Planner<'_, '_> {
                     gate,
                     first_row: first,
                     threads,
+                    after: None,
                 };
                 (patches, gemm)
             });
