@@ -2,18 +2,22 @@
 //!
 //! Everything is held with queries along the lanes. `Sᵀ = K·Qᵀ` comes out of a product tile as the second product
 //! `Oᵀ = Vᵀ·Pᵀ` wants it, and maximum and sum run down the vectors. The softmax is that of Milakov and Gimelshein,
-//! "Online normalizer calculation for softmax", 2018: earlier results are rescaled when the maximum grows. Exponents
-//! have base two; the factor log₂ e is folded into the queries.
+//! "Online normalizer calculation for softmax", 2018: earlier results are rescaled when the maximum grows. That need not
+//! be at once: weights relative to what was the maximum are as good as long as none of them is huge, and can be made of
+//! the scores while these are still in registers. Exponents have base two; the factor log₂ e is folded into the queries.
 
 use super::{
     block::{copy, gather},
     math::exp2_below,
-    simd::{Simd, Tile},
+    simd::{Simd, Tile, Weigh},
 };
 use std::f32::consts::LOG2_E;
 
 /// A maximum that is no greater than this means that all keys are masked.
 const MASKED: f32 = f32::MIN;
+
+/// Scores may exceed the maximum to which weights are relative by so much: weights are up to 2 to that power.
+const ROOM: f32 = 16.0;
 
 /// One attention. Strides are in floats: of the two batch dimensions, of tokens, of elements.
 #[derive(Debug)]
@@ -129,14 +133,18 @@ pub(crate) unsafe fn item<S: Simd>(a: &Attention, item: usize, scratch: *mut f32
                     c_row: S::NR,
                     add: false,
                 };
-                product::<S>(&mut t, n);
-                if !a.mask.is_null() {
-                    let mask = a.mask.add(at(a.mask_strides, b, q0 + tile * S::NR) + k0 * a.mask_strides[3]);
-                    let lanes = S::NR.min(queries - tile * S::NR);
-                    add_mask(mask, [a.mask_strides[3], a.mask_strides[2]], [n, lanes], scores, S::NR);
-                }
                 let own = sums.add(tile * S::NR * dv);
-                soften::<S>(scores, n, maxima.add(tile * S::NR), totals.add(tile * S::NR), own, dv);
+                let (own_maxima, own_totals) = (maxima.add(tile * S::NR), totals.add(tile * S::NR));
+                let spare = scores.add(key_block * S::NR);
+                if k0 == 0 || !a.mask.is_null() || !weigh::<S>(t, n, own_maxima, own_totals, spare) {
+                    product::<S>(&mut t, n);
+                    if !a.mask.is_null() {
+                        let mask = a.mask.add(at(a.mask_strides, b, q0 + tile * S::NR) + k0 * a.mask_strides[3]);
+                        let lanes = S::NR.min(queries - tile * S::NR);
+                        add_mask(mask, [a.mask_strides[3], a.mask_strides[2]], [n, lanes], scores, S::NR);
+                    }
+                    soften::<S>(scores, n, own_maxima, own_totals, own, dv);
+                }
                 let mut t = Tile { k: n, a: v, a_row: 1, a_k: v_row, b: scores, c: own, c_row: S::NR, add: true };
                 product::<S>(&mut t, dv);
             }
@@ -168,6 +176,40 @@ unsafe fn product<S: Simd>(t: &mut Tile, rows: usize) {
             t.c = t.c.add(S::MR.min(rows - r) * t.c_row);
             r += height;
         }
+    }
+}
+
+/// Makes weights of a block of `n` keys, relative to the maxima so far, and adds them to the totals. Where a score is far
+/// greater than its maximum it says `false`, and nothing has changed.
+///
+/// # Safety
+/// The instruction set exists; `t` holds `n` rows, `maxima` and `totals` one, `spare` two.
+#[inline(always)]
+unsafe fn weigh<S: Simd>(mut t: Tile, n: usize, maxima: *const f32, totals: *mut f32, spare: *mut f32) -> bool {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let (sums, highest) = (spare, spare.add(S::NR));
+        for lane in [0, S::LANES] {
+            S::store(sums.add(lane), S::zero());
+            S::store(highest.add(lane), S::load(maxima.add(lane)));
+        }
+        let w = Weigh { reference: maxima, totals: sums, highest };
+        let mut r = 0;
+        while r < n {
+            let height = S::MR.min(n - r);
+            S::tile_of_weights(height, &t, &w);
+            t.a = t.a.add(height * t.a_row);
+            t.c = t.c.add(height * t.c_row);
+            r += height;
+        }
+        let above = |lane| S::sub(S::load(highest.add(lane)), S::load(maxima.add(lane)));
+        let is_near = S::hmax(S::max(above(0), above(S::LANES))) <= ROOM;
+        if is_near {
+            for lane in [0, S::LANES] {
+                S::store(totals.add(lane), S::add(S::load(totals.add(lane)), S::load(sums.add(lane))));
+            }
+        }
+        is_near
     }
 }
 

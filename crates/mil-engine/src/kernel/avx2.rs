@@ -1,6 +1,6 @@
 //! AVX2 with FMA and F16C: eight lanes, tiles of 6 × 16.
 
-use super::simd::{Simd, Tile, tile_body, tiles};
+use super::simd::{Simd, Tile, Weigh, tile_body, tiles, weights_body};
 use std::arch::x86_64::*;
 
 /// See the module.

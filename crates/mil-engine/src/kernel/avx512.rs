@@ -1,6 +1,6 @@
 //! AVX-512 (F, BW, DQ, VL): sixteen lanes, tiles of 12 × 32.
 
-use super::simd::{Simd, Tile, tile_body, tiles};
+use super::simd::{Simd, Tile, Weigh, tile_body, tiles, weights_body};
 use std::arch::x86_64::*;
 
 /// See the module.

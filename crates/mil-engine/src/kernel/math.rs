@@ -36,7 +36,7 @@ pub(crate) unsafe fn exp2<S: Simd>(x: S::V) -> S::V {
     unsafe { exp2_below::<S>(S::min(x, S::splat(127.0))) }
 }
 
-/// 2^x for x of at most 127; 2⁻¹²⁶ for what is below −126.
+/// 2^x for x of at most 127, some number for what is above; 2⁻¹²⁶ for what is below −126.
 ///
 /// # Safety
 /// The instruction set exists.

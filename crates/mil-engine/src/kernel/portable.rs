@@ -3,7 +3,7 @@
 //! The compiler turns these loops into the vectors of the target's baseline: SSE2 on x86-64, NEON on AArch64,
 //! where `mul_add` is one instruction too.
 
-use super::simd::{Simd, Tile, tile_body};
+use super::simd::{Simd, Tile, Weigh, tile_body, weights_body};
 use half::f16;
 
 /// See the module.
@@ -96,7 +96,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn exp2_int(a: Self::V) -> Self::V {
-        map(a, |x| f32::from_bits(((x as i32 + 127) as u32) << 23))
+        map(a, |x| f32::from_bits(((x as i32).wrapping_add(127) as u32) << 23))
     }
     #[inline(always)]
     unsafe fn select_lt(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V {
@@ -153,6 +153,18 @@ impl Simd for Portable {
                 (2, false) => tile_body::<Self, 2, true>(t),
                 (3, false) => tile_body::<Self, 3, true>(t),
                 (4, false) => tile_body::<Self, 4, true>(t),
+                _ => unreachable!("invariant: a tile has 1 to MR rows"),
+            }
+        }
+    }
+    unsafe fn tile_of_weights(rows: usize, t: &Tile, w: &Weigh) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            match rows {
+                1 => weights_body::<Self, 1>(t, w),
+                2 => weights_body::<Self, 2>(t, w),
+                3 => weights_body::<Self, 3>(t, w),
+                4 => weights_body::<Self, 4>(t, w),
                 _ => unreachable!("invariant: a tile has 1 to MR rows"),
             }
         }

@@ -3,6 +3,8 @@
 //! Kernels are written once, generic over [`Simd`], and always inlined into a function that enables the
 //! instruction set: those of the table in [`super::Kernels`]. Nothing here knows tensors.
 
+use super::math::exp2_below;
+
 /// One instruction set's vectors.
 ///
 /// # Safety
@@ -87,6 +89,19 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn prefetch(_p: *const u8) {}
     /// One product tile of `rows` rows, 1 to [`Simd::MR`].
     unsafe fn tile(rows: usize, t: &Tile);
+    /// One product tile of attention scores, of which weights are stored; `a_k` is 1 and nothing is added to.
+    unsafe fn tile_of_weights(rows: usize, t: &Tile, w: &Weigh);
+}
+
+/// What becomes of attention scores: the weights `2^(score − reference)`. All have a number for each column of a tile.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Weigh {
+    /// What is taken away from the scores.
+    pub(crate) reference: *const f32,
+    /// The weights are added to these.
+    pub(crate) totals: *mut f32,
+    /// Raised to the greatest score.
+    pub(crate) highest: *mut f32,
 }
 
 /// Operands of a product tile: `c[r][n] (+)= Σ a[r][k]·b[k][n]` over [`Simd::NR`] columns.
@@ -110,12 +125,12 @@ pub(crate) struct Tile {
     pub(crate) add: bool,
 }
 
-/// The body of every tile: `R` rows, two vectors wide, sums held in registers.
+/// The sums of a tile of `R` rows, two vectors wide.
 ///
 /// # Safety
-/// The instruction set exists; `a`, `b`, `c` are valid for `R` rows, `k` columns and `NR` columns as laid out.
+/// The instruction set exists; `a`, `b` are valid for `R` rows, `k` columns and `NR` columns as laid out.
 #[inline(always)]
-pub(crate) unsafe fn tile_body<S: Simd, const R: usize, const BY_COLUMN: bool>(t: &Tile) {
+unsafe fn sums<S: Simd, const R: usize, const BY_COLUMN: bool>(t: &Tile) -> [[S::V; R]; 2] {
     // SAFETY: the caller's contract bounds every access.
     unsafe {
         let mut lo = [S::zero(); R];
@@ -151,6 +166,19 @@ pub(crate) unsafe fn tile_body<S: Simd, const R: usize, const BY_COLUMN: bool>(t
             b = b.add(S::NR);
             k -= 1;
         }
+        [lo, hi]
+    }
+}
+
+/// The body of every tile: sums are held in registers until they are stored.
+///
+/// # Safety
+/// As [`sums`]; `c` is valid for `R` rows.
+#[inline(always)]
+pub(crate) unsafe fn tile_body<S: Simd, const R: usize, const BY_COLUMN: bool>(t: &Tile) {
+    // SAFETY: the caller's contract bounds every access.
+    unsafe {
+        let [mut lo, mut hi] = sums::<S, R, BY_COLUMN>(t);
         for r in 0..R {
             let c = t.c.add(r * t.c_row);
             if t.add {
@@ -163,7 +191,43 @@ pub(crate) unsafe fn tile_body<S: Simd, const R: usize, const BY_COLUMN: bool>(t
     }
 }
 
-/// Implements [`Simd::tile`] with one function per row count, each compiled for the instruction set.
+/// The body of every tile of attention scores.
+///
+/// # Safety
+/// As [`tile_body`]; the fields of `w` are valid for `NR` columns.
+#[inline(always)]
+pub(crate) unsafe fn weights_body<S: Simd, const R: usize>(t: &Tile, w: &Weigh) {
+    // SAFETY: the caller's contract bounds every access.
+    unsafe {
+        let [lo, hi] = sums::<S, R, false>(t);
+        weigh_lanes::<S, R>(&lo, t, w, 0);
+        weigh_lanes::<S, R>(&hi, t, w, S::LANES);
+    }
+}
+
+/// Half of [`weights_body`], from a lane on.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn weigh_lanes<S: Simd, const R: usize>(scores: &[S::V; R], t: &Tile, w: &Weigh, lane: usize) {
+    // SAFETY: the caller's contract bounds every access.
+    unsafe {
+        let reference = S::load(w.reference.add(lane));
+        let mut total = S::load(w.totals.add(lane));
+        let mut highest = S::load(w.highest.add(lane));
+        for r in 0..R {
+            highest = S::max(highest, scores[r]);
+            let weight = exp2_below::<S>(S::sub(scores[r], reference));
+            total = S::add(total, weight);
+            S::store(t.c.add(r * t.c_row + lane), weight);
+        }
+        S::store(w.totals.add(lane), total);
+        S::store(w.highest.add(lane), highest);
+    }
+}
+
+/// Implements the tiles of [`Simd`] with one function per row count, each compiled for the instruction set.
 macro_rules! tiles {
     ($S:ty, $feature:literal, $($rows:literal)*) => {
         #[inline(always)]
@@ -179,6 +243,21 @@ macro_rules! tiles {
             unsafe {
                 match rows {
                     $($rows => rows_of::<$rows>(t),)*
+                    _ => unreachable!("invariant: a tile has 1 to MR rows"),
+                }
+            }
+        }
+        #[inline(always)]
+        unsafe fn tile_of_weights(rows: usize, t: &Tile, w: &Weigh) {
+            #[target_feature(enable = $feature)]
+            unsafe fn rows_of<const R: usize>(t: &Tile, w: &Weigh) {
+                // SAFETY: as above.
+                unsafe { weights_body::<$S, R>(t, w) }
+            }
+            // SAFETY: the caller's contract.
+            unsafe {
+                match rows {
+                    $($rows => rows_of::<$rows>(t, w),)*
                     _ => unreachable!("invariant: a tile has 1 to MR rows"),
                 }
             }

@@ -128,6 +128,7 @@ fn large_products_have_wider_items() {
             gate: Gate::None,
             first_row: 0,
             threads: 1,
+            after: None,
         };
         (g.items(), bf16_gemm::items(&g))
     };
