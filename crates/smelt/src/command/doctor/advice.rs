@@ -6,12 +6,12 @@ use super::machine::{Machine, Memory};
 use super::self_test::SelfTest;
 use crate::report::{bytes, seconds};
 
-// benches/record/engine.jsonl, 25 November 2026, commit 022b5ce2acfe: `peak_mb`, `peak_6bit_mb`, `image20_s`,
+// benches/record/engine.jsonl, 25 November 2026, commit 18b43a0fdc8e: `peak_mb`, `peak_6bit_mb`, `image20_s`,
 // `f32_peak_gflops`.
-const UNET_F16_BYTES: u64 = 1_870_000_000;
-const UNET_6BIT_BYTES: u64 = 798_000_000;
-const PICTURE_SECONDS: f64 = 127.1;
-const PICTURE_PEAK_GFLOPS: f64 = 228.1;
+const UNET_F16_BYTES: u64 = 1_888_000_000;
+const UNET_6BIT_BYTES: u64 = 815_000_000;
+const PICTURE_SECONDS: f64 = 131.4;
+const PICTURE_PEAK_GFLOPS: f64 = 216.1;
 /// All five packages of Stable Diffusion 1.5 in float16 (benches/record/convert.jsonl).
 const PACKAGES_BYTES: u64 = 2_700_000_000;
 /// How much faster bf16 must be to be worth its rounding.
