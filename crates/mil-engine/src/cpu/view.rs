@@ -44,10 +44,24 @@ pub(super) fn rows_in_order(shape: &[usize], order: &[usize], n_row: usize) -> V
     strides
 }
 
+/// All dimensions in order, but `inner` last.
+fn with_inner(rank: usize, inner: usize) -> Vec<usize> {
+    (0..rank).filter(|&d| d != inner).chain([inner]).collect()
+}
+
+/// Strides with `inner` innermost, without gaps.
+pub(super) fn inner_last(shape: &[usize], inner: usize) -> Vec<usize> {
+    strides_in_order(shape, &with_inner(shape.len(), inner))
+}
+
+/// Strides with `inner` innermost, as rows that lie [`row_pitch`] apart.
+pub(super) fn rows_along(shape: &[usize], inner: usize) -> Vec<usize> {
+    rows_in_order(shape, &with_inner(shape.len(), inner), 1)
+}
+
 /// Strides with the channels, dimension 1, innermost.
 pub(super) fn channels_last(shape: &[usize]) -> Vec<usize> {
-    let order: Vec<usize> = (0..shape.len()).filter(|&d| d != 1).chain([1]).collect();
-    strides_in_order(shape, &order)
+    inner_last(shape, 1)
 }
 
 impl View {

@@ -123,7 +123,7 @@ pub(crate) unsafe fn item<S: Simd>(a: &Attention, item: usize, scratch: *mut f32
                 (k, a.k_strides[2], v, a.v_strides[2])
             };
             for tile in 0..tiles {
-                let mut t = Tile {
+                let t = Tile {
                     k: d,
                     a: k,
                     a_row: k_row,
@@ -137,7 +137,7 @@ pub(crate) unsafe fn item<S: Simd>(a: &Attention, item: usize, scratch: *mut f32
                 let (own_maxima, own_totals) = (maxima.add(tile * S::NR), totals.add(tile * S::NR));
                 let spare = scores.add(key_block * S::NR);
                 if k0 == 0 || !a.mask.is_null() || !weigh::<S>(t, n, own_maxima, own_totals, spare) {
-                    product::<S>(&mut t, n);
+                    product::<S>(t, n, None);
                     if !a.mask.is_null() {
                         let mask = a.mask.add(at(a.mask_strides, b, q0 + tile * S::NR) + k0 * a.mask_strides[3]);
                         let lanes = S::NR.min(queries - tile * S::NR);
@@ -145,8 +145,8 @@ pub(crate) unsafe fn item<S: Simd>(a: &Attention, item: usize, scratch: *mut f32
                     }
                     soften::<S>(scores, n, own_maxima, own_totals, own, dv);
                 }
-                let mut t = Tile { k: n, a: v, a_row: 1, a_k: v_row, b: scores, c: own, c_row: S::NR, add: true };
-                product::<S>(&mut t, dv);
+                let t = Tile { k: n, a: v, a_row: 1, a_k: v_row, b: scores, c: own, c_row: S::NR, add: true };
+                product::<S>(t, dv, None);
             }
             k0 += n;
         }
@@ -160,21 +160,22 @@ pub(crate) unsafe fn item<S: Simd>(a: &Attention, item: usize, scratch: *mut f32
     }
 }
 
-/// A product tile after another, down `rows` rows.
+/// A product tile after another, down `rows` rows; with `weigh`, tiles of scores that become weights.
 ///
 /// # Safety
 /// The instruction set exists; the operands hold `rows` rows.
 #[inline(always)]
-unsafe fn product<S: Simd>(t: &mut Tile, rows: usize) {
-    let mut r = 0;
+unsafe fn product<S: Simd>(mut t: Tile, rows: usize, weigh: Option<&Weigh>) {
     // SAFETY: the caller's contract.
     unsafe {
-        while r < rows {
+        for r in (0..rows).step_by(S::MR) {
             let height = S::MR.min(rows - r);
-            S::tile(height, t);
-            t.a = t.a.add(S::MR.min(rows - r) * t.a_row);
-            t.c = t.c.add(S::MR.min(rows - r) * t.c_row);
-            r += height;
+            match weigh {
+                Some(w) => S::tile_of_weights(height, &t, w),
+                None => S::tile(height, &t),
+            }
+            t.a = t.a.add(height * t.a_row);
+            t.c = t.c.add(height * t.c_row);
         }
     }
 }
@@ -185,7 +186,7 @@ unsafe fn product<S: Simd>(t: &mut Tile, rows: usize) {
 /// # Safety
 /// The instruction set exists; `t` holds `n` rows, `maxima` and `totals` one, `spare` two.
 #[inline(always)]
-unsafe fn weigh<S: Simd>(mut t: Tile, n: usize, maxima: *const f32, totals: *mut f32, spare: *mut f32) -> bool {
+unsafe fn weigh<S: Simd>(t: Tile, n: usize, maxima: *const f32, totals: *mut f32, spare: *mut f32) -> bool {
     // SAFETY: the caller's contract.
     unsafe {
         let (sums, highest) = (spare, spare.add(S::NR));
@@ -193,15 +194,7 @@ unsafe fn weigh<S: Simd>(mut t: Tile, n: usize, maxima: *const f32, totals: *mut
             S::store(sums.add(lane), S::zero());
             S::store(highest.add(lane), S::load(maxima.add(lane)));
         }
-        let w = Weigh { reference: maxima, totals: sums, highest };
-        let mut r = 0;
-        while r < n {
-            let height = S::MR.min(n - r);
-            S::tile_of_weights(height, &t, &w);
-            t.a = t.a.add(height * t.a_row);
-            t.c = t.c.add(height * t.c_row);
-            r += height;
-        }
+        product::<S>(t, n, Some(&Weigh { reference: maxima, totals: sums, highest }));
         let above = |lane| S::sub(S::load(highest.add(lane)), S::load(maxima.add(lane)));
         let is_near = S::hmax(S::max(above(0), above(S::LANES))) <= ROOM;
         if is_near {

@@ -34,14 +34,13 @@ pub(crate) const COLS: usize = 32;
 const DEPTH: usize = 64;
 /// Most tiles of an item.
 pub(crate) const TILES: usize = 96;
-/// Floats from one of the 36 planes of filters to the next; 16 more than it holds, so that planes do not share cache
-/// sets.
-const PLANE: usize = DEPTH * COLS + 16;
+/// Floats from one of the 36 planes of filters to the next.
+const PLANE: usize = plane(DEPTH, COLS);
 /// Input channels whose filters are decoded and turned at a time.
 const TURN: usize = 32;
 
 /// Floats of scratch that an item needs.
-pub(crate) const SCRATCH: usize = XI * PLANE + XI * (TILES * COLS + 16) + 2 * 16 * (9 * TURN) + 64;
+pub(crate) const SCRATCH: usize = XI * PLANE + XI * plane(TILES, COLS) + 2 * 16 * (9 * TURN) + 64;
 
 /// A convolution.
 #[derive(Debug)]
@@ -109,10 +108,10 @@ impl Winograd {
     }
 }
 
-/// Floats from one of the 36 planes of a group's transformed input to the next; a cache line more than it holds, so that
-/// planes do not share cache sets.
-const fn plane(group: usize, channels: usize) -> usize {
-    group * channels + 16
+/// Floats from one of 36 planes of so many rows and columns to the next; a cache line more than it holds, so that planes
+/// do not share cache sets.
+const fn plane(rows: usize, cols: usize) -> usize {
+    rows * cols + 16
 }
 
 /// Floats of the transformed input of so many tiles.
@@ -273,7 +272,7 @@ pub(crate) unsafe fn item<S: Simd>(w: &Winograd, item: usize, scratch: *mut f32)
     unsafe {
         let filters = scratch;
         let products = filters.add(XI * PLANE);
-        let turning = products.add(XI * (TILES * COLS + 16));
+        let turning = products.add(XI * plane(TILES, COLS));
         let v = w.v.add(base);
         let mut c0 = 0;
         while c0 < channels {
@@ -281,7 +280,7 @@ pub(crate) unsafe fn item<S: Simd>(w: &Winograd, item: usize, scratch: *mut f32)
             transform_filters::<S>(&w.w, (n0, n), width, (c0, depth), filters, turning);
             for xi in 0..XI {
                 let a = v.add(xi * plane(w.group(), channels) + c0);
-                let c = products.add(xi * (tiles * COLS + 16));
+                let c = products.add(xi * plane(tiles, COLS));
                 let mut r = 0;
                 while r < tiles {
                     let height = S::MR.min(tiles - r);
@@ -306,7 +305,7 @@ pub(crate) unsafe fn item<S: Simd>(w: &Winograd, item: usize, scratch: *mut f32)
             c0 += depth;
         }
         for tile in 0..tiles {
-            output_tile::<S>(w, first + tile, products.add(tile * COLS), tiles * COLS + 16, (n0, n), turning);
+            output_tile::<S>(w, first + tile, products.add(tile * COLS), plane(tiles, COLS), (n0, n), turning);
         }
     }
 }

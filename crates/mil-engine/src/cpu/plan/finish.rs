@@ -57,6 +57,7 @@ impl Planner<'_, '_> {
                 frees: frees.get(&i).cloned().unwrap_or_default(),
             });
         }
+        // Each product learns whose weights are read next.
         let mut after = None;
         for step in steps.iter_mut().rev() {
             if let Action::Gemm(gemm) = &mut step.action {

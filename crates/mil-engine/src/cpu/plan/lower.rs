@@ -6,7 +6,7 @@ use crate::{
     cpu::{
         graph::{Attention, GroupNorm, Kind, LayerNorm, Roles},
         step::Action,
-        view::{View, channels_last, row_major, rows_in_order, strides_in_order},
+        view::{View, channels_last, inner_last, row_major, rows_along, rows_in_order, strides_in_order},
     },
     kernel::{
         attention,
@@ -101,9 +101,7 @@ impl Planner<'_, '_> {
         if let Some(stride) = row_stride(&view, inner) {
             return (view, stride);
         }
-        let order: Vec<usize> = (0..view.shape.len()).filter(|&d| d != inner).chain([inner]).collect();
-        let strides = strides_in_order(&view.shape, &order);
-        let view = self.copied(&view, strides);
+        let view = self.copied(&view, inner_last(&view.shape, inner));
         let stride = view.shape[inner];
         (view, stride)
     }
@@ -212,10 +210,9 @@ impl Planner<'_, '_> {
             Some(row) => (view, row),
             None => self.as_rows(view, 1),
         };
-        let order: Vec<usize> = [0].into_iter().chain(2..shape.len()).chain([1]).collect();
-        let mut to = self.result(g.out, &shape, rows_in_order(&shape, &order, 1));
+        let mut to = self.result(g.out, &shape, rows_along(&shape, 1));
         if of_one(&to).is_none() {
-            to = self.fresh(&shape, rows_in_order(&shape, &order, 1));
+            to = self.fresh(&shape, rows_along(&shape, 1));
         }
         let out_row = of_one(&to).unwrap_or(c);
         let size = [n, pixels, c];
@@ -252,10 +249,9 @@ impl Planner<'_, '_> {
         let view = self.view(l.x)?;
         let (view, x_row) = self.as_rows(view, l.axis);
         let shape = view.shape.clone();
-        let order: Vec<usize> = (0..shape.len()).filter(|&d| d != l.axis).chain([l.axis]).collect();
-        let mut to = self.result(l.out, &shape, rows_in_order(&shape, &order, 1));
+        let mut to = self.result(l.out, &shape, rows_along(&shape, l.axis));
         if row_stride(&to, l.axis).is_none() {
-            to = self.fresh(&shape, rows_in_order(&shape, &order, 1));
+            to = self.fresh(&shape, rows_along(&shape, l.axis));
         }
         let out_row = row_stride(&to, l.axis).unwrap_or(shape[l.axis]);
         let n = shape[l.axis];

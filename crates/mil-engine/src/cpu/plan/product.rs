@@ -6,7 +6,7 @@ use crate::{
     cpu::{
         graph::{Product, Window},
         step::{Action, Patches},
-        view::{View, row_major, rows_in_order},
+        view::{View, row_major, rows_along},
     },
     kernel::{
         epilogue::Epilogue,
@@ -63,10 +63,9 @@ impl Planner<'_, '_> {
         if p.gate != Gate::None {
             shape[channel] /= 2;
         }
-        let order: Vec<usize> = (0..shape.len()).filter(|&d| d != channel).chain([channel]).collect();
-        let mut out = self.result(p.out, &shape, rows_in_order(&shape, &order, 1));
+        let mut out = self.result(p.out, &shape, rows_along(&shape, channel));
         if row_stride(&out, channel).is_none() {
-            out = self.fresh(&shape, rows_in_order(&shape, &order, 1));
+            out = self.fresh(&shape, rows_along(&shape, channel));
         }
         let extras = self.extras(&p, channel)?;
         let rows: usize = p.shape.iter().product::<usize>() / n;
