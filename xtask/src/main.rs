@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod ci;
 mod codegen;
+mod config_keys;
 mod demo_model;
 mod oracle;
 mod python;
@@ -39,6 +40,8 @@ enum Command {
     Synth(synth::Arguments),
     /// Measure, and append the result to `benches/record`.
     Bench(bench::Arguments),
+    /// List the keys that configuration classes of diffusers and transformers define; needs Python and network.
+    ConfigKeys,
     /// Train the model in the box again; needs Python, network and hours.
     DemoModel(demo_model::Arguments),
     /// Convert checkpoints and have coremltools judge the packages; needs Python and network.
@@ -52,6 +55,7 @@ fn main() -> anyhow::Result<()> {
         Command::Codegen { check } => codegen::run(check),
         Command::Synth(arguments) => synth::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::ConfigKeys => config_keys::run(),
         Command::DemoModel(arguments) => demo_model::run(&arguments),
         Command::Oracle => oracle::run(),
     }

@@ -19,6 +19,8 @@ enum Place {
 /// The table of `docs/architecture.md`, by package name.
 const PLACES: &[(&str, Place)] = &[
     ("host-tensor", Place::Layer(0)),
+    ("safe-files", Place::Layer(0)),
+    ("sd-spec", Place::Layer(0)),
     ("coremltools-proto", Place::Layer(0)),
     ("coreml-mil", Place::Layer(1)),
     ("sd-demo", Place::Layer(0)),

@@ -1,0 +1,107 @@
+//! Keys of the networks of diffusers.
+
+use super::Answer::{Followed, NoEffect, Only};
+use super::{DIFFUSERS, Row, Table};
+
+const OTHER_LAYERS: &str = "only counts for a kind of layer that another key would ask for, and that is refused there";
+const TRAINING: &str = "only counts in training";
+const SAME_MAP: &str = "a 1×1 convolution and a linear layer are the same map with the same weights";
+
+/// The denoiser: diffusers `UNet2DConditionModel`.
+pub const UNET: Table = Table {
+    name: "UNet2DConditionModel",
+    classes: &["ConfigMixin", "UNet2DConditionModel"],
+    rows: &[UNET_ROWS, DIFFUSERS],
+    nulls: &["mid_block_type", "norm_num_groups"],
+};
+
+const UNET_ROWS: &[Row] = &[
+    ("_class_name", Only(&["\"UNet2DConditionModel\""])),
+    // Pipelines correct sample_size by it.
+    ("_diffusers_version", Followed),
+    ("sample_size", Followed),
+    ("in_channels", Followed),
+    ("out_channels", Followed),
+    ("center_input_sample", Followed),
+    ("flip_sin_to_cos", Followed),
+    ("freq_shift", Followed),
+    ("down_block_types", Followed),
+    ("mid_block_type", Followed),
+    ("up_block_types", Followed),
+    ("only_cross_attention", Only(&["false"])),
+    ("block_out_channels", Followed),
+    ("layers_per_block", Followed),
+    ("downsample_padding", Followed),
+    ("mid_block_scale_factor", Only(&["1"])),
+    ("dropout", NoEffect(TRAINING)),
+    ("act_fn", Only(&["\"silu\"", "\"swish\""])),
+    ("norm_num_groups", Followed),
+    ("norm_eps", Followed),
+    ("cross_attention_dim", Followed),
+    ("transformer_layers_per_block", Followed),
+    ("reverse_transformer_layers_per_block", Followed),
+    ("encoder_hid_dim", Only(&["null"])),
+    ("encoder_hid_dim_type", Only(&["null"])),
+    ("attention_head_dim", Followed),
+    ("num_attention_heads", Followed),
+    ("dual_cross_attention", Only(&["false"])),
+    ("use_linear_projection", NoEffect(SAME_MAP)),
+    ("class_embed_type", Only(&["null"])),
+    ("addition_embed_type", Followed),
+    ("addition_time_embed_dim", Followed),
+    ("num_class_embeds", Only(&["null"])),
+    ("upcast_attention", Followed),
+    ("resnet_time_scale_shift", Only(&["\"default\""])),
+    ("resnet_skip_time_act", Only(&["false"])),
+    ("resnet_out_scale_factor", Only(&["1"])),
+    ("time_embedding_type", Only(&["\"positional\""])),
+    ("time_embedding_dim", Followed),
+    ("time_embedding_act_fn", Only(&["null"])),
+    ("timestep_post_act", Only(&["null"])),
+    ("time_cond_proj_dim", Only(&["null"])),
+    ("conv_in_kernel", Followed),
+    ("conv_out_kernel", Followed),
+    ("projection_class_embeddings_input_dim", Followed),
+    ("attention_type", Only(&["\"default\""])),
+    ("class_embeddings_concat", Only(&["false"])),
+    ("mid_block_only_cross_attention", Only(&["false"])),
+    ("cross_attention_norm", Only(&["null"])),
+    ("addition_embed_type_num_heads", NoEffect(OTHER_LAYERS)),
+    // Keys that diffusers itself once wrote and no longer defines.
+    ("skip_time_act", Only(&["false"])),
+    ("use_checkpoint", NoEffect(TRAINING)),
+    ("use_memory_efficient_attention", NoEffect("another way to compute the same")),
+];
+
+/// The autoencoder: diffusers `AutoencoderKL`.
+pub const AUTOENCODER_KL: Table = Table {
+    name: "AutoencoderKL",
+    classes: &["ConfigMixin", "AutoencoderKL"],
+    rows: &[AUTOENCODER_KL_ROWS, DIFFUSERS],
+    nulls: &["norm_num_groups"],
+};
+
+const AUTOENCODER_KL_ROWS: &[Row] = &[
+    ("_class_name", Only(&["\"AutoencoderKL\""])),
+    ("in_channels", Followed),
+    ("out_channels", Followed),
+    ("down_block_types", Followed),
+    ("up_block_types", Followed),
+    ("block_out_channels", Followed),
+    ("layers_per_block", Followed),
+    ("act_fn", Only(&["\"silu\"", "\"swish\""])),
+    ("latent_channels", Followed),
+    ("norm_num_groups", Followed),
+    ("sample_size", Followed),
+    ("scaling_factor", Followed),
+    ("shift_factor", Only(&["null"])),
+    ("latents_mean", Only(&["null"])),
+    ("latents_std", Only(&["null"])),
+    (
+        "force_upcast",
+        NoEffect("a half-precision VAE is looked at for overflow when it is converted, whatever this says"),
+    ),
+    ("use_quant_conv", Followed),
+    ("use_post_quant_conv", Followed),
+    ("mid_block_add_attention", Followed),
+];
