@@ -54,7 +54,7 @@ pub enum ModelError {
         /// The value found, shortened.
         value: String,
         /// The values that are implemented.
-        supported: &'static str,
+        supported: String,
     },
     /// The checkpoint's tensors are not the network's parameters.
     #[error("{0}")]

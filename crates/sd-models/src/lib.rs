@@ -36,8 +36,9 @@ mod error;
 pub use clip::{ClipTextEncoder, ClipTextOutput};
 pub use component::Component;
 pub use config::{
-    AddedConditionConfig, ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig, NetworkConfig, Pooling,
-    Resolution, SafetyCheckerConfig, TimestepConfig, TransformerConfig, UNetBlockConfig, UNetConfig, VaeConfig,
+    AddedConditionConfig, CORRECTED_SIDE, ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig,
+    NetworkConfig, Pooling, Resolution, SafetyCheckerConfig, TimestepConfig, TransformerConfig, UNetBlockConfig,
+    UNetConfig, VaeConfig, unknown_keys,
 };
 pub use error::ModelError;
 pub use safety_checker::{SafetyChecker, SafetyVerdict};

@@ -1,6 +1,9 @@
 //! Configurations from outside: what is refused, and that the message names key and value.
 
-use sd_models::{ClipTextConfig, ModelError, Pooling, Resolution, SafetyCheckerConfig, UNetConfig, VaeConfig};
+use sd_models::{
+    ClipTextConfig, Component, ModelError, Pooling, Resolution, SafetyCheckerConfig, UNetConfig, VaeConfig,
+    unknown_keys,
+};
 use serde_json::{Value, json};
 
 fn unet() -> Value {
@@ -100,7 +103,8 @@ fn unsupported_variants_are_refused_by_name() {
         ("act_fn", json!("mish"), "\"act_fn\" = \"mish\" is not supported; supported: silu, swish"),
         ("down_block_types", json!(["AttnDownBlock2D", "DownBlock2D"]), "\"AttnDownBlock2D\" is not supported"),
         ("up_block_types", json!(["UpBlock2D", "SimpleCrossAttnUpBlock2D"]), "supported: CrossAttnUpBlock2D"),
-        ("mid_block_type", json!("UNetMidBlock2D"), "supported: UNetMidBlock2DCrossAttn"),
+        ("mid_block_type", json!("UNetMidBlock2D"), "supported: UNetMidBlock2DCrossAttn, null"),
+        ("_class_name", json!("ControlNetModel"), "\"_class_name\" = \"ControlNetModel\" is not supported"),
         ("addition_embed_type", json!("image"), "supported: null, text_time"),
         ("resnet_time_scale_shift", json!("scale_shift"), "supported: default"),
     ] {
@@ -118,10 +122,59 @@ fn absent_keys_without_a_default_are_named() {
         check(UNetConfig::from_json(&without(unet(), key)), &format!("unet config has no \"{key}\""));
         check(VaeConfig::from_json(&without(vae(), key)), &format!("config has no \"{key}\""));
     }
-    check(ClipTextConfig::from_json(&without(text(), "hidden_size")), "text-encoder config has no \"hidden_size\"");
     check(SafetyCheckerConfig::from_json(&without(safety(), "vision_config")), "has no \"vision_config\"");
-    let inner = with(safety(), "vision_config.num_hidden_layers", Value::Null);
-    check(SafetyCheckerConfig::from_json(&inner), "has no \"vision_config.num_hidden_layers\"");
+}
+
+#[test]
+fn keys_that_transformers_leaves_out_have_its_defaults() {
+    let config = ClipTextConfig::from_json(b"{}").expect("all defaults");
+    assert_eq!((config.tower.hidden_size, config.tower.n_layers, config.tower.n_heads), (512, 12, 8));
+    let config = SafetyCheckerConfig::from_json(br#"{"vision_config": {"hidden_size": 96}}"#).expect("defaults");
+    assert_eq!((config.vision.tower.hidden_size, config.vision.tower.n_heads), (96, 12));
+}
+
+#[test]
+fn the_second_copy_of_the_vision_tower_counts_in_files_that_have_both() {
+    let json = br#"{"vision_config": {"num_attention_heads": 6}, "vision_config_dict": {"num_attention_heads": 16}}"#;
+    let config = SafetyCheckerConfig::from_json(json).expect("both");
+    assert_eq!((config.vision.tower.n_heads, config.vision.tower.hidden_size), (16, 768));
+}
+
+#[test]
+fn sample_sizes_of_files_before_diffusers_0_9_are_corrected() {
+    let size = |version: &str, size: Value| {
+        let mut config = unet();
+        config["_diffusers_version"] = json!(version);
+        config["sample_size"] = size;
+        let config = UNetConfig::from_json(config.to_string().as_bytes()).expect("a UNet");
+        (config.sample_size.map(|s| (s.height, s.width)), config.stated_side)
+    };
+    assert_eq!(size("0.6.0", json!(32)), (Some((64, 64)), Some(32)));
+    assert_eq!(size("0.8.1", json!(63)), (Some((64, 64)), Some(63)));
+    // diffusers compares the base of 0.9.0.dev0, which is 0.9.0.
+    for (version, value) in [("0.9.0.dev0", json!(32)), ("0.30.1", json!(32)), ("1.0.0", json!(32)), ("?", json!(32))] {
+        assert_eq!(size(version, value), (Some((32, 32)), None), "{version}");
+    }
+    assert_eq!(size("0.6.0", json!(96)), (Some((96, 96)), None));
+    assert_eq!(size("0.6.0", json!([32, 48])), (Some((32, 48)), None));
+    assert_eq!(size("0.6.0", Value::Null), (None, None));
+}
+
+#[test]
+fn keys_that_nobody_defines_are_listed() {
+    let json = with(unet(), "sampel_size", json!(64));
+    assert_eq!(unknown_keys(Component::UNet, &json).expect("a UNet"), ["sampel_size"]);
+    let json = with(safety(), "vision_config.hidden_sise", json!(64));
+    assert_eq!(unknown_keys(Component::SafetyChecker, &json).expect("a checker"), ["vision_config.hidden_sise"]);
+    assert!(unknown_keys(Component::VaeDecoder, vae().to_string().as_bytes()).expect("a VAE").is_empty());
+}
+
+#[test]
+fn a_middle_block_of_null_is_none() {
+    let config = UNetConfig::from_json(&with(unet(), "mid_block_type", Value::Null)).expect("a small UNet");
+    assert_eq!(config.mid_block, None);
+    let parameters = sd_models::weights::parameters(&config.init(&burn::tensor::Device::capture()));
+    assert!(!parameters.is_empty() && parameters.iter().all(|p| !p.key.starts_with("mid_block")));
 }
 
 #[test]

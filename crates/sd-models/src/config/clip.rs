@@ -1,6 +1,9 @@
 //! Configuration of the CLIP text encoder and of the safety checker's vision encoder.
 //!
-//! Defaults are those of transformers 4.44 `CLIPTextConfig` and `CLIPVisionConfig`.
+//! Defaults are those of transformers 4.44 and 5.24 `CLIPTextConfig` and `CLIPVisionConfig`; a nested configuration is
+//! written without what equals them.
+
+use sd_spec::keys::{CLIP_TEXT, CLIP_VISION, SAFETY_CHECKER};
 
 use super::fields::{Fields, MAX_CHANNELS, MAX_LAYERS, MAX_SIDE};
 use crate::{Component, ModelError};
@@ -87,7 +90,10 @@ impl ClipTextConfig {
     /// # Errors
     /// A [`ModelError`] that names key and value.
     pub fn from_json(json: &[u8]) -> Result<Self, ModelError> {
-        let fields = Fields::parse(Component::TextEncoder, json)?;
+        Self::read(&Fields::parse(Component::TextEncoder, json, CLIP_TEXT)?)
+    }
+
+    pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
         let pooling = match fields.integer_or("eos_token_id", 49_407)? {
             // transformers 4.44 CLIPTextTransformer.forward: "A config that had eos_token_id=2".
             2 => Pooling::LargestId,
@@ -95,7 +101,7 @@ impl ClipTextConfig {
         };
         let projected = fields.lists("architectures", "CLIPTextModelWithProjection");
         Ok(Self {
-            tower: ClipTowerConfig::read(&fields)?,
+            tower: ClipTowerConfig::read(fields, &TEXT_TOWER)?,
             vocab_size: fields.size_or("vocab_size", MAX_VOCABULARY, 49_408)?,
             max_positions: fields.size_or("max_position_embeddings", MAX_POSITIONS, 77)?,
             pooling,
@@ -105,9 +111,9 @@ impl ClipTextConfig {
 }
 
 impl ClipVisionConfig {
-    fn read(fields: &Fields) -> Result<Self, ModelError> {
+    pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
         let config = Self {
-            tower: ClipTowerConfig::read(fields)?,
+            tower: ClipTowerConfig::read(fields, &VISION_TOWER)?,
             image_size: fields.size_or("image_size", MAX_SIDE, 224)?,
             patch_size: fields.size_or("patch_size", MAX_SIDE, 32)?,
             n_channels: fields.size_or("num_channels", MAX_CHANNELS, 3)?,
@@ -131,21 +137,36 @@ impl SafetyCheckerConfig {
     /// # Errors
     /// A [`ModelError`] that names key and value.
     pub fn from_json(json: &[u8]) -> Result<Self, ModelError> {
-        let fields = Fields::parse(Component::SafetyChecker, json)?;
+        Self::read(&Fields::parse(Component::SafetyChecker, json, SAFETY_CHECKER)?)
+    }
+
+    pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
+        // Files of early versions hold both; transformers takes all of this one where it is there.
+        let key = if fields.has("vision_config_dict") { "vision_config_dict" } else { "vision_config" };
         Ok(Self {
-            vision: ClipVisionConfig::read(&fields.nested("vision_config")?)?,
+            vision: ClipVisionConfig::read(&fields.nested(key, CLIP_VISION)?)?,
             projection_dim: fields.size_or("projection_dim", MAX_CHANNELS, 512)?,
         })
     }
 }
 
+/// Sizes of a tower that the file does not give.
+struct TowerDefaults {
+    hidden_size: usize,
+    intermediate_size: usize,
+    n_heads: usize,
+}
+
+const TEXT_TOWER: TowerDefaults = TowerDefaults { hidden_size: 512, intermediate_size: 2048, n_heads: 8 };
+const VISION_TOWER: TowerDefaults = TowerDefaults { hidden_size: 768, intermediate_size: 3072, n_heads: 12 };
+
 impl ClipTowerConfig {
-    fn read(fields: &Fields) -> Result<Self, ModelError> {
+    fn read(fields: &Fields, default: &TowerDefaults) -> Result<Self, ModelError> {
         let config = Self {
-            hidden_size: fields.size("hidden_size", MAX_CHANNELS)?,
-            intermediate_size: fields.size("intermediate_size", MAX_CHANNELS)?,
-            n_layers: fields.size("num_hidden_layers", MAX_LAYERS)?,
-            n_heads: fields.size("num_attention_heads", MAX_CHANNELS)?,
+            hidden_size: fields.size_or("hidden_size", MAX_CHANNELS, default.hidden_size)?,
+            intermediate_size: fields.size_or("intermediate_size", MAX_CHANNELS, default.intermediate_size)?,
+            n_layers: fields.size_or("num_hidden_layers", MAX_LAYERS, 12)?,
+            n_heads: fields.size_or("num_attention_heads", MAX_CHANNELS, default.n_heads)?,
             activation: read_activation(fields)?,
             layer_norm_eps: fields.positive_or("layer_norm_eps", 1e-5)?,
         };

@@ -1,7 +1,13 @@
 //! Reads single values out of an untrusted JSON object, with errors that name key and value.
 //!
-//! `null` counts as absent, as in diffusers.
+//! `null` counts as absent, as in diffusers, but for the keys that a table says otherwise of.
+//! What becomes of each key stands in a table of `sd-spec`: values that it refuses are refused when the object is parsed,
+//! and reading a key that has no row there, or one without effect, is a defect that every debug build finds.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use sd_spec::keys::{Answer, Table};
 use serde_json::{Map, Value};
 
 use super::Resolution;
@@ -27,25 +33,51 @@ pub(super) struct Fields {
     /// Keys of the enclosing objects, each followed by a dot.
     prefix: String,
     map: Map<String, Value>,
+    table: Table,
+    /// Keys that were asked for, for the test that every key that is followed is.
+    read: RefCell<BTreeSet<String>>,
 }
 
 impl Fields {
-    pub(super) fn parse(component: Component, json: &[u8]) -> Result<Self, ModelError> {
+    /// Parses an object; values that the table refuses are refused here.
+    pub(super) fn parse(component: Component, json: &[u8], table: Table) -> Result<Self, ModelError> {
         if json.len() > CONFIG_BYTES_LIMIT {
             return Err(ModelError::ConfigTooLarge { component, bytes: json.len(), limit: CONFIG_BYTES_LIMIT });
         }
         let map = serde_json::from_slice(json).map_err(|source| ModelError::ConfigSyntax { component, source })?;
-        Ok(Self { component, prefix: String::new(), map })
+        Self::new(component, String::new(), map, table)
     }
 
-    /// The object under `key`.
-    pub(super) fn nested(&self, key: &str) -> Result<Self, ModelError> {
-        match self.required(key)? {
-            Value::Object(map) => {
-                Ok(Self { component: self.component, prefix: format!("{}{key}.", self.prefix), map: map.clone() })
+    fn new(component: Component, prefix: String, map: Map<String, Value>, table: Table) -> Result<Self, ModelError> {
+        let fields = Self { component, prefix, map, table, read: RefCell::default() };
+        match table.refused(&fields.map) {
+            None => Ok(fields),
+            Some(refusal) => {
+                let supported: Vec<&str> = refusal.supported.iter().map(|value| value.trim_matches('"')).collect();
+                Err(fields.unsupported(&refusal.key, &refusal.value, &supported.join(", ")))
             }
+        }
+    }
+
+    /// The object under `key`, whose keys are answered by another table.
+    pub(super) fn nested(&self, key: &str, table: Table) -> Result<Self, ModelError> {
+        match self.required(key)? {
+            Value::Object(map) => Self::new(self.component, format!("{}{key}.", self.prefix), map.clone(), table),
             other => Err(self.invalid(key, other, "an object")),
         }
+    }
+
+    /// Keys that the table does not know, with the keys of the objects around them.
+    pub(super) fn unknown(&self) -> Vec<String> {
+        self.table.unknown(&self.map).into_iter().map(|key| self.full(&key)).collect()
+    }
+
+    /// Keys that the table says are followed, and that nobody asked for.
+    #[cfg(test)]
+    pub(super) fn unread(&self) -> Vec<&'static str> {
+        let read = self.read.borrow();
+        let is_unread = |(key, answer): &(&'static str, Answer)| *answer == Answer::Followed && !read.contains(*key);
+        self.table.keys().filter(is_unread).map(|(key, _)| key).collect()
     }
 
     /// A required size from 1 to `max`.
@@ -183,6 +215,11 @@ impl Fields {
         self.get(key).is_some()
     }
 
+    /// Whether `key` holds a number.
+    pub(super) fn is_number(&self, key: &str) -> bool {
+        self.get(key).is_some_and(Value::is_number)
+    }
+
     /// Any integer that fits `i64`, or `default` when absent.
     pub(super) fn integer_or(&self, key: &str, default: i64) -> Result<i64, ModelError> {
         match self.get(key) {
@@ -191,22 +228,14 @@ impl Fields {
         }
     }
 
-    /// Refuses the configuration unless `key` is absent or `accept` says yes.
-    pub(super) fn supported_if(
-        &self,
-        key: &str,
-        supported: &'static str,
-        accept: impl Fn(&Value) -> bool,
-    ) -> Result<(), ModelError> {
-        match self.get(key) {
-            Some(value) if !accept(value) => Err(self.unsupported(key, value, supported)),
-            _ => Ok(()),
-        }
-    }
-
     /// The error for a value that is well formed but not implemented.
-    pub(super) fn unsupported(&self, key: &str, value: &Value, supported: &'static str) -> ModelError {
-        ModelError::Unsupported { component: self.component, key: self.full(key), value: shorten(value), supported }
+    pub(super) fn unsupported(&self, key: &str, value: &Value, supported: &str) -> ModelError {
+        ModelError::Unsupported {
+            component: self.component,
+            key: self.full(key),
+            value: shorten(value),
+            supported: supported.to_owned(),
+        }
     }
 
     /// The error for the value under `key` that contradicts another value.
@@ -214,8 +243,21 @@ impl Fields {
         self.invalid(key, self.get(key).unwrap_or(&Value::Null), expected)
     }
 
+    /// Whether `key` is there and null, for keys whose null is a value of its own.
+    pub(super) fn is_null(&self, key: &str) -> bool {
+        self.map.get(key).is_some_and(Value::is_null)
+    }
+
     fn get(&self, key: &str) -> Option<&Value> {
-        self.map.get(key).filter(|value| !value.is_null())
+        let answer = self.table.answer(key);
+        debug_assert!(
+            matches!(answer, Some(Answer::Followed | Answer::Only(_))),
+            "{}: {key} is read, but its row says {answer:?}",
+            self.table.name
+        );
+        self.read.borrow_mut().insert(key.to_owned());
+        let is_absent = |value: &&Value| value.is_null() && !self.table.nulls.contains(&key);
+        self.map.get(key).filter(|value| !is_absent(value))
     }
 
     fn required(&self, key: &str) -> Result<&Value, ModelError> {

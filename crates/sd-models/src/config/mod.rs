@@ -13,8 +13,13 @@ mod vae;
 
 pub use clip::{ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig, Pooling, SafetyCheckerConfig};
 pub use network::NetworkConfig;
-pub use unet::{AddedConditionConfig, TimestepConfig, TransformerConfig, UNetBlockConfig, UNetConfig};
+pub use unet::{AddedConditionConfig, CORRECTED_SIDE, TimestepConfig, TransformerConfig, UNetBlockConfig, UNetConfig};
 pub use vae::VaeConfig;
+
+use sd_spec::keys;
+
+use crate::{Component, ModelError};
+use fields::Fields;
 
 /// Height and width, in the unit that the holder names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,4 +28,62 @@ pub struct Resolution {
     pub height: usize,
     /// Columns.
     pub width: usize,
+}
+
+/// Keys of a component's `config.json` that no table knows, with the keys of the objects around them.
+///
+/// They may be misspelt, or of a version that this one does not know; what they ask for is not done.
+///
+/// # Errors
+/// As the configurations' own readers, for values that are refused.
+pub fn unknown_keys(component: Component, json: &[u8]) -> Result<Vec<String>, ModelError> {
+    let table = match component {
+        Component::TextEncoder => keys::CLIP_TEXT,
+        Component::UNet => keys::UNET,
+        Component::VaeDecoder | Component::VaeEncoder => keys::AUTOENCODER_KL,
+        Component::SafetyChecker => keys::SAFETY_CHECKER,
+    };
+    let fields = Fields::parse(component, json, table)?;
+    let mut unknown = fields.unknown();
+    if component == Component::SafetyChecker
+        && let Ok(vision) = fields.nested("vision_config", keys::CLIP_VISION)
+    {
+        unknown.extend(vision.unknown());
+    }
+    Ok(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A reader asks for every key that its table says is followed.
+    #[track_caller]
+    fn check(
+        component: Component,
+        table: keys::Table,
+        json: &str,
+        read: impl FnOnce(&Fields) -> Result<(), ModelError>,
+    ) {
+        let fields = Fields::parse(component, json.as_bytes(), table).expect(json);
+        read(&fields).expect(json);
+        assert_eq!(fields.unread(), [""; 0], "{} says that these are followed", table.name);
+    }
+
+    #[test]
+    fn what_the_tables_call_followed_is_read() {
+        let unet = r#"{"block_out_channels": [32, 64], "addition_embed_type": "text_time", "addition_time_embed_dim": 8,
+            "projection_class_embeddings_input_dim": 64, "_diffusers_version": "0.6.0", "sample_size": 32,
+            "num_attention_heads": 4, "reverse_transformer_layers_per_block": [1, 1], "mid_block_type": "UNetMidBlock2DCrossAttn",
+            "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"]}"#;
+        check(Component::UNet, keys::UNET, unet, |f| UNetConfig::read(f).map(drop));
+        let vae = r#"{"block_out_channels": [32], "down_block_types": ["DownEncoderBlock2D"],
+            "up_block_types": ["UpDecoderBlock2D"]}"#;
+        check(Component::VaeDecoder, keys::AUTOENCODER_KL, vae, |f| VaeConfig::read(f).map(drop));
+        let text = r#"{"architectures": ["CLIPTextModelWithProjection"]}"#;
+        check(Component::TextEncoder, keys::CLIP_TEXT, text, |f| ClipTextConfig::read(f).map(drop));
+        check(Component::SafetyChecker, keys::CLIP_VISION, "{}", |f| ClipVisionConfig::read(f).map(drop));
+        let checker = r#"{"vision_config": {}}"#;
+        check(Component::SafetyChecker, keys::SAFETY_CHECKER, checker, |f| SafetyCheckerConfig::read(f).map(drop));
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Rules and defaults follow diffusers 0.30 `unet_2d_condition.py`.
 
-use serde_json::Value;
+use sd_spec::keys::UNET;
 
 use super::Resolution;
 use super::fields::{Fields, MAX_BLOCKS, MAX_CHANNELS, MAX_LAYERS, MAX_RESNETS};
@@ -15,14 +15,17 @@ pub struct UNetConfig {
     pub in_channels: usize,
     /// Channels of the prediction.
     pub out_channels: usize,
-    /// Latent size that the checkpoint was made for.
+    /// Latent size that the checkpoint was made for, corrected as [`CORRECTED_SIDE`] says.
     pub sample_size: Option<Resolution>,
+    /// The side that the file has, where it was corrected.
+    pub stated_side: Option<usize>,
     /// Width of the text states.
     pub cross_attention_dim: usize,
     /// Levels on the way down, finest first.
     pub down_blocks: Vec<UNetBlockConfig>,
-    /// The attention of the middle block, which has the channels of the last down block.
-    pub mid_block: TransformerConfig,
+    /// The attention of the middle block, which has the channels of the last down block; small distilled networks have
+    /// no middle block at all.
+    pub mid_block: Option<TransformerConfig>,
     /// Levels on the way up, coarsest first.
     pub up_blocks: Vec<UNetBlockConfig>,
     /// How a timestep becomes a vector.
@@ -41,6 +44,8 @@ pub struct UNetConfig {
     pub conv_out_kernel: usize,
     /// Whether the sample is moved from `[0, 1]` to `[−1, 1]` first.
     pub center_input_sample: bool,
+    /// Whether attention's scores and their softmax need single precision, whatever the rest is computed in.
+    pub upcast_attention: bool,
 }
 
 /// One level of the denoiser.
@@ -91,29 +96,33 @@ impl UNetConfig {
     /// # Errors
     /// A [`ModelError`] that names key and value.
     pub fn from_json(json: &[u8]) -> Result<Self, ModelError> {
-        let fields = Fields::parse(Component::UNet, json)?;
-        require_supported(&fields)?;
+        Self::read(&Fields::parse(Component::UNet, json, UNET)?)
+    }
+
+    pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
         let channels = fields.sizes("block_out_channels", MAX_CHANNELS, MAX_BLOCKS)?;
         let norm_groups = fields.size_or("norm_num_groups", MAX_CHANNELS, 32)?;
-        require_groups_divide(&fields, norm_groups, &channels)?;
-        let levels = Levels::read(&fields, channels)?;
-        let time = TimestepConfig::read(&fields, levels.channels[0])?;
+        require_groups_divide(fields, norm_groups, &channels)?;
+        let levels = Levels::read(fields, channels)?;
+        let time = TimestepConfig::read(fields, levels.channels[0])?;
         Ok(Self {
             in_channels: fields.size_or("in_channels", MAX_CHANNELS, 4)?,
             out_channels: fields.size_or("out_channels", MAX_CHANNELS, 4)?,
-            sample_size: fields.resolution("sample_size")?,
-            cross_attention_dim: read_cross_attention_dim(&fields, levels.channels.len())?,
-            mid_block: levels.transformer(levels.channels.len() - 1),
-            down_blocks: levels.down(&fields)?,
-            up_blocks: levels.up(&fields)?,
-            added: AddedConditionConfig::read(&fields)?,
+            stated_side: read_stated_side(fields)?,
+            sample_size: read_sample_size(fields)?,
+            cross_attention_dim: read_cross_attention_dim(fields, levels.channels.len())?,
+            mid_block: levels.mid(fields)?,
+            down_blocks: levels.down(fields)?,
+            up_blocks: levels.up(fields)?,
+            added: AddedConditionConfig::read(fields)?,
             time,
             norm_groups,
             norm_eps: fields.positive_or("norm_eps", 1e-5)?,
             downsample_padding: fields.count_or("downsample_padding", 1, 1)?,
-            conv_in_kernel: read_odd(&fields, "conv_in_kernel")?,
-            conv_out_kernel: read_odd(&fields, "conv_out_kernel")?,
+            conv_in_kernel: read_odd(fields, "conv_in_kernel")?,
+            conv_out_kernel: read_odd(fields, "conv_out_kernel")?,
             center_input_sample: fields.flag_or("center_input_sample", false)?,
+            upcast_attention: fields.flag_or("upcast_attention", false)?,
         })
     }
 
@@ -153,6 +162,19 @@ impl Levels {
             n_heads,
             channels,
         })
+    }
+
+    /// `null` is no default here, but a network without a middle block (diffusers 0.42 `get_mid_block`).
+    fn mid(&self, fields: &Fields) -> Result<Option<TransformerConfig>, ModelError> {
+        const ONLY: &str = "UNetMidBlock2DCrossAttn";
+        let key = "mid_block_type";
+        if fields.is_null(key) {
+            return Ok(None);
+        }
+        match fields.text_or(key, ONLY)? {
+            ONLY => Ok(Some(self.transformer(self.channels.len() - 1))),
+            other => Err(fields.unsupported(key, &other.into(), "UNetMidBlock2DCrossAttn, null")),
+        }
     }
 
     fn transformer(&self, level: usize) -> TransformerConfig {
@@ -259,57 +281,39 @@ impl AddedConditionConfig {
     }
 }
 
-/// Refuses every variant of the network that is not implemented, by name.
-fn require_supported(fields: &Fields) -> Result<(), ModelError> {
-    require_silu(fields)?;
-    for key in [
-        "class_embed_type",
-        "num_class_embeds",
-        "encoder_hid_dim",
-        "encoder_hid_dim_type",
-        "cross_attention_norm",
-        "time_embedding_act_fn",
-        "timestep_post_act",
-        "time_cond_proj_dim",
-    ] {
-        fields.supported_if(key, "null", Value::is_null)?;
-    }
-    for key in [
-        "dual_cross_attention",
-        "only_cross_attention",
-        "mid_block_only_cross_attention",
-        "resnet_skip_time_act",
-        "class_embeddings_concat",
-    ] {
-        fields.supported_if(key, "false", |value| match value {
-            Value::Array(flags) => flags.iter().all(|flag| flag == &Value::Bool(false)),
-            single => single == &Value::Bool(false),
-        })?;
-    }
-    for key in ["mid_block_scale_factor", "resnet_out_scale_factor"] {
-        fields.supported_if(key, "1", |value| value.as_f64() == Some(1.0))?;
-    }
-    for (key, only) in [
-        ("time_embedding_type", "positional"),
-        ("resnet_time_scale_shift", "default"),
-        ("attention_type", "default"),
-        ("mid_block_type", "UNetMidBlock2DCrossAttn"),
-    ] {
-        fields.supported_if(key, only, |value| value.as_str() == Some(only))?;
-    }
-    Ok(())
-}
-
-pub(super) fn require_silu(fields: &Fields) -> Result<(), ModelError> {
-    fields.supported_if("act_fn", "silu, swish", |value| matches!(value.as_str(), Some("silu" | "swish")))
-}
-
 pub(super) fn require_groups_divide(fields: &Fields, norm_groups: usize, channels: &[usize]) -> Result<(), ModelError> {
     if channels.iter().all(|n| n.is_multiple_of(norm_groups)) {
         return Ok(());
     }
     let expected = format!("a divisor of all block_out_channels {channels:?}");
     Err(fields.contradiction("norm_num_groups", &expected))
+}
+
+/// The side that replaces a smaller `sample_size` in files of diffusers before 0.9.0, whose conversion script wrote 32 for
+/// Stable Diffusion 1.x (diffusers 0.42 `StableDiffusionPipeline.__init__`).
+pub const CORRECTED_SIDE: usize = 64;
+
+fn read_sample_size(fields: &Fields) -> Result<Option<Resolution>, ModelError> {
+    match read_stated_side(fields)? {
+        Some(_) => Ok(Some(Resolution { height: CORRECTED_SIDE, width: CORRECTED_SIDE })),
+        None => fields.resolution("sample_size"),
+    }
+}
+
+/// A `sample_size` that is to be corrected.
+fn read_stated_side(fields: &Fields) -> Result<Option<usize>, ModelError> {
+    if !is_before_0_9(fields.text_or("_diffusers_version", "")?) {
+        return Ok(None);
+    }
+    // A pair of numbers is taken as it stands, as in diffusers.
+    let side = fields.resolution("sample_size")?.filter(|_| fields.is_number("sample_size"));
+    Ok(side.map(|size| size.height).filter(|&side| side < CORRECTED_SIDE))
+}
+
+/// Whether a version such as `0.6.0` or `0.8.0.dev0` comes before 0.9.0; what is no version does not.
+fn is_before_0_9(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().ok());
+    matches!((numbers.next().flatten(), numbers.next().flatten()), (Some(0), Some(minor)) if minor < 9)
 }
 
 /// One width for all levels; a list is accepted when its entries agree, since there is one text.

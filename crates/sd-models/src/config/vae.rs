@@ -1,6 +1,6 @@
 //! Configuration of the autoencoder (diffusers `AutoencoderKL`).
 
-use serde_json::Value;
+use sd_spec::keys::AUTOENCODER_KL;
 
 use super::fields::{Fields, MAX_BLOCKS, MAX_CHANNELS, MAX_RESNETS};
 use super::{Resolution, unet};
@@ -39,7 +39,10 @@ impl VaeConfig {
     /// # Errors
     /// A [`ModelError`] that names key and value.
     pub fn from_json(json: &[u8]) -> Result<Self, ModelError> {
-        let fields = Fields::parse(Component::VaeDecoder, json)?;
+        Self::read(&Fields::parse(Component::VaeDecoder, json, AUTOENCODER_KL)?)
+    }
+
+    pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
         let channels = fields.sizes("block_out_channels", MAX_CHANNELS, MAX_BLOCKS)?;
         for (key, only) in [("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")] {
             for kind in fields.texts(key, channels.len())? {
@@ -48,12 +51,8 @@ impl VaeConfig {
                 }
             }
         }
-        unet::require_silu(&fields)?;
         let norm_groups = fields.size_or("norm_num_groups", MAX_CHANNELS, 32)?;
-        unet::require_groups_divide(&fields, norm_groups, &channels)?;
-        for key in ["latents_mean", "latents_std", "shift_factor"] {
-            fields.supported_if(key, "null", Value::is_null)?;
-        }
+        unet::require_groups_divide(fields, norm_groups, &channels)?;
         Ok(Self {
             in_channels: fields.size_or("in_channels", MAX_CHANNELS, 3)?,
             out_channels: fields.size_or("out_channels", MAX_CHANNELS, 3)?,

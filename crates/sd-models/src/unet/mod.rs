@@ -21,7 +21,7 @@ pub struct UNet {
     time_embedding: TimestepEmbedding,
     add_embedding: Option<TimestepEmbedding>,
     down_blocks: Vec<DownBlock>,
-    mid_block: UNetMidBlock,
+    mid_block: Option<UNetMidBlock>,
     up_blocks: Vec<UpBlock>,
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
@@ -60,7 +60,7 @@ impl UNetConfig {
                 .as_ref()
                 .map(|added| TimestepEmbedding::init(added.input_dim, self.time.embed_dim, device)),
             down_blocks: self.init_down_blocks(&context),
-            mid_block: UNetMidBlock::init(&self.mid_block, coarsest, &context),
+            mid_block: self.mid_block.as_ref().map(|config| UNetMidBlock::init(config, coarsest, &context)),
             up_blocks: self.init_up_blocks(&context),
             conv_norm_out: context.norm.init(finest, device),
             conv_out: same_conv(finest, self.out_channels, self.conv_out_kernel, device),
@@ -128,7 +128,9 @@ impl UNet {
         for block in &self.down_blocks {
             x = block.forward(x, &time, &text, &mut skips);
         }
-        x = self.mid_block.forward(x, &time, &text);
+        if let Some(block) = &self.mid_block {
+            x = block.forward(x, &time, &text);
+        }
         for block in &self.up_blocks {
             x = block.forward(x, &time, &text, &mut skips);
         }

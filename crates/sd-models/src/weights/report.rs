@@ -71,7 +71,7 @@ pub struct LoadReport {
     pub ignored: Vec<Ignored>,
     /// Tensors of another shape than the parameter.
     pub mismatched: Vec<ShapeMismatch>,
-    /// Tensors that hold something else than F32, F16 or BF16.
+    /// Tensors that hold something else than F64, F32, F16 or BF16.
     pub not_float: Vec<(String, DType)>,
 }
 
@@ -82,8 +82,11 @@ impl LoadReport {
         parameters: &[Parameter],
         tensors: impl IntoIterator<Item = CheckpointTensor>,
     ) -> Self {
+        let tensors: Vec<CheckpointTensor> = tensors.into_iter().collect();
+        let prefix = common_prefix(tensors.iter().map(|tensor| tensor.key.as_str())).to_owned();
+        let name = |key: &str| key.strip_prefix(&prefix).unwrap_or(key).to_owned();
         let mut left: BTreeMap<String, CheckpointTensor> =
-            tensors.into_iter().map(|tensor| (tensor.key.clone(), tensor)).collect();
+            tensors.into_iter().map(|tensor| (name(&tensor.key), tensor)).collect();
         let mut report = Self {
             component,
             applied: Vec::with_capacity(parameters.len()),
@@ -117,7 +120,7 @@ impl LoadReport {
                 found: tensor.shape,
             });
         }
-        if !matches!(tensor.dtype, DType::F32 | DType::F16 | DType::BF16) {
+        if !matches!(tensor.dtype, DType::F64 | DType::F32 | DType::F16 | DType::BF16) {
             return self.not_float.push((tensor.key, tensor.dtype));
         }
         self.applied.push(Binding {
@@ -171,20 +174,52 @@ fn candidate_keys(component: Component, key: &str) -> Vec<String> {
     keys
 }
 
+/// What wrappers of PyTorch put before every key: `torch.compile`, and `DataParallel` with its kin.
+const WRAPPERS: [&str; 2] = ["_orig_mod.", "module."];
+
+/// The wrappers' names that stand before every key, in whatever order; empty when one key has none.
+fn common_prefix<'a>(keys: impl Iterator<Item = &'a str> + Clone) -> &'a str {
+    let Some(first) = keys.clone().next() else { return "" };
+    let mut length = 0;
+    while let Some(wrapper) = WRAPPERS.into_iter().find(|w| first[length..].starts_with(w)) {
+        length += wrapper.len();
+    }
+    let prefix = &first[..length];
+    if keys.clone().all(|key| key.starts_with(prefix)) { prefix } else { "" }
+}
+
+const OTHER_HALF: &str = "belongs to the other half of the autoencoder";
+const COUNTER: &str = "a buffer that counts 0, 1, 2, …";
+
 /// Tensors that real checkpoints hold and a network does not need.
 fn reason_to_ignore(component: Component, key: &str) -> Option<&'static str> {
-    let starts = |prefixes: [&str; 2]| prefixes.iter().any(|prefix| key.starts_with(prefix));
+    let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| key.starts_with(prefix));
     match component {
-        Component::TextEncoder | Component::SafetyChecker => {
-            key.ends_with("embeddings.position_ids").then_some("a buffer that counts 0, 1, 2, …")
+        Component::TextEncoder | Component::SafetyChecker if key.ends_with("embeddings.position_ids") => Some(COUNTER),
+        Component::TextEncoder if starts(&["vision_model.", "visual_projection.", "logit_scale"]) => {
+            Some("belongs to CLIP's picture half, and the text encoder is the other")
         }
-        Component::VaeEncoder => {
-            starts(["decoder.", "post_quant_conv."]).then_some("belongs to the other half of the autoencoder")
+        Component::TextEncoder if key == "text_projection.weight" => {
+            Some("projects the pooled output, which this encoder's configuration does not ask for")
         }
-        Component::VaeDecoder => {
-            starts(["encoder.", "quant_conv."]).then_some("belongs to the other half of the autoencoder")
+        Component::SafetyChecker if starts(&["text_model.", "text_projection.", "logit_scale"]) => {
+            Some("belongs to CLIP's text half, and the safety checker looks at pictures")
         }
-        Component::UNet => None,
+        Component::VaeEncoder if starts(&["decoder.", "post_quant_conv."]) => Some(OTHER_HALF),
+        Component::VaeDecoder if starts(&["encoder.", "quant_conv."]) => Some(OTHER_HALF),
+        Component::VaeDecoder | Component::VaeEncoder if starts(&["loss."]) => {
+            Some("belongs to the discriminator of the training")
+        }
+        _ if starts(&["model_ema.", "ema."]) => Some("an average that the training kept beside the weights"),
+        _ => None,
+    }
+}
+
+impl Ignored {
+    /// Whether healthy checkpoints hold it: nobody needs to be told.
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        self.reason == OTHER_HALF || self.reason == COUNTER
     }
 }
 
@@ -199,7 +234,7 @@ impl fmt::Display for LoadReport {
             .map(|mismatch| format!("{} is {:?}, expected {:?}", mismatch.key, mismatch.found, mismatch.expected));
         list(f, "of another shape", &mismatched.collect::<Vec<_>>())?;
         let not_float = self.not_float.iter().map(|(key, dtype)| format!("{key} is {}", dtype.name()));
-        list(f, "not fp32, fp16 or bf16", &not_float.collect::<Vec<_>>())
+        list(f, "not fp64, fp32, fp16 or bf16", &not_float.collect::<Vec<_>>())
     }
 }
 

@@ -57,7 +57,7 @@ pub const SAFETY_CHECKER: Table = Table {
 const CHECKER_ROWS: &[Row] = &[
     ("projection_dim", Followed),
     ("vision_config", Followed),
-    ("vision_config_dict", NoEffect("a second copy of vision_config, in files of early versions")),
+    ("vision_config_dict", Followed),
     ("text_config", NoEffect(OTHER_TOWER)),
     ("text_config_dict", NoEffect(OTHER_TOWER)),
     ("logit_scale_init_value", NoEffect(TRAINING)),
