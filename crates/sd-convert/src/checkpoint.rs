@@ -1,19 +1,17 @@
 //! A checkpoint on disk: a diffusers directory whose tensors are mapped, never read.
 //!
-//! Nothing here interprets a configuration; `sd-models` does. Nothing copies a tensor.
+//! Which components there are is what `model_index.json` says, as in diffusers, and where that is missing, what folders
+//! there are. Configurations are read by `sd-models`; here only the class is looked at.
 
-use crate::ConvertError;
-use bytes::Bytes;
-use host_tensor::{DType, HostTensor};
-use memmap2::Mmap;
-use safetensors::{Dtype, SafeTensors};
+use std::path::{Path, PathBuf};
+
 use sd_models::Component;
-use serde::Deserialize;
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
+use serde_json::{Map, Value};
+
+use crate::{
+    ConvertError, Weights, hub,
+    place::{Place, Wanted},
+    weights::Variant,
 };
 
 /// Largest JSON file that is read, in bytes; real ones have a few KiB, a sharded index a few hundred.
@@ -23,25 +21,57 @@ const MAX_JSON_BYTES: u64 = 64 << 20;
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     root: PathBuf,
+    name: String,
+    /// `model_index.json`, if there is one.
+    index: Option<Map<String, Value>>,
+    /// The variant of the weights that was asked for.
+    variant: Option<String>,
+}
+
+/// What `model_index.json` says of an entry.
+enum Listed {
+    /// A class that is loaded.
+    Class(String),
+    /// Nothing is loaded, whatever the folder holds.
+    LeftOut,
+    /// There is no index.
+    Unknown,
 }
 
 impl Checkpoint {
-    /// Opens a directory that holds `model_index.json` or at least one component's folder.
+    /// Opens a directory that holds `model_index.json` or at least one component's folder, or the Hub's cache of one.
     ///
     /// # Errors
-    /// When the path is no directory, or holds nothing of a diffusers checkpoint.
-    pub fn open(root: impl Into<PathBuf>) -> Result<Self, ConvertError> {
-        let root = root.into();
+    /// [`ConvertError::Place`], which says what is there instead; [`ConvertError::Read`] and [`ConvertError::Json`] for an
+    /// index that cannot be read.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, ConvertError> {
+        let path = path.as_ref();
+        let root = hub::resolve(path)?;
+        let refuse = || {
+            let Place { what, next } = Place::of(&root, Wanted::Checkpoint);
+            ConvertError::Place { path: root.clone(), what, next }
+        };
         if !root.is_dir() {
-            return Err(ConvertError::NotADirectory { path: root });
+            return Err(refuse());
         }
-        let checkpoint = Self { root };
-        let known =
-            checkpoint.root.join("model_index.json").is_file() || Component::ALL.iter().any(|&c| checkpoint.has(c));
-        if !known {
-            return Err(ConvertError::NoCheckpoint { path: checkpoint.root });
+        let index_file = root.join("model_index.json");
+        let index = match safe_files::read_if_present(&index_file, MAX_JSON_BYTES)? {
+            Some(json) => {
+                Some(serde_json::from_slice(&json).map_err(|source| ConvertError::Json { path: index_file, source })?)
+            }
+            None => None,
+        };
+        let checkpoint = Self { name: name(path, &root), root: root.clone(), index, variant: None };
+        if checkpoint.index.is_none() && !Component::ALL.iter().any(|&c| checkpoint.has_folder(c)) {
+            return Err(refuse());
         }
         Ok(checkpoint)
+    }
+
+    /// The same with the weights of a variant (`fp16`, `non_ema`) where a component has it.
+    #[must_use]
+    pub fn with_variant(self, variant: impl Into<String>) -> Self {
+        Self { variant: Some(variant.into()), ..self }
     }
 
     /// The directory.
@@ -50,40 +80,134 @@ impl Checkpoint {
         &self.root
     }
 
-    /// The directory's name, which stands for the model version where none is given.
+    /// What stands for the model version where none is given: `owner/name` in the Hub's cache, else the directory's name.
     #[must_use]
     pub fn name(&self) -> String {
-        let absolute = self.root.canonicalize().unwrap_or_else(|_| self.root.clone());
-        absolute.file_name().map_or_else(|| "model".to_owned(), |n| n.to_string_lossy().into_owned())
+        self.name.clone()
     }
 
     /// The folder of a component.
     #[must_use]
     pub fn folder(&self, component: Component) -> PathBuf {
-        self.root.join(match component {
-            Component::TextEncoder => "text_encoder",
-            Component::UNet => "unet",
-            Component::VaeDecoder | Component::VaeEncoder => "vae",
-            Component::SafetyChecker => "safety_checker",
-        })
+        self.root.join(folder_name(component))
     }
 
-    /// True when the checkpoint holds the component.
+    /// True when the checkpoint has the component: the index lists it, or there is no index, and its configuration is there.
     #[must_use]
     pub fn has(&self, component: Component) -> bool {
+        !matches!(self.listed(folder_name(component)), Listed::LeftOut) && self.has_folder(component)
+    }
+
+    fn has_folder(&self, component: Component) -> bool {
         self.folder(component).join("config.json").is_file()
+    }
+
+    /// What the index says of an entry; one without an entry is left out, as in diffusers.
+    fn listed(&self, entry: &str) -> Listed {
+        let Some(index) = &self.index else { return Listed::Unknown };
+        match index.get(entry).and_then(|pair| pair.get(1)).and_then(Value::as_str) {
+            Some(class) => Listed::Class(class.to_owned()),
+            None => Listed::LeftOut,
+        }
+    }
+
+    /// What the user should know about the checkpoint as a whole.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for component in [Component::SafetyChecker, Component::TextEncoder, Component::UNet, Component::VaeDecoder] {
+            let entry = folder_name(component);
+            if matches!(self.listed(entry), Listed::LeftOut) && self.has_folder(component) {
+                warnings.push(format!("model_index.json leaves out {entry}, so its folder is not used"));
+            }
+        }
+        let others: Vec<&str> = self.other_models().collect();
+        if !others.is_empty() {
+            warnings.push(format!("model_index.json lists {}, which cannot be converted yet", others.join(", ")));
+        }
+        warnings
+    }
+
+    /// Entries of the index that are models, and none of ours.
+    fn other_models(&self) -> impl Iterator<Item = &str> {
+        let entries = self.index.iter().flatten();
+        let is_model = |name: &str| {
+            let is_ours = Component::ALL.iter().any(|&c| folder_name(c) == name);
+            !is_ours && !["tokenizer", "scheduler", "feature_extractor"].iter().any(|no| name.starts_with(no))
+        };
+        let is_loaded = |pair: &Value| pair.get(1).is_some_and(Value::is_string);
+        entries.filter(move |(name, pair)| is_loaded(pair) && is_model(name)).map(|(name, _)| name.as_str())
+    }
+
+    /// Refuses a checkpoint of which a part that cannot be converted is needed to draw.
+    ///
+    /// # Errors
+    /// [`ConvertError::Unsupported`] with the class of the pipeline.
+    pub fn check_family(&self) -> Result<(), ConvertError> {
+        /// Networks beside the pipeline, which draws without them.
+        const BESIDE: [&str; 2] = ["image_encoder", "controlnet"];
+        let needed: Vec<&str> = self.other_models().filter(|name| !BESIDE.contains(name)).collect();
+        if needed.is_empty() {
+            return Ok(());
+        }
+        let class = self.pipeline().unwrap_or_else(|| "pipeline of another kind".to_owned());
+        let what = format!(
+            "this is a {class}, whose {} cannot be converted yet; --component NAME converts one of the others",
+            needed.join(", ")
+        );
+        Err(ConvertError::Unsupported { path: self.root.join("model_index.json"), what })
+    }
+
+    /// Refuses a pipeline, or a component of it, that is known to be another thing; before anything is read of it.
+    ///
+    /// # Errors
+    /// [`ConvertError::Unsupported`] with what it is; [`ConvertError::MissingComponent`] where the index lists a component
+    /// that is not there.
+    pub fn check(&self, component: Component) -> Result<(), ConvertError> {
+        let entry = folder_name(component);
+        let unsupported = |what: String| ConvertError::Unsupported { path: self.root.join("model_index.json"), what };
+        let class = match self.listed(entry) {
+            Listed::Unknown => String::new(),
+            Listed::LeftOut => {
+                return Err(ConvertError::LeftOut {
+                    component,
+                    path: self.folder(component),
+                    pipeline: self.pipeline(),
+                });
+            }
+            Listed::Class(class) => class,
+        };
+        if class.starts_with("Onnx") || class.starts_with("ORT") {
+            return Err(unsupported(format!("{entry} is an ONNX model ({class}); give the checkpoint it was made of")));
+        }
+        if class.starts_with("Flax") {
+            return Err(unsupported(format!(
+                "{entry} is a model of Flax ({class}); save it as PyTorch, with safetensors"
+            )));
+        }
+        let known = classes(component);
+        if !class.is_empty() && !known.contains(&class.as_str()) {
+            return Err(unsupported(format!("{entry} is of the class {class}; supported: {}", known.join(", "))));
+        }
+        if !self.has_folder(component) {
+            return Err(ConvertError::MissingComponent { component, path: self.folder(component).join("config.json") });
+        }
+        Ok(())
+    }
+
+    /// The class of the pipeline, if the index says it.
+    #[must_use]
+    pub fn pipeline(&self) -> Option<String> {
+        self.index.as_ref()?.get("_class_name")?.as_str().map(str::to_owned)
     }
 
     /// The bytes of a component's `config.json`.
     ///
     /// # Errors
-    /// When the file is missing, unreadable or absurdly large.
+    /// As [`Checkpoint::check`]; when the file is unreadable or absurdly large.
     pub fn config(&self, component: Component) -> Result<Vec<u8>, ConvertError> {
-        let folder = self.folder(component);
-        if !folder.is_dir() {
-            return Err(ConvertError::MissingComponent { component, path: folder });
-        }
-        read_json(&folder.join("config.json"))
+        self.check(component)?;
+        read_json(&self.folder(component).join("config.json"))
     }
 
     /// The component's tensors.
@@ -91,196 +215,113 @@ impl Checkpoint {
     /// # Errors
     /// When no weights are there, or a file is damaged.
     pub fn weights(&self, component: Component) -> Result<Weights, ConvertError> {
-        Weights::open(&self.folder(component))
+        Weights::open(&self.folder(component), self.variant.as_deref())
     }
-}
 
-/// Reads a JSON file of a checkpoint, whose size is capped.
-///
-/// # Errors
-/// When the file is missing, unreadable or larger than any real one.
-pub fn read_json(path: &Path) -> Result<Vec<u8>, ConvertError> {
-    let io = |source| ConvertError::Io { path: path.to_owned(), source };
-    let file = File::open(path).map_err(io)?;
-    let length = file.metadata().map_err(io)?.len();
-    if length > MAX_JSON_BYTES {
-        return Err(ConvertError::TooLarge { path: path.to_owned(), bytes: length, limit: MAX_JSON_BYTES });
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_JSON_BYTES).read_to_end(&mut bytes).map_err(io)?;
-    Ok(bytes)
-}
-
-/// Names under which diffusers and transformers save the weights of one component, best first.
-const WEIGHT_FILES: [&str; 4] = [
-    "diffusion_pytorch_model.safetensors",
-    "model.safetensors",
-    "diffusion_pytorch_model.fp16.safetensors",
-    "model.fp16.safetensors",
-];
-
-/// All tensors of one component, by key, as views of mapped files.
-#[derive(Debug, Clone, Default)]
-pub struct Weights {
-    tensors: BTreeMap<String, HostTensor>,
-}
-
-#[derive(Deserialize)]
-struct ShardIndex {
-    weight_map: BTreeMap<String, String>,
-}
-
-impl Weights {
-    /// Maps the weights in a component's folder: one file, or the shards that an index names.
+    /// Which variant of the weights [`Checkpoint::weights`] takes for a component.
     ///
     /// # Errors
-    /// When there are none, an index leaves the folder, or a file is damaged.
-    pub fn open(folder: &Path) -> Result<Self, ConvertError> {
-        for name in WEIGHT_FILES {
-            let index = folder.join(format!("{name}.index.json"));
-            if folder.join(name).is_file() {
-                return Self::map(&[folder.join(name)]);
-            }
-            if index.is_file() {
-                return Self::map(&shards(folder, &index)?);
-            }
-        }
-        Err(ConvertError::NoWeights { path: folder.to_owned() })
-    }
-
-    fn map(files: &[PathBuf]) -> Result<Self, ConvertError> {
-        let mut weights = Self::default();
-        for path in files {
-            let io = |source| ConvertError::Io { path: path.clone(), source };
-            let file = File::open(path).map_err(io)?;
-            // SAFETY: the map is private and read-only. A checkpoint that another process shortens while it
-            // is converted may still stop this one; that is the price of not copying it.
-            #[allow(unsafe_code)]
-            let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-            weights.add(path, Bytes::from_owner(map))?;
-        }
-        Ok(weights)
-    }
-
-    /// Adds the tensors of one safetensors file.
-    fn add(&mut self, path: &Path, bytes: Bytes) -> Result<(), ConvertError> {
-        let damaged = |message: String| ConvertError::Safetensors { path: path.to_owned(), message };
-        let (header, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(e.to_string()))?;
-        let start = header.checked_add(8).ok_or_else(|| damaged("header length overflows".into()))?;
-        for (key, info) in metadata.tensors() {
-            let dtype = dtype_of(info.dtype)
-                .ok_or_else(|| damaged(format!("tensor {key}: {:?} is not supported", info.dtype)))?;
-            let (begin, end) = info.data_offsets;
-            let range =
-                start.checked_add(begin).zip(start.checked_add(end)).filter(|&(b, e)| b <= e && e <= bytes.len());
-            let (begin, end) = range.ok_or_else(|| damaged(format!("tensor {key} lies outside the file")))?;
-            let tensor = HostTensor::new(dtype, info.shape.clone(), bytes.slice(begin..end))
-                .map_err(|e| damaged(format!("tensor {key}: {e}")))?;
-            if self.tensors.insert(key.clone(), tensor).is_some() {
-                return Err(damaged(format!("tensor {key} is in two files")));
-            }
-        }
-        Ok(())
-    }
-
-    /// The tensor with this key.
-    #[must_use]
-    pub fn get(&self, key: &str) -> Option<&HostTensor> {
-        self.tensors.get(key)
-    }
-
-    /// Every tensor, by key.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &HostTensor)> {
-        self.tensors.iter().map(|(k, t)| (k.as_str(), t))
-    }
-
-    /// Bytes of all tensors together.
-    #[must_use]
-    pub fn n_bytes(&self) -> u64 {
-        self.tensors.values().map(|t| t.bytes().len() as u64).sum()
+    /// As [`Checkpoint::weights`].
+    pub fn variant(&self, component: Component) -> Result<Variant, ConvertError> {
+        Variant::choose(&self.folder(component), self.variant.as_deref()).map(|(variant, _)| variant)
     }
 }
 
-/// The files that a shard index names, each once; none may lie outside the folder.
-fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, ConvertError> {
-    let json = read_json(index)?;
-    let damaged = |message: String| ConvertError::Safetensors { path: index.to_owned(), message };
-    let index: ShardIndex = serde_json::from_slice(&json).map_err(|e| damaged(e.to_string()))?;
-    let mut names: Vec<String> = index.weight_map.into_values().collect();
-    names.sort();
-    names.dedup();
-    match names.iter().find(|n| Path::new(n).file_name().is_none_or(|f| f != n.as_str())) {
-        Some(outside) => Err(damaged(format!("shard {outside:?} is not a file name"))),
-        None => Ok(names.into_iter().map(|n| folder.join(n)).collect()),
+/// The folder of a component, which is its entry in the index too.
+const fn folder_name(component: Component) -> &'static str {
+    match component {
+        Component::TextEncoder => "text_encoder",
+        Component::UNet => "unet",
+        Component::VaeDecoder | Component::VaeEncoder => "vae",
+        Component::SafetyChecker => "safety_checker",
     }
 }
 
-fn dtype_of(dtype: Dtype) -> Option<DType> {
-    Some(match dtype {
-        Dtype::BOOL => DType::Bool,
-        Dtype::F16 => DType::F16,
-        Dtype::BF16 => DType::BF16,
-        Dtype::F32 => DType::F32,
-        Dtype::F64 => DType::F64,
-        Dtype::I8 => DType::I8,
-        Dtype::I16 => DType::I16,
-        Dtype::I32 => DType::I32,
-        Dtype::I64 => DType::I64,
-        Dtype::U8 => DType::U8,
-        Dtype::U16 => DType::U16,
-        Dtype::U32 => DType::U32,
-        Dtype::U64 => DType::U64,
-        _ => return None,
-    })
+/// Classes that are read as this component.
+const fn classes(component: Component) -> &'static [&'static str] {
+    match component {
+        Component::TextEncoder => &["CLIPTextModel", "CLIPTextModelWithProjection"],
+        Component::UNet => &["UNet2DConditionModel"],
+        Component::VaeDecoder | Component::VaeEncoder => &["AutoencoderKL"],
+        Component::SafetyChecker => &["StableDiffusionSafetyChecker"],
+    }
+}
+
+/// `owner/name` where the directory lies in the Hub's cache, else its own name.
+fn name(given: &Path, root: &Path) -> String {
+    let repository = || hub::repository_name(given).filter(|_| given != root).or_else(|| hub::name_of(root));
+    let own = || {
+        let absolute = root.canonicalize().ok()?;
+        absolute.file_name().map(|n| n.to_string_lossy().into_owned())
+    };
+    repository().or_else(own).unwrap_or_else(|| "model".to_owned())
+}
+
+/// Reads a JSON file of a checkpoint, whose size is capped; a byte order mark is left out.
+///
+/// # Errors
+/// [`ConvertError::Read`]: the file is missing, unreadable, larger than any real one, or a Git LFS pointer.
+pub fn read_json(path: &Path) -> Result<Vec<u8>, ConvertError> {
+    Ok(safe_files::read(path, MAX_JSON_BYTES)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
-    fn folder_with(name: &str, bytes: &[u8]) -> tempfile::TempDir {
+    fn checkpoint(index: Option<&str>, folders: &[&str]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(name), bytes).unwrap();
+        for folder in folders {
+            fs::create_dir_all(dir.path().join(folder)).unwrap();
+            fs::write(dir.path().join(folder).join("config.json"), "{}").unwrap();
+        }
+        if let Some(index) = index {
+            fs::write(dir.path().join("model_index.json"), index).unwrap();
+        }
         dir
     }
 
-    fn file(header: &str, data: &[u8]) -> Vec<u8> {
-        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
-        bytes.extend_from_slice(header.as_bytes());
-        bytes.extend_from_slice(data);
-        bytes
+    #[test]
+    fn the_index_says_which_components_there_are() {
+        let index = r#"{"unet": ["diffusers", "UNet2DConditionModel"], "safety_checker": [null, null]}"#;
+        let dir = checkpoint(Some(index), &["unet", "safety_checker", "vae"]);
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        let has = Component::ALL.map(|c| checkpoint.has(c));
+        assert_eq!(has, [false, true, false, false, false]);
+        let warnings = checkpoint.warnings().join("\n");
+        assert!(warnings.contains("leaves out safety_checker") && warnings.contains("leaves out vae"), "{warnings}");
+        let error = checkpoint.config(Component::SafetyChecker).unwrap_err().to_string();
+        assert!(error.contains("model_index.json leaves out the safety-checker"), "{error}");
     }
 
     #[test]
-    fn tensors_are_views_of_the_file() {
-        let header = r#"{"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}"#;
-        let dir = folder_with("model.safetensors", &file(header, &[0, 0x3C, 0, 0xC0]));
-        let weights = Weights::open(dir.path()).unwrap();
-        assert_eq!(weights.get("a").unwrap().to_f32_vec(), [1.0, -2.0]);
+    fn without_an_index_folders_count() {
+        let dir = checkpoint(None, &["unet", "vae"]);
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        assert_eq!(Component::ALL.map(|c| checkpoint.has(c)), [false, true, true, true, false]);
+        assert!(checkpoint.warnings().is_empty());
     }
 
     #[test]
-    fn damaged_files_give_named_errors() {
-        let whole = file(r#"{"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}"#, &[0; 4]);
-        let mut cases: Vec<Vec<u8>> = (0..whole.len()).map(|n| whole[..n].to_vec()).collect();
-        cases.push(file(r#"{"a":{"dtype":"F16","shape":[3],"data_offsets":[0,4]}}"#, &[0; 4]));
-        cases.push(file(r#"{"a":{"dtype":"F16","shape":[2],"data_offsets":[4,0]}}"#, &[0; 4]));
-        cases.push(file(r#"{"a":{"dtype":"F16","shape":[2],"data_offsets":[0,400]}}"#, &[0; 4]));
-        cases.push(file(r#"{"a":{"dtype":"F32","shape":[4611686018427387904,8],"data_offsets":[0,4]}}"#, &[0; 4]));
-        cases.push(file(r#"{"a":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}}"#, &[0; 4]));
-        cases.push([u64::MAX.to_le_bytes().to_vec(), vec![0; 8]].concat());
-        cases.push(f64::NAN.to_le_bytes().to_vec());
-        for case in cases {
-            let dir = folder_with("model.safetensors", &case);
-            let error = Weights::open(dir.path()).expect_err("damaged");
-            assert!(error.to_string().contains("model.safetensors"), "{error}");
-        }
+    fn listed_components_that_are_absent_or_of_another_class_are_named() {
+        let index = r#"{"unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderTiny"],
+            "text_encoder": ["diffusers", "OnnxRuntimeModel"], "image_encoder": ["x", "Y"], "tokenizer": ["a", "B"]}"#;
+        let dir = checkpoint(Some(index), &["vae"]);
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        let error = |c| checkpoint.config(c).unwrap_err().to_string();
+        assert!(error(Component::UNet).contains("unet/config.json"), "{}", error(Component::UNet));
+        assert!(error(Component::VaeDecoder).contains("vae is of the class AutoencoderTiny"));
+        assert!(error(Component::TextEncoder).contains("ONNX"));
+        assert_eq!(checkpoint.warnings(), ["model_index.json lists image_encoder, which cannot be converted yet"]);
     }
 
     #[test]
-    fn a_shard_index_cannot_leave_its_folder() {
-        let dir = folder_with("model.safetensors.index.json", br#"{"weight_map":{"a":"../x.safetensors"}}"#);
-        let error = Weights::open(dir.path()).expect_err("outside");
-        assert!(error.to_string().contains("is not a file name"), "{error}");
+    fn a_byte_order_mark_before_the_index_is_no_fault_and_other_text_is() {
+        let index = "\u{feff}{\"unet\": [\"diffusers\", \"UNet2DConditionModel\"]}";
+        let dir = checkpoint(Some(index), &["unet"]);
+        assert!(Checkpoint::open(dir.path()).unwrap().has(Component::UNet));
+        fs::write(dir.path().join("model_index.json"), "[]").unwrap();
+        assert!(Checkpoint::open(dir.path()).unwrap_err().to_string().contains("model_index.json"));
     }
 }

@@ -7,49 +7,70 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConvertError {
-    /// A file could not be read.
-    #[error("{}: {source}", path.display())]
-    Io {
+    /// A file could not be read, or is something else than its name says.
+    #[error(transparent)]
+    Read(#[from] safe_files::ReadError),
+    /// A file is no JSON object.
+    #[error("{} is not the JSON that it should be: {source}", path.display())]
+    Json {
         /// The file.
         path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
+        /// Where and why parsing stopped.
+        source: serde_json::Error,
     },
-    /// A file is larger than any real one of its kind.
-    #[error("{}: {bytes} bytes, more than the {limit} that such a file may have", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        bytes: u64,
-        /// The limit.
-        limit: u64,
-    },
-    /// The checkpoint path is not a directory.
-    #[error("{}: not a directory; give the directory of a diffusers checkpoint, the one with model_index.json", path.display())]
-    NotADirectory {
+    /// Something else stands where a checkpoint or a package was expected.
+    #[error("{} is {what}; {next}", path.display())]
+    Place {
         /// The path.
         path: PathBuf,
+        /// What it is.
+        what: String,
+        /// What to do.
+        next: String,
     },
-    /// The directory holds no checkpoint.
-    #[error("{}: no model_index.json and no component folder (unet, vae, text_encoder); is this a diffusers checkpoint?", path.display())]
-    NoCheckpoint {
-        /// The directory.
+    /// A checkpoint says that a part of it is something that cannot be converted.
+    #[error("{}: {what}", path.display())]
+    Unsupported {
+        /// The file that says so.
         path: PathBuf,
+        /// What it is, and what is supported.
+        what: String,
     },
-    /// A component's folder is missing.
-    #[error("{}: the checkpoint has no {component}", path.display())]
+    /// A component that should be there is not.
+    #[error("{} is not there, so the checkpoint has no {component}; if it should, its download may be incomplete", path.display())]
     MissingComponent {
         /// The component.
         component: Component,
         /// Where it should be.
         path: PathBuf,
     },
-    /// A component has no weights.
-    #[error("{}: no .safetensors weights (older .bin files must be saved anew as safetensors)", path.display())]
+    /// The checkpoint's index does not have the component.
+    #[error("model_index.json leaves out the {component}{}, so {} is not used", of(pipeline), path.display())]
+    LeftOut {
+        /// The component.
+        component: Component,
+        /// Its folder, which may be there.
+        path: PathBuf,
+        /// The class of the pipeline.
+        pipeline: Option<String>,
+    },
+    /// A component has no weights that are read.
+    #[error("{} holds {found}", path.display())]
     NoWeights {
         /// The folder.
         path: PathBuf,
+        /// What is there.
+        found: String,
+    },
+    /// A component has weights of other variants.
+    #[error("{} has {}", path.display(), variants(found, asked.as_deref()))]
+    Variants {
+        /// The folder.
+        path: PathBuf,
+        /// The variants that are there.
+        found: Vec<String>,
+        /// The one that was asked for.
+        asked: Option<String>,
     },
     /// A safetensors file or its index is damaged.
     #[error("{}: {message}", path.display())]
@@ -106,4 +127,15 @@ pub enum ConvertError {
     /// A model could not be cut into chunks.
     #[error(transparent)]
     Split(mil::SplitError),
+}
+
+fn of(pipeline: &Option<String>) -> String {
+    pipeline.as_ref().map_or_else(String::new, |class| format!(" of this {class}"))
+}
+
+fn variants(found: &[String], asked: Option<&str>) -> String {
+    match asked {
+        Some(asked) => format!("no weights of the variant {asked}, only {}", found.join(", ")),
+        None => format!("weights of the variants {}; choose with --variant", found.join(", ")),
+    }
 }

@@ -6,18 +6,23 @@
 //!
 //! What it deliberately does not do: change weights beyond the chosen precision, draw pictures, or print.
 
+mod check;
 mod checkpoint;
 mod chunk;
 pub mod compress;
 mod convert;
 mod error;
+pub mod hub;
 mod interface;
 mod options;
+pub mod place;
 mod recipe;
 mod sizes;
 pub mod verify;
+mod weights;
 
-pub use checkpoint::{Checkpoint, Weights, read_json};
+pub use check::check;
+pub use checkpoint::{Checkpoint, read_json};
 pub use chunk::{Chunk, chunk};
 pub use convert::{Converted, convert};
 pub use error::ConvertError;
@@ -26,3 +31,4 @@ pub use mil::pass::AttentionLayout;
 pub use options::{LatentSize, Options, Precision, Target, package_name, submodule};
 pub use sd_models::{Component, NetworkConfig};
 pub use sizes::{check_sizes, convert_sizes, has_functions, has_sizes, size_function};
+pub use weights::{Variant, Weights};

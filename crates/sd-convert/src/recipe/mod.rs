@@ -6,11 +6,13 @@
 
 mod network;
 
-pub(crate) use network::{Failure, lower};
+pub(crate) use network::{Failure, load_report, lower};
 
 use crate::{Checkpoint, ConvertError, LatentSize, Options, Precision};
 use host_tensor::DType;
-use sd_models::{ClipTextConfig, Component, ModelError, NetworkConfig, SafetyCheckerConfig, UNetConfig, VaeConfig};
+use sd_models::{
+    CORRECTED_SIDE, ClipTextConfig, Component, ModelError, NetworkConfig, SafetyCheckerConfig, UNetConfig, VaeConfig,
+};
 
 /// One input or output of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub(crate) struct Recipe {
     /// Shapes are the network's business; only names and descriptions stand here.
     pub(crate) outputs: Vec<(&'static str, &'static str)>,
     pub(crate) summary: &'static str,
+    /// What the user should know of how it was decided.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// What pictures and latents measure.
@@ -107,20 +111,22 @@ fn text_encoder(ckpt: &Checkpoint) -> Result<Recipe, ConvertError> {
             ("pooled_outputs", "The embedding at the end-of-text token"),
         ],
         summary: "Text encoder of Stable Diffusion: turns token ids into embeddings that condition the denoiser.",
+        warnings: Vec::new(),
     })
 }
 
 fn unet(ckpt: &Checkpoint, options: &Options) -> Result<Recipe, ConvertError> {
     let config = parse(ckpt, Component::UNet, UNetConfig::from_json)?;
     if config.added.is_some() {
-        return Err(ConvertError::Option(format!(
-            "{}: a UNet with added conditions (Stable Diffusion XL) cannot be converted yet",
-            ckpt.folder(Component::UNet).display()
-        )));
+        return Err(ConvertError::Unsupported {
+            path: ckpt.folder(Component::UNet).join("config.json"),
+            what: "a UNet with added conditions, as Stable Diffusion XL has it, cannot be converted yet".to_owned(),
+        });
     }
     let batch = if options.unet_batch_one { 1 } else { 2 };
     let latent = latent_size(options, config.sample_size.map(|s| (s.height, s.width)))?;
     let length = text_length(ckpt, options)?;
+    let warnings = size_warnings(ckpt, &config, latent);
     let inputs = vec![
         Feature::real("sample", [batch, config.in_channels, latent.height, latent.width], "Latents to be denoised"),
         Feature::real("timestep", [batch], "Step of the noise schedule at which the latents stand"),
@@ -135,7 +141,42 @@ fn unet(ckpt: &Checkpoint, options: &Options) -> Result<Recipe, ConvertError> {
         inputs,
         outputs: vec![("noise_pred", "Predicted noise, of the latents' shape")],
         summary: "Denoiser of Stable Diffusion: predicts the noise in latents under the condition of a text.",
+        warnings,
     })
+}
+
+/// Corrected sizes, and sizes far from what the network was trained for.
+fn size_warnings(ckpt: &Checkpoint, config: &UNetConfig, latent: LatentSize) -> Vec<String> {
+    /// Sides that differ by this factor are far: pictures repeat or lose their subject.
+    const FAR: usize = 2;
+    let mut warnings = Vec::new();
+    if let Some(side) = config.stated_side {
+        warnings.push(format!(
+            "{} says sample_size {side}, but versions of diffusers before 0.9.0 wrote it wrongly; latents of \
+             {CORRECTED_SIDE}x{CORRECTED_SIDE} are what it was made for, as diffusers has it too",
+            ckpt.folder(Component::UNet).join("config.json").display()
+        ));
+    }
+    let Some(own) = config.sample_size else { return warnings };
+    let is_far = |a: usize, b: usize| a >= FAR * b || b >= FAR * a;
+    if is_far(latent.height, own.height) || is_far(latent.width, own.width) {
+        let scale = vae_scale(ckpt).unwrap_or(8);
+        warnings.push(format!(
+            "latents of {latent} make pictures {} wide, {} high; the checkpoint was made for {} wide, {} high, and draws \
+             badly so far from it",
+            latent.width * scale,
+            latent.height * scale,
+            own.width * scale,
+            own.height * scale
+        ));
+    }
+    warnings
+}
+
+/// Picture pixels per latent pixel, if the checkpoint has an autoencoder.
+fn vae_scale(ckpt: &Checkpoint) -> Option<usize> {
+    let json = ckpt.config(Component::VaeDecoder).ok()?;
+    VaeConfig::from_json(&json).ok().map(|config| config.scale())
 }
 
 /// Tokens that the UNet attends to.
@@ -158,7 +199,7 @@ fn latent_size(options: &Options, default: Option<(usize, usize)>) -> Result<Lat
         (Some(size), _) => Ok(size),
         (None, Some((height, width))) => Ok(LatentSize { height, width }),
         (None, None) => {
-            Err(ConvertError::Option("the checkpoint does not say its latent size; give --latent-size HxW".into()))
+            Err(ConvertError::Option("the checkpoint does not say its size; give --size WIDTHxHEIGHT in pixels".into()))
         }
     }
 }
@@ -189,6 +230,7 @@ fn vae_decoder(ckpt: &Checkpoint, options: &Options) -> Result<Recipe, ConvertEr
         inputs: vec![Feature::real("z", shape, "Denoised latents, divided by the scaling factor")],
         outputs: vec![("image", "Picture, channels first, −1 to 1")],
         summary: "Decoder of Stable Diffusion's autoencoder: turns latents into a picture.",
+        warnings: Vec::new(),
     })
 }
 
@@ -201,6 +243,7 @@ fn vae_encoder(ckpt: &Checkpoint, options: &Options) -> Result<Recipe, ConvertEr
         inputs: vec![Feature::real("x", shape, "Picture, channels first, −1 to 1")],
         outputs: vec![("latent", "Mean and log-variance of the latents, one after the other along the channels")],
         summary: "Encoder of Stable Diffusion's autoencoder: turns a picture into the distribution of its latents.",
+        warnings: Vec::new(),
     })
 }
 
@@ -227,5 +270,6 @@ fn safety_checker(ckpt: &Checkpoint, options: &Options) -> Result<Recipe, Conver
             ("concept_scores", "Score of each concept; above 0 means found"),
         ],
         summary: "Safety checker of Stable Diffusion: blanks pictures in which it finds unsafe concepts.",
+        warnings: Vec::new(),
     })
 }

@@ -11,7 +11,7 @@ use sd_models::{
 };
 use std::{cell::RefCell, collections::HashMap};
 
-use crate::checkpoint::Weights;
+use crate::Weights;
 
 /// Why a network has no program.
 pub(crate) enum Failure {
@@ -87,18 +87,35 @@ fn run<M: Module>(
     lowered.map_err(Failure::Lower)
 }
 
+/// Compares the recipe's network with the checkpoint's tensors, without recording it.
+pub(crate) fn load_report(recipe: &Recipe, weights: &Weights) -> LoadReport {
+    let device = Device::capture();
+    let parameters = match &recipe.network {
+        NetworkConfig::TextEncoder(c) => parameters(&c.init(&device)),
+        NetworkConfig::UNet(c) => parameters(&c.init(&device)),
+        NetworkConfig::VaeDecoder(c) => parameters(&c.init_decoder(&device)),
+        NetworkConfig::VaeEncoder(c) => parameters(&c.init_encoder(&device)),
+        NetworkConfig::SafetyChecker(c) => parameters(&c.init(&device)),
+    };
+    report(recipe.network.component(), &parameters, weights)
+}
+
+fn report(component: Component, parameters: &[Parameter], weights: &Weights) -> LoadReport {
+    let contents = weights.iter().map(|(key, t)| CheckpointTensor {
+        key: key.to_owned(),
+        dtype: t.dtype(),
+        shape: t.shape().to_vec(),
+    });
+    LoadReport::new(component, parameters, contents)
+}
+
 /// Compares network and checkpoint; anything missing, unused or of another shape is an error.
 fn bind(
     component: Component,
     parameters: &[Parameter],
     weights: &Weights,
 ) -> Result<HashMap<String, Binding>, ModelError> {
-    let contents = weights.iter().map(|(key, t)| CheckpointTensor {
-        key: key.to_owned(),
-        dtype: t.dtype(),
-        shape: t.shape().to_vec(),
-    });
-    let bindings = LoadReport::new(component, parameters, contents).into_bindings()?;
+    let bindings = report(component, parameters, weights).into_bindings()?;
     Ok(bindings.into_iter().map(|b| (b.path.clone(), b)).collect())
 }
 

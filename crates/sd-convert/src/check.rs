@@ -1,0 +1,61 @@
+//! What can be known of a conversion before anything is built or written.
+
+use sd_models::Component;
+
+use crate::{
+    Checkpoint, ConvertError, Options, Variant,
+    recipe::{self, Recipe},
+};
+
+/// Refuses a component that cannot be converted, and returns what the user should know about it.
+///
+/// Configuration, options, names and shapes of all tensors are looked at; weights are not read.
+///
+/// # Errors
+/// As [`convert`](crate::convert()), but for faults of lowering.
+pub fn check(ckpt: &Checkpoint, component: Component, options: &Options) -> Result<Vec<String>, ConvertError> {
+    let folder = ckpt.folder(component);
+    let in_config = |source| ConvertError::Model { path: folder.join("config.json"), source };
+    let recipe = Recipe::new(ckpt, component, options)?;
+    let mut warnings = Vec::new();
+    let unknown = sd_models::unknown_keys(component, &ckpt.config(component)?).map_err(in_config)?;
+    if !unknown.is_empty() {
+        let keys = unknown.join(", ");
+        let config = folder.join("config.json");
+        warnings.push(format!(
+            "{} has keys that are not known here, and what they ask for is not done: {keys}",
+            config.display()
+        ));
+    }
+    warnings.extend(recipe.warnings.iter().cloned());
+    match ckpt.variant(component)? {
+        Variant::Plain | Variant::Named(_) => {}
+        Variant::Only(variant) => {
+            warnings.push(format!("{} has only weights of the variant {variant}, which are taken", folder.display()));
+        }
+        Variant::PlainInstead => {
+            warnings.push(format!("{} has no weights of that variant; its plain ones are taken", folder.display()));
+        }
+    }
+    let weights = ckpt.weights(component)?;
+    let report = recipe::load_report(&recipe, &weights);
+    for reason in distinct(report.ignored.iter().filter(|i| !i.is_usual()).map(|i| i.reason)) {
+        let keys: Vec<&str> = report.ignored.iter().filter(|i| i.reason == reason).map(|i| &*i.key).collect();
+        let n = keys.len();
+        let tensors = if n == 1 { "1 tensor is".to_owned() } else { format!("{n} tensors are") };
+        warnings.push(format!("{component}: {tensors} left aside, {} first: {reason}", keys[0]));
+    }
+    report.into_bindings().map_err(|source| ConvertError::Model { path: folder, source })?;
+    Ok(warnings)
+}
+
+/// Each item once, in order.
+fn distinct<'a>(items: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = Vec::new();
+    for item in items {
+        if !seen.contains(&item) {
+            seen.push(item);
+        }
+    }
+    seen
+}
