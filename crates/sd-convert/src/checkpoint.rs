@@ -45,10 +45,18 @@ impl Checkpoint {
     /// [`ConvertError::Place`], which says what is there instead; [`ConvertError::Read`] and [`ConvertError::Json`] for an
     /// index that cannot be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ConvertError> {
+        Self::open_for(path, Wanted::Checkpoint)
+    }
+
+    /// The same, with an error that says what else would have done.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn open_for(path: impl AsRef<Path>, wanted: Wanted) -> Result<Self, ConvertError> {
         let path = path.as_ref();
         let root = hub::resolve(path)?;
         let refuse = || {
-            let Place { what, next } = Place::of(&root, Wanted::Checkpoint);
+            let Place { what, next } = Place::of(&root, wanted);
             ConvertError::Place { path: root.clone(), what, next }
         };
         if !root.is_dir() {
@@ -96,6 +104,12 @@ impl Checkpoint {
     #[must_use]
     pub fn has(&self, component: Component) -> bool {
         !matches!(self.listed(folder_name(component)), Listed::LeftOut) && self.has_folder(component)
+    }
+
+    /// True when the index lists the component, whether it is there or not.
+    #[must_use]
+    pub fn lists(&self, component: Component) -> bool {
+        matches!(self.listed(folder_name(component)), Listed::Class(_))
     }
 
     fn has_folder(&self, component: Component) -> bool {
@@ -169,11 +183,7 @@ impl Checkpoint {
         let class = match self.listed(entry) {
             Listed::Unknown => String::new(),
             Listed::LeftOut => {
-                return Err(ConvertError::LeftOut {
-                    component,
-                    path: self.folder(component),
-                    pipeline: self.pipeline(),
-                });
+                return Err(ConvertError::LeftOut { component, path: self.root.join("model_index.json") });
             }
             Listed::Class(class) => class,
         };
@@ -292,7 +302,10 @@ mod tests {
         let warnings = checkpoint.warnings().join("\n");
         assert!(warnings.contains("leaves out safety_checker") && warnings.contains("leaves out vae"), "{warnings}");
         let error = checkpoint.config(Component::SafetyChecker).unwrap_err().to_string();
-        assert!(error.contains("model_index.json leaves out the safety-checker"), "{error}");
+        assert!(
+            error.contains("has no safety-checker: ") && error.contains("model_index.json leaves it out"),
+            "{error}"
+        );
     }
 
     #[test]

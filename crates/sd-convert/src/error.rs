@@ -45,14 +45,12 @@ pub enum ConvertError {
         path: PathBuf,
     },
     /// The checkpoint's index does not have the component.
-    #[error("model_index.json leaves out the {component}{}, so {} is not used", of(pipeline), path.display())]
+    #[error("the checkpoint has no {component}: {} leaves it out", path.display())]
     LeftOut {
         /// The component.
         component: Component,
-        /// Its folder, which may be there.
+        /// The index.
         path: PathBuf,
-        /// The class of the pipeline.
-        pipeline: Option<String>,
     },
     /// A component has no weights that are read.
     #[error("{} holds {found}", path.display())]
@@ -127,10 +125,6 @@ pub enum ConvertError {
     /// A model could not be cut into chunks.
     #[error(transparent)]
     Split(mil::SplitError),
-}
-
-fn of(pipeline: &Option<String>) -> String {
-    pipeline.as_ref().map_or_else(String::new, |class| format!(" of this {class}"))
 }
 
 fn variants(found: &[String], asked: Option<&str>) -> String {

@@ -4,11 +4,13 @@
 
 mod examples;
 mod own;
+mod seed;
+mod size;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use sd_convert::{AttentionLayout, Component, LatentSize, Precision, Target};
+use sd_convert::{AttentionLayout, Component, Precision, Target};
 use sd_engines::Rounding;
 use sd_runtime::rng::RandomKind;
 use sd_runtime::scheduler::SchedulerKind;
@@ -17,6 +19,8 @@ use crate::engine_args::{DeviceName, EngineArgs};
 use crate::view::ViewArgs;
 pub(crate) use examples::with_example;
 pub(crate) use own::{CompareArgs, CompletionsArgs, DoctorArgs, ManArgs};
+pub(crate) use seed::Seed;
+pub(crate) use size::{SizeArgs, words as size_in_words};
 
 /// Turns Stable Diffusion checkpoints into Core ML packages, and runs them on any machine.
 #[derive(Debug, Parser)]
@@ -71,16 +75,19 @@ pub(crate) struct ConvertArgs {
     /// Components to convert, separated by commas; default: all that the checkpoint has.
     #[arg(long = "component", value_name = "NAME,…", value_delimiter = ',', value_parser = component)]
     pub(crate) components: Vec<Component>,
-    /// Layout of the UNet's attention: split-einsum for the Neural Engine, original for GPU and CPU.
-    #[arg(long, value_name = "LAYOUT", default_value = "split-einsum", value_parser = attention)]
-    pub(crate) attention: AttentionLayout,
-    /// Size of the latents, which are a fraction of the picture's; default: the checkpoint's. Several, separated by
-    /// commas, share their weights: in one package for macOS15, in one for each before.
-    #[arg(long, value_name = "HxW,…", value_delimiter = ',')]
-    pub(crate) latent_size: Vec<LatentSize>,
+    /// Layout of the UNet's attention: split-einsum for the Neural Engine, as by default, split-einsum-v2 for large
+    /// pictures, original for GPU and CPU.
+    #[arg(long, value_name = "LAYOUT", value_parser = attention)]
+    pub(crate) attention: Option<AttentionLayout>,
+    /// Several sizes, separated by commas, share their weights: in one package for macOS15, in one for each before.
+    #[command(flatten)]
+    pub(crate) sizes: SizeArgs,
     /// Number of text tokens that the UNet attends to; default: the text encoder's.
     #[arg(long, value_name = "N")]
     pub(crate) text_length: Option<usize>,
+    /// Take this variant of the weights (fp16, non_ema) where a component has it; default: the plain ones, or the only ones.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) variant: Option<String>,
     /// Convert the UNet for one sample at a time, not for prompt and negative prompt at once.
     #[arg(long)]
     pub(crate) unet_batch_one: bool,
@@ -139,10 +146,10 @@ pub(crate) struct CompressArgs {
     #[command(flatten)]
     pub(crate) method: MethodArgs,
     /// Only weights that match, or are read by operations whose name or type does (* and ? stand for anything); repeatable.
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
     pub(crate) only: Vec<String>,
     /// Leave weights that match; repeatable.
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
     pub(crate) skip: Vec<String>,
     /// Leave weights of at most this many elements.
     #[arg(long, value_name = "N")]
@@ -264,6 +271,7 @@ fn n_of_m(text: &str) -> Result<(usize, usize), String> {
 #[command(after_help = examples::GENERATE)]
 pub(crate) struct GenerateArgs {
     /// What the picture shows.
+    #[arg(allow_hyphen_values = true, value_parser = prompt)]
     pub(crate) prompt: String,
     /// Directory of packages, or a checkpoint, which is then converted in memory; default: the small model in the box,
     /// which draws emoji from their names.
@@ -273,26 +281,26 @@ pub(crate) struct GenerateArgs {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// What the picture does not show.
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", allow_hyphen_values = true)]
     pub(crate) negative_prompt: String,
     /// A picture to begin with (PNG, JPEG or WebP), scaled to the model's size and cut to its proportions.
     #[arg(long, value_name = "FILE")]
     pub(crate) image: Option<PathBuf>,
     /// How much of the picture to begin with may change: the share of the steps that are taken, above 0 to 1.
-    #[arg(long, value_name = "X", default_value_t = 0.5, requires = "image")]
+    #[arg(long, value_name = "X", default_value_t = 0.5, requires = "image", allow_hyphen_values = true)]
     pub(crate) strength: f64,
-    /// Seed of the random source.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) seed: u32,
-    /// Size of the latents, of those that the packages have, or any of a checkpoint; default: the models' own.
-    #[arg(long, value_name = "HxW")]
-    pub(crate) latent_size: Option<LatentSize>,
+    /// Seed of the random source; random (or -1) for another one each time.
+    #[arg(long, value_name = "N", default_value = "0", allow_hyphen_values = true)]
+    pub(crate) seed: Seed,
+    /// Packages have the sizes that they were converted for; a checkpoint has any.
+    #[command(flatten)]
+    pub(crate) size: SizeArgs,
     /// Denoising steps.
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) steps: usize,
     /// Classifier-free guidance: how strongly the prompt counts; off at 1 and below. Default: 7.5, with the model in the
     /// box 4.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
     pub(crate) guidance: Option<f32>,
     /// Scheduler; default: the checkpoint's own.
     #[arg(long, value_name = "NAME")]
@@ -313,12 +321,15 @@ pub(crate) struct GenerateArgs {
     /// Directory of the tokenizer's files, where the model directory has none.
     #[arg(long, value_name = "DIR")]
     pub(crate) tokenizer: Option<PathBuf>,
-    /// Attention layout of a checkpoint that is converted in memory.
-    #[arg(long, value_name = "LAYOUT", default_value = "split-einsum", value_parser = attention)]
-    pub(crate) attention: AttentionLayout,
-    /// Precision of a checkpoint that is converted in memory.
-    #[arg(long, default_value = "float16", value_parser = precision)]
-    pub(crate) precision: Precision,
+    /// Variant of a checkpoint's weights (fp16, non_ema), where a component has it.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) variant: Option<String>,
+    /// Attention layout of a checkpoint that is converted in memory; default: split-einsum.
+    #[arg(long, value_name = "LAYOUT", value_parser = attention)]
+    pub(crate) attention: Option<AttentionLayout>,
+    /// Precision of a checkpoint that is converted in memory: float16, as by default, or float32.
+    #[arg(long, value_name = "PRECISION", value_parser = precision)]
+    pub(crate) precision: Option<Precision>,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
     /// What --engine burn runs on; default: flex, the CPU. Others stand behind features: burn-cuda, burn-wgpu, ….
@@ -487,6 +498,15 @@ impl From<RoundingName> for Rounding {
             RoundingName::F32 => Self::Boundary,
             RoundingName::Declared => Self::Declared,
         }
+    }
+}
+
+/// A prompt may begin with a hyphen; a word that begins with two is a slip in the name of an option.
+fn prompt(text: &str) -> Result<String, String> {
+    let is_option = text.starts_with("--") && text.len() > 2 && !text.contains(char::is_whitespace);
+    match is_option {
+        true => Err(format!("there is no option {text}; smelt help generate lists them all")),
+        false => Ok(text.to_owned()),
     }
 }
 

@@ -26,6 +26,11 @@ pub(crate) struct EngineArgs {
     pub(crate) weights: WeightsName,
 }
 
+/// Threads that the machine runs at once.
+fn available() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
 /// Names of forms of weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum WeightsName {
@@ -103,10 +108,21 @@ impl EngineArgs {
     /// The fast engine's options.
     pub(crate) fn cpu(&self) -> CpuOptions {
         let options = cpu_default().with_precision(self.compute).with_weights(self.weights.into());
-        match self.threads {
+        match self.n_threads() {
             Some(n) => options.with_threads(n.get()),
             None => options,
         }
+    }
+
+    /// The threads that were asked for, at most as many as the machine runs at once: more only wait for each other.
+    pub(crate) fn n_threads(&self) -> Option<NonZeroUsize> {
+        self.threads.map(|n| n.min(available()))
+    }
+
+    /// What the user should know of what is used instead.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let (asked, there) = (self.threads?, available());
+        (asked > there).then(|| format!("--threads {asked} is more than this machine runs at once; {there} are used"))
     }
 
     /// What executes a model whose results are rounded so; only the plain engine rounds between operations.

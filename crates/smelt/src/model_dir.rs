@@ -30,18 +30,23 @@ pub(crate) struct ModelDir {
 }
 
 impl ModelDir {
-    /// Looks through a directory; `None` when it holds no package at all.
+    /// Looks through a directory that holds packages.
     ///
     /// Of packages for several sizes those for `size` are taken, where there are such; else those without a size in
     /// their names.
-    pub(crate) fn find(dir: &Path, size: Option<LatentSize>) -> Result<Option<Self>> {
+    pub(crate) fn find(dir: &Path, size: Option<LatentSize>) -> Result<Self> {
         let packages = packages(dir)?;
-        if packages.is_empty() {
-            return Ok(None);
-        }
         let find = |names: [&str; 2]| role(&packages, names);
         let need = |names: [&str; 2]| {
-            let missing = || format!("{} holds no …_{}.mlpackage", dir.display(), names[0]);
+            let missing = || {
+                let component = names[0].replace('_', "-");
+                format!(
+                    "{0} holds no …_{1}.mlpackage; convert the checkpoint with --component {component} into it: \
+                     smelt convert CHECKPOINT -o {0} --component {component}",
+                    dir.display(),
+                    names[0]
+                )
+            };
             find(names)?.with_context(missing)
         };
         let sized = |names: [&str; 2]| match size.map(|size| names.map(|name| format!("{name}_{size}"))) {
@@ -56,52 +61,22 @@ impl ModelDir {
                     (Some(whole), ..) => vec![whole],
                     (None, Some(pipeline), _) => vec![pipeline],
                     (None, None, chunks) if chunks.len() > 1 => chunks,
+                    (None, None, alone) if alone.len() == 1 => bail!(
+                        "{} is the first chunk of a UNet, and the second is not beside it; put all chunks into one folder",
+                        alone[0].display()
+                    ),
                     (None, None, _) => vec![need(UNET)?],
                 },
             },
         };
-        Ok(Some(Self {
+        Ok(Self {
             text_encoder: need(TEXT_ENCODER)?,
             unet,
             vae_decoder: sized(VAE_DECODER)?.map_or_else(|| need(VAE_DECODER), Ok)?,
             vae_encoder: sized(VAE_ENCODER)?.map_or_else(|| find(VAE_ENCODER), |p| Ok(Some(p)))?,
             safety_checker: sized(SAFETY_CHECKER)?.map_or_else(|| find(SAFETY_CHECKER), |p| Ok(Some(p)))?,
-        }))
+        })
     }
-}
-
-/// Refuses what cannot be a directory of models, and says what could be.
-pub(crate) fn check(dir: &Path) -> Result<()> {
-    let extension = dir.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    let shown = dir.display();
-    if extension == "mlpackage" {
-        bail!("{shown} is one package; give the directory that holds it and the others");
-    }
-    if ["safetensors", "ckpt", "pt", "bin"].contains(&extension) {
-        bail!(
-            "{shown} is one file, and single-file checkpoints are not read; \
-             give a checkpoint's directory in diffusers layout, the one with model_index.json"
-        );
-    }
-    if !dir.exists() {
-        bail!(
-            "there is no directory {shown}; nothing is downloaded: give the directory of a checkpoint \
-             (the one with model_index.json), or make packages of one first: smelt convert CHECKPOINT -o {shown}"
-        );
-    }
-    if !dir.is_dir() {
-        bail!("{shown} is a file; give a directory of packages, or of a checkpoint");
-    }
-    Ok(())
-}
-
-/// What is wrong with a directory that holds no models.
-pub(crate) fn no_model(dir: &Path) -> String {
-    format!(
-        "{} holds neither packages nor a checkpoint; make packages with smelt convert CHECKPOINT -o DIR, \
-         and give that DIR, or give the CHECKPOINT itself",
-        dir.display()
-    )
 }
 
 /// All packages in a directory, in the order of their names.
@@ -178,14 +153,14 @@ mod tests {
     #[test]
     fn packages_are_found_by_the_end_of_their_names() {
         let place = dir(&APPLE);
-        let found = ModelDir::find(place.path(), None).unwrap().unwrap();
+        let found = ModelDir::find(place.path(), None).unwrap();
         assert_eq!(found.unet, [place.path().join(APPLE[1])]);
         assert_eq!(found.vae_decoder, place.path().join(APPLE[3]));
         assert_eq!(found.vae_encoder, Some(place.path().join(APPLE[4])));
         assert_eq!(found.safety_checker, None);
         let swift =
             dir(&["TextEncoder.mlpackage", "UnetChunk2.mlpackage", "UnetChunk1.mlpackage", "VAEDecoder.mlpackage"]);
-        let found = ModelDir::find(swift.path(), None).unwrap().unwrap();
+        let found = ModelDir::find(swift.path(), None).unwrap();
         assert_eq!(found.unet, ["UnetChunk1.mlpackage", "UnetChunk2.mlpackage"].map(|n| swift.path().join(n)));
     }
 
@@ -194,10 +169,10 @@ mod tests {
         let others = ["a_text_encoder.mlpackage", "a_vae_decoder.mlpackage"];
         let chunks = ["a_unet_chunk1.mlpackage", "a_unet_chunk2.mlpackage", "a_unet_chunk3.mlpackage"];
         let place = dir(&[&others[..], &chunks].concat());
-        let found = ModelDir::find(place.path(), None).unwrap().unwrap();
+        let found = ModelDir::find(place.path(), None).unwrap();
         assert_eq!(found.unet, chunks.map(|n| place.path().join(n)));
         let place = dir(&[&others[..], &chunks, &["a_unet_chunked_pipeline.mlpackage"]].concat());
-        let found = ModelDir::find(place.path(), None).unwrap().unwrap();
+        let found = ModelDir::find(place.path(), None).unwrap();
         assert_eq!(found.unet, [place.path().join("a_unet_chunked_pipeline.mlpackage")]);
         assert!(ModelDir::find(dir(&[&others[..], &chunks[..1]].concat()).path(), None).is_err());
     }
@@ -209,7 +184,7 @@ mod tests {
         let names: Vec<String> = plain.iter().chain(&sized).map(|name| format!("{name}.mlpackage")).collect();
         let place = dir(&names.iter().map(String::as_str).collect::<Vec<_>>());
         let of = |size: Option<&str>| {
-            let found = ModelDir::find(place.path(), size.map(|s| s.parse().unwrap())).unwrap().unwrap();
+            let found = ModelDir::find(place.path(), size.map(|s| s.parse().unwrap())).unwrap();
             let stem = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
             (found.unet.iter().map(stem).collect::<Vec<_>>(), stem(&found.vae_decoder))
         };
@@ -222,30 +197,15 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_ambiguous_is_named() {
-        assert_eq!(ModelDir::find(dir(&["unet", ".a_unet.mlpackage"]).path(), None).unwrap(), None);
+        assert_eq!(packages(dir(&["unet", ".a_unet.mlpackage"]).path()).unwrap(), [PathBuf::new(); 0]);
         let error = ModelDir::find(dir(&APPLE[1..]).path(), None).unwrap_err();
-        assert!(error.to_string().ends_with("holds no …_text_encoder.mlpackage"), "{error}");
+        assert!(error.to_string().contains("holds no …_text_encoder.mlpackage; convert"), "{error}");
+        let alone = dir(&["x_text_encoder.mlpackage", "x_unet_chunk1.mlpackage", "x_vae_decoder.mlpackage"]);
+        let error = ModelDir::find(alone.path(), None).unwrap_err().to_string();
+        assert!(error.contains("x_unet_chunk1.mlpackage is the first chunk of a UNet"), "{error}");
         let both = dir(&[&APPLE[..], &["y_unet.mlpackage"]].concat());
         let error = ModelDir::find(both.path(), None).unwrap_err().to_string();
         assert!(error.contains("x_unet.mlpackage\n") && error.contains("y_unet.mlpackage"), "{error}");
         assert!(!error.contains("control"), "{error}");
-    }
-
-    #[test]
-    fn what_is_no_directory_of_models_is_told_with_the_next_step() {
-        let place = dir(&["x.mlpackage", "models"]);
-        std::fs::write(place.path().join("sd.safetensors"), b"").unwrap();
-        std::fs::write(place.path().join("notes"), b"").unwrap();
-        check(&place.path().join("models")).unwrap();
-        for (name, wanted) in [
-            ("x.mlpackage", "is one package; give the directory"),
-            ("sd.safetensors", "single-file checkpoints are not read"),
-            ("notes", "is a file; give a directory"),
-            ("runwayml/sd15", "nothing is downloaded"),
-            ("sd15", "smelt convert CHECKPOINT -o"),
-        ] {
-            let error = check(&place.path().join(name)).unwrap_err().to_string();
-            assert!(error.contains(wanted) && error.contains(name), "{error}");
-        }
     }
 }

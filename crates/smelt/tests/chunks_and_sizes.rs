@@ -206,7 +206,7 @@ fn below_macos_15_sizes_are_packages_that_share_a_weight_file() {
             }
         }
     }
-    let twice = fail(["convert", &text(demo()), "-o", &text(dir.path().join("y")), "--latent-size", "8x8,8"]);
+    let twice = fail(["convert", &text(demo()), "-o", &text(dir.path().join("y")), "--latent-size", "8x8,12x8,8x8"]);
     assert!(twice.contains("8x8 is given twice"), "{twice}");
     let other: PathBuf = dir.path().join("y");
     assert!(!other.exists());

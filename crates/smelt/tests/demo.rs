@@ -229,7 +229,7 @@ fn what_cannot_be_done_is_said_before_any_work() {
     assert!(message.contains("there is no directory"), "{message}");
     let picture = text(dir.path().join("x.png"));
     let message = fail(["generate", "x", "-m", &text(dir.path()), "-o", &picture]);
-    assert!(message.contains("neither packages nor a checkpoint"), "{message}");
+    assert!(message.contains("is an empty folder; give a folder of packages"), "{message}");
     let message = fail(["generate", "x", "-m", &text(demo()), "-o", &picture, "--steps", "0"]);
     assert!(message.contains("0 steps asked for"), "{message}");
     assert!(names(dir.path()).is_empty());

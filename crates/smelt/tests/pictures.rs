@@ -206,9 +206,13 @@ fn what_is_missing_is_answered_with_what_to_type() {
     let dir = tempfile::tempdir().unwrap();
     let output = text(dir.path().join("x.png"));
     let message = fail(["generate", "x", "-m", "no/such-model", "-o", &output]);
-    assert!(message.contains("there is no directory no/such-model") && message.contains("smelt convert"), "{message}");
+    assert!(
+        message.contains("no/such-model is not there, and neither is no; nothing is downloaded")
+            && message.contains("smelt convert"),
+        "{message}"
+    );
     let message = fail(["generate", "x", "-m", &text(dir.path()), "-o", &output]);
-    assert!(message.contains("neither packages nor a checkpoint; make packages with"), "{message}");
+    assert!(message.contains("is an empty folder; give a folder of packages (made by smelt convert"), "{message}");
     let message = fail(["generate", "x", "-m", &text(demo()), "-o", &text(dir.path().join("new/x.png"))]);
     assert!(message.contains("mkdir -p"), "{message}");
     let message = fail(["generate", "x", "-m", &text(demo()), "-o", &text(dir.path().join("x.jpg"))]);

@@ -173,6 +173,20 @@ fn size_warnings(ckpt: &Checkpoint, config: &UNetConfig, latent: LatentSize) -> 
     warnings
 }
 
+/// The size of the latents that a checkpoint was made for, and the picture pixels per latent pixel: 8 where the checkpoint has
+/// no autoencoder to tell.
+///
+/// # Errors
+/// For configurations that cannot be read.
+pub fn native_size(ckpt: &Checkpoint) -> Result<(Option<LatentSize>, usize), ConvertError> {
+    let own = match ckpt.has(Component::UNet) {
+        true => parse(ckpt, Component::UNet, UNetConfig::from_json)?.sample_size,
+        false => None,
+    };
+    let own = own.map(|s| LatentSize { height: s.height, width: s.width });
+    Ok((own, vae_scale(ckpt).unwrap_or(8)))
+}
+
 /// Picture pixels per latent pixel, if the checkpoint has an autoencoder.
 fn vae_scale(ckpt: &Checkpoint) -> Option<usize> {
     let json = ckpt.config(Component::VaeDecoder).ok()?;

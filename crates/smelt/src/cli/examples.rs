@@ -19,7 +19,7 @@ Examples:
   smelt convert ~/models/stable-diffusion-v1-5 -o sd15
   smelt convert ~/models/stable-diffusion-v1-5 -o sd15-gpu --attention original
   smelt convert ~/models/stable-diffusion-v1-5 -o sd15-6bit --quantize-nbits 6 --chunk-unet
-  smelt convert ~/models/stable-diffusion-v1-5 -o sizes --latent-size 64x64,96x64 --target macOS15";
+  smelt convert ~/models/stable-diffusion-v1-5 -o sizes --size 512x512,512x768 --target macOS15";
 
 pub(super) const GENERATE: &str = "\
 Examples:
@@ -27,6 +27,7 @@ Examples:
   smelt generate \"a red heart\" -m sd15 -o heart.png
   smelt generate \"a house\" -m sd15 -o house.png --image sketch.png --strength 0.6
   smelt generate \"a house\" -m sd15 -o house.png --negative-prompt \"trees\" --steps 30 --seed 7
+  smelt generate \"a house\" -m ~/models/stable-diffusion-v1-5 -o house.png --size 512x768 --seed random
   smelt generate \"a house\" -m sd15 -o house.png --count 4 --grid houses.png --show
   smelt generate \"a house\" -m apples-packages --tokenizer checkpoint/tokenizer -o house.png";
 

@@ -19,7 +19,7 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "DB")]
     pub(crate) min_psnr: Option<f64>,
     /// Captions of the grid, separated by commas, one for each picture; default: the names of the files.
-    #[arg(long, value_name = "TEXT,…", value_delimiter = ',')]
+    #[arg(long, value_name = "TEXT,…", value_delimiter = ',', allow_hyphen_values = true)]
     pub(crate) captions: Vec<String>,
     /// Add to each caption its ratio to the first picture.
     #[arg(long)]

@@ -93,7 +93,7 @@ fn packages(path: &Path) -> Result<Vec<PathBuf>> {
     }
     let found = crate::model_dir::packages(path)?;
     if found.is_empty() {
-        bail!("{} holds no .mlpackage", path.display());
+        bail!(super::not_wanted(path, sd_convert::place::Wanted::Packages));
     }
     Ok(found)
 }

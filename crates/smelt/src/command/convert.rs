@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use mlpackage::{Existing, WeightFile, Written};
 use sd_convert::compress::{Writing as How, write_compressed};
-use sd_convert::{Checkpoint, Component, Converted, Options, Target};
+use sd_convert::{AttentionLayout, Checkpoint, Component, Converted, Options, Target, native_size};
 use serde::Serialize;
 
 use super::guarded;
@@ -60,6 +60,8 @@ struct Plan<'a> {
     skipped: Vec<Component>,
     bundle: Bundle,
     model_version: String,
+    /// What the user should know of the checkpoint.
+    warnings: Vec<String>,
     args: &'a ConvertArgs,
 }
 
@@ -69,7 +71,7 @@ pub(super) fn run(args: &ConvertArgs, report: &Report) -> Result<ExitCode> {
     for component in &plan.skipped {
         report.warn(format_args!("the checkpoint has no {component}; it is left out"));
     }
-    for warning in &plan.bundle.warnings {
+    for warning in plan.warnings.iter().chain(&plan.bundle.warnings) {
         report.warn(warning);
     }
     std::fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
@@ -86,9 +88,16 @@ impl<'a> Plan<'a> {
             check_bits(bits, args)?;
         }
         let checkpoint = Checkpoint::open(&args.checkpoint)?;
+        let checkpoint = match &args.variant {
+            Some(variant) => checkpoint.with_variant(variant),
+            None => checkpoint,
+        };
         let model_version = args.model_version.clone().unwrap_or_else(|| checkpoint.name());
         let (components, skipped) = choose(&checkpoint, &args.components)?;
-        let items = items::of(args, &components, &model_version)?;
+        refuse_ineffective(args, &components)?;
+        let (own, scale) = native_size(&checkpoint)?;
+        let sizes = args.sizes.latents(scale, own)?;
+        let items = items::of(args, &sizes, &components, &model_version)?;
         let bundle = Bundle::of_checkpoint(checkpoint.root(), &model_version)?;
         if !args.force {
             let paths = items.iter().flat_map(|item| std::iter::once(item.path.clone()).chain(item.chunks(args)));
@@ -100,7 +109,7 @@ impl<'a> Plan<'a> {
             }
         }
         let options = Options {
-            attention: args.attention,
+            attention: args.attention.unwrap_or(AttentionLayout::SplitEinsum),
             latent_size: None,
             text_length: args.text_length,
             unet_batch_one: args.unet_batch_one,
@@ -108,7 +117,9 @@ impl<'a> Plan<'a> {
             precision: args.precision,
             model_version: Some(model_version.clone()),
         };
-        Ok(Self { checkpoint, options, items, skipped, bundle, model_version, args })
+        let mut warnings = checkpoint.warnings();
+        warnings.extend(check(&checkpoint, &items, &options)?);
+        Ok(Self { checkpoint, options, items, skipped, bundle, model_version, warnings, args })
     }
 
     /// Converts and writes every component; while one is written, the next is converted.
@@ -236,8 +247,55 @@ pub(super) fn write_or_link(
     Ok(mlpackage::write_until(path, program, description, existing, progress)?)
 }
 
+/// Looks at every package's component before any is built; what is said of several sizes or components is said once.
+fn check(checkpoint: &Checkpoint, items: &[Item], options: &Options) -> Result<Vec<String>> {
+    let mut warnings: Vec<String> = Vec::new();
+    for item in items {
+        let sizes = item.sizes.iter().copied().map(Some);
+        for latent_size in if item.sizes.is_empty() { vec![None] } else { sizes.collect() } {
+            let options = Options { latent_size, ..options.clone() };
+            for warning in sd_convert::check(checkpoint, item.component, &options)? {
+                if !warnings.contains(&warning) {
+                    warnings.push(warning);
+                }
+            }
+        }
+    }
+    Ok(warnings)
+}
+
+/// Refuses options that none of the chosen components heeds.
+fn refuse_ineffective(args: &ConvertArgs, components: &[Component]) -> Result<()> {
+    let has = |wanted: &[Component]| wanted.iter().any(|c| components.contains(c));
+    let unet: &[Component] = &[Component::UNet];
+    let sized = [Component::UNet, Component::VaeDecoder, Component::VaeEncoder, Component::SafetyChecker];
+    for (option, is_given, heeded_by) in [
+        ("--attention", args.attention.is_some(), unet),
+        ("--text-length", args.text_length.is_some(), unet),
+        ("--unet-batch-one", args.unet_batch_one, unet),
+        ("--chunk-unet", args.chunk_unet.is_some(), unet),
+        ("--quantize-nbits", args.quantize_nbits.is_some(), &[Component::UNet, Component::TextEncoder]),
+        ("a size", args.sizes.is_given(), &sized),
+    ] {
+        if is_given && !has(heeded_by) {
+            let names: Vec<&str> = heeded_by.iter().map(|c| c.name()).collect();
+            bail!("{option} has no effect here: it is for {}, and none of these is converted", names.join(", "));
+        }
+    }
+    Ok(())
+}
+
 /// The components to convert, and those of the default that the checkpoint lacks.
 fn choose(checkpoint: &Checkpoint, asked: &[Component]) -> Result<(Vec<Component>, Vec<Component>)> {
+    if asked.is_empty() {
+        checkpoint.check_family()?;
+    }
+    // What the index lists must be there, or the download is incomplete.
+    for &component in
+        Component::ALL.iter().filter(|&&c| asked.contains(&c) || (asked.is_empty() && checkpoint.lists(c)))
+    {
+        checkpoint.check(component)?;
+    }
     let all = Component::ALL.into_iter().filter(|c| asked.is_empty() || asked.contains(c));
     let (there, missing): (Vec<_>, Vec<_>) = all.partition(|&c| checkpoint.has(c));
     if let Some(component) = missing.iter().find(|c| asked.contains(c)) {

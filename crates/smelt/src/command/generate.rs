@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use sd_runtime::image::RgbImage;
 use sd_runtime::pipeline::{
@@ -21,7 +21,7 @@ use sd_runtime::rng::RandomKind;
 use sd_runtime::scheduler::SchedulerKind;
 use serde::Serialize;
 
-use crate::cli::GenerateArgs;
+use crate::cli::{GenerateArgs, Seed};
 use crate::file;
 use crate::report::{Report, count, seconds};
 use crate::sheet::Cell;
@@ -34,6 +34,7 @@ use models::Loaded;
 struct Summary {
     model: String,
     scheduler: &'static str,
+    seed: u32,
     pictures: Vec<Picture>,
     /// Path of the file that holds all pictures, with `--grid`.
     grid: Option<String>,
@@ -55,6 +56,8 @@ struct Picture {
 
 pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     let begin = Instant::now();
+    refuse_ineffective(args)?;
+    let seed = args.seed.value();
     let output = args.output.clone().map_or_else(|| free_name(&args.prompt, args.count), Ok)?;
     file::check_picture(&output)?;
     args.latents.as_deref().map_or(Ok(()), file::check_target)?;
@@ -74,7 +77,7 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     spinner.finish_and_clear();
     let load = begin.elapsed();
 
-    let options = GenerateOptions { start, ..options(args, kind) };
+    let options = GenerateOptions { start, seed, ..options(args, kind) };
     let mut steps = Steps::new(report);
     let generation = pipeline.generate(&options, &mut |at| steps.advance(at))?;
     steps.bar.finish_and_clear();
@@ -89,10 +92,14 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     let warnings: Vec<String> = generation.warnings.iter().map(ToString::to_string).collect();
     warnings.iter().for_each(|warning| report.warn(warning));
     let grid = side_by_side(&args.prompt, &paths, &generation.images, &view, report)?;
+    if args.seed == Seed::Random {
+        report.line(format_args!("seed {seed}"));
+    }
     steps.tell(report, begin.elapsed());
     report.json(&Summary {
         model: name,
         scheduler: kind.name(),
+        seed,
         pictures,
         grid,
         warnings,
@@ -103,16 +110,33 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The guidance that was asked for, or what suits the model.
+fn guidance(args: &GenerateArgs) -> f32 {
+    args.guidance.unwrap_or(match args.model {
+        Some(_) => 7.5,
+        None => boxed::GUIDANCE,
+    })
+}
+
+/// Refuses options that change nothing.
+fn refuse_ineffective(args: &GenerateArgs) -> Result<()> {
+    let guidance = guidance(args);
+    if !args.negative_prompt.is_empty() && guidance <= 1.0 {
+        bail!(
+            "--negative-prompt has no effect at guidance {guidance}, which leaves it out; give more than 1, or leave the \
+             negative prompt out"
+        );
+    }
+    Ok(())
+}
+
 fn options(args: &GenerateArgs, kind: SchedulerKind) -> GenerateOptions {
     GenerateOptions {
         prompt: args.prompt.clone(),
         negative_prompt: args.negative_prompt.clone(),
-        seed: args.seed,
+        seed: 0,
         steps: args.steps,
-        guidance_scale: args.guidance.unwrap_or(match args.model {
-            Some(_) => 7.5,
-            None => boxed::GUIDANCE,
-        }),
+        guidance_scale: guidance(args),
         image_count: args.count.into(),
         scheduler: Some(kind),
         random: RandomKind::from(args.random),

@@ -19,16 +19,22 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use mlpackage::{Package, Written};
+use sd_convert::ConvertError;
+use sd_convert::place::{Place, Wanted};
 use sd_convert::verify::Input;
 use sd_engines::MilEngine;
 use sd_runtime::Engine;
 
 use crate::cli::Command;
+use crate::engine_args::EngineArgs;
 use crate::interrupt::{Writing, interrupted};
 use crate::report::Report;
 
 /// Runs a command; the code is what the program exits with.
 pub(crate) fn run(command: &Command, report: &Report) -> Result<ExitCode> {
+    if let Some(warning) = engine_of(command).and_then(EngineArgs::warning) {
+        report.warn(warning);
+    }
     match command {
         Command::Convert(args) => convert::run(args, report),
         Command::Generate(args) => generate::run(args, report),
@@ -42,6 +48,17 @@ pub(crate) fn run(command: &Command, report: &Report) -> Result<ExitCode> {
         Command::Doctor(args) => doctor::run(args, report),
         Command::Completions(args) => completions::run(args, report),
         Command::Man(args) => man::run(args, report),
+    }
+}
+
+/// What a command executes models with, if it does.
+const fn engine_of(command: &Command) -> Option<&EngineArgs> {
+    match command {
+        Command::Generate(args) => Some(&args.engine),
+        Command::Run(args) => Some(&args.engine),
+        Command::Bench(args) => Some(&args.engine),
+        Command::Verify(args) => Some(&args.engine),
+        _ => None,
     }
 }
 
@@ -66,13 +83,18 @@ fn guarded(label: &str, report: &Report, write: impl FnOnce(OnProgress<'_>) -> R
     Ok(written)
 }
 
-/// Opens a package, with its path in the error, and a hint for paths that are something else.
+/// Opens a package; a path that is something else is named for what it is.
 fn open_package(path: &Path) -> Result<Package> {
-    if path.extension().is_some_and(|e| e == "mlmodelc") {
-        bail!("{} is a compiled model, which only Core ML can run; give the .mlpackage", path.display());
-    }
-    if !path.exists() {
-        bail!("{} does not exist", path.display());
+    let is_package = path.join(mlpackage::MANIFEST_FILE).is_file();
+    let is_model_file = path.is_file() && path.extension().is_some_and(|e| e == "mlmodel");
+    if !is_package && !is_model_file {
+        bail!(not_wanted(path, Wanted::Package));
     }
     Package::open(path).with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// What a path is that is not what was wanted, and what to do.
+fn not_wanted(path: &Path, wanted: Wanted) -> ConvertError {
+    let Place { what, next } = Place::of(path, wanted);
+    ConvertError::Place { path: path.to_owned(), what, next }
 }

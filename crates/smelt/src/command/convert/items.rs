@@ -25,18 +25,23 @@ pub(super) struct Item {
 }
 
 /// Every package, in the order in which they are written.
-pub(super) fn of(args: &ConvertArgs, components: &[Component], model_version: &str) -> Result<Vec<Item>> {
-    check_sizes(&args.latent_size)?;
+pub(super) fn of(
+    args: &ConvertArgs,
+    sizes: &[LatentSize],
+    components: &[Component],
+    model_version: &str,
+) -> Result<Vec<Item>> {
+    check_sizes(sizes)?;
     let mut items = Vec::new();
     for &component in components {
         let path = args.output.join(package_name(model_version, component));
-        let is_apart = args.latent_size.len() > 1 && has_sizes(component) && !has_functions(args.target);
+        let is_apart = sizes.len() > 1 && has_sizes(component) && !has_functions(args.target);
         if !is_apart {
-            let sizes = if has_sizes(component) { args.latent_size.clone() } else { Vec::new() };
+            let sizes = if has_sizes(component) { sizes.to_vec() } else { Vec::new() };
             items.push(Item { component, sizes, path, first: None });
             continue;
         }
-        for (i, &size) in args.latent_size.iter().enumerate() {
+        for (i, &size) in sizes.iter().enumerate() {
             let sized = if i == 0 { path.clone() } else { with_size(&path, size) };
             let first = (i > 0).then(|| path.clone());
             items.push(Item { component, sizes: vec![size], path: sized, first });

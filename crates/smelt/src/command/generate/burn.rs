@@ -21,6 +21,11 @@ pub(super) fn is_chosen(args: &GenerateArgs, dir: &Path, has_packages: bool) -> 
              give the checkpoint directory with -m, or leave --engine burn out",
             dir.display()
         ),
+        (EngineName::Burn, _) if args.attention.is_some() => {
+            bail!(
+                "--attention is a layout of MIL programs, and the burn engine executes the networks themselves; leave it out"
+            )
+        }
         (EngineName::Burn, _) => Ok(true),
         (_, Some(_)) => bail!("--device is for --engine burn"),
         (_, None) => Ok(false),
@@ -43,7 +48,7 @@ pub(super) fn engine(
     let Interface { network, inputs } = Interface::new(checkpoint, component, options)?;
     let inputs = inputs.into_iter().map(|input| Feature::new(input.name, input.dtype, input.shape)).collect();
     let weights = checkpoint.weights(component)?;
-    let burn = BurnOptions { device: args.device.unwrap_or_default().into(), threads: args.engine.threads };
+    let burn = BurnOptions { device: args.device.unwrap_or_default().into(), threads: args.engine.n_threads() };
     let engine = BurnEngine::new(&network, inputs, weights.iter(), burn);
     Ok(Box::new(engine.with_context(|| format!("cannot run {}", checkpoint.folder(component).display()))?))
 }

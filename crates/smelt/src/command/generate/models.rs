@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use sd_convert::{Checkpoint, Component, LatentSize, convert, size_function};
+use mlpackage::FeatureType;
+use sd_convert::place::Wanted;
+use sd_convert::{AttentionLayout, Checkpoint, Component, LatentSize, Precision, convert, hub, size_function};
 use sd_engines::{Executor, MilEngine, Options, Weights};
 use sd_runtime::Engine;
 use sd_runtime::pipeline::{Models, PipelineConfig};
@@ -11,7 +13,7 @@ use sd_runtime::tokenizer::ClipTokenizer;
 
 use super::burn;
 use crate::bundle::Companions;
-use crate::cli::GenerateArgs;
+use crate::cli::{GenerateArgs, size_in_words};
 use crate::command::open_package;
 use crate::engine_args::EngineName;
 use crate::model_dir::ModelDir;
@@ -29,13 +31,60 @@ pub(super) struct Loaded {
 /// Loads packages or a checkpoint.
 pub(super) fn load(args: &GenerateArgs, dir: &Path) -> Result<Loaded> {
     args.engine.check()?;
-    crate::model_dir::check(dir)?;
-    let has_packages = !crate::model_dir::packages(dir)?.is_empty();
+    let dir = &hub::resolve(dir)?;
+    let has_packages = dir.is_dir() && !crate::model_dir::packages(dir)?.is_empty();
     let with_burn = burn::is_chosen(args, dir, has_packages)?;
-    match ModelDir::find(dir, args.latent_size)? {
-        Some(packages) => from_packages(args, dir, &packages),
-        None => from_checkpoint(args, dir, with_burn),
+    if !has_packages {
+        return from_checkpoint(args, dir, with_burn);
     }
+    refuse_ineffective(args, dir)?;
+    let size = match args.size.is_given() {
+        true => {
+            let (scale, own) = match args.size.is_in_pixels() {
+                true => native_size(&ModelDir::find(dir, None)?)?,
+                false => (1, None),
+            };
+            args.size.latent(scale, own)?
+        }
+        false => None,
+    };
+    from_packages(args, dir, &ModelDir::find(dir, size)?, size)
+}
+
+/// Refuses options of a conversion, which packages have behind them.
+fn refuse_ineffective(args: &GenerateArgs, dir: &Path) -> Result<()> {
+    let given = [
+        ("--attention", args.attention.is_some()),
+        ("--precision", args.precision.is_some()),
+        ("--variant", args.variant.is_some()),
+    ];
+    match given.into_iter().find(|(_, is_given)| *is_given) {
+        Some((option, _)) => bail!(
+            "{option} is for a checkpoint that is converted in memory, and {} holds packages; leave it out, or convert \
+             the checkpoint anew with it",
+            dir.display()
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Picture pixels per latent pixel, and the latents' size that the packages draw by default.
+fn native_size(packages: &ModelDir) -> Result<(usize, Option<LatentSize>)> {
+    let shape = |path: &Path, input: bool, name: &str| -> Result<Option<Vec<usize>>> {
+        let package = open_package(path)?;
+        let Some(interface) = package.model().description.main() else { return Ok(None) };
+        let features = if input { &interface.inputs } else { &interface.outputs };
+        let feature = features.iter().find(|f| f.name == name);
+        Ok(feature.and_then(|f| match &f.ty {
+            FeatureType::MultiArray(array) if array.shape.len() == 4 => Some(array.shape.clone()),
+            _ => None,
+        }))
+    };
+    let (z, image) = (shape(&packages.vae_decoder, true, "z")?, shape(&packages.vae_decoder, false, "image")?);
+    // The description of an output may leave its shape open; every Stable Diffusion has 8.
+    let scale = z.zip(image).map_or(8, |(z, image)| image[2] / z[2].max(1)).max(1);
+    let sample = packages.unet.first().map(|unet| shape(unet, true, "sample")).transpose()?.flatten();
+    Ok((scale, sample.map(|s| LatentSize { height: s[2], width: s[3] })))
 }
 
 /// With the plain engine the UNet, which runs many times, keeps its weights decoded.
@@ -49,13 +98,12 @@ fn executor(args: &GenerateArgs, is_unet: bool) -> Executor {
     }
 }
 
-fn from_packages(args: &GenerateArgs, dir: &Path, packages: &ModelDir) -> Result<Loaded> {
+fn from_packages(args: &GenerateArgs, dir: &Path, packages: &ModelDir, size: Option<LatentSize>) -> Result<Loaded> {
     let beside = Companions::read(dir, args.tokenizer.as_deref())?;
     let open = |path: &Path, is_unet| -> Result<MilEngine> {
         let package = open_package(path)?;
         let (model, executor) = (package.model(), executor(args, is_unet));
-        let engine = match args.latent_size.map(size_function).filter(|name| model.description.function(name).is_some())
-        {
+        let engine = match size.map(size_function).filter(|name| model.description.function(name).is_some()) {
             Some(function) => MilEngine::from_function(model, &function, executor),
             None => MilEngine::from_model(model, executor),
         };
@@ -68,8 +116,8 @@ fn from_packages(args: &GenerateArgs, dir: &Path, packages: &ModelDir) -> Result
             MilEngine::chain(chunks.iter().map(named).collect::<Result<Vec<_>>>()?)?
         }
     };
-    if let Some(size) = args.latent_size {
-        check_size(dir, &unet, size)?;
+    if let Some(size) = size {
+        check_size(dir, &unet, size, || native_size(packages).map_or(8, |(scale, _)| scale))?;
     }
     let safety_checker = packages.safety_checker.as_deref().filter(|_| !args.no_safety_check);
     let vae_encoder = match (&args.image, &packages.vae_encoder) {
@@ -87,34 +135,70 @@ fn from_packages(args: &GenerateArgs, dir: &Path, packages: &ModelDir) -> Result
         vae_encoder: vae_encoder.map(|path| open(path, false)).transpose()?.map(boxed),
         safety_checker: safety_checker.map(|path| open(path, false)).transpose()?.map(boxed),
     };
-    let name = beside.model_version.unwrap_or_else(|| directory_name(dir));
+    let name = beside.model_version.or_else(|| hub::name_of(dir)).unwrap_or_else(|| directory_name(dir));
     Ok(Loaded { models, config: beside.config, name, warnings: beside.warnings })
 }
 
 /// Refuses a size that the UNet has not.
-fn check_size(dir: &Path, unet: &MilEngine, size: LatentSize) -> Result<()> {
+fn check_size(dir: &Path, unet: &MilEngine, size: LatentSize, scale: impl FnOnce() -> usize) -> Result<()> {
     let shape = unet.signature().input("sample").map_or(&[][..], |f| &f.shape);
     match *shape {
-        [_, _, height, width] if size != (LatentSize { height, width }) => bail!(
-            "{} has no UNet for latents of {size}, but for {height}x{width}; convert takes several sizes: --latent-size {height}x{width},{size}",
-            dir.display()
-        ),
+        [_, _, height, width] if size != (LatentSize { height, width }) => {
+            let (scale, own) = (scale(), LatentSize { height, width });
+            let pixels = |size: LatentSize| format!("{}x{}", size.width * scale, size.height * scale);
+            bail!(
+                "{} has no UNet for pictures {}, but for {} (latents {own}, height first); convert takes several sizes: \
+                 --size {},{}",
+                dir.display(),
+                size_in_words(size, scale),
+                size_in_words(own, scale),
+                pixels(own),
+                pixels(size)
+            )
+        }
         _ => Ok(()),
     }
 }
 
 fn from_checkpoint(args: &GenerateArgs, dir: &Path, with_burn: bool) -> Result<Loaded> {
-    let checkpoint = Checkpoint::open(dir).with_context(|| crate::model_dir::no_model(dir))?;
+    let checkpoint = Checkpoint::open_for(dir, Wanted::Model)?;
+    checkpoint.check_family()?;
+    let checkpoint = match &args.variant {
+        Some(variant) => checkpoint.with_variant(variant),
+        None => checkpoint,
+    };
     let mut config = PipelineConfig::from_dir(checkpoint.root())?;
     if let Some(tokenizer) = &args.tokenizer {
         config.tokenizer = ClipTokenizer::from_dir(tokenizer)?;
     }
     let options = sd_convert::Options {
-        attention: args.attention,
-        precision: args.precision,
-        latent_size: args.latent_size,
+        attention: args.attention.unwrap_or(AttentionLayout::SplitEinsum),
+        precision: args.precision.unwrap_or(Precision::Float16),
+        latent_size: {
+            let (own, scale) = sd_convert::native_size(&checkpoint)?;
+            args.size.latent(scale, own)?
+        },
         ..sd_convert::Options::default()
     };
+    let mut warnings = checkpoint.warnings();
+    let mut check = |component: Component| -> Result<()> {
+        let known = sd_convert::check(&checkpoint, component, &options)?;
+        known.into_iter().for_each(|w| {
+            if !warnings.contains(&w) {
+                warnings.push(w)
+            }
+        });
+        Ok(())
+    };
+    let with_safety = checkpoint.has(Component::SafetyChecker) && !args.no_safety_check;
+    let wanted = [
+        (Component::TextEncoder, true),
+        (Component::UNet, true),
+        (Component::VaeDecoder, true),
+        (Component::VaeEncoder, args.image.is_some()),
+        (Component::SafetyChecker, with_safety),
+    ];
+    wanted.into_iter().filter(|(_, is_wanted)| *is_wanted).try_for_each(|(component, _)| check(component))?;
     let make = |component: Component| -> Result<Option<Box<dyn Engine>>> {
         if with_burn {
             return Ok(Some(burn::engine(args, &checkpoint, component, &options)?));
@@ -123,7 +207,6 @@ fn from_checkpoint(args: &GenerateArgs, dir: &Path, with_burn: bool) -> Result<L
         let engine = MilEngine::from_program(&converted.program, executor(args, component == Component::UNet));
         Ok(Some(boxed(engine.with_context(|| format!("cannot run the {component}"))?)))
     };
-    let with_safety = checkpoint.has(Component::SafetyChecker) && !args.no_safety_check;
     let models = Models {
         text_encoder: make(Component::TextEncoder)?,
         unet: make(Component::UNet)?,
@@ -131,7 +214,7 @@ fn from_checkpoint(args: &GenerateArgs, dir: &Path, with_burn: bool) -> Result<L
         vae_encoder: if args.image.is_some() { make(Component::VaeEncoder)? } else { None },
         safety_checker: if with_safety { make(Component::SafetyChecker)? } else { None },
     };
-    Ok(Loaded { models, config, name: checkpoint.name(), warnings: Vec::new() })
+    Ok(Loaded { models, config, name: checkpoint.name(), warnings })
 }
 
 fn boxed(engine: MilEngine) -> Box<dyn Engine> {
