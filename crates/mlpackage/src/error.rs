@@ -23,6 +23,9 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
+    /// A file is not what its name says, too large, or cannot be read.
+    #[error(transparent)]
+    Read(#[from] safe_files::ReadError),
     /// The output is there already and may not be replaced.
     #[error("{} exists already", path.display())]
     Exists {

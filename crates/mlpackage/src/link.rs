@@ -105,8 +105,7 @@ pub(crate) fn same_file(own: &Path, first: &Path) -> Result<Option<PathBuf>, Err
 /// Where the package at `first` keeps the weights of its program.
 fn weight_file_of(first: &Path) -> Result<PathBuf, Error> {
     let manifest = Manifest::read(first)?;
-    let model_file = manifest.locate(first, manifest.root())?;
-    let directory = model_file.parent().unwrap_or(first);
+    let directory = &Manifest::directory_of(first, manifest.root());
     let relative = WEIGHT_FILE.trim_start_matches("@model_path/");
     resolve_inside(directory, relative).map_err(|outside| match outside {
         Outside::Absent => model_error(first.display().to_string(), ModelFault::NoWeightFile(WEIGHT_FILE.to_owned())),

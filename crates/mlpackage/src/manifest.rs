@@ -89,16 +89,13 @@ impl Manifest {
     pub fn read(package: &Path) -> Result<Self, Error> {
         let path = package.join(MANIFEST_FILE);
         let fault = |fault| Error::Manifest { path: path.clone(), fault };
-        let meta = match fs::metadata(&path) {
-            Ok(meta) if meta.is_file() => meta,
+        match fs::metadata(&path) {
+            Ok(meta) if meta.is_file() => {}
             Ok(_) => return Err(fault(ManifestFault::Missing)),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(fault(ManifestFault::Missing)),
             Err(e) => return Err(e).at("read", &path),
-        };
-        if meta.len() > MAX_BYTES {
-            return Err(Error::FileTooLarge { path, n_bytes: meta.len(), limit: MAX_BYTES });
         }
-        let manifest = Self::parse(&fs::read(&path).at("read", &path)?, &path)?;
+        let manifest = Self::parse(&safe_files::read(&path, MAX_BYTES)?, &path)?;
         for item in manifest.items() {
             manifest.locate(package, item)?;
         }
@@ -136,7 +133,7 @@ impl Manifest {
     /// The absolute path of an item, which lies inside `package`, symbolic links resolved.
     ///
     /// # Errors
-    /// When the item is not there, or a symbolic link leads out of the package.
+    /// When the item is not there, or a symbolic link leads out of the package (and its repository in the Hub's cache).
     pub fn locate(&self, package: &Path, item: &Item) -> Result<PathBuf, Error> {
         let fault = |fault| Error::Manifest { path: package.join(MANIFEST_FILE), fault };
         match resolve_inside(&package.join(DATA_DIR), &item.path) {
@@ -145,6 +142,12 @@ impl Manifest {
             Err(Outside::Refused(reason)) => Err(fault(ManifestFault::Path { path: item.path.clone(), reason })),
             Err(Outside::Io(e)) => Err(e).at("resolve", &package.join(DATA_DIR).join(&item.path)),
         }
+    }
+
+    /// The directory that an item's own files lie in, as the package has it: links are not resolved.
+    pub(crate) fn directory_of(package: &Path, item: &Item) -> PathBuf {
+        let path = package.join(DATA_DIR).join(&item.path);
+        path.parent().unwrap_or(package).to_path_buf()
     }
 
     fn check(&self) -> Result<(), ManifestFault> {
@@ -220,7 +223,18 @@ pub(crate) fn resolve_inside(base: &Path, relative: &str) -> Result<PathBuf, Out
         })
     };
     let (base, path) = (real(base)?, real(&base.join(relative))?);
-    if path.starts_with(&base) { Ok(path) } else { Err(Outside::Refused("a symbolic link leads out of the package")) }
+    if path.starts_with(&base) || is_in_same_cache(&base, &path) {
+        return Ok(path);
+    }
+    Err(Outside::Refused("a symbolic link leads out of the package; copy the package without links, as cp -rL does"))
+}
+
+/// True for a blob in the cache of huggingface_hub, of the repository that the package is a snapshot of:
+/// `REPOSITORY/snapshots/HASH/…` links to `REPOSITORY/blobs`.
+fn is_in_same_cache(base: &Path, blob: &Path) -> bool {
+    let snapshots = base.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "snapshots"));
+    let repository = snapshots.and_then(Path::parent);
+    repository.is_some_and(|repository| blob.starts_with(repository.join("blobs")))
 }
 
 /// An identifier in UUID form that depends on `name` only: FNV-1a of 128 bits, marked as version 8 (RFC 9562).

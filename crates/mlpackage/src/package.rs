@@ -42,7 +42,7 @@ impl Package {
         }
         let manifest = Manifest::read(path)?;
         let model_file = manifest.locate(path, manifest.root())?;
-        let directory = model_file.parent().unwrap_or(path).to_path_buf();
+        let directory = Manifest::directory_of(path, manifest.root());
         Self::load(path, Some(manifest), &model_file, directory)
     }
 

@@ -124,6 +124,45 @@ fn a_weight_file_may_not_be_a_link_out_of_the_package() {
     assert!(matches!(e, Error::Model { fault: ModelFault::WeightPath { .. }, .. }), "{e}");
 }
 
+/// As the cache of huggingface_hub lies on the disk: a snapshot of links to blobs.
+#[cfg(unix)]
+#[test]
+fn links_to_blobs_of_the_same_repository_are_followed_and_others_are_not() {
+    let (dir, path) = package(Some(1.0));
+    let repository = dir.path().join("models--a--b");
+    let snapshot = repository.join("snapshots/0000/m.mlpackage");
+    let blobs = repository.join("blobs");
+    fs::create_dir_all(&blobs).unwrap();
+    for (i, file) in ["Manifest.json", MODEL, WEIGHTS].into_iter().enumerate() {
+        let (blob, link) = (blobs.join(format!("{i:040x}")), snapshot.join(file));
+        fs::copy(path.join(file), &blob).unwrap();
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(blob, link).unwrap();
+    }
+    let (linked, plain) = (Package::open(&snapshot).unwrap(), Package::open(&path).unwrap());
+    assert_eq!(linked.model(), plain.model());
+    assert_eq!(linked.weight_files().len(), 1);
+    let other = dir.path().join("models--a--b/elsewhere");
+    fs::rename(&blobs, &other).unwrap();
+    for (i, file) in ["Manifest.json", MODEL, WEIGHTS].into_iter().enumerate() {
+        fs::remove_file(snapshot.join(file)).unwrap();
+        std::os::unix::fs::symlink(other.join(format!("{i:040x}")), snapshot.join(file)).unwrap();
+    }
+    let error = Package::open(&snapshot).unwrap_err().to_string();
+    assert!(error.contains("leads out of the package") && error.contains("cp -rL"), "{error}");
+}
+
+#[test]
+fn a_pointer_of_git_lfs_is_named_wherever_it_stands() {
+    for file in ["Manifest.json", MODEL, WEIGHTS] {
+        let e = error(|p| {
+            fs::write(p.join(file), "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n").unwrap();
+        });
+        let e = e.to_string();
+        assert!(e.contains(file.rsplit('/').next().unwrap()) && e.contains("git lfs pull"), "{e}");
+    }
+}
+
 #[test]
 fn a_program_without_large_constants_has_no_weight_file_and_can_stand_alone() {
     let (dir, path) = package(None);

@@ -283,7 +283,7 @@ fn safetensors_file(path: &Path, next: String) -> Place {
     } else if any(&["joint_blocks.", "double_blocks."]) {
         Place::new("the transformer of Stable Diffusion 3 or Flux, which is not converted yet", next)
     } else if any(&["first_stage_model.", "decoder.conv_in.", "quant_conv."]) {
-        Place::new("the weights of a VAE", format!("its config.json is needed too: {next}"))
+        Place::new("a file with the weights of a VAE", format!("its config.json is needed too: {next}"))
     } else if any(&["down_blocks.", "text_model.", "vision_model."]) {
         Place::new(
             "the weights of one component",

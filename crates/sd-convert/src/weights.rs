@@ -194,7 +194,8 @@ impl Weights {
         if let Some(kind) = kind_of(&bytes).filter(|kind| *kind != safe_files::FileKind::Safetensors) {
             return Err(safe_files::ReadError::Kind { path: path.to_owned(), kind }.into());
         }
-        let (header, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(e.to_string()))?;
+        let (header, metadata) = SafeTensors::read_metadata(&bytes)
+            .map_err(|e| damaged(format!("damaged or cut off ({e}); fetch it again")))?;
         let start = header.checked_add(8).ok_or_else(|| damaged("header length overflows".into()))?;
         for (key, info) in metadata.tensors() {
             let dtype = dtype_of(info.dtype)

@@ -164,10 +164,13 @@ fn verify_measures_one_package_against_another() {
 fn what_is_no_package_is_a_named_error() {
     let dir = tempfile::tempdir().unwrap();
     let empty = text(dir.path());
-    assert!(fail(["inspect", &empty]).contains("there is no Manifest.json"));
+    assert!(fail(["inspect", &empty]).contains("an empty folder; give a package, whose name ends with .mlpackage"));
     let missing = text(dir.path().join("x.mlpackage"));
-    assert!(fail(["inspect", &missing]).contains("does not exist"));
+    assert!(fail(["inspect", &missing]).contains("x.mlpackage is not there"));
+    std::fs::create_dir(dir.path().join("x.mlpackage")).unwrap();
+    assert!(fail(["inspect", &missing]).contains("there is no Manifest.json"));
     let compiled = text(dir.path().join("x.mlmodelc"));
+    std::fs::create_dir(dir.path().join("x.mlmodelc")).unwrap();
     assert!(fail(["inspect", &compiled]).contains("give the .mlpackage"));
     assert_eq!(run(["inspect"]).code, Some(2));
     assert_eq!(run(["frobnicate"]).code, Some(2));

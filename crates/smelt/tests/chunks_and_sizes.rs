@@ -168,7 +168,7 @@ fn three_sizes_are_functions_of_one_package_that_is_hardly_larger() {
     }
     let (models, picture) = (text(&three), text(dir.path().join("x.png")));
     let message = fail(["generate", "x", "-m", &models, "-o", &picture, "--latent-size", "9x9"]);
-    assert!(message.contains("9x9") && message.contains("--latent-size"), "{message}");
+    assert!(message.contains("72 wide, 72 high") && message.contains("--size 128x128,72x72"), "{message}");
 
     // All functions are compressed and cut at once.
     let cut = dir.path().join("cut");

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fs::File, io, path::Path};
 
 use mil::{Bytes, DType};
+use safe_files::FileKind;
 
 use super::{ALIGNMENT, SENTINEL, VERSION, align, dtype_of_code};
 use crate::error::{BlobFault, Error, IoContext};
@@ -163,7 +164,13 @@ pub(crate) fn map_file(path: &Path) -> Result<Bytes, Error> {
     // file while it is mapped, reads see other bytes or the process is ended by a signal; that is the accepted price
     // of not copying gigabytes, and the same for every user of memory-mapped weights.
     let map = unsafe { memmap2::Mmap::map(&file) }.at("map", path)?;
-    Ok(Bytes::from_owner(map))
+    // Neither a model nor a weight file can begin so, whatever it holds.
+    match safe_files::kind_of(&map) {
+        Some(kind @ (FileKind::LfsPointer | FileKind::Html)) => {
+            Err(safe_files::ReadError::Kind { path: path.to_path_buf(), kind }.into())
+        }
+        _ => Ok(Bytes::from_owner(map)),
+    }
 }
 
 /// The bytes of a growing weight file from the first record to `end`, mapped.

@@ -225,6 +225,9 @@ impl Ignored {
 
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.is_complete() {
+            f.write_str("the tensors are not those of the network that config.json describes; ")?;
+        }
         write!(f, "{}: {} tensors applied, {} ignored", self.component, self.applied.len(), self.ignored.len())?;
         list(f, "missing", &self.missing)?;
         list(f, "unused", &self.unused)?;

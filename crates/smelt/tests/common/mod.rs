@@ -6,6 +6,8 @@
     reason = "shared by test files that each use a part; a test fails by panicking"
 )]
 
+pub(crate) mod made;
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::BufReader;

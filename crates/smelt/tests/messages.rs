@@ -1,0 +1,345 @@
+//! What the command says when something is not as it should be: every message in one text, `messages.txt`, to be read from
+//! top to bottom and judged as a whole. `UPDATE_EXPECT=1 cargo test --test messages` writes it anew.
+//!
+//! The inputs are small and made here; what the commands write is compared elsewhere.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::command;
+use common::made::{self, Made, UNET, VAE, put};
+use serde_json::json;
+
+/// A situation of people, and the commands that they type in it.
+struct Situation {
+    title: &'static str,
+    make: fn(&Path),
+    commands: &'static [&'static str],
+}
+
+const POINTER: &str = "version https://git-lfs.github.com/spec/v1\noid sha256:4d4d\nsize 3438167536\n";
+const DIFFUSERS: &str = "diffusion_pytorch_model";
+
+fn demo(dir: &Path, name: &str) -> Made {
+    Made::demo(dir.join(name))
+}
+
+/// A safetensors file with one tensor under each of these keys.
+fn safetensors(path: &Path, keys: &[&str]) {
+    let tensor = || (safetensors::Dtype::F16, vec![1], vec![0, 0]);
+    made::write(path, &keys.iter().map(|key| ((*key).to_owned(), tensor())).collect());
+}
+
+const SITUATIONS: &[Situation] = &[
+    Situation {
+        title: "nothing there",
+        make: |_| {},
+        commands: &[
+            "convert runwayml/sd15 -o out",
+            "generate cat -m sd15 -o a.png",
+            "inspect unet.mlpackage",
+            "verify unet.mlpackage --against sd15",
+            "generate cat -o missing/a.png",
+        ],
+    },
+    Situation {
+        title: "a single file, and a folder of them",
+        make: |dir| {
+            safetensors(&dir.join("models/dream.safetensors"), &["model.diffusion_model.input_blocks.0.0.weight"]);
+            put(&dir.join("models/dream.ckpt"), b"PK\x03\x04");
+            put(&dir.join("old.ckpt"), b"\x80\x02}q\x00");
+        },
+        commands: &[
+            "convert models/dream.safetensors -o out",
+            "convert models/dream.ckpt -o out",
+            "convert old.ckpt -o out",
+            "convert models -o out",
+            "generate cat -m models/dream.safetensors -o a.png",
+            "inspect models/dream.safetensors",
+        ],
+    },
+    Situation {
+        title: "other files",
+        make: |dir| {
+            safetensors(&dir.join("style.safetensors"), &["lora_unet_down_blocks_0.lora_down.weight"]);
+            safetensors(&dir.join("toy.safetensors"), &["emb_params"]);
+            safetensors(&dir.join("control.safetensors"), &["control_model.zero_convs.0.0.weight"]);
+            safetensors(&dir.join("vae.safetensors"), &["first_stage_model.decoder.conv_in.weight"]);
+            put(&dir.join("model.zip"), b"PK\x03\x04");
+            put(&dir.join("page.safetensors"), b"<!DOCTYPE html><html>");
+            put(&dir.join("cut.safetensors"), b"\x80\x1f");
+            put(&dir.join("pointer.safetensors"), POINTER);
+            put(&dir.join("notes.txt"), b"hello");
+        },
+        commands: &[
+            "convert style.safetensors -o out",
+            "convert toy.safetensors -o out",
+            "convert control.safetensors -o out",
+            "convert vae.safetensors -o out",
+            "convert model.zip -o out",
+            "convert page.safetensors -o out",
+            "convert cut.safetensors -o out",
+            "convert pointer.safetensors -o out",
+            "generate cat -m notes.txt -o a.png",
+        ],
+    },
+    Situation {
+        title: "one component, in a repository of its own or inside of a checkpoint",
+        make: |dir| {
+            demo(dir, "sd");
+            made::copy(&dir.join("sd/vae"), &dir.join("sd-vae-ft-mse"));
+            for (name, class) in [("taesd", "AutoencoderTiny"), ("canny", "ControlNetModel"), ("mm", "MotionAdapter")] {
+                put(&dir.join(name).join("config.json"), json!({ "_class_name": class }).to_string());
+            }
+            put(&dir.join("lora/adapter_config.json"), "{}");
+        },
+        commands: &[
+            "convert sd-vae-ft-mse -o out",
+            "convert taesd -o out",
+            "convert canny -o out",
+            "convert mm -o out",
+            "convert lora -o out",
+            "convert sd/unet -o out",
+            "generate cat -m sd/vae -o a.png",
+            "convert sd/scheduler -o out",
+        ],
+    },
+    Situation {
+        title: "checkpoints of other families, and parts that are others",
+        make: |dir| {
+            demo(dir, "xl").json("model_index.json", |index| {
+                index["_class_name"] = "StableDiffusionXLPipeline".into();
+                index["text_encoder_2"] = json!(["transformers", "CLIPTextModelWithProjection"]);
+            });
+            demo(dir, "sd3").without("unet").json("model_index.json", |index| {
+                index["_class_name"] = "StableDiffusion3Pipeline".into();
+                index["transformer"] = json!(["diffusers", "SD3Transformer2DModel"]);
+                index["unet"] = json!([null, null]);
+            });
+            demo(dir, "tae").json("vae/config.json", |config| config["_class_name"] = "AutoencoderTiny".into());
+            demo(dir, "onnx").json("model_index.json", |index| {
+                index["unet"] = json!(["diffusers", "OnnxRuntimeModel"]);
+            });
+            demo(dir, "alt").json("text_encoder/config.json", |config| config["model_type"] = "xlm-roberta".into());
+            demo(dir, "lcm").json("unet/config.json", |config| config["time_cond_proj_dim"] = 256.into());
+            demo(dir, "cascade").json("unet/config.json", |config| config["mid_block_type"] = "UNetMidBlock2D".into());
+        },
+        commands: &[
+            "convert xl -o out",
+            "generate cat -m xl -o a.png",
+            "convert sd3 -o out",
+            "convert sd3 -o out --component unet",
+            "convert tae -o out",
+            "generate cat -m tae -o a.png",
+            "convert onnx -o out",
+            "convert alt -o out",
+            "convert lcm -o out",
+            "convert cascade -o out",
+        ],
+    },
+    Situation {
+        title: "downloads that are not complete, and clones without their large files",
+        make: |dir| {
+            demo(dir, "clone").file(UNET, POINTER);
+            demo(dir, "clone2").file("unet/config.json", POINTER);
+            demo(dir, "page").file(UNET, "<!doctype html><html></html>");
+            demo(dir, "cut").tensors(UNET, |tensors| drop(tensors.pop_first()));
+            demo(dir, "half").without("unet");
+            demo(dir, "bin").without(UNET).file("unet/diffusion_pytorch_model.bin", "PK");
+            demo(dir, "empty").without(UNET);
+            demo(dir, "shards").shards(
+                UNET,
+                [
+                    "diffusion_pytorch_model-00001-of-00002.safetensors",
+                    "diffusion_pytorch_model-00002-of-00002.safetensors",
+                ],
+                "diffusion_pytorch_model.safetensors.index.json",
+            );
+            fs::remove_file(dir.join("shards/unet/diffusion_pytorch_model-00002-of-00002.safetensors")).unwrap();
+            let mut torn = fs::read(dir.join("clone").join(VAE)).unwrap();
+            torn.truncate(torn.len() / 2);
+            demo(dir, "torn").file(VAE, torn);
+            demo(dir, "text").file("unet/config.json", "{\"in_channels\": 4,");
+        },
+        commands: &[
+            "convert clone -o out",
+            "convert clone2 -o out",
+            "convert page -o out",
+            "convert cut -o out",
+            "convert half -o out",
+            "convert bin -o out",
+            "convert empty -o out",
+            "convert shards -o out",
+            "convert torn -o out",
+            "convert text -o out",
+        ],
+    },
+    Situation {
+        title: "variants of weights",
+        make: |dir| {
+            let plain = format!("{DIFFUSERS}.safetensors");
+            let rename = |made: &Made, to: &str| {
+                fs::rename(made.root.join(UNET), made.root.join("unet").join(to)).unwrap();
+            };
+            rename(&demo(dir, "fp16"), &format!("{DIFFUSERS}.fp16.safetensors"));
+            let two = demo(dir, "two");
+            fs::copy(two.root.join(UNET), two.root.join("unet").join(format!("{DIFFUSERS}.fp16.safetensors"))).unwrap();
+            rename(&two, &format!("{DIFFUSERS}.non_ema.safetensors"));
+            demo(dir, "plain").file("unet/other.txt", plain);
+        },
+        commands: &[
+            "convert fp16 -o out1 --component unet",
+            "convert two -o out2 --component unet",
+            "convert two -o out2 --component unet --variant bf16",
+            "convert two -o out2 --component unet --variant non_ema",
+            "convert plain -o out3 --component unet --variant fp16",
+        ],
+    },
+    Situation {
+        title: "what configurations say, and what is done about it",
+        make: |dir| {
+            demo(dir, "checker")
+                .file("safety_checker/config.json", "{}")
+                .json("model_index.json", |index| index["safety_checker"] = json!([null, null]));
+            demo(dir, "early").json("unet/config.json", |config| {
+                config["sample_size"] = 32.into();
+                config["_diffusers_version"] = "0.6.0".into();
+            });
+            demo(dir, "unknown").json("unet/config.json", |config| config["turbo_mode"] = true.into());
+            demo(dir, "heads").json("unet/config.json", |config| config["attention_head_dim"] = 7.into());
+            demo(dir, "extra").tensors("text_encoder/model.safetensors", |tensors| {
+                tensors.insert("logit_scale".to_owned(), (safetensors::Dtype::F32, vec![], vec![0; 4]));
+            });
+            demo(dir, "stray").tensors(UNET, |tensors| {
+                tensors.insert("down_blocks.9.lora.weight".to_owned(), (safetensors::Dtype::F32, vec![], vec![0; 4]));
+            });
+        },
+        commands: &[
+            "convert checker -o out1 --component text-encoder",
+            "convert checker -o out1 --component safety-checker",
+            "convert early -o out2 --component unet",
+            "convert unknown -o out3 --component unet",
+            "convert heads -o out4 --component unet",
+            "convert extra -o out5 --component text-encoder",
+            "convert stray -o out6 --component unet",
+        ],
+    },
+    Situation {
+        title: "the Hub's cache, and repositories with models below",
+        make: |dir| {
+            demo(dir, "hub/models--a--b/snapshots/0000");
+            demo(dir, "hub/models--a--b/snapshots/1111");
+            fs::create_dir_all(dir.join("hub/models--c--d/snapshots")).unwrap();
+            put(&dir.join("coreml/original/packages/Unet.mlpackage/Manifest.json"), "{}");
+            put(&dir.join("coreml/original/compiled/Unet.mlmodelc/coremldata.bin"), "x");
+        },
+        commands: &[
+            "convert hub -o out",
+            "convert hub/models--a--b -o out",
+            "convert hub/models--c--d -o out",
+            "generate cat -m coreml -o a.png",
+            "convert coreml -o out",
+        ],
+    },
+    Situation {
+        title: "compiled models, packages, chunks",
+        make: |dir| {
+            for name in ["TextEncoder", "Unet", "VAEDecoder"] {
+                put(&dir.join("Resources").join(format!("{name}.mlmodelc/coremldata.bin")), "[]");
+            }
+            put(&dir.join("Unet.mlpackage/readme.txt"), "");
+            for name in ["x_text_encoder", "x_unet_chunk1", "x_vae_decoder"] {
+                fs::create_dir_all(dir.join("first").join(format!("{name}.mlpackage"))).unwrap();
+            }
+            for name in ["x_text_encoder", "x_unet", "y_unet", "x_vae_decoder"] {
+                fs::create_dir_all(dir.join("both").join(format!("{name}.mlpackage"))).unwrap();
+            }
+            demo(dir, "sd");
+        },
+        commands: &[
+            "generate cat -m Resources -o a.png",
+            "convert Resources -o out",
+            "compress Resources -o out --bits 4",
+            "bench Resources",
+            "inspect Resources/Unet.mlmodelc",
+            "inspect Unet.mlpackage",
+            "generate cat -m first -o a.png",
+            "generate cat -m both -o a.png",
+            "inspect sd",
+            "bench sd",
+            "compress sd -o out --bits 4",
+        ],
+    },
+    Situation {
+        title: "sizes and numbers",
+        make: |dir| drop(demo(dir, "sd")),
+        commands: &[
+            "convert sd -o out --component unet --latent-size 64x64",
+            "convert sd -o out --latent-size 16,24",
+            "convert sd -o out --size 500x512",
+            "convert sd -o out --size 512by512",
+            "convert sd -o out --size 99999x8",
+            "generate cat -o a.png --steps 1 --size 128x64,64x64",
+            "generate cat -o a.png --seed -2",
+            "generate cat -o a.png --seed 5000000000",
+            "generate cat -o a.png --strength 0.5",
+            "generate --quik",
+        ],
+    },
+    Situation {
+        title: "options without effect",
+        make: |dir| {
+            demo(dir, "sd");
+            fs::create_dir_all(dir.join("packages/x_unet.mlpackage")).unwrap();
+        },
+        commands: &[
+            "convert sd -o out --component text-encoder --attention original",
+            "convert sd -o out --component text-encoder --size 128x128",
+            "convert sd -o out --component vae-decoder --quantize-nbits 6",
+            "convert sd -o out --component vae-decoder --chunk-unet",
+            "generate cat -m packages -o a.png --attention original",
+            "generate cat -m packages -o a.png --precision float32",
+            "generate cat -m sd -o a.png --guidance 1 --negative-prompt dog",
+            "generate cat -m sd -o a.png --device metal",
+        ],
+    },
+];
+
+#[test]
+fn every_message_is_one_that_helps() {
+    let mut text = String::new();
+    for situation in SITUATIONS {
+        let dir = tempfile::tempdir().unwrap();
+        (situation.make)(dir.path());
+        writeln!(text, "# {}\n", situation.title).unwrap();
+        for line in situation.commands {
+            writeln!(text, "$ smelt {line}\n{}", said(dir.path(), line)).unwrap();
+        }
+    }
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/messages.txt");
+    expect_test::expect_file![file].assert_eq(&text);
+}
+
+/// What a command says on standard error, and how it ends when it fails.
+fn said(dir: &Path, line: &str) -> String {
+    let mut command = command(line.split(' '));
+    let output =
+        command.current_dir(dir).env("SMELT_CACHE", std::env::temp_dir().join("smelt-tests")).output().unwrap();
+    let mut text = String::from_utf8(output.stderr).unwrap();
+    // Links of the temporary folder are resolved where a message names a parent.
+    for root in [dir.canonicalize().unwrap(), dir.to_owned()] {
+        text = text.replace(&format!("{}/", root.display()), "");
+    }
+    if let Some(code) = output.status.code().filter(|code| *code > 1) {
+        writeln!(text, "(exit code {code})").unwrap();
+    }
+    if output.status.success() && text.is_empty() {
+        text.push_str("(nothing)\n");
+    }
+    text
+}
