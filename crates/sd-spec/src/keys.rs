@@ -6,9 +6,13 @@
 
 mod clip;
 mod networks;
+mod preprocessor;
+mod tokenizer;
 
 pub use clip::{CLIP_TEXT, CLIP_VISION, SAFETY_CHECKER};
 pub use networks::{AUTOENCODER_KL, UNET};
+pub use preprocessor::CLIP_IMAGE_PROCESSOR;
+pub use tokenizer::CLIP_TOKENIZER;
 
 use serde_json::{Map, Value};
 
@@ -125,7 +129,8 @@ pub const DIFFUSERS: &[Row] = &[
 mod tests {
     use super::*;
 
-    const TABLES: [Table; 5] = [UNET, AUTOENCODER_KL, CLIP_TEXT, CLIP_VISION, SAFETY_CHECKER];
+    const TABLES: [Table; 7] =
+        [UNET, AUTOENCODER_KL, CLIP_TEXT, CLIP_VISION, SAFETY_CHECKER, CLIP_TOKENIZER, CLIP_IMAGE_PROCESSOR];
 
     #[test]
     fn every_key_that_a_class_defines_has_an_answer() {
