@@ -3,32 +3,15 @@
 //! Every variant carries the facts that a user needs to act on it.
 //! Failures inside an [`Engine`](crate::Engine) keep their own type as a boxed source.
 
-use std::path::PathBuf;
-
 use crate::engine::EngineError;
 
 /// What can go wrong between a prompt and a picture.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RuntimeError {
-    /// A file of the checkpoint could not be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's reason.
-        source: std::io::Error,
-    },
-    /// A file is larger than anything sensible of its kind; it was not read.
-    #[error("{} has {len} bytes, more than the {limit} allowed for this kind of file", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its size in bytes.
-        len: u64,
-        /// The cap in bytes.
-        limit: u64,
-    },
+    /// A file of the checkpoint that could not be read, or is not what its name says.
+    #[error(transparent)]
+    File(#[from] safe_files::ReadError),
     /// JSON that does not parse, or parses to something else than the configuration asked for.
     #[error("{what}: {source}")]
     Json {
@@ -36,6 +19,17 @@ pub enum RuntimeError {
         what: String,
         /// The parser's reason, with line and column.
         source: serde_json::Error,
+    },
+    /// A value of a configuration that is not implemented.
+    #[error(
+        "{document}: {} {} is not implemented, only {}",
+        refusal.key, refusal.value, refusal.supported.join(" and ")
+    )]
+    Refused {
+        /// Which document: a file's name or a role.
+        document: String,
+        /// The key and its value.
+        refusal: sd_spec::keys::Refusal,
     },
     /// A scheduler configuration that contradicts itself or is out of range.
     #[error("scheduler configuration: {0}")]

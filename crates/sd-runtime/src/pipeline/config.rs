@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use safe_files::read_text_if_present;
 use serde::Deserialize;
 
 use crate::error::{Result, RuntimeError};
-use crate::files::read_text_if_present;
 use crate::json;
 use crate::scheduler::SchedulerConfig;
 use crate::tokenizer::ClipTokenizer;
