@@ -39,22 +39,21 @@ pub(crate) fn check_keys(
     is_own: impl Fn(&str) -> bool,
 ) -> Result<Option<ConfigWarning>> {
     if let Some(refusal) = table.refused(object) {
-        return Err(RuntimeError::Refused { document: document.to_owned(), refusal });
+        return Err(RuntimeError::Refused { document: document.to_owned(), refusal: Box::new(refusal) });
     }
     let unknown: Vec<String> = table.unknown(object).into_iter().filter(|key| !is_own(key)).collect();
-    Ok(unknown_keys(table, document, &unknown))
+    Ok(unknown_keys(table.name, document, &unknown))
 }
 
 /// The warning that names keys which nobody defines.
-pub(crate) fn unknown_keys(table: &Table, document: &str, unknown: &[String]) -> Option<ConfigWarning> {
+pub(crate) fn unknown_keys(class: &str, document: &str, unknown: &[String]) -> Option<ConfigWarning> {
     let keys: Vec<String> = unknown.iter().map(|key| format!("{key:?}")).collect();
     let reason = match &keys[..] {
         [] => return None,
-        [key] => format!("nothing is known of key {key}, which {} does not define; it has no effect", table.name),
+        [key] => format!("nothing is known of key {key}, which {class} does not define; it has no effect"),
         several => format!(
-            "nothing is known of keys {}, which {} does not define; they have no effect",
-            several.join(", "),
-            table.name
+            "nothing is known of keys {}, which {class} does not define; they have no effect",
+            several.join(", ")
         ),
     };
     Some(ConfigWarning::new(document, reason))

@@ -29,22 +29,30 @@ pub enum RuntimeError {
         /// Which document: a file's name or a role.
         document: String,
         /// The key and its value.
-        refusal: sd_spec::keys::Refusal,
+        refusal: Box<sd_spec::keys::Refusal>,
     },
     /// A scheduler configuration that contradicts itself or is out of range.
     #[error("scheduler configuration: {0}")]
     SchedulerConfig(String),
     /// A scheduler, or an option of one, that is not implemented.
-    #[error("{scheduler} does not support {option}")]
+    #[error("{scheduler} does not support {option}; {next}")]
     SchedulerUnsupported {
         /// The scheduler's diffusers class name.
         scheduler: &'static str,
-        /// The option and its value.
+        /// The option and its value, and the values that are supported.
         option: String,
+        /// Why it matters, or what to do.
+        next: String,
     },
     /// A scheduler class that is not implemented at all.
-    #[error("scheduler {0} is not implemented; choose one of pndm, dpmpp, ddim, euler")]
+    #[error("scheduler {class} is not implemented; {advice}", class = .0, advice = crate::scheduler::advice(.0))]
     UnknownScheduler(String),
+    /// A configuration that names no scheduler class.
+    #[error(
+        "scheduler_config.json has no _class_name, so nothing says which scheduler to take; choose {} by name",
+        crate::scheduler::SchedulerKind::names()
+    )]
+    NoScheduler,
     /// A number of steps that the noise schedule cannot be divided into.
     #[error("{steps} steps asked for; between 1 and {max} are possible")]
     StepCount {
