@@ -7,6 +7,7 @@ mod config;
 mod denoise;
 mod model;
 mod options;
+mod preprocessor;
 mod safety;
 mod settings;
 mod text;
@@ -22,10 +23,11 @@ use std::ops::ControlFlow;
 
 use host_tensor::HostTensor;
 
-pub use config::{PipelineConfig, PreprocessorConfig, VaeConfig};
+pub use config::{PipelineConfig, VaeConfig};
 pub use options::{
     GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, SafetyVerdict, StartingImage, Warning,
 };
+pub use preprocessor::{CropSize, EdgeSize, PreprocessorConfig};
 pub use settings::{PictureSettings, StartingPicture};
 pub use unet::STEADY_INPUTS;
 
