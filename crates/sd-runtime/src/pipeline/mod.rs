@@ -5,6 +5,7 @@
 
 mod config;
 mod denoise;
+mod foreign;
 mod model;
 mod options;
 mod preprocessor;
@@ -24,6 +25,7 @@ use std::ops::ControlFlow;
 use host_tensor::HostTensor;
 
 pub use config::{PipelineConfig, VaeConfig};
+pub use foreign::other_unet;
 pub use options::{
     GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, SafetyVerdict, StartingImage, Warning,
 };
@@ -81,6 +83,7 @@ impl TextToImage {
         let safety_checker =
             models.safety_checker.map(|engine| SafetyChecker::new(engine, config.preprocessor.clone())).transpose()?;
         text_encoder.check_fits(unet.text_shape())?;
+        unet.check_channels(vae_decoder.latent_channels()?)?;
         vae_decoder.check_fits(unet.latent_shape())?;
         if let Some(encoder) = &vae_encoder {
             encoder.check_fits(unet.latent_shape())?;
