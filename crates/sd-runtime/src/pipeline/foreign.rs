@@ -2,7 +2,7 @@
 
 use crate::engine::{Feature, Signature};
 
-/// How a UNet's number of input channels is to be read.
+/// What a UNet is by its number of input channels: what follows "the UNet …" in a message.
 ///
 /// It is for whoever has a UNet's configuration or its signature, before a pipeline is put together: `None` where the UNet
 /// takes the latents alone.
@@ -28,12 +28,11 @@ pub fn other_unet(in_channels: usize, latent_channels: usize) -> Option<String> 
         format!("an upscaler ({in_channels} channels: latents, and the small picture)")
     } else {
         return Some(format!(
-            "it takes {in_channels} channels, where the VAE's latents have {latent_channels}, and generate gives it latents \
-             alone"
+            "takes {in_channels} channels, where the VAE's latents have {latent_channels}, and generate gives latents alone"
         ));
     };
     Some(format!(
-        "it is {what}, which generate cannot draw with yet; a UNet for generate takes the {latent_channels} channels of \
+        "is {what}, which generate cannot draw with yet; a UNet for generate takes the {latent_channels} channels of \
          latents"
     ))
 }

@@ -46,7 +46,7 @@ impl UNet {
     pub(super) fn check_channels(&self, latent_channels: usize) -> Result<()> {
         let channels = self.latent_shape[1];
         match other_unet(channels, latent_channels).filter(|_| channels > latent_channels) {
-            Some(what) => Err(self.model.fault(format!("takes {channels} channels: {what}"))),
+            Some(what) => Err(self.model.fault(what)),
             None => Ok(()),
         }
     }
