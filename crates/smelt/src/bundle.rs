@@ -13,12 +13,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use sd_runtime::pipeline::{PipelineConfig, PreprocessorConfig, VaeConfig};
-use sd_runtime::scheduler::{PredictionType, SchedulerConfig, SchedulerKind};
+use sd_runtime::scheduler::{PredictionType, SchedulerConfig};
 use sd_runtime::tokenizer::ClipTokenizer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::file;
+use crate::{file, fit};
 
 /// File of the settings.
 const SETTINGS_FILE: &str = "smelt.json";
@@ -74,8 +74,10 @@ impl Bundle {
             vae: vae.into_iter().filter(|(_, value)| !value.is_null()).collect(),
             feature_extractor: json_if_present(&root.join("feature_extractor/preprocessor_config.json"))?,
         };
-        bundle.check_feature_extractor(root, settings.feature_extractor.as_ref());
-        if let Some(what) = other_unet(root)? {
+        if let Some(json) = &settings.feature_extractor {
+            bundle.warnings.extend(fit::feature_extractor(root, json));
+        }
+        if let Some(what) = fit::other_unet(root)? {
             bundle.warnings.push(format!("generate will refuse the packages: the UNet {what}"));
         }
         let mut json = serde_json::to_vec_pretty(&settings)?;
@@ -92,7 +94,11 @@ impl Bundle {
         }
         if !self.files.is_empty() {
             match ClipTokenizer::from_dir(dir) {
-                Ok(tokenizer) => self.warnings.extend(tokenizer.warnings().iter().map(ToString::to_string)),
+                Ok(tokenizer) => {
+                    self.warnings.extend(tokenizer.warnings().iter().map(ToString::to_string));
+                    self.warnings
+                        .extend(dir.parent().map(|root| fit::ids_beyond(root, &tokenizer)).transpose()?.flatten());
+                }
                 Err(error) => {
                     self.warnings.push(format!("generate will need --tokenizer: {}: {error}", dir.display()));
                 }
@@ -123,7 +129,7 @@ impl Bundle {
         let prediction = match SchedulerConfig::from_json(&text) {
             Ok(config) => {
                 self.warnings.extend(config.warnings.iter().map(ToString::to_string));
-                self.check_scheduler(&config);
+                self.warnings.extend(fit::scheduler(&config));
                 Some(prediction_name(config.prediction_type).to_owned())
             }
             Err(error) => {
@@ -133,32 +139,6 @@ impl Bundle {
         };
         self.files.push((SCHEDULER_FILE.to_owned(), text.into_bytes()));
         Ok(prediction)
-    }
-
-    /// Says when generate will not draw with the scheduler that the file names.
-    fn check_scheduler(&mut self, config: &SchedulerConfig) {
-        /// Any number of steps that every scheduler has.
-        const STEPS: usize = 2;
-        let Err(error) = config.build(None, STEPS) else { return };
-        let mut kinds = SchedulerKind::ALL.into_iter();
-        self.warnings.push(match kinds.find(|&kind| config.build(Some(kind), STEPS).is_ok()) {
-            Some(_) => format!("generate will need --scheduler NAME with these packages: {error}"),
-            None => format!("generate cannot draw with this scheduler: {error}"),
-        });
-    }
-
-    /// Says what of the safety checker's preprocessing is unknown, or not implemented.
-    fn check_feature_extractor(&mut self, root: &Path, json: Option<&Value>) {
-        let Some(json) = json else { return };
-        let read = preprocessor(json).and_then(|config| {
-            self.warnings.extend(config.warnings.iter().map(ToString::to_string));
-            Ok(config.check_supported()?)
-        });
-        if let Err(error) = read
-            && root.join("safety_checker").is_dir()
-        {
-            self.warnings.push(format!("generate will need --no-safety-check: {error}"));
-        }
     }
 
     fn file(&self, name: &str) -> Option<&[u8]> {
@@ -200,25 +180,7 @@ const fn prediction_name(prediction: PredictionType) -> &'static str {
     }
 }
 
-/// What a checkpoint's UNet is that generate cannot draw with, if it is not one for latents alone.
-pub(crate) fn other_unet(root: &Path) -> Result<Option<String>> {
-    /// Defaults of diffusers 0.42, for both networks.
-    const CHANNELS: u64 = 4;
-    let channels = |file: &str, key: &str| -> Result<Option<u64>> {
-        let config = json_if_present(&root.join(file))?;
-        Ok(config.map(|config| config[key].as_u64().unwrap_or(CHANNELS)))
-    };
-    let Some(unet) = channels("unet/config.json", "in_channels")? else { return Ok(None) };
-    let latents = channels("vae/config.json", "latent_channels")?.unwrap_or(CHANNELS);
-    Ok(sd_runtime::pipeline::other_unet(usize::try_from(unet)?, usize::try_from(latents)?))
-}
-
-fn preprocessor(json: &Value) -> Result<PreprocessorConfig> {
-    let object = json.as_object().context("preprocessor_config.json is not an object")?;
-    Ok(PreprocessorConfig::from_object(object)?)
-}
-
-fn json_if_present(path: &Path) -> Result<Option<Value>> {
+pub(crate) fn json_if_present(path: &Path) -> Result<Option<Value>> {
     let Some(bytes) = safe_files::read_if_present(path, MAX_BYTES)? else { return Ok(None) };
     serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", path.display()))
 }
@@ -279,7 +241,7 @@ impl Companions {
         if let Some(settings) = &settings {
             vae = serde_json::from_value(Value::Object(settings.vae.clone())).context("smelt.json: vae")?;
             if let Some(json) = &settings.feature_extractor {
-                preprocessor = self::preprocessor(json).context("smelt.json: feature_extractor")?;
+                preprocessor = fit::preprocessor(json).context("smelt.json: feature_extractor")?;
             }
         }
         vae.check()?;
@@ -425,6 +387,8 @@ mod tests {
             &["cannot be used by generate", "flow"],
         );
         check_warning("tokenizer/tokenizer_config.json", serde_json::json!({"pad_tokn": "!"}), &["pad_tokn"]);
+        let beyond = serde_json::json!({"vocab_size": 4000});
+        check_warning("text_encoder/config.json", beyond, &["ids up to 4095", "4000 only", "padding"]);
         let t5 = serde_json::json!({"tokenizer_class": "T5Tokenizer"});
         check_warning("tokenizer/tokenizer_config.json", t5, &["--tokenizer", "T5Tokenizer"]);
         check_warning("unet/config.json", serde_json::json!({"in_channels": 9}), &["inpainting model (9 channels"]);

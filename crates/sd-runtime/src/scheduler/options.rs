@@ -70,8 +70,7 @@ pub(super) fn check(config: &SchedulerConfig, kind: SchedulerKind) -> Result<()>
 /// [`RuntimeError::SchedulerUnsupported`] for a noise schedule that it cannot follow.
 pub(super) fn settle(config: &mut SchedulerConfig, kind: SchedulerKind) -> Result<()> {
     check_class(config, kind)?;
-    let table = kind.table();
-    while let Some(Refusal { key, value, supported }) = table.refused(&config.source) {
+    while let Some(Refusal { key, value, supported }) = kind.table().refused(&config.source) {
         if keys::TRAINED_WITH.contains(&key.as_str()) {
             return Err(unsupported(kind, &format!("{key} {value}, only {}", either(supported)), &key));
         }
@@ -91,27 +90,40 @@ pub(super) fn settle(config: &mut SchedulerConfig, kind: SchedulerKind) -> Resul
         };
         warn(config, format!("{key} {value} is not implemented; {kind} was asked for by name, and {instead}"));
     }
-    let on = |key: &str| config.source.get(key).is_some_and(|value| !matches!(value, Value::Bool(false)));
-    let is_foreign = |key: &&&str| table.answer(key).is_none() && on(key);
-    let shift = "snr_shift_scale";
-    let foreign =
-        keys::TRAINED_WITH.iter().filter(|key| **key != shift || config.source.get(shift) != Some(&1.0.into()));
-    // DDPM's variances change nothing but its own steps, if they are not the model's to learn.
-    let is_learned = |key: &&&str| {
-        **key != "variance_type" || config.source[**key].as_str().is_some_and(|v| v.starts_with("learned"))
-    };
-    if let Some(key) = foreign.filter(is_foreign).find(is_learned) {
+    settle_foreign(config, kind)
+}
+
+/// The same for keys that the scheduler does not have at all.
+fn settle_foreign(config: &mut SchedulerConfig, kind: SchedulerKind) -> Result<()> {
+    let lacks = |key: &str| kind.table().answer(key).is_none();
+    let trained = keys::TRAINED_WITH.iter().find(|key| lacks(key) && is_on(key, config.source.get(**key)));
+    if let Some(key) = trained {
         return Err(unsupported(kind, &format!("{key} {}", config.source[*key]), key));
     }
-    if kind.table().answer("rescale_betas_zero_snr").is_none() && config.rescale_betas_zero_snr {
+    if config.rescale_betas_zero_snr && lacks("rescale_betas_zero_snr") {
         return Err(unsupported(kind, "rescale_betas_zero_snr true", "rescale_betas_zero_snr"));
     }
-    let left_out: Vec<&str> = CHOICES.into_iter().filter(|key| is_foreign(&&&**key)).collect();
-    for key in left_out {
-        config.source.remove(key);
-        warn(config, format!("{key} true is not followed: {kind}, which was asked for by name, has no such choice"));
+    for key in CHOICES.into_iter().filter(|key| lacks(key)) {
+        if config.source.remove(key).is_some_and(|value| is_on(key, Some(&value))) {
+            warn(
+                config,
+                format!("{key} true is not followed: {kind}, which was asked for by name, has no such choice"),
+            );
+        }
     }
     Ok(())
+}
+
+/// Whether a value asks for something.
+fn is_on(key: &str, value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        // CogVideoX's factor.
+        Some(value) if key == "snr_shift_scale" => value.as_f64() != Some(1.0),
+        // DDPM's fixed variances change nothing but its own steps; a learned one is more outputs of the model.
+        Some(value) if key == "variance_type" => value.as_str().is_none_or(|kind| kind.starts_with("learned")),
+        Some(_) => true,
+    }
 }
 
 /// Refuses models that were trained without betas, and says that a class is unknown.

@@ -90,6 +90,13 @@ impl TokenizerFiles {
         Self::combine(Words::from_tokenizer_json("tokenizer.json", text)?, Sources::default())
     }
 
+    /// From texts: vocabulary and merges as `vocab.json` and `merges.txt` have them, and what the sources say.
+    #[cfg(test)]
+    pub(super) fn from_texts(vocab: &str, merges: &str, sources: Sources) -> Result<Self> {
+        let merges = merges.lines().skip(1).filter_map(split_merge).collect();
+        Self::combine(Words { vocab: json::parse("vocab.json", vocab)?, merges, added: Vec::new() }, sources)
+    }
+
     fn combine(words: Words, sources: Sources) -> Result<Self> {
         let Words { mut vocab, merges, added } = words;
         let mut warnings = Vec::new();

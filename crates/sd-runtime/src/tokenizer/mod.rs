@@ -120,6 +120,11 @@ impl ClipTokenizer {
         self.pad
     }
 
+    /// The largest id that a prompt can have; the text encoder needs an embedding for it.
+    pub fn largest_id(&self) -> u32 {
+        self.inner.get_vocab(true).into_values().max().unwrap_or_default()
+    }
+
     /// The longest framed prompt, in tokens: `model_max_length`, 77 for CLIP; [`usize::MAX`] where the files set no limit.
     pub fn max_length(&self) -> usize {
         self.max_length

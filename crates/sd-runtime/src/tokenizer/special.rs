@@ -22,6 +22,9 @@ use crate::error::{Result, RuntimeError};
 pub(super) const NAMES: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
+/// Ids are handed to the text encoder as f32, which holds whole numbers up to here; no vocabulary comes near.
+const MAX_ID: u32 = 1 << 24;
+
 const START: &str = "<|startoftext|>";
 const END: &str = "<|endoftext|>";
 
@@ -130,24 +133,12 @@ impl Special {
         if !is_whole {
             settings.extend(sources.map);
         }
-        let mut names: Vec<(&str, Named)> = Vec::new();
-        for name in NAMES {
-            names.extend(named(&settings, name, &mut warnings)?.map(|token| (name, token)));
-        }
-        // transformers 5 matches tokens under names of their own too; 4.44 does not.
-        for (name, value) in settings.iter().filter(|(name, value)| is_own_name(name) && !value.is_null()) {
-            names.push((name, parse(name, value)?));
-        }
-        if let Some(Value::Object(own)) = settings.get("model_specific_special_tokens") {
-            for (name, value) in own {
-                names.push((name, parse(name, value)?));
-            }
-        }
+        let names = names_of(&settings, &mut warnings)?;
         let numbered = match decoder {
             Some(decoder) => of_decoder(&decoder)?,
             None => {
                 let is_special = |content: &str| {
-                    let named = names.iter().filter(|(name, _)| NAMES.contains(name)).map(|(_, token)| token);
+                    let named = names.iter().filter(|(name, _)| NAMES.contains(&name.as_str())).map(|(_, token)| token);
                     named.chain(&listed).any(|token| token.content() == content)
                 };
                 of_added_files(&sources.added, sources.json, is_special)?
@@ -165,6 +156,21 @@ impl Special {
         let or_end = |token: Option<String>| token.unwrap_or_else(|| END.to_owned());
         Ok(Self { tokens, unknown: or_end(unknown), pad: or_end(pad), start, end, settings, warnings })
     }
+}
+
+/// All tokens that have a name, with it.
+fn names_of(settings: &Map<String, Value>, warnings: &mut Vec<String>) -> Result<Vec<(String, Named)>> {
+    let mut names = Vec::new();
+    for name in NAMES {
+        names.extend(named(settings, name, warnings)?.map(|token| (name.to_owned(), token)));
+    }
+    // transformers 5 matches tokens under names of their own too; 4.44 does not.
+    let own = settings.iter().filter(|(name, value)| is_own_name(name) && !value.is_null());
+    let listed = settings.get("model_specific_special_tokens").and_then(Value::as_object).into_iter().flatten();
+    for (name, value) in own.chain(listed) {
+        names.push((name.clone(), parse(name, value)?));
+    }
+    Ok(names)
 }
 
 /// A key of `NAMES` as the settings say it, or as `CLIPTokenizer` has it by default.
@@ -328,6 +334,13 @@ fn number(
     warnings: &mut Vec<String>,
 ) -> Result<()> {
     let mut used: HashSet<u32> = vocab.values().copied().collect();
+    let said = vocab.iter().map(|(content, &id)| (content.as_str(), id));
+    let said = said.chain(tokens.iter().filter_map(|token| Some((token.content.as_str(), token.id?))));
+    if let Some((content, id)) = said.into_iter().find(|(_, id)| *id > MAX_ID) {
+        return Err(RuntimeError::Tokenizer(format!(
+            "{content:?} has id {id}, beyond {MAX_ID}, which cannot be right"
+        )));
+    }
     for token in tokens {
         let content = &token.content;
         let next = used.iter().max().map_or(0, |max| max.saturating_add(1));

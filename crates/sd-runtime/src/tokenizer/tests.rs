@@ -148,6 +148,7 @@ fn ids_that_contradict_one_another_are_refused() {
     check_refused(&[("tokenizer_config.json", taken)], &[r#""<a>" has id 3 in the files, which is that of "!</w>""#]);
     check_refused(&[("added_tokens.json", r#"{"<a>": 11}"#)], &["<a>", "id 11", "<|endoftext|>"]);
     check_refused(&[("added_tokens.json", r#"{"<a>": 12, "<b>": 12}"#)], &["<a>", "<b>", "12"]);
+    check_refused(&[("added_tokens.json", r#"{"<a>": 4294967295}"#)], &["<a>", "4294967295", "beyond"]);
 }
 
 #[test]
@@ -245,6 +246,28 @@ fn hostile_tokenizer_files_never_panic() {
         let files = TokenizerFiles::from_tokenizer_json(&String::from_utf8_lossy(bytes));
         if let Ok(tokenizer) = files.and_then(ClipTokenizer::build) {
             tokenizer.encode("a b, AB!! <|endoftext|> \u{301}é🙂", 8).ok();
+        }
+    });
+    assert!(calls > 100, "{calls} calls");
+}
+
+#[test]
+fn hostile_configurations_never_panic() {
+    let config = r##"{"pad_token": "!", "additional_special_tokens": ["<a>", {"content": "<b>", "lstrip": true}], "image_token": "#",
+        "extra_special_tokens": {"x": "<c>"}, "model_max_length": 1e30, "split_special_tokens": false,
+        "added_tokens_decoder": {"12": {"content": "<a>", "special": false}, "4294967295": {"content": "<d>"}}}"##;
+    let map = r#"{"pad_token": {"content": "!", "normalized": true}, "unk_token": "", "sep_token": "[SEP]", "cls_token": null}"#;
+    let both = [config, map].map(str::as_bytes);
+    let calls = testkit::fuzz::run_for(std::time::Duration::from_millis(500), &both, |bytes| {
+        let Ok(object) = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(bytes) else { return };
+        let added = [("<e>".to_owned(), 12), ("<|endoftext|>".to_owned(), 11)].into();
+        for sources in [
+            special::Sources { config: object.clone(), ..Default::default() },
+            special::Sources { map: object, added, ..Default::default() },
+        ] {
+            if let Ok(tokenizer) = TokenizerFiles::from_texts(VOCAB, MERGES, sources).and_then(ClipTokenizer::build) {
+                tokenizer.encode("a <A> <b>, [SEP] #!! <|endoftext|> \u{301}é🙂", 8).ok();
+            }
         }
     });
     assert!(calls > 100, "{calls} calls");

@@ -12,10 +12,11 @@ use sd_runtime::pipeline::{Models, PipelineConfig};
 use sd_runtime::scheduler::SchedulerKind;
 
 use super::burn;
-use crate::bundle::{Companions, other_unet};
+use crate::bundle::Companions;
 use crate::cli::{GenerateArgs, size_in_words};
 use crate::command::open_package;
 use crate::engine_args::EngineName;
+use crate::fit;
 use crate::model_dir::ModelDir;
 
 /// A pipeline's parts.
@@ -189,7 +190,7 @@ fn from_checkpoint(args: &GenerateArgs, dir: &Path, with_burn: bool) -> Result<L
         None => PipelineConfig::from_dir(checkpoint.root())?,
     };
     settle_scheduler(args, &mut config)?;
-    if let Some(what) = other_unet(checkpoint.root())? {
+    if let Some(what) = fit::other_unet(checkpoint.root())? {
         bail!("{}: the UNet {what}", dir.display());
     }
     let options = sd_convert::Options {
@@ -203,6 +204,7 @@ fn from_checkpoint(args: &GenerateArgs, dir: &Path, with_burn: bool) -> Result<L
     };
     let mut warnings = checkpoint.warnings();
     warnings.extend(config.warnings().map(ToString::to_string));
+    warnings.extend(fit::ids_beyond(checkpoint.root(), &config.tokenizer)?);
     let mut check = |component: Component| -> Result<()> {
         let known = sd_convert::check(&checkpoint, component, &options)?;
         known.into_iter().for_each(|w| {
