@@ -46,6 +46,20 @@ def attributes(node):
     return found + [k.value for n in ast.walk(defaults) if isinstance(n, ast.Dict) for k in n.keys]
 
 
+def taken(node):
+    """What `__init__` takes out of its keyword arguments by name."""
+    init = next(f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "__init__")
+    is_taken = lambda n: (isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr in ("pop", "get")
+                          and isinstance(n.func.value, ast.Name) and n.func.value.id == "kwargs")
+    return [n.args[0].value for n in ast.walk(init) if is_taken(n) and isinstance(n.args[0], ast.Constant)]
+
+
+def listed(node, name):
+    """A list of texts that the class holds under a name."""
+    found = next(a for a in node.body if isinstance(a, ast.Assign) and a.targets[0].id == name)
+    return [e.value for e in found.value.elts]
+
+
 def main():
     with tempfile.TemporaryDirectory() as parent:
         d, t, old = (unpacked(r, parent) for r in (DIFFUSERS, TRANSFORMERS, OLD))
@@ -68,6 +82,23 @@ def main():
             put(name, TRANSFORMERS, fields(clip[name]))
         put("PreTrainedConfig", TRANSFORMERS, ["model_type"] + fields(classes(t / "configuration_utils.py")["PreTrainedConfig"]))
         put("PretrainedConfig", OLD, attributes(classes(old / "configuration_utils.py")["PretrainedConfig"]))
+        four = " of transformers 4"
+        put("CLIPTokenizer", TRANSFORMERS, arguments(classes(t / "models/clip/tokenization_clip.py")["CLIPTokenizer"]))
+        put("CLIPTokenizer" + four, OLD, arguments(classes(old / "models/clip/tokenization_clip.py")["CLIPTokenizer"]))
+        fast = classes(old / "models/clip/tokenization_clip_fast.py")["CLIPTokenizerFast"]
+        put("CLIPTokenizerFast", OLD, arguments(fast))
+        base = classes(t / "tokenization_utils_base.py")["PreTrainedTokenizerBase"]
+        put("PreTrainedTokenizerBase", TRANSFORMERS, listed(base, "SPECIAL_TOKENS_ATTRIBUTES") + taken(base))
+        base = classes(old / "tokenization_utils_base.py")
+        put("PreTrainedTokenizerBase" + four, OLD, taken(base["PreTrainedTokenizerBase"]))
+        put("SpecialTokensMixin", OLD, listed(base["SpecialTokensMixin"], "SPECIAL_TOKENS_ATTRIBUTES"))
+        backend = classes(t / "tokenization_utils_tokenizers.py")["TokenizersBackend"]
+        put("TokenizersBackend", TRANSFORMERS, taken(backend))
+        put("ImagesKwargs", TRANSFORMERS, fields(classes(t / "processing_utils.py")["ImagesKwargs"]))
+        image = classes(old / "models/clip/image_processing_clip.py")["CLIPImageProcessor"]
+        put("CLIPImageProcessor", OLD, arguments(image))
+        base = classes(old / "image_processing_base.py")["ImageProcessingMixin"]
+        put("ImageProcessingMixin", OLD, taken(base))
         text = json.dumps(out, indent=1, sort_keys=True)
         print(text)
 

@@ -3,32 +3,15 @@
 //! Every variant carries the facts that a user needs to act on it.
 //! Failures inside an [`Engine`](crate::Engine) keep their own type as a boxed source.
 
-use std::path::PathBuf;
-
 use crate::engine::EngineError;
 
 /// What can go wrong between a prompt and a picture.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RuntimeError {
-    /// A file of the checkpoint could not be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's reason.
-        source: std::io::Error,
-    },
-    /// A file is larger than anything sensible of its kind; it was not read.
-    #[error("{} has {len} bytes, more than the {limit} allowed for this kind of file", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its size in bytes.
-        len: u64,
-        /// The cap in bytes.
-        limit: u64,
-    },
+    /// A file of the checkpoint that could not be read, or is not what its name says.
+    #[error(transparent)]
+    File(#[from] safe_files::ReadError),
     /// JSON that does not parse, or parses to something else than the configuration asked for.
     #[error("{what}: {source}")]
     Json {
@@ -37,20 +20,39 @@ pub enum RuntimeError {
         /// The parser's reason, with line and column.
         source: serde_json::Error,
     },
+    /// A value of a configuration that is not implemented.
+    #[error(
+        "{document}: {} {} is not implemented, only {}",
+        refusal.key, refusal.value, refusal.supported.join(" and ")
+    )]
+    Refused {
+        /// Which document: a file's name or a role.
+        document: String,
+        /// The key and its value.
+        refusal: Box<sd_spec::keys::Refusal>,
+    },
     /// A scheduler configuration that contradicts itself or is out of range.
     #[error("scheduler configuration: {0}")]
     SchedulerConfig(String),
     /// A scheduler, or an option of one, that is not implemented.
-    #[error("{scheduler} does not support {option}")]
+    #[error("{scheduler} does not support {option}; {next}")]
     SchedulerUnsupported {
         /// The scheduler's diffusers class name.
         scheduler: &'static str,
-        /// The option and its value.
+        /// The option and its value, and the values that are supported.
         option: String,
+        /// Why it matters, or what to do.
+        next: String,
     },
     /// A scheduler class that is not implemented at all.
-    #[error("scheduler {0} is not implemented; choose one of pndm, dpmpp, ddim, euler")]
+    #[error("scheduler {class} is not implemented; {advice}", class = .0, advice = crate::scheduler::advice(.0))]
     UnknownScheduler(String),
+    /// A configuration that names no scheduler class.
+    #[error(
+        "scheduler_config.json has no _class_name, so nothing says which scheduler to take; choose {} by name",
+        crate::scheduler::SchedulerKind::names()
+    )]
+    NoScheduler,
     /// A number of steps that the noise schedule cannot be divided into.
     #[error("{steps} steps asked for; between 1 and {max} are possible")]
     StepCount {

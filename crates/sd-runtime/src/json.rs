@@ -3,6 +3,7 @@
 //! Python's `json` prints `Infinity`, `-Infinity` and `NaN`, which are no JSON; here they read as null.
 
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::error::{Result, RuntimeError};
 
@@ -14,6 +15,22 @@ pub(crate) fn parse<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
         strict => strict,
     };
     parsed.map_err(|source| RuntimeError::Json { what: what.to_owned(), source })
+}
+
+/// Reads an object of known keys; a `null` counts as the key's absence, as diffusers and transformers treat it.
+///
+/// # Errors
+/// [`RuntimeError::Json`], which names the key whose value does not fit.
+pub(crate) fn from_object<T: DeserializeOwned>(what: &str, object: &Map<String, Value>) -> Result<T> {
+    let present = object.iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), v.clone()));
+    let present: Map<String, Value> = present.collect();
+    serde_json::from_value(Value::Object(present.clone())).map_err(|source| {
+        let alone =
+            |(key, value): (&String, &Value)| Value::Object([(key.clone(), value.clone())].into_iter().collect());
+        let is_wrong = |entry: &(&String, &Value)| serde_json::from_value::<T>(alone(*entry)).is_err();
+        let key = present.iter().find(is_wrong).map_or_else(String::new, |(key, _)| format!(": {key}"));
+        RuntimeError::Json { what: format!("{what}{key}"), source }
+    })
 }
 
 /// Replaces the three words by `null` wherever they stand outside a string.
@@ -51,6 +68,24 @@ mod tests {
         let text = r#"{"a": -Infinity, "b": [NaN, 1], "c": "a \"NaN\" é"}"#;
         let value: serde_json::Value = parse("test", text).unwrap();
         assert_eq!(value, serde_json::json!({"a": null, "b": [null, 1], "c": "a \"NaN\" é"}));
+    }
+
+    #[test]
+    fn nulls_are_absent_and_a_wrong_value_is_named_by_its_key() {
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        #[serde(default)]
+        struct Pair {
+            a: u32,
+            b: u32,
+        }
+        impl Default for Pair {
+            fn default() -> Self {
+                Self { a: 1, b: 2 }
+            }
+        }
+        let read = |text: &str| from_object::<Pair>("x.json", &parse("x.json", text).unwrap());
+        assert_eq!(read(r#"{"a": null, "b": 5, "c": "d"}"#).unwrap(), Pair { a: 1, b: 5 });
+        assert!(read(r#"{"a": 3, "b": "five"}"#).unwrap_err().to_string().starts_with("x.json: b: "));
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //! It knows models only by their [`Signature`]: nothing here knows of Burn, of MIL or of package files.
 //! It reads the small files of a checkpoint (tokenizer, scheduler and preprocessor configurations) and treats them as untrusted.
 
+mod config;
 mod engine;
 mod error;
-mod files;
 pub mod image;
 mod json;
 pub mod pipeline;
@@ -14,5 +14,6 @@ pub mod rng;
 pub mod scheduler;
 pub mod tokenizer;
 
+pub use config::ConfigWarning;
 pub use engine::{Engine, EngineError, Feature, Signature, Tensors};
 pub use error::{Result, RuntimeError};

@@ -68,3 +68,56 @@ fn sd2_pads_with_an_exclamation_mark() {
         assert_eq!(got.ids[..got.n_tokens], *want, "{text}");
     }
 }
+
+/// Files as the official repositories of Stable Diffusion 2.x have them, written before transformers 4.34.
+fn legacy_files(golden: &Path, checkpoint: &str, pads: [&str; 2]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let source = golden.join("checkpoints").join(checkpoint).join("tokenizer");
+    for name in ["vocab.json", "merges.txt"] {
+        std::fs::copy(source.join(name), dir.path().join(name)).unwrap();
+    }
+    let token = |content: &str| serde_json::json!({"content": content, "lstrip": false, "normalized": true, "rstrip": false, "single_word": false});
+    let typed = |content: &str| {
+        let mut token = token(content);
+        token["__type"] = "AddedToken".into();
+        token
+    };
+    let (start, end) = ("<|startoftext|>", "<|endoftext|>");
+    let config = serde_json::json!({
+        "add_prefix_space": false, "bos_token": typed(start), "do_lower_case": true, "eos_token": typed(end),
+        "errors": "replace", "model_max_length": 77, "name_or_path": "hf-models/stable-diffusion-v2/tokenizer",
+        "pad_token": pads[0], "special_tokens_map_file": "./special_tokens_map.json",
+        "tokenizer_class": "CLIPTokenizer", "unk_token": typed(end),
+    });
+    let map = serde_json::json!({"bos_token": token(start), "eos_token": token(end), "pad_token": pads[1], "unk_token": token(end)});
+    std::fs::write(dir.path().join("tokenizer_config.json"), config.to_string()).unwrap();
+    std::fs::write(dir.path().join("special_tokens_map.json"), map.to_string()).unwrap();
+    dir
+}
+
+#[test]
+fn official_files_of_sd2_pad_as_transformers_does() {
+    let Some(golden) = testkit::golden() else { return };
+    let dir = legacy_files(&golden, "tiny-sd21", ["<|endoftext|>", "!"]);
+    let tokenizer = ClipTokenizer::from_dir(dir.path()).unwrap();
+    assert_eq!(tokenizer.warnings(), []);
+    // transformers 4.44.2 and 5.24.0 (golden field/01).
+    for (text, want) in [
+        ("a cat", [49406, 320, 2368, 49407, 0, 0, 0, 0, 0, 0, 0, 0]),
+        ("a cat!", [49406, 320, 2368, 0, 49407, 0, 0, 0, 0, 0, 0, 0]),
+        ("a <cat-toy>", [49406, 320, 283, 2368, 268, 5988, 285, 49407, 0, 0, 0, 0]),
+    ] {
+        assert_eq!(tokenizer.encode(text, 12).unwrap().ids, want, "{text}");
+    }
+}
+
+#[test]
+fn an_old_textual_inversions_token_is_one_token() {
+    let Some(golden) = testkit::golden() else { return };
+    let dir = legacy_files(&golden, "tiny-sd15", ["<|endoftext|>"; 2]);
+    std::fs::write(dir.path().join("added_tokens.json"), r#"{"<cat-toy>": 49408}"#).unwrap();
+    let tokenizer = ClipTokenizer::from_dir(dir.path()).unwrap();
+    // transformers 4.44.2 and 5.24.0 (golden field/02).
+    assert_eq!(tokenizer.encode("a <cat-toy>", 6).unwrap().ids, [49406, 320, 49408, 49407, 49407, 49407]);
+    assert_eq!(tokenizer.encode("a cat!", 6).unwrap().ids, [49406, 320, 2368, 256, 49407, 49407]);
+}

@@ -6,9 +6,15 @@
 
 mod clip;
 mod networks;
+mod preprocessor;
+mod schedulers;
+mod tokenizer;
 
 pub use clip::{CLIP_TEXT, CLIP_VISION, SAFETY_CHECKER};
 pub use networks::{AUTOENCODER_KL, UNET};
+pub use preprocessor::CLIP_IMAGE_PROCESSOR;
+pub use schedulers::{DDIM, DPM_SOLVER_MULTISTEP, EULER_DISCRETE, PNDM, TRAINED_WITH, has_betas, is_scheduler_key};
+pub use tokenizer::CLIP_TOKENIZER;
 
 use serde_json::{Map, Value};
 
@@ -106,9 +112,18 @@ fn is_same(value: &Value, text: &str) -> bool {
 /// The keys that a class defines, as its source has them; `None` for a class that is not in the data.
 #[must_use]
 pub fn defined(class: &str) -> Option<Vec<String>> {
-    let classes: Value = serde_json::from_str(include_str!("../classes.json")).ok()?;
-    let keys = classes.get(class)?.get("keys")?.as_array()?;
-    Some(keys.iter().filter_map(|key| key.as_str().map(str::to_owned)).collect())
+    classes().into_iter().find(|(name, _)| name == class).map(|(_, keys)| keys)
+}
+
+/// Every class of the data with its keys.
+fn classes() -> Vec<(String, Vec<String>)> {
+    let data: Map<String, Value> =
+        serde_json::from_str(include_str!("../classes.json")).expect("invariant: a test reads the same data");
+    let keys = |class: &Value| {
+        let keys = class["keys"].as_array().into_iter().flatten();
+        keys.filter_map(|key| key.as_str().map(str::to_owned)).collect()
+    };
+    data.iter().map(|(name, class)| (name.clone(), keys(class))).collect()
 }
 
 /// Rows that every file of diffusers may have.
@@ -125,7 +140,19 @@ pub const DIFFUSERS: &[Row] = &[
 mod tests {
     use super::*;
 
-    const TABLES: [Table; 5] = [UNET, AUTOENCODER_KL, CLIP_TEXT, CLIP_VISION, SAFETY_CHECKER];
+    const TABLES: [Table; 11] = [
+        UNET,
+        AUTOENCODER_KL,
+        CLIP_TEXT,
+        CLIP_VISION,
+        SAFETY_CHECKER,
+        CLIP_TOKENIZER,
+        CLIP_IMAGE_PROCESSOR,
+        PNDM,
+        DDIM,
+        DPM_SOLVER_MULTISTEP,
+        EULER_DISCRETE,
+    ];
 
     #[test]
     fn every_key_that_a_class_defines_has_an_answer() {

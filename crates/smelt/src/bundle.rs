@@ -3,7 +3,7 @@
 //! | file | what | for whom |
 //! |---|---|---|
 //! | `vocab.json`, `merges.txt` | CLIP's byte pairs | Smelt, and Apple's Swift package |
-//! | `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json` | special tokens, padding | Smelt |
+//! | `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json` | special and added tokens, padding | Smelt |
 //! | `scheduler_config.json` | the noise schedule, as the checkpoint has it | Smelt |
 //! | `smelt.json` | [`Settings`]: what else the models do not say of themselves | Smelt |
 //!
@@ -18,7 +18,7 @@ use sd_runtime::tokenizer::ClipTokenizer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::file;
+use crate::{file, fit};
 
 /// File of the settings.
 const SETTINGS_FILE: &str = "smelt.json";
@@ -29,8 +29,8 @@ const VOCAB_FILE: &str = "vocab.json";
 const MERGES_FILE: &str = "merges.txt";
 const TOKENIZER_JSON: &str = "tokenizer.json";
 /// Files of a tokenizer that are taken as they are.
-const TOKENIZER_FILES: [&str; 5] =
-    [VOCAB_FILE, MERGES_FILE, TOKENIZER_JSON, "tokenizer_config.json", "special_tokens_map.json"];
+const TOKENIZER_FILES: [&str; 6] =
+    [VOCAB_FILE, MERGES_FILE, TOKENIZER_JSON, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
 /// Cap on each file; CLIP's own are below 4 MB.
 const MAX_BYTES: u64 = 64 << 20;
 
@@ -74,6 +74,12 @@ impl Bundle {
             vae: vae.into_iter().filter(|(_, value)| !value.is_null()).collect(),
             feature_extractor: json_if_present(&root.join("feature_extractor/preprocessor_config.json"))?,
         };
+        if let Some(json) = &settings.feature_extractor {
+            bundle.warnings.extend(fit::feature_extractor(root, json));
+        }
+        if let Some(what) = fit::other_unet(root)? {
+            bundle.warnings.push(format!("generate will refuse the packages: the UNet {what}"));
+        }
         let mut json = serde_json::to_vec_pretty(&settings)?;
         json.push(b'\n');
         bundle.files.push((SETTINGS_FILE.to_owned(), json));
@@ -82,8 +88,20 @@ impl Bundle {
 
     fn add_tokenizer(&mut self, dir: &Path) -> Result<()> {
         for name in TOKENIZER_FILES {
-            if let Some(bytes) = file::read_if_present(&dir.join(name), MAX_BYTES)? {
+            if let Some(bytes) = safe_files::read_if_present(&dir.join(name), MAX_BYTES)? {
                 self.files.push((name.to_owned(), bytes));
+            }
+        }
+        if !self.files.is_empty() {
+            match ClipTokenizer::from_dir(dir) {
+                Ok(tokenizer) => {
+                    self.warnings.extend(tokenizer.warnings().iter().map(ToString::to_string));
+                    self.warnings
+                        .extend(dir.parent().map(|root| fit::ids_beyond(root, &tokenizer)).transpose()?.flatten());
+                }
+                Err(error) => {
+                    self.warnings.push(format!("generate will need --tokenizer: {}: {error}", dir.display()));
+                }
             }
         }
         if self.file(VOCAB_FILE).is_some() && self.file(MERGES_FILE).is_some() {
@@ -104,19 +122,22 @@ impl Bundle {
 
     /// Takes the scheduler's configuration as it is, and returns what the model predicts.
     fn add_scheduler(&mut self, path: &Path) -> Result<Option<String>> {
-        let Some(bytes) = file::read_if_present(path, MAX_BYTES)? else {
+        let Some(text) = safe_files::read_text_if_present(path, MAX_BYTES)? else {
             self.warnings.push("the checkpoint has no scheduler; Stable Diffusion 1.x's own is assumed".to_owned());
             return Ok(None);
         };
-        let parsed = std::str::from_utf8(&bytes).map_err(anyhow::Error::from);
-        let prediction = match parsed.and_then(|text| Ok(SchedulerConfig::from_json(text)?)) {
-            Ok(config) => Some(prediction_name(config.prediction_type).to_owned()),
+        let prediction = match SchedulerConfig::from_json(&text) {
+            Ok(config) => {
+                self.warnings.extend(config.warnings.iter().map(ToString::to_string));
+                self.warnings.extend(fit::scheduler(&config));
+                Some(prediction_name(config.prediction_type).to_owned())
+            }
             Err(error) => {
                 self.warnings.push(format!("{} cannot be used by generate: {error}", path.display()));
                 None
             }
         };
-        self.files.push((SCHEDULER_FILE.to_owned(), bytes));
+        self.files.push((SCHEDULER_FILE.to_owned(), text.into_bytes()));
         Ok(prediction)
     }
 
@@ -159,8 +180,8 @@ const fn prediction_name(prediction: PredictionType) -> &'static str {
     }
 }
 
-fn json_if_present(path: &Path) -> Result<Option<Value>> {
-    let Some(bytes) = file::read_if_present(path, MAX_BYTES)? else { return Ok(None) };
+pub(crate) fn json_if_present(path: &Path) -> Result<Option<Value>> {
+    let Some(bytes) = safe_files::read_if_present(path, MAX_BYTES)? else { return Ok(None) };
     serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", path.display()))
 }
 
@@ -205,10 +226,8 @@ impl Companions {
     pub(crate) fn read(dir: &Path, tokenizer: Option<&Path>) -> Result<Self> {
         let mut warnings = Vec::new();
         let tokenizer = read_tokenizer(dir, tokenizer)?;
-        let scheduler = match file::read_if_present(&dir.join(SCHEDULER_FILE), MAX_BYTES)? {
-            Some(bytes) => {
-                SchedulerConfig::from_json(&String::from_utf8(bytes).context(SCHEDULER_FILE)?)?.for_latents()
-            }
+        let scheduler = match safe_files::read_text_if_present(&dir.join(SCHEDULER_FILE), MAX_BYTES)? {
+            Some(text) => SchedulerConfig::from_json(&text)?.for_latents(),
             None => {
                 warnings.push(format!(
                     "{} has no {SCHEDULER_FILE}; the noise schedule of Stable Diffusion 1.x is assumed",
@@ -222,11 +241,10 @@ impl Companions {
         if let Some(settings) = &settings {
             vae = serde_json::from_value(Value::Object(settings.vae.clone())).context("smelt.json: vae")?;
             if let Some(json) = &settings.feature_extractor {
-                preprocessor = serde_json::from_value(json.clone()).context("smelt.json: feature_extractor")?;
+                preprocessor = fit::preprocessor(json).context("smelt.json: feature_extractor")?;
             }
         }
         vae.check()?;
-        preprocessor.check()?;
         let config = PipelineConfig { tokenizer, scheduler, vae, preprocessor };
         Ok(Self { config, model_version: settings.map(|s| s.model_version), warnings })
     }
@@ -235,7 +253,7 @@ impl Companions {
 impl Settings {
     fn read(dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(SETTINGS_FILE);
-        let Some(bytes) = file::read_if_present(&path, MAX_BYTES)? else { return Ok(None) };
+        let Some(bytes) = safe_files::read_if_present(&path, MAX_BYTES)? else { return Ok(None) };
         let settings: Self = serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?;
         if settings.format != FORMAT {
             bail!("{} has format {}; this version of smelt reads {FORMAT}", path.display(), settings.format);
@@ -306,6 +324,81 @@ mod tests {
         for broken in ["{}", "[", r#"{"model": {"vocab": {}, "merges": [1]}}"#] {
             assert!(vocab_and_merges(broken.as_bytes()).is_err(), "{broken}");
         }
+    }
+
+    /// A copy of the demo's small files, with changes.
+    fn checkpoint(changes: &[(&str, Value)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let tokenizer = |name: &str| format!("tokenizer/{name}");
+        let names = [VOCAB_FILE, MERGES_FILE, "tokenizer_config.json"].map(tokenizer);
+        let others = ["scheduler/scheduler_config.json", "unet/config.json", "vae/config.json"].map(str::to_owned);
+        for name in names.iter().chain(&others) {
+            let target = dir.path().join(name);
+            std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+            std::fs::copy(testkit::demo().join(name), target).unwrap();
+        }
+        for (name, content) in changes {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let mut json = json_if_present(&path).unwrap().unwrap_or_else(|| Value::Object(Map::new()));
+            for (key, value) in content.as_object().unwrap() {
+                json[key] = value.clone();
+            }
+            std::fs::write(path, json.to_string()).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn added_tokens_are_taken_and_read_back() {
+        let added = ("tokenizer/added_tokens.json", serde_json::json!({"<cat-toy>": 4096}));
+        let source = checkpoint(&[added]);
+        let bundle = Bundle::of_checkpoint(source.path(), "x").unwrap();
+        assert!(bundle.warnings.is_empty(), "{:?}", bundle.warnings);
+        let dir = tempfile::tempdir().unwrap();
+        bundle.write(dir.path()).unwrap();
+        let beside = Companions::read(dir.path(), None).unwrap();
+        assert_eq!(beside.config.tokenizer.ids("<cat-toy>").unwrap(), [4096]);
+    }
+
+    #[track_caller]
+    fn check_warning(name: &str, change: Value, facts: &[&str]) {
+        let source = checkpoint(&[(name, change)]);
+        let bundle = Bundle::of_checkpoint(source.path(), "x").unwrap();
+        let [warning] = &bundle.warnings[..] else { panic!("{:?}", bundle.warnings) };
+        assert!(facts.iter().all(|fact| warning.contains(fact)), "{warning}");
+    }
+
+    #[test]
+    fn what_generate_will_not_take_is_said_when_packages_are_made() {
+        let scheduler = "scheduler/scheduler_config.json";
+        let of_class = |class: &str| serde_json::json!({"_class_name": class});
+        check_warning(scheduler, of_class("UniPCMultistepScheduler"), &["--scheduler NAME", "dpmpp-2m is the nearest"]);
+        check_warning(
+            scheduler,
+            of_class("FlowMatchEulerDiscreteScheduler"),
+            &["generate cannot draw", "flow-matching"],
+        );
+        check_warning(scheduler, serde_json::json!({"_class_name": ""}), &["--scheduler NAME", "no _class_name"]);
+        check_warning(scheduler, serde_json::json!({"beta_strat": 1}), &[SCHEDULER_FILE, "beta_strat"]);
+        check_warning(
+            scheduler,
+            serde_json::json!({"prediction_type": "flow"}),
+            &["cannot be used by generate", "flow"],
+        );
+        check_warning("tokenizer/tokenizer_config.json", serde_json::json!({"pad_tokn": "!"}), &["pad_tokn"]);
+        let beyond = serde_json::json!({"vocab_size": 4000});
+        check_warning("text_encoder/config.json", beyond, &["ids up to 4095", "4000 only", "padding"]);
+        let t5 = serde_json::json!({"tokenizer_class": "T5Tokenizer"});
+        check_warning("tokenizer/tokenizer_config.json", t5, &["--tokenizer", "T5Tokenizer"]);
+        check_warning("unet/config.json", serde_json::json!({"in_channels": 9}), &["inpainting model (9 channels"]);
+        check_warning(
+            "unet/config.json",
+            serde_json::json!({"in_channels": 8}),
+            &["InstructPix2Pix model (8 channels"],
+        );
+        let preprocessor = "feature_extractor/preprocessor_config.json";
+        check_warning(preprocessor, serde_json::json!({"do_resise": true}), &["do_resise"]);
     }
 
     #[test]

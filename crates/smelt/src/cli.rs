@@ -9,6 +9,7 @@ mod size;
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sd_convert::{AttentionLayout, Component, Precision, Target};
 use sd_engines::Rounding;
@@ -303,8 +304,8 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "X", allow_hyphen_values = true)]
     pub(crate) guidance: Option<f32>,
     /// Scheduler; default: the checkpoint's own.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) scheduler: Option<SchedulerName>,
+    #[arg(long, value_name = "NAME", value_parser = scheduler())]
+    pub(crate) scheduler: Option<SchedulerKind>,
     /// Random source whose noise to draw.
     #[arg(long, value_name = "NAME", default_value = "numpy")]
     pub(crate) random: RandomName,
@@ -437,31 +438,6 @@ pub(crate) struct VerifyArgs {
     pub(crate) engine: EngineArgs,
 }
 
-/// Names of schedulers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SchedulerName {
-    /// Pseudo linear multistep, the default of Stable Diffusion 1.x.
-    Pndm,
-    /// DPM-Solver++ of second order.
-    #[value(name = "dpmpp-2m", alias = "dpmpp")]
-    Dpmpp2m,
-    /// Denoising diffusion implicit models.
-    Ddim,
-    /// Euler's method.
-    Euler,
-}
-
-impl From<SchedulerName> for SchedulerKind {
-    fn from(name: SchedulerName) -> Self {
-        match name {
-            SchedulerName::Pndm => Self::Pndm,
-            SchedulerName::Dpmpp2m => Self::DpmSolverMultistep,
-            SchedulerName::Ddim => Self::Ddim,
-            SchedulerName::Euler => Self::EulerDiscrete,
-        }
-    }
-}
-
 /// Names of random sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RandomName {
@@ -510,6 +486,14 @@ fn prompt(text: &str) -> Result<String, String> {
     }
 }
 
+/// Schedulers by the names that the library gives them.
+fn scheduler() -> impl TypedValueParser<Value = SchedulerKind> {
+    let value = |kind: SchedulerKind| {
+        PossibleValue::new(kind.name()).aliases(kind.aliases().iter().copied()).help(kind.summary())
+    };
+    PossibleValuesParser::new(SchedulerKind::ALL.map(value)).try_map(|name| name.parse())
+}
+
 fn component(name: &str) -> Result<Component, String> {
     let known = || Component::ALL.map(Component::name).join(", ");
     Component::ALL.into_iter().find(|c| c.name() == name).ok_or_else(|| format!("components are {}", known()))
@@ -553,8 +537,17 @@ mod tests {
     }
 
     #[test]
-    fn every_scheduler_has_a_name() {
-        let named: Vec<SchedulerKind> = SchedulerName::value_variants().iter().map(|&n| n.into()).collect();
-        assert_eq!(named, SchedulerKind::ALL);
+    fn schedulers_have_their_names_and_aliases() {
+        let parse = |name: &str| {
+            let cli = Cli::try_parse_from(["smelt", "generate", "x", "--scheduler", name]).unwrap();
+            let Command::Generate(args) = cli.command else { panic!("not generate") };
+            args.scheduler
+        };
+        for kind in SchedulerKind::ALL {
+            assert_eq!(parse(kind.name()), Some(kind));
+        }
+        assert_eq!(parse("dpmpp"), parse("dpmpp-2m"));
+        let error = Cli::try_parse_from(["smelt", "generate", "x", "--scheduler", "magic"]).unwrap_err();
+        assert!(error.to_string().contains("pndm, dpmpp-2m, ddim, euler"), "{error}");
     }
 }

@@ -1,7 +1,7 @@
-//! Small files: read with a cap on their size, written whole or not at all.
+//! Small files: pictures read, and files written whole or not at all.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -9,22 +9,6 @@ use anyhow::{Context, Result, bail};
 use sd_runtime::image::RgbImage;
 
 use crate::interrupt::Writing;
-
-/// Reads a file of at most `limit` bytes if there is one.
-pub(crate) fn read_if_present(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
-    let cannot = || format!("cannot read {}", path.display());
-    let file = match File::open(path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        file => file.with_context(cannot)?,
-    };
-    let n_bytes = file.metadata().with_context(cannot)?.len();
-    if n_bytes > limit {
-        bail!("{} has {n_bytes} bytes, more than the {limit} that such a file may have", path.display());
-    }
-    let mut bytes = Vec::new();
-    file.take(limit).read_to_end(&mut bytes).with_context(cannot)?;
-    Ok(Some(bytes))
-}
 
 /// Reads a picture of any kind that is understood.
 pub(crate) fn read_picture(path: &Path) -> Result<RgbImage> {
@@ -115,16 +99,6 @@ mod tests {
         assert!(error.is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn large_files_are_refused_by_name_and_missing_ones_are_none() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x.json");
-        assert_eq!(read_if_present(&path, 10).unwrap(), None);
-        std::fs::write(&path, [0; 11]).unwrap();
-        let error = read_if_present(&path, 10).unwrap_err().to_string();
-        assert!(error.contains("x.json has 11 bytes, more than the 10"), "{error}");
     }
 
     #[test]

@@ -119,7 +119,7 @@ fn several_pictures_get_numbers_and_differ() {
     let noise = tensors["2.noise"].to_f32_vec();
     let power = noise.iter().map(|x| x * x).sum::<f32>() / noise.len() as f32;
     assert!((power - 1.0).abs() < 0.2, "{power}");
-    assert_eq!(summary["scheduler"], "dpmpp");
+    assert_eq!(summary["scheduler"], "dpmpp-2m");
     assert_eq!(settings(&dir.path().join("x-2.png")).image_idx, 1);
     let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
     assert_ne!(read("x-1.png"), read("x-2.png"));

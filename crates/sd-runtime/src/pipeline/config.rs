@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use safe_files::read_text_if_present;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
+use super::preprocessor::PreprocessorConfig;
+use crate::config::ConfigWarning;
 use crate::error::{Result, RuntimeError};
-use crate::files::read_text_if_present;
 use crate::json;
 use crate::scheduler::SchedulerConfig;
 use crate::tokenizer::ClipTokenizer;
@@ -35,25 +38,42 @@ impl PipelineConfig {
     /// As [`ClipTokenizer::from_dir`] and [`SchedulerConfig::from_json`]; [`RuntimeError::Json`] for other files that do not parse.
     pub fn from_dir(dir: &Path) -> Result<Self> {
         let folder = dir.join("tokenizer");
-        let tokenizer = ClipTokenizer::from_dir(if folder.is_dir() { &folder } else { dir })?;
+        Self::with_tokenizer_from(if folder.is_dir() { &folder } else { dir }, dir)
+    }
+
+    /// As [`from_dir`](Self::from_dir), with the tokenizer of another directory; the checkpoint's own is not read.
+    ///
+    /// # Errors
+    /// As [`from_dir`](Self::from_dir).
+    pub fn with_tokenizer_from(tokenizer: &Path, dir: &Path) -> Result<Self> {
+        let tokenizer = ClipTokenizer::from_dir(tokenizer)?;
         let scheduler = match read_text_if_present(&dir.join("scheduler/scheduler_config.json"), MAX_CONFIG_BYTES)? {
             Some(text) => SchedulerConfig::from_json(&text)?.for_latents(),
             None => SchedulerConfig::stable_diffusion(),
         };
-        let vae: VaeConfig = read_or_default(&dir.join("vae/config.json"))?;
+        let vae = match read_object(&dir.join("vae/config.json"))? {
+            Some((what, object)) => json::from_object(&what, &object)?,
+            None => VaeConfig::default(),
+        };
         vae.check()?;
-        let preprocessor: PreprocessorConfig =
-            read_or_default(&dir.join("feature_extractor/preprocessor_config.json"))?;
-        preprocessor.check()?;
+        let preprocessor = match read_object(&dir.join("feature_extractor/preprocessor_config.json"))? {
+            Some((_, object)) => PreprocessorConfig::from_object(&object)?,
+            None => PreprocessorConfig::default(),
+        };
         Ok(Self { tokenizer, scheduler, vae, preprocessor })
+    }
+
+    /// What the user should know of the files that it came from.
+    pub fn warnings(&self) -> impl Iterator<Item = &ConfigWarning> {
+        self.tokenizer.warnings().iter().chain(&self.scheduler.warnings).chain(&self.preprocessor.warnings)
     }
 }
 
-fn read_or_default<T: serde::de::DeserializeOwned + Default>(path: &Path) -> Result<T> {
-    match read_text_if_present(path, MAX_CONFIG_BYTES)? {
-        Some(text) => json::parse(&path.display().to_string(), &text),
-        None => Ok(T::default()),
-    }
+fn read_object(path: &Path) -> Result<Option<(String, Map<String, Value>)>> {
+    let Some(text) = read_text_if_present(path, MAX_CONFIG_BYTES)? else { return Ok(None) };
+    let what = path.display().to_string();
+    let object = json::parse(&what, &text)?;
+    Ok(Some((what, object)))
 }
 
 /// The part of the VAE's `config.json` that is not in the model.
@@ -103,90 +123,5 @@ impl VaeConfig {
                 self.scaling_factor, self.shift_factor
             ))),
         }
-    }
-}
-
-/// CLIP's image preprocessing (`preprocessor_config.json`).
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct PreprocessorConfig {
-    /// Length of the shorter edge after resizing.
-    pub size: EdgeSize,
-    /// Size of the centre crop.
-    pub crop_size: CropSize,
-    /// Mean of each channel.
-    pub image_mean: [f32; 3],
-    /// Standard deviation of each channel.
-    pub image_std: [f32; 3],
-    /// What turns a byte into a value: 1/255.
-    pub rescale_factor: f32,
-}
-
-impl Default for PreprocessorConfig {
-    /// The values of openai/clip-vit-large-patch14.
-    fn default() -> Self {
-        Self {
-            size: EdgeSize::Edge(224),
-            crop_size: CropSize::Square(224),
-            image_mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-            image_std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
-            rescale_factor: 1.0 / 255.0,
-        }
-    }
-}
-
-/// The shorter edge, as old and new files write it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
-pub enum EdgeSize {
-    /// Old files: the number alone.
-    Edge(usize),
-    /// New files: under its name.
-    Named {
-        /// Length in pixels.
-        shortest_edge: usize,
-    },
-}
-
-/// The crop, as old and new files write it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
-pub enum CropSize {
-    /// Old files: one side of a square.
-    Square(usize),
-    /// New files: both sides.
-    Sides {
-        /// Rows.
-        height: usize,
-        /// Columns.
-        width: usize,
-    },
-}
-
-impl PreprocessorConfig {
-    /// The shorter edge for a model input of that size: the file's own if it was written for that size, else the input's longer side.
-    pub(super) fn shortest_edge_for(&self, height: usize, width: usize) -> usize {
-        let (crop_height, crop_width) = match self.crop_size {
-            CropSize::Square(side) => (side, side),
-            CropSize::Sides { height, width } => (height, width),
-        };
-        let (EdgeSize::Edge(edge) | EdgeSize::Named { shortest_edge: edge }) = self.size;
-        if (crop_height, crop_width) == (height, width) { edge } else { height.max(width) }
-    }
-
-    /// Checks values that came from a file.
-    ///
-    /// # Errors
-    /// [`RuntimeError::Options`] for sizes, means or deviations out of range.
-    pub fn check(&self) -> Result<()> {
-        let (EdgeSize::Edge(edge) | EdgeSize::Named { shortest_edge: edge }) = self.size;
-        let finite = self.image_mean.iter().chain(&self.image_std).all(|x| x.is_finite());
-        if !(1..=4096).contains(&edge) || !finite || self.image_std.contains(&0.0) {
-            return Err(RuntimeError::Options(format!(
-                "preprocessor_config.json: size {edge}, mean {:?}, std {:?} are out of range",
-                self.image_mean, self.image_std
-            )));
-        }
-        Ok(())
     }
 }

@@ -5,8 +5,10 @@
 
 mod config;
 mod denoise;
+mod foreign;
 mod model;
 mod options;
+mod preprocessor;
 mod safety;
 mod settings;
 mod text;
@@ -22,10 +24,12 @@ use std::ops::ControlFlow;
 
 use host_tensor::HostTensor;
 
-pub use config::{PipelineConfig, PreprocessorConfig, VaeConfig};
+pub use config::{PipelineConfig, VaeConfig};
+pub use foreign::other_unet;
 pub use options::{
     GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, SafetyVerdict, StartingImage, Warning,
 };
+pub use preprocessor::{CropSize, EdgeSize, PreprocessorConfig};
 pub use settings::{PictureSettings, StartingPicture};
 pub use unet::STEADY_INPUTS;
 
@@ -79,6 +83,7 @@ impl TextToImage {
         let safety_checker =
             models.safety_checker.map(|engine| SafetyChecker::new(engine, config.preprocessor.clone())).transpose()?;
         text_encoder.check_fits(unet.text_shape())?;
+        unet.check_channels(vae_decoder.latent_channels()?)?;
         vae_decoder.check_fits(unet.latent_shape())?;
         if let Some(encoder) = &vae_encoder {
             encoder.check_fits(unet.latent_shape())?;

@@ -2,6 +2,7 @@
 
 use host_tensor::{HostTensor, element_count};
 
+use super::foreign;
 use crate::engine::{Engine, Feature, Tensors};
 use crate::error::{Result, RuntimeError};
 
@@ -31,8 +32,10 @@ impl Model {
         match unknown {
             None => Ok(model),
             Some(feature) => Err(model.fault(format!(
-                "needs input {} {:?}, which text-to-image with Stable Diffusion 1.x and 2.x does not provide",
-                feature.name, feature.shape
+                "needs input {} {:?}: {}",
+                feature.name,
+                feature.shape,
+                foreign::by_input(feature)
             ))),
         }
     }
@@ -40,7 +43,8 @@ impl Model {
     pub(super) fn input(&self, name: &str) -> Result<&Feature> {
         let found = self.engine.signature().input(name);
         found.ok_or_else(|| {
-            self.fault(format!("has no input {name}, only {:?}", names(&self.engine.signature().inputs)))
+            let inputs = names(&self.engine.signature().inputs);
+            self.fault(format!("has no input {name}, only {inputs:?}{}", self.chunk_hint()))
         })
     }
 
@@ -49,7 +53,7 @@ impl Model {
         let outputs = &self.engine.signature().outputs;
         match outputs.iter().any(|output| output.name == name) {
             true => Ok(()),
-            false => Err(self.fault(format!("has no output {name}, only {:?}", names(outputs)))),
+            false => Err(self.fault(format!("has no output {name}, only {:?}{}", names(outputs), self.chunk_hint()))),
         }
     }
 
@@ -87,6 +91,11 @@ impl Model {
             true => Ok(tensor.to_f32_vec()),
             false => Err(self.fault(format!("output {name} has shape {:?}, expected {n} elements", tensor.shape()))),
         }
+    }
+
+    /// Only UNets are cut.
+    fn chunk_hint(&self) -> &'static str {
+        if self.role == "unet" { foreign::chunk_hint(self.engine.signature()) } else { "" }
     }
 
     pub(super) fn fault(&self, reason: String) -> RuntimeError {

@@ -221,19 +221,57 @@ fn models_that_do_not_fit_are_named() {
     };
     let cases = [
         (Models { text_encoder: None, ..fake::models(fake::unet(2, DType::F32)) }, "text_encoder: is missing"),
-        (changed(&|inputs| inputs.push(f32s("time_ids", &[2, 6]))), "needs input time_ids [2, 6]"),
+        (
+            changed(&|inputs| inputs.push(f32s("time_ids", &[2, 6]))),
+            "needs input time_ids [2, 6]: it is Stable Diffusion XL's",
+        ),
+        (
+            changed(&|inputs| inputs.push(f32s("timestep_cond", &[2, 256]))),
+            "needs input timestep_cond [2, 256]: it is a latent",
+        ),
+        (changed(&|inputs| inputs.push(f32s("additional_residual_0", &[2, 3]))), "run with a ControlNet"),
+        (
+            changed(&|inputs| inputs[0].shape[1] = 9),
+            "unet: is an inpainting model (9 channels: latents, mask, masked picture), which",
+        ),
+        (changed(&|inputs| inputs[0].shape[1] = 8), "unet: is an InstructPix2Pix model (8 channels"),
+        (changed(&|inputs| inputs[0].shape[1] = 6), "unet: takes 6 channels, where the VAE's latents have 4"),
+        (changed(&|inputs| inputs[0].shape[1] = 3), "vae_decoder: takes latents of 4 channels, but the UNet of 3"),
+        (changed(&|inputs| drop(inputs.remove(0))), "the chunks before it are missing"),
         (changed(&|inputs| drop(inputs.remove(1))), "has no input timestep"),
-        (changed(&|inputs| inputs[0].shape = vec![2, 4, 8, 8]), "vae_decoder: takes latents [1, 4, 3, 5]"),
+        (
+            changed(&|inputs| inputs[0].shape = vec![2, 4, 8, 8]),
+            "vae_decoder: takes latents of 3x5 (height x width), but the UNet of 8x8 (height x width)",
+        ),
         (changed(&|inputs| inputs[0].shape = vec![2, 4, 0, 8]), "empty or too large"),
         (changed(&|inputs| inputs[0].shape = vec![2, 4, 1 << 60, 8]), "empty or too large"),
         (changed(&|inputs| inputs[0].shape = vec![3, 4, 3, 5]), "do not agree"),
         (changed(&|inputs| inputs[2].shape = vec![2, 7, 1, LENGTH]), "hidden states are 6 wide"),
         (changed(&|inputs| inputs[2].shape = vec![2, WIDTH, 1, 154]), "encodes 77 tokens"),
     ];
+    let mut chunk = fake::unet(2, DType::F32);
+    chunk.signature.outputs = vec![f32s("add", &[1])];
+    let cases = cases.into_iter().chain([(fake::models(chunk), "the chunks after it are missing")]);
     for (models, fact) in cases {
         let error = TextToImage::new(models, fake::config()).map(drop).unwrap_err();
         assert!(error.to_string().contains(fact), "{fact}: {error}");
     }
+}
+
+#[test]
+fn an_encoder_for_another_size_or_of_another_model_is_named() {
+    let [c, h, w] = LATENT;
+    let with = |latent: [usize; 4]| {
+        let mut encoder = fake::vae_encoder();
+        encoder.signature.outputs = vec![Feature::new("latent", DType::F32, latent)];
+        let models = Models { vae_encoder: Some(Box::new(encoder)), ..fake::models(fake::unet(2, DType::F32)) };
+        TextToImage::new(models, fake::config()).map(drop)
+    };
+    with([1, 2 * c, h, w]).unwrap();
+    let size = with([1, 2 * c, h + 1, w]).unwrap_err().to_string();
+    assert!(size.contains("is for pictures 10 wide, 6 high, whose latents are 4x5 (height x width)"), "{size}");
+    let channels = with([1, 32, h, w]).unwrap_err().to_string();
+    assert!(channels.contains("gives latents of 16 channels, but the UNet of 4"), "{channels}");
 }
 
 #[test]

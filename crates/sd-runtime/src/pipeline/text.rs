@@ -46,7 +46,8 @@ impl TextEncoder {
         }
         match self.model.output_shape("last_hidden_state") {
             Some(&[.., width]) if width != text.width => Err(self.model.fault(format!(
-                "hidden states are {width} wide, but the UNet takes {}: not one checkpoint's models",
+                "hidden states are {width} wide, but the UNet takes {}: the two are not one checkpoint's (768 is Stable \
+                 Diffusion 1.x, 1024 is 2.x); give the text encoder that belongs to the UNet",
                 text.width
             ))),
             _ => Ok(()),

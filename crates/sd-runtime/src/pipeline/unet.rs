@@ -1,5 +1,6 @@
 //! The UNet: latents, time step and text → predicted noise, with classifier-free guidance.
 
+use super::foreign::other_unet;
 use super::model::Model;
 use super::text::{Conditioning, TextShape};
 use crate::engine::Engine;
@@ -37,6 +38,17 @@ impl UNet {
             text: TextShape { width: hidden[1], length: hidden[3] },
             model,
         })
+    }
+
+    /// Checks that the UNet takes latents alone, which have so many channels.
+    ///
+    /// A UNet with fewer channels than the latents is no other kind of model: the VAE is another's.
+    pub(super) fn check_channels(&self, latent_channels: usize) -> Result<()> {
+        let channels = self.latent_shape[1];
+        match other_unet(channels, latent_channels).filter(|_| channels > latent_channels) {
+            Some(what) => Err(self.model.fault(what)),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn latent_shape(&self) -> [usize; 4] {

@@ -3,6 +3,7 @@
 use host_tensor::{DType, HostTensor};
 
 use super::config::VaeConfig;
+use super::foreign::{latent_size, picture_size};
 use super::model::Model;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -21,14 +22,24 @@ impl VaeDecoder {
         Ok(Self { model, config })
     }
 
+    /// Channels of the latents that the decoder takes.
+    pub(super) fn latent_channels(&self) -> Result<usize> {
+        Ok(self.model.input("z")?.shape[1])
+    }
+
     /// Checks that the decoder takes the UNet's latents.
     pub(super) fn check_fits(&self, latent_shape: [usize; 4]) -> Result<()> {
         let shape = &self.model.input("z")?.shape;
-        match shape[..] == latent_shape {
-            true => Ok(()),
-            false => Err(self.model.fault(format!(
-                "takes latents {shape:?}, but the UNet gives {latent_shape:?}: convert both for one latent size"
+        let [_, channels, height, width] = latent_shape;
+        match shape[..] {
+            [1, c, h, w] if [c, h, w] == [channels, height, width] => Ok(()),
+            [1, c, ..] if c != channels => Err(self.model.fault(of_other_channels("takes", c, channels))),
+            [1, _, h, w] => Err(self.model.fault(format!(
+                "takes latents of {}, but the UNet of {}; convert both for one size",
+                latent_size(h, w),
+                latent_size(height, width)
             ))),
+            _ => Err(self.model.fault(format!("takes latents {shape:?}, but the UNet gives {latent_shape:?}"))),
         }
     }
 
@@ -44,6 +55,14 @@ impl VaeDecoder {
         let image = RgbImage::from_planes(width, height, &decoded.to_f32_vec())?;
         Ok((decoded.cast(DType::F32), image))
     }
+}
+
+/// What is said of half a VAE whose latents have another number of channels than the UNet's.
+fn of_other_channels(does: &str, own: usize, unets: usize) -> String {
+    format!(
+        "{does} latents of {own} channels, but the UNet of {unets}: the two are not one checkpoint's; give the VAE that \
+         belongs to the UNet"
+    )
 }
 
 /// `x` [1, 3, H, W] in [−1, 1] → `latent` [1, 2C, h, w]: mean and logarithm of the variance.
@@ -68,10 +87,23 @@ impl VaeEncoder {
     /// Checks that the encoder gives the UNet's latents, as far as its output declares a shape.
     pub(super) fn check_fits(&self, [_, channels, height, width]: [usize; 4]) -> Result<()> {
         match self.model.output_shape("latent") {
-            Some(shape) if shape != [1, 2 * channels, height, width] => Err(self.model.fault(format!(
-                "gives latents {shape:?}, but the UNet takes {channels}x{height}x{width}: convert both for one latent size"
-            ))),
-            _ => Ok(()),
+            None => Ok(()),
+            Some(&[1, c, h, w]) if [c, h, w] == [2 * channels, height, width] => Ok(()),
+            Some(&[1, c, ..]) if c != 2 * channels => {
+                Err(self.model.fault(of_other_channels("gives", c / 2, channels)))
+            }
+            Some(&[1, _, h, w]) => {
+                let [rows, columns] = self.size;
+                Err(self.model.fault(format!(
+                    "is for pictures {}, whose latents are {}, but the UNet takes {}; convert both for one size",
+                    picture_size(rows, columns),
+                    latent_size(h, w),
+                    latent_size(height, width)
+                )))
+            }
+            Some(shape) => Err(self
+                .model
+                .fault(format!("output latent has shape {shape:?}, expected [1, {}, h, w]", 2 * channels))),
         }
     }
 

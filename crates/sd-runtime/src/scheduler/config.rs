@@ -1,12 +1,18 @@
 //! `scheduler_config.json`: what diffusers writes, with the defaults that each class gives to absent keys.
 //!
-//! Nothing is computed here; unknown keys are ignored, as diffusers ignores them.
+//! Nothing is computed here. What becomes of each key stands in `sd_spec::keys`, and what of it a scheduler takes over
+//! in `options`.
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
-use super::{Scheduler, SchedulerKind, ddim::Ddim, dpm_solver::DpmSolver, euler::Euler, pndm::Pndm};
+use super::{Scheduler, SchedulerKind, ddim::Ddim, dpm_solver::DpmSolver, euler::Euler, options, pndm::Pndm};
+use crate::config::ConfigWarning;
 use crate::error::{Result, RuntimeError};
 use crate::json;
+
+/// Name of the file.
+pub(super) const DOCUMENT: &str = "scheduler_config.json";
 
 /// Upper bound for `num_train_timesteps`: tables of this length are allocated.
 const MAX_TRAIN_TIMESTEPS: usize = 1_000_000;
@@ -92,40 +98,24 @@ pub struct SchedulerConfig {
     pub steps_offset: i64,
     /// Whether the step after the last has ᾱ = 1 (DDIM's default) or ᾱ₀ (PNDM's).
     pub set_alpha_to_one: Option<bool>,
-    /// PNDM only: whether to leave out the Runge-Kutta steps; they are not implemented.
-    pub skip_prk_steps: Option<bool>,
     /// DDIM only: clip the predicted clean sample; default true, as in diffusers.
     pub clip_sample: Option<bool>,
     /// Where to clip.
     pub clip_sample_range: f64,
-    /// Dynamic thresholding; not meant for latents and not implemented.
-    pub thresholding: bool,
     /// Shift the betas so that the last step is pure noise.
     pub rescale_betas_zero_snr: bool,
     /// Noise levels of Karras et al. instead of those at the time steps.
     pub use_karras_sigmas: Option<bool>,
     /// Noise levels even in their logarithm.
     pub use_exponential_sigmas: Option<bool>,
-    /// Noise levels by a beta distribution; not implemented.
-    pub use_beta_sigmas: Option<bool>,
-    /// Lu's uniform log-SNR levels; not implemented.
-    pub use_lu_lambdas: Option<bool>,
-    /// Flow-matching levels; not implemented.
-    pub use_flow_sigmas: Option<bool>,
     /// Smallest sigma of Karras and exponential levels, when not the schedule's own (Euler).
     pub sigma_min: Option<f64>,
     /// Largest sigma, likewise.
     pub sigma_max: Option<f64>,
     /// The sigma after the last step.
     pub final_sigmas_type: FinalSigma,
-    /// Euler only: how sigmas are interpolated; only `linear` is implemented.
-    pub interpolation_type: Option<String>,
-    /// Euler only: only `discrete` is implemented.
-    pub timestep_type: Option<String>,
     /// DPM-Solver only: order of the solver, 1 or 2.
     pub solver_order: usize,
-    /// DPM-Solver only: only `dpmsolver++` is implemented.
-    pub algorithm_type: Option<String>,
     /// DPM-Solver only: `midpoint` or `heun`.
     pub solver_type: Option<String>,
     /// DPM-Solver only: take low orders at the end of fewer than 15 steps.
@@ -134,6 +124,12 @@ pub struct SchedulerConfig {
     pub euler_at_final: bool,
     /// DPM-Solver only: smallest log-SNR used; absent means no bound.
     pub lambda_min_clipped: Option<f64>,
+    /// What the user should know of the file, and of what a scheduler that was asked for leaves out of it.
+    #[serde(skip)]
+    pub warnings: Vec<ConfigWarning>,
+    /// All keys that have a value, as the file has them.
+    #[serde(skip)]
+    pub(super) source: Map<String, Value>,
 }
 
 impl Default for SchedulerConfig {
@@ -150,27 +146,21 @@ impl Default for SchedulerConfig {
             timestep_spacing: None,
             steps_offset: 0,
             set_alpha_to_one: None,
-            skip_prk_steps: None,
             clip_sample: None,
             clip_sample_range: 1.0,
-            thresholding: false,
             rescale_betas_zero_snr: false,
             use_karras_sigmas: None,
             use_exponential_sigmas: None,
-            use_beta_sigmas: None,
-            use_lu_lambdas: None,
-            use_flow_sigmas: None,
             sigma_min: None,
             sigma_max: None,
             final_sigmas_type: FinalSigma::Zero,
-            interpolation_type: None,
-            timestep_type: None,
             solver_order: 2,
-            algorithm_type: None,
             solver_type: None,
             lower_order_final: true,
             euler_at_final: false,
             lambda_min_clipped: None,
+            warnings: Vec::new(),
+            source: Map::new(),
         }
     }
 }
@@ -181,10 +171,17 @@ impl SchedulerConfig {
     /// Python's `Infinity` and `NaN`, which diffusers writes for `lambda_min_clipped`, count as null.
     ///
     /// # Errors
-    /// [`RuntimeError::Json`] if it does not parse, [`RuntimeError::SchedulerConfig`] if a number is out of range.
+    /// [`RuntimeError::Json`] if it does not parse, [`RuntimeError::SchedulerConfig`] if a number is out of range or a
+    /// noise schedule is not implemented.
     pub fn from_json(text: &str) -> Result<Self> {
-        let config: Self = json::parse("scheduler_config.json", text)?;
+        let mut source: Map<String, Value> = json::parse(DOCUMENT, text)?;
+        // diffusers treats null as the key's absence.
+        source.retain(|_, value| !value.is_null());
+        options::check_words(&source)?;
+        let mut config: Self = json::from_object(DOCUMENT, &source)?;
         config.check()?;
+        config.warnings = options::warnings(&config.class_name, &source);
+        config.source = source;
         Ok(config)
     }
 
@@ -197,7 +194,6 @@ impl SchedulerConfig {
             beta_schedule: BetaSchedule::ScaledLinear,
             steps_offset: 1,
             set_alpha_to_one: Some(false),
-            skip_prk_steps: Some(true),
             clip_sample: Some(false),
             ..Self::default()
         }
@@ -215,12 +211,31 @@ impl SchedulerConfig {
     /// The scheduler that the configuration names.
     ///
     /// # Errors
-    /// [`RuntimeError::UnknownScheduler`] for a class that is not implemented.
+    /// [`RuntimeError::UnknownScheduler`] for a class that is not implemented, [`RuntimeError::NoScheduler`] where the
+    /// file names none.
     pub fn kind(&self) -> Result<SchedulerKind> {
-        self.class_name.parse()
+        match self.class_name.as_str() {
+            "" => Err(RuntimeError::NoScheduler),
+            class => class.parse(),
+        }
     }
 
-    /// The scheduler for a number of steps; `kind` overrides the class and keeps the noise schedule.
+    /// The configuration as a scheduler takes it that was asked for by name: the file's noise schedule, and of its other
+    /// options those that this scheduler has. What is left out is added to [`warnings`](Self::warnings).
+    ///
+    /// # Errors
+    /// [`RuntimeError::SchedulerUnsupported`] for a noise schedule that this scheduler cannot follow.
+    pub fn asked_for(&self, kind: SchedulerKind) -> Result<Self> {
+        let mut config = self.clone();
+        if config.class_name != kind.class_name() {
+            config.drop_defaults();
+        }
+        options::settle(&mut config, kind)?;
+        kind.class_name().clone_into(&mut config.class_name);
+        Ok(config)
+    }
+
+    /// The scheduler for a number of steps; `kind` overrides the class as [`asked_for`](Self::asked_for) says.
     ///
     /// # Errors
     /// [`RuntimeError::StepCount`] and [`RuntimeError::TimestepRange`] if the steps do not fit, [`RuntimeError::SchedulerUnsupported`] for options that are not implemented.
@@ -237,10 +252,11 @@ impl SchedulerConfig {
     /// # Errors
     /// As [`build`](Self::build), and [`RuntimeError::Options`] if no step is left.
     pub fn build_from(&self, kind: Option<SchedulerKind>, n_steps: usize, start: usize) -> Result<Box<dyn Scheduler>> {
-        let kind = kind.map_or_else(|| self.kind(), Ok)?;
-        let config = self.adapted_to(kind);
+        let mut config = kind.map_or_else(|| Ok(self.clone()), |kind| self.asked_for(kind))?;
+        let kind = config.kind()?;
         config.check()?;
-        config.check_options(kind)?;
+        options::check(&config, kind)?;
+        config.rescale_betas_zero_snr &= kind.table().answer("rescale_betas_zero_snr").is_some();
         if n_steps == 0 || n_steps > config.num_train_timesteps {
             return Err(RuntimeError::StepCount { steps: n_steps, max: config.num_train_timesteps });
         }
@@ -257,29 +273,37 @@ impl SchedulerConfig {
     }
 
     /// Drops what was only the saved class's default, as diffusers' `from_config` does across classes.
-    fn adapted_to(&self, kind: SchedulerKind) -> Self {
-        let mut config = self.clone();
-        if config.class_name == kind.class_name() {
-            return config;
-        }
+    fn drop_defaults(&mut self) {
         let defaults = Self::default();
-        for key in &self.use_default_values {
+        for key in std::mem::take(&mut self.use_default_values) {
+            self.source.remove(&key);
             match key.as_str() {
-                "timestep_spacing" => config.timestep_spacing = None,
-                "steps_offset" => config.steps_offset = defaults.steps_offset,
-                "set_alpha_to_one" => config.set_alpha_to_one = None,
-                "clip_sample" => config.clip_sample = None,
-                "clip_sample_range" => config.clip_sample_range = defaults.clip_sample_range,
-                "prediction_type" => config.prediction_type = defaults.prediction_type,
-                "use_karras_sigmas" => config.use_karras_sigmas = None,
-                "use_exponential_sigmas" => config.use_exponential_sigmas = None,
-                "final_sigmas_type" => config.final_sigmas_type = defaults.final_sigmas_type,
-                "rescale_betas_zero_snr" => config.rescale_betas_zero_snr = false,
-                "thresholding" => config.thresholding = false,
+                "num_train_timesteps" => self.num_train_timesteps = defaults.num_train_timesteps,
+                "beta_start" => self.beta_start = defaults.beta_start,
+                "beta_end" => self.beta_end = defaults.beta_end,
+                "beta_schedule" => self.beta_schedule = defaults.beta_schedule,
+                "trained_betas" => self.trained_betas = None,
+                "prediction_type" => self.prediction_type = defaults.prediction_type,
+                "timestep_spacing" => self.timestep_spacing = None,
+                "steps_offset" => self.steps_offset = defaults.steps_offset,
+                "set_alpha_to_one" => self.set_alpha_to_one = None,
+                "clip_sample" => self.clip_sample = None,
+                "clip_sample_range" => self.clip_sample_range = defaults.clip_sample_range,
+                "rescale_betas_zero_snr" => self.rescale_betas_zero_snr = false,
+                "use_karras_sigmas" => self.use_karras_sigmas = None,
+                "use_exponential_sigmas" => self.use_exponential_sigmas = None,
+                "sigma_min" => self.sigma_min = None,
+                "sigma_max" => self.sigma_max = None,
+                "final_sigmas_type" => self.final_sigmas_type = defaults.final_sigmas_type,
+                "solver_order" => self.solver_order = defaults.solver_order,
+                "solver_type" => self.solver_type = None,
+                "lower_order_final" => self.lower_order_final = defaults.lower_order_final,
+                "euler_at_final" => self.euler_at_final = defaults.euler_at_final,
+                "lambda_min_clipped" => self.lambda_min_clipped = None,
+                // Only in `source`.
                 _ => {}
             }
         }
-        config
     }
 
     fn check(&self) -> Result<()> {
@@ -303,64 +327,16 @@ impl SchedulerConfig {
         if self.steps_offset.unsigned_abs() > n as u64 {
             return fail(format!("steps_offset {} exceeds {n} training steps", self.steps_offset));
         }
+        if self.use_karras_sigmas == Some(true) && self.use_exponential_sigmas == Some(true) {
+            return fail(
+                "use_karras_sigmas and use_exponential_sigmas are both true, and only one can be followed".into(),
+            );
+        }
         for (name, sigma) in [("sigma_min", self.sigma_min), ("sigma_max", self.sigma_max)] {
             if let Some(sigma) = sigma.filter(|s| !(*s > 0.0 && s.is_finite())) {
                 return fail(format!("{name} {sigma} is not positive"));
             }
         }
         Ok(())
-    }
-
-    fn check_options(&self, kind: SchedulerKind) -> Result<()> {
-        let scheduler = kind.class_name();
-        let unsupported = |option: String| Err(RuntimeError::SchedulerUnsupported { scheduler, option });
-        if self.thresholding {
-            return unsupported("thresholding".into());
-        }
-        let sigma_based = matches!(kind, SchedulerKind::DpmSolverMultistep | SchedulerKind::EulerDiscrete);
-        for (name, value) in [
-            ("use_beta_sigmas", self.use_beta_sigmas),
-            ("use_lu_lambdas", self.use_lu_lambdas),
-            ("use_flow_sigmas", self.use_flow_sigmas),
-        ] {
-            if sigma_based && value == Some(true) {
-                return unsupported(name.into());
-            }
-        }
-        let wants = |value: &Option<String>, allowed: &[&str]| {
-            value.as_deref().filter(|v| !allowed.contains(v)).map(str::to_owned)
-        };
-        match kind {
-            SchedulerKind::Pndm if self.skip_prk_steps == Some(false) => {
-                unsupported("Runge-Kutta steps (skip_prk_steps false)".into())
-            }
-            SchedulerKind::Pndm if self.prediction_type == PredictionType::Sample => {
-                unsupported("prediction_type sample".into())
-            }
-            SchedulerKind::EulerDiscrete => {
-                if let Some(v) = wants(&self.interpolation_type, &["linear"]) {
-                    return unsupported(format!("interpolation_type {v}"));
-                }
-                if let Some(v) = wants(&self.timestep_type, &["discrete"]) {
-                    return unsupported(format!("timestep_type {v}"));
-                }
-                Ok(())
-            }
-            SchedulerKind::DpmSolverMultistep => {
-                if let Some(v) = wants(&self.algorithm_type, &["dpmsolver++", "deis"]) {
-                    return unsupported(format!("algorithm_type {v}"));
-                }
-                // diffusers 0.42 maps the solver types of related samplers to midpoint.
-                let solvers = ["midpoint", "heun", "logrho", "bh1", "bh2"];
-                if let Some(v) = wants(&self.solver_type, &solvers) {
-                    return unsupported(format!("solver_type {v}"));
-                }
-                if !(1..=2).contains(&self.solver_order) {
-                    return unsupported(format!("solver_order {}", self.solver_order));
-                }
-                Ok(())
-            }
-            _ => Ok(()),
-        }
     }
 }

@@ -10,10 +10,13 @@ mod ddim;
 mod dpm_solver;
 mod euler;
 mod noise;
+mod options;
 mod pndm;
 mod spacing;
 
 pub use config::{BetaSchedule, FinalSigma, PredictionType, SchedulerConfig, TimestepSpacing};
+
+use sd_spec::keys;
 
 use crate::error::{Result, RuntimeError};
 
@@ -74,13 +77,48 @@ impl SchedulerKind {
         }
     }
 
-    /// The short name for command lines.
+    /// The short name, for command lines and for the settings in pictures.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Pndm => "pndm",
-            Self::DpmSolverMultistep => "dpmpp",
+            Self::DpmSolverMultistep => "dpmpp-2m",
             Self::Ddim => "ddim",
             Self::EulerDiscrete => "euler",
+        }
+    }
+
+    /// Other short names that are read, and never written.
+    pub const fn aliases(self) -> &'static [&'static str] {
+        match self {
+            Self::DpmSolverMultistep => &["dpmpp"],
+            Self::Pndm | Self::Ddim | Self::EulerDiscrete => &[],
+        }
+    }
+
+    /// What it is, in a line.
+    pub const fn summary(self) -> &'static str {
+        match self {
+            Self::Pndm => "Pseudo linear multistep, the default of Stable Diffusion 1.x",
+            Self::DpmSolverMultistep => "DPM-Solver++ of second order",
+            Self::Ddim => "Denoising diffusion implicit models",
+            Self::EulerDiscrete => "Euler's method",
+        }
+    }
+
+    /// All short names, as prose: `a, b or c`.
+    pub fn names() -> String {
+        let names = Self::ALL.map(Self::name);
+        let (last, others) = names.split_last().expect("invariant: there are four");
+        format!("{} or {last}", others.join(", "))
+    }
+
+    /// What becomes of each key of its configuration.
+    pub(crate) const fn table(self) -> &'static keys::Table {
+        match self {
+            Self::Pndm => &keys::PNDM,
+            Self::DpmSolverMultistep => &keys::DPM_SOLVER_MULTISTEP,
+            Self::Ddim => &keys::DDIM,
+            Self::EulerDiscrete => &keys::EULER_DISCRETE,
         }
     }
 }
@@ -94,13 +132,38 @@ impl std::fmt::Display for SchedulerKind {
 impl std::str::FromStr for SchedulerKind {
     type Err = RuntimeError;
 
-    /// Accepts the short name or the diffusers class name.
+    /// Accepts the short name, its aliases, or the diffusers class name.
     fn from_str(s: &str) -> Result<Self> {
         Self::ALL
             .into_iter()
-            .find(|kind| kind.name() == s || kind.class_name() == s)
+            .find(|kind| kind.name() == s || kind.aliases().contains(&s) || kind.class_name() == s)
             .ok_or_else(|| RuntimeError::UnknownScheduler(s.to_owned()))
     }
+}
+
+/// What to take in place of a scheduler that is not implemented.
+pub(crate) fn advice(class: &str) -> String {
+    let near = match class.strip_suffix("Scheduler").unwrap_or(class) {
+        "EulerAncestralDiscrete" | "HeunDiscrete" | "LMSDiscrete" | "KDPM2Discrete" | "KDPM2AncestralDiscrete" => {
+            "euler"
+        }
+        "UniPCMultistep" | "DEISMultistep" | "DPMSolverSinglestep" | "DPMSolverSDE" | "SASolver" => "dpmpp-2m",
+        "DDPM" | "DDPMParallel" | "DDIMParallel" | "DDIMInverse" => "ddim",
+        // Distilled models take few steps only with the scheduler that they were made for.
+        "LCM" | "TCD" => {
+            return format!(
+                "models that were distilled for it draw well only with it; choose {} by name to try",
+                SchedulerKind::names()
+            );
+        }
+        _ if keys::has_betas(class) == Some(false) => {
+            return "its models were not trained with a schedule of betas, as flow-matching ones, and no scheduler here \
+                    draws with them"
+                .to_owned();
+        }
+        _ => return format!("choose {} by name", SchedulerKind::names()),
+    };
+    format!("choose {} by name, of which {near} is the nearest", SchedulerKind::names())
 }
 
 /// `signal · clean + level · noise`, in place of the noise.

@@ -177,6 +177,7 @@ fn names_parse_back() {
         assert_eq!(kind.name().parse::<SchedulerKind>().unwrap(), kind);
         assert_eq!(kind.class_name().parse::<SchedulerKind>().unwrap(), kind);
     }
+    assert_eq!("dpmpp".parse::<SchedulerKind>().unwrap().name(), "dpmpp-2m");
     assert!("EulerAncestralDiscreteScheduler".parse::<SchedulerKind>().is_err());
 }
 

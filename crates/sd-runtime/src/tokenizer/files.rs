@@ -1,114 +1,41 @@
-//! The files of a tokenizer, of either generation of transformers, brought to one form.
+//! The files of a tokenizer, of any generation of transformers, brought to one form.
 //!
-//! transformers 4 writes `vocab.json` and `merges.txt`, transformers 5 writes `tokenizer.json`.
+//! transformers 4 writes `vocab.json` and `merges.txt`, and before 4.34 `added_tokens.json`; transformers 5 writes
+//! `tokenizer.json`, which counts before the others.
 //! From the latter only vocabulary, merges and added tokens are taken: CLIP's normalisation is fixed, and transformers 5 rebuilds it in the same way.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use safe_files::{read_text, read_text_if_present};
+use sd_spec::keys;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
+use super::special::{Sources, Special, SpecialToken, is_own_name};
+use crate::config::{ConfigWarning, check_keys};
 use crate::error::{Result, RuntimeError};
-use crate::files::{read_text, read_text_if_present};
 use crate::json;
 
 /// Cap on each file; CLIP's own are below 4 MB.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// CLIP's window, where no file says otherwise.
-const CLIP_MAX_LENGTH: usize = 77;
-
 /// Everything that the files say.
 #[derive(Debug)]
 pub(super) struct TokenizerFiles {
+    /// With all added tokens.
     pub(super) vocab: HashMap<String, u32>,
     pub(super) merges: Vec<(String, String)>,
-    /// All special and added tokens, by rising id, unnumbered ones last.
-    pub(super) special: Vec<SpecialToken>,
-    pub(super) start: SpecialToken,
-    pub(super) end: SpecialToken,
-    pub(super) unknown: SpecialToken,
-    pub(super) pad: SpecialToken,
+    pub(super) special: Special,
+    /// Whether special tokens are matched in the text, or fall apart as any word.
+    pub(super) splits_special: bool,
+    /// The longest framed prompt, in tokens.
     pub(super) max_length: usize,
+    pub(super) warnings: Vec<ConfigWarning>,
 }
 
-/// A token that is matched in the text before words are cut.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct SpecialToken {
-    #[serde(default)]
-    pub(super) id: Option<u32>,
-    pub(super) content: String,
-    #[serde(default)]
-    pub(super) lstrip: bool,
-    #[serde(default)]
-    pub(super) rstrip: bool,
-    #[serde(default)]
-    pub(super) single_word: bool,
-    /// Whether it is matched after normalisation.
-    #[serde(default)]
-    pub(super) normalized: bool,
-    #[serde(default = "yes")]
-    pub(super) special: bool,
-}
-
-fn yes() -> bool {
-    true
-}
-
-impl SpecialToken {
-    fn plain(content: &str) -> Self {
-        Self {
-            id: None,
-            content: content.to_owned(),
-            lstrip: false,
-            rstrip: false,
-            single_word: false,
-            normalized: false,
-            special: true,
-        }
-    }
-}
-
-/// A special token as configurations name it: its text, or an object.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum TokenName {
-    Text(String),
-    Object(SpecialToken),
-}
-
-impl TokenName {
-    fn token(&self) -> SpecialToken {
-        match self {
-            Self::Text(text) => SpecialToken::plain(text),
-            Self::Object(token) => token.clone(),
-        }
-    }
-}
-
-/// `tokenizer_config.json` and `special_tokens_map.json` share these keys.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Config {
-    bos_token: Option<TokenName>,
-    eos_token: Option<TokenName>,
-    unk_token: Option<TokenName>,
-    pad_token: Option<TokenName>,
-    /// transformers writes 10^30 for "no limit".
-    model_max_length: Option<f64>,
-    added_tokens_decoder: BTreeMap<u32, SpecialToken>,
-}
-
-impl Config {
-    fn read(dir: &Path, name: &str) -> Result<Self> {
-        let path = dir.join(name);
-        match read_text_if_present(&path, MAX_FILE_BYTES)? {
-            Some(text) => json::parse(&path.display().to_string(), &text),
-            None => Ok(Self::default()),
-        }
-    }
-}
-
+/// The part of `tokenizer.json` that is read; the table of its keys has the rest.
 #[derive(Debug, Deserialize)]
 struct TokenizerJson {
     #[serde(default)]
@@ -148,44 +75,68 @@ impl TokenizerFiles {
             Some(text) => Words::from_tokenizer_json(&path.display().to_string(), &text)?,
             None => Words::from_vocab_and_merges(dir)?,
         };
-        let config = Config::read(dir, "tokenizer_config.json")?;
-        let map = Config::read(dir, "special_tokens_map.json")?;
-        Ok(Self::combine(words, config, map))
+        let sources = Sources {
+            config: read_json(dir, "tokenizer_config.json")?,
+            map: read_json(dir, "special_tokens_map.json")?,
+            added: read_json::<BTreeMap<String, u32>>(dir, "added_tokens.json")?,
+            json: Vec::new(),
+        };
+        Self::combine(words, sources)
     }
 
     /// From the text of `tokenizer.json` alone.
     #[cfg(test)]
     pub(super) fn from_tokenizer_json(text: &str) -> Result<Self> {
-        let words = Words::from_tokenizer_json("tokenizer.json", text)?;
-        Ok(Self::combine(words, Config::default(), Config::default()))
+        Self::combine(Words::from_tokenizer_json("tokenizer.json", text)?, Sources::default())
     }
 
-    fn combine(words: Words, config: Config, map: Config) -> Self {
-        let mut special: BTreeMap<String, SpecialToken> = BTreeMap::new();
-        for token in words.added {
-            special.insert(token.content.clone(), token);
+    /// From texts: vocabulary and merges as `vocab.json` and `merges.txt` have them, and what the sources say.
+    #[cfg(test)]
+    pub(super) fn from_texts(vocab: &str, merges: &str, sources: Sources) -> Result<Self> {
+        let merges = merges.lines().skip(1).filter_map(split_merge).collect();
+        Self::combine(Words { vocab: json::parse("vocab.json", vocab)?, merges, added: Vec::new() }, sources)
+    }
+
+    fn combine(words: Words, sources: Sources) -> Result<Self> {
+        let Words { mut vocab, merges, added } = words;
+        let mut warnings = Vec::new();
+        for (document, object) in
+            [("tokenizer_config.json", &sources.config), ("special_tokens_map.json", &sources.map)]
+        {
+            warnings.extend(check_keys(&keys::CLIP_TOKENIZER, document, object, is_own_name)?);
         }
-        for (id, token) in config.added_tokens_decoder {
-            special.insert(token.content.clone(), SpecialToken { id: Some(id), ..token });
-        }
-        let mut named = |own: &Option<TokenName>, other: &Option<TokenName>, default: &str| {
-            let name = own.as_ref().or(other.as_ref());
-            let token = name.map_or_else(|| SpecialToken::plain(default), TokenName::token);
-            special.entry(token.content.clone()).or_insert(token).clone()
-        };
-        let start = named(&config.bos_token, &map.bos_token, "<|startoftext|>");
-        let end = named(&config.eos_token, &map.eos_token, "<|endoftext|>");
-        let unknown = named(&config.unk_token, &map.unk_token, &end.content);
-        let pad = named(&config.pad_token, &map.pad_token, &end.content);
-        let mut special: Vec<SpecialToken> = special.into_values().collect();
-        special.sort_by_key(|token| token.id.unwrap_or(u32::MAX));
-        let max_length = config.model_max_length.map_or(CLIP_MAX_LENGTH, |n| n as usize);
-        Self { vocab: words.vocab, merges: words.merges, special, start, end, unknown, pad, max_length }
+        let special = Special::gather(Sources { json: added, ..sources }, &mut vocab)?;
+        warnings.extend(special.warnings.iter().map(|reason| ConfigWarning::new("tokenizer", reason)));
+        let setting = |key: &str| special.settings.get(key).filter(|value| !value.is_null());
+        let max_length = max_length(setting("model_max_length").or_else(|| setting("max_len")))?;
+        let splits_special = setting("split_special_tokens") == Some(&Value::Bool(true));
+        Ok(Self { vocab, merges, splits_special, max_length, special, warnings })
+    }
+}
+
+/// `model_max_length`; where no file says it, or says transformers' 10^30, there is no limit but the text encoder's.
+fn max_length(value: Option<&Value>) -> Result<usize> {
+    let Some(value) = value else { return Ok(usize::MAX) };
+    match value.as_f64() {
+        // Casts from floats saturate.
+        Some(n) if n >= 2.0 => Ok(n as usize),
+        _ => Err(RuntimeError::Tokenizer(format!(
+            "model_max_length is {value}; a prompt of CLIP's has at least a start and an end token"
+        ))),
+    }
+}
+
+fn read_json<T: DeserializeOwned + Default>(dir: &Path, name: &str) -> Result<T> {
+    let path = dir.join(name);
+    match read_text_if_present(&path, MAX_FILE_BYTES)? {
+        Some(text) => json::parse(&path.display().to_string(), &text),
+        None => Ok(T::default()),
     }
 }
 
 impl Words {
     fn from_tokenizer_json(what: &str, text: &str) -> Result<Self> {
+        let whole: Map<String, Value> = json::parse(what, text)?;
         let file: TokenizerJson = json::parse(what, text)?;
         let model = file.model;
         if model.kind.as_deref().is_some_and(|kind| kind != "BPE")
@@ -197,6 +148,7 @@ impl Words {
                 model.end_of_word_suffix.unwrap_or_default()
             )));
         }
+        check_sides(what, &whole)?;
         let merge = |(i, merge)| match merge {
             Merge::Pair(a, b) => Ok((a, b)),
             Merge::Line(line) => split_merge(&line).ok_or_else(|| bad_merge(what, i, &line)),
@@ -220,6 +172,24 @@ impl Words {
             .collect::<Result<_>>()?;
         Ok(Self { vocab, merges, added: Vec::new() })
     }
+}
+
+/// Refuses a `tokenizer.json` whose `padding` or `truncation` is on the left, as the configuration's keys are refused.
+///
+/// Of both objects transformers 5 takes nothing else that would count: lengths and the padding token are CLIP's own.
+fn check_sides(what: &str, whole: &Map<String, Value>) -> Result<()> {
+    for key in ["padding", "truncation"] {
+        match whole.get(key).and_then(|object| object.get("direction")) {
+            None => {}
+            Some(Value::String(side)) if side == "Right" => {}
+            Some(side) => {
+                return Err(RuntimeError::Tokenizer(format!(
+                    "{what}: {key} on side {side} is not implemented, only \"Right\""
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn split_merge(line: &str) -> Option<(String, String)> {

@@ -6,6 +6,7 @@
 //! Prompt weights and prompts longer than one window are not here.
 
 mod files;
+mod special;
 
 use std::path::Path;
 
@@ -17,8 +18,10 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, SplitDelimiterBehavior};
 
+use crate::config::ConfigWarning;
 use crate::error::{Result, RuntimeError};
-use files::{SpecialToken, TokenizerFiles};
+use files::TokenizerFiles;
+use special::{Special, SpecialToken, not_in_vocabulary};
 
 /// CLIP's words, as transformers 5.23 cuts them: special tokens, English clitics, letters, single digits, everything else but spaces.
 const WORDS: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
@@ -33,6 +36,7 @@ pub struct ClipTokenizer {
     end: u32,
     pad: u32,
     max_length: usize,
+    warnings: Vec<ConfigWarning>,
 }
 
 impl std::fmt::Debug for ClipTokenizer {
@@ -68,7 +72,7 @@ pub struct TruncatedText {
 }
 
 impl ClipTokenizer {
-    /// Reads a `tokenizer` directory: `tokenizer.json`, or `vocab.json` and `merges.txt`; `tokenizer_config.json` and `special_tokens_map.json` where they are there.
+    /// Reads a `tokenizer` directory: `tokenizer.json`, or `vocab.json` and `merges.txt`; `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` where they are there.
     ///
     /// # Errors
     /// [`RuntimeError::Read`] for missing files, [`RuntimeError::Json`] and [`RuntimeError::Tokenizer`] for malformed ones.
@@ -82,16 +86,23 @@ impl ClipTokenizer {
             .vocab_and_merges(files.vocab.into_iter().collect::<Vocab>(), files.merges)
             .continuing_subword_prefix(String::new())
             .end_of_word_suffix(END_OF_WORD.to_owned())
-            .unk_token(files.unknown.content.clone())
+            .unk_token(files.special.unknown.clone())
             .build()
             .map_err(fail)?;
         let mut inner = tokenizers::Tokenizer::new(model);
         inner.with_normalizer(Some(normalizer().map_err(fail)?));
         inner.with_pre_tokenizer(Some(pre_tokenizer().map_err(fail)?));
-        add_special_tokens(&mut inner, &files.special)?;
-        let id = |token: &SpecialToken| inner.token_to_id(&token.content).ok_or_else(|| not_in_vocabulary(token));
-        let (start, end, pad) = (id(&files.start)?, id(&files.end)?, id(&files.pad)?);
-        Ok(Self { inner, start, end, pad, max_length: files.max_length })
+        add_special_tokens(&mut inner, &files.special.tokens)?;
+        inner.set_encode_special_tokens(files.splits_special);
+        let id = |content: &String| inner.token_to_id(content).ok_or_else(|| not_in_vocabulary(content));
+        let Special { start, end, pad, .. } = &files.special;
+        let (end, start, pad) = (id(end)?, id(start)?, id(pad)?);
+        Ok(Self { inner, start, end, pad, max_length: files.max_length, warnings: files.warnings })
+    }
+
+    /// What the user should know of the files: keys that nobody knows, and choices that were made between them.
+    pub fn warnings(&self) -> &[ConfigWarning] {
+        &self.warnings
     }
 
     /// Id of the token before every prompt.
@@ -109,7 +120,12 @@ impl ClipTokenizer {
         self.pad
     }
 
-    /// The longest framed prompt, in tokens: `model_max_length`, 77 for CLIP.
+    /// The largest id that a prompt can have; the text encoder needs an embedding for it.
+    pub fn largest_id(&self) -> u32 {
+        self.inner.get_vocab(true).into_values().max().unwrap_or_default()
+    }
+
+    /// The longest framed prompt, in tokens: `model_max_length`, 77 for CLIP; [`usize::MAX`] where the files set no limit.
     pub fn max_length(&self) -> usize {
         self.max_length
     }
@@ -164,38 +180,24 @@ fn pre_tokenizer() -> tokenizers::Result<Sequence> {
     Ok(Sequence::new(vec![words.into(), bytes.into()]))
 }
 
-/// Adds special tokens in the order of their ids, and checks that they get the ids that the files say.
+/// Adds special tokens in their order, and checks that they have the ids that were decided on.
 fn add_special_tokens(inner: &mut tokenizers::Tokenizer, special: &[SpecialToken]) -> Result<()> {
     for token in special {
-        // A new id at the end of the vocabulary would have no embedding.
-        if token.id.is_none() && inner.token_to_id(&token.content).is_none() {
-            return Err(not_in_vocabulary(token));
-        }
         let added = AddedToken::from(token.content.as_str(), token.special)
             .lstrip(token.lstrip)
             .rstrip(token.rstrip)
             .single_word(token.single_word)
-            .normalized(token.normalized);
+            .normalized(token.normalized());
         if token.special {
             inner.add_special_tokens(&[added]);
         } else {
             inner.add_tokens(&[added]);
         }
-        let id = inner.token_to_id(&token.content);
-        if token.id.is_some() && id != token.id {
-            return Err(RuntimeError::Tokenizer(format!(
-                "added token {:?} has id {} in the files, but {} in the vocabulary",
-                token.content,
-                token.id.map_or_else(String::new, |id| id.to_string()),
-                id.map_or_else(|| "none".to_owned(), |id| id.to_string()),
-            )));
+        if inner.token_to_id(&token.content) != token.id {
+            return Err(not_in_vocabulary(&token.content));
         }
     }
     Ok(())
-}
-
-fn not_in_vocabulary(token: &SpecialToken) -> RuntimeError {
-    RuntimeError::Tokenizer(format!("special token {:?} is not in the vocabulary", token.content))
 }
 
 /// The largest character boundary not beyond `index`.

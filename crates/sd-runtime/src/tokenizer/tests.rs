@@ -129,12 +129,112 @@ fn files_that_are_not_clips_are_named_errors() {
         let error = ClipTokenizer::from_dir(&dir.0).unwrap_err();
         assert!(error.to_string().contains(fact), "{error}");
     }
-    let moved = r#"{"added_tokens_decoder": {"3": {"content": "<|endoftext|>"}}}"#;
-    let error = tiny(&[("tokenizer_config.json", moved)]).unwrap_err();
-    assert!(error.to_string().contains("has id 3 in the files, but 11"), "{error}");
     let empty = Dir::with(&[]);
     let error = ClipTokenizer::from_dir(&empty.0).unwrap_err();
     assert!(error.to_string().contains("vocab.json"), "{error}");
+}
+
+#[track_caller]
+fn check_refused(files: &[(&str, &str)], facts: &[&str]) {
+    let error = tiny(files).unwrap_err().to_string();
+    assert!(facts.iter().all(|fact| error.contains(fact)), "{error}");
+}
+
+#[test]
+fn ids_that_contradict_one_another_are_refused() {
+    let moved = r#"{"added_tokens_decoder": {"3": {"content": "<|endoftext|>"}}}"#;
+    check_refused(&[("tokenizer_config.json", moved)], &["has id 3 in the files, but 11"]);
+    let taken = r#"{"added_tokens_decoder": {"3": {"content": "<a>"}}}"#;
+    check_refused(&[("tokenizer_config.json", taken)], &[r#""<a>" has id 3 in the files, which is that of "!</w>""#]);
+    check_refused(&[("added_tokens.json", r#"{"<a>": 11}"#)], &["<a>", "id 11", "<|endoftext|>"]);
+    check_refused(&[("added_tokens.json", r#"{"<a>": 12, "<b>": 12}"#)], &["<a>", "<b>", "12"]);
+    check_refused(&[("added_tokens.json", r#"{"<a>": 4294967295}"#)], &["<a>", "4294967295", "beyond"]);
+}
+
+#[test]
+fn what_no_tokenizer_of_clips_has_is_refused_by_name() {
+    let config = "tokenizer_config.json";
+    for (json, facts) in [
+        (r#"{"tokenizer_class": "T5Tokenizer"}"#, ["tokenizer_class", "T5Tokenizer"]),
+        (r#"{"tokenizer_class": "GemmaTokenizerFast"}"#, [config, "GemmaTokenizerFast"]),
+        (r#"{"padding_side": "left"}"#, ["padding_side \"left\"", "only \"right\""]),
+        (r#"{"truncation_side": "left"}"#, ["truncation_side", "left"]),
+        (r#"{"bos_token": null}"#, ["bos_token", "null"]),
+        (r#"{"model_max_length": 1}"#, ["model_max_length", "1"]),
+        (r#"{"model_max_length": "77"}"#, ["model_max_length", "77"]),
+        (r#"{"added_tokens_decoder": {"a": {"content": "x"}}}"#, ["added_tokens_decoder", "\"a\""]),
+        (r#"{"added_tokens_decoder": {"12": "x"}}"#, ["added_tokens_decoder", "12"]),
+        (r#"{"pad_token": 7}"#, ["pad_token", "7"]),
+        (r#"{"additional_special_tokens": "x"}"#, ["additional_special_tokens", "list"]),
+    ] {
+        check_refused(&[(config, json)], &facts);
+    }
+    check_refused(&[("special_tokens_map.json", r#"{"padding_side": "left"}"#)], &["special_tokens_map.json", "left"]);
+    let left = format!(
+        r#"{{"padding": {{"direction": "Left"}}, "model": {{"end_of_word_suffix": "</w>", "vocab": {VOCAB}, "merges": []}}}}"#
+    );
+    check_refused(&[("tokenizer.json", &left)], &["padding", "Left"]);
+}
+
+#[track_caller]
+fn check_warnings(files: &[(&str, &str)], wanted: &[&str]) {
+    let warnings: Vec<String> = tiny(files).unwrap().warnings().iter().map(ToString::to_string).collect();
+    assert_eq!(warnings, wanted);
+}
+
+#[test]
+fn keys_that_nobody_defines_are_named() {
+    check_warnings(
+        &[("tokenizer_config.json", r#"{"errors": "replace", "name_or_path": "x", "use_fast": true}"#)],
+        &[],
+    );
+    let two = ("tokenizer_config.json", r#"{"do_lower_cas": false, "chat_template": "x", "pad_tokn": "!"}"#);
+    let said = "tokenizer_config.json: nothing is known of keys \"do_lower_cas\", \"pad_tokn\", which CLIPTokenizer does \
+                not define; they have no effect";
+    check_warnings(&[two], &[said]);
+    let null = ("tokenizer_config.json", r#"{"pad_token": null}"#);
+    check_warnings(
+        &[null],
+        &["tokenizer: pad_token is null, with which transformers cannot pad or encode; \"<|endoftext|>\" is taken"],
+    );
+    assert_eq!(tiny(&[null]).unwrap().pad_id(), 11);
+}
+
+#[test]
+fn without_a_limit_in_the_files_there_is_none() {
+    let limit = |json: &str| tiny(&[("tokenizer_config.json", json)]).unwrap().max_length();
+    assert_eq!(limit("{}"), usize::MAX);
+    assert_eq!(limit(r#"{"model_max_length": null}"#), usize::MAX);
+    assert_eq!(limit(r#"{"max_len": 9}"#), 9);
+    assert_eq!(limit(r#"{"max_len": 9, "model_max_length": 12}"#), 12);
+    let map = tiny(&[("special_tokens_map.json", r#"{"model_max_length": 5}"#)]).unwrap();
+    assert_eq!(map.max_length(), 5, "the map overrides any key");
+}
+
+#[test]
+fn byte_order_marks_and_line_ends_of_windows_change_nothing() {
+    let mark = |text: &str| format!("\u{feff}{}", text.replace('\n', "\r\n"));
+    let config = mark(r#"{"pad_token": "<|endoftext|>", "model_max_length": 77}"#);
+    let (vocab, merges) = (mark(VOCAB), mark(MERGES));
+    let map = mark(r#"{"pad_token": "!"}"#);
+    let added = mark(r#"{"<a>": 12}"#);
+    let files = [
+        ("vocab.json", vocab.as_str()),
+        ("merges.txt", &merges),
+        ("tokenizer_config.json", &config),
+        ("special_tokens_map.json", &map),
+        ("added_tokens.json", &added),
+    ];
+    let tokenizer = ClipTokenizer::from_dir(&Dir::with(&files).0).unwrap();
+    assert_eq!(tokenizer.encode("ab ## <A> !", 9).unwrap().ids, [10, 6, 9, 12, 0, 11, 0, 0, 0]);
+}
+
+#[test]
+fn pointers_of_git_lfs_are_named_with_what_to_do() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n";
+    for name in ["vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "added_tokens.json"] {
+        check_refused(&[(name, pointer)], &[name, "Git LFS pointer", "git lfs pull"]);
+    }
 }
 
 #[test]
@@ -146,6 +246,28 @@ fn hostile_tokenizer_files_never_panic() {
         let files = TokenizerFiles::from_tokenizer_json(&String::from_utf8_lossy(bytes));
         if let Ok(tokenizer) = files.and_then(ClipTokenizer::build) {
             tokenizer.encode("a b, AB!! <|endoftext|> \u{301}é🙂", 8).ok();
+        }
+    });
+    assert!(calls > 100, "{calls} calls");
+}
+
+#[test]
+fn hostile_configurations_never_panic() {
+    let config = r##"{"pad_token": "!", "additional_special_tokens": ["<a>", {"content": "<b>", "lstrip": true}], "image_token": "#",
+        "extra_special_tokens": {"x": "<c>"}, "model_max_length": 1e30, "split_special_tokens": false,
+        "added_tokens_decoder": {"12": {"content": "<a>", "special": false}, "4294967295": {"content": "<d>"}}}"##;
+    let map = r#"{"pad_token": {"content": "!", "normalized": true}, "unk_token": "", "sep_token": "[SEP]", "cls_token": null}"#;
+    let both = [config, map].map(str::as_bytes);
+    let calls = testkit::fuzz::run_for(std::time::Duration::from_millis(500), &both, |bytes| {
+        let Ok(object) = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(bytes) else { return };
+        let added = [("<e>".to_owned(), 12), ("<|endoftext|>".to_owned(), 11)].into();
+        for sources in [
+            special::Sources { config: object.clone(), ..Default::default() },
+            special::Sources { map: object, added, ..Default::default() },
+        ] {
+            if let Ok(tokenizer) = TokenizerFiles::from_texts(VOCAB, MERGES, sources).and_then(ClipTokenizer::build) {
+                tokenizer.encode("a <A> <b>, [SEP] #!! <|endoftext|> \u{301}é🙂", 8).ok();
+            }
         }
     });
     assert!(calls > 100, "{calls} calls");

@@ -72,12 +72,12 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
         spinner.suspend(|| report.warn(warning));
     }
     let Loaded { models, config, name, .. } = loaded;
-    let kind = args.scheduler.map_or_else(|| config.scheduler.kind(), |s| Ok(s.into()))?;
+    let kind = config.scheduler.kind()?;
     let mut pipeline = TextToImage::new(models, config).with_context(|| dir.display().to_string())?;
     spinner.finish_and_clear();
     let load = begin.elapsed();
 
-    let options = GenerateOptions { start, seed, ..options(args, kind) };
+    let options = GenerateOptions { start, seed, ..options(args) };
     let mut steps = Steps::new(report);
     let generation = pipeline.generate(&options, &mut |at| steps.advance(at))?;
     steps.bar.finish_and_clear();
@@ -130,7 +130,7 @@ fn refuse_ineffective(args: &GenerateArgs) -> Result<()> {
     Ok(())
 }
 
-fn options(args: &GenerateArgs, kind: SchedulerKind) -> GenerateOptions {
+fn options(args: &GenerateArgs) -> GenerateOptions {
     GenerateOptions {
         prompt: args.prompt.clone(),
         negative_prompt: args.negative_prompt.clone(),
@@ -138,7 +138,8 @@ fn options(args: &GenerateArgs, kind: SchedulerKind) -> GenerateOptions {
         steps: args.steps,
         guidance_scale: guidance(args),
         image_count: args.count.into(),
-        scheduler: Some(kind),
+        // Settled when the configuration was read.
+        scheduler: None,
         random: RandomKind::from(args.random),
         start: None,
         disable_safety: args.no_safety_check,

@@ -9,13 +9,14 @@ use sd_convert::{AttentionLayout, Checkpoint, Component, LatentSize, Precision, 
 use sd_engines::{Executor, MilEngine, Options, Weights};
 use sd_runtime::Engine;
 use sd_runtime::pipeline::{Models, PipelineConfig};
-use sd_runtime::tokenizer::ClipTokenizer;
+use sd_runtime::scheduler::SchedulerKind;
 
 use super::burn;
 use crate::bundle::Companions;
 use crate::cli::{GenerateArgs, size_in_words};
 use crate::command::open_package;
 use crate::engine_args::EngineName;
+use crate::fit;
 use crate::model_dir::ModelDir;
 
 /// A pipeline's parts.
@@ -87,6 +88,20 @@ fn native_size(packages: &ModelDir) -> Result<(usize, Option<LatentSize>)> {
     Ok((scale, sample.map(|s| LatentSize { height: s[2], width: s[3] })))
 }
 
+/// Puts the scheduler that was asked for in place of the file's own, and refuses what cannot be built.
+fn settle_scheduler(args: &GenerateArgs, config: &mut PipelineConfig) -> Result<()> {
+    if let Some(kind) = args.scheduler {
+        config.scheduler = config.scheduler.asked_for(kind)?;
+    }
+    let Err(error) = config.scheduler.build(None, args.steps) else { return Ok(()) };
+    let could = |kind| config.scheduler.build(Some(kind), args.steps).is_ok();
+    let error = anyhow::Error::from(error);
+    Err(match args.scheduler.is_none() && SchedulerKind::ALL.into_iter().any(could) {
+        true => error.context("the model's own scheduler cannot be used; name another with --scheduler"),
+        false => error,
+    })
+}
+
 /// With the plain engine the UNet, which runs many times, keeps its weights decoded.
 fn executor(args: &GenerateArgs, is_unet: bool) -> Executor {
     match args.engine.engine {
@@ -99,7 +114,8 @@ fn executor(args: &GenerateArgs, is_unet: bool) -> Executor {
 }
 
 fn from_packages(args: &GenerateArgs, dir: &Path, packages: &ModelDir, size: Option<LatentSize>) -> Result<Loaded> {
-    let beside = Companions::read(dir, args.tokenizer.as_deref())?;
+    let mut beside = Companions::read(dir, args.tokenizer.as_deref())?;
+    settle_scheduler(args, &mut beside.config)?;
     let open = |path: &Path, is_unet| -> Result<MilEngine> {
         let package = open_package(path)?;
         let (model, executor) = (package.model(), executor(args, is_unet));
@@ -135,8 +151,10 @@ fn from_packages(args: &GenerateArgs, dir: &Path, packages: &ModelDir, size: Opt
         vae_encoder: vae_encoder.map(|path| open(path, false)).transpose()?.map(boxed),
         safety_checker: safety_checker.map(|path| open(path, false)).transpose()?.map(boxed),
     };
+    let mut warnings = beside.warnings;
+    warnings.extend(beside.config.warnings().map(ToString::to_string));
     let name = beside.model_version.or_else(|| hub::name_of(dir)).unwrap_or_else(|| directory_name(dir));
-    Ok(Loaded { models, config: beside.config, name, warnings: beside.warnings })
+    Ok(Loaded { models, config: beside.config, name, warnings })
 }
 
 /// Refuses a size that the UNet has not.
@@ -167,9 +185,13 @@ fn from_checkpoint(args: &GenerateArgs, dir: &Path, with_burn: bool) -> Result<L
         Some(variant) => checkpoint.with_variant(variant),
         None => checkpoint,
     };
-    let mut config = PipelineConfig::from_dir(checkpoint.root())?;
-    if let Some(tokenizer) = &args.tokenizer {
-        config.tokenizer = ClipTokenizer::from_dir(tokenizer)?;
+    let mut config = match &args.tokenizer {
+        Some(tokenizer) => PipelineConfig::with_tokenizer_from(tokenizer, checkpoint.root())?,
+        None => PipelineConfig::from_dir(checkpoint.root())?,
+    };
+    settle_scheduler(args, &mut config)?;
+    if let Some(what) = fit::other_unet(checkpoint.root())? {
+        bail!("{}: the UNet {what}", dir.display());
     }
     let options = sd_convert::Options {
         attention: args.attention.unwrap_or(AttentionLayout::SplitEinsum),
@@ -181,6 +203,8 @@ fn from_checkpoint(args: &GenerateArgs, dir: &Path, with_burn: bool) -> Result<L
         ..sd_convert::Options::default()
     };
     let mut warnings = checkpoint.warnings();
+    warnings.extend(config.warnings().map(ToString::to_string));
+    warnings.extend(fit::ids_beyond(checkpoint.root(), &config.tokenizer)?);
     let mut check = |component: Component| -> Result<()> {
         let known = sd_convert::check(&checkpoint, component, &options)?;
         known.into_iter().for_each(|w| {

@@ -1,0 +1,169 @@
+//! Facts about what a scheduler takes over from a file.
+
+use super::*;
+
+fn config(json: serde_json::Value) -> SchedulerConfig {
+    SchedulerConfig::from_json(&json.to_string()).unwrap()
+}
+
+#[track_caller]
+fn check_refused(json: serde_json::Value, kind: Option<SchedulerKind>, facts: &[&str]) {
+    let built = SchedulerConfig::from_json(&json.to_string()).and_then(|config| config.build(kind, 4).map(drop));
+    let error = built.unwrap_err().to_string();
+    assert!(facts.iter().all(|fact| error.contains(fact)), "{error}");
+}
+
+#[test]
+fn a_class_that_is_not_implemented_is_named_with_what_to_choose() {
+    let names = "pndm, dpmpp-2m, ddim or euler";
+    for (class, near) in [
+        ("EulerAncestralDiscreteScheduler", "euler is the nearest"),
+        ("UniPCMultistepScheduler", "dpmpp-2m is the nearest"),
+        ("DDPMScheduler", "ddim is the nearest"),
+        ("LCMScheduler", "distilled"),
+        ("TCDScheduler", "distilled"),
+        ("MyScheduler", "choose"),
+    ] {
+        check_refused(serde_json::json!({"_class_name": class}), None, &[class, near, names]);
+    }
+    check_refused(serde_json::json!({}), None, &["no _class_name", names]);
+    let flow = serde_json::json!({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0});
+    check_refused(flow.clone(), None, &["FlowMatchEulerDiscreteScheduler", "flow"]);
+    check_refused(flow, Some(SchedulerKind::EulerDiscrete), &["FlowMatchEulerDiscreteScheduler", "betas"]);
+    // Each name of the list is one that parses.
+    for name in names.split([',', ' ']).filter(|word| !["", "or"].contains(word)) {
+        name.parse::<SchedulerKind>().unwrap();
+    }
+}
+
+#[test]
+fn every_refused_value_of_the_tables_is_refused() {
+    for kind in SchedulerKind::ALL {
+        for (key, answer) in kind.table().keys() {
+            let sd_spec::keys::Answer::Only(_) = answer else { continue };
+            let file = serde_json::json!({"_class_name": kind.class_name(), key: "nonsense"});
+            check_refused(file, None, &[key, "nonsense"]);
+        }
+    }
+}
+
+#[track_caller]
+fn check_warnings(json: serde_json::Value, kind: Option<SchedulerKind>, wanted: &[&str]) {
+    let config = config(json);
+    let config = kind.map_or_else(|| Ok(config.clone()), |kind| config.asked_for(kind)).unwrap();
+    config.build(None, 4).unwrap();
+    let warnings: Vec<&str> = config.warnings.iter().map(|warning| warning.reason.as_str()).collect();
+    assert_eq!(warnings, wanted);
+}
+
+#[test]
+fn keys_of_other_classes_have_no_effect_and_those_of_none_are_named() {
+    let others = serde_json::json!({
+        "_class_name": "PNDMScheduler", "_diffusers_version": "0.42.1", "skip_prk_steps": true, "clip_sample": false,
+        "use_karras_sigmas": true, "algorithm_type": "sde-dpmsolver++", "solver_order": 7, "timestep_type": "continuous",
+        "rescale_betas_zero_snr": true, "shift": 3.0, "predict_x0": true,
+    });
+    check_warnings(others.clone(), None, &[]);
+    let plain = config(serde_json::json!({"_class_name": "PNDMScheduler", "skip_prk_steps": true}));
+    let (mut with, mut without) = (config(others).build(None, 4).unwrap(), plain.build(None, 4).unwrap());
+    assert_eq!(with.timesteps(), without.timesteps());
+    let (mut a, mut b) = ([0.5f32], [0.5f32]);
+    with.step(0, &[0.25], &mut a).unwrap();
+    without.step(0, &[0.25], &mut b).unwrap();
+    assert_eq!(a, b);
+    check_warnings(
+        serde_json::json!({"_class_name": "DDIMScheduler", "beta_strat": 0.1, "timestep_spacings": "leading"}),
+        None,
+        &["nothing is known of keys \"beta_strat\", \"timestep_spacings\", which DDIMScheduler does not define; they \
+           have no effect"],
+    );
+    let runge_kutta = "skip_prk_steps is absent, which to diffusers means Runge-Kutta steps at the beginning; they are \
+                       left out";
+    check_warnings(serde_json::json!({"_class_name": "PNDMScheduler"}), None, &[runge_kutta]);
+}
+
+#[test]
+fn a_scheduler_asked_for_by_name_has_its_own_algorithm() {
+    let sde = serde_json::json!({
+        "_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++", "solver_order": 3,
+        "use_karras_sigmas": true,
+    });
+    check_refused(sde.clone(), None, &["sde-dpmsolver++", "asked for by name", "dpmpp-2m"]);
+    check_warnings(
+        sde.clone(),
+        Some(SchedulerKind::DpmSolverMultistep),
+        &[
+            "algorithm_type \"sde-dpmsolver++\" is not implemented; dpmpp-2m was asked for by name, and the plain \
+             DPM-Solver++ is taken",
+            "solver_order 3 is not implemented; dpmpp-2m was asked for by name, and order 2 is taken",
+        ],
+    );
+    let plain = config(serde_json::json!({"_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": true}));
+    let asked = config(sde.clone()).build(Some(SchedulerKind::DpmSolverMultistep), 9).unwrap();
+    assert_eq!(format!("{asked:?}"), format!("{:?}", plain.build(None, 9).unwrap()));
+    check_warnings(
+        sde,
+        Some(SchedulerKind::Ddim),
+        &["use_karras_sigmas true is not followed: ddim, which was asked for by name, has no such choice"],
+    );
+    let thresholding = serde_json::json!({"_class_name": "DDIMScheduler", "thresholding": true});
+    check_warnings(
+        thresholding,
+        Some(SchedulerKind::EulerDiscrete),
+        &["thresholding true is not implemented; euler was asked for by name, and it is left out"],
+    );
+    check_warnings(
+        serde_json::json!({"_class_name": "MyScheduler"}),
+        Some(SchedulerKind::EulerDiscrete),
+        &["MyScheduler is no scheduler of diffusers 0.42; euler takes the noise schedule as it is"],
+    );
+}
+
+#[test]
+fn what_a_model_was_trained_with_is_followed_or_refused() {
+    let dpm = |key: &str, value: serde_json::Value| serde_json::json!({"_class_name": "DPMSolverMultistepScheduler", key: value});
+    for (key, value) in [
+        ("prediction_type", serde_json::json!("flow_prediction")),
+        ("use_flow_sigmas", true.into()),
+        ("use_dynamic_shifting", true.into()),
+        ("variance_type", "learned_range".into()),
+        ("predict_epsilon", false.into()),
+        ("beta_schedule", "sigmoid".into()),
+    ] {
+        for kind in [None, Some(SchedulerKind::DpmSolverMultistep), Some(SchedulerKind::Ddim)] {
+            if kind.is_none() || key != "variance_type" || kind != Some(SchedulerKind::Ddim) {
+                check_refused(dpm(key, value.clone()), kind, &[key]);
+            }
+        }
+    }
+    check_refused(
+        dpm("variance_type", "learned".into()),
+        Some(SchedulerKind::Ddim),
+        &["DDIMScheduler", "variance_type \"learned\"", "trained for it"],
+    );
+    let zero_snr = serde_json::json!({"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": true, "timestep_spacing": "trailing"});
+    check_refused(zero_snr.clone(), Some(SchedulerKind::Pndm), &["PNDMScheduler", "rescale_betas_zero_snr true"]);
+    check_warnings(zero_snr, Some(SchedulerKind::EulerDiscrete), &[]);
+    // Fixed variances of DDPM's are of no consequence to others.
+    let ddpm =
+        serde_json::json!({"_class_name": "DDPMScheduler", "variance_type": "fixed_small", "clip_sample": false});
+    for kind in SchedulerKind::ALL {
+        check_warnings(ddpm.clone(), Some(kind), &[]);
+    }
+}
+
+#[test]
+fn null_counts_as_absent() {
+    let nulls = config(serde_json::json!({
+        "_class_name": "EulerDiscreteScheduler", "prediction_type": null, "beta_start": null, "steps_offset": null,
+        "use_karras_sigmas": null, "_use_default_values": null, "interpolation_type": null,
+    }));
+    assert_eq!(nulls.build(None, 3).unwrap().timesteps(), [999.0, 499.5, 0.0]);
+    assert!(nulls.warnings.is_empty());
+}
+
+#[test]
+fn two_spreads_of_sigmas_contradict_each_other() {
+    let both = serde_json::json!({"use_karras_sigmas": true, "use_exponential_sigmas": true});
+    check_refused(both, Some(SchedulerKind::EulerDiscrete), &["use_karras_sigmas", "use_exponential_sigmas"]);
+}

@@ -1,0 +1,71 @@
+//! What of a checkpoint generate will not take, for convert, which makes packages of it all the same, and for generate,
+//! before it begins.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use sd_runtime::pipeline::PreprocessorConfig;
+use sd_runtime::scheduler::{SchedulerConfig, SchedulerKind};
+use sd_runtime::tokenizer::ClipTokenizer;
+use serde_json::Value;
+
+use crate::bundle::json_if_present;
+
+/// What a checkpoint's UNet is that generate cannot draw with, if it is not one for latents alone.
+pub(crate) fn other_unet(root: &Path) -> Result<Option<String>> {
+    /// Defaults of diffusers 0.42, for both networks.
+    const CHANNELS: u64 = 4;
+    let channels = |file: &str, key: &str| -> Result<Option<u64>> {
+        let config = json_if_present(&root.join(file))?;
+        Ok(config.map(|config| config[key].as_u64().unwrap_or(CHANNELS)))
+    };
+    let Some(unet) = channels("unet/config.json", "in_channels")? else { return Ok(None) };
+    let latents = channels("vae/config.json", "latent_channels")?.unwrap_or(CHANNELS);
+    Ok(sd_runtime::pipeline::other_unet(usize::try_from(unet)?, usize::try_from(latents)?))
+}
+
+/// What is wrong when the tokenizer has ids that the text encoder of a checkpoint has no embeddings for.
+pub(crate) fn ids_beyond(root: &Path, tokenizer: &ClipTokenizer) -> Result<Option<String>> {
+    let config = json_if_present(&root.join("text_encoder/config.json"))?;
+    let Some(n_tokens) = config.and_then(|config| config["vocab_size"].as_u64()) else { return Ok(None) };
+    let last = tokenizer.largest_id();
+    let is_padding = if u64::from(tokenizer.pad_id()) < n_tokens { "" } else { ", which padding is one of" };
+    Ok((u64::from(last) >= n_tokens).then(|| {
+        format!(
+            "the tokenizer has ids up to {last}, and the text encoder embeddings for {n_tokens} only: prompts with the \
+             tokens beyond{is_padding} will fail; take both from one checkpoint"
+        )
+    }))
+}
+
+/// What is said when generate will not draw with the scheduler that the file names.
+pub(crate) fn scheduler(config: &SchedulerConfig) -> Option<String> {
+    /// Any number of steps that every scheduler has.
+    const STEPS: usize = 2;
+    let error = config.build(None, STEPS).err()?;
+    let mut kinds = SchedulerKind::ALL.into_iter();
+    Some(match kinds.find(|&kind| config.build(Some(kind), STEPS).is_ok()) {
+        Some(_) => format!("generate will need --scheduler NAME with these packages: {error}"),
+        None => format!("generate cannot draw with this scheduler: {error}"),
+    })
+}
+
+/// What of the safety checker's preprocessing is unknown, or not implemented.
+pub(crate) fn feature_extractor(root: &Path, json: &Value) -> Vec<String> {
+    let refused = |error: anyhow::Error| format!("generate will need --no-safety-check: {error}");
+    let has_checker = root.join("safety_checker").is_dir();
+    match preprocessor(json) {
+        Err(error) => vec![refused(error)],
+        Ok(config) => {
+            let refusal = config.check_supported().err().filter(|_| has_checker);
+            let warnings = config.warnings.iter().map(ToString::to_string);
+            warnings.chain(refusal.map(|error| refused(error.into()))).collect()
+        }
+    }
+}
+
+/// Reads what a `preprocessor_config.json` says.
+pub(crate) fn preprocessor(json: &Value) -> Result<PreprocessorConfig> {
+    let object = json.as_object().context("preprocessor_config.json is not an object")?;
+    Ok(PreprocessorConfig::from_object(object)?)
+}
