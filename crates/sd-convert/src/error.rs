@@ -100,10 +100,15 @@ pub enum ConvertError {
     /// Weights could not be compressed as asked.
     #[error(transparent)]
     Compress(#[from] mil_compress::CompressError),
-    /// A model is not valid.
-    #[error("the program is not valid:\n{0}")]
+    /// A model is not valid, or has operations that are not implemented.
+    #[error("{}", invalid_program(.0))]
     InvalidProgram(mil::Faults),
     /// A model could not be cut into chunks.
     #[error(transparent)]
     Split(mil::SplitError),
+}
+
+/// Every breach, or what is not implemented where there is none.
+fn invalid_program(faults: &mil::Faults) -> String {
+    if faults.unimplemented().is_empty() { format!("the program is not valid:\n{faults}") } else { faults.summary() }
 }
