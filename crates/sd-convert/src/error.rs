@@ -94,6 +94,14 @@ pub enum ConvertError {
         /// All faults.
         faults: mil::Faults,
     },
+    /// A converted component could not be run.
+    #[error("{component}: it cannot be run: {source}")]
+    Run {
+        /// The component.
+        component: Component,
+        /// What is wrong.
+        source: mil_engine::EngineError,
+    },
     /// A package could not be read or written.
     #[error(transparent)]
     Package(#[from] mlpackage::Error),

@@ -7,6 +7,7 @@ mod cli;
 mod command;
 mod engine_args;
 mod file;
+mod half_precision;
 mod interrupt;
 mod model_dir;
 mod preview;

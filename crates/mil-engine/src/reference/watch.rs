@@ -285,7 +285,11 @@ mod tests {
         let body = r#"tensor<fp32, [2]> a = cast(dtype = string("fp32"), x = x)[name = string("wide")];
                       tensor<fp32, [2]> b = square(x = a)[name = string("square")];
                       tensor<fp16, [2]> y = cast(dtype = string("fp16"), x = b)[name = string("narrow")];"#;
-        check(body, [1.0, 300.0], "cast narrow (op #2) gives values up to 9.000e4, beyond fp16: 1 of 2 become infinite");
+        check(
+            body,
+            [1.0, 300.0],
+            "cast narrow (op #2) gives values up to 9.000e4, beyond fp16: 1 of 2 become infinite",
+        );
     }
 
     #[test]
@@ -338,7 +342,8 @@ mod tests {
             )
         };
         for value in ["nan", "inf"] {
-            let said = "linear l (op #1) gives 1 of 1 values that are not finite, for the constant l_weight holds such values";
+            let said =
+                "linear l (op #1) gives 1 of 1 values that are not finite, for the constant l_weight holds such values";
             check(&product(value), [1.0, 2.0], said);
         }
         let sum = r#"tensor<fp16, [2]> y = add(x = x, y = fp16(nan))[name = string("s")];"#;
@@ -355,6 +360,10 @@ mod tests {
             } -> (t) () {
                 tensor<fp16, [2]> e = relu(x = a);
             } -> (e);"#;
-        check(body, [1.0, 300.0], "square inner (op #3) gives values up to 9.000e4, beyond fp16: 1 of 2 become infinite");
+        check(
+            body,
+            [1.0, 300.0],
+            "square inner (op #3) gives values up to 9.000e4, beyond fp16: 1 of 2 become infinite",
+        );
     }
 }

@@ -47,8 +47,8 @@ pub enum AttentionPrecision {
 pub struct HalfPrecision<'a> {
     /// Precision of attention.
     pub attention: AttentionPrecision,
-    /// Says whether a large constant has a finite value beyond f16, for callers that know; without it they are read.
-    pub beyond_half: Option<&'a dyn Fn(&Const) -> bool>,
+    /// Says whether a constant has a finite value beyond f16, where the caller knows; the pass reads the others.
+    pub beyond_half: Option<&'a dyn Fn(&Const) -> Option<bool>>,
 }
 
 impl fmt::Debug for HalfPrecision<'_> {

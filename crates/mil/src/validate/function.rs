@@ -143,7 +143,12 @@ impl Walk<'_> {
     }
 
     fn op(&mut self, op: &Op, depth: usize) {
-        let place = OpPlace { index: self.next_op, name: op.name.clone(), kind: op.kind.as_ref().into(), origin: op.origin.clone() };
+        let place = OpPlace {
+            index: self.next_op,
+            name: op.name.clone(),
+            kind: op.kind.as_ref().into(),
+            origin: op.origin.clone(),
+        };
         self.next_op += 1;
         self.place = Some(place.clone());
         if !is_identifier(&op.name) {
@@ -237,6 +242,7 @@ impl Walk<'_> {
         self.states[v.index()] = state;
         self.constexpr[v.index()] = state == State::Constexpr;
         if state == State::Result
+            && !self.unimplemented[v.index()]
             && let Type::Tensor(t) = self.function.ty(v)
             && let Err(why) = boundary::check_run_time(t, self.function.opset)
         {

@@ -450,7 +450,7 @@ fn an_unimplemented_operation_of_a_later_opset_is_a_breach() {
 fn results_of_an_unimplemented_operation_may_cross_the_boundary_in_any_type() {
     let program = parse(
         r#"program(1) { func main<ios15>(tensor<fp32, [3]> x) {
-            string label, dict<string, fp32> y = classify(probabilities = x)[name = string("c")];
+            int64 label, dict<int64, fp32> y = classify(probabilities = x)[name = string("c")];
         } -> (label, y); }"#,
         &NoBlobs,
     )

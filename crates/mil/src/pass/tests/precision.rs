@@ -335,7 +335,10 @@ fn a_large_weight_beyond_half_keeps_its_operation() {
     assert_eq!(converted(vec![0.5; 160_000], HalfPrecision::default()), DType::F16);
     assert_eq!(converted(weight.clone(), HalfPrecision::default()), DType::F32);
     // A caller that has read the weights is believed.
-    let nothing = |_: &crate::Const| false;
-    let known = HalfPrecision { beyond_half: Some(&nothing), ..HalfPrecision::default() };
-    assert_eq!(converted(weight, known), DType::F16);
+    let answer = |known: Option<bool>| move |_: &crate::Const| known;
+    for (known, expected) in [(Some(false), DType::F16), (Some(true), DType::F32), (None, DType::F32)] {
+        let answer = answer(known);
+        let choices = HalfPrecision { beyond_half: Some(&answer), ..HalfPrecision::default() };
+        assert_eq!(converted(weight.clone(), choices), expected, "{known:?}");
+    }
 }

@@ -61,12 +61,12 @@ fn beyond_half(f: &Function, v: ValueId, choices: HalfPrecision<'_>) -> bool {
     if c.dtype() != DType::F32 || c.source().dtype() == DType::F16 {
         return false;
     }
+    if let Some(known) = choices.beyond_half.and_then(|is_beyond| is_beyond(c)) {
+        return known;
+    }
     // A large constant is a weight, in which no number stands for infinity.
     if c.len() >= SMALL_CONSTANT * SMALL_CONSTANT {
-        return match choices.beyond_half {
-            Some(is_beyond) => is_beyond(c),
-            None => Exceptions::of(c.source()).beyond_f16 > 0,
-        };
+        return Exceptions::of(c.source()).beyond_f16 > 0;
     }
     c.read().to_f32_vec().iter().any(|v| v.abs() > 65_504.0 && v.abs() < 1e38)
 }
