@@ -13,15 +13,15 @@ use mil::text::{NoBlobs, parse};
 use mlpackage::{Description, Existing, FeatureType, ShapeFlexibility, SizeRange};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors, serialize_to_file};
-
-fn emoji() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../sd-demo/sd-emoji")
-}
+use sd_convert::verify::psnr;
+use sd_convert::{AttentionLayout, Checkpoint, Component, Options, Precision, Target};
+use sd_engines::{CpuOptions, MilEngine, Rounding};
+use testkit::demo;
 
 /// The demo checkpoint with the tensors of one component changed; they are f32.
 fn changed(dir: &Path, name: &str, component: &str, change: impl Fn(&str, &mut Vec<f32>)) -> PathBuf {
     let root = dir.join(name);
-    copy(&emoji(), &root);
+    copy(&demo(), &root);
     let file = root.join(component).join("diffusion_pytorch_model.safetensors");
     let bytes = std::fs::read(&file).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
@@ -126,7 +126,7 @@ fn half_precision_that_was_asked_for_is_kept_with_a_warning_and_verify_fails_wit
 #[test]
 fn a_healthy_autoencoder_stays_in_half_precision_and_the_same_bytes_for_every_size() {
     let dir = tempfile::tempdir().unwrap();
-    let checkpoint = text(emoji());
+    let checkpoint = text(demo());
     let [plain, asked] = ["plain", "asked"].map(|name| dir.path().join(name));
     let common = ["--component", "vae-decoder,vae-encoder", "--latent-size", "8,16x24"];
     let ran = run([&["convert", &checkpoint, "-o", &text(&plain)][..], &common].concat());
@@ -174,7 +174,7 @@ fn weights_that_are_no_numbers_or_beyond_half_are_named_by_tensor() {
 #[test]
 fn every_function_is_compared_and_named() {
     let dir = tempfile::tempdir().unwrap();
-    let checkpoint = text(emoji());
+    let checkpoint = text(demo());
     let convert = |name: &str, sizes: &str| {
         let out = dir.path().join(name);
         let args = ["--component", "vae-decoder", "--target", "macOS15", "--latent-size", sizes];
@@ -245,4 +245,106 @@ fn a_package_takes_the_shapes_that_its_description_admits_and_no_others() {
     }
     assert!(fail(args(&listed, 6)).contains("takes [1, 4] or [1, 8]"));
     assert!(fail(args(&ranged, 1)).contains("takes [1, 2 to 6]"));
+}
+
+#[test]
+fn an_operation_that_smelt_lacks_is_told_from_a_program_that_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let program =
+        "program(1.3) { func main<ios16>(tensor<fp32, [4]> x) { tensor<fp32, [4]> y = relu(x = x); } -> (y); }";
+    let path = dir.path().join("p.mlpackage");
+    let package = write(&path, program, |_| ());
+    // Nothing here writes a program that is not valid: an operation of Core ML's with a name as long stands in.
+    let rename = |to: &[u8; 4]| {
+        let model = path.join("Data/com.apple.CoreML/model.mlmodel");
+        let mut bytes = std::fs::read(&model).unwrap();
+        let at = bytes.windows(4).position(|w| w == b"relu" || w == b"cosh").unwrap();
+        bytes[at..at + 4].copy_from_slice(to);
+        std::fs::write(&model, bytes).unwrap();
+    };
+    rename(b"cosh");
+    let inputs = dir.path().join("in.safetensors");
+    serialize_to_file([("x", TensorView::new(Dtype::F32, vec![4], &[0; 16]).unwrap())], None, &inputs).unwrap();
+    let (inputs, out) = (text(inputs), text(dir.path().join("out")));
+    let commands: [&[&str]; 6] = [
+        &["run", &package, "--inputs", &inputs, "--outputs", &out],
+        &["verify", &package, "--against", &package],
+        &["bench", &package],
+        &["chunk", &package, "-o", &out],
+        &["compress", &package, "-o", &format!("{out}.mlpackage"), "--bits", "4"],
+        &["inspect", "--plan", &package],
+    ];
+    for command in commands {
+        let said = fail(command);
+        assert!(said.contains("valid as far as Smelt knows, but cosh (op #0 y) is not implemented"), "{said}");
+        assert!(said.contains(&package) && !said.contains("not valid") && !said.contains("fault"), "{said}");
+    }
+    assert!(succeed(["inspect", &package]).contains("cosh"));
+    rename(b"relx");
+    let said = fail(["bench", &package]);
+    assert!(said.contains("the program is not valid; 1 fault: main: op #0 y: relx is no known operation"), "{said}");
+}
+
+/// A UNet whose scores of attention leave half precision, with the key in its configuration that is there for them.
+fn loud_attention(dir: &Path, upcast: bool) -> Checkpoint {
+    let root = changed(dir, if upcast { "upcast" } else { "plain" }, "unet", |key, values| {
+        if key.contains("attn1.to_q.weight") || key.contains("attn1.to_k.weight") {
+            values.iter_mut().for_each(|v| *v *= 300.0);
+        }
+    });
+    let config = root.join("unet/config.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
+    json["upcast_attention"] = upcast.into();
+    std::fs::write(&config, json.to_string()).unwrap();
+    Checkpoint::open(root).unwrap()
+}
+
+#[test]
+fn upcast_attention_keeps_half_precision_finite_and_the_fast_engine_still_fuses_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let [upcast, plain] = [true, false].map(|upcast| loud_attention(dir.path(), upcast));
+    for (attention, target) in [
+        (AttentionLayout::Original, Target::MacOs15),
+        (AttentionLayout::SplitEinsum, Target::MacOs13),
+        (AttentionLayout::SplitEinsumV2, Target::MacOs14),
+    ] {
+        let options = Options { attention, target, ..Options::default() };
+        let converted = |ckpt, precision| {
+            let options = Options { precision, ..options.clone() };
+            sd_convert::convert(ckpt, Component::UNet, &options).unwrap().program
+        };
+        let half = converted(&upcast, Precision::Float16);
+        let rounded = sd_engines::Options::default().with_rounding(Rounding::Declared);
+        let reference = MilEngine::from_program(&half, rounded).unwrap();
+        let inputs = inputs_of(&reference);
+        let (outputs, found) = reference.run_watched(&inputs).unwrap();
+        assert_eq!(found, None, "{attention:?} {target:?}");
+        assert!(outputs["noise_pred"].to_f32_vec().iter().all(|v| v.is_finite()));
+        let without = MilEngine::from_program(&converted(&plain, Precision::Float16), rounded).unwrap();
+        let (_, found) = without.run_watched(&inputs).unwrap();
+        assert!(found.is_some_and(|f| matches!(f.site.kind.as_str(), "matmul" | "einsum")), "{attention:?}");
+
+        let fast = MilEngine::from_program(&half, CpuOptions::default()).unwrap();
+        let expected = MilEngine::from_program(&half, sd_engines::Options::default()).unwrap();
+        let [fast_out, expected] = [&fast, &expected].map(|e| e.run_once(&inputs).unwrap()["noise_pred"].to_f32_vec());
+        assert!(psnr(&expected, &fast_out) > 80.0, "{attention:?}: {}", psnr(&expected, &fast_out));
+        let n_attentions = |engine: &MilEngine| {
+            let steps = engine.plans().remove(0).1.steps;
+            steps.iter().filter(|s| s.kernel == "attention").count()
+        };
+        let unfused = MilEngine::from_program(&converted(&plain, Precision::Float16), CpuOptions::default()).unwrap();
+        assert_eq!(n_attentions(&fast), n_attentions(&unfused), "{attention:?}");
+        assert!(n_attentions(&fast) > 0);
+        let [with, without] = [&upcast, &plain].map(|ckpt| converted(ckpt, Precision::Float32));
+        assert_eq!(with, without, "in float32 the key changes nothing");
+    }
+}
+
+fn inputs_of(engine: &MilEngine) -> BTreeMap<String, HostTensor> {
+    use sd_runtime::Engine;
+    let inputs = engine.signature().inputs.iter();
+    let inputs: Vec<_> = inputs
+        .map(|f| sd_convert::verify::Input { name: f.name.clone(), dtype: f.dtype, shape: f.shape.clone() })
+        .collect();
+    sd_convert::verify::random_inputs(&inputs, None, 3).unwrap()
 }
