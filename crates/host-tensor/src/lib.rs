@@ -6,6 +6,7 @@
 //! The crate converts between element types, and deliberately knows no arithmetic and no files.
 
 mod dtype;
+mod exceptions;
 mod packed;
 mod round;
 mod strips;
@@ -13,6 +14,7 @@ mod tensor;
 
 pub use bytes::Bytes;
 pub use dtype::DType;
+pub use exceptions::Exceptions;
 pub use half::{bf16, f16};
 pub use packed::{pack_bits, unpack_bits, unpack_bits_at};
 pub use round::f16_from_f64;

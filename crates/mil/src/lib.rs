@@ -29,4 +29,4 @@ pub use ops::OpError;
 pub use opset::Opset;
 pub use split::{SplitError, split};
 pub use types::{Dim, TensorType, Type};
-pub use validate::{Fault, Faults, OpPlace, Valid, validate};
+pub use validate::{Fault, FaultKind, Faults, OpPlace, Valid, validate};

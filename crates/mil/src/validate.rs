@@ -1,7 +1,7 @@
 //! Validation: the only way from a [`Program`] to a [`Valid`] one.
 //!
 //! It collects every fault, so that a producer sees all that is wrong at once, and takes time linear in the
-//! size of the program. It decides whether a program keeps the rules of MIL; whether a device runs it fast,
+//! size of the program. An operation that Core ML has and Smelt lacks is a fault of its own kind. It decides whether a program keeps the rules of MIL; whether a device runs it fast,
 //! or a model description matches it, is not its question.
 
 mod blocks;
@@ -37,10 +37,23 @@ impl Deref for Valid<'_> {
     }
 }
 
-/// One breach of a rule, and where it is.
+/// Whether a fault is the program's or Smelt's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// The program breaks a rule of MIL.
+    Breach,
+    /// The program uses an operation that Core ML has and no specification here describes, so that nothing can be
+    /// said of its operands and results, and nothing executes it.
+    Unimplemented,
+}
+
+/// What keeps a program from being valid here, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fault {
+    /// Whose fault it is.
+    pub kind: FaultKind,
     /// Function; empty when the program as a whole is at fault.
     pub function: String,
     /// The operation at fault, unless the function as a whole is.
@@ -58,6 +71,8 @@ pub struct OpPlace {
     pub index: usize,
     /// Its name.
     pub name: Arc<str>,
+    /// Its type, such as `conv`.
+    pub kind: Arc<str>,
     /// Where it came from, when that is known.
     pub origin: Option<Arc<str>>,
 }
@@ -99,6 +114,53 @@ impl Faults {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// The operations that Core ML has and Smelt does not implement, when nothing else is wrong.
+    ///
+    /// Empty when the program breaks a rule besides.
+    #[must_use]
+    pub fn unimplemented(&self) -> Vec<&OpPlace> {
+        match self.0.iter().all(|fault| fault.kind == FaultKind::Unimplemented) {
+            true => self.0.iter().filter_map(|fault| fault.op.as_ref()).collect(),
+            false => Vec::new(),
+        }
+    }
+
+    /// All of it in one line: what is not implemented, or how many rules are broken and the first of these breaches.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        if let [first, others @ ..] = &self.unimplemented()[..] {
+            return unimplemented_summary(first, others);
+        }
+        let breaches = || self.0.iter().filter(|fault| fault.kind == FaultKind::Breach);
+        let first = breaches().next().map(ToString::to_string).unwrap_or_default();
+        match breaches().count() {
+            1 => format!("the program is not valid; 1 fault: {first}"),
+            n => format!("the program is not valid; {n} faults, the first: {first}"),
+        }
+    }
+}
+
+/// One kind of operation is named with its first place, the others by their names.
+fn unimplemented_summary(first: &OpPlace, others: &[&OpPlace]) -> String {
+    let mut kinds: Vec<&str> = Vec::new();
+    for place in others.iter().filter(|place| place.kind != first.kind) {
+        if !kinds.contains(&&*place.kind) {
+            kinds.push(&place.kind);
+        }
+    }
+    let again = others.iter().filter(|place| place.kind == first.kind).count();
+    let again = if again > 0 { format!(" and {again} more of its kind") } else { String::new() };
+    let (besides, is) = match kinds[..] {
+        [] if again.is_empty() => (String::new(), "is"),
+        [] => (String::new(), "are"),
+        _ => (format!(", as well as {}", kinds.join(", ")), "are"),
+    };
+    format!(
+        "the program is valid as far as Smelt knows, but {} (op #{} {}){again}{besides} {is} not implemented: \
+         Core ML runs it; here it can be inspected, but neither run nor rewritten",
+        first.kind, first.index, first.name
+    )
 }
 
 impl<'a> IntoIterator for &'a Faults {
@@ -127,12 +189,13 @@ impl std::error::Error for Faults {}
 /// Names are identifiers; every value is defined once, before its uses, in a block that sees it; every
 /// operation belongs to its function's opset and keeps its specification; declared types agree with inferred
 /// ones; inputs are used, and outputs are results of operations, of types that may cross the boundary.
+/// The results of an operation that is not implemented have the types that they are declared with.
 ///
 /// # Errors
-/// All breaches found, in program order.
+/// All faults found, in program order.
 pub fn validate(program: &Program) -> Result<Valid<'_>, Faults> {
     let mut faults = Vec::new();
-    let whole = |message: String| Fault { function: String::new(), op: None, message };
+    let whole = |message: String| Fault { kind: FaultKind::Breach, function: String::new(), op: None, message };
     if program.functions.is_empty() {
         faults.push(whole("the program has no function".into()));
     }

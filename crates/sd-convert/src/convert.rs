@@ -4,12 +4,16 @@
 //! streams them to disk, an engine runs them as they are.
 
 use crate::{
-    Checkpoint, ConvertError, Options, Precision, Weights,
+    Checkpoint, ConvertError, Exceptional, Options, Precision,
+    exceptional::Mapped,
     recipe::{self, Failure, Recipe},
 };
 use mil::{
-    DType, Function, OpError, Program, Valid,
-    pass::{self, channels_first, declare_input, declare_output, expand_attention, tidy, to_f16},
+    Const, DType, Function, OpError, Program, Valid,
+    pass::{
+        self, AttentionPrecision, HalfPrecision, channels_first, declare_input, declare_output, expand_attention, tidy,
+        to_f16_with,
+    },
     validate,
 };
 use mlpackage::{Description, Existing, Progress, Written};
@@ -25,6 +29,8 @@ pub struct Converted {
     pub program: Program,
     /// Its interface in words, and metadata.
     pub description: Description,
+    /// Tensors of the checkpoint that are in it and hold what its precision cannot.
+    pub exceptional: Vec<Exceptional>,
 }
 
 impl Converted {
@@ -56,7 +62,7 @@ impl Converted {
 /// When the checkpoint lacks the component, its configuration or tensors are not what the network needs, or
 /// an option does not fit.
 pub fn convert(ckpt: &Checkpoint, component: Component, options: &Options) -> Result<Converted, ConvertError> {
-    convert_with(ckpt, component, options, &ckpt.weights(component)?)
+    convert_with(ckpt, component, options, &Mapped::new(ckpt.weights(component)?))
 }
 
 /// Converts one component with its weights, which were mapped before: what they are views of is then the same.
@@ -67,23 +73,25 @@ pub(crate) fn convert_with(
     ckpt: &Checkpoint,
     component: Component,
     options: &Options,
-    weights: &Weights,
+    mapped: &Mapped,
 ) -> Result<Converted, ConvertError> {
     let recipe = Recipe::new(ckpt, component, options)?;
-    let mut function = recipe::lower(&recipe, weights, options.target.opset()).map_err(|failure| match failure {
-        Failure::Model(source) => ConvertError::Model { path: ckpt.folder(component), source },
-        Failure::Lower(source) => ConvertError::Lower { component, source },
-    })?;
-    optimise(&mut function, &recipe, options).map_err(|source| ConvertError::Pass { component, source })?;
+    let mut function =
+        recipe::lower(&recipe, &mapped.weights, options.target.opset()).map_err(|failure| match failure {
+            Failure::Model(source) => ConvertError::Model { path: ckpt.folder(component), source },
+            Failure::Lower(source) => ConvertError::Lower { component, source },
+        })?;
+    mapped.read(&function);
+    optimise(&mut function, &recipe, options, mapped).map_err(|source| ConvertError::Pass { component, source })?;
     let program = Program::single(function);
     let description = describe(&program, &recipe, ckpt, options);
-    let converted = Converted { component, program, description };
+    let converted = Converted { component, program, description, exceptional: mapped.exceptional(options.precision) };
     converted.valid()?;
     Ok(converted)
 }
 
 /// Every pass that a component goes through, in order.
-fn optimise(f: &mut Function, recipe: &Recipe, options: &Options) -> Result<(), OpError> {
+fn optimise(f: &mut Function, recipe: &Recipe, options: &Options, mapped: &Mapped) -> Result<(), OpError> {
     for (index, (name, _)) in recipe.outputs.iter().enumerate() {
         declare_output(f, index, name, DType::F32)?;
     }
@@ -101,7 +109,12 @@ fn optimise(f: &mut Function, recipe: &Recipe, options: &Options) -> Result<(), 
         }
     }
     if options.precision == Precision::Float16 {
-        to_f16(f)?;
+        let attention = match &recipe.network {
+            NetworkConfig::UNet(config) if config.upcast_attention => AttentionPrecision::Full,
+            _ => AttentionPrecision::Half,
+        };
+        let beyond_half = |constant: &Const| mapped.is_beyond_half(constant);
+        to_f16_with(f, HalfPrecision { attention, beyond_half: Some(&beyond_half) })?;
     }
     pass::run(f, pass::TIDY)?;
     Ok(())

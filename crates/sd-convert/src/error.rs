@@ -113,14 +113,22 @@ pub enum ConvertError {
         /// All faults.
         faults: mil::Faults,
     },
+    /// A converted component could not be run.
+    #[error("{component}: it cannot be run: {source}")]
+    Run {
+        /// The component.
+        component: Component,
+        /// What is wrong.
+        source: mil_engine::EngineError,
+    },
     /// A package could not be read or written.
     #[error(transparent)]
     Package(#[from] mlpackage::Error),
     /// Weights could not be compressed as asked.
     #[error(transparent)]
     Compress(#[from] mil_compress::CompressError),
-    /// A model is not valid.
-    #[error("the program is not valid:\n{0}")]
+    /// A model is not valid, or has operations that are not implemented.
+    #[error("{}", invalid_program(.0))]
     InvalidProgram(mil::Faults),
     /// A model could not be cut into chunks.
     #[error(transparent)]
@@ -132,4 +140,9 @@ fn variants(found: &[String], asked: Option<&str>) -> String {
         Some(asked) => format!("no weights of the variant {asked}, only {}", found.join(", ")),
         None => format!("weights of the variants {}; choose with --variant", found.join(", ")),
     }
+}
+
+/// Every breach, or what is not implemented where there is none.
+fn invalid_program(faults: &mil::Faults) -> String {
+    if faults.unimplemented().is_empty() { format!("the program is not valid:\n{faults}") } else { faults.summary() }
 }

@@ -3,7 +3,10 @@
 //! A network has the same weights for every size, and only shapes differ. From `CoreML8` on a package may hold a
 //! function per size, and the weights once; for older systems there is a package per size.
 
-use crate::{Checkpoint, Component, ConvertError, Converted, LatentSize, Options, Target, convert::convert_with};
+use crate::{
+    Checkpoint, Component, ConvertError, Converted, LatentSize, Options, Target, convert::convert_with,
+    exceptional::Mapped,
+};
 use mil::{Const, Literal, Opset, Program};
 use std::collections::{BTreeMap, HashMap};
 
@@ -40,15 +43,25 @@ pub fn convert_sizes(
     options: &Options,
     sizes: &[LatentSize],
 ) -> Result<Converted, ConvertError> {
+    join_sizes(ckpt, component, options, sizes, &Mapped::new(ckpt.weights(component)?))
+}
+
+/// As [`convert_sizes`], with weights that were mapped before.
+pub(crate) fn join_sizes(
+    ckpt: &Checkpoint,
+    component: Component,
+    options: &Options,
+    sizes: &[LatentSize],
+    mapped: &Mapped,
+) -> Result<Converted, ConvertError> {
     check_sizes(sizes)?;
     if !has_functions(options.target) {
         return Err(ConvertError::Option("packages for macOS 14 and older hold one size each".into()));
     }
-    let weights = ckpt.weights(component)?;
     let mut joined: Option<Converted> = None;
     for &size in sizes {
         let options = Options { latent_size: Some(size), ..options.clone() };
-        let mut one = convert_with(ckpt, component, &options, &weights)?;
+        let mut one = convert_with(ckpt, component, &options, mapped)?;
         rename(&mut one, &size_function(size));
         match &mut joined {
             None => joined = Some(one),

@@ -94,9 +94,14 @@ pub fn reference_options(ckpt: &Checkpoint, component: Component, inputs: &[Inpu
 
 /// Picture pixels per latent pixel.
 fn picture_scale(ckpt: &Checkpoint) -> Result<usize, ConvertError> {
+    Ok(vae_config(ckpt)?.scale().max(1))
+}
+
+/// The autoencoder's configuration.
+pub(crate) fn vae_config(ckpt: &Checkpoint) -> Result<VaeConfig, ConvertError> {
     let component = Component::VaeDecoder;
     let config = VaeConfig::from_json(&ckpt.config(component)?);
-    config.map(|c| c.scale().max(1)).map_err(|source| ConvertError::Model { path: ckpt.folder(component), source })
+    config.map_err(|source| ConvertError::Model { path: ckpt.folder(component), source })
 }
 
 /// Random inputs: ids within the vocabulary, steps of the noise schedule, pictures in [0, 1], everything else

@@ -7,8 +7,8 @@ pub enum EngineError {
     /// The package could not be read.
     #[error(transparent)]
     Package(#[from] mlpackage::Error),
-    /// The program breaks rules of MIL.
-    #[error("the program is not valid; {} faults, the first: {}", .0.len(), first(.0))]
+    /// The program breaks rules of MIL, or has operations that are not implemented.
+    #[error("{}", .0.summary())]
     Invalid(mil::Faults),
     /// The program cannot be prepared or run.
     #[error(transparent)]
@@ -39,8 +39,4 @@ pub enum EngineError {
         /// What is there.
         given: String,
     },
-}
-
-fn first(faults: &mil::Faults) -> String {
-    faults.iter().next().map(ToString::to_string).unwrap_or_default()
 }

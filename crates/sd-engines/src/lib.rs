@@ -23,6 +23,6 @@ pub use burn::{BurnDevice, BurnEngine, BurnError, BurnOptions};
 pub use error::EngineError;
 #[cfg(feature = "mil")]
 pub use mil_cpu::{
-    CpuOptions, Executor, Isa, MilEngine, Options, PlanSummary, Precision, Profile, Rounding, StepSummary, WeightForm,
-    Weights,
+    Cause, CpuOptions, Executor, Isa, MilEngine, NonFinite, Options, PlanSummary, Precision, Profile, Rounding,
+    StepSummary, WeightForm, Weights,
 };

@@ -16,7 +16,7 @@ use crate::error::EngineError;
 pub use mil_engine::{
     Isa,
     cpu::{Options as CpuOptions, PlanSummary, Precision, Profile, StepSummary, WeightForm},
-    reference::{Options, Rounding, Weights},
+    reference::{Cause, NonFinite, Options, Rounding, Weights},
 };
 
 /// Which of the two engines executes a program, and how.
@@ -188,6 +188,29 @@ impl MilEngine {
             Runner::Reference(reference) => reference.run(inputs),
         })?;
         Ok((outputs, profiles))
+    }
+
+    /// Runs the model once, and tells the first operation that makes values which are not finite; only the plain engine
+    /// watches. In a model of several programs the name of its program stands before the operation's.
+    ///
+    /// # Errors
+    /// As [`MilEngine::run_once`].
+    pub fn run_watched(&self, inputs: &Tensors) -> Result<(Tensors, Option<NonFinite>), EngineError> {
+        let mut first = None;
+        let outputs = self.run_stages(inputs, |stage, inputs| match &stage.program {
+            Runner::Cpu(cpu) => cpu.run(inputs),
+            Runner::Reference(reference) => {
+                let (outputs, found) = reference.run_watched(inputs)?;
+                if let Some(mut found) = found.filter(|_| first.is_none()) {
+                    if self.stages.len() > 1 {
+                        found.site.name = format!("{}: {}", stage.name, found.site.name);
+                    }
+                    first = Some(found);
+                }
+                Ok(outputs)
+            }
+        })?;
+        Ok((outputs, first))
     }
 
     /// Runs the model once; inputs are converted to their declared element types.

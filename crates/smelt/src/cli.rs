@@ -95,9 +95,10 @@ pub(crate) struct ConvertArgs {
     /// Oldest system to run on: macOS13, macOS14, macOS15, iOS16, iOS17 or iOS18.
     #[arg(long, value_name = "SYSTEM", default_value = "macOS13")]
     pub(crate) target: Target,
-    /// Precision of weights and arithmetic: float16 or float32.
-    #[arg(long, default_value = "float16", value_parser = precision)]
-    pub(crate) precision: Precision,
+    /// Precision of weights and arithmetic: float16 or float32; default: float16, and float32 for a VAE's decoder or
+    /// encoder whose results float16 cannot hold.
+    #[arg(long, value_parser = precision)]
+    pub(crate) precision: Option<Precision>,
     /// Name of the model in metadata and file names; default: the checkpoint directory's name.
     #[arg(long, value_name = "NAME")]
     pub(crate) model_version: Option<String>,
@@ -431,9 +432,10 @@ pub(crate) struct VerifyArgs {
     /// Least peak signal-to-noise ratio of every output.
     #[arg(long, value_name = "DB", default_value_t = 35.0)]
     pub(crate) min_psnr: f64,
-    /// Keep results between operations in f32, or round each to the type that the program declares.
-    #[arg(long, default_value = "f32")]
-    pub(crate) rounding: RoundingName,
+    /// Keep results between operations in f32, or round each to the type that the program declares; default: the
+    /// comparison in f32, and a look at a package in half precision as a device rounds.
+    #[arg(long)]
+    pub(crate) rounding: Option<RoundingName>,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 }

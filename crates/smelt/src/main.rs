@@ -8,6 +8,7 @@ mod command;
 mod engine_args;
 mod file;
 mod fit;
+mod half_precision;
 mod interrupt;
 mod model_dir;
 mod preview;

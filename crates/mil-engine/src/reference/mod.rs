@@ -55,6 +55,7 @@ mod state;
 #[cfg(test)]
 mod testing;
 mod value;
+mod watch;
 mod window;
 
 pub(crate) use call::{axis, index};
@@ -63,6 +64,7 @@ pub(crate) use run::Run;
 pub(crate) use slice::slice;
 pub use state::States;
 pub(crate) use value::Tensor;
+pub use watch::{Cause, NonFinite};
 
 use crate::EngineError;
 use constants::Constants;
@@ -264,6 +266,30 @@ impl Reference {
         inputs: &BTreeMap<String, HostTensor>,
         states: &mut States,
     ) -> Result<BTreeMap<String, HostTensor>, EngineError> {
+        Ok(self.run_as(inputs, states, false)?.0)
+    }
+
+    /// Runs the function once as [`Reference::run`], and tells the first operation with results that are not finite
+    /// although its computed operands are.
+    ///
+    /// With [`Rounding::Declared`] that is where a program leaves the numbers that its types have, as it does on a
+    /// device. Masks, infinite or as large as half precision allows, do not count.
+    ///
+    /// # Errors
+    /// As [`Reference::run`].
+    pub fn run_watched(
+        &self,
+        inputs: &BTreeMap<String, HostTensor>,
+    ) -> Result<(BTreeMap<String, HostTensor>, Option<NonFinite>), EngineError> {
+        self.run_as(inputs, &mut self.new_states()?, true)
+    }
+
+    fn run_as(
+        &self,
+        inputs: &BTreeMap<String, HostTensor>,
+        states: &mut States,
+        is_watched: bool,
+    ) -> Result<(BTreeMap<String, HostTensor>, Option<NonFinite>), EngineError> {
         let arguments = self.arguments(inputs)?;
         let per_run;
         let constants = match &self.kept {
@@ -273,9 +299,14 @@ impl Reference {
                 &per_run
             }
         };
-        let results = run::Run::new(self, constants, states).function(arguments)?;
+        let mut run = run::Run::new(self, constants, states);
+        if is_watched {
+            run = run.watched();
+        }
+        let results = run.function(arguments)?;
         let named = self.outputs.iter().zip(results);
-        Ok(named.map(|(feature, t)| (feature.name.clone(), t.to_host(feature.ty.dtype))).collect())
+        let outputs = named.map(|(feature, t)| (feature.name.clone(), t.to_host(feature.ty.dtype))).collect();
+        Ok((outputs, run.into_non_finite()))
     }
 
     /// The inputs as tensors, in signature order.

@@ -9,6 +9,7 @@ use super::{
     plan::{Action, Plan, Step, declared_operands, shape_agrees},
     state::{self, States},
     value::{Data, Tensor, round_all, wrap_int},
+    watch::{Census, NonFinite, Watch},
 };
 use crate::{EngineError, OpFault, OpSite};
 use mil::{Literal, Type, ValueId};
@@ -20,16 +21,27 @@ pub(crate) struct Run<'a> {
     pub(super) states: &'a mut States,
     constants: &'a Constants,
     values: Vec<Option<Tensor>>,
+    watch: Option<Watch>,
 }
 
 impl<'a> Run<'a> {
     /// A run that has not begun.
     pub(crate) fn new(engine: &'a Reference, constants: &'a Constants, states: &'a mut States) -> Self {
-        Self { engine, states, constants, values: vec![None; engine.function.values().len()] }
+        Self { engine, states, constants, values: vec![None; engine.function.values().len()], watch: None }
+    }
+
+    /// The same, watched for values that are not finite.
+    pub(super) fn watched(self) -> Self {
+        Self { watch: Some(Watch::new(self.values.len())), ..self }
+    }
+
+    /// The first operation with such values, when the run was watched.
+    pub(super) fn into_non_finite(self) -> Option<NonFinite> {
+        self.watch?.into_first()
     }
 
     /// Runs the whole function; `arguments` are its inputs without states.
-    pub(super) fn function(mut self, arguments: Vec<Tensor>) -> Result<Vec<Tensor>, EngineError> {
+    pub(super) fn function(&mut self, arguments: Vec<Tensor>) -> Result<Vec<Tensor>, EngineError> {
         self.begin(arguments);
         self.block(&self.engine.plan)?;
         self.engine.plan.outputs.iter().map(|&id| self.get(id)).collect()
@@ -83,6 +95,9 @@ impl<'a> Run<'a> {
 
     /// Gives a value to a name.
     pub(crate) fn set(&mut self, id: ValueId, tensor: Tensor) {
+        if let Some(watch) = &mut self.watch {
+            watch.note(id, &tensor);
+        }
         self.values[id.index()] = Some(tensor);
     }
 
@@ -105,9 +120,7 @@ impl<'a> Run<'a> {
     }
 
     fn fault_at(&self, step: &Step, operands: String, fault: OpFault) -> EngineError {
-        let name = step.op.origin.as_ref().unwrap_or(&step.op.name).to_string();
-        let site = OpSite { index: step.index, name, kind: step.op.kind.to_string(), operands };
-        EngineError::Op { site: Box::new(site), fault }
+        EngineError::Op { site: Box::new(site(step, operands)), fault }
     }
 
     fn step(&mut self, step: &'a Step) -> Result<(), EngineError> {
@@ -143,11 +156,23 @@ impl<'a> Run<'a> {
 
     fn evaluate(&mut self, kernel: &Kernel, step: &'a Step) -> Result<(), EngineError> {
         let mut call = self.call(step)?;
-        let evaluated = (kernel.eval)(&mut call).and_then(|results| self.settle(kernel, step, results));
+        let mut before: Vec<Census> = Vec::new();
+        let evaluated = (kernel.eval)(&mut call).and_then(|results| {
+            if self.watch.is_some() {
+                before = results.iter().map(Census::of).collect();
+            }
+            self.settle(kernel, step, results)
+        });
         let results = match evaluated {
             Ok(results) => results,
             Err(fault) => return Err(self.fault_at(step, call.describe(), fault)),
         };
+        if let Some(watch) = &mut self.watch {
+            for ((&id, census), tensor) in step.op.outputs.iter().zip(before).zip(&results) {
+                let how = (step, kernel.effect);
+                watch.judge(&self.engine.function, how, (id, census), tensor, || site(step, call.describe()));
+            }
+        }
         for (&id, tensor) in step.op.outputs.iter().zip(results) {
             if kernel.effect == Effect::Decodes && self.engine.kept.is_some() {
                 self.constants.keep(id, &tensor);
@@ -214,6 +239,11 @@ impl<'a> Run<'a> {
         }
         Ok(results)
     }
+}
+
+fn site(step: &Step, operands: String) -> OpSite {
+    let name = step.op.origin.as_ref().unwrap_or(&step.op.name).to_string();
+    OpSite { index: step.index, name, kind: step.op.kind.to_string(), operands }
 }
 
 /// How tensors of a declared type are held.

@@ -25,6 +25,7 @@ macro_rules! ensure {
 
 mod activation;
 mod attention;
+mod catalogue;
 mod constexpr;
 mod control_flow;
 mod conv;
@@ -49,6 +50,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use catalogue::first_opset;
 pub use operands::Operands;
 pub use spec::{Accepts, Default, Infer, OpSpec, Param, Rank};
 
@@ -133,12 +135,22 @@ pub fn infer(kind: &str, operands: &Operands<'_>, opset: Opset) -> Result<Vec<Ty
     }
 }
 
-/// Says in which opset an operation appears, if it is one at all.
+/// Says in which opset an operation appears, if it is one at all, and whether it is specified here.
 pub(crate) fn unknown_operation(kind: &str, opset: Opset) -> OpError {
-    match all().iter().find(|s| s.kind == kind) {
-        Some(spec) => OpError::new(format!("{kind} is an operation of {} and later, not of {opset}", spec.since)),
+    let first = all().iter().find(|s| s.kind == kind).map(|s| s.since).or_else(|| first_opset(kind));
+    match first {
+        Some(since) if since > opset => {
+            OpError::new(format!("{kind} is an operation of {since} and later, not of {opset}"))
+        }
+        Some(_) => OpError::new(format!("{kind} is an operation of Core ML that is not implemented")),
         None => OpError::new(format!("{kind} is no known operation")),
     }
+}
+
+/// True when Core ML has the operation in this opset, but no specification says here what it takes and gives.
+#[must_use]
+pub fn is_unspecified(kind: &str, opset: Opset) -> bool {
+    all().iter().all(|s| s.kind != kind) && first_opset(kind).is_some_and(|since| since <= opset)
 }
 
 /// The result of an operation that keeps the type of x.

@@ -1,16 +1,20 @@
 //! Half precision: every operation computes in f16, except where f16 cannot hold the numbers.
 //!
-//! Two kinds of operations stay in f32:
+//! These operations stay in f32:
 //! - `sin` and `cos` and what computes their angles: a timestep of 981 has an ulp of ½ in f16, so the
 //!   angle would be off by up to a quarter of a radian. (Apple's converter computes them in f16, which
 //!   limits its diffusion models to about 60 dB.)
-//! - operations with a finite constant beyond ±65 504, unless it stands for infinity (1e38 and more).
+//! - operations with a finite constant beyond ±65 504, unless it stands for infinity (1e38 and more in a constant of
+//!   few elements);
+//! - where the caller asks for it, the scores of attention and their softmax.
 //!
 //! ```text
 //! %y = conv(x=%x, weight=W)                     %x_to_fp16 = cast(x=%x, dtype="fp16")
 //! return %y                             ==>     %y_fp16 = conv(x=%x_to_fp16, weight=f16(W))
 //!                                               %y = cast(x=%y_fp16, dtype="fp32")
 //! ```
+
+mod kept;
 
 use crate::{
     builder::{Bound, Emitter},
@@ -20,11 +24,38 @@ use crate::{
     types::Type,
 };
 use host_tensor::{DType, HostTensor};
-use std::collections::{HashMap, HashSet};
+use kept::kept_in_f32;
+use std::{collections::HashMap, fmt};
 
 /// Constants with fewer elements than this keep non-zero values from rounding to zero: an epsilon of 1e-12
 /// becomes the smallest subnormal. Source: coremltools 9.0, `add_fp16_cast`.
 const SMALL_CONSTANT: usize = 400;
+
+/// In which precision attention's scores and their softmax are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AttentionPrecision {
+    /// In f16, as everything else.
+    #[default]
+    Half,
+    /// In f32: the operands of the product that makes the scores are cast, and the weights are cast back. For networks
+    /// whose scores leave f16.
+    Full,
+}
+
+/// Choices of a conversion to f16.
+#[derive(Clone, Copy, Default)]
+pub struct HalfPrecision<'a> {
+    /// Precision of attention.
+    pub attention: AttentionPrecision,
+    /// Says whether a constant has a finite value beyond f16, where the caller knows; the pass reads the others.
+    pub beyond_half: Option<&'a dyn Fn(&Const) -> Option<bool>>,
+}
+
+impl fmt::Debug for HalfPrecision<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HalfPrecision").field("attention", &self.attention).finish_non_exhaustive()
+    }
+}
 
 /// Converts the function's arithmetic to f16; inputs and outputs keep their declared types.
 ///
@@ -33,7 +64,15 @@ const SMALL_CONSTANT: usize = 400;
 /// # Errors
 /// When a converted operation is refused by its specification.
 pub fn to_f16(function: &mut Function) -> Result<usize, OpError> {
-    let kept = kept_in_f32(function);
+    to_f16_with(function, HalfPrecision::default())
+}
+
+/// As [`to_f16`], with choices.
+///
+/// # Errors
+/// As [`to_f16`].
+pub fn to_f16_with(function: &mut Function, choices: HalfPrecision<'_>) -> Result<usize, OpError> {
+    let kept = kept_in_f32(function, choices);
     let was_full = function.values().iter().map(|v| is_full(&v.ty)).collect();
     let old_ops = std::mem::take(&mut function.body.ops);
     let mut state = Converter {
@@ -204,56 +243,6 @@ fn half_constant(c: &Const) -> Const {
     Const::new(HostTensor::from_f16(c.shape(), &values.into_iter().map(near).collect::<Vec<_>>()))
 }
 
-/// Indices of the operations that stay in f32.
-fn kept_in_f32(f: &Function) -> HashSet<usize> {
-    let defs: HashMap<ValueId, usize> =
-        f.body.ops.iter().enumerate().flat_map(|(i, op)| op.outputs.iter().map(move |&v| (v, i))).collect();
-    let mut kept: HashSet<usize> = HashSet::new();
-    let mut stack: Vec<usize> = Vec::new();
-    for (i, op) in f.body.ops.iter().enumerate() {
-        if matches!(&*op.kind, "sin" | "cos") {
-            stack.push(i);
-        } else if op.operands().any(|v| beyond_half(f, v)) {
-            kept.insert(i);
-        }
-    }
-    while let Some(i) = stack.pop() {
-        if kept.insert(i) {
-            let producers = f.body.ops[i].operands().filter_map(|v| defs.get(&v).copied());
-            stack.extend(producers.filter(|&p| computes_angles(&f.body.ops[p].kind)));
-        }
-    }
-    // What only moves kept values stays with them, so that one cast follows instead of several.
-    for (i, op) in f.body.ops.iter().enumerate() {
-        let moves = matches!(&*op.kind, "concat" | "reshape" | "slice_by_index" | "split" | "expand_dims" | "squeeze");
-        let mut floats = op.operands().filter(|&v| is_f32(f, v) && f.literal(v).is_none()).peekable();
-        if moves && floats.peek().is_some() && floats.all(|v| defs.get(&v).is_some_and(|p| kept.contains(p))) {
-            kept.insert(i);
-        }
-    }
-    kept
-}
-
-fn computes_angles(kind: &str) -> bool {
-    matches!(
-        kind,
-        "mul" | "add" | "sub" | "real_div" | "reshape" | "expand_dims" | "squeeze" | "concat" | "tile" | "transpose"
-    )
-}
-
-fn is_f32(f: &Function, v: ValueId) -> bool {
-    is_full(f.ty(v))
-}
-
 fn is_full(ty: &Type) -> bool {
     matches!(ty, Type::Tensor(t) if t.dtype == DType::F32)
-}
-
-/// True for a small f32 constant with a finite value that f16 cannot hold.
-fn beyond_half(f: &Function, v: ValueId) -> bool {
-    let Some(Literal::Tensor(c)) = f.literal(v) else { return false };
-    c.dtype() == DType::F32
-        && c.source().dtype() != DType::F16
-        && c.len() < SMALL_CONSTANT * SMALL_CONSTANT
-        && c.read().to_f32_vec().iter().any(|v| v.abs() > 65_504.0 && v.abs() < 1e38)
 }

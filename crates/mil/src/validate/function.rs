@@ -1,6 +1,6 @@
 //! The walk over a function: scopes, definitions, and the checks of each operation.
 
-use super::{Fault, OpPlace, blocks, boundary};
+use super::{Fault, FaultKind, OpPlace, blocks, boundary};
 use crate::{
     constant::Literal,
     ir::{Block, Function, Op, ValueId},
@@ -35,6 +35,7 @@ pub(super) fn check(function: &Function, faults: &mut Vec<Fault>) {
         function,
         states: vec![State::Undefined; n],
         constexpr: vec![false; n],
+        unimplemented: vec![false; n],
         checked: vec![false; n],
         used: vec![false; n],
         next_op: 0,
@@ -51,6 +52,8 @@ struct Walk<'a> {
     states: Vec<State>,
     /// Which values are results of `constexpr_*` operations, for the operations' own checks.
     constexpr: Vec<bool>,
+    /// Which values are results of operations that are not implemented, whose types are taken as they are declared.
+    unimplemented: Vec<bool>,
     /// Values whose name and literal have been checked.
     checked: Vec<bool>,
     used: Vec<bool>,
@@ -61,8 +64,12 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn fault(&mut self, message: impl Into<String>) {
+        self.fault_of(FaultKind::Breach, message.into());
+    }
+
+    fn fault_of(&mut self, kind: FaultKind, message: String) {
         let function = self.function.name.clone();
-        self.faults.push(Fault { function, op: self.place.clone(), message: message.into() });
+        self.faults.push(Fault { kind, function, op: self.place.clone(), message });
     }
 
     fn signature(&mut self) {
@@ -84,7 +91,8 @@ impl Walk<'_> {
     /// After the body: outputs come from operations, and every input is used.
     fn results(&mut self) {
         let f = self.function;
-        boundary::check_outputs(f, &mut |m| self.fault(m));
+        let unimplemented = std::mem::take(&mut self.unimplemented);
+        boundary::check_outputs(f, &unimplemented, &mut |m| self.fault(m));
         for &output in &f.body.outputs {
             if !self.exists(output) {
                 continue;
@@ -135,7 +143,12 @@ impl Walk<'_> {
     }
 
     fn op(&mut self, op: &Op, depth: usize) {
-        let place = OpPlace { index: self.next_op, name: op.name.clone(), origin: op.origin.clone() };
+        let place = OpPlace {
+            index: self.next_op,
+            name: op.name.clone(),
+            kind: op.kind.as_ref().into(),
+            origin: op.origin.clone(),
+        };
         self.next_op += 1;
         self.place = Some(place.clone());
         if !is_identifier(&op.name) {
@@ -174,7 +187,12 @@ impl Walk<'_> {
     fn specification(&mut self, op: &Op) {
         let f = self.function;
         let Some(spec) = ops::lookup(&op.kind, f.opset).filter(|s| s.since <= f.opset) else {
-            return self.fault(ops::unknown_operation(&op.kind, f.opset).to_string());
+            let message = ops::unknown_operation(&op.kind, f.opset).to_string();
+            if !ops::is_unspecified(&op.kind, f.opset) {
+                return self.fault(message);
+            }
+            op.outputs.iter().for_each(|v| self.unimplemented[v.index()] = true);
+            return self.fault_of(FaultKind::Unimplemented, message);
         };
         let operands = Operands::new(f, &op.inputs).with_constexpr(&self.constexpr);
         match blocks::result_types(f, op, spec, &operands) {
@@ -224,6 +242,7 @@ impl Walk<'_> {
         self.states[v.index()] = state;
         self.constexpr[v.index()] = state == State::Constexpr;
         if state == State::Result
+            && !self.unimplemented[v.index()]
             && let Type::Tensor(t) = self.function.ty(v)
             && let Err(why) = boundary::check_run_time(t, self.function.opset)
         {

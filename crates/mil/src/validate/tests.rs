@@ -383,3 +383,78 @@ fn mutated_programs_never_make_validation_panic() {
     };
     testkit::fuzz::run_for(Duration::from_millis(500), &[one, BRANCH_AND_LOOP.as_bytes()], body);
 }
+
+#[track_caller]
+fn check_summary(opset: &str, body: &str, expected: Expect) {
+    let text = format!("program(1) {{ func main<{opset}>(tensor<fp32, [2, 3]> x) {{ {body} }} -> (y); }}");
+    let program = parse(&text, &NoBlobs).unwrap();
+    expected.assert_eq(&validate(&program).unwrap_err().summary());
+}
+
+#[test]
+fn an_operation_that_core_ml_has_and_smelt_lacks_is_no_breach() {
+    let one = r#"tensor<fp32, [2, 3]> y = softplus(x = x)[name = string("why")];"#;
+    check_body("ios15", one, expect!["main: op #0 why: softplus is an operation of Core ML that is not implemented"]);
+    check_summary(
+        "ios15",
+        one,
+        expect![
+            "the program is valid as far as Smelt knows, but softplus (op #0 why) is not implemented: Core ML runs it; here it can be inspected, but neither run nor rewritten"
+        ],
+    );
+    check_summary(
+        "ios15",
+        r#"tensor<fp32, [2, 3]> a = softplus(x = x)[name = string("a")];
+           tensor<fp32, [2, 3]> b = softplus(x = a)[name = string("b")];
+           tensor<fp32, [2, 3]> c = softsign(x = b)[name = string("c")];
+           tensor<fp32, [2, 3]> d = tan(x = c)[name = string("d")];
+           tensor<fp32, [2, 3]> y = softsign(x = d)[name = string("y")];"#,
+        expect![
+            "the program is valid as far as Smelt knows, but softplus (op #0 a) and 1 more of its kind, as well as softsign, tan are not implemented: Core ML runs it; here it can be inspected, but neither run nor rewritten"
+        ],
+    );
+}
+
+#[test]
+fn breaches_beside_an_unimplemented_operation_are_counted_alone() {
+    let lacking = r#"tensor<fp32, [2, 3]> a = softplus(x = x)[name = string("first")];"#;
+    check_summary(
+        "ios15",
+        &format!(r#"{lacking} tensor<fp32, [2, 4]> y = relu(x = a)[name = string("second")];"#),
+        expect![
+            "the program is not valid; 1 fault: main: op #1 second: relu yields tensor<fp32, [2, 3]>, but y is declared as tensor<fp32, [2, 4]>"
+        ],
+    );
+    check_summary(
+        "ios15",
+        &format!(
+            r#"{lacking} tensor<fp32, [2, 3]> b = frobnicate(x = a)[name = string("second")];
+               tensor<fp32, [2, 4]> y = relu(x = b)[name = string("third")];"#
+        ),
+        expect![[
+            "the program is not valid; 2 faults, the first: main: op #1 second: frobnicate is no known operation"
+        ]],
+    );
+}
+
+#[test]
+fn an_unimplemented_operation_of_a_later_opset_is_a_breach() {
+    check_body(
+        "ios15",
+        "tensor<fp32, [2, 3]> y = reshape_like(x = x);",
+        expect!["main: op #0 y: reshape_like is an operation of CoreML6 and later, not of CoreML5"],
+    );
+}
+
+#[test]
+fn results_of_an_unimplemented_operation_may_cross_the_boundary_in_any_type() {
+    let program = parse(
+        r#"program(1) { func main<ios15>(tensor<fp32, [3]> x) {
+            int64 label, dict<int64, fp32> y = classify(probabilities = x)[name = string("c")];
+        } -> (label, y); }"#,
+        &NoBlobs,
+    )
+    .unwrap();
+    let faults = validate(&program).unwrap_err();
+    assert_eq!(faults.unimplemented().len(), 1, "{faults}");
+}

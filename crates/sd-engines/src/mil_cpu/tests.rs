@@ -125,5 +125,5 @@ fn an_invalid_program_is_refused_with_its_first_fault() {
         function.body.ops[0].kind = "no_such_op".into();
     }
     let error = MilEngine::from_program(&program, Options::default()).unwrap_err();
-    assert!(error.to_string().starts_with("the program is not valid; 1 faults, the first: main: op #0 y"), "{error}");
+    assert!(error.to_string().starts_with("the program is not valid; 1 fault: main: op #0 y"), "{error}");
 }

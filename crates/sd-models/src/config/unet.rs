@@ -44,7 +44,7 @@ pub struct UNetConfig {
     pub conv_out_kernel: usize,
     /// Whether the sample is moved from `[0, 1]` to `[−1, 1]` first.
     pub center_input_sample: bool,
-    /// Whether attention's scores and their softmax need single precision, whatever the rest is computed in.
+    /// Whether scores of attention, self and cross alike, and their softmax are in f32 whatever else is computed in.
     pub upcast_attention: bool,
 }
 
@@ -122,6 +122,7 @@ impl UNetConfig {
             conv_in_kernel: read_odd(fields, "conv_in_kernel")?,
             conv_out_kernel: read_odd(fields, "conv_out_kernel")?,
             center_input_sample: fields.flag_or("center_input_sample", false)?,
+            // diffusers 0.42.1: every transformer of every block, the middle one included, has this value.
             upcast_attention: fields.flag_or("upcast_attention", false)?,
         })
     }

@@ -85,6 +85,23 @@ impl SizeArgs {
         self.latent_size.is_empty()
     }
 
+    /// The options as they were typed, for a command that is suggested.
+    pub(crate) fn typed(&self) -> Vec<String> {
+        let list = |sizes: Vec<String>, option: &str| match sizes.is_empty() {
+            true => Vec::new(),
+            false => vec![option.to_owned(), sizes.join(",")],
+        };
+        let side =
+            |side: Option<NonZeroUsize>, option: &str| list(side.iter().map(ToString::to_string).collect(), option);
+        [
+            list(self.size.iter().map(|s| format!("{}x{}", s.width, s.height)).collect(), "--size"),
+            side(self.width, "--width"),
+            side(self.height, "--height"),
+            list(self.latent_size.iter().map(|l| l.size.to_string()).collect(), "--latent-size"),
+        ]
+        .concat()
+    }
+
     /// The sizes of the latents, for pictures of `scale` pixels per latent; `own` is what the model was made for.
     ///
     /// # Errors
@@ -186,6 +203,15 @@ mod tests {
             (&[], ""),
         ] {
             assert_eq!(parse(args).unwrap().join(" "), latents, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_typed_again_as_they_were() {
+        for args in [&["--size", "512x768,64x64"][..], &["--width", "512", "--height", "8"], &["--latent-size", "8x9"]]
+        {
+            let line = Line::try_parse_from(["smelt"].iter().chain(args)).unwrap();
+            assert_eq!(line.size.typed(), args);
         }
     }
 

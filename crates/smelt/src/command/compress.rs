@@ -76,7 +76,7 @@ pub(super) fn run(args: &CompressArgs, report: &Report) -> Result<ExitCode> {
             package.model_bytes() + package.weight_files().values().map(mlpackage::BlobFile::n_bytes).sum::<u64>();
         let model = package.into_model();
         let plan = |program| -> Result<Plan> {
-            mil::validate(program).with_context(|| format!("{} holds a program that is not valid", input.display()))?;
+            mil::validate(program).map_err(sd_convert::ConvertError::InvalidProgram)?;
             Ok(Plan::new(program, &config)?)
         };
         let plans = model.programs().into_iter().map(plan).collect::<Result<Vec<_>>>();

@@ -3,6 +3,7 @@
 //! Everything that can be refused is refused before any work begins; packages and the files beside them then appear one by one, each whole.
 
 mod items;
+mod precision;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use mlpackage::{Existing, WeightFile, Written};
 use sd_convert::compress::{Writing as How, write_compressed};
-use sd_convert::{AttentionLayout, Checkpoint, Component, Converted, Options, Target, native_size};
+use sd_convert::{AttentionLayout, Checkpoint, Component, Converted, Options, Precision, Target, native_size};
 use serde::Serialize;
 
 use super::guarded;
@@ -22,6 +23,7 @@ use crate::cli::ConvertArgs;
 use crate::interrupt::{Writing, interrupted};
 use crate::report::{Report, Table, bytes, count, seconds};
 use items::Item;
+use precision::{Made, Makers};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -48,8 +50,13 @@ struct Package {
     bytes: u64,
     /// The weight file is that of the component's first package.
     is_shared: bool,
+    precision: &'static str,
     convert_s: f64,
+    /// Time of the check in half precision; zero where there was none.
+    check_s: f64,
     write_s: f64,
+    /// What half precision cannot hold in it, which then is in float32 unless float16 was asked for.
+    overflow: Option<crate::half_precision::Overflow>,
 }
 
 /// What is to be done.
@@ -114,7 +121,7 @@ impl<'a> Plan<'a> {
             text_length: args.text_length,
             unet_batch_one: args.unet_batch_one,
             target: args.target,
-            precision: args.precision,
+            precision: args.precision.unwrap_or(Precision::Float16),
             model_version: Some(model_version.clone()),
         };
         let mut warnings = checkpoint.warnings();
@@ -127,9 +134,10 @@ impl<'a> Plan<'a> {
         std::thread::scope(|scope| {
             let (sender, converted) = sync_channel(1);
             scope.spawn(move || {
+                let mut makers = Makers::new(self.args.precision);
                 for item in &self.items {
                     let begin = Instant::now();
-                    let result = item.convert(&self.checkpoint, &self.options);
+                    let result = makers.make(item, &self.checkpoint, &self.options);
                     let is_last = result.is_err();
                     if sender.send((result, begin.elapsed())).is_err() || is_last {
                         break;
@@ -141,7 +149,9 @@ impl<'a> Plan<'a> {
                 let spinner = report.spinner(&item.label());
                 let (result, convert_s) = converted.recv().context("the conversion ended early")?;
                 spinner.finish_and_clear();
-                let package = self.write_one(item, &result?, convert_s, report)?;
+                let made = result?;
+                made.warn(self.args, report);
+                let package = self.write_one(item, &made, convert_s, report)?;
                 report.text(row(item, &package));
                 packages.push(package);
                 self.write_chunks(item, report)?;
@@ -151,8 +161,8 @@ impl<'a> Plan<'a> {
     }
 
     /// Writes one converted component.
-    fn write_one(&self, item: &Item, converted: &Converted, convert_s: Duration, report: &Report) -> Result<Package> {
-        let begin = Instant::now();
+    fn write_one(&self, item: &Item, made: &Made, convert_s: Duration, report: &Report) -> Result<Package> {
+        let (begin, converted) = (Instant::now(), &made.converted);
         let written = match self.palettes(converted)? {
             Some(plan) => self.write_compressed(item, converted, &plan, report)?,
             None => self.write(item, converted, report)?,
@@ -165,7 +175,10 @@ impl<'a> Plan<'a> {
             n_operations: n_operations(&converted.program),
             bytes: written.model_bytes + if is_shared { 0 } else { written.weight_bytes },
             is_shared,
-            convert_s: convert_s.as_secs_f64(),
+            precision: made.precision(),
+            convert_s: convert_s.saturating_sub(made.check_time()).as_secs_f64(),
+            check_s: made.check_time().as_secs_f64(),
+            overflow: made.overflow(),
             write_s: begin.elapsed().as_secs_f64(),
         })
     }
@@ -332,6 +345,8 @@ fn n_operations(program: &mil::Program) -> usize {
 fn row(item: &Item, package: &Package) -> Table {
     let mut table = Table::new(2, "<>>><");
     let time = Duration::from_secs_f64(package.convert_s + package.write_s);
+    let check = Duration::from_secs_f64(package.check_s);
+    let check = if check.is_zero() { String::new() } else { format!("and {} to check half precision", seconds(check)) };
     table.row([
         format!("{:<16}", item.label()),
         format!("{:>16}", count(package.n_operations, "operation")),
@@ -339,8 +354,10 @@ fn row(item: &Item, package: &Package) -> Table {
         format!("{:>12}", seconds(time)),
         match (package.is_shared, item.sizes.len()) {
             (true, _) => "and the first one's weights".to_owned(),
-            (false, 0 | 1) => String::new(),
-            (false, _) => format!("for {}", package.latent_sizes.join(", ")),
+            (false, 0 | 1) => check,
+            (false, _) => {
+                format!("for {}{}{check}", package.latent_sizes.join(", "), if check.is_empty() { "" } else { "; " })
+            }
         },
     ]);
     table

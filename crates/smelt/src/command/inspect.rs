@@ -5,7 +5,7 @@ mod weights;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::open_package;
 use crate::cli::InspectArgs;
@@ -21,7 +21,8 @@ pub(super) fn run(args: &InspectArgs, report: &Report) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if args.plan {
-        let engine = sd_engines::MilEngine::from_model(package.model(), crate::engine_args::cpu_default())?;
+        let engine = sd_engines::MilEngine::from_model(package.model(), crate::engine_args::cpu_default())
+            .with_context(|| format!("cannot plan {}", args.package.display()))?;
         for (name, plan) in engine.plans() {
             report.line(format_args!("{name}: {plan}"));
         }

@@ -1,5 +1,7 @@
 //! `smelt run`: one package on tensors from a file.
 
+mod shapes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -7,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use host_tensor::HostTensor;
 use mil::TensorType;
+use mlpackage::Interface;
 use sd_engines::MilEngine;
 use sd_runtime::{Engine, Tensors};
 use serde::Serialize;
@@ -45,13 +48,22 @@ pub(super) fn run(args: &RunArgs, report: &Report) -> Result<ExitCode> {
         None => MilEngine::from_model(package.model(), options),
     };
     let engine = engine.with_context(|| format!("cannot run {}", args.package.display()))?;
-    let inputs = fit_inputs(&engine, tensor_file::read(&args.inputs)?)
+    let description = &package.model().description;
+    let interface = match &args.function {
+        Some(function) => description.function(function),
+        None => description.main(),
+    };
+    let inputs = fit_inputs(&engine, interface, tensor_file::read(&args.inputs)?)
         .with_context(|| format!("{} does not fit {}", args.inputs.display(), args.package.display()))?;
     let prepared = begin.elapsed();
     let begin = Instant::now();
     let spinner = report.spinner("running");
-    let outputs = engine.run_once(&inputs).with_context(|| format!("cannot run {}", args.package.display()))?;
+    let cannot = || format!("cannot run {}", args.package.display());
+    let (outputs, not_finite) = engine.run_watched(&inputs).with_context(cannot)?;
     spinner.finish_and_clear();
+    if let Some(first) = not_finite {
+        report.warn(format_args!("results are not finite, first those of one operation: {first}"));
+    }
     let elapsed = begin.elapsed();
     tensor_file::write(&args.outputs, &outputs)?;
     tell(args, report, &outputs, prepared, elapsed)?;
@@ -59,7 +71,11 @@ pub(super) fn run(args: &RunArgs, report: &Report) -> Result<ExitCode> {
 }
 
 /// Names tensors as the model does and checks them; every fault is in the error.
-fn fit_inputs(engine: &MilEngine, file: BTreeMap<String, HostTensor>) -> Result<Tensors> {
+fn fit_inputs(
+    engine: &MilEngine,
+    interface: Option<&Interface>,
+    file: BTreeMap<String, HostTensor>,
+) -> Result<Tensors> {
     let (mut inputs, mut faults) = (Tensors::new(), Vec::new());
     let mut given = BTreeSet::new();
     for (name, tensor) in file {
@@ -76,7 +92,10 @@ fn fit_inputs(engine: &MilEngine, file: BTreeMap<String, HostTensor>) -> Result<
             faults.push(format!("{feature} is given twice, with and without \"in.\""));
         }
         match fit(&tensor, ty) {
-            Some(fitting) => drop(inputs.insert(feature.to_owned(), fitting)),
+            Some(fitting) => {
+                faults.extend(shapes::fault(interface, feature, fitting.shape()));
+                inputs.insert(feature.to_owned(), fitting);
+            }
             None => faults.push(format!("{feature} has shape {:?}, the model takes {ty}", tensor.shape())),
         }
     }

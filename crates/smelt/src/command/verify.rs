@@ -1,80 +1,137 @@
 //! `smelt verify`: a package against its checkpoint or another package, on random inputs.
+//!
+//! Every function is compared. A package in half precision is besides run as a device computes, with every result
+//! rounded, unless one rounding was asked for.
+
+mod functions;
+mod half;
+mod tell;
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use mil::Function;
-use mlpackage::Model;
+use mlpackage::Package;
 use sd_convert::verify::{Comparison, Input, compare, component_of, random_inputs, reference_options};
 use sd_convert::{Checkpoint, Component, convert};
-use sd_engines::{MilEngine, Rounding};
-use serde::Serialize;
+use sd_engines::{MilEngine, NonFinite, Options, Rounding};
 
 use super::{inputs_of, open_package};
 use crate::cli::VerifyArgs;
-use crate::report::{Report, Table, decibels};
+use crate::report::Report;
+use functions::{Pairing, Side};
+use half::Look;
 
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Summary {
-    package: String,
-    against: String,
-    seed: u64,
-    min_psnr_db: f64,
-    passed: bool,
-    outputs: Vec<Output>,
+/// What the package must agree with.
+enum Against {
+    Package(Box<Package>),
+    Checkpoint(Checkpoint),
 }
 
-#[derive(Serialize)]
-struct Output {
-    name: String,
-    shape: Vec<usize>,
-    /// Null when the tensors are identical, or cannot be compared because of values that are not finite.
-    psnr_db: Option<f64>,
-    identical: bool,
-    passed: bool,
+/// What was found about one function.
+struct Verdict {
+    function: String,
+    comparisons: Vec<Comparison>,
+    /// The look at half precision, where one was taken.
+    look: Option<Look>,
+    /// What the run in the rounding that was asked for made that is not finite.
+    found: Option<NonFinite>,
+    /// What it takes.
+    inputs: Vec<Input>,
 }
 
 pub(super) fn run(args: &VerifyArgs, report: &Report) -> Result<ExitCode> {
-    let options = args.engine.executor(args.rounding.into())?;
+    args.engine.executor(rounding(args))?;
     let package = open_package(&args.package)?;
+    let against = Against::open(args)?;
     let spinner = report.spinner("comparing");
-    let engine = MilEngine::from_model(package.model(), options)
-        .with_context(|| format!("cannot run {}", args.package.display()))?;
-    let inputs = inputs_of(&engine);
-    let reference = reference(args, &inputs)?;
-    check_same_inputs(args, &inputs, &inputs_of(&reference))?;
-    let drawn = random_inputs(&inputs, first_function(package.model()), args.seed)?;
-    let expected = reference.run_once(&drawn).with_context(|| format!("cannot run {}", args.against.display()))?;
-    let outputs = engine.run_once(&drawn).with_context(|| format!("cannot run {}", args.package.display()))?;
-    let comparisons = compare(&expected, &outputs)?;
+    let ours = Side::of(package.model());
+    let pairing = match &against {
+        Against::Package(other) => Pairing::by_name(&ours, &Side::of(other.model())),
+        Against::Checkpoint(_) => Pairing::all(&ours),
+    };
+    if pairing.both.is_empty() {
+        let (here, there) = (pairing.only_here.join(", "), pairing.only_there.join(", "));
+        bail!(
+            "no function of {} ({here}) is in {} ({there}), so there is nothing to compare",
+            args.package.display(),
+            args.against.display()
+        );
+    }
+    let verify = |function: &String| verify_function(args, &against, &ours, function);
+    let verdicts = pairing.both.iter().map(verify).collect::<Result<Vec<_>>>()?;
     spinner.finish_and_clear();
-    tell(args, report, comparisons)
+    tell::tell(args, report, &package, &against, pairing, verdicts)
 }
 
-/// What the package must agree with, ready to run in f32.
-fn reference(args: &VerifyArgs, inputs: &[Input]) -> Result<MilEngine> {
-    let cannot = || format!("cannot run {}", args.against.display());
-    let is_package = args.against.is_file() || args.against.extension().is_some_and(|e| e == "mlpackage");
-    if is_package {
+/// How results of the comparison are rounded.
+fn rounding(args: &VerifyArgs) -> Rounding {
+    args.rounding.map_or(Rounding::Boundary, Rounding::from)
+}
+
+impl Against {
+    fn open(args: &VerifyArgs) -> Result<Self> {
+        let is_package = args.against.is_file() || args.against.extension().is_some_and(|e| e == "mlpackage");
+        if !is_package {
+            return Ok(Self::Checkpoint(Checkpoint::open(&args.against)?));
+        }
         if args.component.is_some() {
             bail!("--component chooses from a checkpoint, and {} is a package", args.against.display());
         }
-        let package = open_package(&args.against)?;
-        return MilEngine::from_model(package.model(), args.engine.executor(Rounding::Boundary)?).with_context(cannot);
+        Ok(Self::Package(Box::new(open_package(&args.against)?)))
     }
-    let checkpoint = Checkpoint::open(&args.against)?;
+
+    /// What a function must agree with, ready to run in f32.
+    fn engine(&self, args: &VerifyArgs, function: &str, inputs: &[Input]) -> Result<MilEngine> {
+        let cannot = || format!("cannot run {}", args.against.display());
+        let executor = args.engine.executor(Rounding::Boundary)?;
+        match self {
+            Self::Package(package) => Side::of(package.model()).engine(function, executor).with_context(cannot),
+            Self::Checkpoint(checkpoint) => {
+                let component = component(args, inputs)?;
+                let converted = convert(checkpoint, component, &reference_options(checkpoint, component, inputs)?)?;
+                MilEngine::from_program(&converted.program, executor).with_context(cannot)
+            }
+        }
+    }
+}
+
+/// The component that the package is.
+fn component(args: &VerifyArgs, inputs: &[Input]) -> Result<Component> {
     let told = || component_of(inputs.iter().map(|f| f.name.as_str()));
-    let component: Component = args.component.or_else(told).with_context(|| {
+    args.component.or_else(told).with_context(|| {
         let names: Vec<&str> = inputs.iter().map(|f| f.name.as_str()).collect();
         format!(
             "{} takes {}, as no component does; say which with --component",
             args.package.display(),
             names.join(", ")
         )
-    })?;
-    let converted = convert(&checkpoint, component, &reference_options(&checkpoint, component, inputs)?)?;
-    MilEngine::from_program(&converted.program, args.engine.executor(Rounding::Boundary)?).with_context(cannot)
+    })
+}
+
+fn verify_function(args: &VerifyArgs, against: &Against, ours: &Side<'_>, function: &str) -> Result<Verdict> {
+    let cannot = || format!("cannot run {}", args.package.display());
+    let engine = ours.engine(function, args.engine.executor(rounding(args))?).with_context(cannot)?;
+    let inputs = inputs_of(&engine);
+    let reference = against.engine(args, function, &inputs)?;
+    check_same_inputs(args, &inputs, &inputs_of(&reference))?;
+    let drawn = random_inputs(&inputs, ours.first_function(function), args.seed)?;
+    let expected = reference.run_once(&drawn).with_context(|| format!("cannot run {}", args.against.display()))?;
+    let (outputs, mut found) = engine.run_watched(&drawn).with_context(cannot)?;
+    let comparisons = compare(&expected, &outputs)?;
+    let is_finite = outputs.values().all(|tensor| tensor.to_f32_vec().iter().all(|v| v.is_finite()));
+    if found.is_none() && !is_finite {
+        // The fast engine does not watch what it makes.
+        let plain =
+            ours.engine(function, Options::default().with_rounding(rounding(args)).into()).with_context(cannot)?;
+        found = plain.run_watched(&drawn).with_context(cannot)?.1;
+    }
+    let compared =
+        half::Compared { function, inputs: &inputs, reference: &reference, drawn: &drawn, expected: &expected };
+    let look = match args.rounding {
+        None => half::look(args, against, ours, &compared, half::MOST_FLOPS)?,
+        Some(_) => None,
+    };
+    Ok(Verdict { function: function.to_owned(), comparisons, look, found, inputs })
 }
 
 /// Names and shapes must be equal; element types need not be.
@@ -89,54 +146,4 @@ fn check_same_inputs(args: &VerifyArgs, package: &[Input], against: &[Input]) ->
         bail!("{} takes {ours}, but {} takes {theirs}", args.package.display(), args.against.display());
     }
     Ok(())
-}
-
-/// The function that reads the caller's inputs first.
-fn first_function(model: &Model) -> Option<&Function> {
-    let program = *model.programs().first()?;
-    program.functions.get(&model.description.default_function).or_else(|| program.main())
-}
-
-fn tell(args: &VerifyArgs, report: &Report, comparisons: Vec<Comparison>) -> Result<ExitCode> {
-    let outputs: Vec<Output> = comparisons.iter().map(|c| Output::of(c, args.min_psnr)).collect();
-    let passed = outputs.iter().all(|o| o.passed);
-    let mut table = Table::new(2, "<<><");
-    for (comparison, output) in comparisons.iter().zip(&outputs) {
-        let verdict = if output.passed { "" } else { "too low" };
-        table.row([
-            output.name.clone(),
-            format!("{:?}", output.shape),
-            decibels(comparison.psnr_db),
-            verdict.to_owned(),
-        ]);
-    }
-    report.text(table);
-    let verdict = if passed { "agrees with" } else { "does not agree with" };
-    report.line(format_args!(
-        "{} {verdict} {} at {} dB",
-        args.package.display(),
-        args.against.display(),
-        args.min_psnr
-    ));
-    report.json(&Summary {
-        package: args.package.display().to_string(),
-        against: args.against.display().to_string(),
-        seed: args.seed,
-        min_psnr_db: args.min_psnr,
-        passed,
-        outputs,
-    })?;
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-impl Output {
-    fn of(comparison: &Comparison, min_psnr: f64) -> Self {
-        Self {
-            name: comparison.output.clone(),
-            shape: comparison.shape.clone(),
-            psnr_db: Some(comparison.psnr_db).filter(|db| db.is_finite()),
-            identical: comparison.psnr_db == f64::INFINITY,
-            passed: comparison.psnr_db >= min_psnr,
-        }
-    }
 }

@@ -8,6 +8,9 @@
 //! %w = softmax(x=%u, axis=1)
 //! %y = einsum(values=(%v, %w), equation="bchk,bkhq->bchq")        or matmul        ==>  %y = attention(%q, %k, %v)
 //! ```
+//!
+//! Casts between float types may stand before and after the softmax, where a program computes it in another precision
+//! than the products: results are in f32 here whatever is declared.
 
 use super::Found;
 use crate::cpu::{
@@ -98,8 +101,7 @@ fn softmax(body: &Body<'_>, at: usize) -> Option<(Vec<usize>, Attention)> {
         return None;
     }
 
-    let weights = op.output();
-    let second_at = body.only_use(weights)?;
+    let (weights, second_at) = through_casts(body, op.output(), &mut ops)?;
     let second = contraction(body, &body.ops[second_at])?;
     let wi = only([0, 1].into_iter().filter(|&i| second.operands[i] == weights))?;
     let (wl, vl) = (&second.letters[wi], &second.letters[1 - wi]);
@@ -145,10 +147,39 @@ fn two_batches(body: &Body<'_>, a: &Attention) -> bool {
     body.floats(a.out.value).is_some() && a.q.batch.iter().filter(|&&d| shape[d] > 1).count() <= 2
 }
 
+/// The value that a contraction reads, behind the casts of `value` that nothing else reads, and who reads it.
+fn through_casts(body: &Body<'_>, mut value: ValueId, ops: &mut Vec<usize>) -> Option<(ValueId, usize)> {
+    loop {
+        let reader = body.only_use(value)?;
+        if !is_cast(body, reader) {
+            return Some((value, reader));
+        }
+        ops.push(reader);
+        value = body.ops[reader].output();
+    }
+}
+
+/// The value of which `value` is a cast that nothing else reads.
+fn before_casts(body: &Body<'_>, mut value: ValueId, ops: &mut Vec<usize>) -> ValueId {
+    while let Some(at) = body.def(value).filter(|&at| is_cast(body, at) && body.only_use(value).is_some()) {
+        let Some(x) = body.ops[at].input("x") else { break };
+        ops.push(at);
+        value = x;
+    }
+    value
+}
+
+/// True for a cast from one float type to another.
+fn is_cast(body: &Body<'_>, at: usize) -> bool {
+    let op = &body.ops[at];
+    let from_float = op.input("x").is_some_and(|x| body.floats(x).is_some());
+    op.kind == "cast" && from_float && op.outputs.first().is_some_and(|&y| body.floats(y).is_some())
+}
+
 /// What the softmax is applied to, without a mask that is added and a factor.
 fn scores(body: &Body<'_>, logits: ValueId, ops: &mut Vec<usize>) -> Option<(ValueId, f32, Option<ValueId>)> {
     let shape = body.floats(logits)?;
-    let (mut at, mut mask) = (logits, None);
+    let (mut at, mut mask) = (before_casts(body, logits, ops), None);
     if let Some(add) = body.def_of(at, "add")
         && body.only_use(at).is_some()
     {
@@ -161,7 +192,7 @@ fn scores(body: &Body<'_>, logits: ValueId, ops: &mut Vec<usize>) -> Option<(Val
         if is_scores(scores) && body.floats(other).is_some_and(|s| s.len() <= shape.len()) {
             ops.push(add);
             mask = Some(other);
-            at = scores;
+            at = before_casts(body, scores, ops);
         }
     }
     let mut scale = 1.0;
@@ -181,7 +212,7 @@ fn scores(body: &Body<'_>, logits: ValueId, ops: &mut Vec<usize>) -> Option<(Val
         }
         ops.push(mul);
         scale = factor;
-        at = value;
+        at = before_casts(body, value, ops);
     }
     Some((at, scale, mask))
 }

@@ -205,3 +205,140 @@ fn borders_that_do_not_exist_are_named() {
     let error = declare_output(main, 1, "z", DType::F16).unwrap_err();
     assert_eq!(error.to_string(), "function main has no tensor output #1");
 }
+
+fn attention_in_f32(f: &mut Function) -> Result<usize, OpError> {
+    to_f16_with(f, HalfPrecision { attention: AttentionPrecision::Full, ..HalfPrecision::default() })
+}
+
+#[test]
+fn scores_of_attention_and_their_softmax_stay_in_full_precision_where_asked() {
+    check_in(
+        Opset::CoreML6,
+        attention_in_f32,
+        "(tensor<fp32, [1, 8, 1, 4]> x) {
+            tensor<fp32, [1, 8, 1, 4]> q = relu(x = x);
+            tensor<fp32, [1, 8, 1, 4]> k = tanh(x = x);
+            tensor<fp32, [1, 8, 1, 4]> v = abs(x = x);
+            tensor<fp32, [1, 8, 1, 4]> s = mul(x = q, y = fp32(0.5));
+            tensor<fp32, [1, 4, 1, 8]> t = transpose(perm = tensor<int32, [4]>([0, 3, 2, 1]), x = k);
+            tensor<fp32, [1, 4, 1, 4]> l = einsum(equation = string(\"bkhc,bchq->bkhq\"), values = (t, s));
+            tensor<fp32, [1, 4, 1, 4]> w = softmax(axis = int32(1), x = l);
+            tensor<fp32, [1, 8, 1, 4]> y = einsum(equation = string(\"bchk,bkhq->bchq\"), values = (v, w));
+        } -> (y)",
+        expect![[r#"
+            (tensor<fp32, [1, 8, 1, 4]> x) {
+                string x_to_fp16_dtype = string("fp16");
+                tensor<fp16, [1, 8, 1, 4]> x_to_fp16 = cast(dtype = x_to_fp16_dtype, x = x);
+                tensor<fp16, [1, 8, 1, 4]> q = relu(x = x_to_fp16);
+                tensor<fp16, [1, 8, 1, 4]> k = tanh(x = x_to_fp16);
+                tensor<fp16, [1, 8, 1, 4]> v = abs(x = x_to_fp16);
+                string q_to_fp32_dtype = string("fp32");
+                tensor<fp32, [1, 8, 1, 4]> q_to_fp32 = cast(dtype = q_to_fp32_dtype, x = q);
+                fp32 s_y = fp32(0x1p-1);
+                tensor<fp32, [1, 8, 1, 4]> s = mul(x = q_to_fp32, y = s_y);
+                tensor<fp32, [1, 8, 1, 4]> k_to_fp32 = cast(dtype = q_to_fp32_dtype, x = k);
+                tensor<int32, [4]> t_perm = tensor<int32, [4]>([0, 3, 2, 1]);
+                tensor<fp32, [1, 4, 1, 8]> t = transpose(perm = t_perm, x = k_to_fp32);
+                string l_equation = string("bkhc,bchq->bkhq");
+                tensor<fp32, [1, 4, 1, 4]> l = einsum(equation = l_equation, values = (t, s));
+                int32 w_axis = int32(1);
+                tensor<fp32, [1, 4, 1, 4]> w = softmax(axis = w_axis, x = l);
+                tensor<fp16, [1, 4, 1, 4]> w_to_fp16 = cast(dtype = x_to_fp16_dtype, x = w);
+                string y_equation = string("bchk,bkhq->bchq");
+                tensor<fp16, [1, 8, 1, 4]> y_fp16 = einsum(equation = y_equation, values = (v, w_to_fp16));
+                tensor<fp32, [1, 8, 1, 4]> y = cast(dtype = q_to_fp32_dtype, x = y_fp16);
+            } -> (y);
+        "#]],
+    );
+    check_in(
+        Opset::CoreML6,
+        attention_in_f32,
+        "(tensor<fp32, [1, 4, 8]> q, tensor<fp32, [1, 5, 8]> k, tensor<fp32, [1, 4, 5]> m) {
+            tensor<fp32, [1, 4, 5]> l = matmul(transpose_y = bool(true), x = q, y = k);
+            tensor<fp32, [1, 4, 5]> b = relu(x = m);
+            tensor<fp32, [1, 4, 5]> a = add(x = b, y = l);
+            tensor<fp32, [1, 4, 5]> w = softmax(axis = int32(-1), x = a);
+            tensor<fp32, [1, 4, 8]> y = matmul(x = w, y = k);
+        } -> (y)",
+        expect![[r#"
+            (tensor<fp32, [1, 4, 8]> q, tensor<fp32, [1, 5, 8]> k, tensor<fp32, [1, 4, 5]> m) {
+                bool l_transpose_y = bool(true);
+                tensor<fp32, [1, 4, 5]> l = matmul(transpose_y = l_transpose_y, x = q, y = k);
+                string m_to_fp16_dtype = string("fp16");
+                tensor<fp16, [1, 4, 5]> m_to_fp16 = cast(dtype = m_to_fp16_dtype, x = m);
+                tensor<fp16, [1, 4, 5]> b = relu(x = m_to_fp16);
+                string b_to_fp32_dtype = string("fp32");
+                tensor<fp32, [1, 4, 5]> b_to_fp32 = cast(dtype = b_to_fp32_dtype, x = b);
+                tensor<fp32, [1, 4, 5]> a = add(x = b_to_fp32, y = l);
+                int32 w_axis = int32(-1);
+                tensor<fp32, [1, 4, 5]> w = softmax(axis = w_axis, x = a);
+                tensor<fp16, [1, 4, 5]> w_to_fp16 = cast(dtype = m_to_fp16_dtype, x = w);
+                tensor<fp16, [1, 5, 8]> k_to_fp16 = cast(dtype = m_to_fp16_dtype, x = k);
+                tensor<fp16, [1, 4, 8]> y_fp16 = matmul(x = w_to_fp16, y = k_to_fp16);
+                tensor<fp32, [1, 4, 8]> y = cast(dtype = b_to_fp32_dtype, x = y_fp16);
+            } -> (y);
+        "#]],
+    );
+    check_in(
+        Opset::CoreML8,
+        attention_in_f32,
+        "(tensor<fp32, [1, 4, 8]> q) {
+            tensor<fp32, [1, 4, 8]> a = relu(x = q);
+            tensor<fp32, [1, 4, 8]> b = scaled_dot_product_attention(key = a, query = a, value = a);
+            tensor<fp32, [1, 4, 8]> y = relu(x = b);
+        } -> (y)",
+        expect![[r#"
+            (tensor<fp32, [1, 4, 8]> q) {
+                string q_to_fp16_dtype = string("fp16");
+                tensor<fp16, [1, 4, 8]> q_to_fp16 = cast(dtype = q_to_fp16_dtype, x = q);
+                tensor<fp16, [1, 4, 8]> a = relu(x = q_to_fp16);
+                string a_to_fp32_dtype = string("fp32");
+                tensor<fp32, [1, 4, 8]> a_to_fp32 = cast(dtype = a_to_fp32_dtype, x = a);
+                tensor<fp32, [1, 4, 8]> b = scaled_dot_product_attention(key = a_to_fp32, query = a_to_fp32, value = a_to_fp32);
+                tensor<fp16, [1, 4, 8]> b_to_fp16 = cast(dtype = q_to_fp16_dtype, x = b);
+                tensor<fp16, [1, 4, 8]> y_fp16 = relu(x = b_to_fp16);
+                tensor<fp32, [1, 4, 8]> y = cast(dtype = a_to_fp32_dtype, x = y_fp16);
+            } -> (y);
+        "#]],
+    );
+}
+
+#[test]
+fn a_softmax_of_something_else_becomes_half_all_the_same() {
+    let text = "(tensor<fp32, [1, 4, 8]> x) {
+            tensor<fp32, [1, 4, 2]> l = linear(weight = tensor<fp32, [2, 8]>([[1, 1, 1, 1, 1, 1, 1, 1], [2, 2, 2, 2, 2, 2, 2, 2]]), x = x);
+            tensor<fp32, [1, 4, 2]> w = softmax(axis = int32(-1), x = l);
+            tensor<fp32, [1, 4, 4]> y = matmul(transpose_y = bool(true), x = w, y = l);
+        } -> (y)";
+    let (_, full) = apply(Opset::CoreML6, text, attention_in_f32);
+    let (_, half) = apply(Opset::CoreML6, text, to_f16);
+    assert_eq!(statements(&full), statements(&half));
+}
+
+#[test]
+fn a_large_weight_beyond_half_keeps_its_operation() {
+    // 400 × 400 elements, of which one has no half.
+    let mut weight = vec![0.5f32; 160_000];
+    weight[77_777] = -70_000.0;
+    let converted = |weight: Vec<f32>, choices: HalfPrecision<'_>| {
+        let mut b = crate::FunctionBuilder::new("main", Opset::CoreML6);
+        let x = b.input("x", crate::Type::tensor(DType::F32, &[1, 400]));
+        let mut e = b.emitter();
+        let w = crate::Const::new(crate::HostTensor::from_f32([400, 400], weight));
+        let y = e.op("linear", "y", [("x", x.into()), ("weight", crate::Literal::from(w).into())]).unwrap();
+        let ops = e.into_ops();
+        let mut f = b.finish(ops, &[y]);
+        to_f16_with(&mut f, choices).unwrap();
+        let linear = f.body.ops.iter().find(|op| op.kind == "linear").unwrap();
+        f.ty(linear.output()).as_tensor().unwrap().dtype
+    };
+    assert_eq!(converted(vec![0.5; 160_000], HalfPrecision::default()), DType::F16);
+    assert_eq!(converted(weight.clone(), HalfPrecision::default()), DType::F32);
+    // A caller that has read the weights is believed.
+    let answer = |known: Option<bool>| move |_: &crate::Const| known;
+    for (known, expected) in [(Some(false), DType::F16), (Some(true), DType::F32), (None, DType::F32)] {
+        let answer = answer(known);
+        let choices = HalfPrecision { beyond_half: Some(&answer), ..HalfPrecision::default() };
+        assert_eq!(converted(weight.clone(), choices), expected, "{known:?}");
+    }
+}

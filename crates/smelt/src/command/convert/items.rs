@@ -6,10 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use sd_convert::{
-    Checkpoint, Component, Converted, LatentSize, Options, check_sizes, convert, convert_sizes, has_functions,
-    has_sizes, package_name,
-};
+use sd_convert::{Component, LatentSize, check_sizes, has_functions, has_sizes, package_name};
 
 use crate::cli::ConvertArgs;
 
@@ -57,15 +54,6 @@ fn with_size(path: &Path, size: LatentSize) -> PathBuf {
 }
 
 impl Item {
-    /// Converts it; nothing is written.
-    pub(super) fn convert(&self, checkpoint: &Checkpoint, options: &Options) -> Result<Converted> {
-        Ok(match self.sizes[..] {
-            [] => convert(checkpoint, self.component, options)?,
-            [size] => convert(checkpoint, self.component, &Options { latent_size: Some(size), ..options.clone() })?,
-            _ => convert_sizes(checkpoint, self.component, options, &self.sizes)?,
-        })
-    }
-
     /// What it is called where it is told of.
     pub(super) fn label(&self) -> String {
         match (&self.first, &self.sizes[..]) {

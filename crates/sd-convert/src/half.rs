@@ -1,0 +1,181 @@
+//! What half precision does to a component: it is run at a small size, with every result rounded as declared.
+//!
+//! A device that computes in half precision has no numbers beyond 65504, and a network that leaves them draws black
+//! pictures. Whether one does hardly depends on the size of the picture, so a small one tells.
+
+use crate::{
+    Checkpoint, Component, ConvertError, Converted, LatentSize, Options, Precision,
+    convert::convert_with,
+    exceptional::Mapped,
+    has_sizes,
+    sizes::join_sizes,
+    verify::{Input, component_of, random_inputs, vae_config},
+};
+use host_tensor::HostTensor;
+use mil::Function;
+use mil_engine::reference::{Cause, NonFinite, Options as RunOptions, Reference, Rounding};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+/// Latents of the check: enough for every level of a network to have a pixel.
+pub const CHECK_SIZE: LatentSize = LatentSize { height: 8, width: 8 };
+/// Runs of the check, with inputs of their own.
+const N_SAMPLES: u64 = 2;
+
+/// What happens when a component leaves half precision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnOverflow {
+    /// Nobody looks.
+    Ignore,
+    /// It is told, and the component is converted in half precision all the same.
+    Tell,
+    /// It is told, and the component is converted in full precision.
+    UseFloat32,
+}
+
+/// A conversion with its check.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Found {
+    /// The component.
+    pub converted: Converted,
+    /// The precision that it is in.
+    pub precision: Precision,
+    /// What the check found, where there was one.
+    pub check: Option<HalfCheck>,
+}
+
+/// What a check in half precision found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HalfCheck {
+    /// The first operation whose results half precision cannot hold.
+    pub overflow: Option<NonFinite>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Converts one component, for one size or several; in half precision, an autoencoder's halves are checked before.
+///
+/// Without a size in `sizes` that of `options` counts; several become functions of one model.
+/// Memory does not grow with the model: the check reads one weight after the other.
+///
+/// # Errors
+/// As [`convert()`](crate::convert()) and [`convert_sizes`](crate::convert_sizes), and when the check cannot run.
+pub fn convert_checked(
+    ckpt: &Checkpoint,
+    component: Component,
+    options: &Options,
+    sizes: &[LatentSize],
+    on_overflow: OnOverflow,
+) -> Result<Found, ConvertError> {
+    let mapped = Mapped::new(ckpt.weights(component)?);
+    let is_checked = options.precision == Precision::Float16
+        && on_overflow != OnOverflow::Ignore
+        && matches!(component, Component::VaeDecoder | Component::VaeEncoder);
+    let check = is_checked.then(|| check(ckpt, component, options, &mapped)).transpose()?;
+    let overflows = check.as_ref().is_some_and(|check| check.overflow.is_some());
+    let mut options = options.clone();
+    if overflows && on_overflow == OnOverflow::UseFloat32 {
+        options.precision = Precision::Float32;
+    }
+    let precision = options.precision;
+    let converted = match sizes {
+        [] => convert_with(ckpt, component, &options, &mapped)?,
+        &[size] => convert_with(ckpt, component, &Options { latent_size: Some(size), ..options }, &mapped)?,
+        _ => join_sizes(ckpt, component, &options, sizes, &mapped)?,
+    };
+    Ok(Found { converted, precision, check })
+}
+
+fn check(
+    ckpt: &Checkpoint,
+    component: Component,
+    options: &Options,
+    mapped: &Mapped,
+) -> Result<HalfCheck, ConvertError> {
+    let begin = Instant::now();
+    let small = convert_with(ckpt, component, &at_check_size(component, options), mapped)?;
+    let fail = |source| ConvertError::Run { component, source };
+    let valid = small.valid()?;
+    let run = Reference::compile(valid, RunOptions::default().with_rounding(Rounding::Declared)).map_err(fail)?;
+    let input = |f: &mil_engine::reference::Feature| Input {
+        name: f.name.clone(),
+        dtype: f.ty.dtype,
+        shape: f.ty.static_shape().unwrap_or_default(),
+    };
+    let inputs: Vec<Input> = run.inputs().iter().map(input).collect();
+    let mut overflow = None;
+    for sample in 0..N_SAMPLES {
+        let drawn = typical_inputs(Some((ckpt, component)), &inputs, small.program.main(), sample)?;
+        let (_, found) = run.run_watched(&drawn).map_err(fail)?;
+        // What is not finite for another reason is so in full precision too.
+        overflow = found.filter(|found| found.cause == Cause::Rounding);
+        if overflow.is_some() {
+            break;
+        }
+    }
+    Ok(HalfCheck { overflow, elapsed: begin.elapsed() })
+}
+
+/// Options for the same model at the size of the check.
+#[must_use]
+pub fn at_check_size(component: Component, options: &Options) -> Options {
+    let latent_size = if has_sizes(component) { Some(CHECK_SIZE) } else { options.latent_size };
+    Options { latent_size, ..options.clone() }
+}
+
+/// Inputs of the scale that a pipeline gives them: as [`random_inputs`], but latents for a decoder divided by the
+/// checkpoint's scaling factor (or that of Stable Diffusion 1.x, without a checkpoint), and pictures for an encoder
+/// in [−1, 1], noisy for even seeds and smooth for odd ones.
+///
+/// # Errors
+/// As [`random_inputs`], and when the autoencoder's configuration cannot be read.
+pub fn typical_inputs(
+    of: Option<(&Checkpoint, Component)>,
+    inputs: &[Input],
+    function: Option<&Function>,
+    seed: u64,
+) -> Result<BTreeMap<String, HostTensor>, ConvertError> {
+    /// Stable Diffusion 1.x and 2.x.
+    const USUAL_SCALING_FACTOR: f64 = 0.18215;
+    let mut drawn = random_inputs(inputs, function, seed)?;
+    let named = || component_of(inputs.iter().map(|f| f.name.as_str()));
+    match of.map(|(_, component)| component).or_else(named) {
+        Some(Component::VaeDecoder) => {
+            let factor = match of {
+                Some((ckpt, _)) => vae_config(ckpt)?.scaling_factor,
+                None => USUAL_SCALING_FACTOR,
+            };
+            change(&mut drawn, "z", |values, _| values.iter_mut().for_each(|v| *v = (f64::from(*v) / factor) as f32));
+        }
+        Some(Component::VaeEncoder) if seed.is_multiple_of(2) => {
+            change(&mut drawn, "x", |values, _| values.iter_mut().for_each(|v| *v = v.clamp(-1.0, 1.0)));
+        }
+        Some(Component::VaeEncoder) => change(&mut drawn, "x", smooth),
+        _ => {}
+    }
+    Ok(drawn)
+}
+
+fn change(drawn: &mut BTreeMap<String, HostTensor>, name: &str, f: impl FnOnce(&mut [f32], &[usize])) {
+    if let Some(tensor) = drawn.get_mut(name) {
+        let mut values = tensor.to_f32_vec();
+        f(&mut values, tensor.shape());
+        *tensor = HostTensor::from_f32(tensor.shape(), values).cast(tensor.dtype());
+    }
+}
+
+/// Waves that are as long as the picture, from −1 to 1.
+fn smooth(values: &mut [f32], shape: &[usize]) {
+    let [height, width] = match shape {
+        [.., height, width] => [*height, *width],
+        _ => [1, values.len()],
+    };
+    for (i, value) in values.iter_mut().enumerate() {
+        let (channel, row, column) = (i / (height * width).max(1), i / width.max(1) % height.max(1), i % width.max(1));
+        let at = |n: usize, size: usize| std::f32::consts::TAU * n as f32 / size as f32;
+        *value = (at(row, height) + channel as f32).sin() * (at(column, width) - channel as f32).cos();
+    }
+}

@@ -1,0 +1,148 @@
+//! In which precision a component is converted, and what the user should know of its numbers.
+//!
+//! An autoencoder that leaves half precision is converted in full precision unless half was asked for by name. That is
+//! decided once for all packages of a component, so that packages for several sizes can share their weights.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use sd_convert::half::Found;
+use sd_convert::{Checkpoint, Component, Converted, Exceptional, HalfCheck, OnOverflow, Options, Precision, Target};
+
+use super::items::Item;
+use crate::cli::ConvertArgs;
+use crate::half_precision::{Overflow, cure};
+use crate::report::{Report, count};
+
+/// Tensors that a warning names; the others are counted.
+const NAMED_TENSORS: usize = 5;
+
+/// What is known from the packages that were made before.
+pub(super) struct Makers {
+    /// What was typed.
+    asked: Option<Precision>,
+    checked: BTreeMap<Component, Precision>,
+}
+
+/// A converted component, and what was found on the way.
+pub(super) struct Made {
+    pub(super) converted: Converted,
+    precision: Precision,
+    asked: Option<Precision>,
+    check: Option<HalfCheck>,
+    /// Whether this is the component's first package, which warnings are about.
+    is_first: bool,
+}
+
+impl Makers {
+    pub(super) fn new(asked: Option<Precision>) -> Self {
+        Self { asked, checked: BTreeMap::new() }
+    }
+
+    /// Converts an item; nothing is written.
+    pub(super) fn make(&mut self, item: &Item, checkpoint: &Checkpoint, options: &Options) -> Result<Made> {
+        let mut options = options.clone();
+        let known = self.checked.get(&item.component).copied();
+        options.precision = known.unwrap_or(options.precision);
+        let on_overflow = match (known, self.asked) {
+            (Some(_), _) => OnOverflow::Ignore,
+            (None, Some(_)) => OnOverflow::Tell,
+            (None, None) => OnOverflow::UseFloat32,
+        };
+        let made = sd_convert::convert_checked(checkpoint, item.component, &options, &item.sizes, on_overflow)?;
+        self.checked.insert(item.component, made.precision);
+        let Found { converted, precision, check, .. } = made;
+        Ok(Made { converted, precision, asked: self.asked, check, is_first: known.is_none() })
+    }
+}
+
+impl Made {
+    pub(super) const fn precision(&self) -> &'static str {
+        match self.precision {
+            Precision::Float16 => "float16",
+            Precision::Float32 => "float32",
+        }
+    }
+
+    pub(super) fn check_time(&self) -> Duration {
+        self.check.as_ref().map_or(Duration::ZERO, |check| check.elapsed)
+    }
+
+    pub(super) fn overflow(&self) -> Option<Overflow> {
+        Some(Overflow::from(self.check.as_ref()?.overflow.as_ref()?))
+    }
+
+    /// Says what is wrong with the component's numbers, once for all its packages.
+    pub(super) fn warn(&self, args: &ConvertArgs, report: &Report) {
+        if !self.is_first {
+            return;
+        }
+        let component = self.converted.component;
+        if let Some(overflow) = self.overflow() {
+            let first = &overflow.text;
+            match self.precision {
+                Precision::Float32 => report.warn(format_args!(
+                    "the {component} leaves half precision, so it is converted in float32: {first} \
+                     (--precision float16 converts it in half precision all the same)"
+                )),
+                Precision::Float16 => report.warn(format_args!(
+                    "the {component} leaves half precision, and on a device that computes in it, pictures will be \
+                     black or noise: {first}; --precision float16 was asked for, so it is converted in float16; \
+                     in float32: {}",
+                    cure(&args.checkpoint, &args.output, component, &typed(args))
+                )),
+            }
+        }
+        warn_of_tensors(component, &self.converted.exceptional, self.asked, report);
+    }
+}
+
+/// What was typed besides, and makes the same package.
+fn typed(args: &ConvertArgs) -> Vec<String> {
+    let mut words = args.sizes.typed();
+    if let Some(variant) = &args.variant {
+        words.extend(["--variant".to_owned(), variant.clone()]);
+    }
+    match args.target {
+        Target::MacOs13 => {}
+        Target::MacOs14 => words.extend(["--target".to_owned(), "macOS14".to_owned()]),
+        Target::MacOs15 => words.extend(["--target".to_owned(), "macOS15".to_owned()]),
+    }
+    if let Some(version) = &args.model_version {
+        words.extend(["--model-version".to_owned(), version.clone()]);
+    }
+    words
+}
+
+fn warn_of_tensors(component: Component, tensors: &[Exceptional], asked: Option<Precision>, report: &Report) {
+    let (broken, large): (Vec<_>, Vec<_>) =
+        tensors.iter().partition(|t| t.exceptions.nans > 0 || t.exceptions.infinities > 0);
+    if !broken.is_empty() {
+        report.warn(format_args!(
+            "the {component}'s weights hold values that are not finite, in {}: {}; no precision makes sense of \
+             them: the checkpoint is damaged, or its training failed",
+            count(broken.len(), "tensor"),
+            list(&broken)
+        ));
+    }
+    if !large.is_empty() {
+        let again = if asked == Some(Precision::Float16) { " instead of --precision float16" } else { "" };
+        report.warn(format_args!(
+            "the {component}'s weights hold finite values beyond half precision (65504), in {}: {}; the operations \
+             that read them stay in float32; if what they give leaves half precision too, convert it in float32: \
+             --component {component} --precision float32{again}",
+            count(large.len(), "tensor"),
+            list(&large)
+        ));
+    }
+}
+
+/// The first few by name, and how many more there are.
+fn list(tensors: &[&Exceptional]) -> String {
+    let named: Vec<String> = tensors.iter().take(NAMED_TENSORS).map(ToString::to_string).collect();
+    match tensors.len().saturating_sub(NAMED_TENSORS) {
+        0 => named.join("; "),
+        more => format!("{}; and {more} more", named.join("; ")),
+    }
+}
