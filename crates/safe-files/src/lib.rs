@@ -27,7 +27,7 @@ mod write;
 pub use error::{WriteError, is_closed_pipe};
 pub use flush::Flusher;
 pub use kind::{FileKind, kind_of};
-pub use outputs::{OutputFolder, Outputs, remove_empty_folders};
+pub use outputs::{OutputFolder, Outputs, is_stream, remove_empty_folders};
 pub use read::{ReadError, read, read_if_present, read_text, read_text_if_present, strip_bom};
 pub use share::{Shared, link_or_copy};
 pub use staged::{Existing, Residue, StagedDir};

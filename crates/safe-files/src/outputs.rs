@@ -41,6 +41,8 @@ pub struct Outputs {
 struct Claim {
     /// The option, or words for an argument without one: `-o`, `the package`.
     name: String,
+    /// What it is, for messages that say what would be lost.
+    what: Option<&'static str>,
     /// As it was given.
     path: PathBuf,
     identity: Identity,
@@ -83,7 +85,8 @@ impl Outputs {
         let Ok(real) = fs::canonicalize(path) else { return Ok(()) };
         let place = if real.is_dir() { Place::Directory(real) } else { Place::File(real) };
         let identity = Identity::of(path, &place);
-        let input = Claim { name: name.into(), path: path.to_path_buf(), identity, extent: Extent::Whole };
+        let (name, path) = (name.into(), path.to_path_buf());
+        let input = Claim { name, what: None, path, identity, extent: Extent::Whole };
         self.outputs.iter().try_for_each(|output| check_input(output, &input))?;
         self.inputs.push(input);
         Ok(())
@@ -95,6 +98,19 @@ impl Outputs {
     /// [`WriteError::Target`] for what cannot be written: directories, files that are write-protected, folders that are
     /// missing or take no files; [`WriteError::Clash`]; [`WriteError::Io`].
     pub fn file(&mut self, option: impl Into<String>, path: &Path) -> Result<OutputFile, WriteError> {
+        self.file_as(option, None, path)
+    }
+
+    /// As [`Outputs::file`], with a word for what the file is: `the picture`.
+    ///
+    /// # Errors
+    /// As [`Outputs::file`].
+    pub fn file_as(
+        &mut self,
+        option: impl Into<String>,
+        what: impl Into<Option<&'static str>>,
+        path: &Path,
+    ) -> Result<OutputFile, WriteError> {
         let place = if path == Path::new(STDOUT) { Place::Stdout } else { Place::of(path)? };
         match &place {
             Place::Stdout | Place::Stream(_) => {}
@@ -106,7 +122,7 @@ impl Outputs {
             Place::Absent(absent) => self.check_parent(path, absent)?,
         }
         let output = OutputFile::new(path, matches!(place, Place::Stdout));
-        self.add(option.into(), path, &place, Extent::Whole)?;
+        self.add(option.into(), what.into(), path, &place, Extent::Whole)?;
         Ok(output)
     }
 
@@ -125,7 +141,7 @@ impl Outputs {
             Place::Directory(real) => check_folder(path, &parent_of(real))?,
             Place::Stdout | Place::Stream(_) | Place::File(_) => {}
         }
-        self.add(option.into(), path, &place, Extent::Whole)
+        self.add(option.into(), None, path, &place, Extent::Whole)
     }
 
     /// Names a folder into which outputs go; it is made when [`OutputFolder::make`] is called, if it is not there.
@@ -146,10 +162,7 @@ impl Outputs {
             }
             Place::Stdout | Place::Stream(_) | Place::File(_) => None,
         };
-        let is_named = self.outputs.iter().any(|o| o.extent == Extent::Name && o.path == path);
-        if !is_named {
-            self.add(option.into(), path, &place, Extent::Name)?;
-        }
+        self.add(option.into(), None, path, &place, Extent::Name)?;
         Ok(OutputFolder { absent, made: Vec::new() })
     }
 
@@ -172,13 +185,26 @@ impl Outputs {
         Err(WriteError::target(path, reason))
     }
 
-    fn add(&mut self, name: String, path: &Path, place: &Place, extent: Extent) -> Result<(), WriteError> {
-        let output = Claim { name, path: path.to_path_buf(), identity: Identity::of(path, place), extent };
+    fn add(
+        &mut self,
+        name: String,
+        what: Option<&'static str>,
+        path: &Path,
+        place: &Place,
+        extent: Extent,
+    ) -> Result<(), WriteError> {
+        let output = Claim { name, what, path: path.to_path_buf(), identity: Identity::of(path, place), extent };
         self.inputs.iter().try_for_each(|input| check_input(&output, input))?;
         self.outputs.iter().try_for_each(|other| check_outputs(&output, other))?;
         self.outputs.push(output);
         Ok(())
     }
+}
+
+/// True for what takes one output and has no name for another beside it: `-`, pipes, devices, descriptors.
+#[must_use]
+pub fn is_stream(path: &Path) -> bool {
+    path == Path::new(STDOUT) || matches!(Place::of(path), Ok(Place::Stdout | Place::Stream(_)))
 }
 
 /// Removes the folders that this process made and that are still empty; for when it ends without unwinding.
@@ -274,6 +300,9 @@ fn check_input(output: &Claim, input: &Claim) -> Result<(), WriteError> {
 }
 
 fn check_outputs(new: &Claim, old: &Claim) -> Result<(), WriteError> {
+    if new.extent == Extent::Name && old.extent == Extent::Name {
+        return Ok(());
+    }
     let message = if new.identity == Identity::Stdout && old.identity == Identity::Stdout {
         format!("{} and {} are both standard output; give one of them a file", new.name, old.name)
     } else if new.identity.is_same(&old.identity) {
@@ -281,7 +310,8 @@ fn check_outputs(new: &Claim, old: &Claim) -> Result<(), WriteError> {
             true => format!("{} and {}", new.path.display(), old.path.display()),
             false => format!("{} and {}", new.name, old.name),
         };
-        format!("{both} are the same file {}; give one of them another name", new.path.display())
+        let loss = old.what.as_ref().map_or_else(String::new, |what| format!(": {} would replace {what}", new.name));
+        format!("{both} are the same file {}{loss}; give one of them another name", new.path.display())
     } else if old.has(new) {
         format!("{new} would be written into {old}; give one of them another place")
     } else if new.has(old) {

@@ -9,6 +9,7 @@ mod engine_args;
 mod file;
 mod interrupt;
 mod model_dir;
+mod owner;
 mod preview;
 mod report;
 mod sheet;
