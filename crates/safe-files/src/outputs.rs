@@ -305,6 +305,8 @@ fn check_outputs(new: &Claim, old: &Claim) -> Result<(), WriteError> {
     }
     let message = if new.identity == Identity::Stdout && old.identity == Identity::Stdout {
         format!("{} and {} are both standard output; give one of them a file", new.name, old.name)
+    } else if new.identity.is_same(&old.identity) && new.extent == Extent::Name {
+        format!("what {} names would be written into {old}; give one of them another place", new.name)
     } else if new.identity.is_same(&old.identity) {
         let both = match new.name == old.name {
             true => format!("{} and {}", new.path.display(), old.path.display()),

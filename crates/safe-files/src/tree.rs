@@ -2,14 +2,15 @@
 
 use std::{
     fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
 use crate::{
     error::{IoContext, WriteError},
-    place::what,
+    place::{Place, what},
     staged::{Existing, StagedDir, sync_file},
-    write::{beside, persist},
+    write::{OutputFile, beside, keep_owner_and_mode, persist},
 };
 
 /// What is to be copied: a file, or a folder with everything in it.
@@ -50,7 +51,8 @@ impl Tree {
         &self.root
     }
 
-    /// Copies it to a place, where it appears whole, and replaces a file or folder that is there.
+    /// Copies it to a place, where it appears whole, and replaces a file or folder that is there; links are followed, and
+    /// what is no regular file is written into, as by [`OutputFile::write`].
     ///
     /// # Errors
     /// [`WriteError::Target`] when a file would replace a folder, or a folder something else; [`WriteError::Io`].
@@ -70,13 +72,24 @@ impl Tree {
 }
 
 fn copy_file_to(from: &Path, to: &Path) -> Result<(), WriteError> {
-    if to.is_dir() {
-        return Err(WriteError::target(to, format!("it is a folder, and {} is a file", from.display())));
-    }
-    let temporary = beside(to)?;
+    let (target, old) = match Place::of(to)? {
+        Place::Directory(_) => {
+            return Err(WriteError::target(to, format!("it is a folder, and {} is a file", from.display())));
+        }
+        Place::Stdout | Place::Stream(_) => {
+            let mut from = File::open(from).at("read", from)?;
+            return OutputFile::new(to, false).write(|out| io::copy(&mut from, out).map(drop));
+        }
+        Place::File(real) => (real, Some(to)),
+        Place::Absent(absent) => (absent.path(), None),
+    };
+    let temporary = beside(&target)?;
     fs::copy(from, temporary.path()).at("copy", from)?;
+    if let Some(old) = old {
+        keep_owner_and_mode(temporary.as_file(), old).at("keep the permissions of", to)?;
+    }
     sync_file(temporary.path())?;
-    persist(temporary, to)
+    persist(temporary, &target)
 }
 
 /// Whether it is a folder; what is neither that nor a file is refused.
@@ -136,6 +149,27 @@ mod tests {
         assert!(Tree::read(&path("file")).unwrap().copy_to(&path("to")).is_err());
         assert!(Tree::read(&path("to")).unwrap().copy_to(&path("file")).is_err());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_copy_goes_through_links_and_into_pipes() {
+        let dir = tempfile::tempdir().unwrap();
+        let [from, link, pipe] = ["from", "link", "pipe"].map(|name| dir.path().join(name));
+        fs::write(&from, "text").unwrap();
+        std::os::unix::fs::symlink("new", &link).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+        let reader = {
+            let pipe = pipe.clone();
+            std::thread::spawn(move || fs::read(pipe).unwrap())
+        };
+        let tree = Tree::read(&from).unwrap();
+        tree.copy_to(&link).unwrap();
+        tree.copy_to(&pipe).unwrap();
+        assert_eq!(reader.join().unwrap(), b"text");
+        assert_eq!(fs::read(dir.path().join("new")).unwrap(), b"text");
+        assert!(link.symlink_metadata().unwrap().is_symlink());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4);
     }
 
     #[cfg(unix)]

@@ -140,7 +140,7 @@ pub(crate) fn persist(file: NamedTempFile, target: &Path) -> Result<(), WriteErr
 }
 
 /// Gives a new file what the old one has: its permissions, and its owner where this user may.
-fn keep_owner_and_mode(new: &File, old: &Path) -> io::Result<()> {
+pub(crate) fn keep_owner_and_mode(new: &File, old: &Path) -> io::Result<()> {
     let meta = fs::metadata(old)?;
     #[cfg(unix)]
     {

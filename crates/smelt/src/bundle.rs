@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 use crate::file;
 
 /// File of the settings.
-const SETTINGS_FILE: &str = "smelt.json";
+pub(crate) const SETTINGS_FILE: &str = "smelt.json";
 /// Version of its form.
 const FORMAT: u32 = 1;
 const SCHEDULER_FILE: &str = "scheduler_config.json";
@@ -127,17 +127,14 @@ impl Bundle {
 
     /// Files that are there already with other content.
     pub(crate) fn conflicts(&self, dir: &Path) -> Vec<PathBuf> {
-        let differs = |name: &str, bytes: &[u8]| match std::fs::read(dir.join(name)) {
-            Ok(there) => there != bytes,
-            Err(e) => e.kind() != std::io::ErrorKind::NotFound,
-        };
-        self.files.iter().filter(|(name, bytes)| differs(name, bytes)).map(|(name, _)| dir.join(name)).collect()
+        let is_other = |path: &Path, bytes: &[u8]| path.is_file() && !holds(path, bytes);
+        let files = self.files.iter().map(|(name, bytes)| (dir.join(name), bytes));
+        files.filter(|(path, bytes)| is_other(path, bytes)).map(|(path, _)| path).collect()
     }
 
     /// Names the files that are to be written; those with the same content stay untouched.
     pub(crate) fn outputs(&self, dir: &Path, outputs: &mut Outputs) -> Result<Vec<OutputFile>> {
-        let is_there = |name: &str, bytes: &[u8]| std::fs::read(dir.join(name)).is_ok_and(|there| there == bytes);
-        let missing = self.files.iter().filter(|(name, bytes)| !is_there(name, bytes));
+        let missing = self.files.iter().filter(|(name, bytes)| !holds(&dir.join(name), bytes));
         missing.map(|(name, _)| Ok(outputs.file("-o", &dir.join(name))?)).collect()
     }
 
@@ -155,6 +152,11 @@ impl Bundle {
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.files.iter().map(|(name, _)| name.as_str())
     }
+}
+
+/// Whether a regular file has this content; a pipe is not read, for it may have none for ever.
+fn holds(path: &Path, bytes: &[u8]) -> bool {
+    path.is_file() && std::fs::read(path).is_ok_and(|there| there == bytes)
 }
 
 const fn prediction_name(prediction: PredictionType) -> &'static str {

@@ -6,10 +6,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use sd_convert::{Component, package_name};
 
-use crate::bundle::Settings;
+use crate::bundle::{SETTINGS_FILE, Settings};
 use crate::model_dir::{model_of, packages};
 
 /// Whose model it is.
@@ -27,7 +27,10 @@ impl Owner {
         if !dir.is_dir() {
             return Ok(Self::default());
         }
-        let settings = Settings::read(dir)?;
+        // Of a pipe nobody knows what comes out of it.
+        let settings = if dir.join(SETTINGS_FILE).is_file() { Settings::read(dir) } else { Ok(None) };
+        let unknown = "smelt.json does not say whose model the folder holds; remove the file, or give another folder";
+        let settings = settings.context(unknown)?;
         let names = packages(dir)?.into_iter().filter_map(|p| p.file_name()?.to_str().map(str::to_owned));
         let prefixes = names.filter_map(|name| Some((model_of(&name)?.to_owned(), name)));
         Ok(Self { model_version: settings.map(|s| s.model_version), prefixes: prefixes.collect() })

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use safe_files::Tree;
+use safe_files::{Tree, is_stream};
 use sd_convert::LatentSize;
 
 use crate::interrupt::Writing;
@@ -73,7 +73,7 @@ pub(super) fn first_of(package: &Path) -> Option<PathBuf> {
 /// Copies files and packages; returns their names.
 pub(super) fn copy(copies: &Copies) -> Result<Vec<String>> {
     for (tree, to) in copies {
-        let _writing = Writing::begin();
+        let _writing = (!is_stream(to)).then(Writing::begin);
         tree.copy_to(to).with_context(|| format!("cannot copy {} to {}", tree.root().display(), to.display()))?;
     }
     Ok(copies.iter().map(|(_, to)| to.display().to_string()).collect())
