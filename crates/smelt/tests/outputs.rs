@@ -619,10 +619,10 @@ fn a_refusal_leaves_no_folder_behind() {
         "compress @/odd -o @/deep/out --bits 4",
         "compress #/one -o @/deep/out --bits 4 --only nothing_is_called_this",
         "compress #/encoder/te.mlpackage -o @/deep/out/x.mlpackage --bits 4 --only nothing_is_called_this",
-        "compress #/encoder/te.mlpackage -o @/deep/out/x.mlpackage --bits 4 --report @/new/r.html --target iOS14",
+        "compress #/encoder/te.mlpackage -o @/deep/out/x.mlpackage --bits 4 --report @/new/r.pdf",
         "convert @/empty -o @/deep/out",
         "convert #demo -o @/deep/out --component safety-checker",
-        "chunk #/encoder/te.mlpackage -o @/deep/out -n 9999",
+        concat!("chunk @/broken/", "Stable_Diffusion_version_sd-emoji_text_encoder.mlpackage -o @/deep/out"),
         "chunk @/empty -o @/deep/out",
     ] {
         let before = listing(dir.path());
