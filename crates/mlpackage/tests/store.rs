@@ -198,6 +198,7 @@ fn a_writer_that_is_dropped_or_stopped_or_refused_leaves_what_was_there() {
     drop(sealed);
     empty("a sealed package, its views alive");
     assert_eq!(views, [floats(1.0)]);
+    drop(views);
 
     let extra = Const::new(floats(2.0));
     for at in 1..=2 {

@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_ambiguous_is_named() {
-        assert_eq!(packages(dir(&["unet", ".a_unet.mlpackage"]).path()).unwrap(), [PathBuf::new(); 0]);
+        assert!(packages(dir(&["unet", ".a_unet.mlpackage"]).path()).unwrap().is_empty());
         let error = ModelDir::find(dir(&APPLE[1..]).path(), None).unwrap_err();
         assert!(error.to_string().contains("holds no …_text_encoder.mlpackage; convert"), "{error}");
         let alone = dir(&["x_text_encoder.mlpackage", "x_unet_chunk1.mlpackage", "x_vae_decoder.mlpackage"]);

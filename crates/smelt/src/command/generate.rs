@@ -153,7 +153,9 @@ fn name_inputs(outputs: &mut Outputs, args: &GenerateArgs) -> Result<()> {
         outputs.reads("--image", image)?;
     }
     for dir in args.model.iter().chain(&args.tokenizer) {
-        crate::model_dir::files(dir).iter().try_for_each(|path| outputs.reads("the model's file", path))?;
+        // A place that cannot be resolved is told by whoever reads it.
+        let dir = sd_convert::hub::resolve(dir).unwrap_or_else(|_| dir.clone());
+        crate::model_dir::files(&dir).iter().try_for_each(|path| outputs.reads("the model's file", path))?;
     }
     Ok(())
 }
