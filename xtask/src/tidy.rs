@@ -7,6 +7,7 @@ mod docs;
 mod layers;
 mod manifests;
 mod words;
+mod writes;
 
 use std::{
     fs,
@@ -45,6 +46,7 @@ fn check_file(file: &SourceFile) -> Vec<String> {
     let mut faults = words::check(file);
     if file.path.ends_with(".rs") {
         faults.extend(words::opening(file));
+        faults.extend(writes::check(file));
     }
     if file.path == "Cargo.toml" {
         faults.extend(manifests::reasons(file));

@@ -8,6 +8,7 @@ use std::{
 };
 
 use mil::{DType, Opset};
+use safe_files::WriteError;
 
 /// Why a package cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +42,7 @@ pub enum Error {
         /// The output.
         path: PathBuf,
         /// Why not.
-        reason: &'static str,
+        reason: String,
     },
     /// A file is larger than a package's file of this kind can be.
     #[error("{} has {n_bytes} bytes, more than the {limit} that are read", path.display())]
@@ -351,6 +352,17 @@ pub(crate) trait IoContext<T> {
 impl<T> IoContext<T> for io::Result<T> {
     fn at(self, action: &'static str, path: &Path) -> Result<T, Error> {
         self.map_err(|source| Error::Io { action, path: path.to_path_buf(), source })
+    }
+}
+
+impl From<WriteError> for Error {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Io { action, path, source } => Self::Io { action, path, source },
+            WriteError::Exists { path } => Self::Exists { path },
+            WriteError::Target { path, reason } => Self::Target { path, reason },
+            other => Self::Io { action: "write", path: PathBuf::new(), source: io::Error::other(other) },
+        }
     }
 }
 

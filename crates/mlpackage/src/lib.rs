@@ -7,13 +7,11 @@
 //! This is the only crate that knows the fields of the model file and the offsets of `weight.bin`.
 //! It knows nothing of Burn or of diffusion, and does not judge whether a program makes sense: [`mil::validate`] does.
 
-mod atomic;
 mod blob;
 mod decode;
 mod description;
 mod encode;
 mod error;
-mod flush;
 #[doc(hidden)]
 pub mod fuzz;
 mod link;
@@ -24,7 +22,6 @@ mod store;
 mod types;
 mod write;
 
-pub use atomic::Existing;
 pub use blob::{Blob, BlobFile, BlobSink, BlobWriter};
 pub use description::{
     ColorSpace, DefaultValue, Description, Feature, FeatureType, Image, ImageFlexibility, Interface, KeyType, Metadata,
@@ -35,6 +32,7 @@ pub use link::write_linked;
 pub use manifest::{Item, MANIFEST_FILE, Manifest};
 pub use model::{Body, Model, SubModel};
 pub use package::Package;
+pub use safe_files::Existing;
 pub use store::{PackageWriter, SealedPackage};
 pub use write::{Progress, Stage, WeightFile, Written, write, write_pipeline, write_until};
 

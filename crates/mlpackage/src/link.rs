@@ -6,14 +6,14 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader},
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
 };
 
 use mil::{Const, Program, Valid};
+use safe_files::{Existing, Shared, StagedDir};
 
 use crate::{
-    atomic::{Existing, StagedDir},
     blob::{BlobFile, BlobPlan},
     description::Description,
     encode::{self, WEIGHT_FILE, WeightPlan},
@@ -155,43 +155,8 @@ fn name_of<'p>(program: &'p Program, constant: &Const) -> &'p str {
 /// # Errors
 /// [`Error::Io`].
 pub(crate) fn link_or_copy(from: &Path, to: &Path) -> Result<WeightFile, Error> {
-    share(from, to, |from, to| fs::hard_link(from, to))
-}
-
-/// As [`link_or_copy`], by this way of linking.
-fn share(from: &Path, to: &Path, link: impl FnOnce(&Path, &Path) -> io::Result<()>) -> Result<WeightFile, Error> {
-    // Why a file system cannot link is told in many ways; whatever stands in the way of a copy too is told by it.
-    if link(from, to).is_ok() {
-        return Ok(WeightFile::Linked);
-    }
-    fs::copy(from, to).at("copy the weights to", to)?;
-    Ok(WeightFile::Copied)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn where_files_cannot_be_linked_they_are_copied() {
-        let dir = tempfile::tempdir().unwrap();
-        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-        fs::write(&from, "weights").unwrap();
-        let no_links = |_: &Path, _: &Path| Err(io::Error::from(io::ErrorKind::Unsupported));
-        assert_eq!(share(&from, &to, no_links).unwrap(), WeightFile::Copied);
-        fs::write(&from, "others").unwrap();
-        assert_eq!(fs::read_to_string(&to).unwrap(), "weights");
-        assert!(matches!(share(&dir.path().join("absent"), &to, no_links), Err(Error::Io { .. })));
-    }
-
-    #[test]
-    fn a_link_is_the_same_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-        fs::write(&from, "weights").unwrap();
-        if link_or_copy(&from, &to).unwrap() == WeightFile::Linked {
-            fs::write(&from, "others").unwrap();
-            assert_eq!(fs::read_to_string(&to).unwrap(), "others");
-        }
-    }
+    Ok(match safe_files::link_or_copy(from, to)? {
+        Shared::Linked => WeightFile::Linked,
+        Shared::Copied => WeightFile::Copied,
+    })
 }

@@ -8,7 +8,8 @@
 //! PackageWriter ──store(w)──▶ … ──seal()──▶ SealedPackage + views ──finish(program of the views)──▶ package
 //! ```
 //! The weight file is not written where it will lie, but beside the staged package, and linked into it in the end:
-//! systems that refuse to move a directory while something in it is open then have no reason to.
+//! systems that refuse to move a directory while something in it is open then have no reason to. Systems that do not
+//! remove a mapped file keep it, hidden, until the last view is dropped.
 
 use std::{
     ops::ControlFlow,
@@ -16,9 +17,9 @@ use std::{
 };
 
 use mil::{Bytes, Const, HostTensor, Valid};
+use safe_files::{Existing, StagedDir};
 
 use crate::{
-    atomic::{Existing, StagedDir},
     blob::{BlobPlan, map_records},
     description::Description,
     encode,
@@ -63,7 +64,7 @@ impl PackageWriter {
     /// [`Error::Exists`] when the package is there and `existing` refuses, [`Error::Target`], [`Error::Io`].
     pub fn create(path: impl AsRef<Path>, existing: Existing) -> Result<Self, Error> {
         let staged = StagedDir::new(path.as_ref(), existing)?;
-        let file = WeightOutput::create(&staged.spool())?;
+        let file = WeightOutput::create(&staged, &staged.spool())?;
         Ok(Self { file, stored: Vec::new(), staged })
     }
 
@@ -89,7 +90,7 @@ impl PackageWriter {
     /// [`Error::Io`].
     pub fn seal(mut self) -> Result<(SealedPackage, Vec<HostTensor>), Error> {
         let end = self.file.blobs.flush()?;
-        let records = map_records(self.file.path(), end)?;
+        let records = map_records(self.file.path(), end, self.staged.residue())?;
         let (mut tensors, mut blobs) = (Vec::with_capacity(self.stored.len()), Vec::new());
         for stored in self.stored {
             tensors.push(match stored {

@@ -1,7 +1,7 @@
 //! Writing whole packages from programs whose weights are there.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::BufWriter,
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -9,14 +9,13 @@ use std::{
 
 use coremltools_proto::{self as pb, Message};
 use mil::{HostTensor, Valid};
+use safe_files::{Existing, Flusher, StagedDir};
 
 use crate::{
-    atomic::{Existing, StagedDir},
     blob::{BlobPlan, BlobWriter},
     description::Description,
     encode::{self, WeightPlan},
     error::{Error, IoContext, ModelFault, model_error},
-    flush::Flusher,
     manifest::{DATA_DIR, MANIFEST_FILE, Manifest},
     package::MAX_MODEL_BYTES,
 };
@@ -135,7 +134,7 @@ fn write_plans(
     let draft = Draft::new(StagedDir::new(path, existing)?, model, plans)?;
     let mut report = Progress { written_bytes: 0, total_bytes: plans.iter().map(WeightPlan::n_data_bytes).sum() };
     for plan in plans.iter().filter(|p| !p.is_empty()) {
-        let mut file = WeightOutput::create(&draft.weight_file(plan))?;
+        let mut file = WeightOutput::create(&draft.staged, &draft.weight_file(plan))?;
         file.write(plan, &mut |n| {
             report.written_bytes += n;
             progress(report)
@@ -169,15 +168,12 @@ impl Draft {
         let manifest = Manifest::for_program(plans.iter().any(|p| !p.is_empty()));
         let model_file = package.join(DATA_DIR).join(&manifest.root().path);
         let directory = model_file.parent().unwrap_or(&package).to_path_buf();
-        fs::create_dir_all(&directory).at("create", &directory)?;
         let bytes = model.encode_to_vec();
-        fs::write(&model_file, &bytes).at("write", &model_file)?;
+        staged.write(&model_file, &bytes)?;
         if let Some(item) = manifest.weights() {
-            let weights = package.join(DATA_DIR).join(&item.path);
-            fs::create_dir_all(&weights).at("create", &weights)?;
+            staged.make_folder(&package.join(DATA_DIR).join(&item.path))?;
         }
-        let manifest_file = package.join(MANIFEST_FILE);
-        fs::write(&manifest_file, manifest.to_json()).at("write", &manifest_file)?;
+        staged.write(&package.join(MANIFEST_FILE), manifest.to_json().as_bytes())?;
         let written = Written {
             model_bytes: bytes.len() as u64,
             weight_bytes: plans.iter().map(WeightPlan::n_bytes).sum(),
@@ -209,8 +205,8 @@ pub(crate) struct WeightOutput {
 
 impl WeightOutput {
     /// Begins a file that is not there yet.
-    pub(crate) fn create(path: &Path) -> Result<Self, Error> {
-        let file = File::create_new(path).at("create", path)?;
+    pub(crate) fn create(staged: &StagedDir, path: &Path) -> Result<Self, Error> {
+        let file = staged.create(path)?;
         let flusher = Flusher::new(&file).at("flush", path)?;
         let blobs = BlobWriter::new(BufWriter::with_capacity(BUFFER_BYTES, file), path.display().to_string())?;
         Ok(Self { path: path.to_path_buf(), blobs, flusher })

@@ -2,13 +2,34 @@
 //!
 //! - [`read`] takes small files of a checkpoint or package: capped, without a byte order mark, and never a Git LFS pointer
 //!   for the file that it stands for.
+//! - [`Outputs`] holds what one command writes and reads, and refuses it before any work: files and packages whose place
+//!   cannot be written, two outputs with one name, and outputs that would replace an input. What it gives out
+//!   ([`OutputFile`], [`OutputFolder`]) is the way to write files and to make folders.
+//! - [`StagedDir`] is a directory that appears whole or not at all, and [`Tree`] one that is copied so.
+//! - [`link_or_copy`] and [`Flusher`] serve large files within staged directories.
 //!
+//! This is the only crate of the product that creates, renames, copies or removes anything.
 //! Nothing here knows what a file means; formats are the callers'.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+mod error;
+mod flush;
 mod kind;
+mod outputs;
+mod place;
 mod read;
+mod share;
+mod staged;
+mod tree;
+mod write;
 
+pub use error::{WriteError, is_closed_pipe};
+pub use flush::Flusher;
 pub use kind::{FileKind, kind_of};
+pub use outputs::{OutputFolder, Outputs, is_stream, remove_empty_folders};
 pub use read::{ReadError, read, read_if_present, read_text, read_text_if_present, strip_bom};
+pub use share::{Shared, link_or_copy};
+pub use staged::{Existing, Residue, StagedDir};
+pub use tree::Tree;
+pub use write::OutputFile;

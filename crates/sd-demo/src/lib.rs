@@ -4,8 +4,9 @@
 //! Nothing here knows what a checkpoint is: these are bytes, and a way to put them on a disk as files.
 
 use std::fs;
-use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+
+use safe_files::{Existing, Outputs, StagedDir, WriteError};
 
 /// The model's name, which is also its directory's.
 pub const NAME: &str = "sd-emoji";
@@ -60,48 +61,27 @@ pub fn directory(parent: &Path) -> PathBuf {
 
 /// Makes sure that the checkpoint lies whole below `parent`, and says where.
 ///
-/// It is written to a temporary directory and moved into place: others never see half of it. What is there already is
-/// kept if every file has the size that it should have.
+/// It appears whole, whatever happens meanwhile: others never see half of it. What is there already is kept if every
+/// file has the size that it should have.
 ///
 /// # Errors
 /// What the file system refuses, with the path.
-pub fn unpack(parent: &Path) -> io::Result<PathBuf> {
+pub fn unpack(parent: &Path) -> Result<PathBuf, WriteError> {
     let place = directory(parent);
     if is_whole(&place) {
         return Ok(place);
     }
-    let folder = place.parent().unwrap_or(parent);
-    let temporary = folder.join(format!(".{NAME}-{}", std::process::id()));
-    write(&temporary)?;
-    let moved = match fs::rename(&temporary, &place) {
-        // Something half deleted lies there, or another process was faster.
-        Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
-            match is_whole(&place) {
-                true => Ok(()),
-                false => fs::remove_dir_all(&place).and_then(|()| fs::rename(&temporary, &place)),
-            }
-        }
-        moved => moved,
-    };
-    let moved = moved.map_err(|error| named(&place, error));
-    if temporary.exists() {
-        fs::remove_dir_all(&temporary).map_err(|error| named(&temporary, error))?;
-    }
-    moved.map(|()| place)
-}
-
-/// Writes the checkpoint's files into a directory, which is made if it is not there.
-///
-/// # Errors
-/// What the file system refuses, with the path.
-pub fn write(dir: &Path) -> io::Result<()> {
+    let mut folder = Outputs::new().folder("the model in the box", place.parent().unwrap_or(parent))?;
+    folder.make()?;
+    let staged = StagedDir::new(&place, Existing::Replace)?;
     for file in FILES {
-        let path = dir.join(file.path);
-        let folder = path.parent().unwrap_or(dir);
-        fs::create_dir_all(folder).map_err(|error| named(folder, error))?;
-        fs::write(&path, file.bytes).map_err(|error| named(&path, error))?;
+        staged.write(&staged.path().join(file.path), file.bytes)?;
     }
-    Ok(())
+    // Another process may have been faster, and may be reading by now.
+    if !is_whole(&place) {
+        staged.commit()?;
+    }
+    Ok(place)
 }
 
 fn is_whole(dir: &Path) -> bool {
@@ -121,10 +101,6 @@ fn checksum() -> u64 {
         }
     }
     hash
-}
-
-fn named(path: &Path, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use safe_files::{OutputFile, Outputs};
 use sd_runtime::pipeline::{PipelineConfig, PreprocessorConfig, VaeConfig};
 use sd_runtime::scheduler::{PredictionType, SchedulerConfig};
 use sd_runtime::tokenizer::ClipTokenizer;
@@ -21,7 +22,7 @@ use serde_json::{Map, Value};
 use crate::{file, fit};
 
 /// File of the settings.
-const SETTINGS_FILE: &str = "smelt.json";
+pub(crate) const SETTINGS_FILE: &str = "smelt.json";
 /// Version of its form.
 const FORMAT: u32 = 1;
 const SCHEDULER_FILE: &str = "scheduler_config.json";
@@ -147,21 +148,23 @@ impl Bundle {
 
     /// Files that are there already with other content.
     pub(crate) fn conflicts(&self, dir: &Path) -> Vec<PathBuf> {
-        let differs = |name: &str, bytes: &[u8]| match std::fs::read(dir.join(name)) {
-            Ok(there) => there != bytes,
-            Err(e) => e.kind() != std::io::ErrorKind::NotFound,
-        };
-        self.files.iter().filter(|(name, bytes)| differs(name, bytes)).map(|(name, _)| dir.join(name)).collect()
+        let is_other = |path: &Path, bytes: &[u8]| path.is_file() && !holds(path, bytes);
+        let files = self.files.iter().map(|(name, bytes)| (dir.join(name), bytes));
+        files.filter(|(path, bytes)| is_other(path, bytes)).map(|(path, _)| path).collect()
     }
 
-    /// Writes the files, each whole or not at all; those with the same content stay untouched.
-    pub(crate) fn write(&self, dir: &Path) -> Result<()> {
-        for (name, bytes) in &self.files {
-            let path = dir.join(name);
-            if std::fs::read(&path).is_ok_and(|there| there == *bytes) {
-                continue;
-            }
-            file::write(&path, |out| Ok(out.write_all(bytes)?))?;
+    /// Names the files that are to be written; those with the same content stay untouched.
+    pub(crate) fn outputs(&self, dir: &Path, outputs: &mut Outputs) -> Result<Vec<OutputFile>> {
+        let missing = self.files.iter().filter(|(name, bytes)| !holds(&dir.join(name), bytes));
+        missing.map(|(name, _)| Ok(outputs.file("-o", &dir.join(name))?)).collect()
+    }
+
+    /// Writes these files.
+    pub(crate) fn write(&self, outputs: &[OutputFile]) -> Result<()> {
+        for output in outputs {
+            let name = output.path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let bytes = self.file(name).unwrap_or_default();
+            file::write(output, |out| Ok(out.write_all(bytes)?))?;
         }
         Ok(())
     }
@@ -170,6 +173,11 @@ impl Bundle {
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.files.iter().map(|(name, _)| name.as_str())
     }
+}
+
+/// Whether a regular file has this content; a pipe is not read, for it may have none for ever.
+fn holds(path: &Path, bytes: &[u8]) -> bool {
+    path.is_file() && std::fs::read(path).is_ok_and(|there| there == bytes)
 }
 
 const fn prediction_name(prediction: PredictionType) -> &'static str {
@@ -251,7 +259,7 @@ impl Companions {
 }
 
 impl Settings {
-    fn read(dir: &Path) -> Result<Option<Self>> {
+    pub(crate) fn read(dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(SETTINGS_FILE);
         let Some(bytes) = safe_files::read_if_present(&path, MAX_BYTES)? else { return Ok(None) };
         let settings: Self = serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?;
@@ -283,10 +291,14 @@ mod tests {
         Bundle::of_checkpoint(&testkit::demo(), "sd-emoji").unwrap()
     }
 
+    fn write(bundle: &Bundle, dir: &Path) {
+        bundle.write(&bundle.outputs(dir, &mut Outputs::new()).unwrap()).unwrap();
+    }
+
     #[test]
     fn a_written_bundle_is_read_back_as_the_checkpoint_was() {
         let dir = tempfile::tempdir().unwrap();
-        demo_bundle().write(dir.path()).unwrap();
+        write(&demo_bundle(), dir.path());
         let beside = Companions::read(dir.path(), None).unwrap();
         let checkpoint = PipelineConfig::from_dir(&testkit::demo()).unwrap();
         assert_eq!(beside.model_version.as_deref(), Some("sd-emoji"));
@@ -303,7 +315,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let bundle = demo_bundle();
         assert!(bundle.conflicts(dir.path()).is_empty());
-        bundle.write(dir.path()).unwrap();
+        write(&bundle, dir.path());
         assert!(bundle.conflicts(dir.path()).is_empty());
         std::fs::write(dir.path().join(MERGES_FILE), "other").unwrap();
         assert_eq!(bundle.conflicts(dir.path()), [dir.path().join(MERGES_FILE)]);
@@ -356,7 +368,7 @@ mod tests {
         let bundle = Bundle::of_checkpoint(source.path(), "x").unwrap();
         assert!(bundle.warnings.is_empty(), "{:?}", bundle.warnings);
         let dir = tempfile::tempdir().unwrap();
-        bundle.write(dir.path()).unwrap();
+        write(&bundle, dir.path());
         let beside = Companions::read(dir.path(), None).unwrap();
         assert_eq!(beside.config.tokenizer.ids("<cat-toy>").unwrap(), [4096]);
     }

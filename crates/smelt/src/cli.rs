@@ -168,7 +168,7 @@ pub(crate) struct CompressArgs {
     /// Newest system that the package may need (macOS15 or iOS18 for what older ones lack); default: what it needs now.
     #[arg(long, value_name = "SYSTEM")]
     pub(crate) target: Option<Target>,
-    /// Write a report with the loss of every weight: .html, .svg or .json.
+    /// Write a report with the loss of every weight: .html, .svg or .json; - is standard output, as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
     /// Replace what is there already.
@@ -279,7 +279,8 @@ pub(crate) struct GenerateArgs {
     /// which draws emoji from their names.
     #[arg(short, long, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
-    /// The PNG to write; with --count, -1, -2, … come before the extension. Default: a new file here, named by the prompt.
+    /// The PNG to write; with --count, -1, -2, … come before the extension. - is standard output. Default: a new file here,
+    /// named by the prompt.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// What the picture does not show.
@@ -350,7 +351,7 @@ pub(crate) struct RunArgs {
     /// Input tensors under the model's feature names, with or without a leading "in."; tensors "out.…" are not read.
     #[arg(long, value_name = "FILE")]
     pub(crate) inputs: PathBuf,
-    /// The safetensors file to write the outputs to.
+    /// The safetensors file to write the outputs to; - is standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) outputs: PathBuf,
     /// Function to run; default: the package's own choice.
@@ -395,7 +396,7 @@ pub(crate) struct BenchArgs {
     /// Show which steps the time goes to.
     #[arg(long)]
     pub(crate) profile: bool,
-    /// Draw the profile as a flame graph.
+    /// Draw the profile as a flame graph; - is standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
     /// Seed of the random inputs.

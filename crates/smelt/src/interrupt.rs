@@ -22,13 +22,19 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Ends the program without unwinding.
+fn end() -> ! {
+    safe_files::remove_empty_folders();
+    exit(EXIT_CODE)
+}
+
 /// Sets the handler for Ctrl-C and, on Unix, for SIGTERM and SIGHUP.
 pub(crate) fn install() -> anyhow::Result<()> {
     let handler = || {
         let mut state = state();
         if state.writers == 0 || state.interrupted {
             // The lock is held: nobody begins to write meanwhile.
-            exit(EXIT_CODE);
+            end();
         }
         state.interrupted = true;
     };
@@ -55,7 +61,7 @@ impl Drop for Writing {
         let mut state = state();
         state.writers -= 1;
         if state.writers == 0 && state.interrupted {
-            exit(EXIT_CODE);
+            end();
         }
     }
 }

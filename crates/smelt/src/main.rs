@@ -11,6 +11,7 @@ mod fit;
 mod half_precision;
 mod interrupt;
 mod model_dir;
+mod owner;
 mod preview;
 mod report;
 mod sheet;

@@ -17,6 +17,12 @@ const VAE_DECODER: [&str; 2] = ["vae_decoder", "VAEDecoder"];
 const VAE_ENCODER: [&str; 2] = ["vae_encoder", "VAEEncoder"];
 const SAFETY_CHECKER: [&str; 2] = ["safety_checker", "SafetyChecker"];
 
+/// One of these is in every folder of a checkpoint.
+const COMPONENT_FILES: [&str; 5] =
+    ["config.json", "scheduler_config.json", "preprocessor_config.json", "tokenizer_config.json", "vocab.json"];
+/// Only Apple's converter makes it.
+const CONTROLLED_UNET: [&str; 2] = ["control-unet", "ControlledUnet"];
+
 /// The packages of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ModelDir {
@@ -92,6 +98,48 @@ pub(crate) fn packages(dir: &Path) -> Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// What a package's name has before its role, its size and the number of a chunk, without the last underscore; `None`
+/// for packages without a role in a pipeline.
+pub(crate) fn model_of(name: &str) -> Option<&str> {
+    let stem = name.strip_suffix(".mlpackage").unwrap_or(name);
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let without = |stem: &'_ str, mark: &str| match stem.rsplit_once(mark) {
+        Some((whole, number)) if is_number(number) => whole.len(),
+        _ => stem.len(),
+    };
+    let stem = &stem[..without(stem, "_chunk")];
+    let stem = &stem[..without(stem, "Chunk")];
+    let sized = stem.rsplit_once('_').filter(|(_, size)| size.contains('x') && size.parse::<LatentSize>().is_ok());
+    let stem = sized.map_or(stem, |(whole, _)| whole);
+    let roles = [TEXT_ENCODER, UNET, UNET_PIPELINE, VAE_DECODER, VAE_ENCODER, SAFETY_CHECKER, CONTROLLED_UNET];
+    let rest = roles.into_iter().flatten().filter_map(|role| stem.strip_suffix(role));
+    rest.filter(|rest| rest.is_empty() || rest.ends_with('_')).map(|rest| rest.trim_end_matches('_')).next()
+}
+
+/// What of a directory of packages, or of a checkpoint, is read: packages, and the files of a model by their names.
+///
+/// Pictures that somebody keeps beside a model are not among them.
+pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
+    if !dir.is_dir() {
+        return vec![dir.to_owned()];
+    }
+    let entries = |dir: &Path| -> Vec<PathBuf> {
+        std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    };
+    let extension = |path: &Path| path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_owned();
+    let is_model = |path: &Path| ["mlpackage", "mlmodelc", "json", "txt"].contains(&extension(path).as_str());
+    let mut found = Vec::new();
+    for path in entries(dir) {
+        if is_model(&path) {
+            found.push(path);
+        } else if COMPONENT_FILES.into_iter().any(|name| path.join(name).is_file()) {
+            let is_read = |path: &PathBuf| is_model(path) || extension(path) == "safetensors";
+            found.extend(entries(&path).into_iter().filter(is_read));
+        }
+    }
+    found
 }
 
 /// The one package in this role, if there is one.
@@ -197,7 +245,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_ambiguous_is_named() {
-        assert_eq!(packages(dir(&["unet", ".a_unet.mlpackage"]).path()).unwrap(), Vec::<PathBuf>::new());
+        assert!(packages(dir(&["unet", ".a_unet.mlpackage"]).path()).unwrap().is_empty());
         let error = ModelDir::find(dir(&APPLE[1..]).path(), None).unwrap_err();
         assert!(error.to_string().contains("holds no …_text_encoder.mlpackage; convert"), "{error}");
         let alone = dir(&["x_text_encoder.mlpackage", "x_unet_chunk1.mlpackage", "x_vae_decoder.mlpackage"]);

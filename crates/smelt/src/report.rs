@@ -1,31 +1,50 @@
 //! What the user sees: lines, tables, JSON, warnings, errors, progress bars, and how sizes and times are spelt.
 //!
-//! Results go to standard output; progress, warnings and errors to standard error.
+//! Results go to standard output, or to standard error where a file of the command goes there; progress, warnings and errors to standard error.
 //! Progress is drawn only on a terminal, and never beside `--json`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this module is the program's voice")]
 
+use std::cell::Cell;
 use std::fmt::Display;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+use safe_files::{Outputs, is_closed_pipe};
 use serde::Serialize;
 
 /// Where results go, and in which form.
 pub(crate) struct Report {
     json: bool,
+    /// An output goes to standard output, so that text must not.
+    is_beside: Cell<bool>,
 }
 
 impl Report {
     pub(crate) fn new(json: bool) -> Self {
-        Self { json }
+        Self { json, is_beside: Cell::new(false) }
+    }
+
+    /// Leaves standard output to an output of the command, if one goes there: text goes to standard error from now on.
+    pub(crate) fn make_way(&self, outputs: &Outputs) -> anyhow::Result<()> {
+        let Some(option) = outputs.stdout() else { return Ok(()) };
+        if self.json {
+            anyhow::bail!(
+                "--json and {option} both write to standard output; leave --json out, or give {option} a file"
+            );
+        }
+        self.is_beside.set(true);
+        Ok(())
     }
 
     /// Prints text, unless JSON was asked for.
     pub(crate) fn text(&self, text: impl Display) {
-        if !self.json {
-            print(format_args!("{text}"));
+        match (self.json, self.is_beside.get()) {
+            (true, _) => {}
+            (false, true) => eprint!("{text}"),
+            (false, false) => print(format_args!("{text}")),
         }
     }
 
@@ -45,6 +64,14 @@ impl Report {
     /// Says what the user should know although nothing failed.
     pub(crate) fn warn(&self, message: impl Display) {
         eprintln!("warning: {message}");
+    }
+
+    /// Says which files beside packages get another content.
+    pub(crate) fn replaced(&self, files: &[PathBuf]) {
+        if !files.is_empty() {
+            let list: Vec<String> = files.iter().map(|path| format!("\n  {}", path.display())).collect();
+            self.warn(format_args!("these files were there with other content, and are replaced:{}", list.concat()));
+        }
     }
 
     /// Says what failed, and below it why.
@@ -94,7 +121,7 @@ impl Report {
 fn print(text: std::fmt::Arguments<'_>) {
     let mut out = std::io::stdout().lock();
     match out.write_fmt(text).and_then(|()| out.flush()) {
-        Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(e) if is_closed_pipe(&e) => std::process::exit(0),
         Err(e) => eprintln!("error: cannot write to standard output: {e}"),
         Ok(()) => {}
     }

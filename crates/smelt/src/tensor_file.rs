@@ -8,6 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use host_tensor::{Bytes, DType, HostTensor};
+use safe_files::OutputFile;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
@@ -48,7 +49,7 @@ fn decode(data: Bytes) -> Result<BTreeMap<String, HostTensor>> {
 }
 
 /// Writes tensors, whole or not at all.
-pub(crate) fn write(path: &Path, tensors: &BTreeMap<String, HostTensor>) -> Result<()> {
+pub(crate) fn write(output: &OutputFile, tensors: &BTreeMap<String, HostTensor>) -> Result<()> {
     let mut views = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
         let dtype = DTYPES.iter().find(|(_, ours)| *ours == tensor.dtype());
@@ -57,7 +58,7 @@ pub(crate) fn write(path: &Path, tensors: &BTreeMap<String, HostTensor>) -> Resu
         views.push((name, TensorView::new(*dtype, tensor.shape().to_vec(), tensor.bytes())?));
     }
     let data = safetensors::serialize(views, None)?;
-    file::write(path, |out| Ok(out.write_all(&data)?))
+    file::write(output, |out| Ok(out.write_all(&data)?))
 }
 
 #[cfg(test)]
@@ -74,7 +75,7 @@ mod tests {
             ("i".to_owned(), HostTensor::from_i32([], vec![7])),
             ("b".to_owned(), HostTensor::from_bool([3], &[true, false, true])),
         ]);
-        write(&path, &tensors).unwrap();
+        write(&safe_files::Outputs::new().file("-o", &path).unwrap(), &tensors).unwrap();
         let again = read(&path).unwrap();
         assert_eq!(again.len(), 4);
         for (name, tensor) in &tensors {

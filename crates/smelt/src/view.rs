@@ -1,10 +1,11 @@
 //! Finished pictures side by side: `--grid` into one file, `--show` in the terminal.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use safe_files::{OutputFile, Outputs};
 use sd_runtime::image::{PngText, RgbImage};
 
 use crate::file;
@@ -15,7 +16,7 @@ use crate::sheet::{self, Cell};
 /// Where pictures go besides their own files.
 #[derive(Debug, Args)]
 pub(crate) struct ViewArgs {
-    /// Write a PNG that holds all pictures side by side, each with its caption.
+    /// Write a PNG that holds all pictures side by side, each with its caption; - is standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) grid: Option<PathBuf>,
     /// Columns of the grid; default: about as many as rows.
@@ -29,36 +30,26 @@ pub(crate) struct ViewArgs {
 /// The same, decided on.
 pub(crate) struct View<'a> {
     args: &'a ViewArgs,
+    grid: Option<OutputFile>,
     protocol: Option<Protocol>,
 }
 
 impl ViewArgs {
-    /// Refuses what cannot be done, before any work; `taken` are files that the grid must not replace.
-    pub(crate) fn prepare(&self, taken: &[PathBuf]) -> Result<View<'_>> {
-        if let Some(grid) = &self.grid {
-            file::check_picture(grid)?;
-            if taken.iter().any(|path| is_same(path, grid)) {
-                bail!("--grid would replace the picture {}; give the grid another name", grid.display());
-            }
+    /// Refuses what cannot be done, before any work; the command's other outputs are named already.
+    pub(crate) fn prepare(&self, outputs: &mut Outputs) -> Result<View<'_>> {
+        let grid = self.grid.as_deref().map(|path| file::picture(outputs, "--grid", path)).transpose()?;
+        if let (Some(_), Some(option)) = (self.show, outputs.stdout()) {
+            bail!("--show and {option} both write to standard output; leave --show out, or give {option} a file");
         }
         let protocol = self.show.map(Show::protocol).transpose()?;
-        Ok(View { args: self, protocol })
+        Ok(View { args: self, grid, protocol })
     }
-}
-
-/// Whether two paths are the same file, or will be.
-fn is_same(a: &Path, b: &Path) -> bool {
-    let absolute = |path: &Path| {
-        let parent = file::parent(path).canonicalize().ok()?;
-        Some(parent.join(path.file_name()?))
-    };
-    a == b || absolute(a).is_some_and(|path| absolute(b) == Some(path))
 }
 
 impl View<'_> {
     /// Whether a grid is written or anything shown; else [`View::finish`] does nothing.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.protocol.is_some() || self.args.grid.is_some()
+        self.protocol.is_some() || self.grid.is_some()
     }
 
     /// Writes the grid, with a description of what it shows, and shows the pictures; returns the grid's path.
@@ -71,7 +62,7 @@ impl View<'_> {
         report: &Report,
     ) -> Result<Option<String>> {
         let is_sheet_shown = cells.len() > 1 && self.protocol.is_some_and(Protocol::is_sharp);
-        let sheet = if is_sheet_shown || self.args.grid.is_some() {
+        let sheet = if is_sheet_shown || self.grid.is_some() {
             Some(sheet::draw(cells, self.args.columns.map(NonZeroUsize::get))?)
         } else {
             None
@@ -82,7 +73,7 @@ impl View<'_> {
                 None => cells.iter().try_for_each(|cell| show(protocol, cell, cells.len(), report))?,
             }
         }
-        let written = sheet.as_ref().zip(self.args.grid.as_deref());
+        let written = sheet.as_ref().zip(self.grid.as_ref());
         written.map(|(sheet, path)| write(sheet, path, description, report)).transpose()
     }
 }
@@ -96,10 +87,10 @@ fn show(protocol: Protocol, cell: &Cell<'_>, n_pictures: usize, report: &Report)
     Ok(())
 }
 
-fn write(sheet: &RgbImage, path: &Path, description: Option<&str>, report: &Report) -> Result<String> {
+fn write(sheet: &RgbImage, output: &OutputFile, description: Option<&str>, report: &Report) -> Result<String> {
     let mut texts = vec![PngText::new("Software", concat!("smelt ", env!("CARGO_PKG_VERSION")))];
     texts.extend(description.map(|text| PngText::new("Description", text)));
-    file::write(path, |out| Ok(sheet.write_png(out, &texts)?))?;
-    report.line(format_args!("wrote {} ({}x{})", path.display(), sheet.width(), sheet.height()));
-    Ok(path.display().to_string())
+    file::write(output, |out| Ok(sheet.write_png(out, &texts)?))?;
+    report.line(format_args!("wrote {output} ({}x{})", sheet.width(), sheet.height()));
+    Ok(output.path().display().to_string())
 }

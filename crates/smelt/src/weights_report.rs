@@ -3,11 +3,11 @@
 mod page;
 mod picture;
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Result, bail};
 use mil_compress::{Loss, Outcome};
+use safe_files::OutputFile;
 use serde::Serialize;
 
 use crate::file;
@@ -127,8 +127,8 @@ impl Summary {
         }
     }
 
-    /// Writes the report, whole or not at all.
-    pub(crate) fn write(&self, path: &Path, format: Format) -> Result<()> {
+    /// Writes the report.
+    pub(crate) fn write(&self, output: &OutputFile, format: Format) -> Result<()> {
         let text = match format {
             Format::Svg => picture::draw(self),
             Format::Html => page::write(self),
@@ -139,8 +139,7 @@ impl Summary {
                 summary: self,
             })?,
         };
-        fs::create_dir_all(file::parent(path))?;
-        file::write(path, |out| Ok(out.write_all(text.as_bytes())?))
+        file::write(output, |out| Ok(out.write_all(text.as_bytes())?))
     }
 }
 

@@ -23,7 +23,7 @@ const PLACES: &[(&str, Place)] = &[
     ("sd-spec", Place::Layer(0)),
     ("coremltools-proto", Place::Layer(0)),
     ("coreml-mil", Place::Layer(1)),
-    ("sd-demo", Place::Layer(0)),
+    ("sd-demo", Place::Layer(1)),
     ("sd-models", Place::Layer(1)),
     ("sd-runtime", Place::Layer(1)),
     ("mlpackage", Place::Layer(2)),

@@ -44,7 +44,7 @@ pub use merge_reshapes::merge_reshapes;
 pub use merge_slices::merge_slices;
 pub use remove_noops::remove_noops;
 pub use remove_redundant::{deduplicate_constants, remove_redundant};
-pub use to_f16::{AttentionPrecision, HalfPrecision, to_f16, to_f16_with};
+pub use to_f16::{AttentionPrecision, BeyondHalf, HalfPrecision, to_f16, to_f16_with};
 
 use crate::{ir::Function, ops::OpError};
 

@@ -42,13 +42,16 @@ pub enum AttentionPrecision {
     Full,
 }
 
+/// Says whether a constant has a finite value beyond f16; `None` where it is not known.
+pub type BeyondHalf<'a> = dyn Fn(&Const) -> Option<bool> + 'a;
+
 /// Choices of a conversion to f16.
 #[derive(Clone, Copy, Default)]
 pub struct HalfPrecision<'a> {
     /// Precision of attention.
     pub attention: AttentionPrecision,
-    /// Says whether a constant has a finite value beyond f16, where the caller knows; the pass reads the others.
-    pub beyond_half: Option<&'a dyn Fn(&Const) -> Option<bool>>,
+    /// What the caller knows of constants; the pass reads the others.
+    pub beyond_half: Option<&'a BeyondHalf<'a>>,
 }
 
 impl fmt::Debug for HalfPrecision<'_> {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs::File, io, path::Path};
 
 use mil::{Bytes, DType};
-use safe_files::FileKind;
+use safe_files::{FileKind, Residue};
 
 use super::{ALIGNMENT, SENTINEL, VERSION, align, dtype_of_code};
 use crate::error::{BlobFault, Error, IoContext};
@@ -176,7 +176,8 @@ pub(crate) fn map_file(path: &Path) -> Result<Bytes, Error> {
 /// The bytes of a growing weight file from the first record to `end`, mapped.
 ///
 /// The file is one of ours that only grows: behind `end`, and in its header, which is therefore left out.
-pub(crate) fn map_records(path: &Path, end: u64) -> Result<Bytes, Error> {
+/// `residue` is dropped with the last view.
+pub(crate) fn map_records(path: &Path, end: u64, residue: Residue) -> Result<Bytes, Error> {
     let n_bytes = end.checked_sub(ALIGNMENT).and_then(|n| usize::try_from(n).ok());
     let n_bytes = n_bytes.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge)).at("map", path)?;
     if n_bytes == 0 {
@@ -187,7 +188,19 @@ pub(crate) fn map_records(path: &Path, end: u64) -> Result<Bytes, Error> {
     // its only writer appends behind `end` and rewrites the header, so no mapped byte changes. What other processes
     // might do to it is as with `map_file`.
     let map = unsafe { memmap2::MmapOptions::new().offset(ALIGNMENT).len(n_bytes).map(&file) }.at("map", path)?;
-    Ok(Bytes::from_owner(map))
+    Ok(Bytes::from_owner(Records { map, _residue: residue }))
+}
+
+/// The mapped part, and what is to be removed once it is not mapped any more: fields drop in this order.
+struct Records {
+    map: memmap2::Mmap,
+    _residue: Residue,
+}
+
+impl AsRef<[u8]> for Records {
+    fn as_ref(&self) -> &[u8] {
+        &self.map
+    }
 }
 
 /// Offsets into a mapped file fit in the address space.

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use safe_files::Outputs;
 use sd_convert::verify::random_inputs;
 use sd_engines::{MilEngine, PlanSummary, Profile};
 use serde::Serialize;
@@ -64,6 +65,10 @@ struct Line {
 pub(super) fn run(args: &BenchArgs, report: &Report) -> Result<ExitCode> {
     args.engine.check_has_plans()?;
     let packages = packages(&args.package)?;
+    let mut outputs = Outputs::new();
+    packages.iter().try_for_each(|path| outputs.reads("the package", path))?;
+    let svg = args.svg.as_deref().map(|path| outputs.file("--svg", path)).transpose()?;
+    report.make_way(&outputs)?;
     let mut models = Vec::new();
     let (mut isa, mut threads) = (String::new(), 0);
     for path in &packages {
@@ -77,10 +82,10 @@ pub(super) fn run(args: &BenchArgs, report: &Report) -> Result<ExitCode> {
     }
     let compute = args.engine.compute.name();
     tell(args, report, &format!("{isa} in {compute}"), threads, &models);
-    if let Some(path) = &args.svg {
+    if let Some(svg) = &svg {
         let all: Vec<Line> = models.iter().flat_map(|m| m.profile.iter().cloned()).collect();
-        crate::file::write(path, |out| Ok(out.write_all(flame::draw(&all).as_bytes())?))?;
-        report.line(format_args!("wrote {}", path.display()));
+        crate::file::write(svg, |out| Ok(out.write_all(flame::draw(&all).as_bytes())?))?;
+        report.line(format_args!("wrote {svg}"));
     }
     report.json(&Summary { isa, compute, threads, models })?;
     Ok(ExitCode::SUCCESS)

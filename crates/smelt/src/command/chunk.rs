@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use mlpackage::{Body, Existing, Model, Stage, Written, write_pipeline};
+use safe_files::Outputs;
 use sd_convert::verify::random_inputs;
 use sd_convert::{Chunk, chunk};
 use sd_engines::{MilEngine, Options};
@@ -44,6 +45,10 @@ pub(super) fn run(args: &ChunkArgs, report: &Report) -> Result<ExitCode> {
     let stem = args.package.file_stem().and_then(|s| s.to_str()).context("the package has no name")?.to_owned();
     let targets = targets(&args.output, &stem, usize::from(args.n), args.pipeline);
     refuse_existing(&targets, args.force)?;
+    let mut outputs = Outputs::new();
+    outputs.reads("the package", &args.package)?;
+    let mut folder = outputs.folder("-o", &args.output)?;
+    targets.iter().try_for_each(|target| outputs.directory("-o", target))?;
     let cannot = || format!("cannot split {}", args.package.display());
     let chunks = chunk(package.model(), usize::from(args.n)).with_context(cannot)?;
     let n_functions = package.model().program().map_or(0, |p| p.functions.len());
@@ -55,7 +60,7 @@ pub(super) fn run(args: &ChunkArgs, report: &Report) -> Result<ExitCode> {
         check(package.model(), &chunks)?;
         spinner.finish_and_clear();
     }
-    std::fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
+    folder.make()?;
     let packages = if args.pipeline {
         vec![write_merged(package.model(), &chunks, &targets[0], args.force, report)?]
     } else {
@@ -74,7 +79,7 @@ pub(super) fn targets(output: &Path, stem: &str, n: usize, pipeline: bool) -> Ve
 }
 
 fn refuse_existing(targets: &[PathBuf], force: bool) -> Result<()> {
-    match targets.iter().find(|t| !force && t.symlink_metadata().is_ok()) {
+    match targets.iter().find(|t| !force && t.exists()) {
         Some(target) => bail!("{} is there already; replace it with --force", target.display()),
         None => Ok(()),
     }

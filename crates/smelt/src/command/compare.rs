@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use safe_files::Outputs;
 use sd_runtime::image::{Difference, RgbImage};
 use serde::Serialize;
 
@@ -43,7 +44,10 @@ struct Apart {
 }
 
 pub(super) fn run(args: &CompareArgs, report: &Report) -> Result<ExitCode> {
-    let view = args.view.prepare(&args.pictures)?;
+    let mut outputs = Outputs::new();
+    args.pictures.iter().try_for_each(|path| outputs.reads("the picture", path))?;
+    let view = args.view.prepare(&mut outputs)?;
+    report.make_way(&outputs)?;
     let images = args.pictures.iter().map(|path| file::read_picture(path)).collect::<Result<Vec<_>>>()?;
     check(args, &images, view.is_wanted())?;
     let differences: Vec<Option<Difference>> = images

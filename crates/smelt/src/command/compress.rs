@@ -13,12 +13,14 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use mil_compress::{Outcome, Plan};
 use mlpackage::{Existing, Model};
+use safe_files::{OutputFile, OutputFolder, Outputs, Tree, is_stream};
 use sd_convert::compress::{Writing as How, write_compressed_model};
 use serde::Serialize;
 
 use super::open_package;
 use crate::cli::CompressArgs;
 use crate::interrupt::{Writing, interrupted};
+use crate::owner::Owner;
 use crate::report::{Report, Table, bytes, count, seconds};
 use crate::weights_report::{Format, Summary as WeightSummary};
 
@@ -50,6 +52,7 @@ struct Task {
     model: Model,
     bytes: u64,
     plans: Vec<Plan>,
+    report: Option<OutputFile>,
     /// The package of another size, compressed before, whose weights are the same.
     first: Option<PathBuf>,
 }
@@ -57,19 +60,20 @@ struct Task {
 pub(super) fn run(args: &CompressArgs, report: &Report) -> Result<ExitCode> {
     let begin = Instant::now();
     let config = method::config(args)?;
-    let format = args.report.as_deref().map(Format::of).transpose()?;
+    let format = args.report.as_deref().map(report_format).transpose()?;
     let is_package = |path: &Path| path.extension().is_some_and(|e| e == "mlpackage" || e == "mlmodel");
     let (inputs, copies) = if is_package(&args.package) || !args.package.is_dir() {
-        if !is_package(&args.output) {
+        if !is_package(&args.output) && !is_stream(&args.output) {
             bail!("{} must end with .mlpackage, as the package that it will be", args.output.display());
         }
         (vec![(args.package.clone(), args.output.clone())], Vec::new())
     } else {
         directory::look(&args.package, &args.output)?
     };
-    let outputs: Vec<PathBuf> = inputs.iter().map(|(_, output)| output.clone()).collect();
+    let (files, mut folders, reports) = name_files(args, &inputs, &copies)?;
+    let targets: Vec<PathBuf> = inputs.iter().map(|(_, output)| output.clone()).collect();
     let mut tasks = Vec::new();
-    for (input, output) in inputs {
+    for ((input, output), report) in inputs.into_iter().zip(reports) {
         refuse_existing(&output, args.force)?;
         let package = open_package(&input)?;
         let n_bytes =
@@ -84,13 +88,13 @@ pub(super) fn run(args: &CompressArgs, report: &Report) -> Result<ExitCode> {
         if plans.iter().all(Plan::is_empty) {
             bail!("{} has no weight to compress: {}", input.display(), method::why_nothing(&config, &plans));
         }
-        let first = directory::first_of(&output).filter(|first| outputs.contains(first));
-        tasks.push(Task { input, output, model, bytes: n_bytes, plans, first });
+        let first = directory::first_of(&output).filter(|first| targets.contains(first));
+        tasks.push(Task { input, output, model, bytes: n_bytes, plans, report, first });
     }
     copies.iter().try_for_each(|(_, to)| refuse_existing(to, args.force))?;
-    if let Some(parent) = args.output.parent().filter(|p| !p.as_os_str().is_empty()) {
-        std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
-    }
+    report.make_way(&files)?;
+    report.replaced(&directory::changes(&copies));
+    folders.iter_mut().try_for_each(safe_files::OutputFolder::make)?;
     let mut packages = Vec::new();
     for task in &tasks {
         let package = compress(task, args, format, report)?;
@@ -105,8 +109,46 @@ pub(super) fn run(args: &CompressArgs, report: &Report) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The form that a name says; what has no name takes the form for programs.
+fn report_format(path: &Path) -> Result<Format> {
+    if is_stream(path) && path.extension().is_none() { Ok(Format::Json) } else { Format::of(path) }
+}
+
+/// Names everything that is read and written: the folders to be made, and the reports in the order of the inputs.
+fn name_files(
+    args: &CompressArgs,
+    inputs: &[(PathBuf, PathBuf)],
+    copies: &[(Tree, PathBuf)],
+) -> Result<(Outputs, Vec<OutputFolder>, Vec<Option<OutputFile>>)> {
+    let mut files = Outputs::new();
+    let is_directory = args.package.is_dir() && inputs.iter().all(|(input, _)| *input != args.package);
+    inputs.iter().try_for_each(|(input, _)| files.reads("the package", input))?;
+    copies.iter().try_for_each(|(tree, _)| files.reads("the copied", tree.root()))?;
+    args.config.iter().try_for_each(|path| files.reads("--config", path))?;
+    let folder = if is_directory { args.output.clone() } else { crate::file::parent(&args.output) };
+    if is_directory {
+        Owner::of_folder(&args.package)?.check_may_enter(&args.output)?;
+    }
+    let mut folders = vec![files.folder("-o", &folder)?];
+    inputs.iter().try_for_each(|(_, output)| files.directory("-o", output))?;
+    for (tree, to) in copies {
+        if tree.root().is_dir() { files.directory("-o", to)? } else { files.file("-o", to).map(drop)? }
+    }
+    let Some(path) = &args.report else { return Ok((files, folders, vec![None; inputs.len()])) };
+    if is_directory && inputs.len() > 1 && is_stream(path) {
+        bail!("--report {} takes one report, and there are {}; give the name of a file", path.display(), inputs.len());
+    }
+    if !is_stream(path) {
+        folders.push(files.folder("--report", &crate::file::parent(path))?);
+    }
+    let several = is_directory && !is_stream(path);
+    let paths = inputs.iter().map(|(input, _)| directory::report_path(path, input, several));
+    let reports = paths.map(|path| Ok(Some(files.file("--report", &path)?))).collect::<Result<_>>()?;
+    Ok((files, folders, reports))
+}
+
 fn refuse_existing(path: &Path, force: bool) -> Result<()> {
-    if !force && path.symlink_metadata().is_ok() {
+    if !force && path.exists() {
         bail!("{} is there already; replace it with --force", path.display());
     }
     Ok(())
@@ -141,10 +183,9 @@ fn compress(task: &Task, args: &CompressArgs, format: Option<Format>, report: &R
     let n_bytes = written.model_bytes + written.weight_bytes;
     let weights = WeightSummary::new(&title, task.bytes, n_bytes, &outcome);
     let mut report_path = None;
-    if let (Some(path), Some(format)) = (&args.report, format) {
-        let path = directory::report_path(path, &task.input, args.package != task.input);
-        weights.write(&path, format).with_context(|| format!("cannot write {}", path.display()))?;
-        report_path = Some(path.display().to_string());
+    if let (Some(file), Some(format)) = (&task.report, format) {
+        weights.write(file, format)?;
+        report_path = Some(file.to_string());
     }
     method::tell_left(&outcome.kept, report);
     Ok(Package {

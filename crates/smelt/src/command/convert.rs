@@ -3,6 +3,7 @@
 //! Everything that can be refused is refused before any work begins; packages and the files beside them then appear one by one, each whole.
 
 mod items;
+mod place;
 mod precision;
 
 use std::ops::ControlFlow;
@@ -21,8 +22,10 @@ use super::guarded;
 use crate::bundle::Bundle;
 use crate::cli::ConvertArgs;
 use crate::interrupt::{Writing, interrupted};
+use crate::owner::Owner;
 use crate::report::{Report, Table, bytes, count, seconds};
 use items::Item;
+use place::Place;
 use precision::{Made, Makers};
 
 /// What `--json` prints.
@@ -66,6 +69,7 @@ struct Plan<'a> {
     items: Vec<Item>,
     skipped: Vec<Component>,
     bundle: Bundle,
+    place: Place,
     model_version: String,
     /// What the user should know of the checkpoint.
     warnings: Vec<String>,
@@ -74,16 +78,17 @@ struct Plan<'a> {
 
 pub(super) fn run(args: &ConvertArgs, report: &Report) -> Result<ExitCode> {
     let begin = Instant::now();
-    let plan = Plan::new(args)?;
+    let mut plan = Plan::new(args)?;
     for component in &plan.skipped {
         report.warn(format_args!("the checkpoint has no {component}; it is left out"));
     }
     for warning in plan.warnings.iter().chain(&plan.bundle.warnings) {
         report.warn(warning);
     }
-    std::fs::create_dir_all(&args.output).with_context(|| format!("cannot make {}", args.output.display()))?;
+    plan.place.tell_changes(report);
+    plan.place.folder.make()?;
     let packages = plan.convert(report)?;
-    plan.bundle.write(&args.output)?;
+    plan.bundle.write(&plan.place.files)?;
     tell(&plan, report, packages, begin.elapsed())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -106,6 +111,7 @@ impl<'a> Plan<'a> {
         let sizes = args.sizes.latents(scale, own)?;
         let items = items::of(args, &sizes, &components, &model_version)?;
         let bundle = Bundle::of_checkpoint(checkpoint.root(), &model_version)?;
+        Owner::of_model(&model_version).check_may_enter(&args.output)?;
         if !args.force {
             let paths = items.iter().flat_map(|item| std::iter::once(item.path.clone()).chain(item.chunks(args)));
             let mut there: Vec<PathBuf> = paths.filter(|p| exists(p)).collect();
@@ -115,6 +121,7 @@ impl<'a> Plan<'a> {
                 bail!("these are there already; replace them with --force:{}", list.concat());
             }
         }
+        let place = Place::new(args, checkpoint.root(), &items, &bundle)?;
         let options = Options {
             attention: args.attention.unwrap_or(AttentionLayout::SplitEinsum),
             latent_size: None,
@@ -126,7 +133,7 @@ impl<'a> Plan<'a> {
         };
         let mut warnings = checkpoint.warnings();
         warnings.extend(check(&checkpoint, &items, &options)?);
-        Ok(Self { checkpoint, options, items, skipped, bundle, model_version, warnings, args })
+        Ok(Self { checkpoint, options, items, skipped, bundle, place, model_version, warnings, args })
     }
 
     /// Converts and writes every component; while one is written, the next is converted.
@@ -330,8 +337,9 @@ fn check_bits(bits: u8, args: &ConvertArgs) -> Result<()> {
     }
 }
 
+/// A link to nothing is none: what it points to will be made.
 fn exists(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
+    path.exists()
 }
 
 fn n_operations(program: &mil::Program) -> usize {

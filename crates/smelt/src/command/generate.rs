@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
+use safe_files::{OutputFile, Outputs, is_stream};
 use sd_runtime::image::RgbImage;
 use sd_runtime::pipeline::{
     GenerateOptions, GeneratedImage, PictureSettings, Progress, StartingImage, StartingPicture, TextToImage,
@@ -59,10 +60,14 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     refuse_ineffective(args)?;
     let seed = args.seed.value();
     let output = args.output.clone().map_or_else(|| free_name(&args.prompt, args.count), Ok)?;
-    file::check_picture(&output)?;
-    args.latents.as_deref().map_or(Ok(()), file::check_target)?;
     let paths: Vec<PathBuf> = (0..args.count.into()).map(|idx| numbered(&output, idx, args.count.into())).collect();
-    let view = args.view.prepare(&paths)?;
+    let mut outputs = Outputs::new();
+    let files = picture_files(&mut outputs, &output, &paths)?;
+    let latents =
+        args.latents.as_deref().map(|path| file::binary(&mut outputs, "--latents", None, path)).transpose()?;
+    let view = args.view.prepare(&mut outputs)?;
+    name_inputs(&mut outputs, args)?;
+    report.make_way(&outputs)?;
     let start = args.image.as_deref().map(file::read_picture).transpose().context("--image")?;
     let start = start.map(|image| StartingImage { image, strength: args.strength });
     let spinner = report.spinner("loading");
@@ -84,10 +89,10 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     let mut pictures = Vec::new();
     for (idx, image) in generation.images.iter().enumerate() {
         let settings = settings(args, &options, &name, kind, idx, &image.image);
-        pictures.push(save(&paths[idx], &settings, image, report)?);
+        pictures.push(save(&files[idx], &settings, image, report)?);
     }
-    if let Some(path) = &args.latents {
-        save_latents(path, &generation.images)?;
+    if let Some(file) = &latents {
+        save_latents(file, &generation.images)?;
     }
     let warnings: Vec<String> = generation.warnings.iter().map(ToString::to_string).collect();
     warnings.iter().for_each(|warning| report.warn(warning));
@@ -126,6 +131,31 @@ fn refuse_ineffective(args: &GenerateArgs) -> Result<()> {
             "--negative-prompt has no effect at guidance {guidance}, which leaves it out; give more than 1, or leave the \
              negative prompt out"
         );
+    }
+    Ok(())
+}
+
+/// Names the pictures; what has no name beside it takes one.
+fn picture_files(outputs: &mut Outputs, output: &Path, paths: &[PathBuf]) -> Result<Vec<OutputFile>> {
+    if paths.len() > 1 && is_stream(output) {
+        let n = paths.len();
+        bail!("-o {} takes one picture, and --count asks for {n}; give the name of a file", output.display());
+    }
+    if paths.len() > 1 && output.is_dir() {
+        bail!("cannot write {}: it is a directory; give the name of a file in it", output.display());
+    }
+    paths.iter().map(|path| file::picture(outputs, "-o", path)).collect()
+}
+
+/// Names what no picture may replace.
+fn name_inputs(outputs: &mut Outputs, args: &GenerateArgs) -> Result<()> {
+    if let Some(image) = &args.image {
+        outputs.reads("--image", image)?;
+    }
+    for dir in args.model.iter().chain(&args.tokenizer) {
+        // A place that cannot be resolved is told by whoever reads it.
+        let dir = sd_convert::hub::resolve(dir).unwrap_or_else(|_| dir.clone());
+        crate::model_dir::files(&dir).iter().try_for_each(|path| outputs.reads("the model's file", path))?;
     }
     Ok(())
 }
@@ -209,35 +239,35 @@ fn settings(
 }
 
 /// Writes one picture with its settings.
-fn save(path: &Path, settings: &PictureSettings, generated: &GeneratedImage, report: &Report) -> Result<Picture> {
+fn save(file: &OutputFile, settings: &PictureSettings, generated: &GeneratedImage, report: &Report) -> Result<Picture> {
     let image = &generated.image;
-    file::write(path, |out| Ok(image.write_png(out, &settings.to_png_texts())?))?;
+    file::write(file, |out| Ok(image.write_png(out, &settings.to_png_texts())?))?;
     let flagged = generated.safety.as_ref().map(|verdict| verdict.flagged);
     if flagged == Some(true) {
         report.warn(format_args!(
-            "{} is black: the safety checker found something unsafe in it; another seed or prompt may do, or --no-safety-check",
-            path.display()
+            "{file} is black: the safety checker found something unsafe in it; another seed or prompt may do, or --no-safety-check"
         ));
     }
-    report.line(format_args!("wrote {} ({}x{})", path.display(), image.width(), image.height()));
-    Ok(Picture { path: path.display().to_string(), width: image.width(), height: image.height(), flagged })
+    report.line(format_args!("wrote {file} ({}x{})", image.width(), image.height()));
+    Ok(Picture { path: file.path().display().to_string(), width: image.width(), height: image.height(), flagged })
 }
 
 /// Writes what each picture began with and what it was decoded from.
-fn save_latents(path: &Path, images: &[GeneratedImage]) -> Result<()> {
+fn save_latents(file: &OutputFile, images: &[GeneratedImage]) -> Result<()> {
     let name = |i: usize, what: &str| if images.len() == 1 { what.to_owned() } else { format!("{}.{what}", i + 1) };
     let tensors = images
         .iter()
         .enumerate()
         .flat_map(|(i, image)| [(name(i, "noise"), image.noise.clone()), (name(i, "latents"), image.latents.clone())]);
-    tensor_file::write(path, &tensors.collect())
+    tensor_file::write(file, &tensors.collect())
 }
 
 /// A file in the current directory that is named by the prompt and not there yet.
 fn free_name(prompt: &str, count: u16) -> Result<PathBuf> {
     let stem = stem_of(prompt);
     let name = |i: u32| PathBuf::from(if i == 1 { format!("{stem}.png") } else { format!("{stem}-{i}.png") });
-    let is_free = |path: &PathBuf| (0..count.into()).all(|idx| !numbered(path, idx, count.into()).exists());
+    let is_free =
+        |path: &PathBuf| (0..count.into()).all(|idx| numbered(path, idx, count.into()).symlink_metadata().is_err());
     (1..10_000).map(name).find(is_free).with_context(|| format!("every name {stem}-N.png is taken; say which with -o"))
 }
 

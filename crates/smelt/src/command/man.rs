@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
+use safe_files::Outputs;
 use serde::Serialize;
 
 use crate::cli::{Cli, ManArgs};
@@ -75,12 +76,15 @@ fn examples_section(examples: &str) -> String {
 }
 
 fn write(dir: &Path, pages: &[Page], report: &Report) -> Result<Vec<String>> {
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let mut outputs = Outputs::new();
+    let mut folder = outputs.folder("-o", dir)?;
+    let paths =
+        pages.iter().map(|page| outputs.file("-o", &dir.join(&page.file_name))).collect::<Result<Vec<_>, _>>()?;
+    folder.make()?;
     let mut files = Vec::new();
-    for Page { file_name, text } in pages {
-        let path = dir.join(file_name);
-        file::write(&path, |out| Ok(out.write_all(text)?))?;
-        files.push(path.display().to_string());
+    for (path, page) in paths.iter().zip(pages) {
+        file::write(path, |out| Ok(out.write_all(&page.text)?))?;
+        files.push(path.to_string());
     }
     report.line(format_args!("wrote {} to {}", count(files.len(), "page"), dir.display()));
     Ok(files)

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use host_tensor::HostTensor;
 use mil::TensorType;
 use mlpackage::Interface;
+use safe_files::{OutputFile, Outputs};
 use sd_engines::MilEngine;
 use sd_runtime::{Engine, Tensors};
 use serde::Serialize;
@@ -39,7 +40,11 @@ struct Output {
 }
 
 pub(super) fn run(args: &RunArgs, report: &Report) -> Result<ExitCode> {
-    file::check_target(&args.outputs)?;
+    let mut outputs = Outputs::new();
+    outputs.reads("the package", &args.package)?;
+    outputs.reads("--inputs", &args.inputs)?;
+    let target = file::binary(&mut outputs, "--outputs", None, &args.outputs)?;
+    report.make_way(&outputs)?;
     let options = args.engine.executor(args.rounding.into())?;
     let begin = Instant::now();
     let package = open_package(&args.package)?;
@@ -65,8 +70,8 @@ pub(super) fn run(args: &RunArgs, report: &Report) -> Result<ExitCode> {
         report.warn(format_args!("results are not finite, first those of one operation: {first}"));
     }
     let elapsed = begin.elapsed();
-    tensor_file::write(&args.outputs, &outputs)?;
-    tell(args, report, &outputs, prepared, elapsed)?;
+    tensor_file::write(&target, &outputs)?;
+    tell(args, report, &target, &outputs, prepared, elapsed)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -119,7 +124,14 @@ fn fit(tensor: &HostTensor, ty: &TensorType) -> Option<HostTensor> {
     agrees.then(|| tensor.cast(ty.dtype))
 }
 
-fn tell(args: &RunArgs, report: &Report, outputs: &Tensors, prepared: Duration, elapsed: Duration) -> Result<()> {
+fn tell(
+    args: &RunArgs,
+    report: &Report,
+    target: &OutputFile,
+    outputs: &Tensors,
+    prepared: Duration,
+    elapsed: Duration,
+) -> Result<()> {
     let outputs: Vec<Output> = outputs.iter().map(|(name, tensor)| describe(name, tensor)).collect();
     let mut table = Table::new(2, "<<<>>>");
     table.row(["output", "type", "shape", "min", "mean", "max"].map(String::from));
@@ -128,12 +140,7 @@ fn tell(args: &RunArgs, report: &Report, outputs: &Tensors, prepared: Duration, 
         table.row([o.name.clone(), o.dtype.to_owned(), format!("{:?}", o.shape), min, mean, max]);
     }
     report.text(table);
-    report.line(format_args!(
-        "wrote {} after {} ({} to prepare)",
-        args.outputs.display(),
-        seconds(elapsed),
-        seconds(prepared)
-    ));
+    report.line(format_args!("wrote {target} after {} ({} to prepare)", seconds(elapsed), seconds(prepared)));
     let package = args.package.display().to_string();
     report.json(&Summary { package, prepare_s: prepared.as_secs_f64(), run_s: elapsed.as_secs_f64(), outputs })
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use safe_files::{Tree, is_stream};
 use sd_convert::LatentSize;
 
 use crate::interrupt::Writing;
@@ -19,9 +20,10 @@ const COMPRESSED: [[&str; 2]; 6] = [
 ];
 
 type Pairs = Vec<(PathBuf, PathBuf)>;
+type Copies = Vec<(Tree, PathBuf)>;
 
 /// Packages to compress with where they go, and everything else with where it goes.
-pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Pairs)> {
+pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Copies)> {
     let cannot = || format!("cannot read {}", input.display());
     let (mut inputs, mut copies) = (Vec::new(), Vec::new());
     let mut entries = Vec::new();
@@ -37,7 +39,7 @@ pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Pairs)> {
         let to = output.join(name);
         let is_package = path.extension().is_some_and(|e| e == "mlpackage");
         let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
-        if is_package && is_compressed(stem) { inputs.push((path, to)) } else { copies.push((path, to)) }
+        if is_package && is_compressed(stem) { inputs.push((path, to)) } else { copies.push((Tree::read(&path)?, to)) }
     }
     // Packages for other sizes follow the one whose weights they share.
     inputs.sort_by_key(|(_, to)| first_of(to).is_some());
@@ -47,7 +49,6 @@ pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Pairs)> {
     if input.canonicalize().ok() == output.canonicalize().ok().or_else(|| Some(output.to_path_buf())) {
         bail!("{} would be written over itself; give another directory", input.display());
     }
-    std::fs::create_dir_all(output).with_context(|| format!("cannot make {}", output.display()))?;
     Ok((inputs, copies))
 }
 
@@ -70,52 +71,18 @@ pub(super) fn first_of(package: &Path) -> Option<PathBuf> {
 }
 
 /// Copies files and packages; returns their names.
-pub(super) fn copy(copies: &Pairs) -> Result<Vec<String>> {
-    for (from, to) in copies {
-        copy_whole(from, to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+pub(super) fn copy(copies: &Copies) -> Result<Vec<String>> {
+    for (tree, to) in copies {
+        let _writing = (!is_stream(to)).then(Writing::begin);
+        tree.copy_to(to).with_context(|| format!("cannot copy {} to {}", tree.root().display(), to.display()))?;
     }
     Ok(copies.iter().map(|(_, to)| to.display().to_string()).collect())
 }
 
-/// Copies beside the target first, so that half a package never has a package's name.
-fn copy_whole(from: &Path, to: &Path) -> std::io::Result<()> {
-    let _writing = Writing::begin();
-    let name = to.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-    let [staged, before] = ["copy", "before"].map(|what| to.with_file_name(format!(".{name}.{what}")));
-    // What a run left that was killed.
-    [&staged, &before].into_iter().try_for_each(|path| remove(path))?;
-    if from.is_dir() {
-        copy_tree(from, &staged)?;
-    } else {
-        std::fs::copy(from, &staged)?;
-    }
-    if to.is_dir() {
-        std::fs::rename(to, &before)?;
-    }
-    std::fs::rename(&staged, to)?;
-    remove(&before)
-}
-
-fn remove(path: &Path) -> std::io::Result<()> {
-    match path.symlink_metadata() {
-        Ok(there) if there.is_dir() => std::fs::remove_dir_all(path),
-        Ok(_) => std::fs::remove_file(path),
-        Err(_) => Ok(()),
-    }
-}
-
-fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
-    std::fs::create_dir(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_tree(&entry.path(), &target)?
-        } else {
-            std::fs::copy(entry.path(), target).map(drop)?
-        }
-    }
-    Ok(())
+/// Files that are there with other content than that of the one that replaces them.
+pub(super) fn changes(copies: &Copies) -> Vec<PathBuf> {
+    let differs = |from: &Path, to: &Path| to.is_file() && std::fs::read(from).ok() != std::fs::read(to).ok();
+    copies.iter().filter(|(tree, to)| differs(tree.root(), to)).map(|(_, to)| to.clone()).collect()
 }
 
 /// Where the report of one of several packages goes: the package's name before the extension.

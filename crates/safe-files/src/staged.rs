@@ -14,14 +14,17 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::{self, File, TryLockError},
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use tempfile::TempDir;
-
-use crate::error::{Error, IoContext};
+use crate::{
+    error::{IoContext, WriteError},
+    place::{Place, parent_of, what},
+    write::is_link,
+};
 
 /// What happens when the target exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,52 +45,118 @@ const GRACE: Duration = Duration::from_secs(60);
 
 /// A directory that is being written. Dropped before [`StagedDir::commit`], it leaves nothing.
 #[derive(Debug)]
-pub(crate) struct StagedDir {
+pub struct StagedDir {
     target: PathBuf,
     existing: Existing,
-    // The lock is released before the directory is removed: fields drop in this order.
-    _lock: File,
-    staging: TempDir,
+    lock: Option<File>,
+    staging: Arc<Staging>,
+}
+
+/// Removes what is left of a staging directory when the last of these is dropped.
+///
+/// Some systems do not remove a file that is mapped: whoever maps the spool keeps one of these until it is not.
+#[derive(Debug, Clone)]
+pub struct Residue(#[expect(dead_code, reason = "held to be dropped")] Arc<Staging>);
+
+#[derive(Debug)]
+struct Staging(PathBuf);
+
+impl Staging {
+    fn remove(&self) {
+        // What stays is hidden, and the next run for the same target removes it.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+impl Drop for StagedDir {
+    fn drop(&mut self) {
+        // Closed before it is removed, and removed although somebody may have a `Residue`.
+        self.lock = None;
+        self.staging.remove();
+    }
 }
 
 impl StagedDir {
     /// Removes what killed processes left for this target, and begins an empty directory.
     ///
+    /// A symbolic link is followed: it stays, and what it points to is replaced or made.
+    ///
     /// # Errors
-    /// [`Error::Exists`], [`Error::Target`] when the path has no name, or [`Error::Io`].
-    pub(crate) fn new(target: &Path, existing: Existing) -> Result<Self, Error> {
-        let name = target
-            .file_name()
-            .ok_or_else(|| Error::Target { path: target.to_path_buf(), reason: "it names no directory" })?;
-        let parent = parent_of(target);
+    /// [`WriteError::Exists`], [`WriteError::Target`] when the path has no name or is something else than a directory, or
+    /// [`WriteError::Io`].
+    pub fn new(target: &Path, existing: Existing) -> Result<Self, WriteError> {
+        let target = follow(target)?;
+        let name = target.file_name().ok_or_else(|| WriteError::target(&target, "it names no directory"))?;
+        let parent = parent_of(&target);
         let prefix = prefix_of(name);
-        clean(&parent, target, &prefix)?;
-        check_existing(target, existing)?;
-        let staging =
-            tempfile::Builder::new().prefix(&prefix).tempdir_in(&parent).at("create a directory in", &parent)?;
-        let lock_path = staging.path().join(LOCK);
+        clean(&parent, &target, &prefix)?;
+        check_existing(&target, existing)?;
+        let staging = tempfile::Builder::new().prefix(&prefix).tempdir_in(&parent);
+        let staging = Staging(staging.at("create a directory in", &parent)?.keep());
+        let lock_path = staging.0.join(LOCK);
         let lock = File::create_new(&lock_path).at("create", &lock_path)?;
         lock.try_lock().or_else(unsupported_is_fine).at("lock", &lock_path)?;
-        let new = staging.path().join(NEW);
+        let new = staging.0.join(NEW);
         fs::create_dir(&new).at("create", &new)?;
-        Ok(Self { target: target.to_path_buf(), existing, _lock: lock, staging })
+        Ok(Self { target, existing, lock: Some(lock), staging: Arc::new(staging) })
     }
 
     /// Where to write.
-    pub(crate) fn path(&self) -> PathBuf {
-        self.staging.path().join(NEW)
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.staging.0.join(NEW)
     }
 
     /// Where a file may lie that stays open or mapped beyond [`StagedDir::commit`]; it goes with the staging directory.
-    pub(crate) fn spool(&self) -> PathBuf {
-        self.staging.path().join(SPOOL)
+    #[must_use]
+    pub fn spool(&self) -> PathBuf {
+        self.staging.0.join(SPOOL)
+    }
+
+    /// To be kept by whoever maps the spool, and dropped after the map.
+    #[must_use]
+    pub fn residue(&self) -> Residue {
+        Residue(Arc::clone(&self.staging))
+    }
+
+    /// Begins a file, which must not be there, at a path in [`StagedDir::path`] or at [`StagedDir::spool`]; folders on
+    /// the way are made.
+    ///
+    /// # Errors
+    /// [`WriteError::Io`].
+    pub fn create(&self, path: &Path) -> Result<File, WriteError> {
+        self.make_folder(&parent_of(path))?;
+        File::create_new(path).at("create", path)
+    }
+
+    /// Writes a file as [`StagedDir::create`] begins it.
+    ///
+    /// # Errors
+    /// [`WriteError::Io`].
+    pub fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+        self.create(path)?.write_all(bytes).at("write", path)
+    }
+
+    /// Makes a folder and those on the way to it, in [`StagedDir::path`].
+    ///
+    /// # Errors
+    /// [`WriteError::Io`].
+    pub fn make_folder(&self, path: &Path) -> Result<(), WriteError> {
+        debug_assert!(path.starts_with(&self.staging.0), "only the staging directory is written");
+        fs::create_dir_all(path).at("create", path)
     }
 
     /// Makes everything durable and moves it to the target.
     ///
     /// # Errors
-    /// [`Error::Exists`] when the target has appeared meanwhile, or [`Error::Io`]; the target is then as it was.
-    pub(crate) fn commit(self) -> Result<(), Error> {
+    /// [`WriteError::Exists`] when the target has appeared meanwhile, or [`WriteError::Io`]; the target is then as it was.
+    pub fn commit(self) -> Result<(), WriteError> {
         let new = self.path();
         sync_tree(&new)?;
         check_existing(&self.target, self.existing)?;
@@ -96,22 +165,22 @@ impl StagedDir {
         } else {
             rename_to_free(&new, &self.target).map_err(|e| match e.kind() {
                 io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => {
-                    Error::Exists { path: self.target.clone() }
+                    WriteError::Exists { path: self.target.clone() }
                 }
-                _ => Error::Io { action: "rename to", path: self.target.clone(), source: e },
+                _ => WriteError::Io { action: "rename to", path: self.target.clone(), source: e },
             })?;
         }
         sync_dir(&parent_of(&self.target))
     }
 
     /// Puts `new` in the place of the target.
-    fn replace(&self, new: &Path) -> Result<(), Error> {
+    fn replace(&self, new: &Path) -> Result<(), WriteError> {
         if exchange(new, &self.target).is_ok() {
             // The old package is now `new` in the staging directory, and goes with it.
             return Ok(());
         }
         // Without an exchange there is an instant without a target; `clean` ends it should the process be killed.
-        let old = self.staging.path().join(OLD);
+        let old = self.staging.0.join(OLD);
         fs::rename(&self.target, &old).at("move aside", &self.target)?;
         if let Err(e) = fs::rename(new, &self.target) {
             fs::rename(&old, &self.target).at("move back", &self.target)?;
@@ -121,21 +190,30 @@ impl StagedDir {
     }
 }
 
-fn check_existing(target: &Path, existing: Existing) -> Result<(), Error> {
+fn check_existing(target: &Path, existing: Existing) -> Result<(), WriteError> {
     match target.symlink_metadata() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(e).at("read", target),
-        Ok(_) if existing == Existing::Refuse => Err(Error::Exists { path: target.to_path_buf() }),
+        Ok(_) if existing == Existing::Refuse => Err(WriteError::Exists { path: target.to_path_buf() }),
         Ok(meta) if meta.is_dir() => Ok(()),
-        Ok(_) => Err(Error::Target { path: target.to_path_buf(), reason: "it is there and no directory" }),
+        Ok(meta) => Err(not_a_directory(target, meta.file_type())),
     }
 }
 
-fn parent_of(target: &Path) -> PathBuf {
-    match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
+pub(crate) fn not_a_directory(path: &Path, kind: fs::FileType) -> WriteError {
+    WriteError::target(path, format!("it is {}, not a folder; remove it, or give another name", what(kind)))
+}
+
+/// The path itself, or what it leads to if it is a link.
+fn follow(path: &Path) -> Result<PathBuf, WriteError> {
+    if !is_link(path) {
+        return Ok(path.to_path_buf());
     }
+    Ok(match Place::of(path)? {
+        Place::Directory(real) | Place::File(real) => real,
+        Place::Absent(absent) => absent.path(),
+        Place::Stream(_) | Place::Stdout => return Err(WriteError::target(path, "it leads to a pipe or device")),
+    })
 }
 
 fn prefix_of(name: &OsStr) -> OsString {
@@ -146,7 +224,7 @@ fn prefix_of(name: &OsStr) -> OsString {
 }
 
 /// Removes the staging directories of processes that are gone.
-fn clean(parent: &Path, target: &Path, prefix: &OsStr) -> Result<(), Error> {
+fn clean(parent: &Path, target: &Path, prefix: &OsStr) -> Result<(), WriteError> {
     for entry in fs::read_dir(parent).at("read", parent)? {
         let entry = entry.at("read", parent)?;
         let name = entry.file_name();
@@ -164,7 +242,7 @@ fn clean(parent: &Path, target: &Path, prefix: &OsStr) -> Result<(), Error> {
 }
 
 /// A killed `replace` may have left the target's only whole copy in the staging directory.
-fn recover(staging: &Path, target: &Path) -> Result<(), Error> {
+fn recover(staging: &Path, target: &Path) -> Result<(), WriteError> {
     let old = staging.join(OLD);
     if old.is_dir() && target.symlink_metadata().is_err() {
         fs::rename(&old, target).at("move back", target)?;
@@ -204,25 +282,36 @@ fn unsupported_is_fine(error: TryLockError) -> io::Result<()> {
 }
 
 /// Flushes every file and directory below `dir` to the disk.
-fn sync_tree(dir: &Path) -> Result<(), Error> {
+fn sync_tree(dir: &Path) -> Result<(), WriteError> {
     for entry in fs::read_dir(dir).at("read", dir)? {
         let path = entry.at("read", dir)?.path();
         if path.is_dir() {
             sync_tree(&path)?;
         } else {
-            File::open(&path).and_then(|f| f.sync_all()).at("flush", &path)?;
+            sync_file(&path)?;
         }
     }
     sync_dir(dir)
 }
 
+/// Flushes a file to the disk.
+pub(crate) fn sync_file(path: &Path) -> Result<(), WriteError> {
+    // Windows flushes only what is open for writing; elsewhere a copy may be read-only and is flushed all the same.
+    let file = if cfg!(windows) { File::options().write(true).open(path) } else { File::open(path) };
+    match file {
+        // Copied with its protection, which Windows heeds here; its bytes reach the disk a little later.
+        Err(e) if cfg!(windows) && e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        file => file.and_then(|f| f.sync_all()).at("flush", path),
+    }
+}
+
 #[cfg(unix)]
-fn sync_dir(dir: &Path) -> Result<(), Error> {
+fn sync_dir(dir: &Path) -> Result<(), WriteError> {
     File::open(dir).and_then(|f| f.sync_all()).at("flush", dir)
 }
 
 #[cfg(not(unix))]
-fn sync_dir(_dir: &Path) -> Result<(), Error> {
+fn sync_dir(_dir: &Path) -> Result<(), WriteError> {
     // Directories cannot be opened as files here; the file system journals renames.
     Ok(())
 }
@@ -301,13 +390,48 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("a");
         stage(&target, Existing::Refuse, "x").commit().unwrap();
-        assert!(matches!(StagedDir::new(&target, Existing::Refuse), Err(Error::Exists { .. })));
+        assert!(matches!(StagedDir::new(&target, Existing::Refuse), Err(WriteError::Exists { .. })));
         stage(&target, Existing::Replace, "y").commit().unwrap();
         assert_eq!(fs::read_to_string(target.join("sub/file")).unwrap(), "y");
         assert_eq!(names(dir.path()), ["a"]);
         fs::write(dir.path().join("file"), "z").unwrap();
-        assert!(matches!(StagedDir::new(&dir.path().join("file"), Existing::Replace), Err(Error::Target { .. })));
-        assert!(matches!(StagedDir::new(Path::new("/"), Existing::Replace), Err(Error::Target { .. })));
+        assert!(matches!(StagedDir::new(&dir.path().join("file"), Existing::Replace), Err(WriteError::Target { .. })));
+        assert!(matches!(StagedDir::new(Path::new("/"), Existing::Replace), Err(WriteError::Target { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_and_what_they_point_to_is_replaced_or_made() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let [real, link, dangling] = ["real", "link", "dangling"].map(|name| dir.path().join(name));
+        stage(&real, Existing::Refuse, "old").commit().unwrap();
+        symlink("real", &link).unwrap();
+        symlink("new", &dangling).unwrap();
+        assert!(matches!(StagedDir::new(&link, Existing::Refuse), Err(WriteError::Exists { .. })));
+        stage(&link, Existing::Replace, "one").commit().unwrap();
+        stage(&dangling, Existing::Refuse, "two").commit().unwrap();
+        assert!(is_link(&link) && is_link(&dangling));
+        assert_eq!(fs::read_to_string(real.join("sub/file")).unwrap(), "one");
+        assert_eq!(fs::read_to_string(dir.path().join("new/sub/file")).unwrap(), "two");
+        assert_eq!(names(dir.path()), ["dangling", "link", "new", "real"]);
+        fs::write(dir.path().join("file"), "").unwrap();
+        symlink("file", dir.path().join("to-file")).unwrap();
+        let error = StagedDir::new(&dir.path().join("to-file"), Existing::Replace).unwrap_err().to_string();
+        assert!(error.contains("it is a file, not a folder"), "{error}");
+    }
+
+    #[test]
+    fn what_a_residue_was_kept_for_goes_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let staged = stage(&dir.path().join("a"), Existing::Refuse, "x");
+        staged.write(&staged.spool(), b"mapped").unwrap();
+        let (residue, staging) = (staged.residue(), staged.staging.0.clone());
+        staged.commit().unwrap();
+        // As where the file could not be removed while it was mapped.
+        fs::create_dir_all(&staging).unwrap();
+        drop(residue);
+        assert_eq!(names(dir.path()), ["a"]);
     }
 
     #[test]
@@ -316,15 +440,15 @@ mod tests {
         let target = dir.path().join("a");
         let late = stage(&target, Existing::Refuse, "late");
         fs::create_dir(&target).unwrap();
-        assert!(matches!(late.commit(), Err(Error::Exists { .. })));
+        assert!(matches!(late.commit(), Err(WriteError::Exists { .. })));
         assert_eq!(names(dir.path()), ["a"]);
         assert!(names(&target).is_empty());
     }
 
     /// What `kill -9` leaves: the staging directory as it was, its lock released.
-    fn abandon(staged: StagedDir) {
-        let StagedDir { staging, _lock, .. } = staged;
-        let _ = staging.keep();
+    fn abandon(mut staged: StagedDir) {
+        staged.lock = None;
+        std::mem::forget(staged);
     }
 
     #[test]
@@ -351,7 +475,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("a");
         let staged = stage(&target, Existing::Refuse, "half");
-        fs::remove_file(staged.staging.path().join(LOCK)).unwrap();
+        fs::remove_file(staged.staging.0.join(LOCK)).unwrap();
         abandon(staged);
         let beginning = dir.path().join(".a.smelt-beginning");
         fs::create_dir(&beginning).unwrap();
@@ -365,10 +489,10 @@ mod tests {
         let target = dir.path().join("a");
         stage(&target, Existing::Refuse, "old").commit().unwrap();
         let staged = stage(&target, Existing::Replace, "new");
-        fs::rename(&target, staged.staging.path().join(OLD)).unwrap();
+        fs::rename(&target, staged.staging.0.join(OLD)).unwrap();
         abandon(staged);
         assert!(!target.exists());
-        assert!(matches!(StagedDir::new(&target, Existing::Refuse), Err(Error::Exists { .. })));
+        assert!(matches!(StagedDir::new(&target, Existing::Refuse), Err(WriteError::Exists { .. })));
         assert_eq!(fs::read_to_string(target.join("sub/file")).unwrap(), "old");
         assert_eq!(names(dir.path()), ["a"]);
     }

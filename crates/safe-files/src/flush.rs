@@ -16,7 +16,7 @@ const FLUSH_BYTES: u64 = 32 << 20;
 
 /// Flushes one growing file.
 #[derive(Debug)]
-pub(crate) struct Flusher {
+pub struct Flusher {
     begin: SyncSender<()>,
     thread: JoinHandle<io::Result<()>>,
     waiting_bytes: u64,
@@ -27,7 +27,7 @@ impl Flusher {
     ///
     /// # Errors
     /// When the system has no handle or no thread left.
-    pub(crate) fn new(file: &File) -> io::Result<Self> {
+    pub fn new(file: &File) -> io::Result<Self> {
         let file = file.try_clone()?;
         // One request may wait while a flush runs; it covers everything written until it begins.
         let (begin, requests) = sync_channel::<()>(1);
@@ -38,7 +38,7 @@ impl Flusher {
     }
 
     /// Says that `n_bytes` more were written.
-    pub(crate) fn wrote(&mut self, n_bytes: u64) {
+    pub fn wrote(&mut self, n_bytes: u64) {
         self.waiting_bytes += n_bytes;
         if self.waiting_bytes >= FLUSH_BYTES && self.begin.try_send(()).is_ok() {
             self.waiting_bytes = 0;
@@ -51,7 +51,7 @@ impl Flusher {
     ///
     /// # Errors
     /// What the disk said.
-    pub(crate) fn finish(self) -> io::Result<()> {
+    pub fn finish(self) -> io::Result<()> {
         drop(self.begin);
         self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the flushing thread panicked")))
     }
