@@ -128,7 +128,7 @@ fn a_healthy_autoencoder_stays_in_half_precision_and_the_same_bytes_for_every_si
     let dir = tempfile::tempdir().unwrap();
     let checkpoint = text(demo());
     let [plain, asked] = ["plain", "asked"].map(|name| dir.path().join(name));
-    let common = ["--component", "vae-decoder,vae-encoder", "--latent-size", "8,16x24"];
+    let common = ["--component", "vae-decoder,vae-encoder", "--latent-size", "8x8,16x24"];
     let ran = run([&["convert", &checkpoint, "-o", &text(&plain)][..], &common].concat());
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
     assert_eq!(ran.stdout.matches("to check half precision").count(), 2, "once for each component: {}", ran.stdout);
@@ -181,7 +181,7 @@ fn every_function_is_compared_and_named() {
         succeed([&["convert", &checkpoint, "-o", &text(&out)][..], &args].concat());
         package(&out, "sd-emoji", "vae_decoder")
     };
-    let (both, other) = (convert("both", "8,8x16"), convert("other", "8x16,16"));
+    let (both, other) = (convert("both", "8x8,8x16"), convert("other", "8x16,16x16"));
     let said = json(["verify", &both, "--against", &checkpoint]);
     let functions = |said: &serde_json::Value| -> Vec<(String, String)> {
         let outputs = said["outputs"].as_array().unwrap().iter();
