@@ -23,7 +23,7 @@ pub enum RuntimeError {
     /// A value of a configuration that is not implemented.
     #[error(
         "{document}: {} {} is not implemented, only {}",
-        refusal.key, refusal.value, refusal.supported.join(" and ")
+        refusal.key, refusal.value, all_of(refusal.supported)
     )]
     Refused {
         /// Which document: a file's name or a role.
@@ -155,3 +155,11 @@ pub enum RuntimeError {
 
 /// This crate's results.
 pub type Result<T, E = RuntimeError> = std::result::Result<T, E>;
+
+/// A list in words: `a`, `a and b`, `a, b and c`.
+fn all_of(items: &[&str]) -> String {
+    match items {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        items => items.concat(),
+    }
+}

@@ -308,7 +308,139 @@ const SITUATIONS: &[Situation] = &[
             "generate cat -m sd -o a.png --device metal",
         ],
     },
+    Situation {
+        title: "outputs that would lose something",
+        make: |dir| {
+            put(&dir.join("a.png"), fs::read(testkit::workspace_root().join("docs/images/first.png")).unwrap());
+            demo(dir, "sd");
+            put(&dir.join("other/smelt.json"), json!({"format": 1, "model_version": "sd15"}).to_string());
+            fs::create_dir(dir.join("folder")).unwrap();
+        },
+        commands: &[
+            "generate cat -o a.png --latents ./a.png",
+            "generate cat -o b.png --grid b.png",
+            "generate cat --image a.png -o a.png",
+            "compare a.png a.png --grid a.png",
+            "generate cat -o - --json",
+            "generate cat -o - --count 2",
+            "generate cat -o folder",
+            "generate cat -o cat.jpg",
+            "convert sd -o -",
+            "convert sd -o a.png",
+            "convert sd -o other --force",
+        ],
+    },
+    Situation {
+        title: "schedulers that are not there",
+        make: |dir| {
+            let with = |name: &str, key: &str, value: serde_json::Value| {
+                drop(demo(dir, name).json("scheduler/scheduler_config.json", |config| config[key] = value));
+            };
+            with("ancestral", "_class_name", "EulerAncestralDiscreteScheduler".into());
+            with("lcm", "_class_name", "LCMScheduler".into());
+            with("flow", "_class_name", "FlowMatchEulerDiscreteScheduler".into());
+            with("noclass", "_class_name", serde_json::Value::Null);
+            with("threshold", "thresholding", true.into());
+            with("typo", "beta_strat", 0.1.into());
+            demo(dir, "sde").json("scheduler/scheduler_config.json", |config| {
+                config["_class_name"] = "DPMSolverMultistepScheduler".into();
+                config["algorithm_type"] = "sde-dpmsolver++".into();
+            });
+        },
+        commands: &[
+            "generate cat -m ancestral -o a.png",
+            "generate cat -m lcm -o a.png",
+            "generate cat -m flow -o a.png",
+            "generate cat -m noclass -o a.png",
+            "generate cat -m threshold -o a.png",
+            "generate cat -m sde -o a.png",
+            "generate cat -m sde -o a.png --steps 1 --scheduler dpmpp-2m",
+            "generate cat -m typo -o b.png --steps 1",
+            "generate cat -o a.png --scheduler euler-a",
+            "generate cat -o a.png --steps 0",
+            "convert ancestral -o out --component text-encoder",
+        ],
+    },
+    Situation {
+        title: "UNets of other pipelines",
+        make: |dir| {
+            let wider = |name: &str, n: usize| {
+                demo(dir, name).json("unet/config.json", |config| config["in_channels"] = n.into()).tensors(
+                    UNET,
+                    |tensors| {
+                        let (_, shape, bytes) = tensors.get_mut("conv_in.weight").unwrap();
+                        let row = bytes.len() / shape[0];
+                        let rows = bytes.chunks_exact(row);
+                        let padding = vec![0; row / shape[1] * (n - shape[1])];
+                        *bytes = rows.flat_map(|row| [row, &padding].concat()).collect();
+                        shape[1] = n;
+                    },
+                );
+            };
+            wider("inpaint", 9);
+            wider("pix2pix", 8);
+            wider("six", 6);
+        },
+        commands: &[
+            "generate cat -m inpaint -o a.png",
+            "generate cat -m pix2pix -o a.png",
+            "generate cat -m six -o a.png",
+            "convert inpaint -o out --component unet",
+        ],
+    },
+    Situation {
+        title: "tokenizers",
+        make: |dir| {
+            demo(dir, "none").without("tokenizer");
+            demo(dir, "t5").json("tokenizer/tokenizer_config.json", |config| {
+                config["tokenizer_class"] = "T5Tokenizer".into();
+            });
+            demo(dir, "pointer").without("tokenizer/tokenizer.json").file("tokenizer/vocab.json", POINTER);
+            demo(dir, "beyond").file("tokenizer/added_tokens.json", json!({"<toy>": 99_999}).to_string());
+        },
+        commands: &[
+            "generate cat -m none -o a.png",
+            "generate cat -m t5 -o a.png",
+            "generate cat -m pointer -o a.png",
+            "generate cat -m beyond -o a.png --steps 1",
+            "convert none -o out --component text-encoder",
+        ],
+    },
+    Situation {
+        title: "numbers that half precision does not have",
+        make: |dir| {
+            let change = |name: &str, file: &str, key: &'static str, f: fn(f32) -> f32| {
+                drop(demo(dir, name).tensors(file, |tensors| {
+                    let tensor = tensors.get_mut(key).unwrap();
+                    let values: Vec<f32> = values(tensor).into_iter().map(f).collect();
+                    *tensor = (
+                        safetensors::Dtype::F32,
+                        tensor.1.clone(),
+                        values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+                    );
+                }));
+            };
+            change("vaebig", VAE, "decoder.conv_in.weight", |v| v * 30_000.0);
+            change("nan", UNET, "conv_out.bias", |_| f32::NAN);
+            change("large", UNET, "conv_out.bias", |_| 70_000.0);
+        },
+        commands: &[
+            "convert vaebig -o out1 --component vae-decoder",
+            "convert vaebig -o out2 --component vae-decoder --precision float16",
+            "convert nan -o out3 --component unet",
+            "convert large -o out4 --component unet",
+        ],
+    },
 ];
+
+/// Values of a tensor in half or single precision.
+fn values((dtype, shape, bytes): &made::Owned) -> Vec<f32> {
+    let dtype = match dtype {
+        safetensors::Dtype::F16 => host_tensor::DType::F16,
+        _ => host_tensor::DType::F32,
+    };
+    host_tensor::HostTensor::new(dtype, shape.clone(), bytes.clone().into()).unwrap().to_f32_vec()
+}
 
 #[test]
 fn every_message_is_one_that_helps() {

@@ -73,6 +73,12 @@ impl TokenizerFiles {
         let path = dir.join("tokenizer.json");
         let words = match read_text_if_present(&path, MAX_FILE_BYTES)? {
             Some(text) => Words::from_tokenizer_json(&path.display().to_string(), &text)?,
+            None if !dir.join("vocab.json").exists() && !dir.join("merges.txt").exists() => {
+                return Err(RuntimeError::Tokenizer(format!(
+                    "{} holds none: neither tokenizer.json, nor vocab.json and merges.txt",
+                    dir.display()
+                )));
+            }
             None => Words::from_vocab_and_merges(dir)?,
         };
         let sources = Sources {

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use safe_files::{Tree, is_stream};
 use sd_convert::LatentSize;
+use sd_convert::place::Wanted;
 
+use crate::command::not_wanted;
 use crate::interrupt::Writing;
 use crate::model_dir::has_suffix;
 
@@ -24,6 +26,9 @@ type Copies = Vec<(Tree, PathBuf)>;
 
 /// Packages to compress with where they go, and everything else with where it goes.
 pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Copies)> {
+    if crate::model_dir::packages(input)?.is_empty() {
+        bail!(not_wanted(input, Wanted::Packages));
+    }
     let cannot = || format!("cannot read {}", input.display());
     let (mut inputs, mut copies) = (Vec::new(), Vec::new());
     let mut entries = Vec::new();
@@ -44,7 +49,10 @@ pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Copies)> {
     // Packages for other sizes follow the one whose weights they share.
     inputs.sort_by_key(|(_, to)| first_of(to).is_some());
     if inputs.is_empty() {
-        bail!("{} holds no package of a text encoder, UNet or ControlNet; give a package", input.display());
+        bail!(
+            "{} holds packages, but none of a text encoder, UNet or ControlNet, which are compressed; give one of the others by its name",
+            input.display()
+        );
     }
     if input.canonicalize().ok() == output.canonicalize().ok().or_else(|| Some(output.to_path_buf())) {
         bail!("{} would be written over itself; give another directory", input.display());

@@ -7,9 +7,9 @@ use mlpackage::FeatureType;
 use sd_convert::place::Wanted;
 use sd_convert::{AttentionLayout, Checkpoint, Component, LatentSize, Precision, convert, hub, size_function};
 use sd_engines::{Executor, MilEngine, Options, Weights};
-use sd_runtime::Engine;
 use sd_runtime::pipeline::{Models, PipelineConfig};
 use sd_runtime::scheduler::SchedulerKind;
+use sd_runtime::{Engine, RuntimeError};
 
 use super::burn;
 use crate::bundle::Companions;
@@ -187,7 +187,11 @@ fn from_checkpoint(args: &GenerateArgs, dir: &Path, with_burn: bool) -> Result<L
     };
     let mut config = match &args.tokenizer {
         Some(tokenizer) => PipelineConfig::with_tokenizer_from(tokenizer, checkpoint.root())?,
-        None => PipelineConfig::from_dir(checkpoint.root())?,
+        None => PipelineConfig::from_dir(checkpoint.root()).map_err(|error| match error {
+            RuntimeError::Tokenizer(_) => anyhow::Error::from(error)
+                .context("the checkpoint's tokenizer cannot be used; give the folder of another with --tokenizer"),
+            other => other.into(),
+        })?,
     };
     settle_scheduler(args, &mut config)?;
     if let Some(what) = fit::other_unet(checkpoint.root())? {
