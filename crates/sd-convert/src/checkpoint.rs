@@ -135,6 +135,11 @@ impl Checkpoint {
                 warnings.push(format!("model_index.json leaves out {entry}, so its folder is not used"));
             }
         }
+        if self.lists(Component::SafetyChecker) && !self.has_folder(Component::SafetyChecker) {
+            warnings.push(
+                "model_index.json lists a safety_checker, which is not there; pictures are not checked".to_owned(),
+            );
+        }
         let others: Vec<&str> = self.other_models().collect();
         if !others.is_empty() {
             warnings.push(format!("model_index.json lists {}, which cannot be converted yet", others.join(", ")));

@@ -7,10 +7,11 @@ mod own;
 mod seed;
 mod size;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use sd_convert::{AttentionLayout, Component, Precision, Target};
 use sd_engines::Rounding;
 use sd_runtime::rng::RandomKind;
@@ -33,6 +34,19 @@ pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads the command line; a negative number is a value wherever a value is expected, never an unknown option.
+    pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let takes_numbers =
+            |arg: clap::Arg| match arg.get_action().takes_values() && arg.get_num_args() != Some(0.into()) {
+                true => arg.allow_negative_numbers(true),
+                false => arg,
+            };
+        let command = Self::command().mut_subcommands(|sub| sub.mut_args(takes_numbers));
+        Self::from_arg_matches(&command.try_get_matches_from(args)?)
+    }
 }
 
 /// The commands.
@@ -427,6 +441,9 @@ pub(crate) struct VerifyArgs {
     /// Which component of the checkpoint it is; default: told by the package's name or inputs.
     #[arg(long, value_name = "NAME", value_parser = component)]
     pub(crate) component: Option<Component>,
+    /// Variant of the checkpoint's weights (fp16, non_ema), where the component has it.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) variant: Option<String>,
     /// Seed of the random inputs.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,

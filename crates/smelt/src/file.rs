@@ -1,21 +1,31 @@
 //! Small files: pictures read, and files written as `safe_files` does.
 
-use std::fs::File;
-use std::io::{IsTerminal, Write};
+use std::io::{Cursor, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use safe_files::{OutputFile, Outputs};
+use safe_files::{FileKind, OutputFile, Outputs, kind_of};
 use sd_runtime::image::RgbImage;
 
 use crate::interrupt::Writing;
 
+/// Cap on the file of a picture, in bytes.
+const MAX_PICTURE_BYTES: u64 = 1 << 30;
+
 /// Reads a picture of any kind that is understood.
 pub(crate) fn read_picture(path: &Path) -> Result<RgbImage> {
-    let cannot = || format!("cannot read {}", path.display());
-    let file = File::open(path).with_context(cannot)?;
-    RgbImage::read(std::io::BufReader::new(file)).with_context(cannot)
+    let bytes = safe_files::read(path, MAX_PICTURE_BYTES)?;
+    refuse_kind(path, &bytes, None)?;
+    RgbImage::read(Cursor::new(bytes)).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Refuses what is known to be something else by its first bytes.
+pub(crate) fn refuse_kind(path: &Path, bytes: &[u8], wanted: Option<FileKind>) -> Result<()> {
+    match kind_of(bytes).filter(|kind| Some(*kind) != wanted) {
+        Some(kind) => bail!("{} is {kind}", path.display()),
+        None => Ok(()),
+    }
 }
 
 /// Writes a file, whole or not at all where it is a regular one; what may wait for a reader can be interrupted.
@@ -67,6 +77,20 @@ pub(crate) fn picture(outputs: &mut Outputs, option: &str, path: &Path) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_picture_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.png");
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n";
+        for (bytes, what) in
+            [(pointer, "git lfs pull"), ("<html>", "HTML"), ("", "empty"), ("hello", "PNG, JPEG and WebP")]
+        {
+            std::fs::write(&path, bytes).unwrap();
+            let error = format!("{:#}", read_picture(&path).unwrap_err());
+            assert!(error.contains("x.png") && error.contains(what), "{error}");
+        }
+    }
 
     #[test]
     fn pictures_are_png_and_names_that_say_otherwise_are_refused() {

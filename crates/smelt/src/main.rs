@@ -21,10 +21,9 @@ mod weights_report;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let cli = cli::Cli::try_parse().unwrap_or_else(|error| cli::with_example(error, std::env::args_os()).exit());
+    let cli = cli::Cli::read(std::env::args_os())
+        .unwrap_or_else(|error| cli::with_example(error, std::env::args_os()).exit());
     let report = report::Report::new(cli.json);
     let result = interrupt::install().and_then(|()| command::run(&cli.command, &report));
     match result {

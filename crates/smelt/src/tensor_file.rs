@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use host_tensor::{Bytes, DType, HostTensor};
-use safe_files::OutputFile;
+use safe_files::{FileKind, OutputFile};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
@@ -34,6 +34,7 @@ const DTYPES: [(Dtype, DType); 13] = [
 /// Reads every tensor of a file.
 pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, HostTensor>> {
     let data = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    crate::file::refuse_kind(path, &data, Some(FileKind::Safetensors))?;
     decode(data.into()).with_context(|| format!("{} is not a usable safetensors file", path.display()))
 }
 

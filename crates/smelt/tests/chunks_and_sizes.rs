@@ -71,6 +71,9 @@ fn boundaries_are_single_precision_and_the_same_each_time() {
         succeed(["chunk", &package, "-n", "3", "-o", &text(&output)]);
         output
     });
+    let part = text(first.join(format!("{UNET}_chunk1.mlpackage")));
+    let alone = fail(["verify", &part, "--against", &text(demo())]);
+    assert!(alone.contains("is one chunk of a model") && alone.contains("smelt chunk WHOLE.mlpackage"), "{alone}");
     for i in 1..=3 {
         let model = format!("{UNET}_chunk{i}.mlpackage/Data/com.apple.CoreML/model.mlmodel");
         assert!(std::fs::read(first.join(&model)).unwrap() == std::fs::read(second.join(&model)).unwrap());

@@ -292,6 +292,27 @@ const SITUATIONS: &[Situation] = &[
         ],
     },
     Situation {
+        title: "inputs that are something else, and numbers below zero",
+        make: |dir| {
+            put(&dir.join("pointer.png"), POINTER);
+            put(&dir.join("page.png"), "<html></html>");
+            put(&dir.join("recipe.json"), POINTER);
+            demo(dir, "unchecked").json("model_index.json", |index| {
+                index["safety_checker"] = json!(["stable_diffusion", "StableDiffusionSafetyChecker"]);
+            });
+        },
+        commands: &[
+            "generate cat -o a.png --image pointer.png",
+            "compare page.png pointer.png",
+            "compress x.mlpackage -o y.mlpackage --config recipe.json",
+            "generate cat -o a.png --steps -5",
+            "generate cat -o a.png --guidance -1 --steps 1",
+            "generate cat -o a.png --threads -2",
+            "convert unchecked -o out",
+            "convert unchecked -o out2 --component safety-checker",
+        ],
+    },
+    Situation {
         title: "options without effect",
         make: |dir| {
             demo(dir, "sd");

@@ -96,6 +96,7 @@ fn packages(path: &Path) -> Result<Vec<PathBuf>> {
     if path.extension().is_some_and(|e| e == "mlpackage") || !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
+    let path = &sd_convert::hub::resolve(path)?;
     let found = crate::model_dir::packages(path)?;
     if found.is_empty() {
         bail!(super::not_wanted(path, sd_convert::place::Wanted::Packages));

@@ -310,12 +310,12 @@ fn choose(checkpoint: &Checkpoint, asked: &[Component]) -> Result<(Vec<Component
     if asked.is_empty() {
         checkpoint.check_family()?;
     }
-    // What the index lists must be there, or the download is incomplete.
-    for &component in
-        Component::ALL.iter().filter(|&&c| asked.contains(&c) || (asked.is_empty() && checkpoint.lists(c)))
-    {
-        checkpoint.check(component)?;
-    }
+    // What the index lists must be there, or the download is incomplete; people leave the safety checker out by hand.
+    let is_needed = |c: Component| match asked.is_empty() {
+        true => checkpoint.lists(c) && (c != Component::SafetyChecker || checkpoint.has(c)),
+        false => asked.contains(&c),
+    };
+    Component::ALL.into_iter().filter(|&c| is_needed(c)).try_for_each(|component| checkpoint.check(component))?;
     let all = Component::ALL.into_iter().filter(|c| asked.is_empty() || asked.contains(c));
     let (there, missing): (Vec<_>, Vec<_>) = all.partition(|&c| checkpoint.has(c));
     if let Some(component) = missing.iter().find(|c| asked.contains(c)) {

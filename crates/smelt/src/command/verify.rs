@@ -42,6 +42,7 @@ struct Verdict {
 pub(super) fn run(args: &VerifyArgs, report: &Report) -> Result<ExitCode> {
     args.engine.executor(rounding(args))?;
     let package = open_package(&args.package)?;
+    refuse_chunk(&package)?;
     let against = Against::open(args)?;
     let spinner = report.spinner("comparing");
     let ours = Side::of(package.model());
@@ -63,6 +64,23 @@ pub(super) fn run(args: &VerifyArgs, report: &Report) -> Result<ExitCode> {
     tell::tell(args, report, &package, &against, pairing, verdicts)
 }
 
+/// A part of a model agrees with no component; chunks say in their description what they are, or in their name.
+fn refuse_chunk(package: &Package) -> Result<()> {
+    let stem = package.path().file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+    let description = &package.model().description.metadata.short_description;
+    let is_numbered = |(_, n): (&str, &str)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
+    let is_chunk = stem.rsplit_once("_chunk").or_else(|| stem.rsplit_once("Chunk")).is_some_and(is_numbered)
+        || description.rsplit_once(", chunk ").is_some_and(|(_, rest)| rest.contains(" of "));
+    if is_chunk {
+        bail!(
+            "{} is one chunk of a model, which agrees with nothing by itself; verify the whole package, and compare the \
+             chunks with it: smelt chunk WHOLE.mlpackage -o DIR --check",
+            package.path().display()
+        );
+    }
+    Ok(())
+}
+
 /// How results of the comparison are rounded.
 fn rounding(args: &VerifyArgs) -> Rounding {
     args.rounding.map_or(Rounding::Boundary, Rounding::from)
@@ -72,7 +90,14 @@ impl Against {
     fn open(args: &VerifyArgs) -> Result<Self> {
         let is_package = args.against.is_file() || args.against.extension().is_some_and(|e| e == "mlpackage");
         if !is_package {
-            return Ok(Self::Checkpoint(Checkpoint::open(&args.against)?));
+            let checkpoint = Checkpoint::open(&args.against)?;
+            return Ok(Self::Checkpoint(match &args.variant {
+                Some(variant) => checkpoint.with_variant(variant),
+                None => checkpoint,
+            }));
+        }
+        if args.variant.is_some() {
+            bail!("--variant chooses weights of a checkpoint, and {} is a package", args.against.display());
         }
         if args.component.is_some() {
             bail!("--component chooses from a checkpoint, and {} is a package", args.against.display());

@@ -7,11 +7,14 @@ use sd_convert::Target;
 use crate::cli::{CompressArgs, Granularity, Integer, MethodArgs, Mode};
 use crate::report::{Report, count};
 
+/// Cap on a configuration; recipes of Apple's have some hundred kilobytes.
+const MAX_CONFIG_BYTES: u64 = 64 << 20;
+
 /// The whole configuration.
 pub(super) fn config(args: &CompressArgs) -> Result<Config> {
     let mut config = match &args.config {
         Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text = safe_files::read_text(path, MAX_CONFIG_BYTES)?;
             Config::from_json(&text, args.recipe.as_deref())
                 .with_context(|| format!("{} is not usable", path.display()))?
         }
