@@ -45,12 +45,12 @@ pub(super) fn run(args: &ChunkArgs, report: &Report) -> Result<ExitCode> {
     let stem = args.package.file_stem().and_then(|s| s.to_str()).context("the package has no name")?.to_owned();
     let targets = targets(&args.output, &stem, usize::from(args.n), args.pipeline);
     refuse_existing(&targets, args.force)?;
+    let cannot = || format!("cannot split {}", args.package.display());
+    let chunks = chunk(package.model(), usize::from(args.n)).with_context(cannot)?;
     let mut outputs = Outputs::new();
     outputs.reads("the package", &args.package)?;
     let mut folder = outputs.folder("-o", &args.output)?;
     targets.iter().try_for_each(|target| outputs.directory("-o", target))?;
-    let cannot = || format!("cannot split {}", args.package.display());
-    let chunks = chunk(package.model(), usize::from(args.n)).with_context(cannot)?;
     let n_functions = package.model().program().map_or(0, |p| p.functions.len());
     if args.pipeline && n_functions > 1 {
         bail!("{} has {n_functions} functions, and a pipeline has one: leave --pipeline out", args.package.display());
