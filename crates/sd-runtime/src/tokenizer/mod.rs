@@ -75,7 +75,7 @@ impl ClipTokenizer {
     /// Reads a `tokenizer` directory: `tokenizer.json`, or `vocab.json` and `merges.txt`; `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` where they are there.
     ///
     /// # Errors
-    /// [`RuntimeError::Read`] for missing files, [`RuntimeError::Json`] and [`RuntimeError::Tokenizer`] for malformed ones.
+    /// [`RuntimeError::File`] for missing files, [`RuntimeError::Json`] and [`RuntimeError::Tokenizer`] for malformed ones.
     pub fn from_dir(dir: &Path) -> Result<Self> {
         Self::build(TokenizerFiles::read(dir)?)
     }
