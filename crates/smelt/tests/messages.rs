@@ -449,6 +449,7 @@ const SITUATIONS: &[Situation] = &[
             "convert vaebig -o out1 --component vae-decoder",
             "convert vaebig -o out2 --component vae-decoder --precision float16",
             "convert nan -o out3 --component unet",
+            "generate cat -m nan -o a.png --steps 1",
             "convert large -o out4 --component unet",
         ],
     },

@@ -26,6 +26,7 @@ use crate::owner::Owner;
 use crate::report::{Report, Table, bytes, count, seconds};
 use items::Item;
 use place::Place;
+pub(super) use precision::tensor_warnings;
 use precision::{Made, Makers};
 
 /// What `--json` prints.

@@ -94,7 +94,8 @@ impl Made {
                 )),
             }
         }
-        warn_of_tensors(component, &self.converted.exceptional, self.asked, report);
+        let of_tensors = tensor_warnings(component, &self.converted.exceptional, self.asked);
+        of_tensors.iter().for_each(|warning| report.warn(warning));
     }
 }
 
@@ -115,11 +116,13 @@ fn typed(args: &ConvertArgs) -> Vec<String> {
     words
 }
 
-fn warn_of_tensors(component: Component, tensors: &[Exceptional], asked: Option<Precision>, report: &Report) {
+/// What the user should know of a component's weights.
+pub(crate) fn tensor_warnings(component: Component, tensors: &[Exceptional], asked: Option<Precision>) -> Vec<String> {
     let (broken, large): (Vec<_>, Vec<_>) =
         tensors.iter().partition(|t| t.exceptions.nans > 0 || t.exceptions.infinities > 0);
+    let mut warnings = Vec::new();
     if !broken.is_empty() {
-        report.warn(format_args!(
+        warnings.push(format!(
             "the {component}'s weights hold values that are not finite, in {}: {}; no precision makes sense of \
              them: the checkpoint is damaged, or its training failed",
             count(broken.len(), "tensor"),
@@ -128,7 +131,7 @@ fn warn_of_tensors(component: Component, tensors: &[Exceptional], asked: Option<
     }
     if !large.is_empty() {
         let again = if asked == Some(Precision::Float16) { " instead of --precision float16" } else { "" };
-        report.warn(format_args!(
+        warnings.push(format!(
             "the {component}'s weights hold finite values beyond half precision (65504), in {}: {}; the operations \
              that read them stay in float32; if what they give leaves half precision too, convert it in float32: \
              --component {component} --precision float32{again}",
@@ -136,6 +139,7 @@ fn warn_of_tensors(component: Component, tensors: &[Exceptional], asked: Option<
             list(&large)
         ));
     }
+    warnings
 }
 
 /// The first few by name, and how many more there are.

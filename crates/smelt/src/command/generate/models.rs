@@ -14,6 +14,7 @@ use sd_runtime::{Engine, RuntimeError};
 use super::burn;
 use crate::bundle::Companions;
 use crate::cli::{GenerateArgs, size_in_words};
+use crate::command::convert::tensor_warnings;
 use crate::command::open_package;
 use crate::engine_args::EngineName;
 use crate::fit;
@@ -227,11 +228,12 @@ fn from_checkpoint(args: &GenerateArgs, dir: &Path, with_burn: bool) -> Result<L
         (Component::SafetyChecker, with_safety),
     ];
     wanted.into_iter().filter(|(_, is_wanted)| *is_wanted).try_for_each(|(component, _)| check(component))?;
-    let make = |component: Component| -> Result<Option<Box<dyn Engine>>> {
+    let mut make = |component: Component| -> Result<Option<Box<dyn Engine>>> {
         if with_burn {
             return Ok(Some(burn::engine(args, &checkpoint, component, &options)?));
         }
         let converted = convert(&checkpoint, component, &options)?;
+        warnings.extend(tensor_warnings(component, &converted.exceptional, args.precision));
         let engine = MilEngine::from_program(&converted.program, executor(args, component == Component::UNet));
         Ok(Some(boxed(engine.with_context(|| format!("cannot run the {component}"))?)))
     };
