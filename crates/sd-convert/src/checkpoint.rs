@@ -76,10 +76,10 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// The same with the weights of a variant (`fp16`, `non_ema`) where a component has it.
+    /// The same with the weights of a variant (`fp16`, `non_ema`) where a component has it; `None` asks for none.
     #[must_use]
-    pub fn with_variant(self, variant: impl Into<String>) -> Self {
-        Self { variant: Some(variant.into()), ..self }
+    pub fn with_variant(self, variant: Option<String>) -> Self {
+        Self { variant, ..self }
     }
 
     /// The directory.

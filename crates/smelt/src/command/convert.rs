@@ -100,11 +100,7 @@ impl<'a> Plan<'a> {
         if let Some(bits) = args.quantize_nbits {
             check_bits(bits, args)?;
         }
-        let checkpoint = Checkpoint::open(&args.checkpoint)?;
-        let checkpoint = match &args.variant {
-            Some(variant) => checkpoint.with_variant(variant),
-            None => checkpoint,
-        };
+        let checkpoint = Checkpoint::open(&args.checkpoint)?.with_variant(args.variant.clone());
         let model_version = args.model_version.clone().unwrap_or_else(|| checkpoint.name());
         let (components, skipped) = choose(&checkpoint, &args.components)?;
         refuse_ineffective(args, &components)?;

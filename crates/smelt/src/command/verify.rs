@@ -90,11 +90,7 @@ impl Against {
     fn open(args: &VerifyArgs) -> Result<Self> {
         let is_package = args.against.is_file() || args.against.extension().is_some_and(|e| e == "mlpackage");
         if !is_package {
-            let checkpoint = Checkpoint::open(&args.against)?;
-            return Ok(Self::Checkpoint(match &args.variant {
-                Some(variant) => checkpoint.with_variant(variant),
-                None => checkpoint,
-            }));
+            return Ok(Self::Checkpoint(Checkpoint::open(&args.against)?.with_variant(args.variant.clone())));
         }
         if args.variant.is_some() {
             bail!("--variant chooses weights of a checkpoint, and {} is a package", args.against.display());

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use mlpackage::FeatureType;
+use mlpackage::{FeatureType, Package};
 use sd_convert::place::Wanted;
 use sd_convert::{AttentionLayout, Checkpoint, Component, LatentSize, Precision, convert, hub, size_function};
 use sd_engines::{Executor, MilEngine, Options, Weights};
@@ -72,20 +72,20 @@ fn refuse_ineffective(args: &GenerateArgs, dir: &Path) -> Result<()> {
 
 /// Picture pixels per latent pixel, and the latents' size that the packages draw by default.
 fn native_size(packages: &ModelDir) -> Result<(usize, Option<LatentSize>)> {
-    let shape = |path: &Path, input: bool, name: &str| -> Result<Option<Vec<usize>>> {
-        let package = open_package(path)?;
-        let Some(interface) = package.model().description.main() else { return Ok(None) };
-        let features = if input { &interface.inputs } else { &interface.outputs };
-        let feature = features.iter().find(|f| f.name == name);
-        Ok(feature.and_then(|f| match &f.ty {
+    let shape = |package: &Package, name: &str| -> Option<Vec<usize>> {
+        let interface = package.model().description.main()?;
+        let feature = interface.inputs.iter().chain(&interface.outputs).find(|f| f.name == name)?;
+        match &feature.ty {
             FeatureType::MultiArray(array) if array.shape.len() == 4 => Some(array.shape.clone()),
             _ => None,
-        }))
+        }
     };
-    let (z, image) = (shape(&packages.vae_decoder, true, "z")?, shape(&packages.vae_decoder, false, "image")?);
+    let decoder = open_package(&packages.vae_decoder)?;
+    let (z, image) = (shape(&decoder, "z"), shape(&decoder, "image"));
     // The description of an output may leave its shape open; every Stable Diffusion has 8.
     let scale = z.zip(image).map_or(8, |(z, image)| image[2] / z[2].max(1)).max(1);
-    let sample = packages.unet.first().map(|unet| shape(unet, true, "sample")).transpose()?.flatten();
+    let unet = packages.unet.first().map(|unet| open_package(unet)).transpose()?;
+    let sample = unet.and_then(|unet| shape(&unet, "sample"));
     Ok((scale, sample.map(|s| LatentSize { height: s[2], width: s[3] })))
 }
 
@@ -180,12 +180,8 @@ fn check_size(dir: &Path, unet: &MilEngine, size: LatentSize, scale: impl FnOnce
 }
 
 fn from_checkpoint(args: &GenerateArgs, dir: &Path, with_burn: bool) -> Result<Loaded> {
-    let checkpoint = Checkpoint::open_for(dir, Wanted::Model)?;
+    let checkpoint = Checkpoint::open_for(dir, Wanted::Model)?.with_variant(args.variant.clone());
     checkpoint.check_family()?;
-    let checkpoint = match &args.variant {
-        Some(variant) => checkpoint.with_variant(variant),
-        None => checkpoint,
-    };
     let mut config = match &args.tokenizer {
         Some(tokenizer) => PipelineConfig::with_tokenizer_from(tokenizer, checkpoint.root())?,
         None => PipelineConfig::from_dir(checkpoint.root()).map_err(|error| match error {
