@@ -1,6 +1,6 @@
 //! What can be known of a conversion before anything is built or written.
 
-use sd_models::Component;
+use sd_spec::Role;
 
 use crate::{
     Checkpoint, ConvertError, Options, Variant,
@@ -13,12 +13,12 @@ use crate::{
 ///
 /// # Errors
 /// As [`convert`](crate::convert()), but for faults of lowering.
-pub fn check(ckpt: &Checkpoint, component: Component, options: &Options) -> Result<Vec<String>, ConvertError> {
-    let folder = ckpt.folder(component);
+pub fn check(ckpt: &Checkpoint, role: Role, options: &Options) -> Result<Vec<String>, ConvertError> {
+    let folder = ckpt.folder(role);
     let in_config = |source| ConvertError::Model { path: folder.join("config.json"), source };
-    let recipe = Recipe::new(ckpt, component, options)?;
+    let recipe = Recipe::new(ckpt, role, options)?;
     let mut warnings = Vec::new();
-    let unknown = sd_models::unknown_keys(component, &ckpt.config(component)?).map_err(in_config)?;
+    let unknown = sd_models::unknown_keys(role, &ckpt.config(role)?).map_err(in_config)?;
     if !unknown.is_empty() {
         let keys = unknown.join(", ");
         let config = folder.join("config.json");
@@ -28,7 +28,7 @@ pub fn check(ckpt: &Checkpoint, component: Component, options: &Options) -> Resu
         ));
     }
     warnings.extend(recipe.warnings.iter().cloned());
-    match ckpt.variant(component)? {
+    match ckpt.variant(role)? {
         Variant::Plain | Variant::Named(_) => {}
         Variant::Only(variant) => {
             warnings.push(format!("{} has only weights of the variant {variant}, which are taken", folder.display()));
@@ -37,13 +37,13 @@ pub fn check(ckpt: &Checkpoint, component: Component, options: &Options) -> Resu
             warnings.push(format!("{} has no weights of that variant; its plain ones are taken", folder.display()));
         }
     }
-    let weights = ckpt.weights(component)?;
+    let weights = ckpt.weights(role)?;
     let report = recipe::load_report(&recipe, &weights);
     for reason in distinct(report.ignored.iter().filter(|i| !i.is_usual()).map(|i| i.reason)) {
         let keys: Vec<&str> = report.ignored.iter().filter(|i| i.reason == reason).map(|i| &*i.key).collect();
         let n = keys.len();
         let tensors = if n == 1 { "1 tensor is".to_owned() } else { format!("{n} tensors are") };
-        warnings.push(format!("{component}: {tensors} left aside, {} first: {reason}", keys[0]));
+        warnings.push(format!("{role}: {tensors} left aside, {} first: {reason}", keys[0]));
     }
     report.into_bindings().map_err(|source| ConvertError::Model { path: folder, source })?;
     Ok(warnings)

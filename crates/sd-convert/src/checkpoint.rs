@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sd_models::Component;
+use sd_spec::Role;
 use serde_json::{Map, Value};
 
 use crate::{
@@ -70,7 +70,7 @@ impl Checkpoint {
             None => None,
         };
         let checkpoint = Self { name: name(path, &root), root: root.clone(), index, variant: None };
-        if checkpoint.index.is_none() && !Component::ALL.iter().any(|&c| checkpoint.has_folder(c)) {
+        if checkpoint.index.is_none() && !Role::ALL.iter().any(|&c| checkpoint.has_folder(c)) {
             return Err(refuse());
         }
         Ok(checkpoint)
@@ -96,24 +96,24 @@ impl Checkpoint {
 
     /// The folder of a component.
     #[must_use]
-    pub fn folder(&self, component: Component) -> PathBuf {
-        self.root.join(folder_name(component))
+    pub fn folder(&self, role: Role) -> PathBuf {
+        self.root.join(folder_name(role))
     }
 
     /// True when the checkpoint has the component: the index lists it, or there is no index, and its configuration is there.
     #[must_use]
-    pub fn has(&self, component: Component) -> bool {
-        !matches!(self.listed(folder_name(component)), Listed::LeftOut) && self.has_folder(component)
+    pub fn has(&self, role: Role) -> bool {
+        !matches!(self.listed(folder_name(role)), Listed::LeftOut) && self.has_folder(role)
     }
 
     /// True when the index lists the component, whether it is there or not.
     #[must_use]
-    pub fn lists(&self, component: Component) -> bool {
-        matches!(self.listed(folder_name(component)), Listed::Class(_))
+    pub fn lists(&self, role: Role) -> bool {
+        matches!(self.listed(folder_name(role)), Listed::Class(_))
     }
 
-    fn has_folder(&self, component: Component) -> bool {
-        self.folder(component).join("config.json").is_file()
+    fn has_folder(&self, role: Role) -> bool {
+        self.folder(role).join("config.json").is_file()
     }
 
     /// What the index says of an entry; one without an entry is left out, as in diffusers.
@@ -129,13 +129,13 @@ impl Checkpoint {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        for component in [Component::SafetyChecker, Component::TextEncoder, Component::UNet, Component::VaeDecoder] {
-            let entry = folder_name(component);
-            if matches!(self.listed(entry), Listed::LeftOut) && self.has_folder(component) {
+        for role in [Role::SafetyChecker, Role::TextEncoder, Role::UNet, Role::VaeDecoder] {
+            let entry = folder_name(role);
+            if matches!(self.listed(entry), Listed::LeftOut) && self.has_folder(role) {
                 warnings.push(format!("model_index.json leaves out {entry}, so its folder is not used"));
             }
         }
-        if self.lists(Component::SafetyChecker) && !self.has_folder(Component::SafetyChecker) {
+        if self.lists(Role::SafetyChecker) && !self.has_folder(Role::SafetyChecker) {
             warnings.push(
                 "model_index.json lists a safety_checker, which is not there; pictures are not checked".to_owned(),
             );
@@ -151,7 +151,7 @@ impl Checkpoint {
     fn other_models(&self) -> impl Iterator<Item = &str> {
         let entries = self.index.iter().flatten();
         let is_model = |name: &str| {
-            let is_ours = Component::ALL.iter().any(|&c| folder_name(c) == name);
+            let is_ours = Role::ALL.iter().any(|&c| folder_name(c) == name);
             !is_ours && !["tokenizer", "scheduler", "feature_extractor"].iter().any(|no| name.starts_with(no))
         };
         let is_loaded = |pair: &Value| pair.get(1).is_some_and(Value::is_string);
@@ -182,13 +182,13 @@ impl Checkpoint {
     /// # Errors
     /// [`ConvertError::Unsupported`] with what it is; [`ConvertError::MissingComponent`] where the index lists a component
     /// that is not there.
-    pub fn check(&self, component: Component) -> Result<(), ConvertError> {
-        let entry = folder_name(component);
+    pub fn check(&self, role: Role) -> Result<(), ConvertError> {
+        let entry = folder_name(role);
         let unsupported = |what: String| ConvertError::Unsupported { path: self.root.join("model_index.json"), what };
         let class = match self.listed(entry) {
             Listed::Unknown => String::new(),
             Listed::LeftOut => {
-                return Err(ConvertError::LeftOut { component, path: self.root.join("model_index.json") });
+                return Err(ConvertError::LeftOut { role, path: self.root.join("model_index.json") });
             }
             Listed::Class(class) => class,
         };
@@ -200,12 +200,12 @@ impl Checkpoint {
                 "{entry} is a model of Flax ({class}); save it as PyTorch, with safetensors"
             )));
         }
-        let known = classes(component);
+        let known = classes(role);
         if !class.is_empty() && !known.contains(&class.as_str()) {
             return Err(unsupported(format!("{entry} is of the class {class}; supported: {}", known.join(", "))));
         }
-        if !self.has_folder(component) {
-            return Err(ConvertError::MissingComponent { component, path: self.folder(component).join("config.json") });
+        if !self.has_folder(role) {
+            return Err(ConvertError::MissingComponent { role, path: self.folder(role).join("config.json") });
         }
         Ok(())
     }
@@ -220,45 +220,45 @@ impl Checkpoint {
     ///
     /// # Errors
     /// As [`Checkpoint::check`]; when the file is unreadable or absurdly large.
-    pub fn config(&self, component: Component) -> Result<Vec<u8>, ConvertError> {
-        self.check(component)?;
-        read_json(&self.folder(component).join("config.json"))
+    pub fn config(&self, role: Role) -> Result<Vec<u8>, ConvertError> {
+        self.check(role)?;
+        read_json(&self.folder(role).join("config.json"))
     }
 
     /// The component's tensors.
     ///
     /// # Errors
     /// When no weights are there, or a file is damaged.
-    pub fn weights(&self, component: Component) -> Result<Weights, ConvertError> {
-        Weights::open(&self.folder(component), self.variant.as_deref())
+    pub fn weights(&self, role: Role) -> Result<Weights, ConvertError> {
+        Weights::open(&self.folder(role), self.variant.as_deref())
     }
 
     /// Which variant of the weights [`Checkpoint::weights`] takes for a component.
     ///
     /// # Errors
     /// As [`Checkpoint::weights`].
-    pub fn variant(&self, component: Component) -> Result<Variant, ConvertError> {
-        Variant::choose(&self.folder(component), self.variant.as_deref()).map(|(variant, _)| variant)
+    pub fn variant(&self, role: Role) -> Result<Variant, ConvertError> {
+        Variant::choose(&self.folder(role), self.variant.as_deref()).map(|(variant, _)| variant)
     }
 }
 
 /// The folder of a component, which is its entry in the index too.
-const fn folder_name(component: Component) -> &'static str {
-    match component {
-        Component::TextEncoder => "text_encoder",
-        Component::UNet => "unet",
-        Component::VaeDecoder | Component::VaeEncoder => "vae",
-        Component::SafetyChecker => "safety_checker",
+const fn folder_name(role: Role) -> &'static str {
+    match role {
+        Role::TextEncoder => "text_encoder",
+        Role::UNet => "unet",
+        Role::VaeDecoder | Role::VaeEncoder => "vae",
+        Role::SafetyChecker => "safety_checker",
     }
 }
 
 /// Classes that are read as this component.
-const fn classes(component: Component) -> &'static [&'static str] {
-    match component {
-        Component::TextEncoder => &["CLIPTextModel", "CLIPTextModelWithProjection"],
-        Component::UNet => &["UNet2DConditionModel"],
-        Component::VaeDecoder | Component::VaeEncoder => &["AutoencoderKL"],
-        Component::SafetyChecker => &["StableDiffusionSafetyChecker"],
+const fn classes(role: Role) -> &'static [&'static str] {
+    match role {
+        Role::TextEncoder => &["CLIPTextModel", "CLIPTextModelWithProjection"],
+        Role::UNet => &["UNet2DConditionModel"],
+        Role::VaeDecoder | Role::VaeEncoder => &["AutoencoderKL"],
+        Role::SafetyChecker => &["StableDiffusionSafetyChecker"],
     }
 }
 
@@ -302,11 +302,11 @@ mod tests {
         let index = r#"{"unet": ["diffusers", "UNet2DConditionModel"], "safety_checker": [null, null]}"#;
         let dir = checkpoint(Some(index), &["unet", "safety_checker", "vae"]);
         let checkpoint = Checkpoint::open(dir.path()).unwrap();
-        let has = Component::ALL.map(|c| checkpoint.has(c));
+        let has = Role::ALL.map(|c| checkpoint.has(c));
         assert_eq!(has, [false, true, false, false, false]);
         let warnings = checkpoint.warnings().join("\n");
         assert!(warnings.contains("leaves out safety_checker") && warnings.contains("leaves out vae"), "{warnings}");
-        let error = checkpoint.config(Component::SafetyChecker).unwrap_err().to_string();
+        let error = checkpoint.config(Role::SafetyChecker).unwrap_err().to_string();
         assert!(
             error.contains("has no safety-checker: ") && error.contains("model_index.json leaves it out"),
             "{error}"
@@ -317,7 +317,7 @@ mod tests {
     fn without_an_index_folders_count() {
         let dir = checkpoint(None, &["unet", "vae"]);
         let checkpoint = Checkpoint::open(dir.path()).unwrap();
-        assert_eq!(Component::ALL.map(|c| checkpoint.has(c)), [false, true, true, true, false]);
+        assert_eq!(Role::ALL.map(|c| checkpoint.has(c)), [false, true, true, true, false]);
         assert!(checkpoint.warnings().is_empty());
     }
 
@@ -328,9 +328,9 @@ mod tests {
         let dir = checkpoint(Some(index), &["vae"]);
         let checkpoint = Checkpoint::open(dir.path()).unwrap();
         let error = |c| checkpoint.config(c).unwrap_err().to_string();
-        assert!(error(Component::UNet).contains("unet/config.json"), "{}", error(Component::UNet));
-        assert!(error(Component::VaeDecoder).contains("vae is of the class AutoencoderTiny"));
-        assert!(error(Component::TextEncoder).contains("ONNX"));
+        assert!(error(Role::UNet).contains("unet/config.json"), "{}", error(Role::UNet));
+        assert!(error(Role::VaeDecoder).contains("vae is of the class AutoencoderTiny"));
+        assert!(error(Role::TextEncoder).contains("ONNX"));
         assert_eq!(checkpoint.warnings(), ["model_index.json lists image_encoder, which cannot be converted yet"]);
     }
 
@@ -338,7 +338,7 @@ mod tests {
     fn a_byte_order_mark_before_the_index_is_no_fault_and_other_text_is() {
         let index = "\u{feff}{\"unet\": [\"diffusers\", \"UNet2DConditionModel\"]}";
         let dir = checkpoint(Some(index), &["unet"]);
-        assert!(Checkpoint::open(dir.path()).unwrap().has(Component::UNet));
+        assert!(Checkpoint::open(dir.path()).unwrap().has(Role::UNet));
         fs::write(dir.path().join("model_index.json"), "[]").unwrap();
         assert!(Checkpoint::open(dir.path()).unwrap_err().to_string().contains("model_index.json"));
     }

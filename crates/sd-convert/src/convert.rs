@@ -17,14 +17,14 @@ use mil::{
     validate,
 };
 use mlpackage::{Description, Existing, Progress, Written};
-use sd_models::{Component, NetworkConfig};
+use sd_models::{NetworkConfig, Role};
 use std::path::Path;
 
 /// A converted component.
 #[derive(Debug, Clone)]
 pub struct Converted {
     /// Which one.
-    pub component: Component,
+    pub role: Role,
     /// The program; valid.
     pub program: Program,
     /// Its interface in words, and metadata.
@@ -39,7 +39,7 @@ impl Converted {
     /// # Errors
     /// None after [`convert`]; when the program was changed since, its faults.
     pub fn valid(&self) -> Result<Valid<'_>, ConvertError> {
-        validate(&self.program).map_err(|faults| ConvertError::Invalid { component: self.component, faults })
+        validate(&self.program).map_err(|faults| ConvertError::Invalid { role: self.role, faults })
     }
 
     /// Writes the package, whole or not at all; weights stream from the checkpoint.
@@ -61,8 +61,8 @@ impl Converted {
 /// # Errors
 /// When the checkpoint lacks the component, its configuration or tensors are not what the network needs, or
 /// an option does not fit.
-pub fn convert(ckpt: &Checkpoint, component: Component, options: &Options) -> Result<Converted, ConvertError> {
-    convert_with(ckpt, component, options, &Mapped::new(ckpt.weights(component)?))
+pub fn convert(ckpt: &Checkpoint, role: Role, options: &Options) -> Result<Converted, ConvertError> {
+    convert_with(ckpt, role, options, &Mapped::new(ckpt.weights(role)?))
 }
 
 /// Converts one component with its weights, which were mapped before: what they are views of is then the same.
@@ -71,21 +71,21 @@ pub fn convert(ckpt: &Checkpoint, component: Component, options: &Options) -> Re
 /// As [`convert`].
 pub(crate) fn convert_with(
     ckpt: &Checkpoint,
-    component: Component,
+    role: Role,
     options: &Options,
     mapped: &Mapped,
 ) -> Result<Converted, ConvertError> {
-    let recipe = Recipe::new(ckpt, component, options)?;
+    let recipe = Recipe::new(ckpt, role, options)?;
     let mut function =
         recipe::lower(&recipe, &mapped.weights, options.target.opset()).map_err(|failure| match failure {
-            Failure::Model(source) => ConvertError::Model { path: ckpt.folder(component), source },
-            Failure::Lower(source) => ConvertError::Lower { component, source },
+            Failure::Model(source) => ConvertError::Model { path: ckpt.folder(role), source },
+            Failure::Lower(source) => ConvertError::Lower { role, source },
         })?;
     mapped.read(&function);
-    optimise(&mut function, &recipe, options, mapped).map_err(|source| ConvertError::Pass { component, source })?;
+    optimise(&mut function, &recipe, options, mapped).map_err(|source| ConvertError::Pass { role, source })?;
     let program = Program::single(function);
     let description = describe(&program, &recipe, ckpt, options);
-    let converted = Converted { component, program, description, exceptional: mapped.exceptional(options.precision) };
+    let converted = Converted { role, program, description, exceptional: mapped.exceptional(options.precision) };
     converted.valid()?;
     Ok(converted)
 }

@@ -1,6 +1,6 @@
 //! What can go wrong in a conversion.
 
-use sd_models::Component;
+use sd_spec::Role;
 use std::path::PathBuf;
 
 /// Why a checkpoint was not converted.
@@ -37,18 +37,18 @@ pub enum ConvertError {
         what: String,
     },
     /// A component that should be there is not.
-    #[error("{} is not there, so the checkpoint has no {component}; if it should, its download may be incomplete", path.display())]
+    #[error("{} is not there, so the checkpoint has no {role}; if it should, its download may be incomplete", path.display())]
     MissingComponent {
         /// The component.
-        component: Component,
+        role: Role,
         /// Where it should be.
         path: PathBuf,
     },
     /// The checkpoint's index does not have the component.
-    #[error("the checkpoint has no {component}: {} leaves it out", path.display())]
+    #[error("the checkpoint has no {role}: {} leaves it out", path.display())]
     LeftOut {
         /// The component.
-        component: Component,
+        role: Role,
         /// The index.
         path: PathBuf,
     },
@@ -90,34 +90,34 @@ pub enum ConvertError {
     #[error("{0}")]
     Option(String),
     /// The network could not be lowered.
-    #[error("{component}: {source}")]
+    #[error("{role}: {source}")]
     Lower {
         /// The component.
-        component: Component,
+        role: Role,
         /// What is wrong.
         source: burn_mil::LowerError,
     },
     /// A rewrite was refused.
-    #[error("{component}: {source}")]
+    #[error("{role}: {source}")]
     Pass {
         /// The component.
-        component: Component,
+        role: Role,
         /// What is wrong.
         source: mil::OpError,
     },
     /// The program that came out is not valid; this is a defect of Smelt.
-    #[error("{component}: the lowered program is not valid; please report this:\n{faults}")]
+    #[error("{role}: the lowered program is not valid; please report this:\n{faults}")]
     Invalid {
         /// The component.
-        component: Component,
+        role: Role,
         /// All faults.
         faults: mil::Faults,
     },
     /// A converted component could not be run.
-    #[error("{component}: it cannot be run: {source}")]
+    #[error("{role}: it cannot be run: {source}")]
     Run {
         /// The component.
-        component: Component,
+        role: Role,
         /// What is wrong.
         source: mil_engine::EngineError,
     },

@@ -4,7 +4,7 @@
 //! pictures. Whether one does hardly depends on the size of the picture, so a small one tells.
 
 use crate::{
-    Checkpoint, Component, ConvertError, Converted, LatentSize, Options, Precision,
+    Checkpoint, ConvertError, Converted, LatentSize, Options, Precision, Role,
     convert::convert_with,
     exceptional::Mapped,
     has_sizes,
@@ -63,16 +63,16 @@ pub struct HalfCheck {
 /// As [`convert()`](crate::convert()) and [`convert_sizes`](crate::convert_sizes), and when the check cannot run.
 pub fn convert_checked(
     ckpt: &Checkpoint,
-    component: Component,
+    role: Role,
     options: &Options,
     sizes: &[LatentSize],
     on_overflow: OnOverflow,
 ) -> Result<Found, ConvertError> {
-    let mapped = Mapped::new(ckpt.weights(component)?);
+    let mapped = Mapped::new(ckpt.weights(role)?);
     let is_checked = options.precision == Precision::Float16
         && on_overflow != OnOverflow::Ignore
-        && matches!(component, Component::VaeDecoder | Component::VaeEncoder);
-    let check = is_checked.then(|| check(ckpt, component, options, &mapped)).transpose()?;
+        && matches!(role, Role::VaeDecoder | Role::VaeEncoder);
+    let check = is_checked.then(|| check(ckpt, role, options, &mapped)).transpose()?;
     let overflows = check.as_ref().is_some_and(|check| check.overflow.is_some());
     let mut options = options.clone();
     if overflows && on_overflow == OnOverflow::UseFloat32 {
@@ -80,22 +80,17 @@ pub fn convert_checked(
     }
     let precision = options.precision;
     let converted = match sizes {
-        [] => convert_with(ckpt, component, &options, &mapped)?,
-        &[size] => convert_with(ckpt, component, &Options { latent_size: Some(size), ..options }, &mapped)?,
-        _ => join_sizes(ckpt, component, &options, sizes, &mapped)?,
+        [] => convert_with(ckpt, role, &options, &mapped)?,
+        &[size] => convert_with(ckpt, role, &Options { latent_size: Some(size), ..options }, &mapped)?,
+        _ => join_sizes(ckpt, role, &options, sizes, &mapped)?,
     };
     Ok(Found { converted, precision, check })
 }
 
-fn check(
-    ckpt: &Checkpoint,
-    component: Component,
-    options: &Options,
-    mapped: &Mapped,
-) -> Result<HalfCheck, ConvertError> {
+fn check(ckpt: &Checkpoint, role: Role, options: &Options, mapped: &Mapped) -> Result<HalfCheck, ConvertError> {
     let begin = Instant::now();
-    let small = convert_with(ckpt, component, &at_check_size(component, options), mapped)?;
-    let fail = |source| ConvertError::Run { component, source };
+    let small = convert_with(ckpt, role, &at_check_size(role, options), mapped)?;
+    let fail = |source| ConvertError::Run { role, source };
     let valid = small.valid()?;
     let run = Reference::compile(valid, RunOptions::default().with_rounding(Rounding::Declared)).map_err(fail)?;
     let input = |f: &mil_engine::reference::Feature| Input {
@@ -104,7 +99,7 @@ fn check(
         shape: f.ty.static_shape().unwrap_or_default(),
     };
     let inputs: Vec<Input> = run.inputs().iter().map(input).collect();
-    let drawn = typical_inputs(Some((ckpt, component)), &inputs, small.program.main(), 0)?;
+    let drawn = typical_inputs(Some((ckpt, role)), &inputs, small.program.main(), 0)?;
     let (_, found) = run.run_watched(&drawn).map_err(fail)?;
     // What is not finite for another reason is so in full precision too.
     let overflow = found.filter(|found| found.cause == Cause::Rounding);
@@ -113,8 +108,8 @@ fn check(
 
 /// Options for the same model at the size of the check.
 #[must_use]
-pub fn at_check_size(component: Component, options: &Options) -> Options {
-    let latent_size = if has_sizes(component) { Some(CHECK_SIZE) } else { options.latent_size };
+pub fn at_check_size(role: Role, options: &Options) -> Options {
+    let latent_size = if has_sizes(role) { Some(CHECK_SIZE) } else { options.latent_size };
     Options { latent_size, ..options.clone() }
 }
 
@@ -125,7 +120,7 @@ pub fn at_check_size(component: Component, options: &Options) -> Options {
 /// # Errors
 /// As [`random_inputs`], and when the autoencoder's configuration cannot be read.
 pub fn typical_inputs(
-    of: Option<(&Checkpoint, Component)>,
+    of: Option<(&Checkpoint, Role)>,
     inputs: &[Input],
     function: Option<&Function>,
     seed: u64,
@@ -134,15 +129,15 @@ pub fn typical_inputs(
     const USUAL_SCALING_FACTOR: f64 = 0.18215;
     let mut drawn = random_inputs(inputs, function, seed)?;
     let named = || component_of(inputs.iter().map(|f| f.name.as_str()));
-    match of.map(|(_, component)| component).or_else(named) {
-        Some(Component::VaeDecoder) => {
+    match of.map(|(_, role)| role).or_else(named) {
+        Some(Role::VaeDecoder) => {
             let factor = match of {
                 Some((ckpt, _)) => vae_config(ckpt)?.scaling_factor,
                 None => USUAL_SCALING_FACTOR,
             };
             change(&mut drawn, "z", |values, _| values.iter_mut().for_each(|v| *v = (f64::from(*v) / factor) as f32));
         }
-        Some(Component::VaeEncoder) => change(&mut drawn, "x", picture),
+        Some(Role::VaeEncoder) => change(&mut drawn, "x", picture),
         _ => {}
     }
     Ok(drawn)
@@ -175,7 +170,7 @@ mod tests {
     use super::*;
     use host_tensor::DType;
 
-    fn drawn(name: &str, shape: [usize; 4], of: Option<(&Checkpoint, Component)>) -> Vec<f32> {
+    fn drawn(name: &str, shape: [usize; 4], of: Option<(&Checkpoint, Role)>) -> Vec<f32> {
         let inputs = [Input { name: name.to_owned(), dtype: DType::F32, shape: shape.to_vec() }];
         typical_inputs(of, &inputs, None, 5).unwrap()[name].to_f32_vec()
     }
@@ -190,7 +185,7 @@ mod tests {
         assert!((usual * 0.18215 - 1.0).abs() < 0.05, "{usual}");
         let ckpt = Checkpoint::open(testkit::demo()).unwrap();
         let factor = vae_config(&ckpt).unwrap().scaling_factor as f32;
-        let own = deviation(&drawn("z", [1, 4, 32, 32], Some((&ckpt, Component::VaeDecoder))));
+        let own = deviation(&drawn("z", [1, 4, 32, 32], Some((&ckpt, Role::VaeDecoder))));
         assert!((own * factor - 1.0).abs() < 0.05, "{own} {factor}");
     }
 
@@ -216,18 +211,18 @@ mod tests {
     #[test]
     fn only_an_autoencoder_in_half_precision_is_checked() {
         let ckpt = Checkpoint::open(testkit::demo()).unwrap();
-        let checked = |component, precision, on_overflow| {
+        let checked = |role, precision, on_overflow| {
             let options = Options { precision, ..Options::default() };
-            let found = convert_checked(&ckpt, component, &options, &[CHECK_SIZE], on_overflow).unwrap();
+            let found = convert_checked(&ckpt, role, &options, &[CHECK_SIZE], on_overflow).unwrap();
             assert_eq!(found.precision, precision, "nothing in the demo leaves half precision");
             assert!(found.converted.exceptional.is_empty());
             found.check.is_some()
         };
         use OnOverflow::{Ignore, Tell, UseFloat32};
-        assert!(checked(Component::VaeDecoder, Precision::Float16, UseFloat32));
-        assert!(checked(Component::VaeEncoder, Precision::Float16, Tell));
-        assert!(!checked(Component::VaeDecoder, Precision::Float16, Ignore));
-        assert!(!checked(Component::VaeDecoder, Precision::Float32, UseFloat32));
-        assert!(!checked(Component::TextEncoder, Precision::Float16, UseFloat32));
+        assert!(checked(Role::VaeDecoder, Precision::Float16, UseFloat32));
+        assert!(checked(Role::VaeEncoder, Precision::Float16, Tell));
+        assert!(!checked(Role::VaeDecoder, Precision::Float16, Ignore));
+        assert!(!checked(Role::VaeDecoder, Precision::Float32, UseFloat32));
+        assert!(!checked(Role::TextEncoder, Precision::Float16, UseFloat32));
     }
 }

@@ -3,7 +3,7 @@
 //! For engines that execute the network itself, in the place of the converted model.
 
 use crate::{Checkpoint, ConvertError, Options, recipe::Recipe, verify::Input};
-use sd_models::{Component, NetworkConfig};
+use sd_models::{NetworkConfig, Role};
 
 /// A component's network, and the inputs that its model declares.
 #[derive(Debug, Clone)]
@@ -21,8 +21,8 @@ impl Interface {
     /// # Errors
     /// When the checkpoint lacks the component, its configuration is not what the network needs, or an option does
     /// not fit.
-    pub fn new(ckpt: &Checkpoint, component: Component, options: &Options) -> Result<Self, ConvertError> {
-        let Recipe { network, inputs, .. } = Recipe::new(ckpt, component, options)?;
+    pub fn new(ckpt: &Checkpoint, role: Role, options: &Options) -> Result<Self, ConvertError> {
+        let Recipe { network, inputs, .. } = Recipe::new(ckpt, role, options)?;
         let input = |f: crate::recipe::Feature| Input {
             name: f.name.to_owned(),
             dtype: f.declared_dtype(options.precision),

@@ -34,6 +34,6 @@ pub use interface::Interface;
 pub use mil::pass::AttentionLayout;
 pub use options::{LatentSize, Options, Precision, Target, package_name, submodule};
 pub use recipe::native_size;
-pub use sd_models::{Component, NetworkConfig};
+pub use sd_models::{NetworkConfig, Role};
 pub use sizes::{check_sizes, convert_sizes, has_functions, has_sizes, size_function};
 pub use weights::{Variant, Weights};

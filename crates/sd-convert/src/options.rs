@@ -1,7 +1,7 @@
 //! What the user may choose about a conversion.
 
 use mil::{Opset, pass::AttentionLayout};
-use sd_models::Component;
+use sd_spec::Role;
 use std::{fmt, str::FromStr};
 
 /// The oldest systems that a package must run on.
@@ -116,20 +116,20 @@ impl Default for Options {
 
 /// The submodule part of a package's file name, as Apple's converter and its Swift package spell it.
 #[must_use]
-pub const fn submodule(component: Component) -> &'static str {
-    match component {
-        Component::TextEncoder => "text_encoder",
-        Component::UNet => "unet",
-        Component::VaeDecoder => "vae_decoder",
-        Component::VaeEncoder => "vae_encoder",
-        Component::SafetyChecker => "safety_checker",
+pub const fn submodule(role: Role) -> &'static str {
+    match role {
+        Role::TextEncoder => "text_encoder",
+        Role::UNet => "unet",
+        Role::VaeDecoder => "vae_decoder",
+        Role::VaeEncoder => "vae_encoder",
+        Role::SafetyChecker => "safety_checker",
     }
 }
 
 /// A package's file name: `Stable_Diffusion_version_<version>_<submodule>.mlpackage`, with `/` as `_`.
 #[must_use]
-pub fn package_name(model_version: &str, component: Component) -> String {
-    let name = format!("Stable_Diffusion_version_{model_version}_{}.mlpackage", submodule(component));
+pub fn package_name(model_version: &str, role: Role) -> String {
+    let name = format!("Stable_Diffusion_version_{model_version}_{}.mlpackage", submodule(role));
     name.replace(['/', '\\'], "_")
 }
 
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn package_names_are_apples() {
         assert_eq!(
-            package_name("runwayml/stable-diffusion-v1-5", Component::UNet),
+            package_name("runwayml/stable-diffusion-v1-5", Role::UNet),
             "Stable_Diffusion_version_runwayml_stable-diffusion-v1-5_unet.mlpackage"
         );
     }

@@ -4,18 +4,17 @@
 //! function per size, and the weights once; for older systems there is a package per size.
 
 use crate::{
-    Checkpoint, Component, ConvertError, Converted, LatentSize, Options, Target, convert::convert_with,
-    exceptional::Mapped,
+    Checkpoint, ConvertError, Converted, LatentSize, Options, Role, Target, convert::convert_with, exceptional::Mapped,
 };
 use mil::{Const, Literal, Opset, Program};
 use std::collections::{BTreeMap, HashMap};
 
 /// True when the shapes of a component's model follow from the size of the latents.
 #[must_use]
-pub const fn has_sizes(component: Component) -> bool {
-    match component {
-        Component::TextEncoder => false,
-        Component::UNet | Component::VaeDecoder | Component::VaeEncoder | Component::SafetyChecker => true,
+pub const fn has_sizes(role: Role) -> bool {
+    match role {
+        Role::TextEncoder => false,
+        Role::UNet | Role::VaeDecoder | Role::VaeEncoder | Role::SafetyChecker => true,
     }
 }
 
@@ -39,17 +38,17 @@ pub fn size_function(size: LatentSize) -> String {
 /// As [`convert()`](crate::convert()); when the target has no functions, or there is no size or one twice.
 pub fn convert_sizes(
     ckpt: &Checkpoint,
-    component: Component,
+    role: Role,
     options: &Options,
     sizes: &[LatentSize],
 ) -> Result<Converted, ConvertError> {
-    join_sizes(ckpt, component, options, sizes, &Mapped::new(ckpt.weights(component)?))
+    join_sizes(ckpt, role, options, sizes, &Mapped::new(ckpt.weights(role)?))
 }
 
 /// As [`convert_sizes`], with weights that were mapped before.
 pub(crate) fn join_sizes(
     ckpt: &Checkpoint,
-    component: Component,
+    role: Role,
     options: &Options,
     sizes: &[LatentSize],
     mapped: &Mapped,
@@ -61,7 +60,7 @@ pub(crate) fn join_sizes(
     let mut joined: Option<Converted> = None;
     for &size in sizes {
         let options = Options { latent_size: Some(size), ..options.clone() };
-        let mut one = convert_with(ckpt, component, &options, mapped)?;
+        let mut one = convert_with(ckpt, role, &options, mapped)?;
         rename(&mut one, &size_function(size));
         match &mut joined {
             None => joined = Some(one),

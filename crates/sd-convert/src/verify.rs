@@ -4,7 +4,7 @@
 //! every machine.
 //! Running the models is an engine's business.
 
-use crate::{Checkpoint, Component, ConvertError, LatentSize, Options, Precision};
+use crate::{Checkpoint, ConvertError, LatentSize, Options, Precision, Role};
 use host_tensor::{DType, HostTensor, element_count};
 use mil::{Function, Op, ValueId, pass::AttentionLayout};
 use sd_models::VaeConfig;
@@ -41,50 +41,50 @@ pub struct Comparison {
 
 /// Which component takes inputs of these names.
 #[must_use]
-pub fn component_of<'a>(inputs: impl IntoIterator<Item = &'a str>) -> Option<Component> {
+pub fn component_of<'a>(inputs: impl IntoIterator<Item = &'a str>) -> Option<Role> {
     let names: HashSet<&str> = inputs.into_iter().collect();
     let has = |all: &[&str]| names.len() == all.len() && all.iter().all(|n| names.contains(n));
-    let of = |component: Component| match component {
-        Component::TextEncoder => has(&["input_ids"]),
-        Component::UNet => has(&["sample", "timestep", "encoder_hidden_states"]),
-        Component::VaeDecoder => has(&["z"]),
-        Component::VaeEncoder => has(&["x"]),
-        Component::SafetyChecker => has(&["clip_input", "images", "adjustment"]),
+    let of = |role: Role| match role {
+        Role::TextEncoder => has(&["input_ids"]),
+        Role::UNet => has(&["sample", "timestep", "encoder_hidden_states"]),
+        Role::VaeDecoder => has(&["z"]),
+        Role::VaeEncoder => has(&["x"]),
+        Role::SafetyChecker => has(&["clip_input", "images", "adjustment"]),
     };
-    Component::ALL.into_iter().find(|&c| of(c))
+    Role::ALL.into_iter().find(|&c| of(c))
 }
 
 /// Options under which a component converts to a model of these inputs, in full precision.
 ///
 /// # Errors
 /// When an input that tells a size is missing or of another rank, or the checkpoint has no such component.
-pub fn reference_options(ckpt: &Checkpoint, component: Component, inputs: &[Input]) -> Result<Options, ConvertError> {
+pub fn reference_options(ckpt: &Checkpoint, role: Role, inputs: &[Input]) -> Result<Options, ConvertError> {
     let dims = |name: &str, rank: usize| {
         let found = inputs.iter().find(|f| f.name == name && f.shape.len() == rank);
         found.map(|f| &f.shape[..]).ok_or_else(|| {
-            ConvertError::Option(format!("the model has no input {name} of {rank} dimensions: it is no {component}"))
+            ConvertError::Option(format!("the model has no input {name} of {rank} dimensions: it is no {role}"))
         })
     };
     let mut options =
         Options { precision: Precision::Float32, attention: AttentionLayout::Original, ..Options::default() };
     let size = |height, width| Some(LatentSize { height, width });
-    match component {
-        Component::TextEncoder => {}
-        Component::UNet => {
+    match role {
+        Role::TextEncoder => {}
+        Role::UNet => {
             let sample = dims("sample", 4)?;
             options.latent_size = size(sample[2], sample[3]);
             options.unet_batch_one = sample[0] == 1;
             options.text_length = Some(dims("encoder_hidden_states", 4)?[3]);
         }
-        Component::VaeDecoder => {
+        Role::VaeDecoder => {
             let z = dims("z", 4)?;
             options.latent_size = size(z[2], z[3]);
         }
-        Component::VaeEncoder => {
+        Role::VaeEncoder => {
             let (x, scale) = (dims("x", 4)?, picture_scale(ckpt)?);
             options.latent_size = size(x[2] / scale, x[3] / scale);
         }
-        Component::SafetyChecker => {
+        Role::SafetyChecker => {
             let (images, scale) = (dims("images", 4)?, picture_scale(ckpt)?);
             options.latent_size = size(images[1] / scale, images[2] / scale);
         }
@@ -99,9 +99,9 @@ fn picture_scale(ckpt: &Checkpoint) -> Result<usize, ConvertError> {
 
 /// The autoencoder's configuration.
 pub(crate) fn vae_config(ckpt: &Checkpoint) -> Result<VaeConfig, ConvertError> {
-    let component = Component::VaeDecoder;
-    let config = VaeConfig::from_json(&ckpt.config(component)?);
-    config.map_err(|source| ConvertError::Model { path: ckpt.folder(component), source })
+    let role = Role::VaeDecoder;
+    let config = VaeConfig::from_json(&ckpt.config(role)?);
+    config.map_err(|source| ConvertError::Model { path: ckpt.folder(role), source })
 }
 
 /// Random inputs: ids within the vocabulary, steps of the noise schedule, pictures in [0, 1], everything else
@@ -247,8 +247,8 @@ mod tests {
 
     #[test]
     fn components_are_told_by_their_inputs() {
-        assert_eq!(component_of(["z"]), Some(Component::VaeDecoder));
-        assert_eq!(component_of(["timestep", "sample", "encoder_hidden_states"]), Some(Component::UNet));
+        assert_eq!(component_of(["z"]), Some(Role::VaeDecoder));
+        assert_eq!(component_of(["timestep", "sample", "encoder_hidden_states"]), Some(Role::UNet));
         assert_eq!(component_of(["timestep", "sample", "encoder_hidden_states", "additional_residual_0"]), None);
     }
 

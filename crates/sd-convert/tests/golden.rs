@@ -6,7 +6,7 @@
 use host_tensor::HostTensor;
 use mil_engine::reference::{Options as EngineOptions, Reference, Rounding};
 use mlpackage::Package;
-use sd_convert::{AttentionLayout, Checkpoint, Component, LatentSize, Options, Precision, convert, package_name};
+use sd_convert::{AttentionLayout, Checkpoint, LatentSize, Options, Precision, Role, convert, package_name};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -25,13 +25,13 @@ const LEEWAY_DB: f64 = 0.3;
 /// One component at one size, with PyTorch's inputs and outputs.
 struct Case {
     checkpoint: &'static str,
-    component: Component,
+    role: Role,
     reference: &'static str,
     options: Options,
 }
 
-fn case(checkpoint: &'static str, component: Component, reference: &'static str) -> Case {
-    Case { checkpoint, component, reference, options: Options::default() }
+fn case(checkpoint: &'static str, role: Role, reference: &'static str) -> Case {
+    Case { checkpoint, role, reference, options: Options::default() }
 }
 
 impl Case {
@@ -54,7 +54,7 @@ impl Case {
             AttentionLayout::SplitEinsumV2 => return None,
         };
         let folder = golden.join("packages").join(self.checkpoint).join(variant);
-        let path = folder.join(package_name(self.checkpoint, self.component));
+        let path = folder.join(package_name(self.checkpoint, self.role));
         (plain && path.is_dir()).then_some(path)
     }
 }
@@ -88,7 +88,7 @@ fn check(case: &Case) {
     let ckpt = Checkpoint::open(golden.join("checkpoints").join(case.checkpoint)).expect("a checkpoint");
     let program = |precision| {
         let options = Options { precision, ..case.options.clone() };
-        convert(&ckpt, case.component, &options).expect("converts").program
+        convert(&ckpt, case.role, &options).expect("converts").program
     };
     let (full, half) = (program(Precision::Float32), program(Precision::Float16));
     let float32 = worst_psnr(&golden, case, &full, Rounding::Boundary);
@@ -110,19 +110,19 @@ fn check(case: &Case) {
 #[test]
 fn text_encoders_match_pytorch() {
     for checkpoint in ["tiny-sd15", "tiny-sd21"] {
-        check(&case(checkpoint, Component::TextEncoder, "text_encoder"));
-        check(&case(checkpoint, Component::TextEncoder, "text_encoder_empty"));
+        check(&case(checkpoint, Role::TextEncoder, "text_encoder"));
+        check(&case(checkpoint, Role::TextEncoder, "text_encoder_empty"));
     }
 }
 
 #[test]
 fn unets_match_pytorch() {
     for checkpoint in ["tiny-sd15", "tiny-sd21"] {
-        check(&case(checkpoint, Component::UNet, "unet"));
+        check(&case(checkpoint, Role::UNet, "unet"));
     }
-    check(&case("tiny-sd15", Component::UNet, "unet").layout(AttentionLayout::Original));
-    check(&case("tiny-sd15", Component::UNet, "unet_t1"));
-    let mut batch_one = case("tiny-sd15", Component::UNet, "unet_batch_one");
+    check(&case("tiny-sd15", Role::UNet, "unet").layout(AttentionLayout::Original));
+    check(&case("tiny-sd15", Role::UNet, "unet_t1"));
+    let mut batch_one = case("tiny-sd15", Role::UNet, "unet_batch_one");
     batch_one.options.unet_batch_one = true;
     check(&batch_one);
 }
@@ -130,19 +130,19 @@ fn unets_match_pytorch() {
 #[test]
 fn unets_of_other_sizes_match_pytorch_in_every_attention_layout() {
     for layout in [AttentionLayout::Original, AttentionLayout::SplitEinsum, AttentionLayout::SplitEinsumV2] {
-        check(&case("tiny-sd15", Component::UNet, "unet_32x24").sized(32, 24).layout(layout));
-        check(&case("tiny-sd15", Component::UNet, "unet_32x32").sized(32, 32).layout(layout));
+        check(&case("tiny-sd15", Role::UNet, "unet_32x24").sized(32, 24).layout(layout));
+        check(&case("tiny-sd15", Role::UNet, "unet_32x32").sized(32, 32).layout(layout));
     }
 }
 
 #[test]
 fn autoencoders_match_pytorch() {
     for checkpoint in ["tiny-sd15", "tiny-sd21"] {
-        check(&case(checkpoint, Component::VaeDecoder, "vae_decoder"));
-        check(&case(checkpoint, Component::VaeEncoder, "vae_encoder"));
+        check(&case(checkpoint, Role::VaeDecoder, "vae_decoder"));
+        check(&case(checkpoint, Role::VaeEncoder, "vae_encoder"));
     }
-    check(&case("tiny-sd15", Component::VaeDecoder, "vae_decoder_32x24").sized(32, 24));
-    check(&case("tiny-sd15", Component::VaeEncoder, "vae_encoder_32x24").sized(32, 24));
+    check(&case("tiny-sd15", Role::VaeDecoder, "vae_decoder_32x24").sized(32, 24));
+    check(&case("tiny-sd15", Role::VaeEncoder, "vae_encoder_32x24").sized(32, 24));
 }
 
 #[test]
@@ -150,6 +150,6 @@ fn safety_checkers_match_pytorch() {
     let cases =
         ["safety_checker", "safety_checker_flagged", "safety_checker_borderline", "safety_checker_borderline_adj"];
     for reference in cases {
-        check(&case("tiny-sd15", Component::SafetyChecker, reference));
+        check(&case("tiny-sd15", Role::SafetyChecker, reference));
     }
 }

@@ -4,7 +4,7 @@
 
 #![allow(clippy::print_stdout, reason = "a table of what was measured belongs to the test")]
 
-use sd_convert::{AttentionLayout, Checkpoint, Component, Interface, LatentSize, NetworkConfig, Options, convert};
+use sd_convert::{AttentionLayout, Checkpoint, Interface, LatentSize, NetworkConfig, Options, Role, convert};
 use sd_models::UNetConfig;
 use std::collections::BTreeMap;
 use testkit::Summary;
@@ -12,9 +12,9 @@ use testkit::Summary;
 type Histogram = BTreeMap<String, usize>;
 
 /// Operations by type, with constants as the writer emits them: once, before their first reader.
-fn ours(golden: &std::path::Path, checkpoint: &str, component: Component, options: &Options) -> Histogram {
+fn ours(golden: &std::path::Path, checkpoint: &str, role: Role, options: &Options) -> Histogram {
     let ckpt = Checkpoint::open(golden.join("checkpoints").join(checkpoint)).expect("a checkpoint");
-    let converted = convert(&ckpt, component, options).expect("converts");
+    let converted = convert(&ckpt, role, options).expect("converts");
     let function = converted.program.main().expect("one function");
     let mut histogram = Histogram::new();
     function.body.for_each_op(&mut |op| *histogram.entry(op.kind.to_string()).or_default() += 1);
@@ -28,9 +28,9 @@ fn total(histogram: &Histogram) -> usize {
 }
 
 /// Casts around scores that the configuration wants in f32, which Apple's converter leaves in f16.
-fn upcasts(golden: &std::path::Path, checkpoint: &str, component: Component, ours: &Histogram) -> usize {
+fn upcasts(golden: &std::path::Path, checkpoint: &str, role: Role, ours: &Histogram) -> usize {
     let ckpt = Checkpoint::open(golden.join("checkpoints").join(checkpoint)).expect("a checkpoint");
-    let interface = Interface::new(&ckpt, component, &Options::default()).expect("a configuration");
+    let interface = Interface::new(&ckpt, role, &Options::default()).expect("a configuration");
     let NetworkConfig::UNet(UNetConfig { upcast_attention: true, .. }) = interface.network else { return 0 };
     // One for the timesteps and two for their embedding are there in any case.
     let upcasts = ours["cast"] - 3;
@@ -39,11 +39,11 @@ fn upcasts(golden: &std::path::Path, checkpoint: &str, component: Component, our
 }
 
 #[track_caller]
-fn check(checkpoint: &str, component: Component, summary: &str, options: &Options) {
+fn check(checkpoint: &str, role: Role, summary: &str, options: &Options) {
     let Some(golden) = testkit::golden() else { return };
     let apple = Summary::read(&golden, &format!("{checkpoint}.{summary}"));
     let theirs: Histogram = apple.op_counts();
-    let ours = ours(&golden, checkpoint, component, options);
+    let ours = ours(&golden, checkpoint, role, options);
     let kinds: std::collections::BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
     let count = |h: &Histogram, k: &String| h.get(k).copied().unwrap_or(0);
     println!("{checkpoint}.{summary}: {} operations, Apple's {}", total(&ours), total(&theirs));
@@ -51,7 +51,7 @@ fn check(checkpoint: &str, component: Component, summary: &str, options: &Option
         println!("    {kind:<28} {:>5} {:>5}", count(&ours, kind), count(&theirs, kind));
     }
     let calculating = |h: &Histogram| total(h) - h.get("const").copied().unwrap_or(0);
-    let upcasts = upcasts(&golden, checkpoint, component, &ours);
+    let upcasts = upcasts(&golden, checkpoint, role, &ours);
     assert!(total(&ours) <= total(&theirs), "{summary}: more operations than Apple's");
     assert!(
         calculating(&ours) - upcasts <= calculating(&theirs),
@@ -62,16 +62,16 @@ fn check(checkpoint: &str, component: Component, summary: &str, options: &Option
 #[test]
 fn no_component_has_more_operations_than_apples() {
     let options = Options::default();
-    for (component, summary) in [
-        (Component::TextEncoder, "split_einsum.text_encoder"),
-        (Component::UNet, "split_einsum.unet"),
-        (Component::VaeDecoder, "split_einsum.vae_decoder"),
-        (Component::VaeEncoder, "split_einsum.vae_encoder"),
-        (Component::SafetyChecker, "split_einsum.safety_checker"),
+    for (role, summary) in [
+        (Role::TextEncoder, "split_einsum.text_encoder"),
+        (Role::UNet, "split_einsum.unet"),
+        (Role::VaeDecoder, "split_einsum.vae_decoder"),
+        (Role::VaeEncoder, "split_einsum.vae_encoder"),
+        (Role::SafetyChecker, "split_einsum.safety_checker"),
     ] {
-        check("tiny-sd15", component, summary, &options);
-        if component != Component::SafetyChecker {
-            check("tiny-sd21", component, summary, &options);
+        check("tiny-sd15", role, summary, &options);
+        if role != Role::SafetyChecker {
+            check("tiny-sd21", role, summary, &options);
         }
     }
 }
@@ -79,12 +79,12 @@ fn no_component_has_more_operations_than_apples() {
 #[test]
 fn no_attention_layout_has_more_operations_than_apples() {
     let original = Options { attention: AttentionLayout::Original, ..Options::default() };
-    check("tiny-sd15", Component::UNet, "original.unet", &original);
-    check("tiny-sd21", Component::UNet, "original.unet", &original);
+    check("tiny-sd15", Role::UNet, "original.unet", &original);
+    check("tiny-sd21", Role::UNet, "original.unet", &original);
     let sliced = Options {
         attention: AttentionLayout::SplitEinsumV2,
         latent_size: Some(LatentSize { height: 32, width: 32 }),
         ..Options::default()
     };
-    check("tiny-sd15", Component::UNet, "split_einsum_v2_latent32.unet", &sliced);
+    check("tiny-sd15", Role::UNet, "split_einsum_v2_latent32.unet", &sliced);
 }

@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
 use host_tensor::{HostTensor, element_count};
-use sd_convert::{Checkpoint, Component, Interface, Options, Precision, convert};
+use sd_convert::{Checkpoint, Interface, Options, Precision, Role, convert};
 use sd_engines::{BurnEngine, BurnOptions, CpuOptions, MilEngine};
 use sd_runtime::pipeline::{GenerateOptions, GeneratedImage, Models, PipelineConfig, TextToImage};
 use sd_runtime::{Engine, Feature, Tensors};
@@ -25,18 +25,18 @@ fn options(precision: Precision) -> Options {
     Options { precision, ..Options::default() }
 }
 
-fn burn_with(checkpoint: &Checkpoint, component: Component, precision: Precision, how: BurnOptions) -> BurnEngine {
-    let interface = Interface::new(checkpoint, component, &options(precision)).unwrap();
+fn burn_with(checkpoint: &Checkpoint, role: Role, precision: Precision, how: BurnOptions) -> BurnEngine {
+    let interface = Interface::new(checkpoint, role, &options(precision)).unwrap();
     let inputs = interface.inputs.into_iter().map(|i| Feature::new(i.name, i.dtype, i.shape)).collect();
-    BurnEngine::new(&interface.network, inputs, checkpoint.weights(component).unwrap().iter(), how).unwrap()
+    BurnEngine::new(&interface.network, inputs, checkpoint.weights(role).unwrap().iter(), how).unwrap()
 }
 
-fn burn(checkpoint: &Checkpoint, component: Component) -> BurnEngine {
-    burn_with(checkpoint, component, Precision::Float32, BurnOptions::default())
+fn burn(checkpoint: &Checkpoint, role: Role) -> BurnEngine {
+    burn_with(checkpoint, role, Precision::Float32, BurnOptions::default())
 }
 
-fn mil(checkpoint: &Checkpoint, component: Component, precision: Precision) -> MilEngine {
-    let converted = convert(checkpoint, component, &options(precision)).unwrap();
+fn mil(checkpoint: &Checkpoint, role: Role, precision: Precision) -> MilEngine {
+    let converted = convert(checkpoint, role, &options(precision)).unwrap();
     MilEngine::from_program(&converted.program, CpuOptions::default()).unwrap()
 }
 
@@ -57,26 +57,26 @@ fn draw(engine: &dyn Engine) -> Tensors {
 }
 
 #[track_caller]
-fn agree(checkpoint: &Checkpoint, component: Component) {
-    let (mut burn, mut mil) = (burn(checkpoint, component), mil(checkpoint, component, Precision::Float32));
+fn agree(checkpoint: &Checkpoint, role: Role) {
+    let (mut burn, mut mil) = (burn(checkpoint, role), mil(checkpoint, role, Precision::Float32));
     let inputs = draw(&mil);
     let (expected, got) = (mil.run(&inputs).unwrap(), burn.run(&inputs).unwrap());
     assert_eq!(expected.len(), got.len());
     for (name, expected) in &expected {
         let db = assert_psnr(name, expected, &got[name], NETWORK_DB);
-        println!("{} {component} {name}: {db:.1} dB", checkpoint.name());
+        println!("{} {role} {name}: {db:.1} dB", checkpoint.name());
     }
 }
 
 /// Components of a checkpoint that can be converted.
-fn components(checkpoint: &Checkpoint) -> impl Iterator<Item = Component> {
-    Component::ALL.into_iter().filter(|&component| checkpoint.has(component))
+fn components(checkpoint: &Checkpoint) -> impl Iterator<Item = Role> {
+    Role::ALL.into_iter().filter(|&role| checkpoint.has(role))
 }
 
 #[test]
 fn every_component_of_the_demo_gives_what_its_program_gives() {
     let checkpoint = Checkpoint::open(demo()).unwrap();
-    components(&checkpoint).for_each(|component| agree(&checkpoint, component));
+    components(&checkpoint).for_each(|role| agree(&checkpoint, role));
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn every_component_of_the_golden_checkpoints_gives_what_its_program_gives() {
     let Some(golden) = golden() else { return };
     for name in ["tiny-sd15", "tiny-sd21"] {
         let checkpoint = Checkpoint::open(golden.join("checkpoints").join(name)).unwrap();
-        components(&checkpoint).for_each(|component| agree(&checkpoint, component));
+        components(&checkpoint).for_each(|role| agree(&checkpoint, role));
     }
 }
 
@@ -93,22 +93,22 @@ fn the_signature_is_that_of_the_converted_model() {
     let mut checkpoints = vec![Checkpoint::open(demo()).unwrap()];
     checkpoints.extend(golden().map(|golden| Checkpoint::open(golden.join("checkpoints/tiny-sd15")).unwrap()));
     for checkpoint in &checkpoints {
-        for component in components(checkpoint) {
+        for role in components(checkpoint) {
             for precision in [Precision::Float16, Precision::Float32] {
-                let burn = burn_with(checkpoint, component, precision, BurnOptions::default());
-                assert_eq!(burn.signature(), mil(checkpoint, component, precision).signature(), "{component}");
+                let burn = burn_with(checkpoint, role, precision, BurnOptions::default());
+                assert_eq!(burn.signature(), mil(checkpoint, role, precision).signature(), "{role}");
             }
         }
     }
 }
 
 /// The demo's picture, drawn by engines that `make` makes.
-fn picture<E: Engine + 'static>(make: impl Fn(Component) -> E) -> GeneratedImage {
-    let boxed = |component| -> Option<Box<dyn Engine>> { Some(Box::new(make(component))) };
+fn picture<E: Engine + 'static>(make: impl Fn(Role) -> E) -> GeneratedImage {
+    let boxed = |role| -> Option<Box<dyn Engine>> { Some(Box::new(make(role))) };
     let models = Models {
-        text_encoder: boxed(Component::TextEncoder),
-        unet: boxed(Component::UNet),
-        vae_decoder: boxed(Component::VaeDecoder),
+        text_encoder: boxed(Role::TextEncoder),
+        unet: boxed(Role::UNet),
+        vae_decoder: boxed(Role::VaeDecoder),
         vae_encoder: None,
         safety_checker: None,
     };
@@ -120,8 +120,8 @@ fn picture<E: Engine + 'static>(make: impl Fn(Component) -> E) -> GeneratedImage
 #[test]
 fn both_engines_draw_the_same_picture() {
     let checkpoint = Checkpoint::open(demo()).unwrap();
-    let expected = picture(|component| mil(&checkpoint, component, Precision::Float32));
-    let got = picture(|component| burn(&checkpoint, component));
+    let expected = picture(|role| mil(&checkpoint, role, Precision::Float32));
+    let got = picture(|role| burn(&checkpoint, role));
     let db = assert_psnr("decoded", &expected.decoded, &got.decoded, PICTURE_DB);
     let bytes = |image: &GeneratedImage| image.image.pixels().iter().map(|&byte| f32::from(byte)).collect::<Vec<_>>();
     let byte_db = psnr(&bytes(&expected), &bytes(&got));
@@ -134,7 +134,7 @@ fn the_number_of_threads_does_not_change_what_is_drawn() {
     let checkpoint = Checkpoint::open(demo()).unwrap();
     let on = |n| {
         let options = BurnOptions { threads: NonZeroUsize::new(n), ..BurnOptions::default() };
-        burn_with(&checkpoint, Component::UNet, Precision::Float32, options)
+        burn_with(&checkpoint, Role::UNet, Precision::Float32, options)
     };
     let (one, three) = (on(1), on(3));
     let inputs = draw(&one);
@@ -145,7 +145,7 @@ fn the_number_of_threads_does_not_change_what_is_drawn() {
 #[test]
 fn inputs_that_burn_would_panic_at_are_refused_by_name() {
     let checkpoint = Checkpoint::open(demo()).unwrap();
-    let encoder = burn(&checkpoint, Component::TextEncoder);
+    let encoder = burn(&checkpoint, Role::TextEncoder);
     let ids = draw(&encoder);
     let fault = |inputs: &Tensors| encoder.run_once(inputs).expect_err("refused").to_string();
     assert_eq!(fault(&Tensors::new()), "input input_ids is missing");
@@ -166,9 +166,9 @@ fn inputs_that_burn_would_panic_at_are_refused_by_name() {
 #[test]
 fn a_checkpoint_that_lacks_a_tensor_is_refused_by_its_key() {
     let checkpoint = Checkpoint::open(demo()).unwrap();
-    let Interface { network, inputs } = Interface::new(&checkpoint, Component::UNet, &Options::default()).unwrap();
+    let Interface { network, inputs } = Interface::new(&checkpoint, Role::UNet, &Options::default()).unwrap();
     let inputs: Vec<Feature> = inputs.iter().map(|i| Feature::new(i.name.as_str(), i.dtype, i.shape.clone())).collect();
-    let weights = checkpoint.weights(Component::UNet).unwrap();
+    let weights = checkpoint.weights(Role::UNet).unwrap();
     let without = weights.iter().filter(|(key, _)| *key != "conv_out.bias");
     let fault = BurnEngine::new(&network, inputs.clone(), without, BurnOptions::default()).expect_err("refused");
     assert!(fault.to_string().contains("1 missing: conv_out.bias"), "{fault}");

@@ -1,42 +1,42 @@
 //! What can be wrong with a checkpoint's configuration or tensors.
 
-use crate::{Component, LoadReport};
+use crate::{LoadReport, Role};
 
 /// Why a network cannot be built from a checkpoint.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
     /// The configuration is larger than any real one.
-    #[error("{component} config is {bytes} bytes, more than the {limit} that a config may have")]
+    #[error("{role} config is {bytes} bytes, more than the {limit} that a config may have")]
     ConfigTooLarge {
         /// Whose configuration.
-        component: Component,
+        role: Role,
         /// Its size.
         bytes: usize,
         /// The cap.
         limit: usize,
     },
     /// The configuration is not JSON.
-    #[error("{component} config is not valid JSON: {source}")]
+    #[error("{role} config is not valid JSON: {source}")]
     ConfigSyntax {
         /// Whose configuration.
-        component: Component,
+        role: Role,
         /// Where and why parsing stopped.
         source: serde_json::Error,
     },
     /// A key without a usable default is absent.
-    #[error("{component} config has no {key:?}")]
+    #[error("{role} config has no {key:?}")]
     MissingKey {
         /// Whose configuration.
-        component: Component,
+        role: Role,
         /// The absent key, with the keys of the objects around it.
         key: String,
     },
     /// A value has the wrong type or lies outside what makes sense.
-    #[error("{component} config: {key:?} is {value}, expected {expected}")]
+    #[error("{role} config: {key:?} is {value}, expected {expected}")]
     InvalidValue {
         /// Whose configuration.
-        component: Component,
+        role: Role,
         /// The key, with the keys of the objects around it.
         key: String,
         /// The value found, shortened.
@@ -45,10 +45,10 @@ pub enum ModelError {
         expected: String,
     },
     /// The configuration asks for a variant of the network that is not implemented.
-    #[error("{component} config: {key:?} = {value} is not supported; supported: {supported}")]
+    #[error("{role} config: {key:?} = {value} is not supported; supported: {supported}")]
     Unsupported {
         /// Whose configuration.
-        component: Component,
+        role: Role,
         /// The key, with the keys of the objects around it.
         key: String,
         /// The value found, shortened.

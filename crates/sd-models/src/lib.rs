@@ -29,12 +29,10 @@ pub mod unet;
 pub mod vae;
 pub mod weights;
 
-mod component;
 mod config;
 mod error;
 
 pub use clip::{ClipTextEncoder, ClipTextOutput};
-pub use component::Component;
 pub use config::{
     AddedConditionConfig, CORRECTED_SIDE, ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig,
     NetworkConfig, Pooling, Resolution, SafetyCheckerConfig, TimestepConfig, TransformerConfig, UNetBlockConfig,
@@ -42,6 +40,7 @@ pub use config::{
 };
 pub use error::ModelError;
 pub use safety_checker::{SafetyChecker, SafetyVerdict};
+pub use sd_spec::Role;
 pub use unet::{AddedConditions, UNet};
 pub use vae::{VaeDecoder, VaeEncoder};
 pub use weights::{ByteRelation, CheckpointTensor, LoadReport, Parameter};

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use burn::backend::capture::{CaptureBackend, TensorId};
 use burn::backend::ir::OperationIr;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use sd_models::{AddedConditions, ClipTextConfig, Component, SafetyCheckerConfig, UNetConfig, VaeConfig};
+use sd_models::{AddedConditions, ClipTextConfig, Role, SafetyCheckerConfig, UNetConfig, VaeConfig};
 
 /// Operations by name, parameters' initialisers left out.
 type Histogram = BTreeMap<String, usize>;
@@ -76,11 +76,11 @@ fn unet(config: &[u8], [height, width]: [usize; 2]) -> Histogram {
     })
 }
 
-fn vae(config: &[u8], component: Component) -> Histogram {
+fn vae(config: &[u8], role: Role) -> Histogram {
     let config = VaeConfig::from_json(config).expect("a supported autoencoder");
     let scale = config.scale();
-    record(|device| match component {
-        Component::VaeDecoder => {
+    record(|device| match role {
+        Role::VaeDecoder => {
             let z = input([1, config.latent_channels, 6, 4], device);
             let image = config.init_decoder(device).forward(z.clone());
             assert_eq!(image.dims(), [1, 3, 6 * scale, 4 * scale]);
@@ -120,33 +120,33 @@ fn show(what: &str, histogram: &Histogram) -> String {
 #[allow(clippy::print_stdout, reason = "the histogram is what a reader of this test wants")]
 fn every_component_of_every_checkpoint_is_recorded() {
     for checkpoint in common::checkpoints() {
-        for component in Component::ALL {
-            let Some(config) = common::config(&checkpoint, component) else {
+        for role in Role::ALL {
+            let Some(config) = common::config(&checkpoint, role) else {
                 continue;
             };
-            let histogram = match component {
-                Component::TextEncoder => text_encoder(&config),
-                Component::UNet => unet(&config, [16, 16]),
-                Component::VaeDecoder | Component::VaeEncoder => vae(&config, component),
-                Component::SafetyChecker => safety_checker(&config),
+            let histogram = match role {
+                Role::TextEncoder => text_encoder(&config),
+                Role::UNet => unet(&config, [16, 16]),
+                Role::VaeDecoder | Role::VaeEncoder => vae(&config, role),
+                Role::SafetyChecker => safety_checker(&config),
             };
             let n_attentions = histogram.get("Attention").copied().unwrap_or(0);
-            assert!(n_attentions > 0, "{}", show(component.name(), &histogram));
-            println!("{}", show(&format!("{} {component}", checkpoint.display()), &histogram));
+            assert!(n_attentions > 0, "{}", show(role.name(), &histogram));
+            println!("{}", show(&format!("{} {role}", checkpoint.display()), &histogram));
         }
     }
 }
 
 #[test]
 fn attention_stays_one_operation_per_attention() {
-    let config = common::config(&testkit::demo(), Component::UNet).expect("the demo model");
+    let config = common::config(&testkit::demo(), Role::UNet).expect("the demo model");
     // Two down blocks with one transformer, two up blocks with two, the middle: 7 × (self, text).
     assert_eq!(unet(&config, [16, 16])["Attention"], 14);
 }
 
 #[test]
 fn odd_latent_sizes_come_back_to_themselves() {
-    let config = common::config(&testkit::demo(), Component::UNet).expect("the demo model");
+    let config = common::config(&testkit::demo(), Role::UNet).expect("the demo model");
     let even = unet(&config, [16, 16]);
     let odd = unet(&config, [18, 13]);
     // 18×13 halves to 9×7 and 5×4; doubling cuts both sides once and the width once more.

@@ -5,29 +5,29 @@ mod common;
 use burn::tensor::Device;
 use sd_models::weights::parameters;
 use sd_models::{
-    CheckpointTensor, ClipTextConfig, Component, LoadReport, Parameter, SafetyCheckerConfig, UNetConfig, VaeConfig,
+    CheckpointTensor, ClipTextConfig, LoadReport, Parameter, Role, SafetyCheckerConfig, UNetConfig, VaeConfig,
 };
 
-fn component_parameters(component: Component, config: &[u8]) -> Vec<Parameter> {
+fn component_parameters(role: Role, config: &[u8]) -> Vec<Parameter> {
     let device = Device::capture();
     let fail = "a configuration that is supported";
-    match component {
-        Component::TextEncoder => parameters(&ClipTextConfig::from_json(config).expect(fail).init(&device)),
-        Component::UNet => parameters(&UNetConfig::from_json(config).expect(fail).init(&device)),
-        Component::VaeDecoder => parameters(&VaeConfig::from_json(config).expect(fail).init_decoder(&device)),
-        Component::VaeEncoder => parameters(&VaeConfig::from_json(config).expect(fail).init_encoder(&device)),
-        Component::SafetyChecker => parameters(&SafetyCheckerConfig::from_json(config).expect(fail).init(&device)),
+    match role {
+        Role::TextEncoder => parameters(&ClipTextConfig::from_json(config).expect(fail).init(&device)),
+        Role::UNet => parameters(&UNetConfig::from_json(config).expect(fail).init(&device)),
+        Role::VaeDecoder => parameters(&VaeConfig::from_json(config).expect(fail).init_decoder(&device)),
+        Role::VaeEncoder => parameters(&VaeConfig::from_json(config).expect(fail).init_encoder(&device)),
+        Role::SafetyChecker => parameters(&SafetyCheckerConfig::from_json(config).expect(fail).init(&device)),
     }
 }
 
 /// Calls `check` for every component of every checkpoint; returns how often.
-fn for_each(check: impl Fn(Component, &[Parameter], Vec<CheckpointTensor>)) -> usize {
+fn for_each(check: impl Fn(Role, &[Parameter], Vec<CheckpointTensor>)) -> usize {
     let mut n = 0;
     for checkpoint in common::checkpoints() {
-        for component in Component::ALL {
-            if let Some(config) = common::config(&checkpoint, component) {
-                let parameters = component_parameters(component, &config);
-                check(component, &parameters, common::contents(&checkpoint, component));
+        for role in Role::ALL {
+            if let Some(config) = common::config(&checkpoint, role) {
+                let parameters = component_parameters(role, &config);
+                check(role, &parameters, common::contents(&checkpoint, role));
                 n += 1;
             }
         }
@@ -37,11 +37,11 @@ fn for_each(check: impl Fn(Component, &[Parameter], Vec<CheckpointTensor>)) -> u
 
 #[test]
 fn real_checkpoints_leave_nothing_missing_and_nothing_unused() {
-    let n = for_each(|component, parameters, tensors| {
-        let report = LoadReport::new(component, parameters, tensors);
+    let n = for_each(|role, parameters, tensors| {
+        let report = LoadReport::new(role, parameters, tensors);
         assert!(report.is_complete(), "{report}");
         assert_eq!(report.applied.len(), parameters.len());
-        let halves = matches!(component, Component::VaeDecoder | Component::VaeEncoder);
+        let halves = matches!(role, Role::VaeDecoder | Role::VaeEncoder);
         assert_eq!(report.ignored.is_empty(), !halves, "{report}");
     });
     assert!(n >= 4, "the demo model alone has four components");
@@ -49,10 +49,10 @@ fn real_checkpoints_leave_nothing_missing_and_nothing_unused() {
 
 #[test]
 fn keys_of_old_diffusers_and_new_transformers_are_found_too() {
-    for_each(|component, parameters, tensors| {
+    for_each(|role, parameters, tensors| {
         let renamed = tensors.into_iter().map(|tensor| CheckpointTensor {
-            key: match component {
-                Component::TextEncoder => match tensor.key.strip_prefix("text_model.") {
+            key: match role {
+                Role::TextEncoder => match tensor.key.strip_prefix("text_model.") {
                     Some(rest) => rest.to_owned(),
                     None => format!("text_model.{}", tensor.key),
                 },
@@ -63,8 +63,8 @@ fn keys_of_old_diffusers_and_new_transformers_are_found_too() {
             },
             ..tensor
         });
-        if component != Component::UNet {
-            let report = LoadReport::new(component, parameters, renamed);
+        if role != Role::UNet {
+            let report = LoadReport::new(role, parameters, renamed);
             assert!(report.is_complete(), "{report}");
         }
     });
@@ -72,10 +72,10 @@ fn keys_of_old_diffusers_and_new_transformers_are_found_too() {
 
 #[test]
 fn a_renamed_tensor_is_both_missing_and_unused() {
-    for_each(|component, parameters, mut tensors| {
+    for_each(|role, parameters, mut tensors| {
         tensors[0].key.push('X');
-        let report = LoadReport::new(component, parameters, tensors);
-        let halves = matches!(component, Component::VaeDecoder | Component::VaeEncoder);
+        let report = LoadReport::new(role, parameters, tensors);
+        let halves = matches!(role, Role::VaeDecoder | Role::VaeEncoder);
         if !halves {
             assert_eq!((report.missing.len(), report.unused.len()), (1, 1), "{report}");
             let error = report.into_bindings().expect_err("incomplete").to_string();
@@ -86,16 +86,16 @@ fn a_renamed_tensor_is_both_missing_and_unused() {
 
 #[test]
 fn a_tensor_of_another_shape_or_of_integers_is_refused_by_name() {
-    for_each(|component, parameters, mut tensors| {
+    for_each(|role, parameters, mut tensors| {
         let wanted = |tensor: &CheckpointTensor| parameters.iter().any(|p| p.key.ends_with(&tensor.key));
         let at = tensors.iter().position(wanted).expect("a tensor that the network wants");
         let key = tensors[at].key.clone();
         tensors[at].shape.push(2);
-        let report = LoadReport::new(component, parameters, tensors.clone());
+        let report = LoadReport::new(role, parameters, tensors.clone());
         assert!(report.to_string().contains(&format!("1 of another shape: {key} is")), "{report}");
         tensors[at].shape.pop();
         tensors[at].dtype = host_tensor::DType::I32;
-        let report = LoadReport::new(component, parameters, tensors);
+        let report = LoadReport::new(role, parameters, tensors);
         assert!(report.to_string().contains(&format!("{key} is int32")), "{report}");
     });
 }

@@ -1,8 +1,30 @@
-//! What Stable Diffusion checkpoints say, as data.
+//! What Stable Diffusion checkpoints say and what their networks do, as data.
 //!
-//! [`keys`] answers every key of every configuration: it is followed, it has no effect and why, or values of it are refused.
-//! Readers stay with whoever builds something from the values; here stands only what becomes of each key, once.
+//! A [`Role`] is what a network does in a pipeline, with the features that its model takes and gives; a [`Family`] is the
+//! roles that draw together; [`keys`] answers every key of every configuration: it is followed, it has no effect and why, or
+//! values of it are refused.
+//! Readers stay with whoever builds something from the values; here stands what is true of all of them, once.
+//!
+//! ```
+//! use sd_spec::{Axis, Dims, Role};
+//! let unet = Role::UNet.spec();
+//! let dims = Dims::new()
+//!     .with(Axis::Batch, 2)
+//!     .with(Axis::SampleChannels, 4)
+//!     .with(Axis::LatentHeight, 64)
+//!     .with(Axis::LatentWidth, 96);
+//! assert_eq!(dims.shape(&unet.inputs[0]), Ok(vec![2, 4, 64, 96]));
+//! assert_eq!(Role::of_inputs(["z"]), Some(Role::VaeDecoder));
+//! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+pub mod family;
+pub mod feature;
 pub mod keys;
+pub mod role;
+mod roles;
+
+pub use family::{Family, FamilySpec};
+pub use feature::{Axis, Dims, Draw, FeatureSpec, Kind, Misfit};
+pub use role::{Layout, OTHER_COMPRESSED, PackageName, Role, RoleSpec, Stage, input, steady_inputs};

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use sd_convert::{AttentionLayout, Component, Precision, Target};
+use sd_convert::{AttentionLayout, Precision, Role, Target};
 use sd_engines::Rounding;
 use sd_runtime::rng::RandomKind;
 use sd_runtime::scheduler::SchedulerKind;
@@ -88,8 +88,8 @@ pub(crate) struct ConvertArgs {
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: PathBuf,
     /// Components to convert, separated by commas; default: all that the checkpoint has.
-    #[arg(long = "component", value_name = "NAME,…", value_delimiter = ',', value_parser = component)]
-    pub(crate) components: Vec<Component>,
+    #[arg(long = "component", value_name = "NAME,…", value_delimiter = ',', value_parser = role)]
+    pub(crate) components: Vec<Role>,
     /// Layout of the UNet's attention: split-einsum for the Neural Engine, as by default, split-einsum-v2 for large
     /// pictures, original for GPU and CPU.
     #[arg(long, value_name = "LAYOUT", value_parser = attention)]
@@ -439,8 +439,8 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "PATH")]
     pub(crate) against: PathBuf,
     /// Which component of the checkpoint it is; default: told by the package's name or inputs.
-    #[arg(long, value_name = "NAME", value_parser = component)]
-    pub(crate) component: Option<Component>,
+    #[arg(long = "component", value_name = "NAME", value_parser = role)]
+    pub(crate) role: Option<Role>,
     /// Variant of the checkpoint's weights (fp16, non_ema), where the component has it.
     #[arg(long, value_name = "NAME")]
     pub(crate) variant: Option<String>,
@@ -514,9 +514,9 @@ fn scheduler() -> impl TypedValueParser<Value = SchedulerKind> {
     PossibleValuesParser::new(SchedulerKind::ALL.map(value)).try_map(|name| name.parse())
 }
 
-fn component(name: &str) -> Result<Component, String> {
-    let known = || Component::ALL.map(Component::name).join(", ");
-    Component::ALL.into_iter().find(|c| c.name() == name).ok_or_else(|| format!("components are {}", known()))
+fn role(name: &str) -> Result<Role, String> {
+    let known = || Role::ALL.map(Role::name).join(", ");
+    Role::ALL.into_iter().find(|c| c.name() == name).ok_or_else(|| format!("components are {}", known()))
 }
 
 fn attention(name: &str) -> Result<AttentionLayout, String> {
@@ -551,7 +551,7 @@ mod tests {
     fn components_are_a_list() {
         let cli = Cli::try_parse_from(["smelt", "convert", "x", "-o", "y", "--component", "unet,vae-decoder"]).unwrap();
         let Command::Convert(args) = cli.command else { panic!("not convert") };
-        assert_eq!(args.components, [Component::UNet, Component::VaeDecoder]);
+        assert_eq!(args.components, [Role::UNet, Role::VaeDecoder]);
         let error = Cli::try_parse_from(["smelt", "convert", "x", "-o", "y", "--component", "vae"]).unwrap_err();
         assert!(error.to_string().contains("text-encoder, unet, vae-decoder, vae-encoder, safety-checker"), "{error}");
     }

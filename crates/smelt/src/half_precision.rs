@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use sd_convert::Component;
 use sd_engines::{Cause, NonFinite};
+use sd_spec::Role;
 use serde::Serialize;
 
 /// The first operation whose results are not finite, as `--json` prints it.
@@ -50,10 +50,10 @@ impl From<&NonFinite> for Overflow {
 }
 
 /// The command that converts a component in full precision.
-pub(crate) fn cure(checkpoint: &Path, output: &Path, component: Component, more: &[String]) -> String {
+pub(crate) fn cure(checkpoint: &Path, output: &Path, role: Role, more: &[String]) -> String {
     let output = if output.as_os_str().is_empty() { Path::new(".") } else { output };
     let mut command = format!(
-        "smelt convert {} -o {} --component {component} --precision float32",
+        "smelt convert {} -o {} --component {role} --precision float32",
         quoted(&checkpoint.display().to_string()),
         quoted(&output.display().to_string())
     );
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn the_cure_can_be_typed_into_a_shell() {
         let cured = |checkpoint: &str, output: &str, more: &[String]| {
-            cure(Path::new(checkpoint), Path::new(output), Component::VaeDecoder, more)
+            cure(Path::new(checkpoint), Path::new(output), Role::VaeDecoder, more)
         };
         assert_eq!(
             cured("models/sd15", "out", &[]),

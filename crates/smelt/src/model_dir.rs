@@ -45,10 +45,10 @@ impl ModelDir {
         let find = |names: [&str; 2]| role(&packages, names);
         let need = |names: [&str; 2]| {
             let missing = || {
-                let component = names[0].replace('_', "-");
+                let role = names[0].replace('_', "-");
                 format!(
-                    "{0} holds no …_{1}.mlpackage; convert the checkpoint with --component {component} into it: \
-                     smelt convert CHECKPOINT -o {0} --component {component}",
+                    "{0} holds no …_{1}.mlpackage; convert the checkpoint with --component {role} into it: \
+                     smelt convert CHECKPOINT -o {0} --component {role}",
                     dir.display(),
                     names[0]
                 )

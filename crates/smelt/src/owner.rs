@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use sd_convert::{Component, package_name};
+use sd_convert::{Role, package_name};
 
 use crate::bundle::{SETTINGS_FILE, Settings};
 use crate::model_dir::{model_of, packages};
@@ -38,7 +38,7 @@ impl Owner {
 
     /// The one of packages that a conversion names.
     pub(crate) fn of_model(model_version: &str) -> Self {
-        let name = package_name(model_version, Component::UNet);
+        let name = package_name(model_version, Role::UNet);
         let prefix = model_of(&name).map(str::to_owned);
         Self {
             model_version: Some(model_version.to_owned()),

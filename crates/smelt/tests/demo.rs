@@ -158,8 +158,8 @@ fn a_sketch_keeps_what_its_strength_leaves() {
     let message = fail(args(models(), models().join("vocab.json")));
     assert!(message.contains("PNG, JPEG and WebP"), "{message}");
     let without = dir.path().join("without");
-    for component in ["text-encoder", "unet", "vae-decoder"] {
-        succeed(["convert", &text(demo()), "-o", &text(&without), "--component", component]);
+    for role in ["text-encoder", "unet", "vae-decoder"] {
+        succeed(["convert", &text(demo()), "-o", &text(&without), "--component", role]);
     }
     let message = fail(args(without, sketch.clone()));
     assert!(message.contains("vae_encoder.mlpackage") && message.contains("--component vae-encoder"), "{message}");
@@ -266,8 +266,8 @@ fn what_an_engine_would_not_heed_is_refused_with_what_to_do() {
 
 #[test]
 fn a_plan_tells_what_it_does_once_for_a_text() {
-    let plan = |component: &str| {
-        let package = models().join(format!("Stable_Diffusion_version_sd-emoji_{component}.mlpackage"));
+    let plan = |role: &str| {
+        let package = models().join(format!("Stable_Diffusion_version_sd-emoji_{role}.mlpackage"));
         succeed(["inspect", "--plan", &text(package)])
     };
     let unet = plan("unet");

@@ -14,15 +14,15 @@ use mlpackage::{Description, Existing, FeatureType, ShapeFlexibility, SizeRange}
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors, serialize_to_file};
 use sd_convert::verify::psnr;
-use sd_convert::{AttentionLayout, Checkpoint, Component, Options, Precision, Target};
+use sd_convert::{AttentionLayout, Checkpoint, Options, Precision, Role, Target};
 use sd_engines::{CpuOptions, MilEngine, Rounding};
 use testkit::demo;
 
 /// The demo checkpoint with the tensors of one component changed; they are f32.
-fn changed(dir: &Path, name: &str, component: &str, change: impl Fn(&str, &mut Vec<f32>)) -> PathBuf {
+fn changed(dir: &Path, name: &str, role: &str, change: impl Fn(&str, &mut Vec<f32>)) -> PathBuf {
     let root = dir.join(name);
     copy(&demo(), &root);
-    let file = root.join(component).join("diffusion_pytorch_model.safetensors");
+    let file = root.join(role).join("diffusion_pytorch_model.safetensors");
     let bytes = std::fs::read(&file).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let wide = |(key, view): (String, TensorView<'_>)| {
@@ -131,7 +131,7 @@ fn a_healthy_autoencoder_stays_in_half_precision_and_the_same_bytes_for_every_si
     let common = ["--component", "vae-decoder,vae-encoder", "--latent-size", "8x8,16x24"];
     let ran = run([&["convert", &checkpoint, "-o", &text(&plain)][..], &common].concat());
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
-    assert_eq!(ran.stdout.matches("to check half precision").count(), 2, "once for each component: {}", ran.stdout);
+    assert_eq!(ran.stdout.matches("to check half precision").count(), 2, "once for each role: {}", ran.stdout);
     succeed([&["convert", &checkpoint, "-o", &text(&asked), "--precision", "float16"][..], &common].concat());
     for part in ["vae_decoder", "vae_encoder", "vae_decoder_16x24", "vae_encoder_16x24"] {
         for file in ["model.mlmodel", "weights/weight.bin"] {
@@ -311,7 +311,7 @@ fn upcast_attention_keeps_half_precision_finite_and_the_fast_engine_still_fuses_
         let options = Options { attention, target, ..Options::default() };
         let converted = |ckpt, precision| {
             let options = Options { precision, ..options.clone() };
-            sd_convert::convert(ckpt, Component::UNet, &options).unwrap().program
+            sd_convert::convert(ckpt, Role::UNet, &options).unwrap().program
         };
         let half = converted(&upcast, Precision::Float16);
         let rounded = sd_engines::Options::default().with_rounding(Rounding::Declared);

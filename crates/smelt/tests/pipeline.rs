@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and prints its table")]
 
-use sd_convert::{AttentionLayout, Checkpoint, Component, Options, Precision, convert};
+use sd_convert::{AttentionLayout, Checkpoint, Options, Precision, Role, convert};
 use sd_engines::MilEngine;
 use sd_runtime::{
     pipeline::{GenerateOptions, Models, PipelineConfig, TextToImage},
@@ -37,14 +37,14 @@ const TINY: Golden = Golden {
 
 fn pipeline(checkpoint: &Path, options: &Options) -> TextToImage {
     let ckpt = Checkpoint::open(checkpoint).unwrap();
-    let engine = |component| -> Option<Box<dyn sd_runtime::Engine>> {
-        let converted = convert(&ckpt, component, options).unwrap();
+    let engine = |role| -> Option<Box<dyn sd_runtime::Engine>> {
+        let converted = convert(&ckpt, role, options).unwrap();
         Some(Box::new(MilEngine::from_program(&converted.program, sd_engines::CpuOptions::default()).unwrap()))
     };
     let models = Models {
-        text_encoder: engine(Component::TextEncoder),
-        unet: engine(Component::UNet),
-        vae_decoder: engine(Component::VaeDecoder),
+        text_encoder: engine(Role::TextEncoder),
+        unet: engine(Role::UNet),
+        vae_decoder: engine(Role::VaeDecoder),
         vae_encoder: None,
         safety_checker: None,
     };

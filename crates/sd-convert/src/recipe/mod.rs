@@ -11,7 +11,7 @@ pub(crate) use network::{Failure, load_report, lower};
 use crate::{Checkpoint, ConvertError, LatentSize, Options, Precision};
 use host_tensor::DType;
 use sd_models::{
-    CORRECTED_SIDE, ClipTextConfig, Component, ModelError, NetworkConfig, SafetyCheckerConfig, UNetConfig, VaeConfig,
+    CORRECTED_SIDE, ClipTextConfig, ModelError, NetworkConfig, Role, SafetyCheckerConfig, UNetConfig, VaeConfig,
 };
 
 /// One input or output of a model.
@@ -75,28 +75,28 @@ struct Sizes {
 
 impl Recipe {
     /// Reads the component's configuration and decides on its model.
-    pub(crate) fn new(ckpt: &Checkpoint, component: Component, options: &Options) -> Result<Self, ConvertError> {
-        match component {
-            Component::TextEncoder => text_encoder(ckpt),
-            Component::UNet => unet(ckpt, options),
-            Component::VaeDecoder => vae_decoder(ckpt, options),
-            Component::VaeEncoder => vae_encoder(ckpt, options),
-            Component::SafetyChecker => safety_checker(ckpt, options),
+    pub(crate) fn new(ckpt: &Checkpoint, role: Role, options: &Options) -> Result<Self, ConvertError> {
+        match role {
+            Role::TextEncoder => text_encoder(ckpt),
+            Role::UNet => unet(ckpt, options),
+            Role::VaeDecoder => vae_decoder(ckpt, options),
+            Role::VaeEncoder => vae_encoder(ckpt, options),
+            Role::SafetyChecker => safety_checker(ckpt, options),
         }
     }
 }
 
 fn parse<T>(
     ckpt: &Checkpoint,
-    component: Component,
+    role: Role,
     from_json: impl FnOnce(&[u8]) -> Result<T, ModelError>,
 ) -> Result<T, ConvertError> {
-    let json = ckpt.config(component)?;
-    from_json(&json).map_err(|source| ConvertError::Model { path: ckpt.folder(component).join("config.json"), source })
+    let json = ckpt.config(role)?;
+    from_json(&json).map_err(|source| ConvertError::Model { path: ckpt.folder(role).join("config.json"), source })
 }
 
 fn text_encoder(ckpt: &Checkpoint) -> Result<Recipe, ConvertError> {
-    let config = parse(ckpt, Component::TextEncoder, ClipTextConfig::from_json)?;
+    let config = parse(ckpt, Role::TextEncoder, ClipTextConfig::from_json)?;
     let input = Feature {
         name: "input_ids",
         description: "Token ids of the text, padded to full length",
@@ -116,10 +116,10 @@ fn text_encoder(ckpt: &Checkpoint) -> Result<Recipe, ConvertError> {
 }
 
 fn unet(ckpt: &Checkpoint, options: &Options) -> Result<Recipe, ConvertError> {
-    let config = parse(ckpt, Component::UNet, UNetConfig::from_json)?;
+    let config = parse(ckpt, Role::UNet, UNetConfig::from_json)?;
     if config.added.is_some() {
         return Err(ConvertError::Unsupported {
-            path: ckpt.folder(Component::UNet).join("config.json"),
+            path: ckpt.folder(Role::UNet).join("config.json"),
             what: "a UNet with added conditions, as Stable Diffusion XL has it, cannot be converted yet".to_owned(),
         });
     }
@@ -154,7 +154,7 @@ fn size_warnings(ckpt: &Checkpoint, config: &UNetConfig, latent: LatentSize) -> 
         warnings.push(format!(
             "{} says sample_size {side}, but versions of diffusers before 0.9.0 wrote it wrongly; latents of \
              {CORRECTED_SIDE}x{CORRECTED_SIDE} are what it was made for, as diffusers has it too",
-            ckpt.folder(Component::UNet).join("config.json").display()
+            ckpt.folder(Role::UNet).join("config.json").display()
         ));
     }
     let Some(own) = config.sample_size else { return warnings };
@@ -179,8 +179,8 @@ fn size_warnings(ckpt: &Checkpoint, config: &UNetConfig, latent: LatentSize) -> 
 /// # Errors
 /// For configurations that cannot be read.
 pub fn native_size(ckpt: &Checkpoint) -> Result<(Option<LatentSize>, usize), ConvertError> {
-    let own = match ckpt.has(Component::UNet) {
-        true => parse(ckpt, Component::UNet, UNetConfig::from_json)?.sample_size,
+    let own = match ckpt.has(Role::UNet) {
+        true => parse(ckpt, Role::UNet, UNetConfig::from_json)?.sample_size,
         false => None,
     };
     let own = own.map(|s| LatentSize { height: s.height, width: s.width });
@@ -189,7 +189,7 @@ pub fn native_size(ckpt: &Checkpoint) -> Result<(Option<LatentSize>, usize), Con
 
 /// Picture pixels per latent pixel, if the checkpoint has an autoencoder.
 fn vae_scale(ckpt: &Checkpoint) -> Option<usize> {
-    let json = ckpt.config(Component::VaeDecoder).ok()?;
+    let json = ckpt.config(Role::VaeDecoder).ok()?;
     VaeConfig::from_json(&json).ok().map(|config| config.scale())
 }
 
@@ -201,8 +201,8 @@ fn text_length(ckpt: &Checkpoint, options: &Options) -> Result<usize, ConvertErr
     match options.text_length {
         Some(n) if (1..=MAX_LENGTH).contains(&n) => Ok(n),
         Some(n) => Err(ConvertError::Option(format!("text length {n} is not in 1 to {MAX_LENGTH}"))),
-        None if ckpt.has(Component::TextEncoder) => {
-            Ok(parse(ckpt, Component::TextEncoder, ClipTextConfig::from_json)?.max_positions)
+        None if ckpt.has(Role::TextEncoder) => {
+            Ok(parse(ckpt, Role::TextEncoder, ClipTextConfig::from_json)?.max_positions)
         }
         None => Ok(CLIP_LENGTH),
     }
@@ -220,9 +220,9 @@ fn latent_size(options: &Options, default: Option<(usize, usize)>) -> Result<Lat
 
 /// The autoencoder's configuration and the sizes that go with the UNet's latents.
 fn vae(ckpt: &Checkpoint, options: &Options) -> Result<(VaeConfig, Sizes), ConvertError> {
-    let config = parse(ckpt, Component::VaeDecoder, VaeConfig::from_json)?;
-    let default = if ckpt.has(Component::UNet) {
-        parse(ckpt, Component::UNet, UNetConfig::from_json)?.sample_size.map(|s| (s.height, s.width))
+    let config = parse(ckpt, Role::VaeDecoder, VaeConfig::from_json)?;
+    let default = if ckpt.has(Role::UNet) {
+        parse(ckpt, Role::UNet, UNetConfig::from_json)?.sample_size.map(|s| (s.height, s.width))
     } else {
         config.sample_size.map(|s| (s.height / config.scale(), s.width / config.scale()))
     };
@@ -262,7 +262,7 @@ fn vae_encoder(ckpt: &Checkpoint, options: &Options) -> Result<Recipe, ConvertEr
 }
 
 fn safety_checker(ckpt: &Checkpoint, options: &Options) -> Result<Recipe, ConvertError> {
-    let config = parse(ckpt, Component::SafetyChecker, SafetyCheckerConfig::from_json)?;
+    let config = parse(ckpt, Role::SafetyChecker, SafetyCheckerConfig::from_json)?;
     let (_, sizes) = vae(ckpt, options)?;
     let [height, width] = sizes.picture();
     let side = config.vision.image_size;

@@ -5,7 +5,7 @@ use burn::{module::Module, tensor::Device};
 use burn_mil::{Inputs, LowerError, Lowering, Outputs};
 use mil::{Const, DType, Function, Opset};
 use sd_models::{
-    ByteRelation, CheckpointTensor, ClipTextEncoder, Component, LoadReport, ModelError, NetworkConfig, Parameter,
+    ByteRelation, CheckpointTensor, ClipTextEncoder, LoadReport, ModelError, NetworkConfig, Parameter, Role,
     SafetyChecker, UNet, VaeDecoder, VaeEncoder,
     weights::{Binding, parameters},
 };
@@ -76,7 +76,7 @@ fn run<M: Module>(
     let lowered = lowering.lower(
         |device| {
             let module = init(device);
-            *bound.borrow_mut() = bind(recipe.network.component(), &parameters(&module), weights);
+            *bound.borrow_mut() = bind(recipe.network.role(), &parameters(&module), weights);
             module
         },
         |path| constant(bound.borrow().as_ref().ok()?.get(path)?, weights),
@@ -97,25 +97,21 @@ pub(crate) fn load_report(recipe: &Recipe, weights: &Weights) -> LoadReport {
         NetworkConfig::VaeEncoder(c) => parameters(&c.init_encoder(&device)),
         NetworkConfig::SafetyChecker(c) => parameters(&c.init(&device)),
     };
-    report(recipe.network.component(), &parameters, weights)
+    report(recipe.network.role(), &parameters, weights)
 }
 
-fn report(component: Component, parameters: &[Parameter], weights: &Weights) -> LoadReport {
+fn report(role: Role, parameters: &[Parameter], weights: &Weights) -> LoadReport {
     let contents = weights.iter().map(|(key, t)| CheckpointTensor {
         key: key.to_owned(),
         dtype: t.dtype(),
         shape: t.shape().to_vec(),
     });
-    LoadReport::new(component, parameters, contents)
+    LoadReport::new(role, parameters, contents)
 }
 
 /// Compares network and checkpoint; anything missing, unused or of another shape is an error.
-fn bind(
-    component: Component,
-    parameters: &[Parameter],
-    weights: &Weights,
-) -> Result<HashMap<String, Binding>, ModelError> {
-    let bindings = report(component, parameters, weights).into_bindings()?;
+fn bind(role: Role, parameters: &[Parameter], weights: &Weights) -> Result<HashMap<String, Binding>, ModelError> {
+    let bindings = report(role, parameters, weights).into_bindings()?;
     Ok(bindings.into_iter().map(|b| (b.path.clone(), b)).collect())
 }
 

@@ -36,21 +36,21 @@ impl Network {
         tensors: &BTreeMap<&str, &HostTensor>,
         device: &Device,
     ) -> Result<Self, BurnError> {
-        let component = config.component();
+        let role = config.role();
         let module = match config {
             NetworkConfig::TextEncoder(c) => Module::TextEncoder {
-                encoder: Box::new(load(c.init(device), component, tensors, device)?),
+                encoder: Box::new(load(c.init(device), role, tensors, device)?),
                 vocab_size: c.vocab_size,
             },
-            NetworkConfig::UNet(c) => Module::UNet(Box::new(load(c.init(device), component, tensors, device)?)),
+            NetworkConfig::UNet(c) => Module::UNet(Box::new(load(c.init(device), role, tensors, device)?)),
             NetworkConfig::VaeDecoder(c) => {
-                Module::VaeDecoder(Box::new(load(c.init_decoder(device), component, tensors, device)?))
+                Module::VaeDecoder(Box::new(load(c.init_decoder(device), role, tensors, device)?))
             }
             NetworkConfig::VaeEncoder(c) => {
-                Module::VaeEncoder(Box::new(load(c.init_encoder(device), component, tensors, device)?))
+                Module::VaeEncoder(Box::new(load(c.init_encoder(device), role, tensors, device)?))
             }
             NetworkConfig::SafetyChecker(c) => {
-                Module::SafetyChecker(Box::new(load(c.init(device), component, tensors, device)?))
+                Module::SafetyChecker(Box::new(load(c.init(device), role, tensors, device)?))
             }
         };
         Ok(Self { module, device: device.clone() })

@@ -6,7 +6,7 @@
 use sd_spec::keys::{CLIP_TEXT, CLIP_VISION, SAFETY_CHECKER};
 
 use super::fields::{Fields, MAX_CHANNELS, MAX_LAYERS, MAX_SIDE};
-use crate::{Component, ModelError};
+use crate::{ModelError, Role};
 
 const MAX_VOCABULARY: usize = 1 << 24;
 const MAX_POSITIONS: usize = 1 << 16;
@@ -90,7 +90,7 @@ impl ClipTextConfig {
     /// # Errors
     /// A [`ModelError`] that names key and value.
     pub fn from_json(json: &[u8]) -> Result<Self, ModelError> {
-        Self::read(&Fields::parse(Component::TextEncoder, json, CLIP_TEXT)?)
+        Self::read(&Fields::parse(Role::TextEncoder, json, CLIP_TEXT)?)
     }
 
     pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
@@ -137,7 +137,7 @@ impl SafetyCheckerConfig {
     /// # Errors
     /// A [`ModelError`] that names key and value.
     pub fn from_json(json: &[u8]) -> Result<Self, ModelError> {
-        Self::read(&Fields::parse(Component::SafetyChecker, json, SAFETY_CHECKER)?)
+        Self::read(&Fields::parse(Role::SafetyChecker, json, SAFETY_CHECKER)?)
     }
 
     pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {

@@ -11,7 +11,7 @@ use sd_spec::keys::{Answer, Table};
 use serde_json::{Map, Value};
 
 use super::Resolution;
-use crate::{Component, ModelError};
+use crate::{ModelError, Role};
 
 /// A real `config.json` has one or two kilobytes.
 const CONFIG_BYTES_LIMIT: usize = 1 << 20;
@@ -29,7 +29,7 @@ pub(super) const MAX_SIDE: usize = 1 << 16;
 
 /// One JSON object of a configuration.
 pub(super) struct Fields {
-    component: Component,
+    role: Role,
     /// Keys of the enclosing objects, each followed by a dot.
     prefix: String,
     map: Map<String, Value>,
@@ -40,16 +40,16 @@ pub(super) struct Fields {
 
 impl Fields {
     /// Parses an object; values that the table refuses are refused here.
-    pub(super) fn parse(component: Component, json: &[u8], table: Table) -> Result<Self, ModelError> {
+    pub(super) fn parse(role: Role, json: &[u8], table: Table) -> Result<Self, ModelError> {
         if json.len() > CONFIG_BYTES_LIMIT {
-            return Err(ModelError::ConfigTooLarge { component, bytes: json.len(), limit: CONFIG_BYTES_LIMIT });
+            return Err(ModelError::ConfigTooLarge { role, bytes: json.len(), limit: CONFIG_BYTES_LIMIT });
         }
-        let map = serde_json::from_slice(json).map_err(|source| ModelError::ConfigSyntax { component, source })?;
-        Self::new(component, String::new(), map, table)
+        let map = serde_json::from_slice(json).map_err(|source| ModelError::ConfigSyntax { role, source })?;
+        Self::new(role, String::new(), map, table)
     }
 
-    fn new(component: Component, prefix: String, map: Map<String, Value>, table: Table) -> Result<Self, ModelError> {
-        let fields = Self { component, prefix, map, table, read: RefCell::default() };
+    fn new(role: Role, prefix: String, map: Map<String, Value>, table: Table) -> Result<Self, ModelError> {
+        let fields = Self { role, prefix, map, table, read: RefCell::default() };
         match table.refused(&fields.map) {
             None => Ok(fields),
             Some(refusal) => {
@@ -62,7 +62,7 @@ impl Fields {
     /// The object under `key`, whose keys are answered by another table.
     pub(super) fn nested(&self, key: &str, table: Table) -> Result<Self, ModelError> {
         match self.required(key)? {
-            Value::Object(map) => Self::new(self.component, format!("{}{key}.", self.prefix), map.clone(), table),
+            Value::Object(map) => Self::new(self.role, format!("{}{key}.", self.prefix), map.clone(), table),
             other => Err(self.invalid(key, other, "an object")),
         }
     }
@@ -231,7 +231,7 @@ impl Fields {
     /// The error for a value that is well formed but not implemented.
     pub(super) fn unsupported(&self, key: &str, value: &Value, supported: &str) -> ModelError {
         ModelError::Unsupported {
-            component: self.component,
+            role: self.role,
             key: self.full(key),
             value: shorten(value),
             supported: supported.to_owned(),
@@ -265,7 +265,7 @@ impl Fields {
     }
 
     fn missing(&self, key: &str) -> ModelError {
-        ModelError::MissingKey { component: self.component, key: self.full(key) }
+        ModelError::MissingKey { role: self.role, key: self.full(key) }
     }
 
     fn as_size(&self, key: &str, value: &Value, min: usize, max: usize) -> Result<usize, ModelError> {
@@ -278,7 +278,7 @@ impl Fields {
 
     fn invalid(&self, key: &str, value: &Value, expected: &str) -> ModelError {
         ModelError::InvalidValue {
-            component: self.component,
+            role: self.role,
             key: self.full(key),
             value: shorten(value),
             expected: expected.to_owned(),

@@ -18,7 +18,7 @@ pub use vae::VaeConfig;
 
 use sd_spec::keys;
 
-use crate::{Component, ModelError};
+use crate::{ModelError, Role};
 use fields::Fields;
 
 /// Height and width, in the unit that the holder names.
@@ -36,16 +36,16 @@ pub struct Resolution {
 ///
 /// # Errors
 /// As the configurations' own readers, for values that are refused.
-pub fn unknown_keys(component: Component, json: &[u8]) -> Result<Vec<String>, ModelError> {
-    let table = match component {
-        Component::TextEncoder => keys::CLIP_TEXT,
-        Component::UNet => keys::UNET,
-        Component::VaeDecoder | Component::VaeEncoder => keys::AUTOENCODER_KL,
-        Component::SafetyChecker => keys::SAFETY_CHECKER,
+pub fn unknown_keys(role: Role, json: &[u8]) -> Result<Vec<String>, ModelError> {
+    let table = match role {
+        Role::TextEncoder => keys::CLIP_TEXT,
+        Role::UNet => keys::UNET,
+        Role::VaeDecoder | Role::VaeEncoder => keys::AUTOENCODER_KL,
+        Role::SafetyChecker => keys::SAFETY_CHECKER,
     };
-    let fields = Fields::parse(component, json, table)?;
+    let fields = Fields::parse(role, json, table)?;
     let mut unknown = fields.unknown();
-    if component == Component::SafetyChecker
+    if role == Role::SafetyChecker
         && let Ok(vision) = fields.nested("vision_config", keys::CLIP_VISION)
     {
         unknown.extend(vision.unknown());
@@ -59,13 +59,8 @@ mod tests {
 
     /// A reader asks for every key that its table says is followed.
     #[track_caller]
-    fn check(
-        component: Component,
-        table: keys::Table,
-        json: &str,
-        read: impl FnOnce(&Fields) -> Result<(), ModelError>,
-    ) {
-        let fields = Fields::parse(component, json.as_bytes(), table).expect(json);
+    fn check(role: Role, table: keys::Table, json: &str, read: impl FnOnce(&Fields) -> Result<(), ModelError>) {
+        let fields = Fields::parse(role, json.as_bytes(), table).expect(json);
         read(&fields).expect(json);
         assert_eq!(fields.unread(), [""; 0], "{} says that these are followed", table.name);
     }
@@ -76,14 +71,14 @@ mod tests {
             "projection_class_embeddings_input_dim": 64, "_diffusers_version": "0.6.0", "sample_size": 32,
             "num_attention_heads": 4, "reverse_transformer_layers_per_block": [1, 1], "mid_block_type": "UNetMidBlock2DCrossAttn",
             "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"]}"#;
-        check(Component::UNet, keys::UNET, unet, |f| UNetConfig::read(f).map(drop));
+        check(Role::UNet, keys::UNET, unet, |f| UNetConfig::read(f).map(drop));
         let vae = r#"{"block_out_channels": [32], "down_block_types": ["DownEncoderBlock2D"],
             "up_block_types": ["UpDecoderBlock2D"]}"#;
-        check(Component::VaeDecoder, keys::AUTOENCODER_KL, vae, |f| VaeConfig::read(f).map(drop));
+        check(Role::VaeDecoder, keys::AUTOENCODER_KL, vae, |f| VaeConfig::read(f).map(drop));
         let text = r#"{"architectures": ["CLIPTextModelWithProjection"]}"#;
-        check(Component::TextEncoder, keys::CLIP_TEXT, text, |f| ClipTextConfig::read(f).map(drop));
-        check(Component::SafetyChecker, keys::CLIP_VISION, "{}", |f| ClipVisionConfig::read(f).map(drop));
+        check(Role::TextEncoder, keys::CLIP_TEXT, text, |f| ClipTextConfig::read(f).map(drop));
+        check(Role::SafetyChecker, keys::CLIP_VISION, "{}", |f| ClipVisionConfig::read(f).map(drop));
         let checker = r#"{"vision_config": {}}"#;
-        check(Component::SafetyChecker, keys::SAFETY_CHECKER, checker, |f| SafetyCheckerConfig::read(f).map(drop));
+        check(Role::SafetyChecker, keys::SAFETY_CHECKER, checker, |f| SafetyCheckerConfig::read(f).map(drop));
     }
 }

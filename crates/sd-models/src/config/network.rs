@@ -1,7 +1,7 @@
 //! Any network's configuration, by component.
 
 use super::{ClipTextConfig, SafetyCheckerConfig, UNetConfig, VaeConfig};
-use crate::Component;
+use crate::Role;
 
 /// The configuration of one component's network.
 ///
@@ -22,13 +22,13 @@ pub enum NetworkConfig {
 
 impl NetworkConfig {
     /// Whose configuration it is.
-    pub const fn component(&self) -> Component {
+    pub const fn role(&self) -> Role {
         match self {
-            Self::TextEncoder(_) => Component::TextEncoder,
-            Self::UNet(_) => Component::UNet,
-            Self::VaeDecoder(_) => Component::VaeDecoder,
-            Self::VaeEncoder(_) => Component::VaeEncoder,
-            Self::SafetyChecker(_) => Component::SafetyChecker,
+            Self::TextEncoder(_) => Role::TextEncoder,
+            Self::UNet(_) => Role::UNet,
+            Self::VaeDecoder(_) => Role::VaeDecoder,
+            Self::VaeEncoder(_) => Role::VaeEncoder,
+            Self::SafetyChecker(_) => Role::SafetyChecker,
         }
     }
 }

@@ -6,7 +6,7 @@ use sd_spec::keys::UNET;
 
 use super::Resolution;
 use super::fields::{Fields, MAX_BLOCKS, MAX_CHANNELS, MAX_LAYERS, MAX_RESNETS};
-use crate::{Component, ModelError};
+use crate::{ModelError, Role};
 
 /// The denoiser.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,7 +96,7 @@ impl UNetConfig {
     /// # Errors
     /// A [`ModelError`] that names key and value.
     pub fn from_json(json: &[u8]) -> Result<Self, ModelError> {
-        Self::read(&Fields::parse(Component::UNet, json, UNET)?)
+        Self::read(&Fields::parse(Role::UNet, json, UNET)?)
     }
 
     pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {

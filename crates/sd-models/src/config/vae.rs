@@ -4,7 +4,7 @@ use sd_spec::keys::AUTOENCODER_KL;
 
 use super::fields::{Fields, MAX_BLOCKS, MAX_CHANNELS, MAX_RESNETS};
 use super::{Resolution, unet};
-use crate::{Component, ModelError};
+use crate::{ModelError, Role};
 
 /// The autoencoder; both halves are built from it.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +39,7 @@ impl VaeConfig {
     /// # Errors
     /// A [`ModelError`] that names key and value.
     pub fn from_json(json: &[u8]) -> Result<Self, ModelError> {
-        Self::read(&Fields::parse(Component::VaeDecoder, json, AUTOENCODER_KL)?)
+        Self::read(&Fields::parse(Role::VaeDecoder, json, AUTOENCODER_KL)?)
     }
 
     pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {

@@ -6,7 +6,7 @@ use std::fmt;
 use host_tensor::DType;
 
 use super::{ByteRelation, Parameter};
-use crate::{Component, ModelError};
+use crate::{ModelError, Role};
 
 /// One entry of a checkpoint's table of contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub struct ShapeMismatch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadReport {
     /// The network.
-    pub component: Component,
+    pub role: Role,
     /// Parameters with their tensors, in the order of the module's fields.
     pub applied: Vec<Binding>,
     /// Keys of parameters that the checkpoint lacks.
@@ -77,18 +77,14 @@ pub struct LoadReport {
 
 impl LoadReport {
     /// Compares `parameters` with `tensors`; the order of `tensors` does not matter.
-    pub fn new(
-        component: Component,
-        parameters: &[Parameter],
-        tensors: impl IntoIterator<Item = CheckpointTensor>,
-    ) -> Self {
+    pub fn new(role: Role, parameters: &[Parameter], tensors: impl IntoIterator<Item = CheckpointTensor>) -> Self {
         let tensors: Vec<CheckpointTensor> = tensors.into_iter().collect();
         let prefix = common_prefix(tensors.iter().map(|tensor| tensor.key.as_str())).to_owned();
         let name = |key: &str| key.strip_prefix(&prefix).unwrap_or(key).to_owned();
         let mut left: BTreeMap<String, CheckpointTensor> =
             tensors.into_iter().map(|tensor| (name(&tensor.key), tensor)).collect();
         let mut report = Self {
-            component,
+            role,
             applied: Vec::with_capacity(parameters.len()),
             missing: Vec::new(),
             unused: Vec::new(),
@@ -97,14 +93,14 @@ impl LoadReport {
             not_float: Vec::new(),
         };
         for parameter in parameters {
-            let found = candidate_keys(component, &parameter.key).iter().find_map(|key| left.remove(key));
+            let found = candidate_keys(role, &parameter.key).iter().find_map(|key| left.remove(key));
             match found {
                 Some(tensor) => report.bind(parameter, tensor),
                 None => report.missing.push(parameter.key.clone()),
             }
         }
         for key in left.into_keys() {
-            match reason_to_ignore(component, &key) {
+            match reason_to_ignore(role, &key) {
                 Some(reason) => report.ignored.push(Ignored { key, reason }),
                 None => report.unused.push(key),
             }
@@ -151,16 +147,16 @@ impl LoadReport {
 }
 
 /// Keys under which checkpoints of different age hold a parameter, the current one first.
-fn candidate_keys(component: Component, key: &str) -> Vec<String> {
+fn candidate_keys(role: Role, key: &str) -> Vec<String> {
     let mut keys = vec![key.to_owned()];
-    match component {
+    match role {
         // transformers 5 saves the towers without the wrapper's name.
-        Component::TextEncoder => keys.extend(key.strip_prefix("text_model.").map(str::to_owned)),
-        Component::SafetyChecker => {
+        Role::TextEncoder => keys.extend(key.strip_prefix("text_model.").map(str::to_owned)),
+        Role::SafetyChecker => {
             keys.extend(key.strip_prefix("vision_model.").map(str::to_owned));
         }
         // diffusers before 0.17 had another attention class here.
-        Component::VaeDecoder | Component::VaeEncoder => {
+        Role::VaeDecoder | Role::VaeEncoder => {
             for (new, old) in
                 [(".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn.")]
             {
@@ -169,7 +165,7 @@ fn candidate_keys(component: Component, key: &str) -> Vec<String> {
                 }
             }
         }
-        Component::UNet => {}
+        Role::UNet => {}
     }
     keys
 }
@@ -192,22 +188,22 @@ const OTHER_HALF: &str = "belongs to the other half of the autoencoder";
 const COUNTER: &str = "a buffer that counts 0, 1, 2, …";
 
 /// Tensors that real checkpoints hold and a network does not need.
-fn reason_to_ignore(component: Component, key: &str) -> Option<&'static str> {
+fn reason_to_ignore(role: Role, key: &str) -> Option<&'static str> {
     let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| key.starts_with(prefix));
-    match component {
-        Component::TextEncoder | Component::SafetyChecker if key.ends_with("embeddings.position_ids") => Some(COUNTER),
-        Component::TextEncoder if starts(&["vision_model.", "visual_projection.", "logit_scale"]) => {
+    match role {
+        Role::TextEncoder | Role::SafetyChecker if key.ends_with("embeddings.position_ids") => Some(COUNTER),
+        Role::TextEncoder if starts(&["vision_model.", "visual_projection.", "logit_scale"]) => {
             Some("belongs to CLIP's picture half, and the text encoder is the other")
         }
-        Component::TextEncoder if key == "text_projection.weight" => {
+        Role::TextEncoder if key == "text_projection.weight" => {
             Some("projects the pooled output, which this encoder's configuration does not ask for")
         }
-        Component::SafetyChecker if starts(&["text_model.", "text_projection.", "logit_scale"]) => {
+        Role::SafetyChecker if starts(&["text_model.", "text_projection.", "logit_scale"]) => {
             Some("belongs to CLIP's text half, and the safety checker looks at pictures")
         }
-        Component::VaeEncoder if starts(&["decoder.", "post_quant_conv."]) => Some(OTHER_HALF),
-        Component::VaeDecoder if starts(&["encoder.", "quant_conv."]) => Some(OTHER_HALF),
-        Component::VaeDecoder | Component::VaeEncoder if starts(&["loss."]) => {
+        Role::VaeEncoder if starts(&["decoder.", "post_quant_conv."]) => Some(OTHER_HALF),
+        Role::VaeDecoder if starts(&["encoder.", "quant_conv."]) => Some(OTHER_HALF),
+        Role::VaeDecoder | Role::VaeEncoder if starts(&["loss."]) => {
             Some("belongs to the discriminator of the training")
         }
         _ if starts(&["model_ema.", "ema."]) => Some("an average that the training kept beside the weights"),
@@ -228,7 +224,7 @@ impl fmt::Display for LoadReport {
         if !self.is_complete() {
             f.write_str("the tensors are not those of the network that config.json describes; ")?;
         }
-        write!(f, "{}: {} tensors applied, {} ignored", self.component, self.applied.len(), self.ignored.len())?;
+        write!(f, "{}: {} tensors applied, {} ignored", self.role, self.applied.len(), self.ignored.len())?;
         list(f, "missing", &self.missing)?;
         list(f, "unused", &self.unused)?;
         let mismatched = self

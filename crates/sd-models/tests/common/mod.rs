@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sd_models::{CheckpointTensor, Component};
+use sd_models::{CheckpointTensor, Role};
 
 /// The checkpoints under test: two golden ones and the demo model, those that are there.
 pub(crate) fn checkpoints() -> Vec<PathBuf> {
@@ -14,23 +14,23 @@ pub(crate) fn checkpoints() -> Vec<PathBuf> {
     golden.chain([testkit::demo()]).collect()
 }
 
-fn folder(component: Component) -> &'static str {
-    match component {
-        Component::TextEncoder => "text_encoder",
-        Component::UNet => "unet",
-        Component::VaeDecoder | Component::VaeEncoder => "vae",
-        Component::SafetyChecker => "safety_checker",
+fn folder(role: Role) -> &'static str {
+    match role {
+        Role::TextEncoder => "text_encoder",
+        Role::UNet => "unet",
+        Role::VaeDecoder | Role::VaeEncoder => "vae",
+        Role::SafetyChecker => "safety_checker",
     }
 }
 
 /// The component's `config.json`, or `None` when the checkpoint has no such component.
-pub(crate) fn config(checkpoint: &Path, component: Component) -> Option<Vec<u8>> {
-    std::fs::read(checkpoint.join(folder(component)).join("config.json")).ok()
+pub(crate) fn config(checkpoint: &Path, role: Role) -> Option<Vec<u8>> {
+    std::fs::read(checkpoint.join(folder(role)).join("config.json")).ok()
 }
 
 /// What the component's safetensors file holds.
-pub(crate) fn contents(checkpoint: &Path, component: Component) -> Vec<CheckpointTensor> {
-    let folder = checkpoint.join(folder(component));
+pub(crate) fn contents(checkpoint: &Path, role: Role) -> Vec<CheckpointTensor> {
+    let folder = checkpoint.join(folder(role));
     let file = ["model.safetensors", "diffusion_pytorch_model.safetensors"]
         .map(|name| folder.join(name))
         .into_iter()

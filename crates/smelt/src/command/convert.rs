@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use mlpackage::{Existing, WeightFile, Written};
 use sd_convert::compress::{Writing as How, write_compressed};
-use sd_convert::{AttentionLayout, Checkpoint, Component, Converted, Options, Precision, Target, native_size};
+use sd_convert::{AttentionLayout, Checkpoint, Converted, Options, Precision, Role, Target, native_size};
 use serde::Serialize;
 
 use super::guarded;
@@ -68,7 +68,7 @@ struct Plan<'a> {
     checkpoint: Checkpoint,
     options: Options,
     items: Vec<Item>,
-    skipped: Vec<Component>,
+    skipped: Vec<Role>,
     bundle: Bundle,
     place: Place,
     model_version: String,
@@ -80,8 +80,8 @@ struct Plan<'a> {
 pub(super) fn run(args: &ConvertArgs, report: &Report) -> Result<ExitCode> {
     let begin = Instant::now();
     let mut plan = Plan::new(args)?;
-    for component in &plan.skipped {
-        report.warn(format_args!("the checkpoint has no {component}; it is left out"));
+    for role in &plan.skipped {
+        report.warn(format_args!("the checkpoint has no {role}; it is left out"));
     }
     for warning in plan.warnings.iter().chain(&plan.bundle.warnings) {
         report.warn(warning);
@@ -173,7 +173,7 @@ impl<'a> Plan<'a> {
         };
         let is_shared = written.weight_file == WeightFile::Linked;
         Ok(Package {
-            component: converted.component.name(),
+            component: converted.role.name(),
             latent_sizes: item.sizes.iter().map(ToString::to_string).collect(),
             path: item.path.display().to_string(),
             n_operations: n_operations(&converted.program),
@@ -210,7 +210,7 @@ impl<'a> Plan<'a> {
     /// The plan of compression, for components that Apple's converter compresses.
     fn palettes(&self, converted: &Converted) -> Result<Option<mil_compress::Plan>> {
         let Some(bits) = self.args.quantize_nbits else { return Ok(None) };
-        let is_compressed = matches!(converted.component, Component::TextEncoder | Component::UNet);
+        let is_compressed = matches!(converted.role, Role::TextEncoder | Role::UNet);
         let plan = || mil_compress::Plan::new(&converted.program, &mil_compress::Config::palettes(bits));
         Ok(is_compressed.then(plan).transpose()?)
     }
@@ -271,7 +271,7 @@ fn check(checkpoint: &Checkpoint, items: &[Item], options: &Options) -> Result<V
         let sizes = item.sizes.iter().copied().map(Some);
         for latent_size in if item.sizes.is_empty() { vec![None] } else { sizes.collect() } {
             let options = Options { latent_size, ..options.clone() };
-            for warning in sd_convert::check(checkpoint, item.component, &options)? {
+            for warning in sd_convert::check(checkpoint, item.role, &options)? {
                 if !warnings.contains(&warning) {
                     warnings.push(warning);
                 }
@@ -282,16 +282,16 @@ fn check(checkpoint: &Checkpoint, items: &[Item], options: &Options) -> Result<V
 }
 
 /// Refuses options that none of the chosen components heeds.
-fn refuse_ineffective(args: &ConvertArgs, components: &[Component]) -> Result<()> {
-    let has = |wanted: &[Component]| wanted.iter().any(|c| components.contains(c));
-    let unet: &[Component] = &[Component::UNet];
-    let sized = [Component::UNet, Component::VaeDecoder, Component::VaeEncoder, Component::SafetyChecker];
+fn refuse_ineffective(args: &ConvertArgs, components: &[Role]) -> Result<()> {
+    let has = |wanted: &[Role]| wanted.iter().any(|c| components.contains(c));
+    let unet: &[Role] = &[Role::UNet];
+    let sized = [Role::UNet, Role::VaeDecoder, Role::VaeEncoder, Role::SafetyChecker];
     for (option, is_given, heeded_by) in [
         ("--attention", args.attention.is_some(), unet),
         ("--text-length", args.text_length.is_some(), unet),
         ("--unet-batch-one", args.unet_batch_one, unet),
         ("--chunk-unet", args.chunk_unet.is_some(), unet),
-        ("--quantize-nbits", args.quantize_nbits.is_some(), &[Component::UNet, Component::TextEncoder]),
+        ("--quantize-nbits", args.quantize_nbits.is_some(), &[Role::UNet, Role::TextEncoder]),
         ("a size", args.sizes.is_given(), &sized),
     ] {
         if is_given && !has(heeded_by) {
@@ -303,20 +303,20 @@ fn refuse_ineffective(args: &ConvertArgs, components: &[Component]) -> Result<()
 }
 
 /// The components to convert, and those of the default that the checkpoint lacks.
-fn choose(checkpoint: &Checkpoint, asked: &[Component]) -> Result<(Vec<Component>, Vec<Component>)> {
+fn choose(checkpoint: &Checkpoint, asked: &[Role]) -> Result<(Vec<Role>, Vec<Role>)> {
     if asked.is_empty() {
         checkpoint.check_family()?;
     }
     // What the index lists must be there, or the download is incomplete; people leave the safety checker out by hand.
-    let is_needed = |c: Component| match asked.is_empty() {
-        true => checkpoint.lists(c) && (c != Component::SafetyChecker || checkpoint.has(c)),
+    let is_needed = |c: Role| match asked.is_empty() {
+        true => checkpoint.lists(c) && (c != Role::SafetyChecker || checkpoint.has(c)),
         false => asked.contains(&c),
     };
-    Component::ALL.into_iter().filter(|&c| is_needed(c)).try_for_each(|component| checkpoint.check(component))?;
-    let all = Component::ALL.into_iter().filter(|c| asked.is_empty() || asked.contains(c));
+    Role::ALL.into_iter().filter(|&c| is_needed(c)).try_for_each(|role| checkpoint.check(role))?;
+    let all = Role::ALL.into_iter().filter(|c| asked.is_empty() || asked.contains(c));
     let (there, missing): (Vec<_>, Vec<_>) = all.partition(|&c| checkpoint.has(c));
-    if let Some(component) = missing.iter().find(|c| asked.contains(c)) {
-        bail!("{} has no {component}", checkpoint.root().display());
+    if let Some(role) = missing.iter().find(|c| asked.contains(c)) {
+        bail!("{} has no {role}", checkpoint.root().display());
     }
     if there.is_empty() {
         bail!("{} has no component that can be converted", checkpoint.root().display());

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use mlpackage::Package;
 use sd_convert::verify::{Comparison, Input, compare, component_of, random_inputs, reference_options};
-use sd_convert::{Checkpoint, Component, convert};
+use sd_convert::{Checkpoint, Role, convert};
 use sd_engines::{MilEngine, NonFinite, Options, Rounding};
 
 use super::{inputs_of, open_package};
@@ -95,7 +95,7 @@ impl Against {
         if args.variant.is_some() {
             bail!("--variant chooses weights of a checkpoint, and {} is a package", args.against.display());
         }
-        if args.component.is_some() {
+        if args.role.is_some() {
             bail!("--component chooses from a checkpoint, and {} is a package", args.against.display());
         }
         Ok(Self::Package(Box::new(open_package(&args.against)?)))
@@ -108,8 +108,8 @@ impl Against {
         match self {
             Self::Package(package) => Side::of(package.model()).engine(function, executor).with_context(cannot),
             Self::Checkpoint(checkpoint) => {
-                let component = component(args, inputs)?;
-                let converted = convert(checkpoint, component, &reference_options(checkpoint, component, inputs)?)?;
+                let role = role_of(args, inputs)?;
+                let converted = convert(checkpoint, role, &reference_options(checkpoint, role, inputs)?)?;
                 MilEngine::from_program(&converted.program, executor).with_context(cannot)
             }
         }
@@ -117,9 +117,9 @@ impl Against {
 }
 
 /// The component that the package is.
-fn component(args: &VerifyArgs, inputs: &[Input]) -> Result<Component> {
+fn role_of(args: &VerifyArgs, inputs: &[Input]) -> Result<Role> {
     let told = || component_of(inputs.iter().map(|f| f.name.as_str()));
-    args.component.or_else(told).with_context(|| {
+    args.role.or_else(told).with_context(|| {
         let names: Vec<&str> = inputs.iter().map(|f| f.name.as_str()).collect();
         format!(
             "{} takes {}, as no component does; say which with --component",

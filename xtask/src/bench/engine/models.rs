@@ -20,7 +20,7 @@ pub(super) struct Model {
     /// In names of metrics, and as peers know it.
     pub(super) name: &'static str,
     /// At the end of the package's name.
-    component: &'static str,
+    role: &'static str,
     /// Metric of its time.
     time: &'static str,
     /// Unit of its time.
@@ -59,14 +59,14 @@ impl Unit {
 /// A step of 512x512 with classifier-free guidance, batch 2, whose text is that of the step before: its keys and values
 /// are there, which peers compute again (5.9 GFLOP).
 pub(super) const UNET: Model =
-    Model { name: "unet", component: "unet", time: "unet_f32_s", unit: Unit::Seconds, gflop: 1600.7, n_runs: 1 };
+    Model { name: "unet", role: "unet", time: "unet_f32_s", unit: Unit::Seconds, gflop: 1600.7, n_runs: 1 };
 /// Latents of 64x64 to a picture of 512x512.
 pub(super) const VAE: Model =
-    Model { name: "vae", component: "vae_decoder", time: "vae_f32_s", unit: Unit::Seconds, gflop: 2514.0, n_runs: 1 };
+    Model { name: "vae", role: "vae_decoder", time: "vae_f32_s", unit: Unit::Seconds, gflop: 2514.0, n_runs: 1 };
 /// One prompt of 77 tokens.
 pub(super) const TEXT: Model = Model {
     name: "text",
-    component: "text_encoder",
+    role: "text_encoder",
     time: "text_encoder_ms",
     unit: Unit::Milliseconds,
     gflop: 13.3,
@@ -83,7 +83,7 @@ pub(super) fn measure(ours: &Ours, model: &Model, metrics: &mut Metrics) -> Resu
 
 /// The UNet has more to tell: loading, memory, weights of 6 bits, where its time goes.
 fn unet(ours: &Ours, metrics: &mut Metrics) -> Result<f64> {
-    let weights = ours.package(UNET.component).join(WEIGHTS);
+    let weights = ours.package(UNET.role).join(WEIGHTS);
     warm(&weights)?;
     let copy_s = copy(&weights)?;
     // First, so that nothing lies between a step in f16 and one of a peer.
@@ -105,7 +105,7 @@ fn unet(ours: &Ours, metrics: &mut Metrics) -> Result<f64> {
 
 /// A step for 768x768 between two for 512x512, turn by turn: what a FLOP of the larger costs.
 pub(super) fn sizes(ours: &Ours, n_turns: usize, metrics: &mut Metrics) -> Result<()> {
-    let (small, large) = (ours.package(UNET.component), ours.unet_of_768()?);
+    let (small, large) = (ours.package(UNET.role), ours.unet_of_768()?);
     let seconds_by_gflop = |package: &Path| -> Result<(f64, f64)> {
         warm(package)?;
         let report = ours.bench(package, UNET.n_runs)?.1.models.into_iter().next();
@@ -126,7 +126,7 @@ pub(super) fn sizes(ours: &Ours, n_turns: usize, metrics: &mut Metrics) -> Resul
 impl Model {
     /// Time and share of the peak, of its package in f16.
     fn bench(&self, ours: &Ours, metrics: &mut Metrics) -> Result<(Usage, Report)> {
-        let (usage, report) = self.bench_package(ours, &ours.package(self.component), metrics)?;
+        let (usage, report) = self.bench_package(ours, &ours.package(self.role), metrics)?;
         let name = self.name;
         metrics.add("f32_peak_gflops", "GFLOP/s", report.peak_gflops);
         metrics.add(self.time, self.unit.name(), self.unit.of(report.median_s));

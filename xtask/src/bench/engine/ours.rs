@@ -88,8 +88,8 @@ impl Ours {
     }
 
     /// The package of a component.
-    pub(super) fn package(&self, component: &str) -> PathBuf {
-        self.packages().join(format!("Stable_Diffusion_version_bench_{component}.mlpackage"))
+    pub(super) fn package(&self, role: &str) -> PathBuf {
+        self.packages().join(format!("Stable_Diffusion_version_bench_{role}.mlpackage"))
     }
 
     /// The UNet, palettized. It lies apart, for a directory of packages has one UNet.

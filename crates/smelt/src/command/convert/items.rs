@@ -6,14 +6,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use sd_convert::{Component, LatentSize, check_sizes, has_functions, has_sizes, package_name};
+use sd_convert::{LatentSize, Role, check_sizes, has_functions, has_sizes, package_name};
 
 use crate::cli::ConvertArgs;
 
 /// A package to be written.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Item {
-    pub(super) component: Component,
+    pub(super) role: Role,
     /// Sizes of the latents; none stands for the checkpoint's own.
     pub(super) sizes: Vec<LatentSize>,
     pub(super) path: PathBuf,
@@ -25,23 +25,23 @@ pub(super) struct Item {
 pub(super) fn of(
     args: &ConvertArgs,
     sizes: &[LatentSize],
-    components: &[Component],
+    components: &[Role],
     model_version: &str,
 ) -> Result<Vec<Item>> {
     check_sizes(sizes)?;
     let mut items = Vec::new();
-    for &component in components {
-        let path = args.output.join(package_name(model_version, component));
-        let is_apart = sizes.len() > 1 && has_sizes(component) && !has_functions(args.target);
+    for &role in components {
+        let path = args.output.join(package_name(model_version, role));
+        let is_apart = sizes.len() > 1 && has_sizes(role) && !has_functions(args.target);
         if !is_apart {
-            let sizes = if has_sizes(component) { sizes.to_vec() } else { Vec::new() };
-            items.push(Item { component, sizes, path, first: None });
+            let sizes = if has_sizes(role) { sizes.to_vec() } else { Vec::new() };
+            items.push(Item { role, sizes, path, first: None });
             continue;
         }
         for (i, &size) in sizes.iter().enumerate() {
             let sized = if i == 0 { path.clone() } else { with_size(&path, size) };
             let first = (i > 0).then(|| path.clone());
-            items.push(Item { component, sizes: vec![size], path: sized, first });
+            items.push(Item { role, sizes: vec![size], path: sized, first });
         }
     }
     Ok(items)
@@ -57,28 +57,26 @@ impl Item {
     /// What it is called where it is told of.
     pub(super) fn label(&self) -> String {
         match (&self.first, &self.sizes[..]) {
-            (Some(_), [size]) => format!("{} {size}", self.component),
-            _ => self.component.to_string(),
+            (Some(_), [size]) => format!("{} {size}", self.role),
+            _ => self.role.to_string(),
         }
     }
 
     /// Where the chunks go; none for components that are not cut.
     pub(super) fn chunks(&self, args: &ConvertArgs) -> Vec<PathBuf> {
-        chunks_of(args, self.component, &self.path)
+        chunks_of(args, self.role, &self.path)
     }
 
     /// Where the chunks of the package with the same weights are.
     pub(super) fn first_chunks(&self, args: &ConvertArgs) -> Vec<PathBuf> {
-        self.first.as_ref().map_or_else(Vec::new, |first| chunks_of(args, self.component, first))
+        self.first.as_ref().map_or_else(Vec::new, |first| chunks_of(args, self.role, first))
     }
 }
 
-fn chunks_of(args: &ConvertArgs, component: Component, path: &Path) -> Vec<PathBuf> {
+fn chunks_of(args: &ConvertArgs, role: Role, path: &Path) -> Vec<PathBuf> {
     let stem = path.file_stem().and_then(|s| s.to_str());
-    match (args.chunk_unet, component, stem) {
-        (Some(n), Component::UNet, Some(stem)) => {
-            super::super::chunk::targets(&args.output, stem, usize::from(n), false)
-        }
+    match (args.chunk_unet, role, stem) {
+        (Some(n), Role::UNet, Some(stem)) => super::super::chunk::targets(&args.output, stem, usize::from(n), false),
         _ => Vec::new(),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use sd_convert::half::Found;
-use sd_convert::{Checkpoint, Component, Converted, Exceptional, HalfCheck, OnOverflow, Options, Precision, Target};
+use sd_convert::{Checkpoint, Converted, Exceptional, HalfCheck, OnOverflow, Options, Precision, Role, Target};
 
 use super::items::Item;
 use crate::cli::ConvertArgs;
@@ -22,7 +22,7 @@ const NAMED_TENSORS: usize = 5;
 pub(super) struct Makers {
     /// What was typed.
     asked: Option<Precision>,
-    checked: BTreeMap<Component, Precision>,
+    checked: BTreeMap<Role, Precision>,
 }
 
 /// A converted component, and what was found on the way.
@@ -43,15 +43,15 @@ impl Makers {
     /// Converts an item; nothing is written.
     pub(super) fn make(&mut self, item: &Item, checkpoint: &Checkpoint, options: &Options) -> Result<Made> {
         let mut options = options.clone();
-        let known = self.checked.get(&item.component).copied();
+        let known = self.checked.get(&item.role).copied();
         options.precision = known.unwrap_or(options.precision);
         let on_overflow = match (known, self.asked) {
             (Some(_), _) => OnOverflow::Ignore,
             (None, Some(_)) => OnOverflow::Tell,
             (None, None) => OnOverflow::UseFloat32,
         };
-        let made = sd_convert::convert_checked(checkpoint, item.component, &options, &item.sizes, on_overflow)?;
-        self.checked.insert(item.component, made.precision);
+        let made = sd_convert::convert_checked(checkpoint, item.role, &options, &item.sizes, on_overflow)?;
+        self.checked.insert(item.role, made.precision);
         let Found { converted, precision, check, .. } = made;
         Ok(Made { converted, precision, asked: self.asked, check, is_first: known.is_none() })
     }
@@ -78,23 +78,23 @@ impl Made {
         if !self.is_first {
             return;
         }
-        let component = self.converted.component;
+        let role = self.converted.role;
         if let Some(overflow) = self.overflow() {
             let first = &overflow.text;
             match self.precision {
                 Precision::Float32 => report.warn(format_args!(
-                    "the {component} leaves half precision, so it is converted in float32: {first} \
+                    "the {role} leaves half precision, so it is converted in float32: {first} \
                      (--precision float16 converts it in half precision all the same)"
                 )),
                 Precision::Float16 => report.warn(format_args!(
-                    "the {component} leaves half precision, and on a device that computes in it, pictures will be \
+                    "the {role} leaves half precision, and on a device that computes in it, pictures will be \
                      black or noise: {first}; --precision float16 was asked for, so it is converted in float16; \
                      in float32: {}",
-                    cure(&args.checkpoint, &args.output, component, &typed(args))
+                    cure(&args.checkpoint, &args.output, role, &typed(args))
                 )),
             }
         }
-        let of_tensors = tensor_warnings(component, &self.converted.exceptional, self.asked);
+        let of_tensors = tensor_warnings(role, &self.converted.exceptional, self.asked);
         of_tensors.iter().for_each(|warning| report.warn(warning));
     }
 }
@@ -117,13 +117,13 @@ fn typed(args: &ConvertArgs) -> Vec<String> {
 }
 
 /// What the user should know of a component's weights.
-pub(crate) fn tensor_warnings(component: Component, tensors: &[Exceptional], asked: Option<Precision>) -> Vec<String> {
+pub(crate) fn tensor_warnings(role: Role, tensors: &[Exceptional], asked: Option<Precision>) -> Vec<String> {
     let (broken, large): (Vec<_>, Vec<_>) =
         tensors.iter().partition(|t| t.exceptions.nans > 0 || t.exceptions.infinities > 0);
     let mut warnings = Vec::new();
     if !broken.is_empty() {
         warnings.push(format!(
-            "the {component}'s weights hold values that are not finite, in {}: {}; no precision makes sense of \
+            "the {role}'s weights hold values that are not finite, in {}: {}; no precision makes sense of \
              them: the checkpoint is damaged, or its training failed",
             count(broken.len(), "tensor"),
             list(&broken)
@@ -132,9 +132,9 @@ pub(crate) fn tensor_warnings(component: Component, tensors: &[Exceptional], ask
     if !large.is_empty() {
         let again = if asked == Some(Precision::Float16) { " instead of --precision float16" } else { "" };
         warnings.push(format!(
-            "the {component}'s weights hold finite values beyond half precision (65504), in {}: {}; the operations \
+            "the {role}'s weights hold finite values beyond half precision (65504), in {}: {}; the operations \
              that read them stay in float32; if what they give leaves half precision too, convert it in float32: \
-             --component {component} --precision float32{again}",
+             --component {role} --precision float32{again}",
             count(large.len(), "tensor"),
             list(&large)
         ));

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use sd_convert::{Checkpoint, Component, Options};
+use sd_convert::{Checkpoint, Options, Role};
 use sd_runtime::Engine;
 
 use crate::cli::GenerateArgs;
@@ -37,7 +37,7 @@ pub(super) fn is_chosen(args: &GenerateArgs, dir: &Path, has_packages: bool) -> 
 pub(super) fn engine(
     args: &GenerateArgs,
     checkpoint: &Checkpoint,
-    component: Component,
+    role: Role,
     options: &Options,
 ) -> Result<Box<dyn Engine>> {
     use anyhow::Context;
@@ -45,16 +45,16 @@ pub(super) fn engine(
     use sd_engines::{BurnEngine, BurnOptions};
     use sd_runtime::Feature;
 
-    let Interface { network, inputs } = Interface::new(checkpoint, component, options)?;
+    let Interface { network, inputs } = Interface::new(checkpoint, role, options)?;
     let inputs = inputs.into_iter().map(|input| Feature::new(input.name, input.dtype, input.shape)).collect();
-    let weights = checkpoint.weights(component)?;
+    let weights = checkpoint.weights(role)?;
     let burn = BurnOptions { device: args.device.unwrap_or_default().into(), threads: args.engine.n_threads() };
     let engine = BurnEngine::new(&network, inputs, weights.iter(), burn);
-    Ok(Box::new(engine.with_context(|| format!("cannot run {}", checkpoint.folder(component).display()))?))
+    Ok(Box::new(engine.with_context(|| format!("cannot run {}", checkpoint.folder(role).display()))?))
 }
 
 /// Never called: [`is_chosen`] has refused.
 #[cfg(not(feature = "burn"))]
-pub(super) fn engine(_: &GenerateArgs, _: &Checkpoint, component: Component, _: &Options) -> Result<Box<dyn Engine>> {
-    bail!("{component}: the burn engine is not in this build")
+pub(super) fn engine(_: &GenerateArgs, _: &Checkpoint, role: Role, _: &Options) -> Result<Box<dyn Engine>> {
+    bail!("{role}: the burn engine is not in this build")
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use mlpackage::{FeatureType, Package};
 use sd_convert::place::Wanted;
-use sd_convert::{AttentionLayout, Checkpoint, Component, LatentSize, Precision, convert, hub, size_function};
+use sd_convert::{AttentionLayout, Checkpoint, LatentSize, Precision, Role, convert, hub, size_function};
 use sd_engines::{Executor, MilEngine, Options, Weights};
 use sd_runtime::pipeline::{Models, PipelineConfig};
 use sd_runtime::scheduler::SchedulerKind;
@@ -206,8 +206,8 @@ fn from_checkpoint(args: &GenerateArgs, dir: &Path, with_burn: bool) -> Result<L
     let mut warnings = checkpoint.warnings();
     warnings.extend(config.warnings().map(ToString::to_string));
     warnings.extend(fit::ids_beyond(checkpoint.root(), &config.tokenizer)?);
-    let mut check = |component: Component| -> Result<()> {
-        let known = sd_convert::check(&checkpoint, component, &options)?;
+    let mut check = |role: Role| -> Result<()> {
+        let known = sd_convert::check(&checkpoint, role, &options)?;
         known.into_iter().for_each(|w| {
             if !warnings.contains(&w) {
                 warnings.push(w)
@@ -215,30 +215,30 @@ fn from_checkpoint(args: &GenerateArgs, dir: &Path, with_burn: bool) -> Result<L
         });
         Ok(())
     };
-    let with_safety = checkpoint.has(Component::SafetyChecker) && !args.no_safety_check;
+    let with_safety = checkpoint.has(Role::SafetyChecker) && !args.no_safety_check;
     let wanted = [
-        (Component::TextEncoder, true),
-        (Component::UNet, true),
-        (Component::VaeDecoder, true),
-        (Component::VaeEncoder, args.image.is_some()),
-        (Component::SafetyChecker, with_safety),
+        (Role::TextEncoder, true),
+        (Role::UNet, true),
+        (Role::VaeDecoder, true),
+        (Role::VaeEncoder, args.image.is_some()),
+        (Role::SafetyChecker, with_safety),
     ];
-    wanted.into_iter().filter(|(_, is_wanted)| *is_wanted).try_for_each(|(component, _)| check(component))?;
-    let mut make = |component: Component| -> Result<Option<Box<dyn Engine>>> {
+    wanted.into_iter().filter(|(_, is_wanted)| *is_wanted).try_for_each(|(role, _)| check(role))?;
+    let mut make = |role: Role| -> Result<Option<Box<dyn Engine>>> {
         if with_burn {
-            return Ok(Some(burn::engine(args, &checkpoint, component, &options)?));
+            return Ok(Some(burn::engine(args, &checkpoint, role, &options)?));
         }
-        let converted = convert(&checkpoint, component, &options)?;
-        warnings.extend(tensor_warnings(component, &converted.exceptional, args.precision));
-        let engine = MilEngine::from_program(&converted.program, executor(args, component == Component::UNet));
-        Ok(Some(boxed(engine.with_context(|| format!("cannot run the {component}"))?)))
+        let converted = convert(&checkpoint, role, &options)?;
+        warnings.extend(tensor_warnings(role, &converted.exceptional, args.precision));
+        let engine = MilEngine::from_program(&converted.program, executor(args, role == Role::UNet));
+        Ok(Some(boxed(engine.with_context(|| format!("cannot run the {role}"))?)))
     };
     let models = Models {
-        text_encoder: make(Component::TextEncoder)?,
-        unet: make(Component::UNet)?,
-        vae_decoder: make(Component::VaeDecoder)?,
-        vae_encoder: if args.image.is_some() { make(Component::VaeEncoder)? } else { None },
-        safety_checker: if with_safety { make(Component::SafetyChecker)? } else { None },
+        text_encoder: make(Role::TextEncoder)?,
+        unet: make(Role::UNet)?,
+        vae_decoder: make(Role::VaeDecoder)?,
+        vae_encoder: if args.image.is_some() { make(Role::VaeEncoder)? } else { None },
+        safety_checker: if with_safety { make(Role::SafetyChecker)? } else { None },
     };
     Ok(Loaded { models, config, name: checkpoint.name(), warnings })
 }

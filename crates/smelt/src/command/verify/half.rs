@@ -8,12 +8,12 @@ use host_tensor::DType;
 use mil::Function;
 use sd_convert::half::{at_check_size, typical_inputs};
 use sd_convert::verify::{Comparison, Input, compare, reference_options};
-use sd_convert::{AttentionLayout, Checkpoint, Component, Precision, convert, has_sizes};
+use sd_convert::{AttentionLayout, Checkpoint, Precision, Role, convert, has_sizes};
 use sd_engines::{MilEngine, NonFinite, Options, Rounding};
 use sd_runtime::Tensors;
 
 use super::functions::Side;
-use super::{Against, component};
+use super::{Against, role_of};
 use crate::cli::VerifyArgs;
 use crate::command::inputs_of;
 use crate::engine_args::cpu_default;
@@ -71,7 +71,7 @@ pub(super) fn look(
     let flops: f64 = planned.plans().iter().map(|(_, plan)| plan.flops() + plan.steady_flops()).sum();
     drop(planned);
     let of = match against {
-        Against::Checkpoint(checkpoint) => Some((checkpoint, component(args, compared.inputs)?)),
+        Against::Checkpoint(checkpoint) => Some((checkpoint, role_of(args, compared.inputs)?)),
         Against::Package(_) => None,
     };
     if flops <= most_flops {
@@ -84,8 +84,8 @@ pub(super) fn look(
         return run(At::Package, &engine, &drawn, &expected).map(Some);
     }
     match of {
-        Some((checkpoint, component)) if has_sizes(component) => {
-            small(args, &ours.programs(function), (checkpoint, component), compared.inputs, flops).map(Some)
+        Some((checkpoint, role)) if has_sizes(role) => {
+            small(args, &ours.programs(function), (checkpoint, role), compared.inputs, flops).map(Some)
         }
         _ => {
             let why = format!(
@@ -102,17 +102,17 @@ pub(super) fn look(
 fn small(
     args: &VerifyArgs,
     functions: &[&Function],
-    (checkpoint, component): (&Checkpoint, Component),
+    (checkpoint, role): (&Checkpoint, Role),
     inputs: &[Input],
     flops: f64,
 ) -> Result<Look> {
-    let full = at_check_size(component, &reference_options(checkpoint, component, inputs)?);
+    let full = at_check_size(role, &reference_options(checkpoint, role, inputs)?);
     let half =
         sd_convert::Options { precision: Precision::Float16, attention: attention_of(functions), ..full.clone() };
-    let half = convert(checkpoint, component, &half)?;
+    let half = convert(checkpoint, role, &half)?;
     let engine = MilEngine::from_program(&half.program, rounded())?;
-    let drawn = typical_inputs(Some((checkpoint, component)), &inputs_of(&engine), half.program.main(), args.seed)?;
-    let full = convert(checkpoint, component, &full)?;
+    let drawn = typical_inputs(Some((checkpoint, role)), &inputs_of(&engine), half.program.main(), args.seed)?;
+    let full = convert(checkpoint, role, &full)?;
     let expected =
         MilEngine::from_program(&full.program, args.engine.executor(Rounding::Boundary)?)?.run_once(&drawn)?;
     run(At::Checkpoint { flops }, &engine, &drawn, &expected)
@@ -168,7 +168,7 @@ mod tests {
             latent_size: Some(sd_convert::LatentSize { height: 10, width: 12 }),
             ..sd_convert::Options::default()
         };
-        let decoder = convert(&checkpoint, Component::VaeDecoder, &options).unwrap();
+        let decoder = convert(&checkpoint, Role::VaeDecoder, &options).unwrap();
         decoder.write(&path, mlpackage::Existing::Refuse, &mut |_| ()).unwrap();
         let package = open_package(&path).unwrap();
         let cli = Cli::try_parse_from(["smelt", "verify", "x", "--against", "y"]).unwrap();

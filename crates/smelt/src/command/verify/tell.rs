@@ -8,13 +8,13 @@ use mil::Opset;
 use mlpackage::Package;
 use sd_convert::half::CHECK_SIZE;
 use sd_convert::verify::{Comparison, reference_options};
-use sd_convert::{Component, Interface, Options, has_sizes};
+use sd_convert::{Interface, Options, Role, has_sizes};
 use sd_engines::Cause;
 use serde::Serialize;
 
 use super::functions::Pairing;
 use super::half::{At, Look};
-use super::{Against, Verdict, component};
+use super::{Against, Verdict, role_of};
 use crate::cli::VerifyArgs;
 use crate::half_precision::{Overflow, cure};
 use crate::report::{Report, Table, decibels};
@@ -181,7 +181,7 @@ fn tell_function(report: &Report, verdict: &Verdict, many: bool) {
 fn cure_of(args: &VerifyArgs, package: &Package, against: &Against, verdicts: &[Verdict]) -> Option<String> {
     let is_cured = |look: &Look| look.found.as_ref().is_some_and(|f| !matches!(f.cause, Cause::Constant { .. }));
     let verdict = verdicts.iter().find(|v| v.look.as_ref().is_some_and(is_cured))?;
-    let component = component(args, &verdict.inputs).ok()?;
+    let role = role_of(args, &verdict.inputs).ok()?;
     let output = args.package.parent().unwrap_or(Path::new("."));
     let mut more = Vec::new();
     let opset = package.model().program().and_then(|p| p.functions.values().map(|f| f.opset).max());
@@ -191,24 +191,24 @@ fn cure_of(args: &VerifyArgs, package: &Package, against: &Against, verdicts: &[
         _ => {}
     }
     let Against::Checkpoint(checkpoint) = against else {
-        return Some(cure(Path::new("CHECKPOINT"), output, component, &more));
+        return Some(cure(Path::new("CHECKPOINT"), output, role, &more));
     };
     let version = &package.model().description.metadata.version;
     if !version.is_empty() && *version != checkpoint.name() {
         more.extend(["--model-version".to_owned(), version.clone()]);
     }
-    if has_sizes(component) && !is_of_default_size(checkpoint, component, verdicts) {
-        let options = verdicts.iter().filter_map(|v| reference_options(checkpoint, component, &v.inputs).ok());
+    if has_sizes(role) && !is_of_default_size(checkpoint, role, verdicts) {
+        let options = verdicts.iter().filter_map(|v| reference_options(checkpoint, role, &v.inputs).ok());
         let sizes: Vec<String> = options.filter_map(|o| Some(o.latent_size?.to_string())).collect();
         more.extend(["--latent-size".to_owned(), sizes.join(",")]);
     }
-    Some(cure(checkpoint.root(), output, component, &more))
+    Some(cure(checkpoint.root(), output, role, &more))
 }
 
 /// True when a conversion without a size makes what these functions take.
-fn is_of_default_size(checkpoint: &sd_convert::Checkpoint, component: Component, verdicts: &[Verdict]) -> bool {
+fn is_of_default_size(checkpoint: &sd_convert::Checkpoint, role: Role, verdicts: &[Verdict]) -> bool {
     let [only] = verdicts else { return false };
-    Interface::new(checkpoint, component, &Options::default()).is_ok_and(|interface| {
+    Interface::new(checkpoint, role, &Options::default()).is_ok_and(|interface| {
         interface.inputs.iter().all(|f| {
             // The first dimension is the batch, which is no size.
             only.inputs.iter().any(|o| o.name == f.name && o.shape.get(1..) == f.shape.get(1..))

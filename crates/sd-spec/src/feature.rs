@@ -1,0 +1,265 @@
+//! Features: what a model takes and gives, by name, with axes that have a meaning instead of numbers.
+//!
+//! From axes follow the shapes of a model for any configuration and size ([`Dims::shape`]), and from the shapes of a model
+//! its size and configuration ([`Dims::learn`]), so that neither is written down twice.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The meaning of one dimension of a feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Axis {
+    /// One batch element, or a dimension that Core ML's layouts need and nothing varies along.
+    One,
+    /// Batch elements of the denoiser.
+    Batch,
+    /// Tokens of a text.
+    Tokens,
+    /// Width of a token's embedding.
+    TextWidth,
+    /// Width of a text's pooled embedding.
+    PooledWidth,
+    /// Channels of what the denoiser takes: latents, and what an inpainting or editing model puts beside them.
+    SampleChannels,
+    /// Channels of what the denoiser gives.
+    NoiseChannels,
+    /// Channels of the autoencoder's latents.
+    LatentChannels,
+    /// Channels of what the encoder gives: mean and log-variance of every latent channel, or the latents themselves.
+    MomentChannels,
+    /// Channels of a picture.
+    PictureChannels,
+    /// Rows of the latents.
+    LatentHeight,
+    /// Columns of the latents.
+    LatentWidth,
+    /// Rows of the picture.
+    PictureHeight,
+    /// Columns of the picture.
+    PictureWidth,
+    /// Channels of the picture that CLIP sees.
+    ClipChannels,
+    /// Rows, and columns, of the picture that CLIP sees.
+    ClipSide,
+    /// Concepts that the safety checker knows.
+    Concepts,
+    /// Always this many.
+    Fixed(usize),
+}
+
+impl Axis {
+    /// Whether it follows from the size of the picture.
+    #[must_use]
+    pub const fn is_sized(self) -> bool {
+        matches!(self, Self::LatentHeight | Self::LatentWidth | Self::PictureHeight | Self::PictureWidth)
+    }
+
+    /// Its number, where that is always the same.
+    #[must_use]
+    pub const fn fixed(self) -> Option<usize> {
+        match self {
+            Self::One => Some(1),
+            Self::Fixed(n) => Some(n),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Axis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::One => "one",
+            Self::Batch => "batch",
+            Self::Tokens => "tokens",
+            Self::TextWidth => "text width",
+            Self::PooledWidth => "pooled text width",
+            Self::SampleChannels => "sample channels",
+            Self::NoiseChannels => "noise channels",
+            Self::LatentChannels => "latent channels",
+            Self::MomentChannels => "moment channels",
+            Self::PictureChannels => "picture channels",
+            Self::LatentHeight => "latent height",
+            Self::LatentWidth => "latent width",
+            Self::PictureHeight => "picture height",
+            Self::PictureWidth => "picture width",
+            Self::ClipChannels => "CLIP channels",
+            Self::ClipSide => "CLIP side",
+            Self::Concepts => "concepts",
+            Self::Fixed(n) => return write!(f, "{n}"),
+        };
+        f.write_str(name)
+    }
+}
+
+/// What a feature holds, which decides its element type at the border of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Numbers: f16 or f32 as the precision says on the way in, f32 on the way out.
+    Real,
+    /// Token ids: integers to the network, declared as f32 because that is how Core ML pipelines pass them.
+    Ids,
+}
+
+/// How inputs for a comparison of two models are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Draw {
+    /// Standard normal.
+    Normal,
+    /// Standard normal; in a pipeline divided by the autoencoder's scaling factor.
+    Latents,
+    /// Standard normal; in a pipeline a picture from −1 to 1.
+    Picture,
+    /// Uniform from 0 to 1.
+    Unit,
+    /// One step of the noise schedule for the whole batch.
+    Step,
+    /// Zero.
+    Zero,
+    /// Whole numbers below the size of the vocabulary.
+    Ids,
+    /// Nothing: it is an output.
+    Output,
+}
+
+/// One input or output of a role's model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeatureSpec {
+    /// The name in the model file, which is that of Apple's converter.
+    pub name: &'static str,
+    /// What it holds.
+    pub kind: Kind,
+    /// What its dimensions mean, outermost first.
+    pub axes: &'static [Axis],
+    /// How it is drawn where two models are compared.
+    pub draw: Draw,
+    /// Whether it stays as it is from step to step of a picture, so that an engine may keep what depends on it only.
+    pub is_steady: bool,
+    /// The description in the model file.
+    pub words: &'static str,
+}
+
+impl FeatureSpec {
+    /// An input of real numbers.
+    #[must_use]
+    pub const fn input(name: &'static str, axes: &'static [Axis], draw: Draw, words: &'static str) -> Self {
+        Self { name, kind: Kind::Real, axes, draw, is_steady: false, words }
+    }
+
+    /// An input of token ids.
+    #[must_use]
+    pub const fn ids(name: &'static str, axes: &'static [Axis], words: &'static str) -> Self {
+        Self { name, kind: Kind::Ids, axes, draw: Draw::Ids, is_steady: false, words }
+    }
+
+    /// An output.
+    #[must_use]
+    pub const fn output(name: &'static str, axes: &'static [Axis], words: &'static str) -> Self {
+        Self { name, kind: Kind::Real, axes, draw: Draw::Output, is_steady: false, words }
+    }
+
+    /// The same, steady.
+    #[must_use]
+    pub const fn steady(self) -> Self {
+        Self { is_steady: true, ..self }
+    }
+}
+
+/// Numbers by axis.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dims {
+    known: BTreeMap<Axis, usize>,
+}
+
+/// A shape that is not what a feature's axes say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Misfit {
+    /// It has another number of dimensions.
+    Rank,
+    /// A dimension has another number than is known of its axis.
+    Axis {
+        /// Which axis.
+        axis: Axis,
+        /// Its number.
+        known: usize,
+        /// The number in the shape.
+        found: usize,
+    },
+}
+
+impl Dims {
+    /// Nothing known.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same, with the number of an axis.
+    #[must_use]
+    pub fn with(mut self, axis: Axis, n: usize) -> Self {
+        self.known.insert(axis, n);
+        self
+    }
+
+    /// The number of an axis, where it is known.
+    #[must_use]
+    pub fn get(&self, axis: Axis) -> Option<usize> {
+        axis.fixed().or_else(|| self.known.get(&axis).copied())
+    }
+
+    /// The shape of a feature.
+    ///
+    /// # Errors
+    /// The first axis whose number is not known.
+    pub fn shape(&self, feature: &FeatureSpec) -> Result<Vec<usize>, Axis> {
+        feature.axes.iter().map(|&axis| self.get(axis).ok_or(axis)).collect()
+    }
+
+    /// Takes the numbers that a shape gives to a feature's axes.
+    ///
+    /// # Errors
+    /// [`Misfit`] for a shape that contradicts the axes, or what was known; nothing of it is taken then.
+    pub fn learn(&mut self, feature: &FeatureSpec, shape: &[usize]) -> Result<(), Misfit> {
+        if feature.axes.len() != shape.len() {
+            return Err(Misfit::Rank);
+        }
+        let mut known = self.clone();
+        for (&axis, &found) in feature.axes.iter().zip(shape) {
+            match known.get(axis) {
+                None => known = known.with(axis, found),
+                Some(number) if number == found => {}
+                Some(number) => return Err(Misfit::Axis { axis, known: number, found }),
+            }
+        }
+        *self = known;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: FeatureSpec =
+        FeatureSpec::input("sample", &[Axis::Batch, Axis::Fixed(4), Axis::LatentHeight], Draw::Normal, "");
+
+    #[test]
+    fn a_shape_and_the_numbers_of_its_axes_follow_from_each_other() {
+        let mut dims = Dims::new();
+        assert_eq!(dims.shape(&SAMPLE), Err(Axis::Batch));
+        dims.learn(&SAMPLE, &[2, 4, 64]).unwrap();
+        assert_eq!((dims.get(Axis::Batch), dims.get(Axis::LatentHeight)), (Some(2), Some(64)));
+        assert_eq!(dims.shape(&SAMPLE), Ok(vec![2, 4, 64]));
+    }
+
+    #[test]
+    fn a_shape_that_contradicts_teaches_nothing() {
+        let mut dims = Dims::new().with(Axis::LatentHeight, 32);
+        let before = dims.clone();
+        assert_eq!(dims.learn(&SAMPLE, &[2, 4]), Err(Misfit::Rank));
+        let other = |axis, known, found| Err(Misfit::Axis { axis, known, found });
+        assert_eq!(dims.learn(&SAMPLE, &[2, 9, 32]), other(Axis::Fixed(4), 4, 9));
+        assert_eq!(dims.learn(&SAMPLE, &[2, 4, 64]), other(Axis::LatentHeight, 32, 64));
+        assert_eq!(dims, before);
+    }
+}

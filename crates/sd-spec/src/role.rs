@@ -1,0 +1,186 @@
+//! Roles: what a network does in a pipeline, declared once.
+//!
+//! A role says what its model takes and gives and what its files are called. Which network plays it is the checkpoint's
+//! choice, by class; how that computes is `sd-models`' business.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::feature::FeatureSpec;
+use crate::roles;
+
+/// What a network does in a pipeline.
+///
+/// The two halves of an autoencoder share one checkpoint file and play two roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Token ids to text states.
+    TextEncoder,
+    /// The denoiser.
+    UNet,
+    /// Latents to pictures.
+    VaeDecoder,
+    /// Pictures to latents, or to the moments of their distribution.
+    VaeEncoder,
+    /// Scores of concepts in a picture.
+    SafetyChecker,
+}
+
+/// Everything that is the same for every model that plays a role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoleSpec {
+    /// Which role.
+    pub role: Role,
+    /// The name on the command line, in messages and in JSON.
+    pub name: &'static str,
+    /// The folder of a diffusers checkpoint, which is the entry of `model_index.json` too.
+    pub folder: &'static str,
+    /// Classes, as `model_index.json` names them, whose networks can play it.
+    pub classes: &'static [&'static str],
+    /// What packages are called.
+    pub package: PackageName,
+    /// What the model takes, in order.
+    pub inputs: &'static [FeatureSpec],
+    /// What it gives, in order.
+    pub outputs: &'static [FeatureSpec],
+    /// What the model file says of the model.
+    pub summary: &'static str,
+    /// Whether a directory of packages is compressed with this one, as Apple's converter has it.
+    pub is_compressed: bool,
+    /// How the model is laid out.
+    pub layout: Layout,
+    /// What runs it, and when a pipeline needs it.
+    pub stage: Stage,
+}
+
+/// The part of a package's file name that says its role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackageName {
+    /// As Apple's converter spells it, after the version and an underscore.
+    pub apple: &'static str,
+    /// As Apple's Swift package expects it.
+    pub swift: &'static str,
+}
+
+impl PackageName {
+    /// Both spellings.
+    #[must_use]
+    pub const fn both(self) -> [&'static str; 2] {
+        [self.apple, self.swift]
+    }
+}
+
+/// How a converted model is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Channels first, with the attention that was asked for: for denoisers, whose time counts.
+    ChannelsFirst,
+    /// As the network is written.
+    Plain,
+}
+
+/// When a pipeline runs a role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Once for each prompt.
+    Text,
+    /// Once for a picture to begin with.
+    Encode,
+    /// Once or twice for each step.
+    Denoise,
+    /// Once for each picture.
+    Decode,
+    /// Once for each picture, where it is wanted.
+    Check,
+}
+
+/// Packages that Apple's converter makes, that have no role here yet and are compressed with a directory all the same.
+pub const OTHER_COMPRESSED: [PackageName; 4] = [
+    PackageName { apple: "text_encoder_2", swift: "TextEncoder2" },
+    PackageName { apple: "refiner", swift: "UnetRefiner" },
+    PackageName { apple: "control-unet", swift: "ControlledUnet" },
+    PackageName { apple: "mmdit", swift: "MultiModalDiffusionTransformer" },
+];
+
+impl Role {
+    /// Every role, in the order in which a pipeline is usually converted.
+    pub const ALL: [Self; 5] = [Self::TextEncoder, Self::UNet, Self::VaeDecoder, Self::VaeEncoder, Self::SafetyChecker];
+
+    /// What is the same for every model that plays it.
+    #[must_use]
+    pub const fn spec(self) -> &'static RoleSpec {
+        match self {
+            Self::TextEncoder => &roles::text::ENCODER,
+            Self::UNet => &roles::unet::SPEC,
+            Self::VaeDecoder => &roles::vae::DECODER,
+            Self::VaeEncoder => &roles::vae::ENCODER,
+            Self::SafetyChecker => &roles::safety::CHECKER,
+        }
+    }
+
+    /// The name used on the command line and in messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.spec().name
+    }
+
+    /// The role whose model takes inputs of exactly these names.
+    #[must_use]
+    pub fn of_inputs<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        let mut names: Vec<&str> = names.into_iter().collect();
+        names.sort_unstable();
+        names.dedup();
+        let takes = |role: &Self| {
+            let inputs = role.spec().inputs;
+            inputs.len() == names.len() && inputs.iter().all(|f| names.contains(&f.name))
+        };
+        Self::ALL.into_iter().find(takes)
+    }
+}
+
+impl RoleSpec {
+    /// Whether the shapes of its model follow from the size of the picture.
+    #[must_use]
+    pub fn is_sized(&self) -> bool {
+        self.features().flat_map(|feature| feature.axes).any(|axis| axis.is_sized())
+    }
+
+    /// Inputs, then outputs.
+    pub fn features(&self) -> impl Iterator<Item = &'static FeatureSpec> + use<> {
+        self.inputs.iter().chain(self.outputs)
+    }
+
+    /// The input of that name.
+    #[must_use]
+    pub fn input(&self, name: &str) -> Option<&'static FeatureSpec> {
+        self.inputs.iter().find(|feature| feature.name == name)
+    }
+}
+
+/// The input of that name, of whichever role; no two roles mean different things by one name.
+#[must_use]
+pub fn input(name: &str) -> Option<&'static FeatureSpec> {
+    Role::ALL.into_iter().find_map(|role| role.spec().input(name))
+}
+
+/// Inputs that stay as they are from step to step of a picture.
+pub fn steady_inputs() -> impl Iterator<Item = &'static str> {
+    Role::ALL.into_iter().flat_map(|role| role.spec().inputs).filter(|feature| feature.is_steady).map(|f| f.name)
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Role {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|role| role.name() == name).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("there is no role {name:?}; one of {names}")
+        })
+    }
+}

@@ -1,0 +1,69 @@
+//! Roles, features and families agree with one another and lack nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sd_spec::{Draw, Family, FeatureSpec, Role};
+
+#[test]
+fn every_role_is_its_own_and_complete() {
+    for role in Role::ALL {
+        let spec = role.spec();
+        assert_eq!(spec.role, role, "the specification of {role} is another role's");
+        assert_eq!(role.name().parse(), Ok(role));
+        for words in [spec.name, spec.folder, spec.package.apple, spec.package.swift, spec.summary] {
+            assert!(!words.is_empty(), "{role} lacks a name or its summary");
+        }
+        assert!(!spec.classes.is_empty(), "{role} is played by no class");
+        assert!(!spec.inputs.is_empty() && !spec.outputs.is_empty(), "{role} takes or gives nothing");
+        for feature in spec.features() {
+            assert!(!feature.words.is_empty(), "{role}: {} has no description", feature.name);
+            assert!(!feature.axes.is_empty(), "{role}: {} has no axes", feature.name);
+        }
+        assert!(spec.inputs.iter().all(|f| f.draw != Draw::Output), "{role}: an input cannot be drawn");
+        assert!(spec.outputs.iter().all(|f| f.draw == Draw::Output), "{role}: an output would be drawn");
+        assert_eq!(
+            Role::of_inputs(spec.inputs.iter().map(|f| f.name)),
+            Some(role),
+            "{role} is not known by its inputs"
+        );
+    }
+}
+
+#[test]
+fn names_belong_to_one_role_each() {
+    let unique = |what: &str, names: Vec<&str>| {
+        let set: BTreeSet<_> = names.iter().collect();
+        assert_eq!(set.len(), names.len(), "two roles share a {what}: {names:?}");
+    };
+    unique("name", Role::ALL.map(Role::name).to_vec());
+    unique("package name", Role::ALL.into_iter().flat_map(|r| r.spec().package.both()).collect());
+}
+
+#[test]
+fn one_name_of_an_input_means_one_thing() {
+    let mut seen: BTreeMap<&str, &FeatureSpec> = BTreeMap::new();
+    for feature in Role::ALL.into_iter().flat_map(|role| role.spec().inputs) {
+        let first = seen.entry(feature.name).or_insert(feature);
+        assert_eq!((first.kind, first.draw), (feature.kind, feature.draw), "{} has two meanings", feature.name);
+    }
+}
+
+#[test]
+fn every_role_belongs_to_a_family_and_no_family_has_one_twice() {
+    let mut homeless: BTreeSet<Role> = Role::ALL.into();
+    for family in Family::ALL {
+        let spec = family.spec();
+        assert_eq!(spec.family, family);
+        let roles: Vec<Role> = spec.required.iter().chain(spec.optional).copied().collect();
+        let unique: BTreeSet<Role> = roles.iter().copied().collect();
+        assert_eq!(unique.len(), roles.len(), "{} has a role twice", spec.name);
+        homeless.retain(|role| !unique.contains(role));
+    }
+    assert!(homeless.is_empty(), "no family has {homeless:?}");
+}
+
+#[test]
+fn sizes_matter_where_an_axis_says_so() {
+    let sized: Vec<Role> = Role::ALL.into_iter().filter(|role| role.spec().is_sized()).collect();
+    assert_eq!(sized, [Role::UNet, Role::VaeDecoder, Role::VaeEncoder, Role::SafetyChecker]);
+}
