@@ -1,5 +1,6 @@
 //! What can be known of a conversion before anything is built or written.
 
+use sd_models::NetworkConfig;
 use sd_spec::Role;
 
 use crate::{
@@ -18,7 +19,7 @@ pub fn check(ckpt: &Checkpoint, role: Role, options: &Options) -> Result<Vec<Str
     let in_config = |source| ConvertError::Model { path: folder.join("config.json"), source };
     let recipe = Recipe::new(ckpt, role, options)?;
     let mut warnings = Vec::new();
-    let unknown = sd_models::unknown_keys(role, &ckpt.config(role)?).map_err(in_config)?;
+    let unknown = NetworkConfig::unknown_keys(role, &ckpt.config(role)?).map_err(in_config)?;
     if !unknown.is_empty() {
         let keys = unknown.join(", ");
         let config = folder.join("config.json");
@@ -38,7 +39,7 @@ pub fn check(ckpt: &Checkpoint, role: Role, options: &Options) -> Result<Vec<Str
         }
     }
     let weights = ckpt.weights(role)?;
-    let report = recipe::load_report(&recipe, &weights);
+    let report = recipe::load_report(&recipe.network, &weights);
     for reason in distinct(report.ignored.iter().filter(|i| !i.is_usual()).map(|i| i.reason)) {
         let keys: Vec<&str> = report.ignored.iter().filter(|i| i.reason == reason).map(|i| &*i.key).collect();
         let n = keys.len();

@@ -3,6 +3,7 @@
 //! Which components there are is what `model_index.json` says, as in diffusers, and where that is missing, what folders
 //! there are. Configurations are read by `sd-models`; here only the class is looked at.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use sd_spec::Role;
@@ -97,19 +98,19 @@ impl Checkpoint {
     /// The folder of a component.
     #[must_use]
     pub fn folder(&self, role: Role) -> PathBuf {
-        self.root.join(folder_name(role))
+        self.root.join(role.spec().folder)
     }
 
     /// True when the checkpoint has the component: the index lists it, or there is no index, and its configuration is there.
     #[must_use]
     pub fn has(&self, role: Role) -> bool {
-        !matches!(self.listed(folder_name(role)), Listed::LeftOut) && self.has_folder(role)
+        !matches!(self.listed(role.spec().folder), Listed::LeftOut) && self.has_folder(role)
     }
 
     /// True when the index lists the component, whether it is there or not.
     #[must_use]
     pub fn lists(&self, role: Role) -> bool {
-        matches!(self.listed(folder_name(role)), Listed::Class(_))
+        matches!(self.listed(role.spec().folder), Listed::Class(_))
     }
 
     fn has_folder(&self, role: Role) -> bool {
@@ -129,8 +130,8 @@ impl Checkpoint {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        for role in [Role::SafetyChecker, Role::TextEncoder, Role::UNet, Role::VaeDecoder] {
-            let entry = folder_name(role);
+        let folders: BTreeMap<&str, Role> = Role::ALL.iter().rev().map(|role| (role.spec().folder, *role)).collect();
+        for (entry, role) in folders {
             if matches!(self.listed(entry), Listed::LeftOut) && self.has_folder(role) {
                 warnings.push(format!("model_index.json leaves out {entry}, so its folder is not used"));
             }
@@ -151,7 +152,7 @@ impl Checkpoint {
     fn other_models(&self) -> impl Iterator<Item = &str> {
         let entries = self.index.iter().flatten();
         let is_model = |name: &str| {
-            let is_ours = Role::ALL.iter().any(|&c| folder_name(c) == name);
+            let is_ours = Role::ALL.iter().any(|&c| c.spec().folder == name);
             !is_ours && !["tokenizer", "scheduler", "feature_extractor"].iter().any(|no| name.starts_with(no))
         };
         let is_loaded = |pair: &Value| pair.get(1).is_some_and(Value::is_string);
@@ -183,7 +184,7 @@ impl Checkpoint {
     /// [`ConvertError::Unsupported`] with what it is; [`ConvertError::MissingComponent`] where the index lists a component
     /// that is not there.
     pub fn check(&self, role: Role) -> Result<(), ConvertError> {
-        let entry = folder_name(role);
+        let entry = role.spec().folder;
         let unsupported = |what: String| ConvertError::Unsupported { path: self.root.join("model_index.json"), what };
         let class = match self.listed(entry) {
             Listed::Unknown => String::new(),
@@ -200,7 +201,7 @@ impl Checkpoint {
                 "{entry} is a model of Flax ({class}); save it as PyTorch, with safetensors"
             )));
         }
-        let known = classes(role);
+        let known = role.spec().classes;
         if !class.is_empty() && !known.contains(&class.as_str()) {
             return Err(unsupported(format!("{entry} is of the class {class}; supported: {}", known.join(", "))));
         }
@@ -239,26 +240,6 @@ impl Checkpoint {
     /// As [`Checkpoint::weights`].
     pub fn variant(&self, role: Role) -> Result<Variant, ConvertError> {
         Variant::choose(&self.folder(role), self.variant.as_deref()).map(|(variant, _)| variant)
-    }
-}
-
-/// The folder of a component, which is its entry in the index too.
-const fn folder_name(role: Role) -> &'static str {
-    match role {
-        Role::TextEncoder => "text_encoder",
-        Role::UNet => "unet",
-        Role::VaeDecoder | Role::VaeEncoder => "vae",
-        Role::SafetyChecker => "safety_checker",
-    }
-}
-
-/// Classes that are read as this component.
-const fn classes(role: Role) -> &'static [&'static str] {
-    match role {
-        Role::TextEncoder => &["CLIPTextModel", "CLIPTextModelWithProjection"],
-        Role::UNet => &["UNet2DConditionModel"],
-        Role::VaeDecoder | Role::VaeEncoder => &["AutoencoderKL"],
-        Role::SafetyChecker => &["StableDiffusionSafetyChecker"],
     }
 }
 

@@ -17,7 +17,7 @@ use mil::{
     validate,
 };
 use mlpackage::{Description, Existing, Progress, Written};
-use sd_models::{NetworkConfig, Role};
+use sd_spec::{Layout, Role, Stage};
 use std::path::Path;
 
 /// A converted component.
@@ -92,12 +92,12 @@ pub(crate) fn convert_with(
 
 /// Every pass that a component goes through, in order.
 fn optimise(f: &mut Function, recipe: &Recipe, options: &Options, mapped: &Mapped) -> Result<(), OpError> {
-    for (index, (name, _)) in recipe.outputs.iter().enumerate() {
-        declare_output(f, index, name, DType::F32)?;
+    for (index, output) in recipe.outputs.iter().enumerate() {
+        declare_output(f, index, output.spec.name, DType::F32)?;
     }
     tidy(f)?;
     // Apple's converter lays out the denoiser's attention only; the other networks are small.
-    if matches!(recipe.network, NetworkConfig::UNet(_)) {
+    if recipe.spec().layout == Layout::ChannelsFirst {
         channels_first(f, options.attention)?;
     }
     expand_attention(f)?;
@@ -105,13 +105,13 @@ fn optimise(f: &mut Function, recipe: &Recipe, options: &Options, mapped: &Mappe
     for feature in &recipe.inputs {
         let declared = feature.declared_dtype(options.precision);
         if declared != feature.inner_dtype() {
-            declare_input(f, feature.name, declared)?;
+            declare_input(f, feature.spec.name, declared)?;
         }
     }
     if options.precision == Precision::Float16 {
-        let attention = match &recipe.network {
-            NetworkConfig::UNet(config) if config.upcast_attention => AttentionPrecision::Full,
-            _ => AttentionPrecision::Half,
+        let attention = match recipe.facts.upcasts_attention {
+            true => AttentionPrecision::Full,
+            false => AttentionPrecision::Half,
         };
         let beyond_half = |constant: &Const| mapped.is_beyond_half(constant);
         to_f16_with(f, HalfPrecision { attention, beyond_half: Some(&beyond_half) })?;
@@ -123,23 +123,21 @@ fn optimise(f: &mut Function, recipe: &Recipe, options: &Options, mapped: &Mappe
 /// Features with their words, and the metadata that Apple's converter writes.
 fn describe(program: &Program, recipe: &Recipe, ckpt: &Checkpoint, options: &Options) -> Description {
     let mut description = Description::of(program);
-    let words: Vec<(&str, &str)> =
-        recipe.inputs.iter().map(|f| (f.name, f.description)).chain(recipe.outputs.iter().copied()).collect();
     for interface in &mut description.functions {
         for feature in interface.inputs.iter_mut().chain(&mut interface.outputs) {
-            if let Some((_, text)) = words.iter().find(|(name, _)| *name == feature.name) {
-                feature.description = (*text).to_owned();
+            if let Some(spec) = recipe.spec().features().find(|spec| spec.name == feature.name) {
+                feature.description = spec.words.to_owned();
             }
         }
     }
     let version = options.model_version.clone().unwrap_or_else(|| ckpt.name());
     let metadata = &mut description.metadata;
-    metadata.short_description = recipe.summary.to_owned();
+    metadata.short_description = recipe.spec().summary.to_owned();
     metadata.author = format!("See the model card of {version}");
     metadata.license = "See the model card; most Stable Diffusion checkpoints are under an OpenRAIL licence".to_owned();
     metadata.version = version;
     metadata.user_defined.insert("smelt.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
-    if matches!(recipe.network, NetworkConfig::UNet(_)) {
+    if recipe.spec().stage == Stage::Denoise {
         // Apple's Swift package looks for this key to tell converted denoisers apart.
         metadata.user_defined.insert("com.github.apple.ml-stable-diffusion.version".to_owned(), "1.1.0".to_owned());
     }

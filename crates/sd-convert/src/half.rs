@@ -8,12 +8,14 @@ use crate::{
     convert::convert_with,
     exceptional::Mapped,
     has_sizes,
+    recipe::facts,
     sizes::join_sizes,
-    verify::{Input, component_of, random_inputs, vae_config},
+    verify::{Input, random_inputs},
 };
 use host_tensor::HostTensor;
 use mil::Function;
 use mil_engine::reference::{Cause, NonFinite, Options as RunOptions, Reference, Rounding};
+use sd_spec::{Draw, Stage};
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -71,7 +73,7 @@ pub fn convert_checked(
     let mapped = Mapped::new(ckpt.weights(role)?);
     let is_checked = options.precision == Precision::Float16
         && on_overflow != OnOverflow::Ignore
-        && matches!(role, Role::VaeDecoder | Role::VaeEncoder);
+        && matches!(role.spec().stage, Stage::Encode | Stage::Decode);
     let check = is_checked.then(|| check(ckpt, role, options, &mapped)).transpose()?;
     let overflows = check.as_ref().is_some_and(|check| check.overflow.is_some());
     let mut options = options.clone();
@@ -128,17 +130,19 @@ pub fn typical_inputs(
     /// Stable Diffusion 1.x and 2.x.
     const USUAL_SCALING_FACTOR: f64 = 0.18215;
     let mut drawn = random_inputs(inputs, function, seed)?;
-    let named = || component_of(inputs.iter().map(|f| f.name.as_str()));
-    match of.map(|(_, role)| role).or_else(named) {
-        Some(Role::VaeDecoder) => {
-            let factor = match of {
-                Some((ckpt, _)) => vae_config(ckpt)?.scaling_factor,
-                None => USUAL_SCALING_FACTOR,
-            };
-            change(&mut drawn, "z", |values, _| values.iter_mut().for_each(|v| *v = (f64::from(*v) / factor) as f32));
+    for input in inputs {
+        match sd_spec::input(&input.name).map(|spec| spec.draw) {
+            Some(Draw::Latents) => {
+                let own = of.map(|(ckpt, role)| facts(ckpt, role)).transpose()?.and_then(|facts| facts.scaling_factor);
+                let factor = own.unwrap_or(USUAL_SCALING_FACTOR);
+                let divide = |values: &mut [f32], _: &[usize]| {
+                    values.iter_mut().for_each(|v| *v = (f64::from(*v) / factor) as f32);
+                };
+                change(&mut drawn, &input.name, divide);
+            }
+            Some(Draw::Picture) => change(&mut drawn, &input.name, picture),
+            _ => {}
         }
-        Some(Role::VaeEncoder) => change(&mut drawn, "x", picture),
-        _ => {}
     }
     Ok(drawn)
 }
@@ -184,7 +188,7 @@ mod tests {
         let usual = deviation(&drawn("z", [1, 4, 32, 32], None));
         assert!((usual * 0.18215 - 1.0).abs() < 0.05, "{usual}");
         let ckpt = Checkpoint::open(testkit::demo()).unwrap();
-        let factor = vae_config(&ckpt).unwrap().scaling_factor as f32;
+        let factor = facts(&ckpt, Role::VaeDecoder).unwrap().scaling_factor.unwrap() as f32;
         let own = deviation(&drawn("z", [1, 4, 32, 32], Some((&ckpt, Role::VaeDecoder))));
         assert!((own * factor - 1.0).abs() < 0.05, "{own} {factor}");
     }

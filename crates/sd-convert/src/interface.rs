@@ -2,8 +2,11 @@
 //!
 //! For engines that execute the network itself, in the place of the converted model.
 
-use crate::{Checkpoint, ConvertError, Options, recipe::Recipe, verify::Input};
-use sd_models::{NetworkConfig, Role};
+use crate::recipe::{Feature, Recipe};
+use crate::{Checkpoint, ConvertError, Options, verify::Input};
+use host_tensor::DType;
+use sd_models::NetworkConfig;
+use sd_spec::Role;
 
 /// A component's network, and the inputs that its model declares.
 #[derive(Debug, Clone)]
@@ -13,6 +16,8 @@ pub struct Interface {
     /// What the model takes, in order, in the element types that it declares; the network computes in f32, and takes
     /// token ids as integers.
     pub inputs: Vec<Input>,
+    /// What it gives, in order.
+    pub outputs: Vec<Input>,
 }
 
 impl Interface {
@@ -22,12 +27,10 @@ impl Interface {
     /// When the checkpoint lacks the component, its configuration is not what the network needs, or an option does
     /// not fit.
     pub fn new(ckpt: &Checkpoint, role: Role, options: &Options) -> Result<Self, ConvertError> {
-        let Recipe { network, inputs, .. } = Recipe::new(ckpt, role, options)?;
-        let input = |f: crate::recipe::Feature| Input {
-            name: f.name.to_owned(),
-            dtype: f.declared_dtype(options.precision),
-            shape: f.shape,
-        };
-        Ok(Self { network, inputs: inputs.into_iter().map(input).collect() })
+        let Recipe { network, inputs, outputs, .. } = Recipe::new(ckpt, role, options)?;
+        let named = |f: Feature, dtype| Input { name: f.spec.name.to_owned(), dtype, shape: f.shape };
+        let declared = |f: Feature| (f.declared_dtype(options.precision), f);
+        let inputs = inputs.into_iter().map(declared).map(|(dtype, f)| named(f, dtype)).collect();
+        Ok(Self { network, inputs, outputs: outputs.into_iter().map(|f| named(f, DType::F32)).collect() })
     }
 }

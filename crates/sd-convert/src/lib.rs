@@ -32,7 +32,7 @@ pub use exceptional::Exceptional;
 pub use half::{HalfCheck, OnOverflow, convert_checked};
 pub use interface::Interface;
 pub use mil::pass::AttentionLayout;
-pub use options::{LatentSize, Options, Precision, Target, package_name, submodule};
+pub use options::{LatentSize, Options, Precision, Target, package_name};
 pub use recipe::native_size;
 pub use sd_models::{NetworkConfig, Role};
 pub use sizes::{check_sizes, convert_sizes, has_functions, has_sizes, size_function};

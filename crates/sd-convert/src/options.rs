@@ -114,22 +114,10 @@ impl Default for Options {
     }
 }
 
-/// The submodule part of a package's file name, as Apple's converter and its Swift package spell it.
-#[must_use]
-pub const fn submodule(role: Role) -> &'static str {
-    match role {
-        Role::TextEncoder => "text_encoder",
-        Role::UNet => "unet",
-        Role::VaeDecoder => "vae_decoder",
-        Role::VaeEncoder => "vae_encoder",
-        Role::SafetyChecker => "safety_checker",
-    }
-}
-
 /// A package's file name: `Stable_Diffusion_version_<version>_<submodule>.mlpackage`, with `/` as `_`.
 #[must_use]
 pub fn package_name(model_version: &str, role: Role) -> String {
-    let name = format!("Stable_Diffusion_version_{model_version}_{}.mlpackage", submodule(role));
+    let name = format!("Stable_Diffusion_version_{model_version}_{}.mlpackage", role.spec().package.apple);
     name.replace(['/', '\\'], "_")
 }
 

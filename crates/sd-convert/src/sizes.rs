@@ -9,13 +9,10 @@ use crate::{
 use mil::{Const, Literal, Opset, Program};
 use std::collections::{BTreeMap, HashMap};
 
-/// True when the shapes of a component's model follow from the size of the latents.
+/// True when the shapes of a role's model follow from the size of the latents.
 #[must_use]
-pub const fn has_sizes(role: Role) -> bool {
-    match role {
-        Role::TextEncoder => false,
-        Role::UNet | Role::VaeDecoder | Role::VaeEncoder | Role::SafetyChecker => true,
-    }
+pub fn has_sizes(role: Role) -> bool {
+    role.spec().is_sized()
 }
 
 /// True when a package for this system may hold several functions.

@@ -4,10 +4,11 @@
 //! every machine.
 //! Running the models is an engine's business.
 
+use crate::recipe::picture_scale;
 use crate::{Checkpoint, ConvertError, LatentSize, Options, Precision, Role};
 use host_tensor::{DType, HostTensor, element_count};
 use mil::{Function, Op, ValueId, pass::AttentionLayout};
-use sd_models::VaeConfig;
+use sd_spec::{Axis, Dims, Draw, Misfit};
 use std::collections::{BTreeMap, HashSet};
 
 /// Largest number of elements of an input that is drawn.
@@ -39,69 +40,49 @@ pub struct Comparison {
     pub psnr_db: f64,
 }
 
-/// Which component takes inputs of these names.
-#[must_use]
-pub fn component_of<'a>(inputs: impl IntoIterator<Item = &'a str>) -> Option<Role> {
-    let names: HashSet<&str> = inputs.into_iter().collect();
-    let has = |all: &[&str]| names.len() == all.len() && all.iter().all(|n| names.contains(n));
-    let of = |role: Role| match role {
-        Role::TextEncoder => has(&["input_ids"]),
-        Role::UNet => has(&["sample", "timestep", "encoder_hidden_states"]),
-        Role::VaeDecoder => has(&["z"]),
-        Role::VaeEncoder => has(&["x"]),
-        Role::SafetyChecker => has(&["clip_input", "images", "adjustment"]),
-    };
-    Role::ALL.into_iter().find(|&c| of(c))
-}
-
-/// Options under which a component converts to a model of these inputs, in full precision.
+/// Options under which a role converts to a model of these inputs, in full precision.
 ///
 /// # Errors
-/// When an input that tells a size is missing or of another rank, or the checkpoint has no such component.
+/// When an input that says a size is missing or of another rank, sizes contradict each other, or the checkpoint has no such
+/// role.
 pub fn reference_options(ckpt: &Checkpoint, role: Role, inputs: &[Input]) -> Result<Options, ConvertError> {
-    let dims = |name: &str, rank: usize| {
-        let found = inputs.iter().find(|f| f.name == name && f.shape.len() == rank);
-        found.map(|f| &f.shape[..]).ok_or_else(|| {
-            ConvertError::Option(format!("the model has no input {name} of {rank} dimensions: it is no {role}"))
-        })
-    };
+    let dims = dims_of(role, inputs)?;
     let mut options =
         Options { precision: Precision::Float32, attention: AttentionLayout::Original, ..Options::default() };
-    let size = |height, width| Some(LatentSize { height, width });
-    match role {
-        Role::TextEncoder => {}
-        Role::UNet => {
-            let sample = dims("sample", 4)?;
-            options.latent_size = size(sample[2], sample[3]);
-            options.unet_batch_one = sample[0] == 1;
-            options.text_length = Some(dims("encoder_hidden_states", 4)?[3]);
-        }
-        Role::VaeDecoder => {
-            let z = dims("z", 4)?;
-            options.latent_size = size(z[2], z[3]);
-        }
-        Role::VaeEncoder => {
-            let (x, scale) = (dims("x", 4)?, picture_scale(ckpt)?);
-            options.latent_size = size(x[2] / scale, x[3] / scale);
-        }
-        Role::SafetyChecker => {
-            let (images, scale) = (dims("images", 4)?, picture_scale(ckpt)?);
-            options.latent_size = size(images[1] / scale, images[2] / scale);
-        }
-    }
+    let size = |height: Axis, width: Axis, scale: usize| {
+        let (height, width) = (dims.get(height)? / scale, dims.get(width)? / scale);
+        Some(LatentSize { height, width })
+    };
+    options.latent_size = match dims.get(Axis::PictureHeight) {
+        Some(_) => size(Axis::PictureHeight, Axis::PictureWidth, picture_scale(ckpt)?),
+        None => size(Axis::LatentHeight, Axis::LatentWidth, 1),
+    };
+    options.unet_batch_one = dims.get(Axis::Batch) == Some(1);
+    options.text_length = dims.get(Axis::Tokens);
     Ok(options)
 }
 
-/// Picture pixels per latent pixel.
-fn picture_scale(ckpt: &Checkpoint) -> Result<usize, ConvertError> {
-    Ok(vae_config(ckpt)?.scale().max(1))
-}
-
-/// The autoencoder's configuration.
-pub(crate) fn vae_config(ckpt: &Checkpoint) -> Result<VaeConfig, ConvertError> {
-    let role = Role::VaeDecoder;
-    let config = VaeConfig::from_json(&ckpt.config(role)?);
-    config.map_err(|source| ConvertError::Model { path: ckpt.folder(role), source })
+/// The numbers of a role's axes in a model of these inputs; inputs without a size are not needed.
+fn dims_of(role: Role, inputs: &[Input]) -> Result<Dims, ConvertError> {
+    let mut dims = Dims::new();
+    for spec in role.spec().inputs {
+        let rank = spec.axes.len();
+        let of_no_such_model = || {
+            ConvertError::Option(format!("the model has no input {} of {rank} dimensions: it is no {role}", spec.name))
+        };
+        let found = inputs.iter().find(|input| input.name == spec.name).ok_or_else(of_no_such_model)?;
+        match dims.learn(spec, &found.shape) {
+            Ok(()) => {}
+            Err(Misfit::Rank) => return Err(of_no_such_model()),
+            Err(Misfit::Axis { axis, known, found: n }) => {
+                return Err(ConvertError::Option(format!(
+                    "the model's input {} has shape {:?}, where the {axis} is {n} and should be {known}: it is no {role}",
+                    spec.name, found.shape
+                )));
+            }
+        }
+    }
+    Ok(dims)
 }
 
 /// Random inputs: ids within the vocabulary, steps of the noise schedule, pictures in [0, 1], everything else
@@ -122,15 +103,14 @@ pub fn random_inputs(
         let n = element_count(shape)
             .filter(|&n| n <= MAX_ELEMENTS)
             .ok_or_else(|| ConvertError::Option(format!("input {name} of shape {shape:?} is too large to be drawn")))?;
-        let values: Vec<f32> = match name.as_str() {
-            "input_ids" => {
+        let values: Vec<f32> = match sd_spec::input(name).map(|spec| spec.draw) {
+            Some(Draw::Ids) => {
                 let vocabulary = function.and_then(|f| vocabulary(f, name)).unwrap_or(SAFE_VOCABULARY);
                 (0..n).map(|_| random.below(vocabulary) as f32).collect()
             }
-            // One step for the whole batch, as pipelines give it.
-            "timestep" => vec![random.below(TRAIN_STEPS) as f32; n],
-            "adjustment" => vec![0.0; n],
-            "images" => (0..n).map(|_| random.unit() as f32).collect(),
+            Some(Draw::Step) => vec![random.below(TRAIN_STEPS) as f32; n],
+            Some(Draw::Zero) => vec![0.0; n],
+            Some(Draw::Unit) => (0..n).map(|_| random.unit() as f32).collect(),
             _ if !dtype.is_float() => (0..n).map(|_| random.below(2) as f32).collect(),
             _ => (0..n).map(|_| random.normal() as f32).collect(),
         };
@@ -246,10 +226,11 @@ mod tests {
     }
 
     #[test]
-    fn components_are_told_by_their_inputs() {
-        assert_eq!(component_of(["z"]), Some(Role::VaeDecoder));
-        assert_eq!(component_of(["timestep", "sample", "encoder_hidden_states"]), Some(Role::UNet));
-        assert_eq!(component_of(["timestep", "sample", "encoder_hidden_states", "additional_residual_0"]), None);
+    fn roles_are_known_by_their_inputs() {
+        let of = |names: &[&'static str]| Role::of_inputs(names.iter().copied());
+        assert_eq!(of(&["z"]), Some(Role::VaeDecoder));
+        assert_eq!(of(&["timestep", "sample", "encoder_hidden_states"]), Some(Role::UNet));
+        assert_eq!(of(&["timestep", "sample", "encoder_hidden_states", "additional_residual_0"]), None);
     }
 
     #[test]

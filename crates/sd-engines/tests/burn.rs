@@ -10,10 +10,11 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
 use host_tensor::{HostTensor, element_count};
+use sd_convert::verify::Input;
 use sd_convert::{Checkpoint, Interface, Options, Precision, Role, convert};
 use sd_engines::{BurnEngine, BurnOptions, CpuOptions, MilEngine};
 use sd_runtime::pipeline::{GenerateOptions, GeneratedImage, Models, PipelineConfig, TextToImage};
-use sd_runtime::{Engine, Feature, Tensors};
+use sd_runtime::{Engine, Feature, Signature, Tensors};
 use testkit::{Rng, assert_psnr, demo, golden, psnr};
 
 /// Least PSNR between the two engines, in dB: both compute in f32, in another order.
@@ -27,8 +28,13 @@ fn options(precision: Precision) -> Options {
 
 fn burn_with(checkpoint: &Checkpoint, role: Role, precision: Precision, how: BurnOptions) -> BurnEngine {
     let interface = Interface::new(checkpoint, role, &options(precision)).unwrap();
-    let inputs = interface.inputs.into_iter().map(|i| Feature::new(i.name, i.dtype, i.shape)).collect();
-    BurnEngine::new(&interface.network, inputs, checkpoint.weights(role).unwrap().iter(), how).unwrap()
+    BurnEngine::new(&interface.network, signature(&interface), checkpoint.weights(role).unwrap().iter(), how).unwrap()
+}
+
+fn signature(interface: &Interface) -> Signature {
+    let features =
+        |features: &[Input]| features.iter().map(|f| Feature::new(f.name.as_str(), f.dtype, f.shape.clone())).collect();
+    Signature { inputs: features(&interface.inputs), outputs: features(&interface.outputs) }
 }
 
 fn burn(checkpoint: &Checkpoint, role: Role) -> BurnEngine {
@@ -166,15 +172,20 @@ fn inputs_that_burn_would_panic_at_are_refused_by_name() {
 #[test]
 fn a_checkpoint_that_lacks_a_tensor_is_refused_by_its_key() {
     let checkpoint = Checkpoint::open(demo()).unwrap();
-    let Interface { network, inputs } = Interface::new(&checkpoint, Role::UNet, &Options::default()).unwrap();
-    let inputs: Vec<Feature> = inputs.iter().map(|i| Feature::new(i.name.as_str(), i.dtype, i.shape.clone())).collect();
+    let interface = Interface::new(&checkpoint, Role::UNet, &Options::default()).unwrap();
     let weights = checkpoint.weights(Role::UNet).unwrap();
     let without = weights.iter().filter(|(key, _)| *key != "conv_out.bias");
-    let fault = BurnEngine::new(&network, inputs.clone(), without, BurnOptions::default()).expect_err("refused");
+    let signature = signature(&interface);
+    let fault = BurnEngine::new(&interface.network, signature.clone(), without, BurnOptions::default());
+    let fault = fault.expect_err("refused");
     assert!(fault.to_string().contains("1 missing: conv_out.bias"), "{fault}");
-    let fault =
-        |inputs| BurnEngine::new(&network, inputs, weights.iter(), BurnOptions::default()).expect_err("refused");
-    assert_eq!(fault(Vec::new()).to_string(), "input sample is missing");
-    let flat = Feature { shape: vec![2], ..inputs[0].clone() };
-    assert_eq!(fault(vec![flat]).to_string(), "input sample has shape [2], expected 4 dimensions");
+    // A signature that is not the network's is found when it is run.
+    let engine =
+        |signature| BurnEngine::new(&interface.network, signature, weights.iter(), BurnOptions::default()).unwrap();
+    let fault = engine(Signature::default()).run_once(&Tensors::new()).expect_err("refused");
+    assert_eq!(fault.to_string(), "input sample is missing");
+    let flat = Signature { inputs: vec![Feature { shape: vec![2], ..signature.inputs[0].clone() }], ..signature };
+    let given = Tensors::from([("sample".to_owned(), HostTensor::from_f32([2], vec![0.0; 2]))]);
+    let fault = engine(flat).run_once(&given).expect_err("refused");
+    assert_eq!(fault.to_string(), "input sample has shape [2], expected 4 dimensions");
 }

@@ -56,6 +56,12 @@ pub enum ModelError {
         /// The values that are implemented.
         supported: String,
     },
+    /// No network is written for the role.
+    #[error("there is no network for the {role} here")]
+    NoNetwork {
+        /// The role.
+        role: Role,
+    },
     /// The checkpoint's tensors are not the network's parameters.
     #[error("{0}")]
     Load(Box<LoadReport>),

@@ -8,7 +8,8 @@
 //! down in [`weights`], which also compares a checkpoint with a module and reports every tensor
 //! that is missing, unused or of another shape.
 //!
-//! The life of a network is Burn's: *config → init → forward*.
+//! The life of a network is *config → init → call*: [`NetworkConfig`] is the configuration of any of them, and [`Network::call`]
+//! maps the features of its role ([`sd_spec::RoleSpec`]) to its `forward`, for whoever records it and whoever executes it.
 //! ```
 //! use sd_models::VaeConfig;
 //! let config = VaeConfig::from_json(
@@ -31,14 +32,17 @@ pub mod weights;
 
 mod config;
 mod error;
+mod network;
+mod networks;
 
 pub use clip::{ClipTextEncoder, ClipTextOutput};
 pub use config::{
-    AddedConditionConfig, CORRECTED_SIDE, ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig,
-    NetworkConfig, Pooling, Resolution, SafetyCheckerConfig, TimestepConfig, TransformerConfig, UNetBlockConfig,
-    UNetConfig, VaeConfig, unknown_keys,
+    AddedConditionConfig, CORRECTED_SIDE, ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig, Pooling,
+    Resolution, SafetyCheckerConfig, TimestepConfig, TransformerConfig, UNetBlockConfig, UNetConfig, VaeConfig,
 };
 pub use error::ModelError;
+pub use network::{Facts, Features, Naming, Network, WithNetwork};
+pub use networks::NetworkConfig;
 pub use safety_checker::{SafetyChecker, SafetyVerdict};
 pub use sd_spec::Role;
 pub use unet::{AddedConditions, UNet};

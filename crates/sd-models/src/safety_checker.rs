@@ -6,10 +6,12 @@
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, Linear};
 use burn::tensor::{Device, Tensor};
+use sd_spec::{Axis, Dims};
 
-use crate::SafetyCheckerConfig;
 use crate::clip::VisionModel;
 use crate::layer::linear_without_bias;
+use crate::weights::COUNTER;
+use crate::{Facts, Features, ModelError, Network, Role, SafetyCheckerConfig};
 
 /// Concepts in every released checkpoint: entries of a row of [`SafetyVerdict::concept_scores`].
 pub const N_CONCEPTS: usize = 17;
@@ -54,6 +56,53 @@ impl SafetyCheckerConfig {
             special_care_embeds: normal.init([N_SPECIAL_CONCEPTS, dim], device),
             special_care_embeds_weights: thresholds.init([N_SPECIAL_CONCEPTS], device),
         }
+    }
+}
+
+impl Network for SafetyChecker {
+    type Config = SafetyCheckerConfig;
+    const ROLE: Role = Role::SafetyChecker;
+    const CLASSES: &'static [&'static str] = &["StableDiffusionSafetyChecker"];
+
+    fn read(json: &[u8]) -> Result<SafetyCheckerConfig, ModelError> {
+        SafetyCheckerConfig::from_json(json)
+    }
+
+    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
+        SafetyCheckerConfig::unknown_keys(json)
+    }
+
+    fn facts(config: &SafetyCheckerConfig) -> Facts {
+        let dims = Dims::new()
+            .with(Axis::ClipChannels, config.vision.n_channels)
+            .with(Axis::ClipSide, config.vision.image_size)
+            .with(Axis::Concepts, N_CONCEPTS);
+        Facts { dims, ..Facts::default() }
+    }
+
+    fn init(config: &SafetyCheckerConfig, device: &Device) -> Self {
+        config.init(device)
+    }
+
+    fn call<F: Features>(&self, features: &mut F) -> Result<(), F::Error> {
+        let (clip, images) = (features.real::<4>("clip_input")?, features.real::<4>("images")?);
+        let verdict = self.forward(clip, images, features.real::<1>("adjustment")?);
+        features.give("filtered_images", verdict.filtered_images)?;
+        features.give("has_nsfw_concepts", verdict.has_nsfw_concepts)?;
+        features.give("concept_scores", verdict.concept_scores)
+    }
+
+    /// transformers 5 saves the tower without the wrapper's name.
+    fn other_keys(key: &str) -> Vec<String> {
+        key.strip_prefix("vision_model.").map(str::to_owned).into_iter().collect()
+    }
+
+    fn reason_to_ignore(key: &str) -> Option<&'static str> {
+        if key.ends_with("embeddings.position_ids") {
+            return Some(COUNTER);
+        }
+        let is_text = ["text_model.", "text_projection.", "logit_scale"].iter().any(|prefix| key.starts_with(prefix));
+        is_text.then_some("belongs to CLIP's text half, and the safety checker looks at pictures")
     }
 }
 

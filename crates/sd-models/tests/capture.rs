@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use burn::backend::capture::{CaptureBackend, TensorId};
 use burn::backend::ir::OperationIr;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use sd_models::{AddedConditions, ClipTextConfig, Role, SafetyCheckerConfig, UNetConfig, VaeConfig};
+use sd_models::{
+    AddedConditions, ClipTextConfig, Features, Network, NetworkConfig, Role, UNetConfig, VaeConfig, WithNetwork,
+};
+use sd_spec::{Axis, Dims};
 
 /// Operations by name, parameters' initialisers left out.
 type Histogram = BTreeMap<String, usize>;
@@ -52,63 +55,84 @@ fn name(operation: &OperationIr) -> String {
     innermost.unwrap_or(head).to_owned()
 }
 
-fn text_encoder(config: &[u8]) -> Histogram {
-    let config = ClipTextConfig::from_json(config).expect("a supported text encoder");
-    record(|device| {
-        let ids = Tensor::<2, Int>::from_data(TensorData::new(vec![0i64; 77], [1, 77]), device);
-        let out = config.init(device).forward(ids.clone());
-        let ids = ids.try_into_primitive::<CaptureBackend>().expect("captured").id();
-        (vec![ids], vec![id(&out.last_hidden_state), id(&out.pooled_outputs)])
-    })
+/// Records a network on the features of its role, with latents of this size, and checks its outputs against their axes.
+struct Record {
+    role: Role,
+    dims: Dims,
 }
 
-fn unet(config: &[u8], [height, width]: [usize; 2]) -> Histogram {
-    let config = UNetConfig::from_json(config).expect("a supported denoiser");
-    record(|device| {
-        let sample = input([2, config.in_channels, height, width], device);
-        let timestep = input([2], device);
-        let text = input([2, 77, config.cross_attention_dim], device);
-        let ids = vec![id(&sample), id(&timestep), id(&text)];
-        let shape = sample.dims();
-        let noise = config.init(device).forward(sample, timestep, text, None);
-        assert_eq!(noise.dims(), shape);
-        (ids, vec![id(&noise)])
-    })
+impl WithNetwork for Record {
+    type Output = Histogram;
+
+    fn run<N: Network>(self, config: &N::Config) -> Histogram {
+        record(|device| {
+            let mut features = Recorded { of: self, device, inputs: Vec::new(), outputs: Vec::new() };
+            N::init(config, device).call(&mut features).expect("features of the role");
+            let names: Vec<&str> = features.outputs.iter().map(|(name, _)| name.as_str()).collect();
+            let declared: Vec<&str> = N::ROLE.spec().outputs.iter().map(|output| output.name).collect();
+            assert_eq!(names, declared, "outputs of the {} in their order", N::ROLE);
+            (features.inputs, features.outputs.into_iter().map(|(_, id)| id).collect())
+        })
+    }
 }
 
-fn vae(config: &[u8], role: Role) -> Histogram {
-    let config = VaeConfig::from_json(config).expect("a supported autoencoder");
-    let scale = config.scale();
-    record(|device| match role {
-        Role::VaeDecoder => {
-            let z = input([1, config.latent_channels, 6, 4], device);
-            let image = config.init_decoder(device).forward(z.clone());
-            assert_eq!(image.dims(), [1, 3, 6 * scale, 4 * scale]);
-            (vec![id(&z)], vec![id(&image)])
-        }
-        _ => {
-            let x = input([1, 3, 6 * scale, 4 * scale], device);
-            let latent = config.init_encoder(device).forward(x.clone());
-            assert_eq!(latent.dims(), [1, 2 * config.latent_channels, 6, 4]);
-            (vec![id(&x)], vec![id(&latent)])
-        }
-    })
+struct Recorded<'a> {
+    of: Record,
+    device: &'a Device,
+    inputs: Vec<TensorId>,
+    outputs: Vec<(String, TensorId)>,
 }
 
-fn safety_checker(config: &[u8]) -> Histogram {
-    let config = SafetyCheckerConfig::from_json(config).expect("a supported safety checker");
-    record(|device| {
-        let side = config.vision.image_size;
-        let clip = input([1, 3, side, side], device);
-        let images = input([1, 32, 24, 3], device);
-        let adjustment = input([1], device);
-        let inputs = vec![id(&clip), id(&images), id(&adjustment)];
-        let verdict = config.init(device).forward(clip, images, adjustment);
-        assert_eq!(verdict.filtered_images.dims(), [1, 32, 24, 3]);
-        assert_eq!(verdict.has_nsfw_concepts.dims(), [1, 1, 1, 1]);
-        let outputs = vec![id(&verdict.filtered_images), id(&verdict.has_nsfw_concepts), id(&verdict.concept_scores)];
-        (inputs, outputs)
-    })
+impl Recorded<'_> {
+    fn shape<const D: usize>(&self, name: &str) -> Result<[usize; D], String> {
+        let features = self.of.role.spec().features().find(|feature| feature.name == name);
+        let shape = self.of.dims.shape(features.ok_or(name)?).map_err(|axis| axis.to_string())?;
+        shape[..].try_into().map_err(|_| format!("{name} has {} dimensions", shape.len()))
+    }
+}
+
+impl Features for Recorded<'_> {
+    type Error = String;
+
+    fn real<const D: usize>(&mut self, name: &str) -> Result<Tensor<D>, String> {
+        let tensor = input(self.shape::<D>(name)?, self.device);
+        self.inputs.push(id(&tensor));
+        Ok(tensor)
+    }
+
+    fn ids<const D: usize>(&mut self, name: &str, _limit: usize) -> Result<Tensor<D, Int>, String> {
+        let shape = self.shape::<D>(name)?;
+        let tensor =
+            Tensor::<D, Int>::from_data(TensorData::new(vec![0i64; shape.iter().product()], shape), self.device);
+        self.inputs.push(tensor.clone().try_into_primitive::<CaptureBackend>().expect("captured").id());
+        Ok(tensor)
+    }
+
+    fn give<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Result<(), String> {
+        assert_eq!(Ok(tensor.dims()), self.shape(name), "the shape of {name} follows from its axes");
+        self.outputs.push((name.to_owned(), id(&tensor)));
+        Ok(())
+    }
+}
+
+fn recorded(role: Role, config: &[u8], [height, width]: [usize; 2], scale: usize) -> Histogram {
+    let network = NetworkConfig::read(role, config).expect("a supported configuration");
+    let facts = network.facts();
+    let mut dims = facts
+        .dims
+        .with(Axis::Batch, 2)
+        .with(Axis::LatentHeight, height)
+        .with(Axis::LatentWidth, width)
+        .with(Axis::PictureHeight, height * scale)
+        .with(Axis::PictureWidth, width * scale);
+    if dims.get(Axis::Tokens).is_none() {
+        dims = dims.with(Axis::Tokens, 77);
+    }
+    network.with(Record { role, dims })
+}
+
+fn unet(config: &[u8], size: [usize; 2]) -> Histogram {
+    recorded(Role::UNet, config, size, 1)
 }
 
 fn show(what: &str, histogram: &Histogram) -> String {
@@ -124,12 +148,9 @@ fn every_component_of_every_checkpoint_is_recorded() {
             let Some(config) = common::config(&checkpoint, role) else {
                 continue;
             };
-            let histogram = match role {
-                Role::TextEncoder => text_encoder(&config),
-                Role::UNet => unet(&config, [16, 16]),
-                Role::VaeDecoder | Role::VaeEncoder => vae(&config, role),
-                Role::SafetyChecker => safety_checker(&config),
-            };
+            let scale = common::config(&checkpoint, Role::VaeDecoder)
+                .map_or(8, |vae| VaeConfig::from_json(&vae).expect("a supported autoencoder").scale());
+            let histogram = recorded(role, &config, [16, 24], scale);
             let n_attentions = histogram.get("Attention").copied().unwrap_or(0);
             assert!(n_attentions > 0, "{}", show(role.name(), &histogram));
             println!("{}", show(&format!("{} {role}", checkpoint.display()), &histogram));

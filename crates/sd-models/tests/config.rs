@@ -1,7 +1,7 @@
 //! Configurations from outside: what is refused, and that the message names key and value.
 
 use sd_models::{
-    ClipTextConfig, ModelError, Pooling, Resolution, Role, SafetyCheckerConfig, UNetConfig, VaeConfig, unknown_keys,
+    ClipTextConfig, ModelError, NetworkConfig, Pooling, Resolution, Role, SafetyCheckerConfig, UNetConfig, VaeConfig,
 };
 use serde_json::{Value, json};
 
@@ -162,10 +162,13 @@ fn sample_sizes_of_files_before_diffusers_0_9_are_corrected() {
 #[test]
 fn keys_that_nobody_defines_are_listed() {
     let json = with(unet(), "sampel_size", json!(64));
-    assert_eq!(unknown_keys(Role::UNet, &json).expect("a UNet"), ["sampel_size"]);
+    assert_eq!(NetworkConfig::unknown_keys(Role::UNet, &json).expect("a UNet"), ["sampel_size"]);
     let json = with(safety(), "vision_config.hidden_sise", json!(64));
-    assert_eq!(unknown_keys(Role::SafetyChecker, &json).expect("a checker"), ["vision_config.hidden_sise"]);
-    assert!(unknown_keys(Role::VaeDecoder, vae().to_string().as_bytes()).expect("a VAE").is_empty());
+    assert_eq!(
+        NetworkConfig::unknown_keys(Role::SafetyChecker, &json).expect("a checker"),
+        ["vision_config.hidden_sise"]
+    );
+    assert!(NetworkConfig::unknown_keys(Role::VaeDecoder, vae().to_string().as_bytes()).expect("a VAE").is_empty());
 }
 
 #[test]

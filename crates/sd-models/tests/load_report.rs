@@ -2,32 +2,16 @@
 
 mod common;
 
-use burn::tensor::Device;
-use sd_models::weights::parameters;
-use sd_models::{
-    CheckpointTensor, ClipTextConfig, LoadReport, Parameter, Role, SafetyCheckerConfig, UNetConfig, VaeConfig,
-};
-
-fn component_parameters(role: Role, config: &[u8]) -> Vec<Parameter> {
-    let device = Device::capture();
-    let fail = "a configuration that is supported";
-    match role {
-        Role::TextEncoder => parameters(&ClipTextConfig::from_json(config).expect(fail).init(&device)),
-        Role::UNet => parameters(&UNetConfig::from_json(config).expect(fail).init(&device)),
-        Role::VaeDecoder => parameters(&VaeConfig::from_json(config).expect(fail).init_decoder(&device)),
-        Role::VaeEncoder => parameters(&VaeConfig::from_json(config).expect(fail).init_encoder(&device)),
-        Role::SafetyChecker => parameters(&SafetyCheckerConfig::from_json(config).expect(fail).init(&device)),
-    }
-}
+use sd_models::{CheckpointTensor, LoadReport, Naming, NetworkConfig, Parameter, Role};
 
 /// Calls `check` for every component of every checkpoint; returns how often.
-fn for_each(check: impl Fn(Role, &[Parameter], Vec<CheckpointTensor>)) -> usize {
+fn for_each(check: impl Fn(Naming, &[Parameter], Vec<CheckpointTensor>)) -> usize {
     let mut n = 0;
     for checkpoint in common::checkpoints() {
         for role in Role::ALL {
             if let Some(config) = common::config(&checkpoint, role) {
-                let parameters = component_parameters(role, &config);
-                check(role, &parameters, common::contents(&checkpoint, role));
+                let network = NetworkConfig::read(role, &config).expect("a configuration that is supported");
+                check(network.naming(), &network.parameters(), common::contents(&checkpoint, role));
                 n += 1;
             }
         }
@@ -37,11 +21,11 @@ fn for_each(check: impl Fn(Role, &[Parameter], Vec<CheckpointTensor>)) -> usize 
 
 #[test]
 fn real_checkpoints_leave_nothing_missing_and_nothing_unused() {
-    let n = for_each(|role, parameters, tensors| {
-        let report = LoadReport::new(role, parameters, tensors);
+    let n = for_each(|naming, parameters, tensors| {
+        let report = LoadReport::new(naming, parameters, tensors);
         assert!(report.is_complete(), "{report}");
         assert_eq!(report.applied.len(), parameters.len());
-        let halves = matches!(role, Role::VaeDecoder | Role::VaeEncoder);
+        let halves = matches!(naming.role, Role::VaeDecoder | Role::VaeEncoder);
         assert_eq!(report.ignored.is_empty(), !halves, "{report}");
     });
     assert!(n >= 4, "the demo model alone has four components");
@@ -49,9 +33,9 @@ fn real_checkpoints_leave_nothing_missing_and_nothing_unused() {
 
 #[test]
 fn keys_of_old_diffusers_and_new_transformers_are_found_too() {
-    for_each(|role, parameters, tensors| {
+    for_each(|naming, parameters, tensors| {
         let renamed = tensors.into_iter().map(|tensor| CheckpointTensor {
-            key: match role {
+            key: match naming.role {
                 Role::TextEncoder => match tensor.key.strip_prefix("text_model.") {
                     Some(rest) => rest.to_owned(),
                     None => format!("text_model.{}", tensor.key),
@@ -63,8 +47,8 @@ fn keys_of_old_diffusers_and_new_transformers_are_found_too() {
             },
             ..tensor
         });
-        if role != Role::UNet {
-            let report = LoadReport::new(role, parameters, renamed);
+        if naming.role != Role::UNet {
+            let report = LoadReport::new(naming, parameters, renamed);
             assert!(report.is_complete(), "{report}");
         }
     });
@@ -72,10 +56,10 @@ fn keys_of_old_diffusers_and_new_transformers_are_found_too() {
 
 #[test]
 fn a_renamed_tensor_is_both_missing_and_unused() {
-    for_each(|role, parameters, mut tensors| {
+    for_each(|naming, parameters, mut tensors| {
         tensors[0].key.push('X');
-        let report = LoadReport::new(role, parameters, tensors);
-        let halves = matches!(role, Role::VaeDecoder | Role::VaeEncoder);
+        let report = LoadReport::new(naming, parameters, tensors);
+        let halves = matches!(naming.role, Role::VaeDecoder | Role::VaeEncoder);
         if !halves {
             assert_eq!((report.missing.len(), report.unused.len()), (1, 1), "{report}");
             let error = report.into_bindings().expect_err("incomplete").to_string();
@@ -86,16 +70,16 @@ fn a_renamed_tensor_is_both_missing_and_unused() {
 
 #[test]
 fn a_tensor_of_another_shape_or_of_integers_is_refused_by_name() {
-    for_each(|role, parameters, mut tensors| {
+    for_each(|naming, parameters, mut tensors| {
         let wanted = |tensor: &CheckpointTensor| parameters.iter().any(|p| p.key.ends_with(&tensor.key));
         let at = tensors.iter().position(wanted).expect("a tensor that the network wants");
         let key = tensors[at].key.clone();
         tensors[at].shape.push(2);
-        let report = LoadReport::new(role, parameters, tensors.clone());
+        let report = LoadReport::new(naming, parameters, tensors.clone());
         assert!(report.to_string().contains(&format!("1 of another shape: {key} is")), "{report}");
         tensors[at].shape.pop();
         tensors[at].dtype = host_tensor::DType::I32;
-        let report = LoadReport::new(role, parameters, tensors);
+        let report = LoadReport::new(naming, parameters, tensors);
         assert!(report.to_string().contains(&format!("{key} is int32")), "{report}");
     });
 }

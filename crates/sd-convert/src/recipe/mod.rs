@@ -1,7 +1,7 @@
-//! Recipes: for each component, what its Core ML model takes, gives and says of itself.
+//! Recipes: what a role's Core ML model takes and gives, for one checkpoint and one size.
 //!
-//! Names, shapes and element types are those of Apple's converter (`ml-stable-diffusion`, models M1–M5 and
-//! M10), so that Apple's Swift package loads what comes out.
+//! Names and axes are the role's (`sd-spec`), and their numbers come from configurations and options; they are those of Apple's
+//! converter (`ml-stable-diffusion`, models M1–M5 and M10), so that Apple's Swift package loads what comes out.
 //! A recipe says nothing of how the network computes; `sd-models` does.
 
 mod network;
@@ -10,162 +10,152 @@ pub(crate) use network::{Failure, load_report, lower};
 
 use crate::{Checkpoint, ConvertError, LatentSize, Options, Precision};
 use host_tensor::DType;
-use sd_models::{
-    CORRECTED_SIDE, ClipTextConfig, ModelError, NetworkConfig, Role, SafetyCheckerConfig, UNetConfig, VaeConfig,
-};
+
+use sd_models::{CORRECTED_SIDE, Facts, NetworkConfig, Resolution};
+use sd_spec::{Axis, Dims, FeatureSpec, Kind, Role, RoleSpec};
 
 /// One input or output of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Feature {
-    pub(crate) name: &'static str,
-    pub(crate) description: &'static str,
-    pub(crate) kind: Kind,
+    pub(crate) spec: &'static FeatureSpec,
     pub(crate) shape: Vec<usize>,
 }
 
-/// What a feature holds, which decides its element type at the border.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Numbers: f16 or f32 as the precision says on the way in, f32 on the way out.
-    Real,
-    /// Token ids: integers to the network, declared as f32 because that is how Core ML pipelines pass them.
-    Ids,
-}
-
 impl Feature {
-    fn real(name: &'static str, shape: impl Into<Vec<usize>>, description: &'static str) -> Self {
-        Self { name, description, kind: Kind::Real, shape: shape.into() }
-    }
-
     /// Element type that the network computes with.
     pub(crate) const fn inner_dtype(&self) -> DType {
-        match self.kind {
+        match self.spec.kind {
             Kind::Real => DType::F32,
             Kind::Ids => DType::I32,
         }
     }
 
-    /// Element type at the border of the model.
+    /// Element type of an input at the border of the model.
     pub(crate) const fn declared_dtype(&self, precision: Precision) -> DType {
-        match (self.kind, precision) {
+        match (self.spec.kind, precision) {
             (Kind::Real, Precision::Float16) => DType::F16,
             (Kind::Real, Precision::Float32) | (Kind::Ids, _) => DType::F32,
         }
     }
 }
 
-/// Everything that is decided about a component's model before it is built.
+/// Everything that is decided about a role's model before it is built.
 #[derive(Debug, Clone)]
 pub(crate) struct Recipe {
     pub(crate) network: NetworkConfig,
+    pub(crate) facts: Facts,
     pub(crate) inputs: Vec<Feature>,
-    /// Shapes are the network's business; only names and descriptions stand here.
-    pub(crate) outputs: Vec<(&'static str, &'static str)>,
-    pub(crate) summary: &'static str,
+    pub(crate) outputs: Vec<Feature>,
     /// What the user should know of how it was decided.
     pub(crate) warnings: Vec<String>,
 }
 
-/// What pictures and latents measure.
-struct Sizes {
-    latent: LatentSize,
-    /// Picture pixels per latent pixel.
-    scale: usize,
-}
-
 impl Recipe {
-    /// Reads the component's configuration and decides on its model.
+    /// Reads the role's configuration and decides on its model.
     pub(crate) fn new(ckpt: &Checkpoint, role: Role, options: &Options) -> Result<Self, ConvertError> {
-        match role {
-            Role::TextEncoder => text_encoder(ckpt),
-            Role::UNet => unet(ckpt, options),
-            Role::VaeDecoder => vae_decoder(ckpt, options),
-            Role::VaeEncoder => vae_encoder(ckpt, options),
-            Role::SafetyChecker => safety_checker(ckpt, options),
+        let (spec, network) = (role.spec(), read(ckpt, role)?);
+        let facts = network.facts();
+        if let Some(what) = facts.refusal {
+            let path = ckpt.folder(role).join("config.json");
+            return Err(ConvertError::Unsupported { path, what: what.to_owned() });
         }
+        let mut dims = facts.dims.clone().with(Axis::Batch, if options.unet_batch_one { 1 } else { 2 });
+        let mut warnings = Vec::new();
+        if spec.is_sized() {
+            dims = sized(dims, spec, ckpt, options)?;
+            let latent = dims.get(Axis::LatentHeight).zip(dims.get(Axis::LatentWidth));
+            warnings = latent.map_or_else(Vec::new, |(h, w)| size_warnings(ckpt, role, &facts, [h, w]));
+        }
+        if needs(spec, Axis::Tokens) && dims.get(Axis::Tokens).is_none() {
+            dims = dims.with(Axis::Tokens, text_length(ckpt, options)?);
+        }
+        let shaped = |features: &'static [FeatureSpec]| -> Result<Vec<Feature>, ConvertError> {
+            let shaped = |spec: &'static FeatureSpec| match dims.shape(spec) {
+                Ok(shape) => Ok(Feature { spec, shape }),
+                Err(axis) => Err(ConvertError::Option(format!("{role}: nothing says the {axis} of {}", spec.name))),
+            };
+            features.iter().map(shaped).collect()
+        };
+        let (inputs, outputs) = (shaped(spec.inputs)?, shaped(spec.outputs)?);
+        Ok(Self { network, facts, inputs, outputs, warnings })
+    }
+
+    /// What is the same for every model of its role.
+    pub(crate) const fn spec(&self) -> &'static RoleSpec {
+        self.network.role().spec()
     }
 }
 
-fn parse<T>(
-    ckpt: &Checkpoint,
-    role: Role,
-    from_json: impl FnOnce(&[u8]) -> Result<T, ModelError>,
-) -> Result<T, ConvertError> {
+/// A role's configuration.
+fn read(ckpt: &Checkpoint, role: Role) -> Result<NetworkConfig, ConvertError> {
     let json = ckpt.config(role)?;
-    from_json(&json).map_err(|source| ConvertError::Model { path: ckpt.folder(role).join("config.json"), source })
+    let path = || ckpt.folder(role).join("config.json");
+    NetworkConfig::read(role, &json).map_err(|source| ConvertError::Model { path: path(), source })
 }
 
-fn text_encoder(ckpt: &Checkpoint) -> Result<Recipe, ConvertError> {
-    let config = parse(ckpt, Role::TextEncoder, ClipTextConfig::from_json)?;
-    let input = Feature {
-        name: "input_ids",
-        description: "Token ids of the text, padded to full length",
-        kind: Kind::Ids,
-        shape: vec![1, config.max_positions],
+/// What a role's configuration says.
+pub(crate) fn facts(ckpt: &Checkpoint, role: Role) -> Result<Facts, ConvertError> {
+    Ok(read(ckpt, role)?.facts())
+}
+
+fn needs(spec: &RoleSpec, axis: Axis) -> bool {
+    spec.features().any(|feature| feature.axes.contains(&axis))
+}
+
+/// The numbers of all axes that follow from the size.
+fn sized(dims: Dims, spec: &RoleSpec, ckpt: &Checkpoint, options: &Options) -> Result<Dims, ConvertError> {
+    // A denoiser knows latents only; everything else is of the autoencoder's scale.
+    let scale = match needs(spec, Axis::PictureHeight) {
+        true => Some(picture_scale(ckpt)?),
+        false => None,
     };
-    Ok(Recipe {
-        network: NetworkConfig::TextEncoder(config),
-        inputs: vec![input],
-        outputs: vec![
-            ("last_hidden_state", "One embedding per token, after the final normalisation"),
-            ("pooled_outputs", "The embedding at the end-of-text token"),
-        ],
-        summary: "Text encoder of Stable Diffusion: turns token ids into embeddings that condition the denoiser.",
-        warnings: Vec::new(),
+    let native = match (ckpt.has(Role::UNet), options.latent_size, scale) {
+        (_, Some(_), _) => None,
+        (true, ..) => facts(ckpt, Role::UNet)?.native.map(latent),
+        (false, _, Some(scale)) => facts(ckpt, Role::VaeDecoder)?
+            .native
+            .map(|picture| LatentSize { height: picture.height / scale, width: picture.width / scale }),
+        (false, ..) => None,
+    };
+    let LatentSize { height, width } = options.latent_size.or(native).ok_or_else(|| {
+        ConvertError::Option("the checkpoint does not say its size; give --size WIDTHxHEIGHT in pixels".into())
+    })?;
+    let dims = dims.with(Axis::LatentHeight, height).with(Axis::LatentWidth, width);
+    Ok(match scale {
+        Some(scale) => dims.with(Axis::PictureHeight, height * scale).with(Axis::PictureWidth, width * scale),
+        None => dims,
     })
 }
 
-fn unet(ckpt: &Checkpoint, options: &Options) -> Result<Recipe, ConvertError> {
-    let config = parse(ckpt, Role::UNet, UNetConfig::from_json)?;
-    if config.added.is_some() {
-        return Err(ConvertError::Unsupported {
-            path: ckpt.folder(Role::UNet).join("config.json"),
-            what: "a UNet with added conditions, as Stable Diffusion XL has it, cannot be converted yet".to_owned(),
-        });
-    }
-    let batch = if options.unet_batch_one { 1 } else { 2 };
-    let latent = latent_size(options, config.sample_size.map(|s| (s.height, s.width)))?;
-    let length = text_length(ckpt, options)?;
-    let warnings = size_warnings(ckpt, &config, latent);
-    let inputs = vec![
-        Feature::real("sample", [batch, config.in_channels, latent.height, latent.width], "Latents to be denoised"),
-        Feature::real("timestep", [batch], "Step of the noise schedule at which the latents stand"),
-        Feature::real(
-            "encoder_hidden_states",
-            [batch, config.cross_attention_dim, 1, length],
-            "Text embeddings, channels first: batch, channels, 1, tokens",
-        ),
-    ];
-    Ok(Recipe {
-        network: NetworkConfig::UNet(config),
-        inputs,
-        outputs: vec![("noise_pred", "Predicted noise, of the latents' shape")],
-        summary: "Denoiser of Stable Diffusion: predicts the noise in latents under the condition of a text.",
-        warnings,
-    })
+const fn latent(size: Resolution) -> LatentSize {
+    LatentSize { height: size.height, width: size.width }
 }
 
 /// Corrected sizes, and sizes far from what the network was trained for.
-fn size_warnings(ckpt: &Checkpoint, config: &UNetConfig, latent: LatentSize) -> Vec<String> {
+fn size_warnings(ckpt: &Checkpoint, role: Role, facts: &Facts, [height, width]: [usize; 2]) -> Vec<String> {
     /// Sides that differ by this factor are far: pictures repeat or lose their subject.
     const FAR: usize = 2;
     let mut warnings = Vec::new();
-    if let Some(side) = config.stated_side {
+    if role != Role::UNet {
+        return warnings;
+    }
+    if let Some(side) = facts.stated_side {
         warnings.push(format!(
             "{} says sample_size {side}, but versions of diffusers before 0.9.0 wrote it wrongly; latents of \
              {CORRECTED_SIDE}x{CORRECTED_SIDE} are what it was made for, as diffusers has it too",
-            ckpt.folder(Role::UNet).join("config.json").display()
+            ckpt.folder(role).join("config.json").display()
         ));
     }
-    let Some(own) = config.sample_size else { return warnings };
+    let Some(own) = facts.native else { return warnings };
     let is_far = |a: usize, b: usize| a >= FAR * b || b >= FAR * a;
-    if is_far(latent.height, own.height) || is_far(latent.width, own.width) {
+    if is_far(height, own.height) || is_far(width, own.width) {
         let scale = vae_scale(ckpt).unwrap_or(8);
         warnings.push(format!(
-            "latents of {latent} make pictures {} wide, {} high; the checkpoint was made for {} wide, {} high, and draws \
+            "latents of {} make pictures {} wide, {} high; the checkpoint was made for {} wide, {} high, and draws \
              badly so far from it",
-            latent.width * scale,
-            latent.height * scale,
+            LatentSize { height, width },
+            width * scale,
+            height * scale,
             own.width * scale,
             own.height * scale
         ));
@@ -180,17 +170,20 @@ fn size_warnings(ckpt: &Checkpoint, config: &UNetConfig, latent: LatentSize) -> 
 /// For configurations that cannot be read.
 pub fn native_size(ckpt: &Checkpoint) -> Result<(Option<LatentSize>, usize), ConvertError> {
     let own = match ckpt.has(Role::UNet) {
-        true => parse(ckpt, Role::UNet, UNetConfig::from_json)?.sample_size,
+        true => facts(ckpt, Role::UNet)?.native,
         false => None,
     };
-    let own = own.map(|s| LatentSize { height: s.height, width: s.width });
-    Ok((own, vae_scale(ckpt).unwrap_or(8)))
+    Ok((own.map(latent), vae_scale(ckpt).unwrap_or(8)))
+}
+
+/// Picture pixels per latent pixel.
+pub(crate) fn picture_scale(ckpt: &Checkpoint) -> Result<usize, ConvertError> {
+    Ok(facts(ckpt, Role::VaeDecoder)?.scale.unwrap_or(1).max(1))
 }
 
 /// Picture pixels per latent pixel, if the checkpoint has an autoencoder.
 fn vae_scale(ckpt: &Checkpoint) -> Option<usize> {
-    let json = ckpt.config(Role::VaeDecoder).ok()?;
-    VaeConfig::from_json(&json).ok().map(|config| config.scale())
+    picture_scale(ckpt).ok()
 }
 
 /// Tokens that the UNet attends to.
@@ -202,88 +195,8 @@ fn text_length(ckpt: &Checkpoint, options: &Options) -> Result<usize, ConvertErr
         Some(n) if (1..=MAX_LENGTH).contains(&n) => Ok(n),
         Some(n) => Err(ConvertError::Option(format!("text length {n} is not in 1 to {MAX_LENGTH}"))),
         None if ckpt.has(Role::TextEncoder) => {
-            Ok(parse(ckpt, Role::TextEncoder, ClipTextConfig::from_json)?.max_positions)
+            Ok(facts(ckpt, Role::TextEncoder)?.dims.get(Axis::Tokens).unwrap_or(CLIP_LENGTH))
         }
         None => Ok(CLIP_LENGTH),
     }
-}
-
-fn latent_size(options: &Options, default: Option<(usize, usize)>) -> Result<LatentSize, ConvertError> {
-    match (options.latent_size, default) {
-        (Some(size), _) => Ok(size),
-        (None, Some((height, width))) => Ok(LatentSize { height, width }),
-        (None, None) => {
-            Err(ConvertError::Option("the checkpoint does not say its size; give --size WIDTHxHEIGHT in pixels".into()))
-        }
-    }
-}
-
-/// The autoencoder's configuration and the sizes that go with the UNet's latents.
-fn vae(ckpt: &Checkpoint, options: &Options) -> Result<(VaeConfig, Sizes), ConvertError> {
-    let config = parse(ckpt, Role::VaeDecoder, VaeConfig::from_json)?;
-    let default = if ckpt.has(Role::UNet) {
-        parse(ckpt, Role::UNet, UNetConfig::from_json)?.sample_size.map(|s| (s.height, s.width))
-    } else {
-        config.sample_size.map(|s| (s.height / config.scale(), s.width / config.scale()))
-    };
-    let sizes = Sizes { latent: latent_size(options, default)?, scale: config.scale() };
-    Ok((config, sizes))
-}
-
-impl Sizes {
-    fn picture(&self) -> [usize; 2] {
-        [self.latent.height * self.scale, self.latent.width * self.scale]
-    }
-}
-
-fn vae_decoder(ckpt: &Checkpoint, options: &Options) -> Result<Recipe, ConvertError> {
-    let (config, sizes) = vae(ckpt, options)?;
-    let shape = [1, config.latent_channels, sizes.latent.height, sizes.latent.width];
-    Ok(Recipe {
-        network: NetworkConfig::VaeDecoder(config),
-        inputs: vec![Feature::real("z", shape, "Denoised latents, divided by the scaling factor")],
-        outputs: vec![("image", "Picture, channels first, −1 to 1")],
-        summary: "Decoder of Stable Diffusion's autoencoder: turns latents into a picture.",
-        warnings: Vec::new(),
-    })
-}
-
-fn vae_encoder(ckpt: &Checkpoint, options: &Options) -> Result<Recipe, ConvertError> {
-    let (config, sizes) = vae(ckpt, options)?;
-    let [height, width] = sizes.picture();
-    let shape = [1, config.in_channels, height, width];
-    Ok(Recipe {
-        network: NetworkConfig::VaeEncoder(config),
-        inputs: vec![Feature::real("x", shape, "Picture, channels first, −1 to 1")],
-        outputs: vec![("latent", "Mean and log-variance of the latents, one after the other along the channels")],
-        summary: "Encoder of Stable Diffusion's autoencoder: turns a picture into the distribution of its latents.",
-        warnings: Vec::new(),
-    })
-}
-
-fn safety_checker(ckpt: &Checkpoint, options: &Options) -> Result<Recipe, ConvertError> {
-    let config = parse(ckpt, Role::SafetyChecker, SafetyCheckerConfig::from_json)?;
-    let (_, sizes) = vae(ckpt, options)?;
-    let [height, width] = sizes.picture();
-    let side = config.vision.image_size;
-    let inputs = vec![
-        Feature::real(
-            "clip_input",
-            [1, config.vision.n_channels, side, side],
-            "Picture as CLIP wants it: resized, cropped, normalised, channels first",
-        ),
-        Feature::real("images", [1, height, width, 3], "Picture as the decoder made it, channels last"),
-        Feature::real("adjustment", [1], "Added to the scores of special concepts: above 0 flags more, below less"),
-    ];
-    Ok(Recipe {
-        network: NetworkConfig::SafetyChecker(config),
-        inputs,
-        outputs: vec![
-            ("filtered_images", "The picture, or black where a concept was found"),
-            ("has_nsfw_concepts", "1 where a concept was found, else 0"),
-            ("concept_scores", "Score of each concept; above 0 means found"),
-        ],
-        summary: "Safety checker of Stable Diffusion: blanks pictures in which it finds unsafe concepts.",
-        warnings: Vec::new(),
-    })
 }

@@ -6,14 +6,14 @@ use burn_core::module::{Module, ModuleMapper, Param};
 use burn_core::tensor::{Device, Tensor, TensorData};
 use host_tensor::HostTensor;
 use sd_models::weights::{Binding, parameters};
-use sd_models::{ByteRelation, CheckpointTensor, LoadReport, Role};
+use sd_models::{ByteRelation, CheckpointTensor, LoadReport, Naming};
 
 use super::error::BurnError;
 
 /// The module with each parameter replaced by its tensor, as f32 on the device; none is initialised before.
 pub(super) fn load<M: Module>(
     module: M,
-    role: Role,
+    naming: Naming,
     tensors: &BTreeMap<&str, &HostTensor>,
     device: &Device,
 ) -> Result<M, BurnError> {
@@ -22,7 +22,7 @@ pub(super) fn load<M: Module>(
         dtype: tensor.dtype(),
         shape: tensor.shape().to_vec(),
     });
-    let bindings = LoadReport::new(role, &parameters(&module), contents).into_bindings()?;
+    let bindings = LoadReport::new(naming, &parameters(&module), contents).into_bindings()?;
     let bindings = bindings.into_iter().map(|binding| (binding.path.clone(), binding)).collect();
     Ok(module.map(&mut Loader { bindings, tensors, device, path: Vec::new() }))
 }

@@ -17,11 +17,12 @@ pub use error::BurnError;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
+use burn_core::tensor::Device;
 use host_tensor::HostTensor;
 use sd_models::NetworkConfig;
-use sd_runtime::{Engine, Feature, Signature, Tensors};
+use sd_runtime::{Engine, Signature, Tensors};
 
-use network::Network;
+use network::Loaded;
 
 /// Where a network runs, and on how many threads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,7 +36,8 @@ pub struct BurnOptions {
 /// A network on a device of Burn's.
 #[derive(Debug)]
 pub struct BurnEngine {
-    network: Network,
+    network: Box<dyn Loaded>,
+    device: Device,
     signature: Signature,
     /// Present when the number of threads was chosen.
     pool: Option<rayon::ThreadPool>,
@@ -44,23 +46,22 @@ pub struct BurnEngine {
 impl BurnEngine {
     /// Builds a network and moves its weights to the device, as f32.
     ///
-    /// `inputs` are those of the converted model, and `tensors` the checkpoint's, by key.
+    /// `signature` is that of the converted model, and `tensors` are the checkpoint's, by key.
     ///
     /// # Errors
     /// When the tensors are not the network's, the inputs are not what it takes, or the device is not there.
     pub fn new<'a>(
         config: &NetworkConfig,
-        inputs: Vec<Feature>,
+        signature: Signature,
         tensors: impl IntoIterator<Item = (&'a str, &'a HostTensor)>,
         options: BurnOptions,
     ) -> Result<Self, BurnError> {
-        let outputs = network::outputs(config, &inputs)?;
         let device = options.device.open()?;
         let tensors: BTreeMap<&str, &HostTensor> = tensors.into_iter().collect();
-        let network = Network::new(config, &tensors, &device)?;
+        let network = network::build(config, &tensors, &device)?;
         let pool = options.threads.map(|n| rayon::ThreadPoolBuilder::new().num_threads(n.get()).build());
         let pool = pool.transpose().map_err(|e| BurnError::Threads { reason: e.to_string() })?;
-        Ok(Self { network, signature: Signature { inputs, outputs }, pool })
+        Ok(Self { network, device, signature, pool })
     }
 
     /// Runs the network once; inputs are converted to what it computes with.
@@ -70,8 +71,8 @@ impl BurnEngine {
     pub fn run_once(&self, inputs: &Tensors) -> Result<Tensors, BurnError> {
         check_inputs(&self.signature, inputs)?;
         match &self.pool {
-            Some(pool) => pool.install(|| self.network.forward(inputs)),
-            None => self.network.forward(inputs),
+            Some(pool) => pool.install(|| self.network.forward(inputs, &self.device)),
+            None => self.network.forward(inputs, &self.device),
         }
     }
 }

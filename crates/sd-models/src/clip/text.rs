@@ -3,10 +3,14 @@
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, Linear};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use sd_spec::keys::CLIP_TEXT;
+use sd_spec::{Axis, Dims};
 
 use super::tower::{Encoder, layer_norm};
+use crate::config::unknown_keys;
 use crate::layer::linear_without_bias;
-use crate::{ClipTextConfig, Pooling};
+use crate::weights::COUNTER;
+use crate::{ClipTextConfig, Facts, Features, ModelError, Network, Pooling, Role};
 
 /// Added to the attention scores of later tokens.
 ///
@@ -19,6 +23,7 @@ const MASKED: f32 = -1e4;
 pub struct ClipTextEncoder {
     text_model: TextTransformer,
     text_projection: Option<Linear>,
+    vocab_size: usize,
 }
 
 /// What the text encoder says about a text.
@@ -50,7 +55,57 @@ impl ClipTextConfig {
                 pooling: self.pooling,
             },
             text_projection: self.projection_dim.map(|dim_out| linear_without_bias(dim, dim_out, device)),
+            vocab_size: self.vocab_size,
         }
+    }
+}
+
+impl Network for ClipTextEncoder {
+    type Config = ClipTextConfig;
+    const ROLE: Role = Role::TextEncoder;
+    const CLASSES: &'static [&'static str] = &["CLIPTextModel", "CLIPTextModelWithProjection"];
+
+    fn read(json: &[u8]) -> Result<ClipTextConfig, ModelError> {
+        ClipTextConfig::from_json(json)
+    }
+
+    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
+        unknown_keys(Self::ROLE, json, CLIP_TEXT)
+    }
+
+    fn facts(config: &ClipTextConfig) -> Facts {
+        let width = config.tower.hidden_size;
+        let dims = Dims::new()
+            .with(Axis::Tokens, config.max_positions)
+            .with(Axis::TextWidth, width)
+            .with(Axis::PooledWidth, width);
+        Facts { dims, ..Facts::default() }
+    }
+
+    fn init(config: &ClipTextConfig, device: &Device) -> Self {
+        config.init(device)
+    }
+
+    fn call<F: Features>(&self, features: &mut F) -> Result<(), F::Error> {
+        let out = self.forward(features.ids::<2>("input_ids", self.vocab_size)?);
+        features.give("last_hidden_state", out.last_hidden_state)?;
+        features.give("pooled_outputs", out.pooled_outputs)
+    }
+
+    /// transformers 5 saves the tower without the wrapper's name.
+    fn other_keys(key: &str) -> Vec<String> {
+        key.strip_prefix("text_model.").map(str::to_owned).into_iter().collect()
+    }
+
+    fn reason_to_ignore(key: &str) -> Option<&'static str> {
+        if key.ends_with("embeddings.position_ids") {
+            return Some(COUNTER);
+        }
+        if ["vision_model.", "visual_projection.", "logit_scale"].iter().any(|prefix| key.starts_with(prefix)) {
+            return Some("belongs to CLIP's picture half, and the text encoder is the other");
+        }
+        (key == "text_projection.weight")
+            .then_some("projects the pooled output, which this encoder's configuration does not ask for")
     }
 }
 

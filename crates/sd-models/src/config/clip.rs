@@ -140,6 +140,16 @@ impl SafetyCheckerConfig {
         Self::read(&Fields::parse(Role::SafetyChecker, json, SAFETY_CHECKER)?)
     }
 
+    /// Keys that no table knows, those of the vision encoder included.
+    pub(crate) fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
+        let fields = Fields::parse(Role::SafetyChecker, json, SAFETY_CHECKER)?;
+        let mut unknown = fields.unknown();
+        if let Ok(vision) = fields.nested("vision_config", CLIP_VISION) {
+            unknown.extend(vision.unknown());
+        }
+        Ok(unknown)
+    }
+
     pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
         // Files of early versions hold both; transformers takes all of this one where it is there.
         let key = if fields.has("vision_config_dict") { "vision_config_dict" } else { "vision_config" };

@@ -7,16 +7,14 @@
 
 mod clip;
 mod fields;
-mod network;
 mod unet;
 mod vae;
 
 pub use clip::{ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig, Pooling, SafetyCheckerConfig};
-pub use network::NetworkConfig;
 pub use unet::{AddedConditionConfig, CORRECTED_SIDE, TimestepConfig, TransformerConfig, UNetBlockConfig, UNetConfig};
 pub use vae::VaeConfig;
 
-use sd_spec::keys;
+use sd_spec::keys::Table;
 
 use crate::{ModelError, Role};
 use fields::Fields;
@@ -30,36 +28,19 @@ pub struct Resolution {
     pub width: usize,
 }
 
-/// Keys of a component's `config.json` that no table knows, with the keys of the objects around them.
-///
-/// They may be misspelt, or of a version that this one does not know; what they ask for is not done.
-///
-/// # Errors
-/// As the configurations' own readers, for values that are refused.
-pub fn unknown_keys(role: Role, json: &[u8]) -> Result<Vec<String>, ModelError> {
-    let table = match role {
-        Role::TextEncoder => keys::CLIP_TEXT,
-        Role::UNet => keys::UNET,
-        Role::VaeDecoder | Role::VaeEncoder => keys::AUTOENCODER_KL,
-        Role::SafetyChecker => keys::SAFETY_CHECKER,
-    };
-    let fields = Fields::parse(role, json, table)?;
-    let mut unknown = fields.unknown();
-    if role == Role::SafetyChecker
-        && let Ok(vision) = fields.nested("vision_config", keys::CLIP_VISION)
-    {
-        unknown.extend(vision.unknown());
-    }
-    Ok(unknown)
+/// Keys of a `config.json` that a table does not know.
+pub(crate) fn unknown_keys(role: Role, json: &[u8], table: Table) -> Result<Vec<String>, ModelError> {
+    Ok(Fields::parse(role, json, table)?.unknown())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sd_spec::keys;
 
     /// A reader asks for every key that its table says is followed.
     #[track_caller]
-    fn check(role: Role, table: keys::Table, json: &str, read: impl FnOnce(&Fields) -> Result<(), ModelError>) {
+    fn check(role: Role, table: Table, json: &str, read: impl FnOnce(&Fields) -> Result<(), ModelError>) {
         let fields = Fields::parse(role, json.as_bytes(), table).expect(json);
         read(&fields).expect(json);
         assert_eq!(fields.unread(), [""; 0], "{} says that these are followed", table.name);

@@ -9,9 +9,12 @@ use burn::nn::GroupNorm;
 use burn::nn::conv::Conv2d;
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor};
+use sd_spec::keys::UNET;
+use sd_spec::{Axis, Dims};
 
+use crate::config::unknown_keys;
 use crate::layer::{NormConfig, TimestepEmbedding, same_conv, sinusoid};
-use crate::{AddedConditionConfig, TimestepConfig, UNetConfig};
+use crate::{AddedConditionConfig, Facts, Features, ModelError, Network, Role, TimestepConfig, UNetConfig};
 use blocks::BlockContext;
 
 /// Predicts the noise (or velocity) in a latent.
@@ -96,6 +99,48 @@ impl UNetConfig {
                 UpBlock::init(block, from, finer, step < last, context)
             })
             .collect()
+    }
+}
+
+impl Network for UNet {
+    type Config = UNetConfig;
+    const ROLE: Role = Role::UNet;
+    const CLASSES: &'static [&'static str] = &["UNet2DConditionModel"];
+
+    fn read(json: &[u8]) -> Result<UNetConfig, ModelError> {
+        UNetConfig::from_json(json)
+    }
+
+    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
+        unknown_keys(Self::ROLE, json, UNET)
+    }
+
+    fn facts(config: &UNetConfig) -> Facts {
+        let xl = "a UNet with added conditions, as Stable Diffusion XL has it, cannot be converted yet";
+        Facts {
+            dims: Dims::new()
+                .with(Axis::SampleChannels, config.in_channels)
+                .with(Axis::NoiseChannels, config.out_channels)
+                .with(Axis::TextWidth, config.cross_attention_dim),
+            native: config.sample_size,
+            stated_side: config.stated_side,
+            upcasts_attention: config.upcast_attention,
+            refusal: config.added.is_some().then_some(xl),
+            ..Facts::default()
+        }
+    }
+
+    fn init(config: &UNetConfig, device: &Device) -> Self {
+        config.init(device)
+    }
+
+    fn call<F: Features>(&self, features: &mut F) -> Result<(), F::Error> {
+        let (sample, timestep) = (features.real::<4>("sample")?, features.real::<1>("timestep")?);
+        let text = features.real::<4>("encoder_hidden_states")?;
+        // [B, C, 1, S], as the Core ML pipelines pass it, to the network's [B, S, C].
+        let [batch, channels, _, length] = text.dims();
+        let text = text.reshape([batch, channels, length]).swap_dims(1, 2);
+        features.give("noise_pred", self.forward(sample, timestep, text, None))
     }
 }
 

@@ -11,9 +11,13 @@ use burn::nn::GroupNorm;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor};
+use sd_spec::keys::AUTOENCODER_KL;
+use sd_spec::{Axis, Dims};
 
-use crate::VaeConfig;
+use crate::config::unknown_keys;
 use crate::layer::{NormConfig, same_conv};
+use crate::weights::OTHER_HALF;
+use crate::{Facts, Features, ModelError, Network, Role, VaeConfig};
 
 /// Pictures to latent moments.
 #[derive(Module, Debug)]
@@ -54,6 +58,116 @@ impl VaeDecoder {
             None => z,
         };
         self.decoder.forward(z)
+    }
+}
+
+/// What both halves have in common.
+trait Half {
+    /// Keys of the half that is not this one begin so.
+    const OTHER: [&'static str; 2];
+}
+
+impl Half for VaeEncoder {
+    const OTHER: [&'static str; 2] = ["decoder.", "post_quant_conv."];
+}
+
+impl Half for VaeDecoder {
+    const OTHER: [&'static str; 2] = ["encoder.", "quant_conv."];
+}
+
+fn facts(config: &VaeConfig, picture_channels: usize) -> Facts {
+    Facts {
+        dims: Dims::new()
+            .with(Axis::LatentChannels, config.latent_channels)
+            .with(Axis::MomentChannels, 2 * config.latent_channels)
+            .with(Axis::PictureChannels, picture_channels),
+        native: config.sample_size,
+        scale: Some(config.scale()),
+        scaling_factor: Some(config.scaling_factor),
+        ..Facts::default()
+    }
+}
+
+/// diffusers before 0.17 had another attention class here.
+fn other_keys(key: &str) -> Vec<String> {
+    let old = [(".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn.")];
+    old.into_iter().filter(|(new, _)| key.contains(new)).map(|(new, old)| key.replace(new, old)).collect()
+}
+
+fn reason_to_ignore<H: Half>(key: &str) -> Option<&'static str> {
+    let other = H::OTHER.iter().any(|prefix| key.starts_with(prefix)).then_some(OTHER_HALF);
+    other.or_else(|| key.starts_with("loss.").then_some("belongs to the discriminator of the training"))
+}
+
+const CLASSES: &[&str] = &["AutoencoderKL"];
+
+impl Network for VaeDecoder {
+    type Config = VaeConfig;
+    const ROLE: Role = Role::VaeDecoder;
+    const CLASSES: &'static [&'static str] = CLASSES;
+
+    fn read(json: &[u8]) -> Result<VaeConfig, ModelError> {
+        VaeConfig::from_json(json)
+    }
+
+    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
+        unknown_keys(Self::ROLE, json, AUTOENCODER_KL)
+    }
+
+    fn facts(config: &VaeConfig) -> Facts {
+        facts(config, config.out_channels)
+    }
+
+    fn init(config: &VaeConfig, device: &Device) -> Self {
+        config.init_decoder(device)
+    }
+
+    fn call<F: Features>(&self, features: &mut F) -> Result<(), F::Error> {
+        let z = features.real::<4>("z")?;
+        features.give("image", self.forward(z))
+    }
+
+    fn other_keys(key: &str) -> Vec<String> {
+        other_keys(key)
+    }
+
+    fn reason_to_ignore(key: &str) -> Option<&'static str> {
+        reason_to_ignore::<Self>(key)
+    }
+}
+
+impl Network for VaeEncoder {
+    type Config = VaeConfig;
+    const ROLE: Role = Role::VaeEncoder;
+    const CLASSES: &'static [&'static str] = CLASSES;
+
+    fn read(json: &[u8]) -> Result<VaeConfig, ModelError> {
+        VaeConfig::from_json(json)
+    }
+
+    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
+        unknown_keys(Self::ROLE, json, AUTOENCODER_KL)
+    }
+
+    fn facts(config: &VaeConfig) -> Facts {
+        facts(config, config.in_channels)
+    }
+
+    fn init(config: &VaeConfig, device: &Device) -> Self {
+        config.init_encoder(device)
+    }
+
+    fn call<F: Features>(&self, features: &mut F) -> Result<(), F::Error> {
+        let x = features.real::<4>("x")?;
+        features.give("latent", self.forward(x))
+    }
+
+    fn other_keys(key: &str) -> Vec<String> {
+        other_keys(key)
+    }
+
+    fn reason_to_ignore(key: &str) -> Option<&'static str> {
+        reason_to_ignore::<Self>(key)
     }
 }
 

@@ -16,5 +16,7 @@
 mod parameters;
 mod report;
 
+pub(crate) use report::{COUNTER, OTHER_HALF};
+
 pub use parameters::{ByteRelation, Parameter, parameters};
 pub use report::{Binding, CheckpointTensor, Ignored, LoadReport, ShapeMismatch};

@@ -6,7 +6,7 @@ use std::fmt;
 use host_tensor::DType;
 
 use super::{ByteRelation, Parameter};
-use crate::{ModelError, Role};
+use crate::{ModelError, Naming, Role};
 
 /// One entry of a checkpoint's table of contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,14 +77,14 @@ pub struct LoadReport {
 
 impl LoadReport {
     /// Compares `parameters` with `tensors`; the order of `tensors` does not matter.
-    pub fn new(role: Role, parameters: &[Parameter], tensors: impl IntoIterator<Item = CheckpointTensor>) -> Self {
+    pub fn new(naming: Naming, parameters: &[Parameter], tensors: impl IntoIterator<Item = CheckpointTensor>) -> Self {
         let tensors: Vec<CheckpointTensor> = tensors.into_iter().collect();
         let prefix = common_prefix(tensors.iter().map(|tensor| tensor.key.as_str())).to_owned();
         let name = |key: &str| key.strip_prefix(&prefix).unwrap_or(key).to_owned();
         let mut left: BTreeMap<String, CheckpointTensor> =
             tensors.into_iter().map(|tensor| (name(&tensor.key), tensor)).collect();
         let mut report = Self {
-            role,
+            role: naming.role,
             applied: Vec::with_capacity(parameters.len()),
             missing: Vec::new(),
             unused: Vec::new(),
@@ -93,14 +93,15 @@ impl LoadReport {
             not_float: Vec::new(),
         };
         for parameter in parameters {
-            let found = candidate_keys(role, &parameter.key).iter().find_map(|key| left.remove(key));
+            let keys = std::iter::once(parameter.key.clone()).chain((naming.other_keys)(&parameter.key));
+            let found = keys.into_iter().find_map(|key| left.remove(&key));
             match found {
                 Some(tensor) => report.bind(parameter, tensor),
                 None => report.missing.push(parameter.key.clone()),
             }
         }
         for key in left.into_keys() {
-            match reason_to_ignore(role, &key) {
+            match reason_to_ignore(naming, &key) {
                 Some(reason) => report.ignored.push(Ignored { key, reason }),
                 None => report.unused.push(key),
             }
@@ -146,30 +147,6 @@ impl LoadReport {
     }
 }
 
-/// Keys under which checkpoints of different age hold a parameter, the current one first.
-fn candidate_keys(role: Role, key: &str) -> Vec<String> {
-    let mut keys = vec![key.to_owned()];
-    match role {
-        // transformers 5 saves the towers without the wrapper's name.
-        Role::TextEncoder => keys.extend(key.strip_prefix("text_model.").map(str::to_owned)),
-        Role::SafetyChecker => {
-            keys.extend(key.strip_prefix("vision_model.").map(str::to_owned));
-        }
-        // diffusers before 0.17 had another attention class here.
-        Role::VaeDecoder | Role::VaeEncoder => {
-            for (new, old) in
-                [(".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn.")]
-            {
-                if key.contains(new) {
-                    keys.push(key.replace(new, old));
-                }
-            }
-        }
-        Role::UNet => {}
-    }
-    keys
-}
-
 /// What wrappers of PyTorch put before every key: `torch.compile`, and `DataParallel` with its kin.
 const WRAPPERS: [&str; 2] = ["_orig_mod.", "module."];
 
@@ -184,31 +161,16 @@ fn common_prefix<'a>(keys: impl Iterator<Item = &'a str> + Clone) -> &'a str {
     if keys.clone().all(|key| key.starts_with(prefix)) { prefix } else { "" }
 }
 
-const OTHER_HALF: &str = "belongs to the other half of the autoencoder";
-const COUNTER: &str = "a buffer that counts 0, 1, 2, …";
+/// Belongs to what shares a file with the network in every checkpoint.
+pub(crate) const OTHER_HALF: &str = "belongs to the other half of the autoencoder";
+/// Of no use to anybody, and in most checkpoints.
+pub(crate) const COUNTER: &str = "a buffer that counts 0, 1, 2, …";
 
-/// Tensors that real checkpoints hold and a network does not need.
-fn reason_to_ignore(role: Role, key: &str) -> Option<&'static str> {
-    let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| key.starts_with(prefix));
-    match role {
-        Role::TextEncoder | Role::SafetyChecker if key.ends_with("embeddings.position_ids") => Some(COUNTER),
-        Role::TextEncoder if starts(&["vision_model.", "visual_projection.", "logit_scale"]) => {
-            Some("belongs to CLIP's picture half, and the text encoder is the other")
-        }
-        Role::TextEncoder if key == "text_projection.weight" => {
-            Some("projects the pooled output, which this encoder's configuration does not ask for")
-        }
-        Role::SafetyChecker if starts(&["text_model.", "text_projection.", "logit_scale"]) => {
-            Some("belongs to CLIP's text half, and the safety checker looks at pictures")
-        }
-        Role::VaeEncoder if starts(&["decoder.", "post_quant_conv."]) => Some(OTHER_HALF),
-        Role::VaeDecoder if starts(&["encoder.", "quant_conv."]) => Some(OTHER_HALF),
-        Role::VaeDecoder | Role::VaeEncoder if starts(&["loss."]) => {
-            Some("belongs to the discriminator of the training")
-        }
-        _ if starts(&["model_ema.", "ema."]) => Some("an average that the training kept beside the weights"),
-        _ => None,
-    }
+/// Tensors that real checkpoints hold and the network, or any, does not need.
+fn reason_to_ignore(naming: Naming, key: &str) -> Option<&'static str> {
+    let is_average = ["model_ema.", "ema."].iter().any(|prefix| key.starts_with(prefix));
+    let average = is_average.then_some("an average that the training kept beside the weights");
+    (naming.reason_to_ignore)(key).or(average)
 }
 
 impl Ignored {

@@ -14,23 +14,14 @@ pub(crate) fn checkpoints() -> Vec<PathBuf> {
     golden.chain([testkit::demo()]).collect()
 }
 
-fn folder(role: Role) -> &'static str {
-    match role {
-        Role::TextEncoder => "text_encoder",
-        Role::UNet => "unet",
-        Role::VaeDecoder | Role::VaeEncoder => "vae",
-        Role::SafetyChecker => "safety_checker",
-    }
-}
-
 /// The component's `config.json`, or `None` when the checkpoint has no such component.
 pub(crate) fn config(checkpoint: &Path, role: Role) -> Option<Vec<u8>> {
-    std::fs::read(checkpoint.join(folder(role)).join("config.json")).ok()
+    std::fs::read(checkpoint.join(role.spec().folder).join("config.json")).ok()
 }
 
 /// What the component's safetensors file holds.
 pub(crate) fn contents(checkpoint: &Path, role: Role) -> Vec<CheckpointTensor> {
-    let folder = checkpoint.join(folder(role));
+    let folder = checkpoint.join(role.spec().folder);
     let file = ["model.safetensors", "diffusion_pytorch_model.safetensors"]
         .map(|name| folder.join(name))
         .into_iter()

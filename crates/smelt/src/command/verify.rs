@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use mlpackage::Package;
-use sd_convert::verify::{Comparison, Input, compare, component_of, random_inputs, reference_options};
+use sd_convert::verify::{Comparison, Input, compare, random_inputs, reference_options};
 use sd_convert::{Checkpoint, Role, convert};
 use sd_engines::{MilEngine, NonFinite, Options, Rounding};
 
@@ -118,7 +118,7 @@ impl Against {
 
 /// The component that the package is.
 fn role_of(args: &VerifyArgs, inputs: &[Input]) -> Result<Role> {
-    let told = || component_of(inputs.iter().map(|f| f.name.as_str()));
+    let told = || Role::of_inputs(inputs.iter().map(|f| f.name.as_str()));
     args.role.or_else(told).with_context(|| {
         let names: Vec<&str> = inputs.iter().map(|f| f.name.as_str()).collect();
         format!(

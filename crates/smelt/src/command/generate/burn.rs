@@ -43,13 +43,16 @@ pub(super) fn engine(
     use anyhow::Context;
     use sd_convert::Interface;
     use sd_engines::{BurnEngine, BurnOptions};
-    use sd_runtime::Feature;
+    use sd_runtime::{Feature, Signature};
 
-    let Interface { network, inputs } = Interface::new(checkpoint, role, options)?;
-    let inputs = inputs.into_iter().map(|input| Feature::new(input.name, input.dtype, input.shape)).collect();
+    let Interface { network, inputs, outputs } = Interface::new(checkpoint, role, options)?;
+    let features = |features: Vec<sd_convert::verify::Input>| {
+        features.into_iter().map(|f| Feature::new(f.name, f.dtype, f.shape)).collect()
+    };
+    let signature = Signature { inputs: features(inputs), outputs: features(outputs) };
     let weights = checkpoint.weights(role)?;
     let burn = BurnOptions { device: args.device.unwrap_or_default().into(), threads: args.engine.n_threads() };
-    let engine = BurnEngine::new(&network, inputs, weights.iter(), burn);
+    let engine = BurnEngine::new(&network, signature, weights.iter(), burn);
     Ok(Box::new(engine.with_context(|| format!("cannot run {}", checkpoint.folder(role).display()))?))
 }
 

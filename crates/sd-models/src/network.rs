@@ -1,0 +1,128 @@
+//! Networks as everybody else sees them: built from a configuration, run on features by name.
+//!
+//! A network is one `impl` of [`Network`] beside its module, and one name in the list of [`NetworkConfig`](crate::NetworkConfig).
+
+use std::fmt::Debug;
+
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor};
+use sd_spec::{Dims, Role};
+
+use crate::{ModelError, Resolution};
+
+/// Where a network takes its inputs from, and what it gives its outputs to.
+///
+/// Names and axes are those of the role's [`RoleSpec`](sd_spec::RoleSpec); whoever implements this decides whether tensors
+/// are recorded or computed.
+pub trait Features {
+    /// What may go wrong with a feature.
+    type Error;
+
+    /// An input of real numbers.
+    ///
+    /// # Errors
+    /// When there is none of that name and rank.
+    fn real<const D: usize>(&mut self, name: &str) -> Result<Tensor<D>, Self::Error>;
+
+    /// An input of whole numbers from 0 to `limit`, exclusive.
+    ///
+    /// # Errors
+    /// When there is none of that name and rank, or values are known and one is not below the limit.
+    fn ids<const D: usize>(&mut self, name: &str, limit: usize) -> Result<Tensor<D, Int>, Self::Error>;
+
+    /// The next output, in the order of the role.
+    ///
+    /// # Errors
+    /// When the tensor cannot be taken.
+    fn give<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Result<(), Self::Error>;
+}
+
+/// A network that plays a role.
+pub trait Network: Module {
+    /// Its configuration.
+    type Config: Clone + Debug + Send + Sync;
+
+    /// The role that it plays.
+    const ROLE: Role;
+    /// Classes of diffusers or transformers that it is; the role lists them too.
+    const CLASSES: &'static [&'static str];
+
+    /// Reads its `config.json`.
+    ///
+    /// # Errors
+    /// A [`ModelError`] that names key and value.
+    fn read(json: &[u8]) -> Result<Self::Config, ModelError>;
+
+    /// Keys of its `config.json` that no table knows, with the keys of the objects around them.
+    ///
+    /// # Errors
+    /// As [`Network::read`], for values that are refused.
+    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError>;
+
+    /// What its configuration says to those who do not build it.
+    fn facts(config: &Self::Config) -> Facts;
+
+    /// Builds it; its weights are initialised when they are first used.
+    fn init(config: &Self::Config, device: &Device) -> Self;
+
+    /// Runs it: takes the role's inputs, gives the role's outputs.
+    ///
+    /// # Errors
+    /// Those of the features.
+    fn call<F: Features>(&self, features: &mut F) -> Result<(), F::Error>;
+
+    /// Other keys under which checkpoints hold the parameter of this key, likeliest first.
+    fn other_keys(_key: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Why a tensor that real checkpoints hold is not needed.
+    fn reason_to_ignore(_key: &str) -> Option<&'static str> {
+        None
+    }
+}
+
+/// What a configuration says to those who do not build the network.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// Numbers of the axes that follow from it.
+    pub dims: Dims,
+    /// The size that the checkpoint was made for: of the latents for a denoiser, of the picture for an autoencoder.
+    pub native: Option<Resolution>,
+    /// The side that the file states instead, where it is known to be wrong.
+    pub stated_side: Option<usize>,
+    /// Picture pixels per latent pixel, for an autoencoder.
+    pub scale: Option<usize>,
+    /// What latents are multiplied with before the denoiser sees them, for an autoencoder.
+    pub scaling_factor: Option<f64>,
+    /// Whether scores of attention and their softmax are in f32 whatever else is computed in.
+    pub upcasts_attention: bool,
+    /// What it is, if it can be built but not converted yet.
+    pub refusal: Option<&'static str>,
+}
+
+/// Work on a network of whatever type.
+pub trait WithNetwork {
+    /// What comes of it.
+    type Output;
+
+    /// Does it.
+    fn run<N: Network>(self, config: &N::Config) -> Self::Output;
+}
+
+/// The names of a network's tensors in checkpoints.
+#[derive(Clone, Copy, Debug)]
+pub struct Naming {
+    /// The network's role, for messages.
+    pub role: Role,
+    pub(crate) other_keys: fn(&str) -> Vec<String>,
+    pub(crate) reason_to_ignore: fn(&str) -> Option<&'static str>,
+}
+
+impl Naming {
+    /// Those of a network.
+    #[must_use]
+    pub fn of<N: Network>() -> Self {
+        Self { role: N::ROLE, other_keys: N::other_keys, reason_to_ignore: N::reason_to_ignore }
+    }
+}
