@@ -18,7 +18,7 @@ impl<'f> Chains<'f> {
     pub(crate) fn new(function: &'f Function) -> Self {
         let mut by_result = HashMap::new();
         function.body.for_each_op(&mut |op| {
-            if op.kind.starts_with("constexpr_") {
+            if op.is_constexpr() {
                 by_result.extend(op.outputs.iter().enumerate().map(|(i, &v)| (v, (op, i))));
             }
         });

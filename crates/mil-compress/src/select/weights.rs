@@ -85,7 +85,7 @@ struct Here<'a> {
 impl<'a> Here<'a> {
     fn block(&mut self, block: &'a Block) {
         for op in &block.ops {
-            if op.kind.starts_with("constexpr_") {
+            if op.is_constexpr() {
                 continue;
             }
             for (param, arg) in &op.inputs {
