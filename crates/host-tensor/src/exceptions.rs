@@ -34,8 +34,13 @@ impl Exceptions {
     /// Counts the tensor's exceptions.
     #[must_use]
     pub fn of(tensor: &HostTensor) -> Self {
-        let bytes = tensor.bytes();
-        match tensor.dtype() {
+        Self::of_bytes(tensor.dtype(), tensor.bytes())
+    }
+
+    /// Counts the exceptions of elements that lie one after another, a part of a tensor for example.
+    #[must_use]
+    pub fn of_bytes(dtype: DType, bytes: &[u8]) -> Self {
+        match dtype {
             DType::F16 => halves(bytes, &F16),
             DType::BF16 => halves(bytes, &BF16),
             DType::F32 => singles(bytes.as_chunks().0),
@@ -58,6 +63,14 @@ impl Exceptions {
         } else if magnitude >= bounds.beyond_f16 {
             self.beyond_f16 += 1;
         }
+    }
+}
+
+impl std::ops::AddAssign for Exceptions {
+    fn add_assign(&mut self, more: Self) {
+        self.nans += more.nans;
+        self.infinities += more.infinities;
+        self.beyond_f16 += more.beyond_f16;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{Affine, Lut};
 use host_tensor::{DType, HostTensor, element_count, unpack_bits};
-use mil::{Function, Literal, Op, ValueId};
+use mil::{Const, Function, Literal, Op, SourceId, ValueId};
 use std::collections::HashMap;
 
 /// The `constexpr_*` operations of a function by their results.
@@ -18,7 +18,7 @@ impl<'f> Chains<'f> {
     pub(crate) fn new(function: &'f Function) -> Self {
         let mut by_result = HashMap::new();
         function.body.for_each_op(&mut |op| {
-            if op.kind.starts_with("constexpr_") {
+            if op.is_constexpr() {
                 by_result.extend(op.outputs.iter().enumerate().map(|(i, &v)| (v, (op, i))));
             }
         });
@@ -32,17 +32,17 @@ impl<'f> Chains<'f> {
 
     /// Bytes of the constants that a value is decoded from.
     pub(crate) fn stored_bytes(&self, value: ValueId) -> u64 {
-        self.constants(value, 0).iter().map(|t| t.bytes().len() as u64).sum()
+        self.constants(value, 0).iter().map(|c| c.source_bytes() as u64).sum()
     }
 
-    /// Address of the first bytes that a value is decoded from; zero when there are none.
-    pub(crate) fn first_bytes(&self, value: ValueId) -> usize {
-        self.constants(value, 0).first().map_or(0, |t| t.bytes().as_ptr() as usize)
+    /// The source of the first constant that a value is decoded from.
+    pub(crate) fn first_source(&self, value: ValueId) -> Option<SourceId> {
+        self.constants(value, 0).first().map(|c| c.source_id())
     }
 
-    fn constants(&self, value: ValueId, depth: usize) -> Vec<HostTensor> {
+    fn constants(&self, value: ValueId, depth: usize) -> Vec<&Const> {
         if let Some(Literal::Tensor(c)) = self.function.literal(value) {
-            return if c.len() > 1 { vec![c.source().clone()] } else { Vec::new() };
+            return if c.len() > 1 { vec![c] } else { Vec::new() };
         }
         let Some(op) = self.op(value).filter(|_| depth < MAX_LINKS) else { return Vec::new() };
         op.operands().flat_map(|v| self.constants(v, depth + 1)).collect()

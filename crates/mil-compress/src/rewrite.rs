@@ -47,7 +47,7 @@ fn rewrite_function(
     // One chain per weight, also where several values of the function view it.
     let mut results: HashMap<usize, ValueId> = HashMap::new();
     for mut op in ops {
-        if op.kind.starts_with("constexpr_") {
+        if op.is_constexpr() {
             e.keep(op);
             continue;
         }
@@ -78,7 +78,7 @@ fn drop_unread(function: &mut Function) {
     let mut ops = std::mem::take(&mut function.body.ops);
     ops.reverse();
     ops.retain(|op| {
-        let stays = !op.kind.starts_with("constexpr_") || op.outputs.iter().any(|v| read.contains(v));
+        let stays = !op.is_constexpr() || op.outputs.iter().any(|v| read.contains(v));
         if stays {
             op.for_each_use(&mut |v| read.extend([v]));
         }

@@ -27,7 +27,7 @@ fn run(program: &Program, config: &Config) -> Program {
 }
 
 fn decoders(f: &Function) -> BTreeMap<String, &Op> {
-    let ops = f.body.ops.iter().filter(|op| op.kind.starts_with("constexpr_"));
+    let ops = f.body.ops.iter().filter(|op| op.is_constexpr());
     ops.map(|op| (f.name_of(op.output()).to_owned(), op)).collect()
 }
 

@@ -1,8 +1,17 @@
-//! Constants: tensors that may still lie in a checkpoint, and literals of every other type.
+//! Constants: tensors that still lie in a checkpoint or are computed from one, and literals of every other type.
 
-use crate::types::{Dim, TensorType, Type};
-use host_tensor::{Bytes, DType, HostTensor, convert_bytes, element_count};
-use std::{hash::Hash, sync::Arc};
+mod literal;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub use literal::Literal;
+pub use source::{Compute, SourceId};
+
+use crate::types::TensorType;
+use host_tensor::{Bytes, DType, Exceptions, HostTensor, convert_bytes, element_count};
+use source::{Computed, Source, permute};
+use std::{convert::Infallible, sync::Arc};
 
 /// Where a constant was read from; only a note for printers, no part of its value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -33,17 +42,30 @@ pub enum ConstError {
         /// Rank of the source.
         rank: usize,
     },
+    /// A computation promises what no tensor is.
+    #[error(
+        "a constant of {dtype} with shape {shape:?} cannot be computed by rows: its type must be of whole bytes, and its size must fit in memory's addresses"
+    )]
+    Computed {
+        /// Element type.
+        dtype: DType,
+        /// Shape.
+        shape: Vec<usize>,
+    },
 }
 
-/// A constant tensor: a lazy view of shared bytes.
+/// A constant tensor: a lazy view of shared bytes, or of a tensor that is computed by rows.
 ///
 /// Its value is `cast(reshape(transpose(source, perm), shape), dtype)`, computed only when it is read.
 /// So a weight costs no memory before it is written, whatever the checkpoint stores.
+///
+/// What reading takes: [`for_each_chunk`](Self::for_each_chunk) a few MiB, and for a transposed view one copy of the
+/// source besides; [`read`](Self::read) the value as well, unless it is [`stored`](Self::stored).
 #[derive(Debug, Clone)]
 pub struct Const {
     dtype: DType,
     shape: Vec<usize>,
-    source: HostTensor,
+    source: Source,
     perm: Option<Arc<[usize]>>,
     /// Where it was read from, if it came out of a package.
     pub location: Option<BlobLocation>,
@@ -56,7 +78,21 @@ impl Const {
     /// A constant with the value of `tensor`.
     #[must_use]
     pub fn new(tensor: HostTensor) -> Self {
-        Self { dtype: tensor.dtype(), shape: tensor.shape().to_vec(), source: tensor, perm: None, location: None }
+        Self::of(Source::Stored(tensor))
+    }
+
+    /// A constant with the value that `compute` gives, which is computed again whenever it is read.
+    ///
+    /// Constants that share `compute` and view it alike are the same, as those that share bytes are.
+    ///
+    /// # Errors
+    /// When its element type is narrower than a byte, or its shape too large.
+    pub fn computed(compute: Arc<dyn Compute>) -> Result<Self, ConstError> {
+        Ok(Self::of(Source::Computed(Computed::new(compute)?)))
+    }
+
+    fn of(source: Source) -> Self {
+        Self { dtype: source.dtype(), shape: source.shape().to_vec(), source, perm: None, location: None }
     }
 
     /// Element type of the value.
@@ -83,10 +119,40 @@ impl Const {
         self.len() == 0
     }
 
-    /// The bytes behind the view, before transposition and cast.
+    /// Element type before the view's cast.
     #[must_use]
-    pub fn source(&self) -> &HostTensor {
-        &self.source
+    pub fn source_dtype(&self) -> DType {
+        self.source.dtype()
+    }
+
+    /// Bytes of the whole source, stored or computed.
+    #[must_use]
+    pub fn source_bytes(&self) -> usize {
+        self.source.n_bytes()
+    }
+
+    /// Which source this is a view of.
+    ///
+    /// Constants with equal ids are views of the same bytes or of the same computation while both live.
+    #[must_use]
+    pub fn source_id(&self) -> SourceId {
+        self.source.id()
+    }
+
+    /// Values of the source, before the view's cast, that are not finite or would not be in f16.
+    ///
+    /// Reads everything, a few MiB at a time.
+    #[must_use]
+    pub fn source_exceptions(&self) -> Exceptions {
+        let mut found = Exceptions::default();
+        match &self.source {
+            Source::Stored(tensor) => found = Exceptions::of(tensor),
+            Source::Computed(computed) => always(computed.for_each_block(|block| {
+                found += Exceptions::of_bytes(computed.dtype(), block);
+                Ok(())
+            })),
+        }
+        found
     }
 
     /// The type of the value.
@@ -108,6 +174,8 @@ impl Const {
     }
 
     /// The value with its axes permuted: axis `i` of the result is axis `perm[i]` of this.
+    ///
+    /// A view that was reshaped before is computed first, and kept in memory.
     ///
     /// # Errors
     /// When `perm` is not a permutation of the axes.
@@ -135,6 +203,7 @@ impl Const {
     ///
     /// Conversions that are exact so far are skipped, so that f16 bytes seen as f32 and cast to f16 again
     /// are the checkpoint's own bytes.
+    /// A second cast after one that is not exact computes the first, and keeps it in memory.
     #[must_use]
     pub fn cast(&self, dtype: DType) -> Self {
         if dtype == self.dtype {
@@ -145,35 +214,50 @@ impl Const {
                 (self.source.dtype(), self.dtype),
                 (DType::F16 | DType::BF16, DType::F32 | DType::F64) | (DType::F32, DType::F64)
             );
-        if widened { Self { dtype, location: None, ..self.clone() } } else { Self { dtype, ..Self::new(self.read()) } }
+        // Packed elements do not begin where computed rows do.
+        let packs_rows = dtype.is_sub_byte() && matches!(self.source, Source::Computed(_));
+        match widened && !packs_rows {
+            true => Self { dtype, location: None, ..self.clone() },
+            false => Self { dtype, ..Self::new(self.read()) },
+        }
     }
 
     /// The value, computed.
     #[must_use]
     pub fn read(&self) -> HostTensor {
-        if self.stored().is_some() {
-            return self.source.reshape(self.shape.clone()).expect("invariant: element counts agree");
+        if let (Source::Stored(tensor), Some(_)) = (&self.source, self.stored()) {
+            return tensor.reshape(self.shape.clone()).expect("invariant: element counts agree");
         }
         let mut data = Vec::with_capacity(self.dtype.byte_len(self.len()).unwrap_or(0));
-        self.for_each_chunk(|chunk| {
+        always(self.for_each_chunk(|chunk| {
             data.extend_from_slice(chunk);
-            Ok::<(), std::convert::Infallible>(())
-        })
-        .unwrap_or_else(|never| match never {});
+            Ok(())
+        }));
         HostTensor::new(self.dtype, self.shape.clone(), Bytes::from(data)).expect("invariant: element counts agree")
     }
 
     /// Passes the value's bytes to `sink`, a few MiB at a time, in order.
     ///
+    /// Rows of a computed source are asked for 4 MiB at a time, or one by one where one is longer.
+    ///
     /// # Errors
     /// What `sink` returns.
     pub fn for_each_chunk<E>(&self, mut sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        let (from, n) = (self.source.dtype(), self.len());
-        let settled = match &self.perm {
-            None => self.source.clone(),
-            Some(perm) => permute(&self.source, perm),
-        };
-        let bytes = settled.bytes();
+        let n = self.len();
+        match (&self.source, &self.perm) {
+            (Source::Stored(tensor), None) => self.convert(tensor.bytes(), n, &mut sink),
+            (Source::Stored(tensor), Some(perm)) => self.convert(permute(tensor, perm).bytes(), n, &mut sink),
+            (Source::Computed(computed), Some(perm)) => self.convert(computed.permuted(perm).bytes(), n, &mut sink),
+            (Source::Computed(computed), None) => {
+                let width = computed.dtype().bits() / 8;
+                computed.for_each_block(|block| self.convert(block, block.len() / width, &mut sink))
+            }
+        }
+    }
+
+    /// Passes `n` elements of the source to `sink` as elements of the value.
+    fn convert<E>(&self, bytes: &[u8], n: usize, sink: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let from = self.source.dtype();
         let mut start = 0;
         while start < n {
             let count = CHUNK_ELEMENTS.min(n - start);
@@ -190,205 +274,52 @@ impl Const {
         Ok(())
     }
 
-    /// The value's bytes where they lie; `None` when a transposition or a cast must compute them.
+    /// The value's bytes where they lie; `None` when a transposition, a cast or the source's computation must make them.
     #[must_use]
     pub fn stored(&self) -> Option<&Bytes> {
-        (self.perm.is_none() && self.source.dtype() == self.dtype).then(|| self.source.bytes())
+        match &self.source {
+            Source::Stored(tensor) if self.perm.is_none() && tensor.dtype() == self.dtype => Some(tensor.bytes()),
+            _ => None,
+        }
     }
 
-    /// True when both are views of the same bytes with the same value, decided without reading them.
+    /// True when both are views of the same source with the same value, decided without reading them.
     #[must_use]
     pub fn same_view(&self, other: &Self) -> bool {
-        let (a, b) = (self.source.bytes(), other.source.bytes());
         self.dtype == other.dtype
             && self.shape == other.shape
             && self.perm == other.perm
             && self.source.dtype() == other.source.dtype()
             && self.source.shape() == other.source.shape()
-            && a.as_ptr() == b.as_ptr()
-            && a.len() == b.len()
+            && self.source.id() == other.source.id()
     }
 }
 
-/// Equal types and equal bytes.
+/// Equal types and equal bytes; they are read only where they are not the same view.
 impl PartialEq for Const {
     fn eq(&self, other: &Self) -> bool {
-        self.dtype == other.dtype
-            && self.shape == other.shape
-            && (self.same_view(other) || self.read().bytes() == other.read().bytes())
+        self.dtype == other.dtype && self.shape == other.shape && (self.same_view(other) || self.has_bytes_of(other))
     }
 }
 
-/// Transposes byte-sized elements into owned bytes.
-fn permute(t: &HostTensor, perm: &[usize]) -> HostTensor {
-    let shape: Vec<usize> = perm.iter().map(|&p| t.shape()[p]).collect();
-    let width = t.dtype().bits() / 8;
-    if width == 0 {
-        let wide = t.cast(if t.dtype().is_signed_int() { DType::I8 } else { DType::U8 });
-        return permute(&wide, perm).cast(t.dtype());
-    }
-    let mut strides = vec![width; t.shape().len()];
-    for i in (0..strides.len().saturating_sub(1)).rev() {
-        strides[i] = strides[i + 1] * t.shape()[i + 1];
-    }
-    let strides: Vec<usize> = perm.iter().map(|&p| strides[p]).collect();
-    let (bytes, mut out) = (t.bytes(), Vec::with_capacity(t.bytes().len()));
-    let mut index = vec![0usize; shape.len()];
-    let mut offset = 0;
-    for _ in 0..t.len() {
-        out.extend_from_slice(&bytes[offset..offset + width]);
-        for axis in (0..shape.len()).rev() {
-            index[axis] += 1;
-            offset += strides[axis];
-            if index[axis] < shape[axis] {
-                break;
+impl Const {
+    /// Whether a constant of the same type has the same bytes; one of the two is read whole.
+    fn has_bytes_of(&self, other: &Self) -> bool {
+        let (own, theirs) = if self.stored().is_some() { (self, other) } else { (other, self) };
+        let whole = own.read();
+        let mut rest = &whole.bytes()[..];
+        let compared = theirs.for_each_chunk(|chunk| match rest.split_at_checked(chunk.len()) {
+            Some((here, after)) if here == chunk => {
+                rest = after;
+                Ok(())
             }
-            offset -= strides[axis] * shape[axis];
-            index[axis] = 0;
-        }
-    }
-    HostTensor::new(t.dtype(), shape, Bytes::from(out)).expect("invariant: a permutation keeps the element count")
-}
-
-/// A compile-time value of any type.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Literal {
-    /// A tensor.
-    Tensor(Const),
-    /// A tensor of strings, row major; a single string has an empty shape.
-    Strings {
-        /// Shape.
-        shape: Vec<usize>,
-        /// As many strings as the shape has elements.
-        values: Vec<Arc<str>>,
-    },
-    /// A tuple.
-    Tuple(Vec<Literal>),
-    /// A list; the element type is kept for empty lists.
-    List(Type, Vec<Literal>),
-    /// A map in its stored order: key type, value type, entries.
-    Dict(Type, Type, Vec<(Literal, Literal)>),
-}
-
-impl Literal {
-    /// A single string.
-    #[must_use]
-    pub fn string(s: impl Into<Arc<str>>) -> Self {
-        Self::Strings { shape: Vec::new(), values: vec![s.into()] }
-    }
-
-    /// A boolean scalar.
-    #[must_use]
-    pub fn bool(b: bool) -> Self {
-        Self::Tensor(Const::new(HostTensor::from_bool([], &[b])))
-    }
-
-    /// An `int32` scalar.
-    #[must_use]
-    pub fn int(i: i32) -> Self {
-        Self::Tensor(Const::new(HostTensor::from_i32([], vec![i])))
-    }
-
-    /// An `int32` vector.
-    #[must_use]
-    pub fn ints(values: &[i32]) -> Self {
-        Self::Tensor(Const::new(HostTensor::from_i32([values.len()], values.to_vec())))
-    }
-
-    /// An `fp32` scalar.
-    #[must_use]
-    pub fn float(x: f32) -> Self {
-        Self::Tensor(Const::new(HostTensor::from_f32([], vec![x])))
-    }
-
-    /// The type.
-    #[must_use]
-    pub fn ty(&self) -> Type {
-        match self {
-            Self::Tensor(c) => Type::Tensor(c.ty()),
-            Self::Strings { shape, .. } => Type::Strings(shape.iter().map(|&d| Dim::Size(d)).collect()),
-            Self::Tuple(items) => Type::Tuple(items.iter().map(Self::ty).collect()),
-            Self::List(t, items) => Type::List(Box::new(t.clone()), Dim::Size(items.len())),
-            Self::Dict(k, v, _) => Type::Dict(Box::new(k.clone()), Box::new(v.clone())),
-        }
-    }
-
-    /// The tensor constant, when it is one.
-    #[must_use]
-    pub const fn as_const(&self) -> Option<&Const> {
-        match self {
-            Self::Tensor(c) => Some(c),
-            _ => None,
-        }
-    }
-
-    /// The string, when it is a single one.
-    #[must_use]
-    pub fn as_str(&self) -> Option<&str> {
-        match self {
-            Self::Strings { shape, values } if shape.is_empty() => values.first().map(|s| &**s),
-            _ => None,
-        }
-    }
-
-    /// All elements of an integer (or boolean) tensor.
-    #[must_use]
-    pub fn as_ints(&self) -> Option<Vec<i64>> {
-        self.as_const().filter(|c| !c.dtype().is_float()).map(|c| c.read().to_i64_vec())
-    }
-
-    /// All elements of a numeric tensor, as `f32`.
-    #[must_use]
-    pub fn as_floats(&self) -> Option<Vec<f32>> {
-        self.as_const().map(|c| c.read().to_f32_vec())
-    }
-
-    /// The value of a boolean scalar.
-    #[must_use]
-    pub fn as_bool(&self) -> Option<bool> {
-        self.as_const().filter(|c| c.len() == 1 && c.dtype() == DType::Bool).map(|c| c.read().bytes()[0] != 0)
+            _ => Err(()),
+        });
+        compared.is_ok()
     }
 }
 
-impl From<Const> for Literal {
-    fn from(c: Const) -> Self {
-        Self::Tensor(c)
-    }
-}
-
-impl From<HostTensor> for Literal {
-    fn from(t: HostTensor) -> Self {
-        Self::Tensor(Const::new(t))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_view_transposes_reshapes_and_casts_when_it_is_read() {
-        let base = Const::new(HostTensor::from_f32([2, 3], vec![1., 2., 3., 4., 5., 6.]));
-        let view = base.transpose(&[1, 0]).unwrap().reshape([3, 2, 1]).unwrap().cast(DType::F16);
-        assert_eq!(view.ty(), TensorType::fixed(DType::F16, &[3, 2, 1]));
-        assert_eq!(view.read().to_f32_vec(), [1., 4., 2., 5., 3., 6.]);
-        assert!(base.transpose(&[1, 0]).unwrap().transpose(&[1, 0]).unwrap().same_view(&base));
-        assert!(base.transpose(&[0, 0]).is_err());
-    }
-
-    #[test]
-    fn a_transposition_after_a_reshape_is_right() {
-        let base = Const::new(HostTensor::from_f32([6], (0..6u8).map(f32::from).collect()));
-        let t = base.reshape([2, 3]).unwrap().transpose(&[1, 0]).unwrap();
-        assert_eq!(t.read().to_f32_vec(), [0., 3., 1., 4., 2., 5.]);
-    }
-
-    #[test]
-    fn halves_seen_as_floats_and_cast_back_are_the_same_bytes() {
-        let half = Const::new(HostTensor::from_f16([3], &[1.0, 0.1, -2.5]));
-        let back = half.cast(DType::F32).cast(DType::F16);
-        assert!(back.same_view(&half));
-        let lossy = Const::new(HostTensor::from_f32([1], vec![0.1])).cast(DType::F16).cast(DType::F32);
-        assert_eq!(lossy.read().to_f32_vec(), [0.099_975_586]);
-    }
+/// The result of what cannot fail.
+fn always<T>(result: Result<T, Infallible>) -> T {
+    result.unwrap_or_else(|never| match never {})
 }

@@ -388,7 +388,7 @@ fn same_block(f: &Function, a: &Block, g: &Function, b: &Block) -> bool {
 fn same_operands(f: &Function, a: &Op, x: &Arg, g: &Function, y: &Arg) -> bool {
     match (x, y) {
         (Arg::One(x), Arg::One(y)) => {
-            let in_place = a.kind.starts_with("constexpr_") && f.literal(*x).is_some();
+            let in_place = a.is_constexpr() && f.literal(*x).is_some();
             let literals = || f.ty(*x) == g.ty(*y) && f.literal(*x) == g.literal(*y);
             if in_place { literals() } else { f.value(*x) == g.value(*y) }
         }

@@ -21,7 +21,7 @@ pub mod pass;
 pub mod text;
 
 pub use builder::{Bound, Emitter, FunctionBuilder};
-pub use constant::{BlobLocation, Const, ConstError, Literal};
+pub use constant::{BlobLocation, Compute, Const, ConstError, Literal, SourceId};
 pub use host_tensor::{Bytes, DType, HostTensor};
 pub use ir::{Arg, Block, Function, Inputs, Op, Program, Value, ValueId};
 pub use names::{is_identifier, sanitize};

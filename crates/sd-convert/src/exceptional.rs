@@ -4,7 +4,7 @@
 
 use crate::{Weights, options::Precision};
 use host_tensor::{DType, Exceptions};
-use mil::{Const, Function, Literal};
+use mil::{Const, Function, Literal, SourceId};
 use std::{cell::OnceCell, collections::HashMap, fmt};
 
 /// A tensor of the checkpoint with values that are not finite, or that the precision of a conversion cannot hold.
@@ -42,8 +42,8 @@ pub(crate) struct Mapped {
 
 #[derive(Debug)]
 struct Known {
-    /// By the place of the tensor's bytes.
-    by_place: HashMap<*const u8, Exceptions>,
+    /// By the tensor, as constants that view it name it.
+    by_source: HashMap<SourceId, Exceptions>,
     /// Those with an exception, by key.
     tensors: Vec<Exceptional>,
 }
@@ -57,24 +57,24 @@ impl Mapped {
     pub(crate) fn read(&self, function: &Function) {
         self.known.get_or_init(|| {
             let literals = function.values().iter().filter_map(|v| v.literal.as_ref().and_then(Literal::as_const));
-            let mut by_place: HashMap<*const u8, Exceptions> =
-                literals.map(|c| (place(c), Exceptions::default())).collect();
+            let mut by_source: HashMap<SourceId, Exceptions> =
+                literals.map(|c| (c.source_id(), Exceptions::default())).collect();
             let mut tensors = Vec::new();
             for (key, tensor) in self.weights.iter().filter(|(_, t)| !t.bytes().is_empty()) {
-                let Some(found) = by_place.get_mut(&tensor.bytes().as_ptr()) else { continue };
+                let Some(found) = by_source.get_mut(&tensor.into()) else { continue };
                 *found = Exceptions::of(tensor);
                 if !found.is_empty() {
                     let (dtype, n_elements) = (tensor.dtype(), tensor.len());
                     tensors.push(Exceptional { key: key.to_owned(), dtype, n_elements, exceptions: *found });
                 }
             }
-            Known { by_place, tensors }
+            Known { by_source, tensors }
         });
     }
 
     /// Whether a constant has a finite value beyond f16, if it is a view of a tensor that was read.
     pub(crate) fn is_beyond_half(&self, constant: &Const) -> Option<bool> {
-        let found = self.known.get()?.by_place.get(&place(constant))?;
+        let found = self.known.get()?.by_source.get(&constant.source_id())?;
         Some(found.beyond_f16 > 0)
     }
 
@@ -90,8 +90,4 @@ impl Mapped {
         .filter(|tensor| !tensor.exceptions.is_empty())
         .collect()
     }
-}
-
-fn place(constant: &Const) -> *const u8 {
-    constant.source().bytes().as_ptr()
 }

@@ -3,7 +3,7 @@
 use super::Place;
 use crate::{Axes, decompress::Chains};
 use host_tensor::DType;
-use mil::{Block, Const, Function, Literal, Op, Program, ValueId};
+use mil::{Block, Const, Function, Literal, Op, Program, SourceId, ValueId};
 use std::collections::HashMap;
 
 /// A float tensor known at compile time, wherever the program has it.
@@ -69,8 +69,8 @@ pub(crate) fn of(program: &Program) -> Vec<Weight> {
 
 struct Finder {
     weights: Vec<Weight>,
-    /// Weights by the bytes that they view.
-    by_source: HashMap<(usize, usize), Vec<usize>>,
+    /// Weights by what they are views of, and their number of elements.
+    by_source: HashMap<(Option<SourceId>, usize), Vec<usize>>,
 }
 
 /// One function being looked through.
@@ -85,7 +85,7 @@ struct Here<'a> {
 impl<'a> Here<'a> {
     fn block(&mut self, block: &'a Block) {
         for op in &block.ops {
-            if op.kind.starts_with("constexpr_") {
+            if op.is_constexpr() {
                 continue;
             }
             for (param, arg) in &op.inputs {
@@ -129,15 +129,15 @@ impl<'a> Here<'a> {
         };
         let ty = known.ty.as_tensor().filter(|ty| matches!(ty.dtype, DType::F16 | DType::F32 | DType::BF16))?;
         let shape: Vec<usize> = ty.shape.iter().map(|d| d.size()).collect::<Option<_>>()?;
-        let (pointer, stored_bytes) = match &source {
-            Source::Const(c) => (c.source().bytes().as_ptr() as usize, c.dtype().byte_len(c.len())? as u64),
-            Source::Chain { .. } => (self.chains.first_bytes(value), self.chains.stored_bytes(value)),
+        let (id, stored_bytes) = match &source {
+            Source::Const(c) => (Some(c.source_id()), c.dtype().byte_len(c.len())? as u64),
+            Source::Chain { .. } => (self.chains.first_source(value), self.chains.stored_bytes(value)),
         };
-        let same = self.found.by_source.entry((pointer, shape.iter().product())).or_default();
+        let same = self.found.by_source.entry((id, shape.iter().product())).or_default();
         let is_same = |w: &Weight| match (&w.source, &source) {
             (Source::Const(a), Source::Const(b)) => a.same_view(b),
             (Source::Chain { kind: a, .. }, Source::Chain { kind: b, .. }) => {
-                a == b && pointer != 0 && w.shape == shape && w.stored_bytes == stored_bytes && w.dtype == ty.dtype
+                a == b && id.is_some() && w.shape == shape && w.stored_bytes == stored_bytes && w.dtype == ty.dtype
             }
             _ => false,
         };

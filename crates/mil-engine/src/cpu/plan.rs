@@ -274,7 +274,7 @@ impl<'b, 'f> Planner<'b, 'f> {
 
     /// True when a value is decoded from constants.
     fn decoded(&self, id: ValueId) -> bool {
-        self.body.def(id).is_some_and(|i| self.body.ops[i].kind.starts_with("constexpr_"))
+        self.body.def(id).is_some_and(|i| self.body.ops[i].is_constexpr())
     }
 
     /// Sees to it that the reference engine has a value.

@@ -40,7 +40,7 @@ pub(super) fn matrix<E>(
     Ok(Matrix { rows, cols, store })
 }
 
-/// A constant that is stored as floats.
+/// A constant of floats; one that must be computed is read here, once, and stays in memory.
 fn plain(c: &Const) -> Option<Store> {
     let bytes = c.stored().cloned().unwrap_or_else(|| c.read().bytes().clone());
     match c.dtype() {
@@ -55,7 +55,7 @@ fn constant<'f>(body: &Body<'f>, op: &Op, param: &str) -> Option<&'f Const> {
     body.literal(op.input(param)?)?.as_const()
 }
 
-/// The bytes of a constant, where they lie when they can.
+/// The bytes of a constant, where they lie when they can; of a computed one they are made here, once, and stay.
 fn bytes(c: &Const) -> Bytes {
     c.stored().cloned().unwrap_or_else(|| c.read().bytes().clone())
 }

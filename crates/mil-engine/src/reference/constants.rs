@@ -1,4 +1,4 @@
-//! Constants, read when they are first asked for.
+//! Constants, read (and computed, where they must be) when they are first asked for, and kept.
 
 use super::value::Tensor;
 use crate::OpFault;

@@ -68,7 +68,7 @@ impl<'a> Run<'a> {
         if engine.function.literal(id).is_some() {
             return Ok(());
         }
-        let decodes = |op: &mil::Op| op.kind.starts_with("constexpr_") && op.outputs.contains(&id);
+        let decodes = |op: &mil::Op| op.is_constexpr() && op.outputs.contains(&id);
         let Some(at) = engine.function.body.ops.iter().position(decodes) else {
             return Err(EngineError::Undefined { name: engine.function.name_of(id).to_string() });
         };

@@ -65,15 +65,16 @@ const SPARSE_BLOCKWISE: &[Param] = &[
 ];
 
 pub(super) const SPECS: &[OpSpec] = &[
-    OpSpec::new("constexpr_affine_dequantize", IOS16, AFFINE, affine_dequantize),
-    OpSpec::new("constexpr_cast", IOS16, CAST, cast),
-    OpSpec::new("constexpr_lut_to_dense", IOS16, LUT16, lut_to_dense16),
-    OpSpec::new("constexpr_lut_to_dense", IOS18, LUT18, lut_to_dense18),
-    OpSpec::new("constexpr_lut_to_sparse", IOS18, LUT_TO_SPARSE, lut_to_sparse),
-    OpSpec::new("constexpr_sparse_to_dense", IOS16, SPARSE16, sparse_to_dense16),
-    OpSpec::new("constexpr_sparse_to_dense", IOS18, SPARSE18, sparse_to_dense18),
-    OpSpec::new("constexpr_blockwise_shift_scale", IOS18, BLOCKWISE, blockwise_shift_scale),
-    OpSpec::new("constexpr_sparse_blockwise_shift_scale", IOS18, SPARSE_BLOCKWISE, sparse_blockwise_shift_scale),
+    OpSpec::new("constexpr_affine_dequantize", IOS16, AFFINE, affine_dequantize).at_load(),
+    OpSpec::new("constexpr_cast", IOS16, CAST, cast).at_load(),
+    OpSpec::new("constexpr_lut_to_dense", IOS16, LUT16, lut_to_dense16).at_load(),
+    OpSpec::new("constexpr_lut_to_dense", IOS18, LUT18, lut_to_dense18).at_load(),
+    OpSpec::new("constexpr_lut_to_sparse", IOS18, LUT_TO_SPARSE, lut_to_sparse).at_load(),
+    OpSpec::new("constexpr_sparse_to_dense", IOS16, SPARSE16, sparse_to_dense16).at_load(),
+    OpSpec::new("constexpr_sparse_to_dense", IOS18, SPARSE18, sparse_to_dense18).at_load(),
+    OpSpec::new("constexpr_blockwise_shift_scale", IOS18, BLOCKWISE, blockwise_shift_scale).at_load(),
+    OpSpec::new("constexpr_sparse_blockwise_shift_scale", IOS18, SPARSE_BLOCKWISE, sparse_blockwise_shift_scale)
+        .at_load(),
 ];
 
 fn affine_dequantize(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {

@@ -52,9 +52,9 @@ mod tests;
 
 pub use catalogue::first_opset;
 pub use operands::Operands;
-pub use spec::{Accepts, Default, Infer, OpSpec, Param, Rank};
+pub use spec::{Accepts, Default, Infer, OpSpec, Param, Rank, Stage};
 
-use crate::{opset::Opset, types::Type};
+use crate::{ir::Op, opset::Opset, types::Type};
 use std::sync::LazyLock;
 
 /// Why an operation is not acceptable; names the parameter and the types at fault.
@@ -122,6 +122,27 @@ pub fn lookup(kind: &str, opset: Opset) -> Option<&'static OpSpec> {
     let (before, after) = all().split_at(all().partition_point(|s| (s.kind, s.since) <= (kind, opset)));
     let is_it = |s: &&OpSpec| s.kind == kind;
     before.last().filter(is_it).or_else(|| after.first().filter(is_it).filter(|s| s.is_abstract_before))
+}
+
+/// When operations of this kind are computed, in any opset.
+///
+/// Core ML names those that are computed at load so that one can tell them without a specification.
+#[must_use]
+pub fn stage(kind: &str) -> Stage {
+    let specs = all();
+    match specs.get(specs.partition_point(|s| s.kind < kind)).filter(|s| s.kind == kind) {
+        Some(spec) => spec.stage,
+        None if kind.starts_with("constexpr_") => Stage::Load,
+        None => Stage::Run,
+    }
+}
+
+impl Op {
+    /// True when it is computed while the model is loaded, as the `constexpr_*` operations are.
+    #[must_use]
+    pub fn is_constexpr(&self) -> bool {
+        stage(&self.kind) == Stage::Load
+    }
 }
 
 /// The result types of an operation.

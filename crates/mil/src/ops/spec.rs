@@ -54,6 +54,15 @@ pub enum Default {
     Zeros,
 }
 
+/// When an operation is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// While the model is loaded: its operands and results are constants.
+    Load,
+    /// Whenever the model runs.
+    Run,
+}
+
 /// One parameter of an operation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Param {
@@ -165,15 +174,22 @@ pub struct OpSpec {
     pub is_abstract_before: bool,
     /// Nested blocks that it has.
     pub n_blocks: usize,
+    /// When it is computed.
+    pub stage: Stage,
 }
 
 impl OpSpec {
     pub(super) const fn new(kind: &'static str, since: Opset, params: &'static [Param], infer: Infer) -> Self {
-        Self { kind, since, params, infer, is_abstract_before: false, n_blocks: 0 }
+        Self { kind, since, params, infer, is_abstract_before: false, n_blocks: 0, stage: Stage::Run }
     }
 
     pub(super) const fn abstract_before(mut self) -> Self {
         self.is_abstract_before = true;
+        self
+    }
+
+    pub(super) const fn at_load(mut self) -> Self {
+        self.stage = Stage::Load;
         self
     }
 

@@ -8,7 +8,7 @@
 
 use super::rewrite::rewrite;
 use crate::{
-    constant::{Const, Literal},
+    constant::{Literal, SourceId},
     ir::{Function, Inputs, ValueId},
     ops::OpError,
     types::Type,
@@ -50,7 +50,7 @@ pub fn remove_redundant(function: &mut Function) -> Result<usize, OpError> {
 #[derive(PartialEq, Eq, Hash)]
 enum Key {
     Small(Type, Vec<u8>),
-    View(DType, Vec<usize>, DType, usize, usize),
+    View(DType, Vec<usize>, DType, SourceId),
 }
 
 /// Large constants are compared by the bytes that they view, not by content.
@@ -70,9 +70,7 @@ pub fn deduplicate_constants(function: &mut Function) -> Result<usize, OpError> 
         let Some(key) = key(literal) else { continue };
         let peers = first.entry(key).or_default();
         let same = |&other: &ValueId| match (function.literal(other), literal) {
-            (Some(Literal::Tensor(a)), Literal::Tensor(b)) if b.source().bytes().len() > CONTENT_BYTES => {
-                a.same_view(b)
-            }
+            (Some(Literal::Tensor(a)), Literal::Tensor(b)) if b.source_bytes() > CONTENT_BYTES => a.same_view(b),
             (Some(a), b) => a == b,
             (None, _) => false,
         };
@@ -93,18 +91,13 @@ pub fn deduplicate_constants(function: &mut Function) -> Result<usize, OpError> 
 
 fn key(literal: &Literal) -> Option<Key> {
     match literal {
-        Literal::Tensor(c) if c.source().bytes().len() <= CONTENT_BYTES => {
+        Literal::Tensor(c) if c.source_bytes() <= CONTENT_BYTES => {
             Some(Key::Small(literal.ty(), c.read().bytes().to_vec()))
         }
-        Literal::Tensor(c) => Some(view_key(c)),
+        Literal::Tensor(c) => Some(Key::View(c.dtype(), c.shape().to_vec(), c.source_dtype(), c.source_id())),
         Literal::Strings { shape, values } if shape.is_empty() => {
             Some(Key::Small(literal.ty(), values.first()?.as_bytes().to_vec()))
         }
         _ => None,
     }
-}
-
-fn view_key(c: &Const) -> Key {
-    let bytes = c.source().bytes();
-    Key::View(c.dtype(), c.shape().to_vec(), c.source().dtype(), bytes.as_ptr() as usize, bytes.len())
 }

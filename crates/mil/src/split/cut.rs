@@ -23,12 +23,12 @@ const SLACK: u64 = 50;
 
 impl Costs {
     pub(super) fn of(function: &Function) -> Self {
-        let steps: Vec<&Op> = function.body.ops.iter().filter(|op| !is_decoder(op)).collect();
+        let steps: Vec<&Op> = function.body.ops.iter().filter(|op| !op.is_constexpr()).collect();
         let decoders: HashMap<ValueId, &Op> = function
             .body
             .ops
             .iter()
-            .filter(|op| is_decoder(op))
+            .filter(|op| op.is_constexpr())
             .flat_map(|op| op.outputs.iter().map(move |&v| (v, op)))
             .collect();
         let (mut numbers, mut bytes) = (HashMap::new(), Vec::new());
@@ -137,10 +137,6 @@ impl Costs {
             cuts[i] = best.1;
         }
     }
-}
-
-pub(super) fn is_decoder(op: &Op) -> bool {
-    op.kind.starts_with("constexpr_")
 }
 
 /// Bytes of the values that live across each position, or none where one of them may not cross.

@@ -1,6 +1,5 @@
 //! The parts of a function that is cut at given places.
 
-use super::cut::is_decoder;
 use crate::{
     constant::Literal,
     ir::{Arg, Block, Function, Op, ValueId},
@@ -30,7 +29,7 @@ struct Whole<'f> {
 
 impl<'f> Whole<'f> {
     fn new(function: &'f Function) -> Self {
-        let (decoders, steps): (Vec<&Op>, Vec<&Op>) = function.body.ops.iter().partition(|op| is_decoder(op));
+        let (decoders, steps): (Vec<&Op>, Vec<&Op>) = function.body.ops.iter().partition(|op| op.is_constexpr());
         let made = steps.iter().enumerate().flat_map(|(i, op)| op.outputs.iter().map(move |&v| (v, i))).collect();
         let decoders = decoders.into_iter().flat_map(|op| op.outputs.iter().map(move |&v| (v, op))).collect();
         Self { function, steps, decoders, made }

@@ -137,7 +137,7 @@ impl Printer {
         let mut keeps = vec![false; function.values().len()];
         function.body.for_each_op(&mut |op| {
             for arg in op.inputs.values() {
-                let inlines = is_constexpr(op) && matches!(arg, Arg::One(_));
+                let inlines = op.is_constexpr() && matches!(arg, Arg::One(_));
                 for v in arg.values() {
                     keeps[v.index()] |= !inlines;
                 }
@@ -170,7 +170,7 @@ impl Printer {
         self.bare_name(&op.kind);
         // Up to iOS 17 these operations keep their constants as attributes, since iOS 18 as arguments.
         let inlined = |arg: &Arg| match arg {
-            Arg::One(v) if is_constexpr(op) => function.literal(*v),
+            Arg::One(v) if op.is_constexpr() => function.literal(*v),
             _ => None,
         };
         let as_attributes = self.opset < Opset::CoreML8;
@@ -442,9 +442,4 @@ impl Elements {
             Self::Floats(v) => write_hex(out, v[i]),
         }
     }
-}
-
-/// True for the operations whose constants stand in place.
-fn is_constexpr(op: &Op) -> bool {
-    op.kind.starts_with("constexpr_")
 }

@@ -175,7 +175,7 @@ impl Walk<'_> {
         if sound {
             self.specification(op);
         }
-        let state = if op.kind.starts_with("constexpr_") { State::Constexpr } else { State::Result };
+        let state = if op.is_constexpr() { State::Constexpr } else { State::Result };
         for &v in &op.outputs {
             if v.index() < self.states.len() {
                 self.define(v, state);

@@ -141,7 +141,7 @@ impl<'m> Decoder<'_, 'm, '_> {
             inputs.insert(Cow::Owned(param.clone()), arg);
         }
         // Before CoreML8 the operands of `constexpr_*` are attributes.
-        let is_constexpr = op.r#type.starts_with("constexpr_");
+        let is_constexpr = mil::ops::stage(&op.r#type) == mil::ops::Stage::Load;
         for (param, val) in op.attributes.iter().filter(|(k, _)| *k != NAME) {
             if !is_constexpr {
                 return Err(model_error(place(), ModelFault::Attribute(param.clone())));

@@ -95,7 +95,7 @@ impl<'p> Encoder<'_, 'p> {
     fn op(&mut self, op: &'p Op) -> Result<pb::Operation, Error> {
         let mut attributes = BTreeMap::from([("name".to_owned(), self.string(&op.name)?)]);
         let mut inputs = BTreeMap::new();
-        let is_constexpr = is_constexpr(op);
+        let is_constexpr = op.is_constexpr();
         for (param, arg) in &op.inputs {
             if is_constexpr && self.function.opset < Opset::CoreML8 {
                 attributes.insert(param.to_string(), self.attribute(op, param, arg)?);
@@ -161,14 +161,9 @@ impl<'p> Encoder<'_, 'p> {
     }
 }
 
-/// True for operations whose results are known when a model is loaded.
-pub(crate) fn is_constexpr(op: &Op) -> bool {
-    op.kind.starts_with("constexpr_")
-}
-
 /// Calls `f` on each value that `op` binds by name, the operations of its blocks included.
 fn for_each_bound(op: &Op, f: &mut dyn FnMut(ValueId)) {
-    if !is_constexpr(op) {
+    if !op.is_constexpr() {
         op.operands().for_each(&mut *f);
     }
     for block in &op.blocks {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, io::Write, ops::ControlFlow};
 
-use mil::{Const, DType};
+use mil::{Const, DType, SourceId};
 
 use crate::{
     blob::{ALIGNMENT, BlobPlan, BlobWriter},
@@ -18,7 +18,7 @@ pub(crate) struct WeightPlan<'p> {
     /// How many of the blobs the file holds already.
     n_stored: usize,
     /// Blobs by the bytes that they view.
-    by_source: HashMap<(usize, usize, DType), Vec<usize>>,
+    by_source: HashMap<(SourceId, DType), Vec<usize>>,
     end: u64,
 }
 
@@ -146,14 +146,13 @@ impl<'p> WeightPlan<'p> {
     }
 }
 
-/// Where a constant's bytes lie, and what they become.
-fn key(constant: &Const) -> (usize, usize, DType) {
-    let source = constant.source().bytes();
-    (source.as_ptr() as usize, source.len(), constant.dtype())
+/// What a constant is a view of, and what it becomes.
+fn key(constant: &Const) -> (SourceId, DType) {
+    (constant.source_id(), constant.dtype())
 }
 
 /// True when one blob serves both, decided without reading them: a blob has no shape, only a number of elements.
 fn is_same_blob(a: &Const, b: &Const) -> bool {
-    // Equal keys are given: the same bytes, the same type.
+    // Equal keys are given: the same source, the same type.
     a.same_view(b) || (a.stored().is_some() && b.stored().is_some() && a.len() == b.len())
 }

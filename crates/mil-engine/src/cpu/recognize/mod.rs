@@ -51,7 +51,7 @@ pub(super) fn recognize(body: &Body<'_>) -> Vec<Node> {
         product::find(&mut found, op);
     }
     for (i, op) in body.ops.iter().enumerate() {
-        if !found.taken[i] && !op.kind.starts_with("constexpr_") {
+        if !found.taken[i] && !op.is_constexpr() {
             let kind = single::kind(body, op).unwrap_or(Kind::Reference);
             found.add(&[i], kind);
         }

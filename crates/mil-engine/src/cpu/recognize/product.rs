@@ -48,7 +48,7 @@ pub(super) fn find(found: &mut Found<'_, '_>, at: usize) {
 
 /// True when a weight is known when the program is planned: a constant, or decoded from constants.
 fn is_weight(body: &Body<'_>, id: ValueId) -> bool {
-    let constexpr = |i: usize| body.ops[i].kind.starts_with("constexpr_");
+    let constexpr = |i: usize| body.ops[i].is_constexpr();
     body.literal(id).is_some() || body.def(id).is_some_and(constexpr)
 }
 

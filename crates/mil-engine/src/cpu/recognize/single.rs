@@ -132,7 +132,7 @@ fn upsample(body: &Body<'_>, op: &Op) -> Option<Kind> {
 fn rows(body: &Body<'_>, op: &Op) -> Option<Kind> {
     let (table, indices) = (op.input("x")?, op.input("indices")?);
     let [n, width] = body.floats(table)?[..] else { return None };
-    let decoded = body.def(table).is_some_and(|i| body.ops[i].kind.starts_with("constexpr_"));
+    let decoded = body.def(table).is_some_and(|i| body.ops[i].is_constexpr());
     let known = body.literal(table).is_some() || decoded;
     let first = body.axis(op, "axis", 0, 2)? == 0 && body.int(op, "batch_dims", 0)? == 0;
     let integers = body.dtype(indices).is_some_and(|d| !d.is_float()) && body.literal(indices).is_none();

@@ -93,6 +93,16 @@ fn lookup_finds_the_newest_version_that_is_not_newer_than_the_opset() {
 }
 
 #[test]
+fn operations_that_are_computed_at_load_are_those_that_core_ml_names_so() {
+    for spec in all() {
+        assert_eq!(spec.stage == Stage::Load, spec.kind.starts_with("constexpr_"), "{}", spec.kind);
+        assert_eq!(stage(spec.kind), spec.stage, "{}", spec.kind);
+    }
+    assert_eq!(stage("constexpr_of_a_later_system"), Stage::Load);
+    assert_eq!(stage("an_operation_of_a_later_system"), Stage::Run);
+}
+
+#[test]
 fn tables_are_sound() {
     for spec in all() {
         for (i, p) in spec.params.iter().enumerate() {

@@ -5,7 +5,7 @@ use crate::{
     constant::{Const, Literal},
     ir::{Function, Op, ValueId},
 };
-use host_tensor::{DType, Exceptions};
+use host_tensor::DType;
 use std::collections::{HashMap, HashSet};
 
 /// Operations that are looked at between a softmax and its product: scale, mask, and what moves elements.
@@ -58,7 +58,7 @@ fn is_f32(f: &Function, v: ValueId) -> bool {
 /// True for an f32 constant with a finite value that f16 cannot hold.
 fn beyond_half(f: &Function, v: ValueId, choices: HalfPrecision<'_>) -> bool {
     let Some(Literal::Tensor(c)) = f.literal(v) else { return false };
-    if c.dtype() != DType::F32 || c.source().dtype() == DType::F16 {
+    if c.dtype() != DType::F32 || c.source_dtype() == DType::F16 {
         return false;
     }
     if let Some(known) = choices.beyond_half.and_then(|is_beyond| is_beyond(c)) {
@@ -66,7 +66,7 @@ fn beyond_half(f: &Function, v: ValueId, choices: HalfPrecision<'_>) -> bool {
     }
     // A large constant is a weight, in which no number stands for infinity.
     if c.len() >= SMALL_CONSTANT * SMALL_CONSTANT {
-        return Exceptions::of(c.source()).beyond_f16 > 0;
+        return c.source_exceptions().beyond_f16 > 0;
     }
     c.read().to_f32_vec().iter().any(|v| v.abs() > 65_504.0 && v.abs() < 1e38)
 }

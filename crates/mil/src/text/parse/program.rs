@@ -5,6 +5,7 @@ use crate::{
     constant::Literal,
     ir::{Arg, Block, Function, Inputs, Op, Program, ValueId},
     names::sanitize,
+    ops::{self, Stage},
     opset::Opset,
     text::{ParseError, lexer::Token},
     types::Type,
@@ -252,7 +253,7 @@ impl<'t> Parser<'t> {
             if attribute == "name" {
                 let name = value.as_str().ok_or_else(|| self.expected_at(at, "a string as name", &value))?;
                 op_name = Some(name.into());
-            } else if !kind.starts_with("constexpr_") {
+            } else if ops::stage(kind) == Stage::Run {
                 let (at, op) = (self.lexer.position(at), kind.to_owned());
                 return Err(ParseError::Attribute { at, op, attribute: attribute.into_owned() });
             } else {

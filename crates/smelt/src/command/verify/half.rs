@@ -132,7 +132,7 @@ fn computes_in_half(function: &Function) -> bool {
     let mut computes = false;
     function.body.for_each_op(&mut |op| {
         let is_half = |v: &mil::ValueId| function.ty(*v).as_tensor().is_some_and(|t| t.dtype == DType::F16);
-        computes |= op.kind != "cast" && !op.kind.starts_with("constexpr_") && op.outputs.iter().any(is_half);
+        computes |= op.kind != "cast" && !op.is_constexpr() && op.outputs.iter().any(is_half);
     });
     computes
 }
