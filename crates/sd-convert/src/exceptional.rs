@@ -60,11 +60,12 @@ impl Mapped {
             let mut by_source: HashMap<SourceId, Exceptions> =
                 literals.map(|c| (c.source_id(), Exceptions::default())).collect();
             let mut tensors = Vec::new();
-            for (key, tensor) in self.weights.iter().filter(|(_, t)| !t.bytes().is_empty()) {
-                let Some(found) = by_source.get_mut(&tensor.into()) else { continue };
-                *found = Exceptions::of(tensor);
+            let weights = self.weights.iter().map(|(key, weight)| (key, weight.constant()));
+            for (key, weight) in weights.filter(|(_, weight)| !weight.is_empty()) {
+                let Some(found) = by_source.get_mut(&weight.source_id()) else { continue };
+                *found = weight.source_exceptions();
                 if !found.is_empty() {
-                    let (dtype, n_elements) = (tensor.dtype(), tensor.len());
+                    let (dtype, n_elements) = (weight.source_dtype(), weight.len());
                     tensors.push(Exceptional { key: key.to_owned(), dtype, n_elements, exceptions: *found });
                 }
             }

@@ -28,7 +28,7 @@ fn options(precision: Precision) -> Options {
 
 fn burn_with(checkpoint: &Checkpoint, role: Role, precision: Precision, how: BurnOptions) -> BurnEngine {
     let interface = Interface::new(checkpoint, role, &options(precision)).unwrap();
-    BurnEngine::new(&interface.network, signature(&interface), checkpoint.weights(role).unwrap().iter(), how).unwrap()
+    BurnEngine::new(&interface.network, signature(&interface), &checkpoint.weights(role).unwrap(), how).unwrap()
 }
 
 fn signature(interface: &Interface) -> Signature {
@@ -174,14 +174,14 @@ fn a_checkpoint_that_lacks_a_tensor_is_refused_by_its_key() {
     let checkpoint = Checkpoint::open(demo()).unwrap();
     let interface = Interface::new(&checkpoint, Role::UNet, &Options::default()).unwrap();
     let weights = checkpoint.weights(Role::UNet).unwrap();
-    let without = weights.iter().filter(|(key, _)| *key != "conv_out.bias");
+    let mut without = weights.clone();
+    without.remove("conv_out.bias");
     let signature = signature(&interface);
-    let fault = BurnEngine::new(&interface.network, signature.clone(), without, BurnOptions::default());
+    let fault = BurnEngine::new(&interface.network, signature.clone(), &without, BurnOptions::default());
     let fault = fault.expect_err("refused");
     assert!(fault.to_string().contains("1 missing: conv_out.bias"), "{fault}");
     // A signature that is not the network's is found when it is run.
-    let engine =
-        |signature| BurnEngine::new(&interface.network, signature, weights.iter(), BurnOptions::default()).unwrap();
+    let engine = |signature| BurnEngine::new(&interface.network, signature, &weights, BurnOptions::default()).unwrap();
     let fault = engine(Signature::default()).run_once(&Tensors::new()).expect_err("refused");
     assert_eq!(fault.to_string(), "input sample is missing");
     let flat = Signature { inputs: vec![Feature { shape: vec![2], ..signature.inputs[0].clone() }], ..signature };

@@ -53,7 +53,7 @@ pub(crate) struct Recipe {
 impl Recipe {
     /// Reads the role's configuration and decides on its model.
     pub(crate) fn new(ckpt: &Checkpoint, role: Role, options: &Options) -> Result<Self, ConvertError> {
-        let (spec, network) = (role.spec(), read(ckpt, role)?);
+        let (spec, network) = (role.spec(), ckpt.network(role)?);
         let facts = network.facts();
         if let Some(what) = facts.refusal {
             let path = ckpt.folder(role).join("config.json");
@@ -86,16 +86,9 @@ impl Recipe {
     }
 }
 
-/// A role's configuration.
-fn read(ckpt: &Checkpoint, role: Role) -> Result<NetworkConfig, ConvertError> {
-    let json = ckpt.config(role)?;
-    let path = || ckpt.folder(role).join("config.json");
-    NetworkConfig::read(role, &json).map_err(|source| ConvertError::Model { path: path(), source })
-}
-
 /// What a role's configuration says.
 pub(crate) fn facts(ckpt: &Checkpoint, role: Role) -> Result<Facts, ConvertError> {
-    Ok(read(ckpt, role)?.facts())
+    Ok(ckpt.network(role)?.facts())
 }
 
 fn needs(spec: &RoleSpec, axis: Axis) -> bool {

@@ -3,10 +3,9 @@
 use super::Recipe;
 use burn::tensor::{Int, Tensor};
 use burn_mil::{Inputs, LowerError, Lowering, Outputs};
-use mil::{Const, DType, Function, Opset};
+use mil::{Function, Opset};
 use sd_models::{
-    ByteRelation, CheckpointTensor, Features, LoadReport, ModelError, Naming, Network, NetworkConfig, Parameter,
-    WithNetwork,
+    Features, LoadReport, ModelError, Naming, Network, NetworkConfig, Parameter, WithNetwork,
     weights::{Binding, parameters},
 };
 use std::{cell::RefCell, collections::HashMap};
@@ -48,7 +47,7 @@ impl WithNetwork for Lower<'_> {
                 *bound.borrow_mut() = bind(Naming::of::<N>(), &parameters(&module), weights);
                 module
             },
-            |path| constant(bound.borrow().as_ref().ok()?.get(path)?, weights),
+            |path| weights.parameter(bound.borrow().as_ref().ok()?.get(path)?),
             |module, inputs| {
                 let mut features = Recorded { inputs, outputs: Outputs::new() };
                 module.call(&mut features)?;
@@ -87,34 +86,11 @@ impl Features for Recorded<'_> {
 
 /// Compares the recipe's network with the checkpoint's tensors, without recording it.
 pub(crate) fn load_report(network: &NetworkConfig, weights: &Weights) -> LoadReport {
-    report(network.naming(), &network.parameters(), weights)
-}
-
-fn report(naming: Naming, parameters: &[Parameter], weights: &Weights) -> LoadReport {
-    let contents = weights.iter().map(|(key, t)| CheckpointTensor {
-        key: key.to_owned(),
-        dtype: t.dtype(),
-        shape: t.shape().to_vec(),
-    });
-    LoadReport::new(naming, parameters, contents)
+    LoadReport::new(network.naming(), &network.parameters(), weights.contents())
 }
 
 /// Compares network and checkpoint; anything missing, unused or of another shape is an error.
 fn bind(naming: Naming, parameters: &[Parameter], weights: &Weights) -> Result<HashMap<String, Binding>, ModelError> {
-    let bindings = report(naming, parameters, weights).into_bindings()?;
+    let bindings = LoadReport::new(naming, parameters, weights.contents()).into_bindings()?;
     Ok(bindings.into_iter().map(|b| (b.path.clone(), b)).collect())
-}
-
-/// The parameter as a view of the checkpoint's bytes, in the module's shape, as f32.
-fn constant(binding: &Binding, weights: &Weights) -> Option<Const> {
-    let stored = Const::new(weights.get(&binding.key)?.clone());
-    let view = match binding.relation {
-        ByteRelation::Identical => stored.reshape(binding.shape.clone()),
-        ByteRelation::Transposed => {
-            let mut shape = binding.shape.clone();
-            shape.reverse();
-            stored.reshape(shape).and_then(|c| c.transpose(&[1, 0]))
-        }
-    };
-    Some(view.ok()?.cast(DType::F32))
 }

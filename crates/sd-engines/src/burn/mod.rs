@@ -4,7 +4,7 @@
 //! between, and the two ways compared.
 //! Arithmetic is in f32, whatever the checkpoint stores; features have the names, shapes and element types of the converted model.
 //!
-//! Deliberately not here: reading files (the caller brings configuration and tensors), and packages, which hold MIL and no modules.
+//! Deliberately not here: reading files (the caller brings configuration and weights), and packages, which hold MIL and no modules.
 
 mod device;
 mod error;
@@ -14,11 +14,10 @@ mod network;
 pub use device::BurnDevice;
 pub use error::BurnError;
 
-use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use burn_core::tensor::Device;
-use host_tensor::HostTensor;
+use sd_checkpoint::Weights;
 use sd_models::NetworkConfig;
 use sd_runtime::{Engine, Signature, Tensors};
 
@@ -46,19 +45,18 @@ pub struct BurnEngine {
 impl BurnEngine {
     /// Builds a network and moves its weights to the device, as f32.
     ///
-    /// `signature` is that of the converted model, and `tensors` are the checkpoint's, by key.
+    /// `signature` is that of the converted model, and `weights` are the checkpoint's.
     ///
     /// # Errors
     /// When the tensors are not the network's, the inputs are not what it takes, or the device is not there.
-    pub fn new<'a>(
+    pub fn new(
         config: &NetworkConfig,
         signature: Signature,
-        tensors: impl IntoIterator<Item = (&'a str, &'a HostTensor)>,
+        weights: &Weights,
         options: BurnOptions,
     ) -> Result<Self, BurnError> {
         let device = options.device.open()?;
-        let tensors: BTreeMap<&str, &HostTensor> = tensors.into_iter().collect();
-        let network = network::build(config, &tensors, &device)?;
+        let network = network::build(config, weights, &device)?;
         let pool = options.threads.map(|n| rayon::ThreadPoolBuilder::new().num_threads(n.get()).build());
         let pool = pool.transpose().map_err(|e| BurnError::Threads { reason: e.to_string() })?;
         Ok(Self { network, device, signature, pool })

@@ -1,10 +1,10 @@
 //! A network with its weights, run on features that come from the host and go back to it.
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use burn_core::tensor::{Device, Int, Tensor, TensorData};
 use host_tensor::HostTensor;
+use sd_checkpoint::Weights;
 use sd_models::{Features, Naming, Network, NetworkConfig, WithNetwork};
 use sd_runtime::Tensors;
 
@@ -26,16 +26,12 @@ impl<N: Network> Loaded for N {
 }
 
 /// Builds a network with the checkpoint's tensors.
-pub(super) fn build(
-    config: &NetworkConfig,
-    tensors: &BTreeMap<&str, &HostTensor>,
-    device: &Device,
-) -> Result<Box<dyn Loaded>, BurnError> {
-    config.with(Build { tensors, device })
+pub(super) fn build(config: &NetworkConfig, weights: &Weights, device: &Device) -> Result<Box<dyn Loaded>, BurnError> {
+    config.with(Build { weights, device })
 }
 
 struct Build<'a> {
-    tensors: &'a BTreeMap<&'a str, &'a HostTensor>,
+    weights: &'a Weights,
     device: &'a Device,
 }
 
@@ -44,7 +40,7 @@ impl WithNetwork for Build<'_> {
 
     fn run<N: Network>(self, config: &N::Config) -> Self::Output {
         let module = N::init(config, self.device);
-        Ok(Box::new(load(module, Naming::of::<N>(), self.tensors, self.device)?))
+        Ok(Box::new(load(module, Naming::of::<N>(), self.weights, self.device)?))
     }
 }
 

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use mlpackage::{Package, Written};
-use sd_convert::ConvertError;
+use sd_checkpoint::CheckpointError;
 use sd_convert::place::{Place, Wanted};
 use sd_convert::verify::Input;
 use sd_engines::MilEngine;
@@ -94,7 +94,7 @@ fn open_package(path: &Path) -> Result<Package> {
 }
 
 /// What a path is that is not what was wanted, and what to do.
-fn not_wanted(path: &Path, wanted: Wanted) -> ConvertError {
+fn not_wanted(path: &Path, wanted: Wanted) -> CheckpointError {
     let Place { what, next } = Place::of(path, wanted);
-    ConvertError::Place { path: path.to_owned(), what, next }
+    CheckpointError::Place { path: path.to_owned(), what, next }
 }

@@ -52,7 +52,7 @@ pub(super) fn engine(
     let signature = Signature { inputs: features(inputs), outputs: features(outputs) };
     let weights = checkpoint.weights(role)?;
     let burn = BurnOptions { device: args.device.unwrap_or_default().into(), threads: args.engine.n_threads() };
-    let engine = BurnEngine::new(&network, signature, weights.iter(), burn);
+    let engine = BurnEngine::new(&network, signature, &weights, burn);
     Ok(Box::new(engine.with_context(|| format!("cannot run {}", checkpoint.folder(role).display()))?))
 }
 

@@ -4,7 +4,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::ConvertError;
+use crate::CheckpointError;
 
 const PREFIX: &str = "models--";
 /// Length of a reference file that is read: a commit's hash.
@@ -13,8 +13,8 @@ const MAX_REF_BYTES: u64 = 256;
 /// The folder that is meant by a path: a repository of the cache stands for the snapshot of its `main`, or its only one.
 ///
 /// # Errors
-/// [`ConvertError::Place`] when the repository has no snapshot, or several and no `refs/main`; [`ConvertError::Read`].
-pub fn resolve(path: &Path) -> Result<PathBuf, ConvertError> {
+/// [`CheckpointError::Place`] when the repository has no snapshot, or several and no `refs/main`; [`CheckpointError::Read`].
+pub fn resolve(path: &Path) -> Result<PathBuf, CheckpointError> {
     let Some(name) = repository_name(path) else { return Ok(path.to_owned()) };
     let snapshots = path.join("snapshots");
     if !snapshots.is_dir() {
@@ -37,7 +37,7 @@ pub fn resolve(path: &Path) -> Result<PathBuf, ConvertError> {
                 _ => format!("give one of them: {}", all.join(", ")),
             };
             let what = format!("the cache of {name}, with {} snapshots and no refs/main that is there", all.len());
-            Err(ConvertError::Place { path: path.to_owned(), what, next })
+            Err(CheckpointError::Place { path: path.to_owned(), what, next })
         }
     }
 }

@@ -1,24 +1,21 @@
-//! A checkpoint on disk: a diffusers directory whose tensors are mapped, never read.
+//! A checkpoint: which networks it has, their configurations and weights.
 //!
-//! Which components there are is what `model_index.json` says, as in diffusers, and where that is missing, what folders
+//! Which there are in a folder is what `model_index.json` says, as in diffusers, and where that is missing, what folders
 //! there are. Configurations are read by `sd-models`; here only the class is looked at.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use sd_spec::Role;
+use sd_models::NetworkConfig;
+use sd_spec::{Family, Role};
 use serde_json::{Map, Value};
 
-use crate::{
-    ConvertError, Weights, hub,
-    place::{Place, Wanted},
-    weights::Variant,
-};
+use crate::json::{MAX_JSON_BYTES, read_json};
+use crate::place::{Place, Wanted};
+use crate::{Adapter, CheckpointError, Source, Variant, Weights, hub};
 
-/// Largest JSON file that is read, in bytes; real ones have a few KiB, a sharded index a few hundred.
-const MAX_JSON_BYTES: u64 = 64 << 20;
-
-/// A diffusers checkpoint directory.
+/// A checkpoint.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     root: PathBuf,
@@ -27,6 +24,7 @@ pub struct Checkpoint {
     index: Option<Map<String, Value>>,
     /// The variant of the weights that was asked for.
     variant: Option<String>,
+    adapters: Vec<Arc<dyn Adapter>>,
 }
 
 /// What `model_index.json` says of an entry.
@@ -39,38 +37,50 @@ enum Listed {
     Unknown,
 }
 
+/// Entries of the index that hold no network, and begin so.
+const COMPANIONS: [&str; 3] = ["tokenizer", "scheduler", "feature_extractor"];
+
 impl Checkpoint {
-    /// Opens a directory that holds `model_index.json` or at least one component's folder, or the Hub's cache of one.
+    /// Opens a folder that holds `model_index.json` or at least one network's folder, or the Hub's cache of one.
     ///
     /// # Errors
-    /// [`ConvertError::Place`], which says what is there instead; [`ConvertError::Read`] and [`ConvertError::Json`] for an
-    /// index that cannot be read.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, ConvertError> {
-        Self::open_for(path, Wanted::Checkpoint)
+    /// [`CheckpointError::Place`], which says what is there instead; [`CheckpointError::Read`] and [`CheckpointError::Json`]
+    /// for an index that cannot be read.
+    pub fn open(source: impl Into<Source>) -> Result<Self, CheckpointError> {
+        Self::open_for(source, Wanted::Checkpoint)
     }
 
     /// The same, with an error that says what else would have done.
     ///
     /// # Errors
     /// As [`Checkpoint::open`].
-    pub fn open_for(path: impl AsRef<Path>, wanted: Wanted) -> Result<Self, ConvertError> {
-        let path = path.as_ref();
+    pub fn open_for(source: impl Into<Source>, wanted: Wanted) -> Result<Self, CheckpointError> {
+        let source = source.into();
+        let path = match &source {
+            Source::Folder(path) | Source::File(path) => path.as_path(),
+            Source::Hub { id, .. } => {
+                let next = format!("nothing is downloaded: fetch it first (hf download {id}), and give its folder");
+                let what = "a model of the Hub".to_owned();
+                return Err(CheckpointError::Place { path: source.to_string().into(), what, next });
+            }
+        };
         let root = hub::resolve(path)?;
         let refuse = || {
             let Place { what, next } = Place::of(&root, wanted);
-            ConvertError::Place { path: root.clone(), what, next }
+            CheckpointError::Place { path: root.clone(), what, next }
         };
         if !root.is_dir() {
             return Err(refuse());
         }
         let index_file = root.join("model_index.json");
         let index = match safe_files::read_if_present(&index_file, MAX_JSON_BYTES)? {
-            Some(json) => {
-                Some(serde_json::from_slice(&json).map_err(|source| ConvertError::Json { path: index_file, source })?)
-            }
+            Some(json) => Some(
+                serde_json::from_slice(&json).map_err(|source| CheckpointError::Json { path: index_file, source })?,
+            ),
             None => None,
         };
-        let checkpoint = Self { name: name(path, &root), root: root.clone(), index, variant: None };
+        let checkpoint =
+            Self { name: name(path, &root), root: root.clone(), index, variant: None, adapters: Vec::new() };
         if checkpoint.index.is_none() && !Role::ALL.iter().any(|&c| checkpoint.has_folder(c)) {
             return Err(refuse());
         }
@@ -81,6 +91,25 @@ impl Checkpoint {
     #[must_use]
     pub fn with_variant(self, variant: Option<String>) -> Self {
         Self { variant, ..self }
+    }
+
+    /// The same, with its weights changed by an adapter, after those that change them already.
+    #[must_use]
+    pub fn with(mut self, adapter: impl Adapter + 'static) -> Self {
+        self.adapters.push(Arc::new(adapter));
+        self
+    }
+
+    /// Its family, if it is one that is known here.
+    #[must_use]
+    pub fn family(&self) -> Option<Family> {
+        self.needed_others().is_empty().then_some(Family::Sd)
+    }
+
+    /// The roles that it has a network for.
+    #[must_use]
+    pub fn roles(&self) -> Vec<Role> {
+        Role::ALL.into_iter().filter(|&role| self.has(role)).collect()
     }
 
     /// The directory.
@@ -153,20 +182,25 @@ impl Checkpoint {
         let entries = self.index.iter().flatten();
         let is_model = |name: &str| {
             let is_ours = Role::ALL.iter().any(|&c| c.spec().folder == name);
-            !is_ours && !["tokenizer", "scheduler", "feature_extractor"].iter().any(|no| name.starts_with(no))
+            !is_ours && !COMPANIONS.iter().any(|companion| name.starts_with(companion))
         };
         let is_loaded = |pair: &Value| pair.get(1).is_some_and(Value::is_string);
         entries.filter(move |(name, pair)| is_loaded(pair) && is_model(name)).map(|(name, _)| name.as_str())
     }
 
+    /// Models of the index that are none of ours, and that its pipeline cannot draw without.
+    fn needed_others(&self) -> Vec<&str> {
+        /// Networks beside the pipeline, which draws without them.
+        const BESIDE: [&str; 2] = ["image_encoder", "controlnet"];
+        self.other_models().filter(|name| !BESIDE.contains(name)).collect()
+    }
+
     /// Refuses a checkpoint of which a part that cannot be converted is needed to draw.
     ///
     /// # Errors
-    /// [`ConvertError::Unsupported`] with the class of the pipeline.
-    pub fn check_family(&self) -> Result<(), ConvertError> {
-        /// Networks beside the pipeline, which draws without them.
-        const BESIDE: [&str; 2] = ["image_encoder", "controlnet"];
-        let needed: Vec<&str> = self.other_models().filter(|name| !BESIDE.contains(name)).collect();
+    /// [`CheckpointError::Unsupported`] with the class of the pipeline.
+    pub fn check_family(&self) -> Result<(), CheckpointError> {
+        let needed = self.needed_others();
         if needed.is_empty() {
             return Ok(());
         }
@@ -175,21 +209,22 @@ impl Checkpoint {
             "this is a {class}, whose {} cannot be converted yet; --component NAME converts one of the others",
             needed.join(", ")
         );
-        Err(ConvertError::Unsupported { path: self.root.join("model_index.json"), what })
+        Err(CheckpointError::Unsupported { path: self.root.join("model_index.json"), what })
     }
 
     /// Refuses a pipeline, or a component of it, that is known to be another thing; before anything is read of it.
     ///
     /// # Errors
-    /// [`ConvertError::Unsupported`] with what it is; [`ConvertError::MissingComponent`] where the index lists a component
+    /// [`CheckpointError::Unsupported`] with what it is; [`CheckpointError::MissingRole`] where the index lists a component
     /// that is not there.
-    pub fn check(&self, role: Role) -> Result<(), ConvertError> {
+    pub fn check(&self, role: Role) -> Result<(), CheckpointError> {
         let entry = role.spec().folder;
-        let unsupported = |what: String| ConvertError::Unsupported { path: self.root.join("model_index.json"), what };
+        let unsupported =
+            |what: String| CheckpointError::Unsupported { path: self.root.join("model_index.json"), what };
         let class = match self.listed(entry) {
             Listed::Unknown => String::new(),
             Listed::LeftOut => {
-                return Err(ConvertError::LeftOut { role, path: self.root.join("model_index.json") });
+                return Err(CheckpointError::LeftOut { role, path: self.root.join("model_index.json") });
             }
             Listed::Class(class) => class,
         };
@@ -206,7 +241,7 @@ impl Checkpoint {
             return Err(unsupported(format!("{entry} is of the class {class}; supported: {}", known.join(", "))));
         }
         if !self.has_folder(role) {
-            return Err(ConvertError::MissingComponent { role, path: self.folder(role).join("config.json") });
+            return Err(CheckpointError::MissingRole { role, path: self.folder(role).join("config.json") });
         }
         Ok(())
     }
@@ -221,24 +256,36 @@ impl Checkpoint {
     ///
     /// # Errors
     /// As [`Checkpoint::check`]; when the file is unreadable or absurdly large.
-    pub fn config(&self, role: Role) -> Result<Vec<u8>, ConvertError> {
+    pub fn config(&self, role: Role) -> Result<Vec<u8>, CheckpointError> {
         self.check(role)?;
         read_json(&self.folder(role).join("config.json"))
     }
 
-    /// The component's tensors.
+    /// The configuration of a role's network.
     ///
     /// # Errors
-    /// When no weights are there, or a file is damaged.
-    pub fn weights(&self, role: Role) -> Result<Weights, ConvertError> {
-        Weights::open(&self.folder(role), self.variant.as_deref())
+    /// As [`Checkpoint::config`], and [`CheckpointError::Model`] when it is none that is known here.
+    pub fn network(&self, role: Role) -> Result<NetworkConfig, CheckpointError> {
+        let json = self.config(role)?;
+        let path = || self.folder(role).join("config.json");
+        NetworkConfig::read(role, &json).map_err(|source| CheckpointError::Model { path: path(), source })
+    }
+
+    /// The weights of a role's network, as its adapters leave them.
+    ///
+    /// # Errors
+    /// When no weights are there, a file is damaged, or an adapter does not fit.
+    pub fn weights(&self, role: Role) -> Result<Weights, CheckpointError> {
+        let mut weights = Weights::open(&self.folder(role), self.variant.as_deref())?;
+        self.adapters.iter().try_for_each(|adapter| adapter.adapt(role, &mut weights))?;
+        Ok(weights)
     }
 
     /// Which variant of the weights [`Checkpoint::weights`] takes for a component.
     ///
     /// # Errors
     /// As [`Checkpoint::weights`].
-    pub fn variant(&self, role: Role) -> Result<Variant, ConvertError> {
+    pub fn variant(&self, role: Role) -> Result<Variant, CheckpointError> {
         Variant::choose(&self.folder(role), self.variant.as_deref()).map(|(variant, _)| variant)
     }
 }
@@ -251,14 +298,6 @@ fn name(given: &Path, root: &Path) -> String {
         absolute.file_name().map(|n| n.to_string_lossy().into_owned())
     };
     repository().or_else(own).unwrap_or_else(|| "model".to_owned())
-}
-
-/// Reads a JSON file of a checkpoint, whose size is capped; a byte order mark is left out.
-///
-/// # Errors
-/// [`ConvertError::Read`]: the file is missing, unreadable, larger than any real one, or a Git LFS pointer.
-pub fn read_json(path: &Path) -> Result<Vec<u8>, ConvertError> {
-    Ok(safe_files::read(path, MAX_JSON_BYTES)?)
 }
 
 #[cfg(test)]

@@ -1,0 +1,43 @@
+//! Stable Diffusion checkpoints: which networks they have, and their weights, wherever they come from.
+//!
+//! [`Checkpoint::open`] takes a [`Source`]; a checkpoint has [`Weights`] for each [`Role`](sd_spec::Role), mapped and never read
+//! as a whole. A [`Weight`] is a tensor of a file or is computed from several, by rows and only when it is read, which is how
+//! an [`Adapter`] changes them.
+//!
+//! ```
+//! use host_tensor::HostTensor;
+//! use sd_checkpoint::{LowRank, Weight};
+//! let base: Weight = HostTensor::from_f32([2, 3], vec![0.0; 6]).into();
+//! let added = LowRank {
+//!     up: HostTensor::from_f32([2, 1], vec![1.0, 2.0]),
+//!     down: HostTensor::from_f32([1, 3], vec![1.0, 10.0, 100.0]),
+//!     scale: 1.0,
+//! };
+//! let merged = Weight::sum(base, vec![added])?.constant();
+//! assert_eq!(merged.read().to_f32_vec(), [1.0, 10.0, 100.0, 2.0, 20.0, 200.0]);
+//! # Ok::<(), sd_checkpoint::WeightError>(())
+//! ```
+//!
+//! What it deliberately does not do: build networks, convert, or print.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
+mod adapter;
+mod checkpoint;
+mod error;
+mod files;
+pub mod hub;
+mod json;
+pub mod place;
+mod source;
+mod weight;
+mod weights;
+
+pub use adapter::Adapter;
+pub use checkpoint::Checkpoint;
+pub use error::CheckpointError;
+pub use files::Variant;
+pub use json::read_json;
+pub use source::Source;
+pub use weight::{Joined, LowRank, Sum, View, Weight, WeightError};
+pub use weights::Weights;

@@ -1,0 +1,166 @@
+//! Weights that are sums and joins are converted, written and run like those of a file, in bounded memory.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use host_tensor::{DType, HostTensor};
+use mil::{FunctionBuilder, Opset, Program, Type};
+use mil_engine::reference::{Options as RunOptions, Reference};
+use mlpackage::{Description, Existing, Package};
+use sd_checkpoint::{Adapter, CheckpointError, LowRank, Weight, Weights};
+use sd_convert::verify::{Input, random_inputs};
+use sd_convert::{Checkpoint, Options, Precision, convert};
+use sd_spec::Role;
+
+/// Counts what is allocated, and the most of it at once.
+struct Counting;
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+/// Tests of this file allocate one after the other.
+static TURN: Mutex<()> = Mutex::new(());
+
+// SAFETY: every call is passed on to the system's allocator as it came.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(now, Ordering::Relaxed);
+        // SAFETY: the caller keeps the promises of this function, which are the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller keeps the promises of this function, which are the same.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Cuts every matrix of the UNet in two and joins it, and adds a product to each, computed by rows or at once.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Computed,
+    AtOnce,
+}
+
+impl Adapter for Change {
+    fn adapt(&self, _: Role, weights: &mut Weights) -> Result<(), CheckpointError> {
+        let fail = |error: sd_checkpoint::WeightError| CheckpointError::Adapter(error.to_string());
+        let all: Vec<(String, HostTensor)> =
+            weights.iter().filter_map(|(key, weight)| Some((key.to_owned(), weight.stored()?.clone()))).collect();
+        for (key, tensor) in all.into_iter().filter(|(_, tensor)| tensor.shape().len() > 1) {
+            let rows = tensor.shape()[0];
+            let halves = [0..rows / 3, rows / 3..rows].map(|part| Weight::rows_of(&tensor, part));
+            let joined = Weight::joined(halves.into_iter().collect::<Result<_, _>>().map_err(fail)?).map_err(fail)?;
+            let rest: usize = tensor.shape()[1..].iter().product();
+            let factor = |shape: [usize; 2], step: f32| {
+                let values = (0..shape[0] * shape[1]).map(|i| ((i % 7) as f32 - 3.0) * step).collect::<Vec<_>>();
+                HostTensor::from_f32(shape, values).cast(DType::F16)
+            };
+            let product = LowRank { up: factor([rows, 2], 0.01), down: factor([2, rest], 0.02), scale: 0.5 };
+            let sum = Weight::sum(joined, vec![product]).map_err(fail)?;
+            let weight = match self {
+                Self::Computed => sum,
+                Self::AtOnce => sum.constant().read().into(),
+            };
+            weights.insert(key, weight);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_changed_checkpoint_is_converted_and_run_as_if_it_had_been_saved_so() {
+    let _turn = turn();
+    for role in [Role::UNet, Role::TextEncoder] {
+        let with = |change| Checkpoint::open(testkit::demo()).unwrap().with(change);
+        let options = Options { precision: Precision::Float16, ..Options::default() };
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, checkpoint: &Checkpoint| {
+            let path = dir.path().join(name);
+            let converted = convert(checkpoint, role, &options).unwrap();
+            converted.write(&path, Existing::Refuse, &mut |_| {}).unwrap();
+            path
+        };
+        let (computed, at_once) =
+            (write("a.mlpackage", &with(Change::Computed)), write("b.mlpackage", &with(Change::AtOnce)));
+        let plain = write("c.mlpackage", &Checkpoint::open(testkit::demo()).unwrap());
+        let weights =
+            |path: &std::path::Path| std::fs::read(path.join("Data/com.apple.CoreML/weights/weight.bin")).unwrap();
+        assert_eq!(weights(&computed), weights(&at_once), "{role}");
+        assert_ne!(weights(&computed), weights(&plain), "{role}");
+        let run = |program: &Program| {
+            let engine = Reference::compile(mil::validate(program).unwrap(), RunOptions::default()).unwrap();
+            let inputs: Vec<Input> = engine
+                .inputs()
+                .iter()
+                .map(|f| Input { name: f.name.clone(), dtype: f.ty.dtype, shape: f.ty.static_shape().unwrap() })
+                .collect();
+            engine.run(&random_inputs(&inputs, program.main(), 3).unwrap()).unwrap()
+        };
+        if role == Role::TextEncoder {
+            // In memory and from the package, a sum is the same.
+            let in_memory = run(&convert(&with(Change::Computed), role, &options).unwrap().program);
+            let package = Package::open(&computed).unwrap();
+            let mlpackage::Body::Program(program) = &package.model().body else { panic!("a program") };
+            assert_eq!(in_memory, run(program));
+        }
+    }
+}
+
+#[test]
+fn an_adapter_that_does_not_fit_is_refused_with_its_reason() {
+    let _turn = turn();
+    #[derive(Debug)]
+    struct Unfit;
+    impl Adapter for Unfit {
+        fn adapt(&self, role: Role, _: &mut Weights) -> Result<(), CheckpointError> {
+            Err(CheckpointError::Adapter(format!("nothing of it is for the {role}")))
+        }
+    }
+    let checkpoint = Checkpoint::open(testkit::demo()).unwrap().with(Unfit);
+    let error = convert(&checkpoint, Role::UNet, &Options::default()).expect_err("refused").to_string();
+    assert_eq!(error, "nothing of it is for the unet");
+}
+
+/// 64 MiB in half precision, of which never more than some blocks are in memory.
+#[test]
+fn memory_does_not_grow_with_a_computed_weight() {
+    const ROWS: usize = 8192;
+    const COLUMNS: usize = 4096;
+    const ALLOWED: usize = 40 << 20;
+    let _turn = turn();
+    let part = |rows: usize| HostTensor::from_f32([rows, COLUMNS], vec![0.5; rows * COLUMNS]).cast(DType::F16);
+    let part = part(ROWS / 16);
+    let joined = Weight::joined(vec![part.into(); 16]).unwrap();
+    let factor = |shape: [usize; 2]| HostTensor::from_f32(shape, vec![0.25; shape[0] * shape[1]]);
+    let product = LowRank { up: factor([ROWS, 2]), down: factor([2, COLUMNS]), scale: 1.0 };
+    let constant = Weight::sum(joined, vec![product]).unwrap().constant().cast(DType::F16);
+    let mut b = FunctionBuilder::new("main", Opset::CoreML6);
+    let x = b.input("x", Type::tensor(DType::F16, &[1, COLUMNS]));
+    let mut e = b.emitter();
+    let weight = e.constant("weight", constant.into());
+    let y = e.op("linear", "y", [("x", x.into()), ("weight", weight.into())]).unwrap();
+    let ops = e.into_ops();
+    let program = Program::single(b.finish(ops, &[y]));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("large.mlpackage");
+    let description = Description::of(&program);
+    let before = NOW.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let valid = mil::validate(&program).unwrap();
+    mlpackage::write(&path, valid, &description, Existing::Refuse, &mut |_| {}).unwrap();
+    let peak = PEAK.load(Ordering::Relaxed) - before;
+    assert!(peak < ALLOWED, "{peak} bytes at once");
+    let written = std::fs::metadata(path.join("Data/com.apple.CoreML/weights/weight.bin")).unwrap().len();
+    assert!(written >= (ROWS * COLUMNS * 2) as u64);
+}
