@@ -189,6 +189,8 @@ const GENERATE: Factors = Factors {
         &["--steps 4", "--steps 5 --seed 7"],
     ],
     apart: &[
+        // Refused: without guidance nothing heeds it.
+        ("--guidance 1", "--negative-prompt green"),
         ("all-13", "--attention original"),
         ("all-13", "--attention split-einsum-v2"),
         ("all-13", "--precision float32"),
