@@ -10,6 +10,7 @@ mod ci;
 mod codegen;
 mod config_keys;
 mod demo_model;
+mod e2e;
 mod oracle;
 mod python;
 mod smelt;
@@ -36,6 +37,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Run the command line from end to end over a matrix, and name what it makes by hashes.
+    E2e(e2e::Arguments),
     /// Write a checkpoint of real shape with random weights.
     Synth(synth::Arguments),
     /// Measure, and append the result to `benches/record`.
@@ -53,6 +56,7 @@ fn main() -> anyhow::Result<()> {
         Command::Ci => ci::run(),
         Command::Tidy => tidy::run(),
         Command::Codegen { check } => codegen::run(check),
+        Command::E2e(arguments) => e2e::run(&arguments),
         Command::Synth(arguments) => synth::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::ConfigKeys => config_keys::run(),

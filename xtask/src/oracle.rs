@@ -30,31 +30,57 @@ const LAYOUTS: [&str; 3] = ["original", "split-einsum", "split-einsum-v2"];
 /// Converts every known checkpoint in every attention layout and fails if a package is refused.
 pub(crate) fn run() -> Result<()> {
     let place = smelt::target_dir()?.join("oracle");
-    let validator = validator()?;
-    let python = python::ensure_venv(&place.join("venv"), &REQUIREMENTS)?;
+    let judge = Judge::new()?;
     let packages = make_all(&place.join("packages"))?;
-    let output = Command::new(&python)
-        .arg(validator)
-        .arg("--brief")
-        .args(&packages)
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot start the validator")?;
-    let mut verdicts = read_verdicts(&String::from_utf8_lossy(&output.stdout));
-    packages
-        .iter()
-        .zip(&mut verdicts)
-        .filter(|(path, _)| made::has_functions(path))
-        .for_each(|(_, v)| v.allow_functions());
-    ensure!(
-        verdicts.len() == packages.len(),
-        "the validator judged {} of {} packages ({})",
-        verdicts.len(),
-        packages.len(),
-        output.status
-    );
+    let verdicts = judge.verdicts(&packages)?;
     report(&packages, &verdicts)?;
-    compare_bytes(&python, &place)
+    compare_bytes(&judge.python, &place)
+}
+
+/// The validator, and a Python that has what it needs.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    python: PathBuf,
+    validator: PathBuf,
+}
+
+impl Judge {
+    /// Finds the validator and makes the environment ready.
+    pub(crate) fn new() -> Result<Self> {
+        let venv = smelt::target_dir()?.join("oracle/venv");
+        Ok(Self { validator: validator()?, python: python::ensure_venv(&venv, &REQUIREMENTS)? })
+    }
+
+    /// What is wrong with these packages, each fault with the package's name.
+    pub(crate) fn faults(&self, packages: &[PathBuf]) -> Result<Vec<String>> {
+        let verdicts = if packages.is_empty() { Vec::new() } else { self.verdicts(packages)? };
+        let refused = packages.iter().zip(verdicts).filter(|(_, verdict)| !verdict.is_ok);
+        let fault = |(package, verdict): (&PathBuf, Verdict)| {
+            format!("coremltools refuses {}: {}", package.display(), verdict.errors.join("; "))
+        };
+        Ok(refused.map(fault).collect())
+    }
+
+    /// One verdict for each package.
+    fn verdicts(&self, packages: &[PathBuf]) -> Result<Vec<Verdict>> {
+        let mut command = Command::new(&self.python);
+        command.arg(&self.validator).arg("--brief").args(packages).stderr(Stdio::inherit());
+        let output = command.output().context("cannot start the validator")?;
+        let mut verdicts = read_verdicts(&String::from_utf8_lossy(&output.stdout));
+        ensure!(
+            verdicts.len() == packages.len(),
+            "the validator judged {} of {} packages ({})",
+            verdicts.len(),
+            packages.len(),
+            output.status
+        );
+        for (package, verdict) in packages.iter().zip(&mut verdicts) {
+            if made::has_functions(package)? {
+                verdict.allow_functions();
+            }
+        }
+        Ok(verdicts)
+    }
 }
 
 /// Has coremltools compress what `smelt compress` did, and fails if a byte differs.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
+use mlpackage::Package;
 
 use crate::{python::succeed, smelt};
 
@@ -44,10 +45,10 @@ const NEW: [(&str, &str); 15] = [
     ("sparse-int8", "--sparsity 0.5 --dtype int8"),
 ];
 
-/// True for packages that were made with a function for each of several sizes.
-pub(super) fn has_functions(package: &Path) -> bool {
-    let folder = package.parent().and_then(Path::file_name);
-    folder.is_some_and(|name| name == "sizes-15" || name == "sizes-kmeans4")
+/// True for packages with a function for each of several sizes.
+pub(super) fn has_functions(package: &Path) -> Result<bool> {
+    let package = Package::open(package)?;
+    Ok(package.model().programs().iter().any(|program| program.functions.len() > 1))
 }
 
 /// Makes them of a checkpoint's UNet, each in a folder of its own.
