@@ -32,6 +32,7 @@ const STEPS: &[Step] = &[
             "clippy",
             "-p=sd-engines",
             "-p=smelt-diffusion",
+            "-p=smelt-cli",
             "--all-targets",
             "--features=burn",
             "--",
@@ -42,7 +43,7 @@ const STEPS: &[Step] = &[
     Step { name: "test", check: Check::Cargo(&["test", "--workspace"]) },
     Step {
         name: "test with Burn",
-        check: Check::Cargo(&["test", "-p=sd-engines", "-p=smelt-diffusion", "--features=burn", "--test=burn"]),
+        check: Check::Cargo(&["test", "-p=sd-engines", "-p=smelt-cli", "--features=burn", "--test=burn"]),
     },
     Step { name: "doc", check: Check::Cargo(&["doc", "--workspace", "--no-deps"]) },
 ];

@@ -44,7 +44,7 @@ pub(crate) struct Built {
 /// Builds `smelt`; `configure` may add arguments and environment.
 pub(crate) fn build(profile: Profile, configure: impl FnOnce(&mut Command)) -> Result<Built> {
     let mut command = cargo();
-    command.args(["build", "--package", "smelt-diffusion", "--message-format", "json-render-diagnostics"]);
+    command.args(["build", "--package", "smelt-cli", "--message-format", "json-render-diagnostics"]);
     if profile == Profile::Release {
         command.arg("--release");
     }

@@ -11,7 +11,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
 use safe_files::{OutputFile, Outputs};
 use sd_runtime::pipeline::{PipelineConfig, PreprocessorConfig, VaeConfig};
 use sd_runtime::scheduler::{PredictionType, SchedulerConfig};
@@ -19,10 +18,12 @@ use sd_runtime::tokenizer::ClipTokenizer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{file, fit};
+use crate::error::{Context, Result, refusal, refuse};
+use crate::fit;
+use crate::watch::{Watch, write_file};
 
 /// File of the settings.
-pub(crate) const SETTINGS_FILE: &str = "smelt.json";
+pub const SETTINGS_FILE: &str = "smelt.json";
 /// Version of its form.
 const FORMAT: u32 = 1;
 const SCHEDULER_FILE: &str = "scheduler_config.json";
@@ -37,11 +38,11 @@ const MAX_BYTES: u64 = 64 << 20;
 
 /// What the models of a checkpoint do not say of themselves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// Version of this form.
     format: u32,
     /// Name of the model.
-    pub(crate) model_version: String,
+    pub model_version: String,
     /// What the UNet predicts, as diffusers spells it.
     prediction_type: Option<String>,
     /// `scaling_factor` and `shift_factor` of the autoencoder.
@@ -54,15 +55,15 @@ pub(crate) struct Settings {
 
 /// The files to be written, by name.
 #[derive(Debug, Default)]
-pub(crate) struct Bundle {
+pub struct Bundle {
     files: Vec<(String, Vec<u8>)>,
     /// What the user should know.
-    pub(crate) warnings: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 impl Bundle {
     /// Gathers the files of a checkpoint.
-    pub(crate) fn of_checkpoint(root: &Path, model_version: &str) -> Result<Self> {
+    pub fn of_checkpoint(root: &Path, model_version: &str) -> Result<Self> {
         let mut bundle = Self::default();
         bundle.add_tokenizer(&root.join("tokenizer"))?;
         let prediction_type = bundle.add_scheduler(&root.join("scheduler").join(SCHEDULER_FILE))?;
@@ -147,30 +148,30 @@ impl Bundle {
     }
 
     /// Files that are there already with other content.
-    pub(crate) fn conflicts(&self, dir: &Path) -> Vec<PathBuf> {
+    pub fn conflicts(&self, dir: &Path) -> Vec<PathBuf> {
         let is_other = |path: &Path, bytes: &[u8]| path.is_file() && !holds(path, bytes);
         let files = self.files.iter().map(|(name, bytes)| (dir.join(name), bytes));
         files.filter(|(path, bytes)| is_other(path, bytes)).map(|(path, _)| path).collect()
     }
 
     /// Names the files that are to be written; those with the same content stay untouched.
-    pub(crate) fn outputs(&self, dir: &Path, outputs: &mut Outputs) -> Result<Vec<OutputFile>> {
+    pub fn outputs(&self, dir: &Path, outputs: &mut Outputs) -> Result<Vec<OutputFile>> {
         let missing = self.files.iter().filter(|(name, bytes)| !holds(&dir.join(name), bytes));
         missing.map(|(name, _)| Ok(outputs.file("-o", &dir.join(name))?)).collect()
     }
 
     /// Writes these files.
-    pub(crate) fn write(&self, outputs: &[OutputFile]) -> Result<()> {
+    pub fn write(&self, outputs: &[OutputFile], watch: &mut dyn Watch) -> Result<()> {
         for output in outputs {
             let name = output.path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let bytes = self.file(name).unwrap_or_default();
-            file::write(output, |out| Ok(out.write_all(bytes)?))?;
+            write_file(output, watch, |out| Ok(out.write_all(bytes)?))?;
         }
         Ok(())
     }
 
     /// Names of the files.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         self.files.iter().map(|(name, _)| name.as_str())
     }
 }
@@ -188,7 +189,7 @@ const fn prediction_name(prediction: PredictionType) -> &'static str {
     }
 }
 
-pub(crate) fn json_if_present(path: &Path) -> Result<Option<Value>> {
+pub fn json_if_present(path: &Path) -> Result<Option<Value>> {
     let Some(bytes) = safe_files::read_if_present(path, MAX_BYTES)? else { return Ok(None) };
     serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", path.display()))
 }
@@ -198,7 +199,7 @@ pub(crate) fn json_if_present(path: &Path) -> Result<Option<Value>> {
 /// Special tokens that stand only among the added ones join the vocabulary, where Apple's Swift package looks for them.
 fn vocab_and_merges(tokenizer_json: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
     let json: Value = serde_json::from_slice(tokenizer_json)?;
-    let part = |value: &Value, what: &str| anyhow!("{what} is {value}, which cannot be right");
+    let part = |value: &Value, what: &str| refusal!("{what} is {value}, which cannot be right");
     let vocab = &json["model"]["vocab"];
     let mut vocab = vocab.as_object().cloned().ok_or_else(|| part(vocab, "model.vocab"))?;
     for token in json["added_tokens"].as_array().into_iter().flatten() {
@@ -221,17 +222,17 @@ fn vocab_and_merges(tokenizer_json: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
 }
 
 /// What a directory of packages says beside its models.
-pub(crate) struct Companions {
-    pub(crate) config: PipelineConfig,
+pub struct Companions {
+    pub config: PipelineConfig,
     /// Name of the model, if the directory says it.
-    pub(crate) model_version: Option<String>,
+    pub model_version: Option<String>,
     /// What the user should know.
-    pub(crate) warnings: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 impl Companions {
     /// Reads what stands beside packages; the tokenizer may be elsewhere, and all else has Stable Diffusion 1.x's defaults.
-    pub(crate) fn read(dir: &Path, tokenizer: Option<&Path>) -> Result<Self> {
+    pub fn read(dir: &Path, tokenizer: Option<&Path>) -> Result<Self> {
         let mut warnings = Vec::new();
         let tokenizer = read_tokenizer(dir, tokenizer)?;
         let scheduler = match safe_files::read_text_if_present(&dir.join(SCHEDULER_FILE), MAX_BYTES)? {
@@ -259,12 +260,12 @@ impl Companions {
 }
 
 impl Settings {
-    pub(crate) fn read(dir: &Path) -> Result<Option<Self>> {
+    pub fn read(dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(SETTINGS_FILE);
         let Some(bytes) = safe_files::read_if_present(&path, MAX_BYTES)? else { return Ok(None) };
         let settings: Self = serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?;
         if settings.format != FORMAT {
-            bail!("{} has format {}; this version of smelt reads {FORMAT}", path.display(), settings.format);
+            refuse!("{} has format {}; this version of smelt reads {FORMAT}", path.display(), settings.format);
         }
         Ok(Some(settings))
     }
@@ -286,13 +287,14 @@ fn read_tokenizer(dir: &Path, given: Option<&Path>) -> Result<ClipTokenizer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::watch::Unwatched;
 
     fn demo_bundle() -> Bundle {
         Bundle::of_checkpoint(&testkit::demo(), "sd-emoji").unwrap()
     }
 
     fn write(bundle: &Bundle, dir: &Path) {
-        bundle.write(&bundle.outputs(dir, &mut Outputs::new()).unwrap()).unwrap();
+        bundle.write(&bundle.outputs(dir, &mut Outputs::new()).unwrap(), &mut Unwatched).unwrap();
     }
 
     #[test]

@@ -1,20 +1,21 @@
-//! Small files: pictures read, and files written as `safe_files` does.
+//! Small files: pictures read, and what is something else by its first bytes.
 
-use std::io::{Cursor, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io::Cursor;
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
-
-use safe_files::{FileKind, OutputFile, Outputs, kind_of};
+use safe_files::{FileKind, kind_of};
 use sd_runtime::image::RgbImage;
 
-use crate::interrupt::Writing;
+use crate::error::{Context, Result, refuse};
 
 /// Cap on the file of a picture, in bytes.
 const MAX_PICTURE_BYTES: u64 = 1 << 30;
 
-/// Reads a picture of any kind that is understood.
-pub(crate) fn read_picture(path: &Path) -> Result<RgbImage> {
+/// Reads a picture: PNG, JPEG or WebP.
+///
+/// # Errors
+/// When the file cannot be read, and when it is something else, by its name.
+pub fn read_picture(path: &Path) -> Result<RgbImage> {
     let bytes = safe_files::read(path, MAX_PICTURE_BYTES)?;
     refuse_kind(path, &bytes, None)?;
     RgbImage::read(Cursor::new(bytes)).with_context(|| format!("cannot read {}", path.display()))
@@ -23,55 +24,9 @@ pub(crate) fn read_picture(path: &Path) -> Result<RgbImage> {
 /// Refuses what is known to be something else by its first bytes.
 pub(crate) fn refuse_kind(path: &Path, bytes: &[u8], wanted: Option<FileKind>) -> Result<()> {
     match kind_of(bytes).filter(|kind| Some(*kind) != wanted) {
-        Some(kind) => bail!("{} is {kind}", path.display()),
+        Some(kind) => refuse!("{} is {kind}", path.display()),
         None => Ok(()),
     }
-}
-
-/// Writes a file, whole or not at all where it is a regular one; what may wait for a reader can be interrupted.
-pub(crate) fn write(output: &OutputFile, content: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let _writing = output.is_regular().then(Writing::begin);
-    Ok(output.write(content)?)
-}
-
-/// The directory that a file is to be written to.
-pub(crate) fn parent(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
-}
-
-/// A file's name without its extension, as a caption has it.
-pub(crate) fn stem(path: &Path) -> String {
-    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// Names an output that is no text, which no terminal can show.
-pub(crate) fn binary(
-    outputs: &mut Outputs,
-    option: &str,
-    what: impl Into<Option<&'static str>>,
-    path: &Path,
-) -> Result<OutputFile> {
-    let output = outputs.file_as(option, what, path)?;
-    if output.is_stdout() && std::io::stdout().is_terminal() {
-        bail!("{option} {} is this terminal, which cannot show it; send it to a file (> FILE)", path.display());
-    }
-    Ok(output)
-}
-
-/// The same for a picture, which is written as PNG whatever its name: a name that says otherwise is refused.
-pub(crate) fn picture(outputs: &mut Outputs, option: &str, path: &Path) -> Result<OutputFile> {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
-    if ["jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic"].contains(&extension.as_str()) {
-        bail!(
-            "{} is not named as a PNG, and pictures are written as PNG; {} would be",
-            path.display(),
-            path.with_extension("png").display()
-        );
-    }
-    binary(outputs, option, "the picture", path)
 }
 
 #[cfg(test)]
@@ -87,23 +42,12 @@ mod tests {
             [(pointer, "git lfs pull"), ("<html>", "HTML"), ("", "empty"), ("hello", "PNG, JPEG and WebP")]
         {
             std::fs::write(&path, bytes).unwrap();
-            let error = format!("{:#}", read_picture(&path).unwrap_err());
+            let error = {
+                let error = read_picture(&path).unwrap_err();
+                let because = std::error::Error::source(&error).map(ToString::to_string);
+                format!("{error}: {}", because.unwrap_or_default())
+            };
             assert!(error.contains("x.png") && error.contains(what), "{error}");
         }
-    }
-
-    #[test]
-    fn pictures_are_png_and_names_that_say_otherwise_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let check = |name: &str| picture(&mut Outputs::new(), "-o", &dir.path().join(name));
-        for name in ["x.png", "x", "x.PNG", "v1.5"] {
-            check(name).unwrap();
-        }
-        let error = check("x.JPG").unwrap_err().to_string();
-        assert!(error.contains("x.JPG is not named as a PNG") && error.contains("x.png would be"), "{error}");
-        let error = check("").unwrap_err().to_string();
-        assert!(error.contains("it is a directory; give the name of a file in it"), "{error}");
-        let error = check("no/x.png").unwrap_err().to_string();
-        assert!(error.contains("mkdir -p"), "{error}");
     }
 }

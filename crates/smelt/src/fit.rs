@@ -3,16 +3,16 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
 use sd_runtime::pipeline::PreprocessorConfig;
 use sd_runtime::scheduler::{SchedulerConfig, SchedulerKind};
 use sd_runtime::tokenizer::ClipTokenizer;
 use serde_json::Value;
 
 use crate::bundle::json_if_present;
+use crate::error::{Context, Result};
 
 /// What a checkpoint's UNet is that generate cannot draw with, if it is not one for latents alone.
-pub(crate) fn other_unet(root: &Path) -> Result<Option<String>> {
+pub fn other_unet(root: &Path) -> Result<Option<String>> {
     /// Defaults of diffusers 0.42, for both networks.
     const CHANNELS: u64 = 4;
     let channels = |file: &str, key: &str| -> Result<Option<u64>> {
@@ -20,12 +20,13 @@ pub(crate) fn other_unet(root: &Path) -> Result<Option<String>> {
         Ok(config.map(|config| config[key].as_u64().unwrap_or(CHANNELS)))
     };
     let Some(unet) = channels("unet/config.json", "in_channels")? else { return Ok(None) };
+    let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     let latents = channels("vae/config.json", "latent_channels")?.unwrap_or(CHANNELS);
-    Ok(sd_runtime::pipeline::other_unet(usize::try_from(unet)?, usize::try_from(latents)?))
+    Ok(sd_runtime::pipeline::other_unet(count(unet), count(latents)))
 }
 
 /// What is wrong when the tokenizer has ids that the text encoder of a checkpoint has no embeddings for.
-pub(crate) fn ids_beyond(root: &Path, tokenizer: &ClipTokenizer) -> Result<Option<String>> {
+pub fn ids_beyond(root: &Path, tokenizer: &ClipTokenizer) -> Result<Option<String>> {
     let config = json_if_present(&root.join("text_encoder/config.json"))?;
     let Some(n_tokens) = config.and_then(|config| config["vocab_size"].as_u64()) else { return Ok(None) };
     let last = tokenizer.largest_id();
@@ -39,7 +40,7 @@ pub(crate) fn ids_beyond(root: &Path, tokenizer: &ClipTokenizer) -> Result<Optio
 }
 
 /// What is said when generate will not draw with the scheduler that the file names.
-pub(crate) fn scheduler(config: &SchedulerConfig) -> Option<String> {
+pub fn scheduler(config: &SchedulerConfig) -> Option<String> {
     /// Any number of steps that every scheduler has.
     const STEPS: usize = 2;
     let error = config.build(None, STEPS).err()?;
@@ -51,8 +52,8 @@ pub(crate) fn scheduler(config: &SchedulerConfig) -> Option<String> {
 }
 
 /// What of the safety checker's preprocessing is unknown, or not implemented.
-pub(crate) fn feature_extractor(root: &Path, json: &Value) -> Vec<String> {
-    let refused = |error: anyhow::Error| format!("generate will need --no-safety-check: {error}");
+pub fn feature_extractor(root: &Path, json: &Value) -> Vec<String> {
+    let refused = |error: crate::Error| format!("generate will need --no-safety-check: {error}");
     let has_checker = root.join("safety_checker").is_dir();
     match preprocessor(json) {
         Err(error) => vec![refused(error)],
@@ -65,7 +66,7 @@ pub(crate) fn feature_extractor(root: &Path, json: &Value) -> Vec<String> {
 }
 
 /// Reads what a `preprocessor_config.json` says.
-pub(crate) fn preprocessor(json: &Value) -> Result<PreprocessorConfig> {
+pub fn preprocessor(json: &Value) -> Result<PreprocessorConfig> {
     let object = json.as_object().context("preprocessor_config.json is not an object")?;
     Ok(PreprocessorConfig::from_object(object)?)
 }

@@ -8,25 +8,25 @@ use serde::Serialize;
 
 /// The first operation whose results are not finite, as `--json` prints it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Overflow {
+pub struct Overflow {
     /// The operation's name: where it came from, when that is known.
-    pub(crate) operation: String,
+    pub operation: String,
     /// Its type.
-    pub(crate) kind: String,
+    pub kind: String,
     /// Position among the operations.
-    pub(crate) index: usize,
+    pub index: usize,
     /// Element type of its result.
-    pub(crate) dtype: &'static str,
+    pub dtype: &'static str,
     /// How many values are not finite.
-    pub(crate) n_values: usize,
+    pub n_values: usize,
     /// Of how many.
-    pub(crate) n_elements: usize,
+    pub n_elements: usize,
     /// Largest finite magnitude that it would have given; null when nothing was finite.
-    pub(crate) largest: Option<f32>,
+    pub largest: Option<f32>,
     /// `rounding`, `arithmetic` or `constant`.
-    pub(crate) cause: &'static str,
+    pub cause: &'static str,
     /// All of it in words.
-    pub(crate) text: String,
+    pub text: String,
 }
 
 impl From<&NonFinite> for Overflow {
@@ -50,7 +50,7 @@ impl From<&NonFinite> for Overflow {
 }
 
 /// The command that converts a component in full precision.
-pub(crate) fn cure(checkpoint: &Path, output: &Path, role: Role, more: &[String]) -> String {
+pub fn cure(checkpoint: &Path, output: &Path, role: Role, more: &[String]) -> String {
     let output = if output.as_os_str().is_empty() { Path::new(".") } else { output };
     let mut command = format!(
         "smelt convert {} -o {} --component {role} --precision float32",

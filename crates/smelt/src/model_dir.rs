@@ -5,8 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
 use sd_convert::LatentSize;
+
+use crate::error::{Context, Result, refuse};
 
 /// Ends of file names, as Apple's converter and as its Swift package spell them.
 const TEXT_ENCODER: [&str; 2] = ["text_encoder", "TextEncoder"];
@@ -25,14 +26,14 @@ const CONTROLLED_UNET: [&str; 2] = ["control-unet", "ControlledUnet"];
 
 /// The packages of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ModelDir {
-    pub(crate) text_encoder: PathBuf,
+pub struct ModelDir {
+    pub text_encoder: PathBuf,
     /// One package, or the chunks of one in the order in which they run.
-    pub(crate) unet: Vec<PathBuf>,
-    pub(crate) vae_decoder: PathBuf,
+    pub unet: Vec<PathBuf>,
+    pub vae_decoder: PathBuf,
     /// Only needed to begin with a picture.
-    pub(crate) vae_encoder: Option<PathBuf>,
-    pub(crate) safety_checker: Option<PathBuf>,
+    pub vae_encoder: Option<PathBuf>,
+    pub safety_checker: Option<PathBuf>,
 }
 
 impl ModelDir {
@@ -40,7 +41,7 @@ impl ModelDir {
     ///
     /// Of packages for several sizes those for `size` are taken, where there are such; else those without a size in
     /// their names.
-    pub(crate) fn find(dir: &Path, size: Option<LatentSize>) -> Result<Self> {
+    pub fn find(dir: &Path, size: Option<LatentSize>) -> Result<Self> {
         let packages = packages(dir)?;
         let find = |names: [&str; 2]| role(&packages, names);
         let need = |names: [&str; 2]| {
@@ -67,7 +68,7 @@ impl ModelDir {
                     (Some(whole), ..) => vec![whole],
                     (None, Some(pipeline), _) => vec![pipeline],
                     (None, None, chunks) if chunks.len() > 1 => chunks,
-                    (None, None, alone) if alone.len() == 1 => bail!(
+                    (None, None, alone) if alone.len() == 1 => refuse!(
                         "{} is the first chunk of a UNet, and the second is not beside it; put all chunks into one folder",
                         alone[0].display()
                     ),
@@ -86,7 +87,7 @@ impl ModelDir {
 }
 
 /// All packages in a directory, in the order of their names.
-pub(crate) fn packages(dir: &Path) -> Result<Vec<PathBuf>> {
+pub fn packages(dir: &Path) -> Result<Vec<PathBuf>> {
     let cannot = || format!("cannot read {}", dir.display());
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).with_context(cannot)? {
@@ -102,7 +103,7 @@ pub(crate) fn packages(dir: &Path) -> Result<Vec<PathBuf>> {
 
 /// What a package's name has before its role, its size and the number of a chunk, without the last underscore; `None`
 /// for packages without a role in a pipeline.
-pub(crate) fn model_of(name: &str) -> Option<&str> {
+pub fn model_of(name: &str) -> Option<&str> {
     let stem = name.strip_suffix(".mlpackage").unwrap_or(name);
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let without = |stem: &'_ str, mark: &str| match stem.rsplit_once(mark) {
@@ -121,7 +122,7 @@ pub(crate) fn model_of(name: &str) -> Option<&str> {
 /// What of a directory of packages, or of a checkpoint, is read: packages, and the files of a model by their names.
 ///
 /// Pictures that somebody keeps beside a model are not among them.
-pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
+pub fn files(dir: &Path) -> Vec<PathBuf> {
     if !dir.is_dir() {
         return vec![dir.to_owned()];
     }
@@ -151,7 +152,11 @@ fn role(packages: &[PathBuf], names: [&str; 2]) -> Result<Option<PathBuf>> {
         [one] => Ok(Some(one.clone())),
         _ => {
             let all: Vec<String> = found.iter().map(|p| format!("  {}", p.display())).collect();
-            bail!("several packages could be the {}; leave one of them in the directory\n{}", names[0], all.join("\n"))
+            refuse!(
+                "several packages could be the {}; leave one of them in the directory\n{}",
+                names[0],
+                all.join("\n")
+            )
         }
     }
 }
@@ -173,7 +178,7 @@ fn chunks(packages: &[PathBuf], size: Option<LatentSize>) -> Result<Vec<PathBuf>
 }
 
 /// True when a file's stem is one of the names, or ends with one after an underscore.
-pub(crate) fn has_suffix(stem: &str, names: [&str; 2]) -> bool {
+pub fn has_suffix(stem: &str, names: [&str; 2]) -> bool {
     let ends = |name: &str| stem.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('_'));
     names.into_iter().any(ends)
 }

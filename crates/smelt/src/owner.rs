@@ -6,15 +6,15 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
 use sd_convert::{Role, package_name};
 
 use crate::bundle::{SETTINGS_FILE, Settings};
+use crate::error::{Context, Result, refuse};
 use crate::model_dir::{model_of, packages};
 
 /// Whose model it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Owner {
+pub struct Owner {
     /// As `smelt.json` has it.
     model_version: Option<String>,
     /// What stands before the role in the packages' names, with one of these names each.
@@ -23,7 +23,7 @@ pub(crate) struct Owner {
 
 impl Owner {
     /// The one of a folder; of a folder that is not there, nobody.
-    pub(crate) fn of_folder(dir: &Path) -> Result<Self> {
+    pub fn of_folder(dir: &Path) -> Result<Self> {
         if !dir.is_dir() {
             return Ok(Self::default());
         }
@@ -37,7 +37,7 @@ impl Owner {
     }
 
     /// The one of packages that a conversion names.
-    pub(crate) fn of_model(model_version: &str) -> Self {
+    pub fn of_model(model_version: &str) -> Self {
         let name = package_name(model_version, Role::UNet);
         let prefix = model_of(&name).map(str::to_owned);
         Self {
@@ -51,7 +51,7 @@ impl Owner {
     }
 
     /// Refuses to put this model into a folder of another one's.
-    pub(crate) fn check_may_enter(&self, dir: &Path) -> Result<()> {
+    pub fn check_may_enter(&self, dir: &Path) -> Result<()> {
         let there = Self::of_folder(dir)?;
         let is_own = |version: &str| match &self.model_version {
             Some(own) => own == version,
@@ -66,7 +66,7 @@ impl Owner {
         };
         let this =
             self.model_version.as_ref().map_or_else(String::new, |version| format!(", and this one is {version}"));
-        bail!(
+        refuse!(
             "{} holds {what}{this}; a folder of packages is for one model, with --force too: \
              give another folder, or remove that one first",
             dir.display()

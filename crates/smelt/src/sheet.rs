@@ -6,6 +6,8 @@
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 use sd_runtime::image::RgbImage;
 
+use crate::error::Result;
+
 /// White space around the sheet and between cells.
 const MARGIN: usize = 12;
 /// Between a picture and its caption.
@@ -18,9 +20,9 @@ const WIDE: usize = 384;
 const INK: u32 = 32;
 
 /// A picture and the lines of text below it; each line may become several.
-pub(crate) struct Cell<'a> {
-    pub(crate) image: &'a RgbImage,
-    pub(crate) caption: Vec<String>,
+pub struct Cell<'a> {
+    pub image: &'a RgbImage,
+    pub caption: Vec<String>,
 }
 
 /// A row of the sheet.
@@ -42,7 +44,7 @@ impl Row<'_> {
 }
 
 /// Draws the cells row by row, in so many columns, or in as many as leave few places empty.
-pub(crate) fn draw(cells: &[Cell<'_>], n_columns: Option<usize>) -> anyhow::Result<RgbImage> {
+pub fn draw(cells: &[Cell<'_>], n_columns: Option<usize>) -> Result<RgbImage> {
     let n_columns = n_columns.unwrap_or_else(|| square_columns(cells.len())).clamp(1, cells.len().max(1));
     let widest = cells.iter().map(|cell| cell.image.width()).max().unwrap_or(0);
     let letters = Letters(if widest < WIDE { RasterHeight::Size16 } else { RasterHeight::Size24 });

@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
 use host_tensor::{Bytes, DType, HostTensor};
 use safe_files::{FileKind, OutputFile};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use crate::file;
+use crate::error::{Context, Result, refusal};
+use crate::watch::{Watch, write_file};
 
 /// Both names of the element types that the two worlds share.
 const DTYPES: [(Dtype, DType); 13] = [
@@ -32,7 +32,7 @@ const DTYPES: [(Dtype, DType); 13] = [
 ];
 
 /// Reads every tensor of a file.
-pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, HostTensor>> {
+pub fn read(path: &Path) -> Result<BTreeMap<String, HostTensor>> {
     let data = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     crate::file::refuse_kind(path, &data, Some(FileKind::Safetensors))?;
     decode(data.into()).with_context(|| format!("{} is not a usable safetensors file", path.display()))
@@ -42,7 +42,7 @@ fn decode(data: Bytes) -> Result<BTreeMap<String, HostTensor>> {
     let file = SafeTensors::deserialize(&data)?;
     let tensor = |(name, view): (String, TensorView<'_>)| {
         let dtype = DTYPES.iter().find(|(theirs, _)| *theirs == view.dtype());
-        let (_, dtype) = dtype.ok_or_else(|| anyhow!("{name}: element type {:?} is not supported", view.dtype()))?;
+        let (_, dtype) = dtype.ok_or_else(|| refusal!("{name}: element type {:?} is not supported", view.dtype()))?;
         let tensor = HostTensor::new(*dtype, view.shape(), data.slice_ref(view.data()));
         Ok((name.clone(), tensor.with_context(|| name)?))
     };
@@ -50,21 +50,22 @@ fn decode(data: Bytes) -> Result<BTreeMap<String, HostTensor>> {
 }
 
 /// Writes tensors, whole or not at all.
-pub(crate) fn write(output: &OutputFile, tensors: &BTreeMap<String, HostTensor>) -> Result<()> {
+pub fn write(output: &OutputFile, tensors: &BTreeMap<String, HostTensor>, watch: &mut dyn Watch) -> Result<()> {
     let mut views = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
         let dtype = DTYPES.iter().find(|(_, ours)| *ours == tensor.dtype());
         let (dtype, _) =
-            dtype.ok_or_else(|| anyhow!("{name}: safetensors files cannot hold elements of {}", tensor.dtype()))?;
+            dtype.ok_or_else(|| refusal!("{name}: safetensors files cannot hold elements of {}", tensor.dtype()))?;
         views.push((name, TensorView::new(*dtype, tensor.shape().to_vec(), tensor.bytes())?));
     }
     let data = safetensors::serialize(views, None)?;
-    file::write(output, |out| Ok(out.write_all(&data)?))
+    write_file(output, watch, |out| Ok(out.write_all(&data)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::watch::Unwatched;
 
     #[test]
     fn tensors_survive_the_file() {
@@ -76,7 +77,7 @@ mod tests {
             ("i".to_owned(), HostTensor::from_i32([], vec![7])),
             ("b".to_owned(), HostTensor::from_bool([3], &[true, false, true])),
         ]);
-        write(&safe_files::Outputs::new().file("-o", &path).unwrap(), &tensors).unwrap();
+        write(&safe_files::Outputs::new().file("-o", &path).unwrap(), &tensors, &mut Unwatched).unwrap();
         let again = read(&path).unwrap();
         assert_eq!(again.len(), 4);
         for (name, tensor) in &tensors {

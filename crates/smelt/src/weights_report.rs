@@ -5,65 +5,65 @@ mod picture;
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
 use mil_compress::{Loss, Outcome};
 use safe_files::OutputFile;
 use serde::Serialize;
 
-use crate::file;
+use crate::error::{Result, refuse};
+use crate::watch::{Watch, write_file};
 
 /// The form of a report, told by the ending of its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+pub enum Format {
     Html,
     Svg,
     Json,
 }
 
 impl Format {
-    pub(crate) fn of(path: &Path) -> Result<Self> {
+    pub fn of(path: &Path) -> Result<Self> {
         match path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase).as_deref() {
             Some("html" | "htm") => Ok(Self::Html),
             Some("svg") => Ok(Self::Svg),
             Some("json") => Ok(Self::Json),
-            _ => bail!("{}: reports end with .html, .svg or .json", path.display()),
+            _ => refuse!("{}: reports end with .html, .svg or .json", path.display()),
         }
     }
 }
 
 /// All weights of a compressed package that are worth a line, in the order of the network.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Summary {
+pub struct Summary {
     #[serde(skip)]
-    pub(crate) title: String,
+    pub title: String,
     #[serde(skip)]
-    pub(crate) bytes_before: u64,
+    pub bytes_before: u64,
     #[serde(skip)]
-    pub(crate) bytes_after: u64,
-    pub(crate) n_compressed: usize,
-    pub(crate) n_kept: usize,
+    pub bytes_after: u64,
+    pub n_compressed: usize,
+    pub n_kept: usize,
     /// Bits per element over all of them.
-    pub(crate) average_bits: f64,
+    pub average_bits: f64,
     /// Signal-to-noise ratio of all compressed weights together, in dB, where it was measured.
-    pub(crate) snr_db: Option<f64>,
-    pub(crate) weights: Vec<Weight>,
+    pub snr_db: Option<f64>,
+    pub weights: Vec<Weight>,
 }
 
 /// One weight.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Weight {
-    pub(crate) name: String,
-    pub(crate) readers: Vec<String>,
-    pub(crate) shape: Vec<usize>,
-    pub(crate) encoding: String,
-    pub(crate) bytes_before: u64,
-    pub(crate) bytes: u64,
-    pub(crate) bits: f64,
+pub struct Weight {
+    pub name: String,
+    pub readers: Vec<String>,
+    pub shape: Vec<usize>,
+    pub encoding: String,
+    pub bytes_before: u64,
+    pub bytes: u64,
+    pub bits: f64,
     /// `None` where it was not measured, or nothing was lost.
-    pub(crate) snr_db: Option<f64>,
+    pub snr_db: Option<f64>,
     /// Why it was left as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) kept: Option<String>,
+    pub kept: Option<String>,
 }
 
 /// A report as data.
@@ -77,13 +77,13 @@ struct Data<'s> {
 }
 
 impl Weight {
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
 }
 
 impl Summary {
-    pub(crate) fn new(title: &str, bytes_before: u64, bytes_after: u64, outcome: &Outcome) -> Self {
+    pub fn new(title: &str, bytes_before: u64, bytes_after: u64, outcome: &Outcome) -> Self {
         let bits = |bytes: u64, shape: &[usize]| bytes as f64 * 8.0 / shape.iter().product::<usize>().max(1) as f64;
         let finite = |loss: Loss| Some(loss.snr_db()).filter(|db| db.is_finite());
         let mut weights: Vec<Weight> = outcome
@@ -128,7 +128,7 @@ impl Summary {
     }
 
     /// Writes the report.
-    pub(crate) fn write(&self, output: &OutputFile, format: Format) -> Result<()> {
+    pub fn write(&self, output: &OutputFile, format: Format, watch: &mut dyn Watch) -> Result<()> {
         let text = match format {
             Format::Svg => picture::draw(self),
             Format::Html => page::write(self),
@@ -139,7 +139,7 @@ impl Summary {
                 summary: self,
             })?,
         };
-        file::write(output, |out| Ok(out.write_all(text.as_bytes())?))
+        write_file(output, watch, |out| Ok(out.write_all(text.as_bytes())?))
     }
 }
 

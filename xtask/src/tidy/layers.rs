@@ -26,6 +26,7 @@ const PLACES: &[(&str, Place)] = &[
     ("sd-demo", Place::Layer(1)),
     ("sd-models", Place::Layer(1)),
     ("sd-runtime", Place::Layer(1)),
+    ("sd-checkpoint", Place::Layer(2)),
     ("mlpackage", Place::Layer(2)),
     ("mil-engine", Place::Layer(2)),
     ("mil-compress", Place::Layer(2)),
@@ -33,6 +34,7 @@ const PLACES: &[(&str, Place)] = &[
     ("sd-convert", Place::Layer(3)),
     ("sd-engines", Place::Layer(3)),
     ("smelt-diffusion", Place::Layer(4)),
+    ("smelt-cli", Place::Layer(6)),
     ("testkit", Place::TestKit),
     ("smelt-benches", Place::Tool),
     ("xtask", Place::Tool),
@@ -44,7 +46,8 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("burn-core", &["sd-engines"]),
     ("prost", &["coremltools-proto", "mlpackage"]),
     ("coremltools-proto", &["mlpackage"]),
-    ("anyhow", &["smelt-diffusion"]),
+    ("anyhow", &["smelt-cli"]),
+    ("clap", &["smelt-cli"]),
 ];
 
 /// A dependency as a manifest declares it.
@@ -156,7 +159,8 @@ mod tests {
         assert_eq!(fault(&edge("mlpackage", "prost")), None);
         finds(&edge("coreml-mil", "prost"), "only coremltools-proto, mlpackage");
         finds(&edge("mil-engine", "burn"), "only sd-models");
-        finds(&edge("sd-runtime", "anyhow"), "only smelt-diffusion");
+        finds(&edge("sd-runtime", "anyhow"), "only smelt-cli");
+        finds(&edge("smelt-diffusion", "clap"), "only smelt-cli");
     }
 
     #[test]
@@ -167,7 +171,7 @@ mod tests {
     #[test]
     fn every_member_of_this_workspace_is_read() {
         let edges = edges(&crate::workspace_root()).expect("cargo metadata");
-        for member in ["host-tensor", "xtask", "smelt-diffusion"] {
+        for member in ["host-tensor", "xtask", "smelt-diffusion", "smelt-cli"] {
             assert!(edges.contains(&edge(member, "")), "{member}");
         }
         assert!(edges.contains(&edge("mlpackage", "coreml-mil")));

@@ -83,7 +83,7 @@ mod tests {
 
     #[track_caller]
     fn finds(text: &str) {
-        let found = faults("crates/smelt/src/command/new.rs", text);
+        let found = faults("crates/smelt-cli/src/command/new.rs", text);
         assert_eq!(found.len(), 1, "{text}: {found:?}");
     }
 
@@ -108,16 +108,16 @@ mod tests {
     fn reading_and_tests_and_the_crate_that_may_are_let_pass() {
         let write = concat!("std::fs::", "write(path, text)?;");
         passes(
-            "crates/smelt/src/a.rs",
+            "crates/smelt-cli/src/a.rs",
             "use std::{fs::{self, File, read}, io::Write};\nfs::read(path)?; File::open(path)?;",
         );
-        passes("crates/smelt/src/a.rs", concat!("my_fs::", "write(path)"));
-        passes("crates/smelt/src/a.rs", concat!("// as ", "fs::", "rename does"));
-        passes("crates/smelt/src/a.rs", &format!("fn a() {{}}\n#[cfg(test)]\nmod tests {{ {write} }}"));
+        passes("crates/smelt-cli/src/a.rs", concat!("my_fs::", "write(path)"));
+        passes("crates/smelt-cli/src/a.rs", concat!("// as ", "fs::", "rename does"));
+        passes("crates/smelt-cli/src/a.rs", &format!("fn a() {{}}\n#[cfg(test)]\nmod tests {{ {write} }}"));
         for path in [
             "crates/safe-files/src/a.rs",
             "crates/testkit/src/a.rs",
-            "crates/smelt/tests/a.rs",
+            "crates/smelt-cli/tests/a.rs",
             "xtask/src/a.rs",
             "crates/mlpackage/src/tests/a.rs",
         ] {

@@ -1,7 +1,7 @@
 //! A compression as a page: the picture, and below it a table that can be sorted. It needs nothing from outside.
 
 use super::{Summary, escaped, picture};
-use crate::report::bytes;
+use crate::units::bytes;
 
 const STYLE: &str = "\
 body{font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;margin:2rem auto;max-width:1240px;padding:0 1rem;\

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::{Summary, Weight, escaped};
-use crate::report::bytes;
+use crate::units::bytes;
 
 const WIDTH: f64 = 1200.0;
 const HEIGHT: f64 = 640.0;

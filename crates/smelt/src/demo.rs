@@ -2,18 +2,18 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use crate::error::Result;
 
 /// Guidance that suits it.
 #[cfg(feature = "demo")]
-pub(super) const GUIDANCE: f32 = sd_demo::GUIDANCE;
+pub const GUIDANCE: f32 = sd_demo::GUIDANCE;
 #[cfg(not(feature = "demo"))]
-pub(super) const GUIDANCE: f32 = 7.5;
+pub const GUIDANCE: f32 = 7.5;
 
 /// Its checkpoint, unpacked where the system keeps what can be made again.
 #[cfg(feature = "demo")]
-pub(super) fn directory() -> Result<PathBuf> {
-    use anyhow::Context;
+pub fn directory() -> Result<PathBuf> {
+    use crate::error::Context;
 
     const HINT: &str = "set SMELT_CACHE to a directory that can be written, or give a model with -m";
     let cache = std::env::var_os("SMELT_CACHE").map(PathBuf::from).or_else(dirs::cache_dir);
@@ -23,6 +23,6 @@ pub(super) fn directory() -> Result<PathBuf> {
 
 /// A build without it.
 #[cfg(not(feature = "demo"))]
-pub(super) fn directory() -> Result<PathBuf> {
-    anyhow::bail!("this build has no model in the box (feature `demo`); give a directory with --model")
+pub fn directory() -> Result<PathBuf> {
+    crate::error::refuse!("this build has no model in the box (feature `demo`); give a directory with --model")
 }

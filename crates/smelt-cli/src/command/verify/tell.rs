@@ -16,8 +16,8 @@ use super::functions::Pairing;
 use super::half::{At, Look};
 use super::{Against, Verdict, role_of};
 use crate::cli::VerifyArgs;
-use crate::half_precision::{Overflow, cure};
 use crate::report::{Report, Table, decibels};
+use smelt::half_precision::{Overflow, cure};
 
 /// What `--json` prints.
 #[derive(Serialize)]

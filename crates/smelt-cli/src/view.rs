@@ -11,7 +11,7 @@ use sd_runtime::image::{PngText, RgbImage};
 use crate::file;
 use crate::preview::{Protocol, Show};
 use crate::report::Report;
-use crate::sheet::{self, Cell};
+use smelt::sheet::{self, Cell};
 
 /// Where pictures go besides their own files.
 #[derive(Debug, Args)]

@@ -12,13 +12,13 @@ use sd_runtime::scheduler::SchedulerKind;
 use sd_runtime::{Engine, RuntimeError};
 
 use super::burn;
-use crate::bundle::Companions;
 use crate::cli::{GenerateArgs, size_in_words};
 use crate::command::convert::tensor_warnings;
 use crate::command::open_package;
 use crate::engine_args::EngineName;
-use crate::fit;
-use crate::model_dir::ModelDir;
+use smelt::bundle::Companions;
+use smelt::fit;
+use smelt::model_dir::ModelDir;
 
 /// A pipeline's parts.
 pub(super) struct Loaded {
@@ -34,7 +34,7 @@ pub(super) struct Loaded {
 pub(super) fn load(args: &GenerateArgs, dir: &Path) -> Result<Loaded> {
     args.engine.check()?;
     let dir = &hub::resolve(dir)?;
-    let has_packages = dir.is_dir() && !crate::model_dir::packages(dir)?.is_empty();
+    let has_packages = dir.is_dir() && !smelt::model_dir::packages(dir)?.is_empty();
     let with_burn = burn::is_chosen(args, dir, has_packages)?;
     if !has_packages {
         return from_checkpoint(args, dir, with_burn);

@@ -6,9 +6,9 @@ use anyhow::Result;
 use safe_files::{OutputFile, OutputFolder, Outputs};
 
 use super::items::Item;
-use crate::bundle::Bundle;
 use crate::cli::ConvertArgs;
 use crate::report::Report;
+use smelt::bundle::Bundle;
 
 /// The folder, and the files beside the packages that are to be written.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Place {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             path.parent() == Some(root) && (name.ends_with(".mlpackage") || bundle.names().any(|ours| ours == name))
         };
-        for path in crate::model_dir::files(root).iter().filter(|path| !is_ours(path)) {
+        for path in smelt::model_dir::files(root).iter().filter(|path| !is_ours(path)) {
             outputs.reads("the checkpoint's file", path)?;
         }
         let folder = outputs.folder("-o", &args.output)?;

@@ -9,7 +9,7 @@ use sd_convert::place::Wanted;
 
 use crate::command::not_wanted;
 use crate::interrupt::Writing;
-use crate::model_dir::has_suffix;
+use smelt::model_dir::has_suffix;
 
 /// Ends of the names of packages that Apple's converter compresses too.
 const COMPRESSED: [[&str; 2]; 6] = [
@@ -26,7 +26,7 @@ type Copies = Vec<(Tree, PathBuf)>;
 
 /// Packages to compress with where they go, and everything else with where it goes.
 pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Copies)> {
-    if crate::model_dir::packages(input)?.is_empty() {
+    if smelt::model_dir::packages(input)?.is_empty() {
         bail!(not_wanted(input, Wanted::Packages));
     }
     let cannot = || format!("cannot read {}", input.display());

@@ -97,7 +97,7 @@ fn packages(path: &Path) -> Result<Vec<PathBuf>> {
         return Ok(vec![path.to_owned()]);
     }
     let path = &sd_convert::hub::resolve(path)?;
-    let found = crate::model_dir::packages(path)?;
+    let found = smelt::model_dir::packages(path)?;
     if found.is_empty() {
         bail!(super::not_wanted(path, sd_convert::place::Wanted::Packages));
     }

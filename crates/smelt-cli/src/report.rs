@@ -14,6 +14,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use safe_files::{Outputs, is_closed_pipe};
 use serde::Serialize;
+pub(crate) use smelt::{bytes, count, decibels, seconds};
 
 /// Where results go, and in which form.
 pub(crate) struct Report {
@@ -179,76 +180,9 @@ impl Display for Table {
     }
 }
 
-/// A size in decimal units, three digits.
-pub(crate) fn bytes(n: u64) -> String {
-    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
-    if n < 1000 {
-        return format!("{n} B");
-    }
-    let mut value = n as f64 / 1000.0;
-    let mut unit = 0;
-    while value >= 999.5 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    let digits = if value < 9.995 {
-        2
-    } else if value < 99.95 {
-        1
-    } else {
-        0
-    };
-    format!("{value:.digits$} {}", UNITS[unit])
-}
-
-/// A time, to a precision that matters.
-pub(crate) fn seconds(time: Duration) -> String {
-    let s = time.as_secs_f64();
-    if s < 0.9995 {
-        format!("{:.0} ms", s * 1000.0)
-    } else if s < 99.95 {
-        format!("{s:.1} s")
-    } else {
-        format!("{} min {:02} s", (s.round() as u64) / 60, (s.round() as u64) % 60)
-    }
-}
-
-/// A count with its noun in the right number.
-pub(crate) fn count(n: usize, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
-}
-
-/// A peak signal-to-noise ratio in words.
-pub(crate) fn decibels(psnr: f64) -> String {
-    if psnr == f64::INFINITY {
-        "identical".into()
-    } else if psnr == f64::NEG_INFINITY {
-        "not comparable".into()
-    } else {
-        format!("{psnr:.1} dB")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_have_three_digits() {
-        let cases = [(0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (9_999, "10.0 kB"), (99_999, "100 kB")];
-        for (n, text) in
-            cases.into_iter().chain([(1_719_000_000, "1.72 GB"), (999_999, "1.00 MB"), (u64::MAX, "18447 PB")])
-        {
-            assert_eq!(bytes(n), text);
-        }
-    }
-
-    #[test]
-    fn times_are_milliseconds_seconds_or_minutes() {
-        for (ms, text) in [(0, "0 ms"), (999, "999 ms"), (1000, "1.0 s"), (99_900, "99.9 s"), (100_000, "1 min 40 s")] {
-            assert_eq!(seconds(Duration::from_millis(ms)), text);
-        }
-    }
 
     #[test]
     fn columns_line_up() {

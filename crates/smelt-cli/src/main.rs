@@ -2,22 +2,15 @@
 //!
 //! The work is done by the crates below; this one reads arguments, shows progress, prints results, and turns errors into one message and an exit code: 0, 1 for failure, 2 for arguments that cannot be understood, 130 when interrupted.
 
-mod bundle;
 mod cli;
 mod command;
 mod engine_args;
 mod file;
-mod fit;
-mod half_precision;
 mod interrupt;
-mod model_dir;
-mod owner;
 mod preview;
 mod report;
-mod sheet;
-mod tensor_file;
+mod screen;
 mod view;
-mod weights_report;
 
 use std::process::ExitCode;
 

@@ -2,7 +2,6 @@
 //!
 //! The models come from a directory of packages, or from a checkpoint that is converted in memory: the same programs, without files.
 
-mod boxed;
 mod burn;
 mod models;
 
@@ -25,10 +24,11 @@ use serde::Serialize;
 use crate::cli::{GenerateArgs, Seed};
 use crate::file;
 use crate::report::{Report, count, seconds};
-use crate::sheet::Cell;
-use crate::tensor_file;
+use crate::screen::Screen;
 use crate::view::View;
 use models::Loaded;
+use smelt::sheet::Cell;
+use smelt::tensor_file;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -68,10 +68,10 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     let view = args.view.prepare(&mut outputs)?;
     name_inputs(&mut outputs, args)?;
     report.make_way(&outputs)?;
-    let start = args.image.as_deref().map(file::read_picture).transpose().context("--image")?;
+    let start = args.image.as_deref().map(smelt::read_picture).transpose().context("--image")?;
     let start = start.map(|image| StartingImage { image, strength: args.strength });
     let spinner = report.spinner("loading");
-    let dir = args.model.clone().map_or_else(boxed::directory, Ok)?;
+    let dir = args.model.clone().map_or_else(smelt::demo::directory, Ok)?;
     let loaded = models::load(args, &dir)?;
     for warning in &loaded.warnings {
         spinner.suspend(|| report.warn(warning));
@@ -92,7 +92,7 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
         pictures.push(save(&files[idx], &settings, image, report)?);
     }
     if let Some(file) = &latents {
-        save_latents(file, &generation.images)?;
+        save_latents(file, &generation.images, report)?;
     }
     let warnings: Vec<String> = generation.warnings.iter().map(ToString::to_string).collect();
     warnings.iter().for_each(|warning| report.warn(warning));
@@ -119,7 +119,7 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
 fn guidance(args: &GenerateArgs) -> f32 {
     args.guidance.unwrap_or(match args.model {
         Some(_) => 7.5,
-        None => boxed::GUIDANCE,
+        None => smelt::demo::GUIDANCE,
     })
 }
 
@@ -155,7 +155,7 @@ fn name_inputs(outputs: &mut Outputs, args: &GenerateArgs) -> Result<()> {
     for dir in args.model.iter().chain(&args.tokenizer) {
         // A place that cannot be resolved is told by whoever reads it.
         let dir = sd_convert::hub::resolve(dir).unwrap_or_else(|_| dir.clone());
-        crate::model_dir::files(&dir).iter().try_for_each(|path| outputs.reads("the model's file", path))?;
+        smelt::model_dir::files(&dir).iter().try_for_each(|path| outputs.reads("the model's file", path))?;
     }
     Ok(())
 }
@@ -253,13 +253,13 @@ fn save(file: &OutputFile, settings: &PictureSettings, generated: &GeneratedImag
 }
 
 /// Writes what each picture began with and what it was decoded from.
-fn save_latents(file: &OutputFile, images: &[GeneratedImage]) -> Result<()> {
+fn save_latents(file: &OutputFile, images: &[GeneratedImage], report: &Report) -> Result<()> {
     let name = |i: usize, what: &str| if images.len() == 1 { what.to_owned() } else { format!("{}.{what}", i + 1) };
     let tensors = images
         .iter()
         .enumerate()
         .flat_map(|(i, image)| [(name(i, "noise"), image.noise.clone()), (name(i, "latents"), image.latents.clone())]);
-    tensor_file::write(file, &tensors.collect())
+    Ok(tensor_file::write(file, &tensors.collect(), &mut Screen::new(report))?)
 }
 
 /// A file in the current directory that is named by the prompt and not there yet.

@@ -17,8 +17,10 @@ use serde::Serialize;
 
 use super::open_package;
 use crate::cli::RunArgs;
+use crate::file;
 use crate::report::{Report, Table, seconds};
-use crate::{file, tensor_file};
+use crate::screen::Screen;
+use smelt::tensor_file;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -70,7 +72,7 @@ pub(super) fn run(args: &RunArgs, report: &Report) -> Result<ExitCode> {
         report.warn(format_args!("results are not finite, first those of one operation: {first}"));
     }
     let elapsed = begin.elapsed();
-    tensor_file::write(&target, &outputs)?;
+    tensor_file::write(&target, &outputs, &mut Screen::new(report))?;
     tell(args, report, &target, &outputs, prepared, elapsed)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -20,9 +20,10 @@ use serde::Serialize;
 use super::open_package;
 use crate::cli::CompressArgs;
 use crate::interrupt::{Writing, interrupted};
-use crate::owner::Owner;
 use crate::report::{Report, Table, bytes, count, seconds};
-use crate::weights_report::{Format, Summary as WeightSummary};
+use crate::screen::Screen;
+use smelt::owner::Owner;
+use smelt::weights_report::{Format, Summary as WeightSummary};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -111,7 +112,7 @@ pub(super) fn run(args: &CompressArgs, report: &Report) -> Result<ExitCode> {
 
 /// The form that a name says; what has no name takes the form for programs.
 fn report_format(path: &Path) -> Result<Format> {
-    if is_stream(path) && path.extension().is_none() { Ok(Format::Json) } else { Format::of(path) }
+    if is_stream(path) && path.extension().is_none() { Ok(Format::Json) } else { Ok(Format::of(path)?) }
 }
 
 /// Names everything that is read and written: the folders to be made, and the reports in the order of the inputs.
@@ -184,7 +185,7 @@ fn compress(task: &Task, args: &CompressArgs, format: Option<Format>, report: &R
     let weights = WeightSummary::new(&title, task.bytes, n_bytes, &outcome);
     let mut report_path = None;
     if let (Some(file), Some(format)) = (&task.report, format) {
-        weights.write(file, format)?;
+        weights.write(file, format, &mut Screen::new(report))?;
         report_path = Some(file.to_string());
     }
     method::tell_left(&outcome.kept, report);

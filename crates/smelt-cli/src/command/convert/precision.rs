@@ -12,8 +12,8 @@ use sd_convert::{Checkpoint, Converted, Exceptional, HalfCheck, OnOverflow, Opti
 
 use super::items::Item;
 use crate::cli::ConvertArgs;
-use crate::half_precision::{Overflow, cure};
 use crate::report::{Report, count};
+use smelt::half_precision::{Overflow, cure};
 
 /// Tensors that a warning names; the others are counted.
 const NAMED_TENSORS: usize = 5;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::cli::CompareArgs;
 use crate::file;
 use crate::report::{Report, Table, count, decibels};
-use crate::sheet::Cell;
+use smelt::sheet::Cell;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -48,7 +48,7 @@ pub(super) fn run(args: &CompareArgs, report: &Report) -> Result<ExitCode> {
     args.pictures.iter().try_for_each(|path| outputs.reads("the picture", path))?;
     let view = args.view.prepare(&mut outputs)?;
     report.make_way(&outputs)?;
-    let images = args.pictures.iter().map(|path| file::read_picture(path)).collect::<Result<Vec<_>>>()?;
+    let images = args.pictures.iter().map(|path| Ok(smelt::read_picture(path)?)).collect::<Result<Vec<_>>>()?;
     check(args, &images, view.is_wanted())?;
     let differences: Vec<Option<Difference>> = images
         .iter()

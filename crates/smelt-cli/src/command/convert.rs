@@ -19,15 +19,16 @@ use sd_convert::{AttentionLayout, Checkpoint, Converted, Options, Precision, Rol
 use serde::Serialize;
 
 use super::guarded;
-use crate::bundle::Bundle;
 use crate::cli::ConvertArgs;
 use crate::interrupt::{Writing, interrupted};
-use crate::owner::Owner;
 use crate::report::{Report, Table, bytes, count, seconds};
+use crate::screen::Screen;
 use items::Item;
 use place::Place;
 pub(super) use precision::tensor_warnings;
 use precision::{Made, Makers};
+use smelt::bundle::Bundle;
+use smelt::owner::Owner;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -60,7 +61,7 @@ struct Package {
     check_s: f64,
     write_s: f64,
     /// What half precision cannot hold in it, which then is in float32 unless float16 was asked for.
-    overflow: Option<crate::half_precision::Overflow>,
+    overflow: Option<smelt::half_precision::Overflow>,
 }
 
 /// What is to be done.
@@ -89,7 +90,7 @@ pub(super) fn run(args: &ConvertArgs, report: &Report) -> Result<ExitCode> {
     plan.place.tell_changes(report);
     plan.place.folder.make()?;
     let packages = plan.convert(report)?;
-    plan.bundle.write(&plan.place.files)?;
+    plan.bundle.write(&plan.place.files, &mut Screen::new(report))?;
     tell(&plan, report, packages, begin.elapsed())?;
     Ok(ExitCode::SUCCESS)
 }

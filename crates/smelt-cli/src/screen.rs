@@ -1,0 +1,80 @@
+//! What a user sees of long work: the library's events as bars, warnings, and a Ctrl-C that waits for what is half written.
+
+use std::ops::ControlFlow;
+
+use indicatif::ProgressBar;
+use smelt::watch::{Event, Progress, Unit, Watch};
+
+use crate::interrupt::{Writing, interrupted};
+use crate::report::Report;
+
+/// Whoever looks on for the user.
+pub(crate) struct Screen<'r> {
+    report: &'r Report,
+    bar: Option<Bar>,
+    writing: Vec<Writing>,
+}
+
+/// A bar that is drawn now.
+struct Bar {
+    what: String,
+    /// None for work of unknown length.
+    unit: Option<Unit>,
+    bar: ProgressBar,
+}
+
+impl<'r> Screen<'r> {
+    pub(crate) fn new(report: &'r Report) -> Self {
+        Self { report, bar: None, writing: Vec::new() }
+    }
+
+    fn begin(&mut self, what: &str) {
+        self.end();
+        self.bar = Some(Bar { what: what.to_owned(), unit: None, bar: self.report.spinner(what) });
+    }
+
+    fn advance(&mut self, at: Progress<'_>) {
+        if !self.bar.as_ref().is_some_and(|bar| bar.what == at.what && bar.unit == Some(at.unit)) {
+            self.end();
+            let bar = match at.unit {
+                Unit::Bytes => self.report.byte_bar(at.what, at.total),
+                Unit::Steps => self.report.step_bar(at.what, at.total),
+                _ => self.report.work_bar(at.what, at.total),
+            };
+            self.bar = Some(Bar { what: at.what.to_owned(), unit: Some(at.unit), bar });
+        }
+        if let Some(Bar { bar, .. }) = &self.bar {
+            bar.set_length(at.total);
+            bar.set_position(at.done);
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn end(&mut self) {
+        if let Some(Bar { bar, .. }) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn warn(&self, words: &str) {
+        match &self.bar {
+            Some(Bar { bar, .. }) => bar.suspend(|| self.report.warn(words)),
+            None => self.report.warn(words),
+        }
+    }
+}
+
+impl Watch for Screen<'_> {
+    fn event(&mut self, event: Event<'_>) -> ControlFlow<()> {
+        match event {
+            Event::Warning(words) => self.warn(words),
+            Event::Begin(what) => self.begin(what),
+            Event::Progress(at) => self.advance(at),
+            Event::End => self.end(),
+            Event::WriteBegins => self.writing.push(Writing::begin()),
+            Event::WriteEnds => drop(self.writing.pop()),
+            _ => {}
+        }
+        if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
