@@ -81,6 +81,9 @@ pub enum EngineError {
         /// What.
         fault: OpFault,
     },
+    /// The run was asked to stop, and did.
+    #[error("the run was stopped before its end, as asked")]
+    Stopped,
     /// A value is read that nothing has defined; a valid program has none.
     #[error("value {name} is used before it is defined")]
     Undefined {

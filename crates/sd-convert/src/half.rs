@@ -11,7 +11,7 @@ use crate::{
     sizes::join_sizes,
     verify::{Input, component_of, random_inputs, vae_config},
 };
-use host_tensor::HostTensor;
+use host_tensor::{HostTensor, Stop};
 use mil::Function;
 use mil_engine::reference::{Cause, NonFinite, Options as RunOptions, Reference, Rounding};
 use std::{
@@ -105,7 +105,7 @@ fn check(
     };
     let inputs: Vec<Input> = run.inputs().iter().map(input).collect();
     let drawn = typical_inputs(Some((ckpt, component)), &inputs, small.program.main(), 0)?;
-    let (_, found) = run.run_watched(&drawn).map_err(fail)?;
+    let (_, found) = run.run_watched(&drawn, &Stop::never()).map_err(fail)?;
     // What is not finite for another reason is so in full precision too.
     let overflow = found.filter(|found| found.cause == Cause::Rounding);
     Ok(HalfCheck { overflow, elapsed: begin.elapsed() })

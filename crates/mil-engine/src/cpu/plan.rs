@@ -65,6 +65,11 @@ pub(super) enum Output {
     Tensor(ValueId),
 }
 
+// SAFETY: the pointers are into memory that the plan owns; only a run writes there, and an engine runs one at a time.
+unsafe impl Send for Output {}
+// SAFETY: as above.
+unsafe impl Sync for Output {}
+
 /// Addresses of buffers.
 pub(super) struct Places<'a> {
     arena: *mut f32,
