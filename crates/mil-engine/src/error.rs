@@ -81,6 +81,14 @@ pub enum EngineError {
         /// What.
         fault: OpFault,
     },
+    /// The fast engine's plan does not hold together; that is a mistake of the engine, whatever the program is.
+    #[error("{name}: no plan for the fast engine: {fault}; run the program with the reference engine, and report this")]
+    Plan {
+        /// The operation that was being planned.
+        name: String,
+        /// What is wrong with its plan.
+        fault: String,
+    },
     /// The run was asked to stop, and did.
     #[error("the run was stopped before its end, as asked")]
     Stopped,
