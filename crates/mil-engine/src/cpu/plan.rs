@@ -328,3 +328,36 @@ impl<'b, 'f> Planner<'b, 'f> {
         self.scratch = self.scratch.max(floats);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cpu::graph::Node, kernel::map, kernel::math::Activation, reference};
+    use mil::{DType, FunctionBuilder, Opset, Type};
+
+    #[test]
+    fn a_node_that_does_not_fit_its_values_is_an_error() {
+        let mut b = FunctionBuilder::new("main", Opset::CoreML6);
+        let x = b.input("x", Type::tensor(DType::F32, &[2, 3]));
+        let n = b.input("n", Type::tensor(DType::I32, &[2]));
+        let mut e = b.emitter();
+        let y = e.op("relu", "y", [("x", x.into())]).unwrap();
+        let ops = e.into_ops();
+        let program = b.finish_program(ops, &[y]);
+        let function = program.main().unwrap();
+        let check = |kind: Kind, fault: &str| {
+            let reference = Reference::new(function, reference::Options::default()).unwrap();
+            let (body, nodes) = (Body::new(function), vec![Node { op: 0, ops: vec![0], kind }]);
+            let plan = Planner::plan(&body, &reference, nodes, Steady::default(), &Options::default());
+            let error = plan.unwrap_err().to_string();
+            assert!(error.starts_with(&format!("y: no plan for the fast engine: {fault}; ")), "{error}");
+        };
+        check(Kind::Upsample { x, factors: [2, 2], out: y }, "it is no picture of four dimensions");
+        check(Kind::Reshape { x, out: n }, "n is not of floats in a fixed shape");
+        check(Kind::Concat { values: vec![x], axis: 0, out: n }, "the concatenation has no place");
+        check(Kind::Rows { table: x, indices: n, out: n }, "n is not of floats in a fixed shape");
+        let relu = map::Op::Unary(Activation::Relu);
+        check(Kind::Map { op: relu, operands: vec![], out: y }, "it has no operand");
+        check(Kind::Map { op: relu, operands: vec![n], out: y }, "n is not of floats in a fixed shape");
+    }
+}

@@ -173,10 +173,10 @@ impl Planner<'_, '_> {
     }
 
     fn upsample(&mut self, x: ValueId, [fh, fw]: [usize; 2], out: ValueId) -> Result<(), EngineError> {
-        let shape = self.floats(out)?;
-        let from = self.view(x)?;
+        let (from, shape) = (self.view(x)?, self.floats(out)?);
+        let ([b, c, h, w], 4) = (&from.shape[..], shape.len()) else { return Err(self.fault(NO_PICTURE)) };
+        let (b, c, h, w) = (*b, *c, *h, *w);
         let to = self.result(out, &shape, channels_last(&shape));
-        let [b, c, h, w] = from.shape[..] else { return Err(self.fault(NO_PICTURE)) };
         let repeated = |v: &View, step: [usize; 2], between: [usize; 2]| View {
             buffer: v.buffer,
             offset: v.offset,
