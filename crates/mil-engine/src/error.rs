@@ -64,9 +64,6 @@ pub enum EngineError {
         /// Given shape.
         actual: Vec<usize>,
     },
-    /// The wanted instruction set is not there.
-    #[error("SMELT_ISA: {0}")]
-    Isa(crate::UnknownIsa),
     /// The machine has no memory for a program's results.
     #[error("there is no memory for the {bytes} bytes that the program's results need")]
     OutOfMemory {

@@ -15,7 +15,7 @@ use sd_runtime::{Engine, Feature, Signature, Tensors};
 use crate::error::EngineError;
 
 pub use mil_engine::{
-    Isa,
+    Isa, UnknownIsa,
     cpu::{Options as CpuOptions, PlanSummary, Precision, Profile, StepSummary, WeightForm},
     reference::{Cause, NonFinite, Options, Rounding, Weights},
 };

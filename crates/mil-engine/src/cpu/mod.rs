@@ -76,7 +76,7 @@ pub enum WeightForm {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Options {
-    /// Instruction set; the one of `SMELT_ISA`, or the machine's best, when it is not given.
+    /// Instruction set; the machine's best when it is not given.
     pub isa: Option<Isa>,
     /// Threads; one for each core when it is not given.
     pub threads: Option<usize>,
@@ -150,8 +150,7 @@ impl Cpu {
     /// Plans the function `main`, or the only one.
     ///
     /// # Errors
-    /// As [`Reference::compile`]; and when there is no memory, or `SMELT_ISA` names no instruction set of this
-    /// machine.
+    /// As [`Reference::compile`]; and when there is no memory, or a plan does not hold together.
     pub fn compile(program: Valid<'_>, options: Options) -> Result<Self, EngineError> {
         Self::new(Reference::compile(program, options.limits)?, options)
     }
@@ -171,10 +170,7 @@ impl Cpu {
     }
 
     fn new(mut reference: Reference, options: Options) -> Result<Self, EngineError> {
-        let isa = match options.isa {
-            Some(isa) => isa,
-            None => Isa::from_env().map_err(EngineError::Isa)?,
-        };
+        let isa = options.isa.unwrap_or_else(Isa::best);
         let threads = Threads::new(options.threads);
         let options = Options { threads: Some(threads.count()), ..options };
         let mut planned = plan(&reference, &options)?;
