@@ -12,6 +12,7 @@ mod peer;
 mod process;
 mod record;
 mod script;
+mod stop;
 
 use anyhow::{Result, ensure};
 
@@ -44,6 +45,8 @@ enum Name {
     Newcomer,
     /// The CPU engine on that checkpoint: models, single operations, a picture; with `--peers` also PyTorch and OpenVINO.
     Engine,
+    /// How long the engine goes on after it was asked to stop, at random moments of the models of that checkpoint.
+    Stop,
 }
 
 /// Measures, records and prints; a part is printed only.
@@ -58,6 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Name::Build => ("build", build::run(runs.unwrap_or(1))?),
         Name::Newcomer => ("newcomer", newcomer::run()?),
         Name::Engine => ("engine", engine::run(runs.unwrap_or(3).max(1), peers, only)?),
+        Name::Stop => ("stop", stop::run(runs.unwrap_or(40).max(1))?),
     };
     println!("{}", if only.is_some() { record::line(name, &metrics) } else { record::append(name, &metrics)? });
     Ok(())

@@ -1,7 +1,7 @@
 //! Every scheme in every opset: the program is valid, survives a package, and decodes to what was computed.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on has failed")]
 
-use host_tensor::{DType, HostTensor};
+use host_tensor::{DType, HostTensor, Stop};
 use mil::{Const, FunctionBuilder, Opset, Program, Type, validate};
 use mil_compress::{
     Blocks, Config, Memory, PaletteGroups, PaletteMode, Palettize, Plan, Prune, Quantize, Scheme, compress,
@@ -84,7 +84,7 @@ fn run(program: &Program, dtype: DType) -> Vec<f32> {
         ("x".to_owned(), HostTensor::from_f32([1, 32, 3, 5], noise(480, 9)).cast(dtype)),
         ("ids".to_owned(), HostTensor::from_i32([15], ids)),
     ]);
-    engine.run(&inputs).unwrap().into_values().next().unwrap().to_f32_vec()
+    engine.run(&inputs, &Stop::never()).unwrap().into_values().next().unwrap().to_f32_vec()
 }
 
 fn palettes(mode: PaletteMode) -> Palettize {

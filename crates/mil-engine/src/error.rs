@@ -64,9 +64,6 @@ pub enum EngineError {
         /// Given shape.
         actual: Vec<usize>,
     },
-    /// The wanted instruction set is not there.
-    #[error("SMELT_ISA: {0}")]
-    Isa(crate::UnknownIsa),
     /// The machine has no memory for a program's results.
     #[error("there is no memory for the {bytes} bytes that the program's results need")]
     OutOfMemory {
@@ -81,6 +78,17 @@ pub enum EngineError {
         /// What.
         fault: OpFault,
     },
+    /// The fast engine's plan does not hold together; that is a mistake of the engine, whatever the program is.
+    #[error("{name}: no plan for the fast engine: {fault}; run the program with the reference engine, and report this")]
+    Plan {
+        /// The operation that was being planned.
+        name: String,
+        /// What is wrong with its plan.
+        fault: String,
+    },
+    /// The run was asked to stop, and did.
+    #[error("the run was stopped before its end, as asked")]
+    Stopped,
     /// A value is read that nothing has defined; a valid program has none.
     #[error("value {name} is used before it is defined")]
     Undefined {

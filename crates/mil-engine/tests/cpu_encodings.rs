@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use host_tensor::{Bytes, DType, HostTensor, pack_bits};
+use host_tensor::{Bytes, DType, HostTensor, Stop, pack_bits};
 use mil::{Bound, Emitter, FunctionBuilder, Opset, Program, Type, ValueId, validate};
 use mil_engine::{
     Isa,
@@ -163,7 +163,8 @@ fn every_encoding_is_multiplied_as_it_is_stored() {
             ("x".to_owned(), tensor(DType::F16, &[1, 9, K], &rng.normals(9 * K))),
             ("picture".to_owned(), tensor(DType::F16, &[1, K, 8, 9], &rng.normals(K * 72))),
         ]);
-        let want = Reference::compile(valid, reference::Options::default()).unwrap().run(&inputs).unwrap();
+        let want =
+            Reference::compile(valid, reference::Options::default()).unwrap().run(&inputs, &Stop::never()).unwrap();
         for isa in Isa::available() {
             let engine = Cpu::compile(valid, Options::default().with_isa(isa)).unwrap();
             let plan = engine.summary();
@@ -172,7 +173,7 @@ fn every_encoding_is_multiplied_as_it_is_stored() {
                 let step = plan.steps.iter().find(of).unwrap_or_else(|| panic!("{name}: no {kernel}\n{plan}"));
                 assert!(step.detail.ends_with(&format!("from {kept}")), "{name}: {}", step.detail);
             }
-            let got = engine.run(&inputs).unwrap();
+            let got = engine.run(&inputs, &Stop::never()).unwrap();
             let expanded = Options::default().with_isa(isa).with_weights(WeightForm::Expanded);
             let expanded = Cpu::compile(valid, expanded).unwrap();
             let plan = expanded.summary();
@@ -180,7 +181,10 @@ fn every_encoding_is_multiplied_as_it_is_stored() {
                 plan.steps.iter().all(|s| !s.detail.contains("from ") || s.detail.ends_with("from fp16")),
                 "{plan}"
             );
-            assert!(expanded.run(&inputs).unwrap() == got, "{name}, {isa}: expanded weights give other bits");
+            assert!(
+                expanded.run(&inputs, &Stop::never()).unwrap() == got,
+                "{name}, {isa}: expanded weights give other bits"
+            );
             for (output, want) in &want {
                 // Results are halves: both engines round the same sums, but for the last digit.
                 testkit::assert_psnr(&format!("{name}, {isa}: {output}"), want, &got[output], 75.0);

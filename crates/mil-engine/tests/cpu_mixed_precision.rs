@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use host_tensor::{DType, HostTensor};
+use host_tensor::{DType, HostTensor, Stop};
 use mil::text::{NoBlobs, parse};
 use mil_engine::{
     cpu::{Cpu, Options},
@@ -25,9 +25,9 @@ fn kernels(body: &str) -> Vec<&'static str> {
     let mut draw = |n: usize| HostTensor::from_f32([1, 2, n, 8], rng.normals(16 * n)).cast(DType::F16);
     let inputs: BTreeMap<String, HostTensor> =
         [("q", 6), ("k", 5), ("v", 5)].map(|(name, n)| (name.to_owned(), draw(n))).into();
-    let plain = Reference::compile(valid, reference::Options::default()).unwrap().run(&inputs).unwrap();
+    let plain = Reference::compile(valid, reference::Options::default()).unwrap().run(&inputs, &Stop::never()).unwrap();
     let fast = Cpu::compile(valid, Options::default()).unwrap();
-    let (expected, actual) = (plain["y"].to_f32_vec(), fast.run(&inputs).unwrap()["y"].to_f32_vec());
+    let (expected, actual) = (plain["y"].to_f32_vec(), fast.run(&inputs, &Stop::never()).unwrap()["y"].to_f32_vec());
     let worst = expected.iter().zip(&actual).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(worst < 2e-3, "{worst}");
     fast.summary().steps.iter().map(|step| step.kernel).filter(|&k| k != "import" && k != "export").collect()

@@ -1,6 +1,6 @@
 //! The fast engine beside the reference engine, on whole models: Apple's packages and those of the demo model.
 
-use host_tensor::{DType, HostTensor};
+use host_tensor::{DType, HostTensor, Stop};
 use mil_engine::{
     Isa,
     cpu::{Cpu, Options, Precision},
@@ -37,7 +37,7 @@ fn agreement(path: &Path, ways: &[(Isa, Precision)]) -> Vec<f64> {
     let valid = mil::validate(program).unwrap_or_else(|e| fail(&e));
     let oracle = Reference::compile(valid, reference::Options::default()).unwrap_or_else(|e| fail(&e));
     let inputs = inputs(&oracle, &mut Rng::new(7));
-    let want = oracle.run(&inputs).unwrap_or_else(|e| fail(&e));
+    let want = oracle.run(&inputs, &Stop::never()).unwrap_or_else(|e| fail(&e));
     let of = |&(isa, precision): &(Isa, Precision)| {
         let options = Options::default().with_isa(isa).with_precision(precision);
         let mut worst = f64::INFINITY;
@@ -45,8 +45,8 @@ fn agreement(path: &Path, ways: &[(Isa, Precision)]) -> Vec<f64> {
         for threads in [1, 3] {
             let fast = Cpu::compile(valid, options.clone().with_threads(threads)).unwrap_or_else(|e| fail(&e));
             // The first run of a plan leaves something behind that the second must not read.
-            fast.run(&inputs).unwrap_or_else(|e| fail(&e));
-            let got = fast.run(&inputs).unwrap_or_else(|e| fail(&e));
+            fast.run(&inputs, &Stop::never()).unwrap_or_else(|e| fail(&e));
+            let got = fast.run(&inputs, &Stop::never()).unwrap_or_else(|e| fail(&e));
             for (name, want) in &want {
                 assert_eq!(got[name].shape(), want.shape(), "{}: {name}", path.display());
                 // Outputs are compared before they are rounded to halves only where the program says `fp32`.
@@ -139,7 +139,8 @@ fn a_steady_text_changes_no_bit_of_a_unet() {
         for (step, text) in [0, 0, 0, 1, 1, 0].into_iter().enumerate() {
             let mut now = inputs(&oracle, &mut rng);
             now.insert("encoder_hidden_states".into(), texts[text]["encoder_hidden_states"].clone());
-            let (want, got) = (plain.run(&now).expect("a run"), steady.run(&now).expect("a run"));
+            let (want, got) =
+                (plain.run(&now, &Stop::never()).expect("a run"), steady.run(&now, &Stop::never()).expect("a run"));
             assert!(want == got, "{}: step {step} differs", path.display());
         }
     }

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Growing, text};
-use host_tensor::{DType, HostTensor};
+use host_tensor::{DType, HostTensor, Stop};
 use mil::{Bound, Function, FunctionBuilder, OpError, Opset, Program, Type, ValueId, pass, validate};
 use mil_engine::reference::{Options, Reference};
 use std::collections::BTreeMap;
@@ -214,7 +214,7 @@ fn grow(rng: &mut Rng) -> Option<Program> {
 fn run(program: &Program, x: &HostTensor) -> BTreeMap<String, HostTensor> {
     let valid = validate(program).unwrap_or_else(|e| panic!("{e}\n{}", text(program)));
     let engine = Reference::compile(valid, Options::default()).unwrap();
-    engine.run(&BTreeMap::from([("x".to_owned(), x.clone())])).unwrap()
+    engine.run(&BTreeMap::from([("x".to_owned(), x.clone())]), &Stop::never()).unwrap()
 }
 
 /// A program with what it computes from `x`.

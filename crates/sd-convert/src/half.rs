@@ -12,7 +12,7 @@ use crate::{
     sizes::join_sizes,
     verify::{Input, random_inputs},
 };
-use host_tensor::HostTensor;
+use host_tensor::{HostTensor, Stop};
 use mil::Function;
 use mil_engine::reference::{Cause, NonFinite, Options as RunOptions, Reference, Rounding};
 use sd_spec::{Draw, Stage};
@@ -102,7 +102,7 @@ fn check(ckpt: &Checkpoint, role: Role, options: &Options, mapped: &Mapped) -> R
     };
     let inputs: Vec<Input> = run.inputs().iter().map(input).collect();
     let drawn = typical_inputs(Some((ckpt, role)), &inputs, small.program.main(), 0)?;
-    let (_, found) = run.run_watched(&drawn).map_err(fail)?;
+    let (_, found) = run.run_watched(&drawn, &Stop::never()).map_err(fail)?;
     // What is not finite for another reason is so in full precision too.
     let overflow = found.filter(|found| found.cause == Cause::Rounding);
     Ok(HalfCheck { overflow, elapsed: begin.elapsed() })

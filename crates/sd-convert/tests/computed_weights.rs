@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use host_tensor::{DType, HostTensor};
+use host_tensor::{DType, HostTensor, Stop};
 use mil::{FunctionBuilder, Opset, Program, Type};
 use mil_engine::reference::{Options as RunOptions, Reference};
 use mlpackage::{Description, Existing, Package};
@@ -105,7 +105,7 @@ fn a_changed_checkpoint_is_converted_and_run_as_if_it_had_been_saved_so() {
                 .iter()
                 .map(|f| Input { name: f.name.clone(), dtype: f.ty.dtype, shape: f.ty.static_shape().unwrap() })
                 .collect();
-            engine.run(&random_inputs(&inputs, program.main(), 3).unwrap()).unwrap()
+            engine.run(&random_inputs(&inputs, program.main(), 3).unwrap(), &Stop::never()).unwrap()
         };
         if role == Role::TextEncoder {
             // In memory and from the package, a sum is the same.

@@ -3,7 +3,7 @@
 
 #![allow(clippy::print_stdout, reason = "a table of what was measured belongs to the test")]
 
-use host_tensor::HostTensor;
+use host_tensor::{HostTensor, Stop};
 use mil_engine::reference::{Options as EngineOptions, Reference, Rounding};
 use mlpackage::Package;
 use sd_convert::{AttentionLayout, Checkpoint, LatentSize, Options, Precision, Role, convert, package_name};
@@ -71,7 +71,7 @@ fn reference(golden: &Path, case: &Case, prefix: &str) -> Tensors {
 fn worst_psnr(golden: &Path, case: &Case, program: &mil::Program, rounding: Rounding) -> f64 {
     let valid = mil::validate(program).unwrap_or_else(|faults| panic!("{}: {faults}", case.reference));
     let engine = Reference::compile(valid, EngineOptions::default().with_rounding(rounding)).expect("compiles");
-    let outputs = engine.run(&reference(golden, case, "in.")).expect("runs");
+    let outputs = engine.run(&reference(golden, case, "in."), &Stop::never()).expect("runs");
     let expected = reference(golden, case, "out.");
     let mut worst = f64::INFINITY;
     for (name, got) in &outputs {

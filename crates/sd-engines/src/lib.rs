@@ -24,5 +24,5 @@ pub use error::EngineError;
 #[cfg(feature = "mil")]
 pub use mil_cpu::{
     Cause, CpuOptions, Executor, Isa, MilEngine, NonFinite, Options, PlanSummary, Precision, Profile, Rounding,
-    StepSummary, WeightForm, Weights,
+    StepSummary, UnknownIsa, WeightForm, Weights,
 };

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use host_tensor::Stop;
 use mil::{Program, TensorType, Valid};
 use mil_engine::{cpu::Cpu, reference::Reference};
 use mlpackage::{Body, Description, FeatureType, Interface, Model, Package};
@@ -14,7 +15,7 @@ use sd_runtime::{Engine, Feature, Signature, Tensors};
 use crate::error::EngineError;
 
 pub use mil_engine::{
-    Isa,
+    Isa, UnknownIsa,
     cpu::{Options as CpuOptions, PlanSummary, Precision, Profile, StepSummary, WeightForm},
     reference::{Cause, NonFinite, Options, Rounding, Weights},
 };
@@ -84,10 +85,10 @@ impl Runner {
         }
     }
 
-    fn run(&self, inputs: &Tensors) -> Result<Tensors, mil_engine::EngineError> {
+    fn run(&self, inputs: &Tensors, stop: &Stop) -> Result<Tensors, mil_engine::EngineError> {
         match self {
-            Self::Cpu(cpu) => cpu.run(inputs),
-            Self::Reference(reference) => reference.run(inputs),
+            Self::Cpu(cpu) => cpu.run(inputs, stop),
+            Self::Reference(reference) => reference.run(inputs, stop),
         }
     }
 }
@@ -181,11 +182,11 @@ impl MilEngine {
         let mut profiles = Vec::new();
         let outputs = self.run_stages(inputs, |stage, inputs| match &stage.program {
             Runner::Cpu(cpu) => {
-                let (outputs, profile) = cpu.profile(inputs)?;
+                let (outputs, profile) = cpu.profile(inputs, &Stop::never())?;
                 profiles.push(profile);
                 Ok(outputs)
             }
-            Runner::Reference(reference) => reference.run(inputs),
+            Runner::Reference(reference) => reference.run(inputs, &Stop::never()),
         })?;
         Ok((outputs, profiles))
     }
@@ -198,9 +199,9 @@ impl MilEngine {
     pub fn run_watched(&self, inputs: &Tensors) -> Result<(Tensors, Option<NonFinite>), EngineError> {
         let mut first = None;
         let outputs = self.run_stages(inputs, |stage, inputs| match &stage.program {
-            Runner::Cpu(cpu) => cpu.run(inputs),
+            Runner::Cpu(cpu) => cpu.run(inputs, &Stop::never()),
             Runner::Reference(reference) => {
-                let (outputs, found) = reference.run_watched(inputs)?;
+                let (outputs, found) = reference.run_watched(inputs, &Stop::never())?;
                 if let Some(mut found) = found.filter(|_| first.is_none()) {
                     if self.stages.len() > 1 {
                         found.site.name = format!("{}: {}", stage.name, found.site.name);
@@ -218,7 +219,15 @@ impl MilEngine {
     /// # Errors
     /// When inputs are missing, superfluous or of the wrong shape, or an operation cannot be executed.
     pub fn run_once(&self, inputs: &Tensors) -> Result<Tensors, EngineError> {
-        self.run_stages(inputs, |stage, inputs| stage.program.run(inputs))
+        self.run_until(inputs, &Stop::never())
+    }
+
+    /// Runs the model as [`MilEngine::run_once`], until `stop` is set.
+    ///
+    /// # Errors
+    /// As [`MilEngine::run_once`], and when it was stopped.
+    pub fn run_until(&self, inputs: &Tensors, stop: &Stop) -> Result<Tensors, EngineError> {
+        self.run_stages(inputs, |stage, inputs| stage.program.run(inputs, stop))
     }
 
     fn run_stages(

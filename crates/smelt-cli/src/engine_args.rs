@@ -2,10 +2,10 @@
 
 use std::num::NonZeroUsize;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use sd_engines::{CpuOptions, Executor, Options, Precision, Rounding, WeightForm};
+use sd_engines::{CpuOptions, Executor, Isa, Options, Precision, Rounding, UnknownIsa, WeightForm};
 use sd_runtime::pipeline::STEADY_INPUTS;
 
 /// What executes models, and with how many threads.
@@ -99,19 +99,28 @@ impl From<DeviceName> for sd_engines::BurnDevice {
     }
 }
 
+/// The instruction set that the environment variable `SMELT_ISA` names, or else the machine's best.
+pub(crate) fn isa() -> Result<Isa, UnknownIsa> {
+    match std::env::var("SMELT_ISA") {
+        Ok(name) if !name.is_empty() => name.parse(),
+        _ => Ok(Isa::best()),
+    }
+}
+
 /// The fast engine's options when nothing else is asked for: it keeps what does not change between a picture's steps.
-pub(crate) fn cpu_default() -> CpuOptions {
-    CpuOptions::default().with_steady(STEADY_INPUTS)
+pub(crate) fn cpu_default() -> Result<CpuOptions> {
+    let isa = isa().map_err(|error| anyhow!("SMELT_ISA: {error}"))?;
+    Ok(CpuOptions::default().with_isa(isa).with_steady(STEADY_INPUTS))
 }
 
 impl EngineArgs {
     /// The fast engine's options.
-    pub(crate) fn cpu(&self) -> CpuOptions {
-        let options = cpu_default().with_precision(self.compute).with_weights(self.weights.into());
-        match self.n_threads() {
+    pub(crate) fn cpu(&self) -> Result<CpuOptions> {
+        let options = cpu_default()?.with_precision(self.compute).with_weights(self.weights.into());
+        Ok(match self.n_threads() {
             Some(n) => options.with_threads(n.get()),
             None => options,
-        }
+        })
     }
 
     /// The threads that were asked for, at most as many as the machine runs at once: more only wait for each other.
@@ -136,7 +145,7 @@ impl EngineArgs {
             );
         }
         Ok(match (self.engine, rounding) {
-            (EngineName::Cpu, Rounding::Boundary) => self.cpu().into(),
+            (EngineName::Cpu, Rounding::Boundary) => self.cpu()?.into(),
             _ => Options::default().with_rounding(rounding).into(),
         })
     }

@@ -85,6 +85,23 @@ pub(super) fn place(buffers: &mut [Buffer]) -> usize {
     total
 }
 
+/// Two buffers that lie in the same memory while both hold something, if there are any.
+pub(super) fn overlapping(buffers: &[Buffer]) -> Option<[usize; 2]> {
+    let mut placed: Vec<usize> =
+        (0..buffers.len()).filter(|&i| buffers[i].constant.is_none() && buffers[i].life.is_some()).collect();
+    placed.sort_unstable_by_key(|&i| (buffers[i].kept, buffers[i].place));
+    let together = |a: &Buffer, b: &Buffer| match (a.life, b.life) {
+        (Some(a_life), Some(b_life)) => a.kept || (a_life.0 <= b_life.1 && b_life.0 <= a_life.1),
+        _ => false,
+    };
+    placed.iter().enumerate().find_map(|(at, &i)| {
+        let one = &buffers[i];
+        let reached = |j: &&usize| buffers[**j].kept == one.kept && buffers[**j].place - one.place < one.len;
+        let other = placed[at + 1..].iter().take_while(reached).find(|&&j| together(one, &buffers[j]))?;
+        Some([i, *other])
+    })
+}
+
 /// Memory that is zero until it is written, in large pages where the system has them.
 #[derive(Debug)]
 pub(super) struct Arena {
@@ -117,6 +134,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_overlap_is_one_of_place_and_of_time() {
+        let buffer = |place, life, kept| Buffer { place, life: Some(life), kept, ..Buffer::computed(10) };
+        let overlap = |a, b| overlapping(&[a, Buffer::constant(vec![0.0; 99]), b]);
+        assert_eq!(overlap(buffer(0, (1, 3), false), buffer(9, (3, 4), false)), Some([0, 2]));
+        assert_eq!(overlap(buffer(9, (3, 4), false), buffer(0, (1, 3), false)), Some([2, 0]));
+        assert_eq!(overlap(buffer(0, (1, 3), false), buffer(10, (3, 4), false)), None, "one behind the other");
+        assert_eq!(overlap(buffer(0, (1, 2), false), buffer(9, (3, 4), false)), None, "one after the other");
+        assert_eq!(overlap(buffer(0, (1, 3), true), buffer(9, (3, 4), false)), None, "in other memory");
+        assert_eq!(overlap(buffer(0, (1, 2), true), buffer(9, (3, 4), true)), Some([0, 2]), "kept to the end");
+    }
+
+    #[test]
     fn buffers_that_live_at_the_same_time_do_not_overlap() {
         let mut rng = testkit::Rng::new(5);
         for _ in 0..50 {
@@ -137,6 +166,7 @@ mod tests {
                 |all: &[Buffer]| all.iter().filter(|b| b.kept).map(|b| b.len.next_multiple_of(ALIGN)).sum::<usize>();
             assert_eq!(kept, lens(&buffers));
             let total = place(&mut buffers);
+            assert_eq!(overlapping(&buffers), None);
             let live = |b: &Buffer| b.life.unwrap();
             let most = (0..40)
                 .map(|t| buffers.iter().filter(|b| !b.kept && live(b).0 <= t && t <= live(b).1).map(|b| b.len).sum());

@@ -6,7 +6,8 @@
 //! number of threads, but differ between instruction sets in the last digits.
 //!
 //! ```
-//! use mil::{DType, FunctionBuilder, HostTensor, Opset, Type};
+//! use host_tensor::{DType, HostTensor, Stop};
+//! use mil::{FunctionBuilder, Opset, Type};
 //! use mil_engine::cpu::{Cpu, Options};
 //! use std::collections::BTreeMap;
 //!
@@ -19,11 +20,12 @@
 //!
 //! let engine = Cpu::compile(mil::validate(&program)?, Options::default())?;
 //! let inputs = BTreeMap::from([("x".to_string(), HostTensor::from_f32([3], vec![-1.0, 0.0, 2.0]))]);
-//! assert_eq!(engine.run(&inputs)?["y"].to_f32_vec(), [0.0, 0.0, 2.0]);
+//! assert_eq!(engine.run(&inputs, &Stop::never())?["y"].to_f32_vec(), [0.0, 0.0, 2.0]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod body;
+mod execute;
 mod graph;
 mod memory;
 mod plan;
@@ -46,11 +48,16 @@ use crate::{
     reference::{self, Feature, Reference, States},
 };
 use body::Body;
-use host_tensor::HostTensor;
+use execute::Executor;
+use host_tensor::{HostTensor, Stop};
 use memory::Arena;
 use mil::Valid;
 use plan::{Planned, Planner};
-use std::{collections::BTreeMap, sync::Mutex};
+use run::Running;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
 use steady::{Kept, Steady};
 use threads::Threads;
 
@@ -69,7 +76,7 @@ pub enum WeightForm {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Options {
-    /// Instruction set; the one of `SMELT_ISA`, or the machine's best, when it is not given.
+    /// Instruction set; the machine's best when it is not given.
     pub isa: Option<Isa>,
     /// Threads; one for each core when it is not given.
     pub threads: Option<usize>,
@@ -139,17 +146,11 @@ pub struct Cpu {
     kept: Mutex<Option<Kept>>,
 }
 
-// SAFETY: the pointers in the plan are into memory that the engine owns, and only a run, which holds `kept`, writes.
-unsafe impl Send for Cpu {}
-// SAFETY: as above.
-unsafe impl Sync for Cpu {}
-
 impl Cpu {
     /// Plans the function `main`, or the only one.
     ///
     /// # Errors
-    /// As [`Reference::compile`]; and when there is no memory, or `SMELT_ISA` names no instruction set of this
-    /// machine.
+    /// As [`Reference::compile`]; and when there is no memory, or a plan does not hold together.
     pub fn compile(program: Valid<'_>, options: Options) -> Result<Self, EngineError> {
         Self::new(Reference::compile(program, options.limits)?, options)
     }
@@ -169,10 +170,7 @@ impl Cpu {
     }
 
     fn new(mut reference: Reference, options: Options) -> Result<Self, EngineError> {
-        let isa = match options.isa {
-            Some(isa) => isa,
-            None => Isa::from_env().map_err(EngineError::Isa)?,
-        };
+        let isa = options.isa.unwrap_or_else(Isa::best);
         let threads = Threads::new(options.threads);
         let options = Options { threads: Some(threads.count()), ..options };
         let mut planned = plan(&reference, &options)?;
@@ -218,15 +216,23 @@ impl Cpu {
         self.reference.new_states()
     }
 
-    /// Runs the function once; states, where it has any, begin at zero and are lost.
+    /// Runs the function once, until `stop` is set; states, where it has any, begin at zero and are lost.
+    ///
+    /// Whether to stop is asked between the items that an operation is cut into, which take milliseconds. A run waits
+    /// for an earlier one on the same engine to end, and does not ask while it waits.
     ///
     /// # Errors
     /// As [`Reference::run`].
-    pub fn run(&self, inputs: &BTreeMap<String, HostTensor>) -> Result<BTreeMap<String, HostTensor>, EngineError> {
-        self.run_with_states(inputs, &mut self.new_states()?)
+    pub fn run(
+        &self,
+        inputs: &BTreeMap<String, HostTensor>,
+        stop: &Stop,
+    ) -> Result<BTreeMap<String, HostTensor>, EngineError> {
+        self.run_with_states(inputs, &mut self.new_states()?, stop)
     }
 
-    /// Runs the function once, reading and updating `states`.
+    /// Runs the function once, until `stop` is set, reading and updating `states`, which a run that fails or is stopped
+    /// may have updated in part.
     ///
     /// # Errors
     /// As [`Reference::run`].
@@ -234,21 +240,43 @@ impl Cpu {
         &self,
         inputs: &BTreeMap<String, HostTensor>,
         states: &mut States,
+        stop: &Stop,
     ) -> Result<BTreeMap<String, HostTensor>, EngineError> {
-        run::run(self, inputs, states, None)
+        self.run_as(inputs, states, stop, None)
     }
 
-    /// Runs the function once, and tells how long each step took; steady ones that were not done took no time.
+    /// Runs the function once, until `stop` is set, and tells how long each step took; steady ones that were not done
+    /// took no time.
     ///
     /// # Errors
     /// As [`Reference::run`].
     pub fn profile(
         &self,
         inputs: &BTreeMap<String, HostTensor>,
+        stop: &Stop,
     ) -> Result<(BTreeMap<String, HostTensor>, Profile), EngineError> {
         let mut seconds = Vec::with_capacity(self.planned.steps.len());
-        let outputs = run::run(self, inputs, &mut self.new_states()?, Some(&mut seconds))?;
+        let outputs = self.run_as(inputs, &mut self.new_states()?, stop, Some(&mut seconds))?;
         Ok((outputs, Profile { seconds }))
+    }
+
+    fn run_as(
+        &self,
+        inputs: &BTreeMap<String, HostTensor>,
+        states: &mut States,
+        stop: &Stop,
+        seconds: Option<&mut Vec<f64>>,
+    ) -> Result<BTreeMap<String, HostTensor>, EngineError> {
+        // A run that panicked has left whole what it kept, or nothing: see `Running::steady`.
+        let mut alone = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = &mut *alone;
+        if stop.is_set() {
+            return Err(EngineError::Stopped);
+        }
+        let (how, whose) = ((self.kernels, self.precision), (&self.threads, &self.scratch));
+        let executor = Executor::new(how, whose, &self.planned, stop);
+        let running = Running { reference: &self.reference, planned: &self.planned, executor, stop, seconds };
+        self.threads.install(|| running.run(inputs, states, kept))
     }
 
     /// The plan in words and numbers.

@@ -7,6 +7,7 @@
 
 mod finish;
 mod lower;
+mod places;
 mod product;
 
 use super::{
@@ -17,15 +18,19 @@ use super::{
     steady::Steady,
     step::{Action, Step},
     stored,
-    view::{View, row_major},
+    view::{View, natural_strides, row_major},
 };
 use crate::{EngineError, kernel::weights::Matrix, reference::Reference};
 use mil::ValueId;
+use places::Places;
 use std::{
     collections::{BTreeSet, HashMap},
     ops::Range,
     sync::Arc,
 };
+
+/// The name of steps after the last node, which decode what the function returns as it is.
+const OUTPUTS: &str = "outputs";
 
 /// What is to be run, with everything in its place.
 #[derive(Debug)]
@@ -65,33 +70,13 @@ pub(super) enum Output {
     Tensor(ValueId),
 }
 
-/// Addresses of buffers.
-pub(super) struct Places<'a> {
-    arena: *mut f32,
-    kept: *mut f32,
-    buffers: &'a [Buffer],
-}
-
-impl Places<'_> {
-    /// The first element of a view.
-    pub(super) fn of(&self, view: &View) -> *mut f32 {
-        let buffer = &self.buffers[view.buffer];
-        let start = match &buffer.constant {
-            Some(values) => values.as_ptr().cast_mut(),
-            None if buffer.kept => self.kept.wrapping_add(buffer.place),
-            None => self.arena.wrapping_add(buffer.place),
-        };
-        start.wrapping_add(view.offset)
-    }
-
-    /// The first element of an operand that may be left out; null where it is.
-    fn of_any(&self, view: Option<&View>) -> *const f32 {
-        view.map_or(std::ptr::null(), |view| self.of(view).cast_const())
-    }
-}
+// SAFETY: the pointers are into memory that the plan owns; only a run writes there, and an engine runs one at a time.
+unsafe impl Send for Output {}
+// SAFETY: as above.
+unsafe impl Sync for Output {}
 
 /// Makes an action once addresses are known.
-type Make = Box<dyn FnOnce(&Places<'_>) -> Action>;
+type Make = Box<dyn FnOnce(&Places<'_>) -> Result<Action, EngineError>>;
 
 /// A step without addresses.
 struct Draft {
@@ -129,7 +114,7 @@ impl<'b, 'f> Planner<'b, 'f> {
     /// Plans a function's nodes, the steady ones first.
     ///
     /// # Errors
-    /// When a weight cannot be decoded, or there is no memory.
+    /// When a weight cannot be decoded, or there is no memory; and when the plan would not hold together.
     pub(super) fn plan(
         body: &'b Body<'f>,
         reference: &'b Reference,
@@ -175,7 +160,7 @@ impl<'b, 'f> Planner<'b, 'f> {
         for node in &self.nodes {
             let Kind::Concat { values, axis, out } = &node.kind else { continue };
             let Some(shape) = self.body.floats(*out) else { continue };
-            let strides = lower::natural_strides(&shape, *axis == 1);
+            let strides = natural_strides(&shape, *axis == 1);
             let buffer = self.buffers.len();
             self.buffers.push(Buffer::computed(shape.iter().product()));
             let whole = View { buffer, offset: 0, shape: shape.clone(), strides };
@@ -199,7 +184,7 @@ impl<'b, 'f> Planner<'b, 'f> {
         kernel: &'static str,
         (detail, flops): (String, f64),
         views: impl IntoIterator<Item = &'v View>,
-        make: impl FnOnce(&Places<'_>) -> Action + 'static,
+        make: impl FnOnce(&Places<'_>) -> Result<Action, EngineError> + 'static,
     ) {
         let step = self.drafts.len();
         for view in views {
@@ -250,7 +235,7 @@ impl<'b, 'f> Planner<'b, 'f> {
         if let Some(view) = self.views.get(&id).or_else(|| self.constants.get(&id)) {
             return Ok(view.clone());
         }
-        let shape = self.body.floats(id).unwrap_or_default();
+        let shape = self.floats(id)?;
         if let Some(constant) = self.body.literal(id).and_then(|l| l.as_const()) {
             let flat = self.constant_view(constant.read().to_f32_vec());
             let view = View { strides: row_major(&shape), shape, ..flat };
@@ -266,7 +251,7 @@ impl<'b, 'f> Planner<'b, 'f> {
         }
         let view = self.fresh(&shape, row_major(&shape));
         let to = view.clone();
-        let make: Make = Box::new(move |p| Action::Import { id, to: p.of(&to), len: to.len() });
+        let make: Make = Box::new(move |p| Ok(Action::Import { id, to: p.of(&to)?, len: to.len() }));
         self.push_reading("import", Some(&view), vec![id], make);
         self.views.insert(id, view.clone());
         Ok(view)
@@ -284,10 +269,8 @@ impl<'b, 'f> Planner<'b, 'f> {
         }
         if let Some(view) = self.views.get(&id).cloned() {
             let from = view.clone();
-            self.push("export", (String::new(), 0.0), [&view], move |p| Action::Export {
-                id,
-                from: p.of(&from).cast_const(),
-                view: from,
+            self.push("export", (String::new(), 0.0), [&view], move |p| {
+                Ok(Action::Export { id, from: p.of(&from)?.cast_const(), view: from })
             });
             self.tensors.insert(id);
         } else if self.decoded(id)
@@ -305,7 +288,7 @@ impl<'b, 'f> Planner<'b, 'f> {
         reads.dedup();
         reads.iter().for_each(|&id| self.tensor(id));
         reads.retain(|id| self.tensors.contains(id));
-        self.push_reading("reference", None, reads, Box::new(move |_| Action::Reference { op }));
+        self.push_reading("reference", None, reads, Box::new(move |_| Ok(Action::Reference { op })));
         self.tensors.extend(self.body.ops[op].outputs.iter().copied());
         self.body.ops[op].outputs.iter().for_each(|id| {
             self.views.remove(id);
@@ -322,6 +305,19 @@ impl<'b, 'f> Planner<'b, 'f> {
         Ok(matrix)
     }
 
+    /// The shape of a value that a kernel reads or writes as floats.
+    fn floats(&self, id: ValueId) -> Result<Vec<usize>, EngineError> {
+        let name = self.body.function.name_of(id);
+        self.body.floats(id).ok_or_else(|| self.fault(format!("{name} is not of floats in a fixed shape")))
+    }
+
+    /// The error of the node that is being lowered.
+    fn fault(&self, fault: impl Into<String>) -> EngineError {
+        let node = self.nodes.get(self.node);
+        let name = node.map_or_else(|| OUTPUTS.to_owned(), |node| self.body.name(node.op));
+        EngineError::Plan { name, fault: fault.into() }
+    }
+
     /// How many threads will run the plan.
     fn threads(&self) -> usize {
         self.options.threads.unwrap_or(1)
@@ -330,5 +326,38 @@ impl<'b, 'f> Planner<'b, 'f> {
     /// Notes how much scratch a step's threads need.
     fn needs_scratch(&mut self, floats: usize) {
         self.scratch = self.scratch.max(floats);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cpu::graph::Node, kernel::map, kernel::math::Activation, reference};
+    use mil::{DType, FunctionBuilder, Opset, Type};
+
+    #[test]
+    fn a_node_that_does_not_fit_its_values_is_an_error() {
+        let mut b = FunctionBuilder::new("main", Opset::CoreML6);
+        let x = b.input("x", Type::tensor(DType::F32, &[2, 3]));
+        let n = b.input("n", Type::tensor(DType::I32, &[2]));
+        let mut e = b.emitter();
+        let y = e.op("relu", "y", [("x", x.into())]).unwrap();
+        let ops = e.into_ops();
+        let program = b.finish_program(ops, &[y]);
+        let function = program.main().unwrap();
+        let check = |kind: Kind, fault: &str| {
+            let reference = Reference::new(function, reference::Options::default()).unwrap();
+            let (body, nodes) = (Body::new(function), vec![Node { op: 0, ops: vec![0], kind }]);
+            let plan = Planner::plan(&body, &reference, nodes, Steady::default(), &Options::default());
+            let error = plan.unwrap_err().to_string();
+            assert!(error.starts_with(&format!("y: no plan for the fast engine: {fault}; ")), "{error}");
+        };
+        check(Kind::Upsample { x, factors: [2, 2], out: y }, "it is no picture of four dimensions");
+        check(Kind::Reshape { x, out: n }, "n is not of floats in a fixed shape");
+        check(Kind::Concat { values: vec![x], axis: 0, out: n }, "the concatenation has no place");
+        check(Kind::Rows { table: x, indices: n, out: n }, "n is not of floats in a fixed shape");
+        let relu = map::Op::Unary(Activation::Relu);
+        check(Kind::Map { op: relu, operands: vec![], out: y }, "it has no operand");
+        check(Kind::Map { op: relu, operands: vec![n], out: y }, "n is not of floats in a fixed shape");
     }
 }

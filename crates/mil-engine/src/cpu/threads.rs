@@ -1,5 +1,6 @@
 //! Threads: items are handed out one by one to whoever is free.
 
+use host_tensor::Stop;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::{
     collections::HashMap,
@@ -71,8 +72,16 @@ impl Threads {
         }
     }
 
-    /// Calls `f` once for every item, with the calling thread's scratch.
-    pub(super) fn each(&self, items: usize, scratch: *mut f32, pitch: usize, f: impl Fn(usize, *mut f32) + Sync) {
+    /// Calls `f` once for every item, with the calling thread's scratch, until there is none left or `stop` is set.
+    ///
+    /// Scratch is where the first thread's begins, and how far it is to the next one's.
+    pub(super) fn each(
+        &self,
+        items: usize,
+        (scratch, pitch): (*mut f32, usize),
+        stop: &Stop,
+        f: impl Fn(usize, *mut f32) + Sync,
+    ) {
         match &self.pool {
             Some(pool) if items > 1 => {
                 let (next, scratch) = (AtomicUsize::new(0), Shared(scratch));
@@ -80,14 +89,14 @@ impl Threads {
                     let own = scratch.part(thread.index(), pitch);
                     loop {
                         let item = next.fetch_add(1, Ordering::Relaxed);
-                        if item >= items {
+                        if item >= items || stop.is_set() {
                             break;
                         }
                         f(item, own);
                     }
                 });
             }
-            _ => (0..items).for_each(|item| f(item, scratch)),
+            _ => (0..items).take_while(|_| !stop.is_set()).for_each(|item| f(item, scratch)),
         }
     }
 }

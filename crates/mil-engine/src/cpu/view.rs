@@ -64,10 +64,24 @@ pub(super) fn channels_last(shape: &[usize]) -> Vec<usize> {
     inner_last(shape, 1)
 }
 
+/// Channels last for pictures and tokens in Apple's layout, row-major for everything else.
+pub(super) fn natural_strides(shape: &[usize], channels: bool) -> Vec<usize> {
+    if shape.len() == 4 && channels { channels_last(shape) } else { row_major(shape) }
+}
+
 impl View {
     /// Number of elements.
     pub(super) fn len(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// Floats from the start of its buffer to behind its last element; `None` when no memory is that large.
+    pub(super) fn extent(&self) -> Option<usize> {
+        let mut last = self.offset;
+        for (&n, &stride) in self.shape.iter().zip(&self.strides) {
+            last = last.checked_add(n.checked_sub(1)?.checked_mul(stride)?)?;
+        }
+        last.checked_add(1)
     }
 
     /// True when the elements lie in row-major order without gaps.

@@ -41,17 +41,6 @@ impl Isa {
         Self::available().last().copied().unwrap_or(Self::Portable)
     }
 
-    /// The one that the environment variable `SMELT_ISA` names, or else the best.
-    ///
-    /// # Errors
-    /// When the variable names none of this machine's.
-    pub fn from_env() -> Result<Self, UnknownIsa> {
-        match std::env::var("SMELT_ISA") {
-            Ok(name) if !name.is_empty() => name.parse(),
-            _ => Ok(Self::best()),
-        }
-    }
-
     #[cfg(target_arch = "x86_64")]
     fn exists(self) -> bool {
         let avx2 =
@@ -84,7 +73,7 @@ impl Isa {
         self == Self::Portable
     }
 
-    /// Its name, as `SMELT_ISA` takes it.
+    /// Its name, as it is parsed.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -6,7 +6,7 @@ use crate::{
     EngineError, OpFault,
     cpu::{self, Cpu},
 };
-use host_tensor::{DType, HostTensor};
+use host_tensor::{DType, HostTensor, Stop};
 use mil::{
     Arg, Function, Inputs, Literal, Op, Opset, Program, Type, ValueId,
     ops::{Accepts, OpSpec, Operands, Param, Rank},
@@ -169,7 +169,7 @@ fn run(function: Function, given: &BTreeMap<String, HostTensor>) -> Outcome {
         );
         Outcome::Wrong(format!("{why}\n{}{given:?}", text.text))
     };
-    match catch_unwind(AssertUnwindSafe(|| engine.run(given))) {
+    match catch_unwind(AssertUnwindSafe(|| engine.run(given, &Stop::never()))) {
         Ok(Ok(_)) if !finite(&function, given) => Outcome::Ran,
         Ok(Ok(want)) => match fast(&function, given) {
             Ok(got) if near(&want, &got) => Outcome::Ran,
@@ -194,7 +194,7 @@ fn fast(function: &Function, given: &BTreeMap<String, HostTensor>) -> Result<BTr
     let run = || {
         let options = cpu::Options::default().with_threads(2);
         let engine = Cpu::compile_alone(function, options).map_err(|e| e.to_string())?;
-        engine.run(given).map_err(|e| e.to_string())
+        engine.run(given, &Stop::never()).map_err(|e| e.to_string())
     };
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err("it panicked".into()))
 }

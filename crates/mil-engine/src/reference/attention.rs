@@ -35,7 +35,7 @@ fn attention(call: &mut Call<'_>) -> Results {
     let mut out = filled(call.count(&shape)?, 0f32)?;
     let mask = call.optional("attn_mask")?.map(|t| Mask::new(t, &[qb, &[l, s]].concat())).transpose()?;
     let (qs, ks, vs) = (query.floats()?, key.floats()?, value.floats()?);
-    let scale = (1.0 / (e as f64).sqrt()) as f32;
+    let (scale, stop) = ((1.0 / (e as f64).sqrt()) as f32, call.stop);
     if l * f == 0 {
         return one(Tensor::new(shape, out));
     }
@@ -43,7 +43,7 @@ fn attention(call: &mut Call<'_>) -> Results {
         let k = Matrix::rows(&ks[i * s * e..], e).transposed();
         let v = Matrix::rows(&vs[i * s * f..], f);
         let mut scores = filled(QUERY_BLOCK.min(l) * s, 0f32)?;
-        for (b, out) in out.chunks_mut(QUERY_BLOCK * f).enumerate() {
+        for (b, out) in out.chunks_mut(QUERY_BLOCK * f).enumerate().take_while(|_| !stop.is_set()) {
             let (first, m) = (b * QUERY_BLOCK, out.len() / f);
             let scores = &mut scores[..m * s];
             let q = Matrix::rows(&qs[(i * l + first) * e..], e);

@@ -5,7 +5,7 @@ use super::{
     value::{Data, Tensor},
 };
 use crate::OpFault;
-use host_tensor::{DType, HostTensor, element_count};
+use host_tensor::{DType, HostTensor, Stop, element_count};
 use mil::{Literal, Value, ValueId};
 use std::borrow::Cow;
 
@@ -45,6 +45,8 @@ pub(super) struct Call<'a> {
     pub(super) slots: Vec<(&'a str, Vec<Slot<'a>>)>,
     pub(super) constants: &'a Constants,
     pub(super) limit: usize,
+    /// Long kernels ask it between their parts, and leave out the rest: nobody reads their results then.
+    pub(super) stop: &'a Stop,
 }
 
 impl<'a> Call<'a> {

@@ -75,7 +75,7 @@ fn conv(call: &mut Call<'_>) -> Results {
     let block = (BLOCK_ELEMENTS / depth.max(1)).clamp(64, 1 << 16).min(n_out.max(1));
     let mut unfolded = if window.is_pointwise() { Vec::new() } else { filled(depth * block, 0f32)? };
     let slab = ops.group_out * n_out;
-    for (i, out) in out.chunks_mut(slab.max(1)).enumerate() {
+    for (i, out) in out.chunks_mut(slab.max(1)).enumerate().take_while(|_| !call.stop.is_set()) {
         let x = &x[i * ops.group_in * n_in..][..ops.group_in * n_in];
         let weight = Matrix::rows(&weight[i % ops.n_groups * ops.group_out * depth..], depth);
         if window.is_pointwise() {
@@ -83,7 +83,7 @@ fn conv(call: &mut Call<'_>) -> Results {
             multiply(sizes, weight, Matrix::rows(x, n_out), out, n_out, Threads::All);
             continue;
         }
-        for start in (0..n_out).step_by(block) {
+        for start in (0..n_out).step_by(block).take_while(|_| !call.stop.is_set()) {
             let n = block.min(n_out - start);
             let unfolded = &mut unfolded[..depth * n];
             unfold(&window, x, start, n, unfolded);
@@ -163,7 +163,7 @@ fn conv_transpose(call: &mut Call<'_>) -> Results {
     for (i, out) in out.chunks_mut((ops.group_out * n_out).max(1)).enumerate() {
         let x = &x[i * ops.group_in * n_in..][..ops.group_in * n_in];
         let weight = &weight[i % ops.n_groups * ops.group_in * depth..][..ops.group_in * depth];
-        for start in (0..n_in).step_by(block) {
+        for start in (0..n_in).step_by(block).take_while(|_| !call.stop.is_set()) {
             let n = block.min(n_in - start);
             let spread = &mut spread[..depth * n];
             let a = Matrix::rows(weight, depth).transposed();

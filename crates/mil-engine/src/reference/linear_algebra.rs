@@ -9,7 +9,7 @@ use super::{
     value::{Data, Tensor, filled},
 };
 use crate::OpFault;
-use host_tensor::DType;
+use host_tensor::{DType, Stop};
 use rayon::prelude::*;
 
 pub(super) const KERNELS: &[Kernel] =
@@ -140,7 +140,7 @@ fn multiply_all(call: &Call<'_>, x: &Tensor, y: &Tensor) -> Result<Tensor, OpFau
         let all = Sizes { m: n / sizes.n.max(1), ..sizes };
         multiply(all, Matrix::rows(xs, sizes.k), b.matrix(ys), &mut out, sizes.n, Threads::All);
     } else if sizes.k > 0 {
-        multiply_batch(sizes, &mut out, |i| (a.matrix(xs).at(offsets[i].0), b.matrix(ys).at(offsets[i].1)));
+        multiply_batch(sizes, &mut out, call.stop, |i| (a.matrix(xs).at(offsets[i].0), b.matrix(ys).at(offsets[i].1)));
     }
     Ok(Tensor::new(shape, out))
 }
@@ -219,7 +219,8 @@ fn einsum(call: &mut Call<'_>) -> Results {
         OpFault::value("equation", &equation, "it must be of the form nchw,nwhu->nchu or chw,whu->chu")
     })?;
     let sizes = Contraction::new(x.shape(), y.shape(), rank)?;
-    let out = sizes.evaluate(x.floats()?, y.floats()?, filled(call.count(&sizes.out)?, 0f32)?)?;
+    let out = filled(call.count(&sizes.out)?, 0f32)?;
+    let out = sizes.evaluate(x.floats()?, y.floats()?, out, call.stop);
     one(Tensor::new(&sizes.out[4 - rank..], out))
 }
 
@@ -262,17 +263,17 @@ impl Contraction {
         Ok(Self { x, y, out: [n, x[1], h, y[3]] })
     }
 
-    /// One product for each (n, h), read and written in place through strides.
-    fn evaluate(&self, x: &[f32], y: &[f32], mut out: Vec<f32>) -> Result<Vec<f32>, OpFault> {
+    /// One product for each (n, h), read and written in place through strides, until `stop` is set.
+    fn evaluate(&self, x: &[f32], y: &[f32], mut out: Vec<f32>, stop: &Stop) -> Vec<f32> {
         let [n, c, h, u] = self.out;
         let w = self.x[3];
         if out.is_empty() || w == 0 {
-            return Ok(out);
+            return out;
         }
         let sizes = Sizes { m: c, n: u, k: w };
         let slab = |i: usize, out: &mut [f32], threads: Threads| {
             let (xn, yn) = (if self.x[0] == 1 { 0 } else { i }, if self.y[0] == 1 { 0 } else { i });
-            for j in 0..h {
+            for j in (0..h).take_while(|_| !stop.is_set()) {
                 let (xh, yh) = (if self.x[2] == 1 { 0 } else { j }, if self.y[2] == 1 { 0 } else { j });
                 let a = Matrix { data: x, row_step: self.x[2] * w, column_step: 1 };
                 let b = Matrix { data: y, row_step: self.y[2] * u, column_step: 1 };
@@ -287,7 +288,7 @@ impl Contraction {
         } else {
             out.chunks_mut(each).enumerate().for_each(|(i, out)| slab(i, out, Threads::All));
         }
-        Ok(out)
+        out
     }
 }
 

@@ -6,7 +6,8 @@
 //! It frees every intermediate after its last use and reads constants when they are first needed.
 //!
 //! ```
-//! use mil::{DType, FunctionBuilder, HostTensor, Opset, Type};
+//! use host_tensor::{DType, HostTensor, Stop};
+//! use mil::{FunctionBuilder, Opset, Type};
 //! use mil_engine::reference::{Options, Reference};
 //! use std::collections::BTreeMap;
 //!
@@ -19,7 +20,7 @@
 //!
 //! let engine = Reference::compile(mil::validate(&program)?, Options::default())?;
 //! let inputs = BTreeMap::from([("x".to_string(), HostTensor::from_f32([3], vec![-1.0, 0.0, 2.0]))]);
-//! assert_eq!(engine.run(&inputs)?["y"].to_f32_vec(), [0.0, 0.0, 2.0]);
+//! assert_eq!(engine.run(&inputs, &Stop::never())?["y"].to_f32_vec(), [0.0, 0.0, 2.0]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -68,7 +69,7 @@ pub use watch::{Cause, NonFinite};
 
 use crate::EngineError;
 use constants::Constants;
-use host_tensor::HostTensor;
+use host_tensor::{HostTensor, Stop};
 use mil::{Function, TensorType, Type, Valid, ValueId};
 use plan::Plan;
 use std::collections::BTreeMap;
@@ -223,8 +224,8 @@ impl Reference {
     /// # Errors
     /// When it depends on anything else, or an operation cannot be executed.
     pub(crate) fn decode(&self, id: ValueId) -> Result<HostTensor, EngineError> {
-        let (constants, mut states) = (self.new_constants(), self.new_states()?);
-        let mut run = Run::new(self, &constants, &mut states);
+        let (constants, mut states, stop) = (self.new_constants(), self.new_states()?, Stop::never());
+        let mut run = Run::new(self, &constants, &mut states, &stop);
         run.decode(id)?;
         Ok(run.get(id)?.to_host(host_tensor::DType::F32))
     }
@@ -246,18 +247,24 @@ impl Reference {
         kernels::all().map(|k| k.kind).chain(plan::STRUCTURAL)
     }
 
-    /// Runs the function once; states, where it has any, begin at zero and are lost.
+    /// Runs the function once, until `stop` is set; states, where it has any, begin at zero and are lost.
     ///
-    /// Inputs are converted to their declared element types; outputs come in theirs.
+    /// Inputs are converted to their declared element types; outputs come in theirs. Whether to stop is asked between
+    /// operations, and within convolutions, attention and batches of products.
     ///
     /// # Errors
-    /// When an input is missing, superfluous or of another shape than declared, and when an operation cannot
-    /// be executed.
-    pub fn run(&self, inputs: &BTreeMap<String, HostTensor>) -> Result<BTreeMap<String, HostTensor>, EngineError> {
-        self.run_with_states(inputs, &mut self.new_states()?)
+    /// When an input is missing, superfluous or of another shape than declared, when an operation cannot be executed,
+    /// and [`EngineError::Stopped`].
+    pub fn run(
+        &self,
+        inputs: &BTreeMap<String, HostTensor>,
+        stop: &Stop,
+    ) -> Result<BTreeMap<String, HostTensor>, EngineError> {
+        self.run_with_states(inputs, &mut self.new_states()?, stop)
     }
 
-    /// Runs the function once, reading and updating `states`.
+    /// Runs the function once, until `stop` is set, reading and updating `states`, which a run that fails or is stopped
+    /// may have updated in part.
     ///
     /// # Errors
     /// As [`Reference::run`].
@@ -265,8 +272,9 @@ impl Reference {
         &self,
         inputs: &BTreeMap<String, HostTensor>,
         states: &mut States,
+        stop: &Stop,
     ) -> Result<BTreeMap<String, HostTensor>, EngineError> {
-        Ok(self.run_as(inputs, states, false)?.0)
+        Ok(self.run_as(inputs, states, stop, Watched::No)?.0)
     }
 
     /// Runs the function once as [`Reference::run`], and tells the first operation with results that are not finite
@@ -280,16 +288,21 @@ impl Reference {
     pub fn run_watched(
         &self,
         inputs: &BTreeMap<String, HostTensor>,
+        stop: &Stop,
     ) -> Result<(BTreeMap<String, HostTensor>, Option<NonFinite>), EngineError> {
-        self.run_as(inputs, &mut self.new_states()?, true)
+        self.run_as(inputs, &mut self.new_states()?, stop, Watched::Yes)
     }
 
     fn run_as(
         &self,
         inputs: &BTreeMap<String, HostTensor>,
         states: &mut States,
-        is_watched: bool,
+        stop: &Stop,
+        watched: Watched,
     ) -> Result<(BTreeMap<String, HostTensor>, Option<NonFinite>), EngineError> {
+        if stop.is_set() {
+            return Err(EngineError::Stopped);
+        }
         let arguments = self.arguments(inputs)?;
         let per_run;
         let constants = match &self.kept {
@@ -299,8 +312,8 @@ impl Reference {
                 &per_run
             }
         };
-        let mut run = run::Run::new(self, constants, states);
-        if is_watched {
+        let mut run = run::Run::new(self, constants, states, stop);
+        if watched == Watched::Yes {
             run = run.watched();
         }
         let results = run.function(arguments)?;
@@ -328,6 +341,13 @@ impl Reference {
         };
         self.inputs.iter().map(argument).collect()
     }
+}
+
+/// Whether somebody looks for values that are not finite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watched {
+    Yes,
+    No,
 }
 
 fn no_function(program: Valid<'_>, name: &str) -> EngineError {

@@ -1,5 +1,6 @@
 //! Matrix products, through the `gemm` crate.
 
+use host_tensor::Stop;
 use rayon::prelude::*;
 
 /// A matrix in a buffer: element (i, j) is at `i·row_step + j·column_step`.
@@ -94,10 +95,11 @@ pub(super) fn multiply(sizes: Sizes, a: Matrix<'_>, b: Matrix<'_>, out: &mut [f3
     }
 }
 
-/// Many products of one size, the results one after another; `operands` says where each begins.
+/// Many products of one size, the results one after another, until `stop` is set; `operands` says where each begins.
 pub(super) fn multiply_batch<'a>(
     sizes: Sizes,
     out: &mut [f32],
+    stop: &Stop,
     operands: impl Fn(usize) -> (Matrix<'a>, Matrix<'a>) + Sync,
 ) {
     let each = sizes.m * sizes.n;
@@ -105,12 +107,12 @@ pub(super) fn multiply_batch<'a>(
         return;
     }
     if out.len() / each >= rayon::current_num_threads() {
-        out.par_chunks_mut(each).enumerate().for_each(|(i, out)| {
+        out.par_chunks_mut(each).enumerate().filter(|_| !stop.is_set()).for_each(|(i, out)| {
             let (a, b) = operands(i);
             multiply(sizes, a, b, out, sizes.n, Threads::One);
         });
     } else {
-        for (i, out) in out.chunks_mut(each).enumerate() {
+        for (i, out) in out.chunks_mut(each).enumerate().take_while(|_| !stop.is_set()) {
             let (a, b) = operands(i);
             multiply(sizes, a, b, out, sizes.n, Threads::All);
         }

@@ -12,6 +12,7 @@ use super::{
     watch::{Census, NonFinite, Watch},
 };
 use crate::{EngineError, OpFault, OpSite};
+use host_tensor::Stop;
 use mil::{Literal, Type, ValueId};
 use std::sync::Arc;
 
@@ -22,12 +23,13 @@ pub(crate) struct Run<'a> {
     constants: &'a Constants,
     values: Vec<Option<Tensor>>,
     watch: Option<Watch>,
+    stop: &'a Stop,
 }
 
 impl<'a> Run<'a> {
     /// A run that has not begun.
-    pub(crate) fn new(engine: &'a Reference, constants: &'a Constants, states: &'a mut States) -> Self {
-        Self { engine, states, constants, values: vec![None; engine.function.values().len()], watch: None }
+    pub(crate) fn new(engine: &'a Reference, constants: &'a Constants, states: &'a mut States, stop: &'a Stop) -> Self {
+        Self { engine, states, constants, values: vec![None; engine.function.values().len()], watch: None, stop }
     }
 
     /// The same, watched for values that are not finite.
@@ -123,7 +125,13 @@ impl<'a> Run<'a> {
         EngineError::Op { site: Box::new(site(step, operands)), fault }
     }
 
+    /// An error when the run is to stop.
+    fn check_stop(&self) -> Result<(), EngineError> {
+        if self.stop.is_set() { Err(EngineError::Stopped) } else { Ok(()) }
+    }
+
     fn step(&mut self, step: &'a Step) -> Result<(), EngineError> {
+        self.check_stop()?;
         match step.action {
             Action::Kernel(kernel) if self.is_kept(kernel, step) => self.recall(step),
             Action::Kernel(kernel) => self.evaluate(kernel, step)?,
@@ -157,7 +165,10 @@ impl<'a> Run<'a> {
     fn evaluate(&mut self, kernel: &Kernel, step: &'a Step) -> Result<(), EngineError> {
         let mut call = self.call(step)?;
         let mut before: Vec<Census> = Vec::new();
-        let evaluated = (kernel.eval)(&mut call).and_then(|results| {
+        let computed = (kernel.eval)(&mut call);
+        // A kernel that saw the request has left out a part of its results.
+        self.check_stop()?;
+        let evaluated = computed.and_then(|results| {
             if self.watch.is_some() {
                 before = results.iter().map(Census::of).collect();
             }
@@ -207,7 +218,7 @@ impl<'a> Run<'a> {
         for id in &step.dying {
             self.values[id.index()] = None;
         }
-        Ok(Call { slots, constants: self.constants, limit: self.engine.options.max_elements })
+        Ok(Call { slots, constants: self.constants, limit: self.engine.options.max_elements, stop: self.stop })
     }
 
     /// Brings results to their declared types, and checks that they are of them.

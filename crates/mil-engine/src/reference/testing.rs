@@ -6,7 +6,7 @@ use super::{
     kernels,
 };
 use crate::OpFault;
-use host_tensor::{DType, HostTensor};
+use host_tensor::{DType, HostTensor, Stop};
 use mil::{Function, Literal, Opset};
 
 /// A literal operand, or a tuple of them.
@@ -81,11 +81,12 @@ pub(super) fn evaluate(kind: &str, operands: Vec<(&str, Given)>) -> Result<Vec<H
         bound.push((param, literals.into_iter().map(|l| function.add_constant(param, l)).collect::<Vec<_>>()));
     }
     let slots = |ids: &[mil::ValueId]| ids.iter().map(|&id| Slot::constant(function.value(id), id)).collect();
-    let constants = Constants::new(function.values().len());
+    let (constants, stop) = (Constants::new(function.values().len()), Stop::never());
     let mut call = Call {
         slots: bound.iter().map(|(param, ids)| (*param, slots(ids))).collect(),
         constants: &constants,
         limit: 1 << 24,
+        stop: &stop,
     };
     let results = (kernel.eval)(&mut call)?;
     let dtype = |kind| match kind {

@@ -2,7 +2,7 @@
 
 use super::{Options, Reference, Rounding, States, Weights};
 use crate::{EngineError, OpFault};
-use host_tensor::{DType, HostTensor};
+use host_tensor::{DType, HostTensor, Stop};
 use mil::{
     Program,
     text::{NoBlobs, parse},
@@ -34,7 +34,7 @@ fn f(values: &[f32]) -> HostTensor {
 #[track_caller]
 fn run(program: &Program, options: Options, x: HostTensor) -> HostTensor {
     let engine = compile(program, options);
-    engine.run(&named([("x", x)])).unwrap_or_else(|e| panic!("{e}"))["y"].clone()
+    engine.run(&named([("x", x)]), &Stop::never()).unwrap_or_else(|e| panic!("{e}"))["y"].clone()
 }
 
 #[test]
@@ -85,8 +85,8 @@ fn inputs_are_checked_by_name_and_shape() {
     let p = program("<ios15>(tensor<fp32, [?, 2]> x)", "tensor<fp32, [?, 2]> y = relu(x = x);", "y");
     let engine = compile(&p, Options::default());
     let x = |rows: usize, columns: usize| HostTensor::from_f32([rows, columns], vec![-1.0; rows * columns]);
-    assert_eq!(engine.run(&named([("x", x(3, 2))])).unwrap()["y"].shape(), [3, 2]);
-    let fails = |inputs| engine.run(&named(inputs)).unwrap_err().to_string();
+    assert_eq!(engine.run(&named([("x", x(3, 2))]), &Stop::never()).unwrap()["y"].shape(), [3, 2]);
+    let fails = |inputs| engine.run(&named(inputs), &Stop::never()).unwrap_err().to_string();
     assert_eq!(fails(vec![]), r#"input x is missing; the function takes ["x"]"#);
     assert_eq!(fails(vec![("z", x(1, 2))]), r#"there is no input z; the function takes ["x"]"#);
     assert_eq!(fails(vec![("x", x(1, 3))]), "input x has shape [1, 3], declared is tensor<fp32, [?, 2]>");
@@ -104,7 +104,7 @@ fn a_fault_names_the_operation_and_the_shapes() {
         "y",
     );
     let inputs = named([("x", f(&[1.0, 2.0, 3.0])), ("i", HostTensor::from_i32([1], vec![7]))]);
-    let err = compile(&p, Options::default()).run(&inputs).unwrap_err();
+    let err = compile(&p, Options::default()).run(&inputs, &Stop::never()).unwrap_err();
     assert_eq!(
         err.to_string(),
         "op #1 look_up: gather(axis=tensor<int32, []>, indices=int32[1], x=fp32[3]): index 7 is outside of a dimension of 3"
@@ -127,7 +127,7 @@ fn a_value_used_twice_is_not_overwritten() {
     let engine = compile(&p, Options::default());
     let inputs = named([("x", f(&[1.0, 2.0]))]);
     for _ in 0..2 {
-        assert_eq!(engine.run(&inputs).unwrap()["y"].to_f32_vec(), [3.0, 20.0]);
+        assert_eq!(engine.run(&inputs, &Stop::never()).unwrap()["y"].to_f32_vec(), [3.0, 20.0]);
     }
     assert_eq!(inputs["x"].to_f32_vec(), [1.0, 2.0]);
 }
@@ -139,7 +139,7 @@ fn an_input_may_be_an_operand_of_everything_and_an_output_an_operand_of_more() {
         "tensor<fp32, [2]> y = relu(x = x); tensor<fp32, [2]> z = add(x = y, y = x);",
         "y, z",
     );
-    let out = compile(&p, Options::default()).run(&named([("x", f(&[-1.0, 2.0]))])).unwrap();
+    let out = compile(&p, Options::default()).run(&named([("x", f(&[-1.0, 2.0]))]), &Stop::never()).unwrap();
     assert_eq!((out["y"].to_f32_vec(), out["z"].to_f32_vec()), (vec![0.0, 2.0], vec![-1.0, 4.0]));
 }
 
@@ -184,9 +184,9 @@ fn looping(step: i32) -> Program {
 fn loops_carry_their_variables() {
     let n = |n: i32| HostTensor::from_i32([], vec![n]);
     let engine = compile(&looping(2), Options::default());
-    let out = engine.run(&named([("x", f(&[1.0, -1.0])), ("n", n(5))])).unwrap();
+    let out = engine.run(&named([("x", f(&[1.0, -1.0])), ("n", n(5))]), &Stop::never()).unwrap();
     assert_eq!((out["left"].to_i64_vec(), out["y"].to_f32_vec()), (vec![-1], vec![4.0, -4.0]));
-    let out = engine.run(&named([("x", f(&[1.0, -1.0])), ("n", n(0))])).unwrap();
+    let out = engine.run(&named([("x", f(&[1.0, -1.0])), ("n", n(0))]), &Stop::never()).unwrap();
     assert_eq!(out["y"].to_f32_vec(), [1.0, -1.0]);
 }
 
@@ -194,7 +194,7 @@ fn loops_carry_their_variables() {
 fn endless_loops_end() {
     let options = Options::default().with_max_rounds(1000);
     let inputs = named([("x", f(&[1.0, 1.0])), ("n", HostTensor::from_i32([], vec![1]))]);
-    match compile(&looping(0), options).run(&inputs) {
+    match compile(&looping(0), options).run(&inputs, &Stop::never()) {
         Err(EngineError::Op { fault, .. }) => assert_eq!(fault, OpFault::Endless { limit: 1000 }),
         other => panic!("{other:?}"),
     }
@@ -216,12 +216,12 @@ fn states_outlive_runs_and_belong_to_their_owner() {
     assert_eq!(engine.inputs().len(), 1, "a state is no input");
     let inputs = named([("x", f(&[1.0, 2.0]))]);
     let mut mine = engine.new_states().unwrap();
-    let step = |states: &mut States| engine.run_with_states(&inputs, states).unwrap()["y"].to_f32_vec();
+    let step = |states: &mut States| engine.run_with_states(&inputs, states, &Stop::never()).unwrap()["y"].to_f32_vec();
     assert_eq!(step(&mut mine), [1.0, 2.0]);
     let mut copy = mine.clone();
     assert_eq!(step(&mut mine), [2.0, 4.0]);
     assert_eq!(step(&mut copy), [2.0, 4.0]);
-    assert_eq!(engine.run(&inputs).unwrap()["y"].to_f32_vec(), [1.0, 2.0]);
+    assert_eq!(engine.run(&inputs, &Stop::never()).unwrap()["y"].to_f32_vec(), [1.0, 2.0]);
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn decoded_weights_are_rounded_in_either_mode_and_may_be_kept() {
     for weights in [Weights::PerRun, Weights::Kept] {
         let engine = compile(&p, Options::default().with_weights(weights));
         for _ in 0..3 {
-            let y = engine.run(&named([("x", f(&[1.0]))])).unwrap()["y"].to_f32_vec();
+            let y = engine.run(&named([("x", f(&[1.0]))]), &Stop::never()).unwrap()["y"].to_f32_vec();
             assert_eq!(y, [0.299_804_7], "{weights:?}");
         }
     }
@@ -256,7 +256,7 @@ fn tensors_have_a_limit() {
     let engine = compile(&p, Options::default().with_max_elements(1 << 20));
     let tile = |a: i32, b: i32| {
         let x = HostTensor::from_f32([1, 1], vec![2.0]);
-        engine.run(&named([("x", x), ("reps", HostTensor::from_i32([2], vec![a, b]))]))
+        engine.run(&named([("x", x), ("reps", HostTensor::from_i32([2], vec![a, b]))]), &Stop::never())
     };
     assert_eq!(tile(2, 3).unwrap()["y"].to_f32_vec(), [2.0; 6]);
     for (a, b) in [(i32::MAX, i32::MAX), (1 << 20, 2)] {

@@ -238,7 +238,7 @@ fn floats(function: &Function, id: ValueId) -> Option<Vec<f32>> {
 mod tests {
     use super::*;
     use crate::reference::{Options, Reference, Rounding};
-    use host_tensor::HostTensor;
+    use host_tensor::{HostTensor, Stop};
     use mil::text::{NoBlobs, parse};
     use std::collections::BTreeMap;
 
@@ -250,8 +250,8 @@ mod tests {
         let valid = mil::validate(&program).unwrap_or_else(|faults| panic!("{faults}"));
         let engine = Reference::compile(valid, Options::default().with_rounding(rounding)).unwrap();
         let inputs = BTreeMap::from([("x".to_owned(), HostTensor::from_f16([2], &x))]);
-        let (outputs, found) = engine.run_watched(&inputs).unwrap();
-        assert_eq!(outputs, engine.run(&inputs).unwrap(), "watching changes nothing");
+        let (outputs, found) = engine.run_watched(&inputs, &Stop::never()).unwrap();
+        assert_eq!(outputs, engine.run(&inputs, &Stop::never()).unwrap(), "watching changes nothing");
         found
     }
 

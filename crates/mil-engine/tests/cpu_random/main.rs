@@ -11,7 +11,7 @@ mod steady;
 
 use common::text;
 use grow::grow;
-use host_tensor::HostTensor;
+use host_tensor::{HostTensor, Stop};
 use mil::validate;
 use mil_engine::{
     Isa,
@@ -32,7 +32,10 @@ fn random_programs_run_as_on_the_reference_engine() {
         let values = rng.normals(shape.iter().product());
         let inputs = BTreeMap::from([("x".to_owned(), HostTensor::from_f32(shape, values))]);
         let valid = validate(&program).unwrap();
-        let Ok(want) = Reference::compile(valid, reference::Options::default()).unwrap().run(&inputs) else { continue };
+        let Ok(want) = Reference::compile(valid, reference::Options::default()).unwrap().run(&inputs, &Stop::never())
+        else {
+            continue;
+        };
         n_programs += 1;
         let mut alone = None;
         for isa in Isa::available() {
@@ -41,7 +44,9 @@ fn random_programs_run_as_on_the_reference_engine() {
                 let engine =
                     Cpu::compile(valid, options).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{}", text(&program)));
                 kernels.extend(engine.summary().steps.into_iter().map(|s| s.kernel));
-                let got = engine.run(&inputs).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{}", text(&program)));
+                let got = engine
+                    .run(&inputs, &Stop::never())
+                    .unwrap_or_else(|e| panic!("seed {seed}: {e}\n{}", text(&program)));
                 for (name, want) in &want {
                     let (a, b) = (want.to_f32_vec(), got[name].to_f32_vec());
                     let largest = a.iter().filter(|v| v.is_finite()).fold(1f32, |m, v| m.max(v.abs()));

@@ -1,7 +1,7 @@
 //! Steady inputs change nothing but the time: the same bits as without, whatever changes between the runs.
 
 use crate::{common::text, grow::grow};
-use host_tensor::{DType, HostTensor};
+use host_tensor::{DType, HostTensor, Stop};
 use mil::{FunctionBuilder, Opset, Program, Type, validate};
 use mil_engine::{
     Isa,
@@ -24,7 +24,7 @@ fn runs(rng: &mut Rng, shape: &[usize]) -> Vec<Inputs> {
 #[track_caller]
 fn check(plain: &Cpu, steady: &Cpu, runs: &[Inputs], program: &Program) {
     for (i, inputs) in runs.iter().enumerate() {
-        let (want, got) = (plain.run(inputs).unwrap(), steady.run(inputs).unwrap());
+        let (want, got) = (plain.run(inputs, &Stop::never()).unwrap(), steady.run(inputs, &Stop::never()).unwrap());
         let bits = |all: &Inputs| all.values().map(|t| t.bytes().to_vec()).collect::<Vec<_>>();
         assert!(bits(&want) == bits(&got), "run {i} differs\n{}\n{}", text(program), steady.summary());
     }
@@ -40,7 +40,7 @@ fn random_programs_give_the_same_bits_with_a_steady_input() {
         let runs = runs(&mut rng, &shape);
         let options = Options::default().with_isa(*rng.pick(&Isa::available()));
         let plain = Cpu::compile(valid, options.clone().with_threads(1)).unwrap();
-        if plain.run(&runs[0]).is_err() {
+        if plain.run(&runs[0], &Stop::never()).is_err() {
             continue;
         }
         for threads in [1, 3] {
@@ -89,7 +89,9 @@ fn a_run_does_no_step_again_whose_inputs_are_the_same() {
     let program = by_the_reference_engine();
     let steady = Cpu::compile(validate(&program).unwrap(), Options::default().with_steady(["t"])).unwrap();
     let n_steady = steady.summary().steps.iter().filter(|s| s.steady).count();
-    let took = |inputs: &Inputs| steady.profile(inputs).unwrap().1.seconds[..n_steady].iter().sum::<f64>() > 0.0;
+    let took = |inputs: &Inputs| {
+        steady.profile(inputs, &Stop::never()).unwrap().1.seconds[..n_steady].iter().sum::<f64>() > 0.0
+    };
     let runs = runs(&mut Rng::new(3), &[2, 8]);
     assert_eq!(runs.iter().map(took).collect::<Vec<_>>(), [true, false, true, false, true]);
     // Work is counted as it is done.
@@ -131,7 +133,7 @@ fn a_failed_run_leaves_nothing_to_rely_on() {
     let run = |rows: [i32; 2]| {
         let x = HostTensor::from_f32([2, 4], vec![0.5; 8]);
         let inputs = BTreeMap::from([("x".into(), x), ("t".into(), HostTensor::from_i32([2], rows.to_vec()))]);
-        engine.run(&inputs).map(|y| y["y"].to_f32_vec()[4])
+        engine.run(&inputs, &Stop::never()).map(|y| y["y"].to_f32_vec()[4])
     };
     assert_eq!(run([0, 2]).unwrap(), 8.5);
     // The second row fails after the first has been written over.

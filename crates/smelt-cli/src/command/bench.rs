@@ -108,7 +108,8 @@ fn measure(args: &BenchArgs, path: &Path) -> Result<(Model, Vec<(String, PlanSum
     let cannot = || format!("cannot run {}", path.display());
     let begin = Instant::now();
     let package = open_package(path)?;
-    let engine = MilEngine::from_model(package.model(), args.engine.cpu()).with_context(cannot)?;
+    let options = args.engine.cpu().with_context(cannot)?;
+    let engine = MilEngine::from_model(package.model(), options).with_context(cannot)?;
     let load_s = begin.elapsed().as_secs_f64();
     let plans = engine.plans();
     let inputs = random_inputs(&inputs_of(&engine), None, args.seed)?;

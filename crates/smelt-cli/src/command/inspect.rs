@@ -21,8 +21,9 @@ pub(super) fn run(args: &InspectArgs, report: &Report) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if args.plan {
-        let engine = sd_engines::MilEngine::from_model(package.model(), crate::engine_args::cpu_default())
-            .with_context(|| format!("cannot plan {}", args.package.display()))?;
+        let cannot = || format!("cannot plan {}", args.package.display());
+        let options = crate::engine_args::cpu_default().with_context(cannot)?;
+        let engine = sd_engines::MilEngine::from_model(package.model(), options).with_context(cannot)?;
         for (name, plan) in engine.plans() {
             report.line(format_args!("{name}: {plan}"));
         }

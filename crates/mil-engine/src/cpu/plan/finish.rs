@@ -1,6 +1,6 @@
 //! The end of planning: places for all buffers, and steps with addresses.
 
-use super::{Output, Places, Planned, Planner};
+use super::{Draft, OUTPUTS, Output, Planned, Planner, places::Places};
 use crate::{
     EngineError,
     cpu::{
@@ -19,58 +19,34 @@ impl Planner<'_, '_> {
         n_steady: usize,
         steady_tensors: &BTreeSet<ValueId>,
     ) -> Result<Planned, EngineError> {
-        let outputs = self.body.function.body.outputs.clone();
-        for &id in &outputs {
-            if !self.views.contains_key(&id) && !self.constants.contains_key(&id) {
-                self.tensor(id);
-            }
-        }
-        let last = self.drafts.len();
-        let mut outputs_in: Vec<(ValueId, Option<View>)> = Vec::new();
-        for id in outputs {
-            let view = self.views.get(&id).or_else(|| self.constants.get(&id)).cloned();
-            let view = if self.tensors.contains(&id) { None } else { view };
-            if let Some(view) = &view {
-                self.buffers[view.buffer].used_at(last);
-            }
-            outputs_in.push((id, view));
-        }
-        let frees = self.frees(&outputs_in);
+        let outputs_in = self.outputs();
+        let mut frees = self.frees(&outputs_in);
         let kept_tensors = self.kept_tensors(n_steady, steady_tensors, &outputs_in);
         let kept_floats = memory::keep(&mut self.buffers, n_steady);
         let arena_floats = memory::place(&mut self.buffers);
+        if let Some([one, other]) = memory::overlapping(&self.buffers) {
+            return Err(self.fault(format!("buffers {one} and {other} share memory while both hold something")));
+        }
         let new = |floats: usize| Arena::new(floats).map_err(|_| EngineError::OutOfMemory { bytes: floats * 4 });
         let (arena, kept) = (new(arena_floats)?, new(kept_floats)?);
         // Buffers do not move from here on: their constants are on the heap, and the vector is kept.
-        let places = Places { arena: arena.start(), kept: kept.start(), buffers: &self.buffers };
-        let mut steps = Vec::with_capacity(self.drafts.len());
-        for (i, draft) in self.drafts.into_iter().enumerate() {
-            // Steps after the last node decode what the function returns as it is.
-            let node = self.nodes.get(draft.node);
-            steps.push(Step {
-                name: node.map_or_else(|| "outputs".into(), |n| self.body.name(n.op)),
-                kernel: draft.kernel,
-                detail: draft.detail,
-                flops: draft.flops,
-                stands_for: node.map_or(1, |n| n.ops.len()),
-                action: (draft.make)(&places),
-                frees: frees.get(&i).cloned().unwrap_or_default(),
+        let places =
+            Places { arena: (&arena, arena_floats), kept: (&kept, kept_floats), buffers: &self.buffers, step: (0, "") };
+        let drafts = std::mem::take(&mut self.drafts);
+        let n_steps = drafts.len();
+        let mut steps = Vec::with_capacity(n_steps);
+        for (i, draft) in drafts.into_iter().enumerate() {
+            steps.push(self.step(draft, i, &places, frees.remove(&i).unwrap_or_default())?);
+        }
+        tell_what_follows(&mut steps);
+        let places = Places { step: (n_steps, OUTPUTS), ..places };
+        let mut outputs = Vec::with_capacity(outputs_in.len());
+        for (id, view) in outputs_in {
+            outputs.push(match view {
+                Some(view) => Output::Floats { start: places.of(&view)?.cast_const(), view },
+                None => Output::Tensor(id),
             });
         }
-        // Each product learns whose weights are read next.
-        let mut after = None;
-        for step in steps.iter_mut().rev() {
-            if let Action::Gemm(gemm) = &mut step.action {
-                gemm.after = after.replace(gemm.w.clone());
-            }
-        }
-        let outputs = outputs_in
-            .into_iter()
-            .map(|(id, view)| match view {
-                Some(view) => Output::Floats { start: places.of(&view).cast_const(), view },
-                None => Output::Tensor(id),
-            })
-            .collect();
         let weight_bytes = self.matrices.values().map(|m| m.stored_bytes()).sum();
         let tensor_bytes = |id: &ValueId| self.body.shape(*id).map_or(0, |s| s.iter().product::<usize>() * 8);
         Ok(Planned {
@@ -84,6 +60,44 @@ impl Planner<'_, '_> {
             memory: ([arena, kept], self.buffers),
             arena_floats,
             weight_bytes,
+        })
+    }
+
+    /// Outputs, and where those lie that are floats; all are there when the last step is done.
+    fn outputs(&mut self) -> Vec<(ValueId, Option<View>)> {
+        let outputs = self.body.function.body.outputs.clone();
+        for &id in &outputs {
+            if !self.views.contains_key(&id) && !self.constants.contains_key(&id) {
+                self.tensor(id);
+            }
+        }
+        let last = self.drafts.len();
+        let mut found = Vec::with_capacity(outputs.len());
+        for id in outputs {
+            let view = self.views.get(&id).or_else(|| self.constants.get(&id)).cloned();
+            let view = if self.tensors.contains(&id) { None } else { view };
+            if let Some(view) = &view {
+                self.buffers[view.buffer].used_at(last);
+            }
+            found.push((id, view));
+        }
+        found
+    }
+
+    /// A step with addresses.
+    fn step(&self, draft: Draft, index: usize, places: &Places<'_>, frees: Vec<ValueId>) -> Result<Step, EngineError> {
+        let node = self.nodes.get(draft.node);
+        let name = node.map_or_else(|| OUTPUTS.into(), |n| self.body.name(n.op));
+        let places = Places { step: (index, &name), ..*places };
+        let action = (draft.make)(&places)?;
+        Ok(Step {
+            name,
+            kernel: draft.kernel,
+            detail: draft.detail,
+            flops: draft.flops,
+            stands_for: node.map_or(1, |n| n.ops.len()),
+            action,
+            frees,
         })
     }
 
@@ -115,5 +129,15 @@ impl Planner<'_, '_> {
             }
         }
         frees
+    }
+}
+
+/// Each product learns whose weights are read next.
+fn tell_what_follows(steps: &mut [Step]) {
+    let mut after = None;
+    for step in steps.iter_mut().rev() {
+        if let Action::Gemm(gemm) = &mut step.action {
+            gemm.after = after.replace(gemm.w.clone());
+        }
     }
 }

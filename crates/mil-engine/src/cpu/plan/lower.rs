@@ -17,11 +17,6 @@ use crate::{
 };
 use mil::ValueId;
 
-/// Channels last for pictures and tokens in Apple's layout, row-major for everything else.
-pub(super) fn natural_strides(shape: &[usize], channels: bool) -> Vec<usize> {
-    if shape.len() == 4 && channels { channels_last(shape) } else { row_major(shape) }
-}
-
 /// The distance between rows when all dimensions but `inner` lie behind one another and `inner` is contiguous.
 pub(super) fn row_stride(view: &View, inner: usize) -> Option<usize> {
     if view.strides[inner] != 1 && view.shape[inner] != 1 {
@@ -34,6 +29,9 @@ pub(super) fn row_stride(view: &View, inner: usize) -> Option<usize> {
     let behind = outer.windows(2).all(|w| w[0].1 == w[1].0 * w[1].1);
     behind.then(|| outer.last().map_or(view.shape[inner], |&(_, s)| s))
 }
+
+/// What is wrong with an operand of which a kernel wants channels, rows and columns.
+pub(super) const NO_PICTURE: &str = "it is no picture of four dimensions";
 
 const COPY: map::Op = map::Op::Unary(Activation::Identity);
 
@@ -49,7 +47,7 @@ impl Planner<'_, '_> {
             Kind::Map { op, operands, out } => self.map(op, &operands, out)?,
             Kind::Reshape { x, out } => {
                 let view = self.view(x)?;
-                self.reshaped(&view, out);
+                self.reshaped(&view, out)?;
             }
             Kind::Transpose { x, perm, out } => {
                 let view = self.view(x)?.transpose(&perm);
@@ -58,7 +56,7 @@ impl Planner<'_, '_> {
             Kind::Slices { x, parts } => {
                 let view = self.view(x)?;
                 for part in parts {
-                    self.reshaped(&view.slice(&part.begin, &part.step, &part.shape), part.out);
+                    self.reshaped(&view.slice(&part.begin, &part.step, &part.shape), part.out)?;
                 }
             }
             Kind::Concat { values, axis, out } => self.concat(&values, axis, out)?,
@@ -70,44 +68,46 @@ impl Planner<'_, '_> {
     }
 
     /// Gives a value the elements of a view under its own shape.
-    fn reshaped(&mut self, view: &View, out: ValueId) {
-        let shape = self.body.floats(out).unwrap_or_default();
-        let view = self.in_shape(view, &shape);
+    pub(super) fn reshaped(&mut self, view: &View, out: ValueId) -> Result<(), EngineError> {
+        let shape = self.floats(out)?;
+        let view = self.in_shape(view, &shape)?;
         self.views.insert(out, view);
+        Ok(())
     }
 
     /// The elements of a view under another shape, as a view where strides can say that, else of a copy.
-    pub(super) fn in_shape(&mut self, view: &View, shape: &[usize]) -> View {
-        view.reshape(shape).unwrap_or_else(|| {
-            let copy = self.copied(view, row_major(&view.shape));
-            copy.reshape(shape).expect("invariant: row-major tensors take any shape")
-        })
+    pub(super) fn in_shape(&mut self, view: &View, shape: &[usize]) -> Result<View, EngineError> {
+        if let Some(view) = view.reshape(shape) {
+            return Ok(view);
+        }
+        let copy = self.copied(view, row_major(&view.shape))?;
+        copy.reshape(shape).ok_or_else(|| self.fault(format!("{:?} cannot become {shape:?}", view.shape)))
     }
 
     /// A picture whose channels are contiguous: itself, or a copy.
-    pub(super) fn with_channels_last(&mut self, x: View) -> View {
-        if x.strides[1] == 1 || x.shape[1] == 1 { x } else { self.copied(&x, channels_last(&x.shape)) }
+    pub(super) fn with_channels_last(&mut self, x: View) -> Result<View, EngineError> {
+        if x.strides[1] == 1 || x.shape[1] == 1 { Ok(x) } else { self.copied(&x, channels_last(&x.shape)) }
     }
 
     /// A copy of a view with other strides.
-    pub(super) fn copied(&mut self, view: &View, strides: Vec<usize>) -> View {
+    pub(super) fn copied(&mut self, view: &View, strides: Vec<usize>) -> Result<View, EngineError> {
         let to = self.fresh(&view.shape, strides);
-        self.push_map(COPY, view, None, &to, "copy");
-        to
+        self.push_map(COPY, view, None, &to, "copy")?;
+        Ok(to)
     }
 
     /// The view itself when `inner` is contiguous and the rest are rows behind one another, or a copy that is so.
-    pub(super) fn as_rows(&mut self, view: View, inner: usize) -> (View, usize) {
+    pub(super) fn as_rows(&mut self, view: View, inner: usize) -> Result<(View, usize), EngineError> {
         if let Some(stride) = row_stride(&view, inner) {
-            return (view, stride);
+            return Ok((view, stride));
         }
-        let view = self.copied(&view, inner_last(&view.shape, inner));
+        let view = self.copied(&view, inner_last(&view.shape, inner))?;
         let stride = view.shape[inner];
-        (view, stride)
+        Ok((view, stride))
     }
 
     fn map(&mut self, op: map::Op, operands: &[ValueId], out: ValueId) -> Result<(), EngineError> {
-        let shape = self.body.floats(out).unwrap_or_default();
+        let shape = self.floats(out)?;
         let mut views = Vec::with_capacity(2);
         for &id in operands {
             views.push(self.view(id)?);
@@ -116,53 +116,67 @@ impl Planner<'_, '_> {
         let model = views.iter().find(|v| v.shape == shape && self.buffers[v.buffer].constant.is_none());
         let strides = model.map_or_else(|| row_major(&shape), |v| strides_in_order(&shape, &v.order()));
         let to = self.result(out, &shape, strides);
-        self.push_map(op, &views[0], views.get(1), &to, "map");
+        let Some(x) = views.first() else { return Err(self.fault("it has no operand")) };
+        self.push_map(op, x, views.get(1), &to, "map")?;
         self.views.insert(out, to);
         Ok(())
     }
 
     /// An elementwise step; operands are broadcast to the result.
-    fn push_map(&mut self, op: map::Op, x: &View, y: Option<&View>, out: &View, kernel: &'static str) {
+    fn push_map(
+        &mut self,
+        op: map::Op,
+        x: &View,
+        y: Option<&View>,
+        out: &View,
+        kernel: &'static str,
+    ) -> Result<(), EngineError> {
         let shape = &out.shape;
-        let strides = |v: &View| v.broadcast(shape).expect("invariant: types say that operands can be broadcast");
-        let (xs, ys) = (strides(x), y.map_or_else(|| vec![0; shape.len()], strides));
+        let (xs, ys) = (self.spread(x, shape)?, y.map_or_else(|| Ok(vec![0; shape.len()]), |y| self.spread(y, shape))?);
         let joined = Joined::new(shape, &out.strides, &xs, &ys);
         let binary = y.is_some();
         let (x, y, to) = (x.clone(), y.cloned().unwrap_or_else(|| x.clone()), out.clone());
         let detail = format!("{op:?} {shape:?}");
         self.push(kernel, (detail, out.len() as f64), [&x.clone(), &y.clone(), out], move |p| {
-            Action::Map(Map {
+            Ok(Action::Map(Map {
                 op,
                 shape: joined.shape,
-                x: p.of(&x).cast_const(),
+                x: p.of(&x)?.cast_const(),
                 x_strides: joined.x,
-                y: if binary { p.of(&y).cast_const() } else { std::ptr::null() },
+                y: p.of_any(binary.then_some(&y))?,
                 y_strides: joined.y,
-                out: p.of(&to),
+                out: p.of(&to)?,
                 out_strides: joined.out,
-            })
+            }))
         });
+        Ok(())
+    }
+
+    /// Strides of an operand that is broadcast to a shape.
+    fn spread(&self, view: &View, shape: &[usize]) -> Result<Vec<usize>, EngineError> {
+        view.broadcast(shape).ok_or_else(|| self.fault(format!("{:?} is not broadcast to {shape:?}", view.shape)))
     }
 
     fn concat(&mut self, values: &[ValueId], axis: usize, out: ValueId) -> Result<(), EngineError> {
-        let whole = self.views.get(&out).cloned().expect("invariant: concatenations were placed");
+        let placed = self.views.get(&out).cloned();
+        let whole = placed.ok_or_else(|| self.fault("the concatenation has no place"))?;
         let mut begin = vec![0; whole.shape.len()];
         for &value in values {
             let view = self.view(value)?;
             let part = whole.slice(&begin, &vec![1; begin.len()], &view.shape);
             begin[axis] += view.shape[axis];
             if view != part {
-                self.push_map(COPY, &view, None, &part, "copy");
+                self.push_map(COPY, &view, None, &part, "copy")?;
             }
         }
         Ok(())
     }
 
     fn upsample(&mut self, x: ValueId, [fh, fw]: [usize; 2], out: ValueId) -> Result<(), EngineError> {
-        let shape = self.body.floats(out).unwrap_or_default();
-        let from = self.view(x)?;
+        let (from, shape) = (self.view(x)?, self.floats(out)?);
+        let ([b, c, h, w], 4) = (&from.shape[..], shape.len()) else { return Err(self.fault(NO_PICTURE)) };
+        let (b, c, h, w) = (*b, *c, *h, *w);
         let to = self.result(out, &shape, channels_last(&shape));
-        let [b, c, h, w] = from.shape[..] else { return Ok(()) };
         let repeated = |v: &View, step: [usize; 2], between: [usize; 2]| View {
             buffer: v.buffer,
             offset: v.offset,
@@ -179,26 +193,26 @@ impl Planner<'_, '_> {
         let target = repeated(&to, [fh, fw], [to.strides[2], to.strides[3]]);
         // Each pixel is read again for every one that it becomes.
         let source = repeated(&from, [1, 1], [0, 0]);
-        self.push_map(COPY, &source, None, &target, "upsample");
+        self.push_map(COPY, &source, None, &target, "upsample")?;
         self.views.insert(out, to);
         Ok(())
     }
 
     fn rows(&mut self, table: ValueId, indices: ValueId, out: ValueId) -> Result<(), EngineError> {
-        let shape = self.body.floats(out).unwrap_or_default();
-        let n = self.body.shape(table).and_then(|s| s.first().copied()).unwrap_or_default();
+        let shape = self.floats(out)?;
+        let &[n, _] = &self.floats(table)?[..] else { return Err(self.fault("its table has not two dimensions")) };
         let w = self.matrix(table, n)?;
         self.tensor(indices);
         let to = self.fresh(&shape, row_major(&shape));
         let (view, op) = (to.clone(), self.nodes[self.node].op);
-        let make: Make = Box::new(move |p| Action::Rows { w, indices, op, out: p.of(&view) });
+        let make: Make = Box::new(move |p| Ok(Action::Rows { w, indices, op, out: p.of(&view)? }));
         self.push_reading("rows", Some(&to), vec![indices], make);
         self.views.insert(out, to);
         Ok(())
     }
 
     fn group_norm(&mut self, g: GroupNorm) -> Result<(), EngineError> {
-        let shape = self.body.floats(g.x).unwrap_or_default();
+        let shape = self.floats(g.x)?;
         let view = self.view(g.x)?;
         let (n, c, pixels) = (shape[0], shape[1], shape[2..].iter().product::<usize>());
         // Pictures may lie apart, but the pixels of one must follow each other.
@@ -208,7 +222,7 @@ impl Planner<'_, '_> {
         };
         let (view, row) = match of_one(&view) {
             Some(row) => (view, row),
-            None => self.as_rows(view, 1),
+            None => self.as_rows(view, 1)?,
         };
         let mut to = self.result(g.out, &shape, rows_along(&shape, 1));
         if of_one(&to).is_none() {
@@ -226,20 +240,20 @@ impl Planner<'_, '_> {
         let flops = 8.0 * to.len() as f64;
         let out = to.clone();
         self.push("group_norm", (detail, flops), &views, move |p| {
-            Action::GroupNorm(norm::GroupNorm {
+            Ok(Action::GroupNorm(norm::GroupNorm {
                 size,
                 groups: g.groups,
-                x: p.of(&view).cast_const(),
+                x: p.of(&view)?.cast_const(),
                 x_strides: [view.strides[0], row],
-                out: p.of(&out),
+                out: p.of(&out)?,
                 out_strides: [out.strides[0], out_row],
                 epsilon: g.epsilon,
-                gamma: p.of_any(gamma.as_ref()),
-                beta: p.of_any(beta.as_ref()),
+                gamma: p.of_any(gamma.as_ref())?,
+                beta: p.of_any(beta.as_ref())?,
                 activation: g.activation,
-                stats: p.of(&stats),
-                affine: p.of(&affine),
-            })
+                stats: p.of(&stats)?,
+                affine: p.of(&affine)?,
+            }))
         });
         self.views.insert(g.out, to);
         Ok(())
@@ -247,7 +261,7 @@ impl Planner<'_, '_> {
 
     fn layer_norm(&mut self, l: LayerNorm) -> Result<(), EngineError> {
         let view = self.view(l.x)?;
-        let (view, x_row) = self.as_rows(view, l.axis);
+        let (view, x_row) = self.as_rows(view, l.axis)?;
         let shape = view.shape.clone();
         let mut to = self.result(l.out, &shape, rows_along(&shape, l.axis));
         if row_stride(&to, l.axis).is_none() {
@@ -261,38 +275,26 @@ impl Planner<'_, '_> {
         let (from, out) = (view.clone(), to.clone());
         let detail = format!("{} rows of {n}", size[0]);
         self.push("layer_norm", (detail, 8.0 * to.len() as f64), [&view, &to], move |p| {
-            Action::LayerNorm(norm::LayerNorm {
+            Ok(Action::LayerNorm(norm::LayerNorm {
                 size,
-                x: p.of(&from).cast_const(),
+                x: p.of(&from)?.cast_const(),
                 x_row,
-                out: p.of(&out),
+                out: p.of(&out)?,
                 out_row,
                 epsilon: l.epsilon,
-                gamma: p.of_any(gamma.as_ref()),
-                beta: p.of_any(beta.as_ref()),
-            })
+                gamma: p.of_any(gamma.as_ref())?,
+                beta: p.of_any(beta.as_ref())?,
+            }))
         });
         self.views.insert(l.out, to);
         Ok(())
     }
 
     fn attention(&mut self, a: &Attention) -> Result<(), EngineError> {
-        let shape = self.body.floats(a.out.value).unwrap_or_default();
+        let shape = self.floats(a.out.value)?;
         let (q, k, v) = (self.view(a.q.value)?, self.view(a.k.value)?, self.view(a.v.value)?);
-        let kept: Vec<usize> = (0..a.q.batch.len()).filter(|&i| q.shape[a.q.batch[i]] > 1).collect();
-        let strides = |view: &View, roles: &Roles| {
-            let mut all = [0; 4];
-            for (slot, &i) in (2 - kept.len()..2).zip(&kept) {
-                all[slot] = view.strides[roles.batch[i]];
-            }
-            all[2] = view.strides[roles.token];
-            all[3] = view.strides[roles.element];
-            all
-        };
-        let mut batch = [1; 2];
-        for (slot, &i) in (2 - kept.len()..2).zip(&kept) {
-            batch[slot] = q.shape[a.q.batch[i]];
-        }
+        let two = TwoBatches::of(&q, &a.q);
+        let batch = two.sizes(&q, &a.q);
         let lengths = [q.shape[a.q.token], k.shape[a.k.token]];
         let dims = [q.shape[a.q.element], v.shape[a.v.element]];
         // Tokens first, then heads: what follows sees the heads of a token as one.
@@ -300,51 +302,82 @@ impl Planner<'_, '_> {
         a.out.batch.iter().for_each(|&d| if d == 0 { outer.push(d) } else { heads.push(d) });
         let order = [&outer[..], &[a.out.token], &heads, &[a.out.element]].concat();
         let to = self.result(a.out.value, &shape, rows_in_order(&shape, &order, 1 + heads.len()));
-        let mask = match &a.mask {
-            Some(roles) => {
-                let mut scores = vec![0; roles.batch.len() + 2];
-                for (i, &d) in roles.batch.iter().enumerate() {
-                    scores[d] = q.shape[a.q.batch[i]];
-                }
-                scores[roles.token] = lengths[0];
-                scores[roles.element] = lengths[1];
-                let view = self.view(roles.value)?;
-                let spread = view.broadcast(&scores).expect("invariant: types say that masks can be broadcast");
-                let view = View { strides: spread, shape: scores, ..view };
-                let strides = strides(&view, roles);
-                Some((view, strides))
-            }
-            None => None,
-        };
-        let (qs, ks, vs, os) = (strides(&q, &a.q), strides(&k, &a.k), strides(&v, &a.v), strides(&to, &a.out));
+        let mask = a.mask.as_ref().map(|roles| self.mask(roles, &q, &a.q, lengths)).transpose()?;
+        let mask = mask.zip(a.mask.as_ref()).map(|(view, roles)| (two.strides(&view, roles), view));
+        let strides = [(&q, &a.q), (&k, &a.k), (&v, &a.v), (&to, &a.out)].map(|(view, roles)| two.strides(view, roles));
+        let [q_strides, k_strides, v_strides, out_strides] = strides;
         let (scale, nothing) = (a.scale, a.nothing);
         self.needs_scratch(attention::scratch(dims));
         let flops = 2.0 * (batch[0] * batch[1] * lengths[0] * lengths[1] * (dims[0] + dims[1])) as f64;
         let detail = format!("{batch:?} heads, {} queries, {} keys, {dims:?}", lengths[0], lengths[1]);
         let mut views = vec![q.clone(), k.clone(), v.clone(), to.clone()];
-        views.extend(mask.iter().map(|(view, _)| view.clone()));
+        views.extend(mask.iter().map(|(_, view)| view.clone()));
         let out = to.clone();
         self.push("attention", (detail, flops), &views, move |p| {
-            Action::Attention(attention::Attention {
+            Ok(Action::Attention(attention::Attention {
                 batch,
                 lengths,
                 dims,
-                q: p.of(&q).cast_const(),
-                q_strides: qs,
-                k: p.of(&k).cast_const(),
-                k_strides: ks,
-                v: p.of(&v).cast_const(),
-                v_strides: vs,
-                mask: p.of_any(mask.as_ref().map(|(view, _)| view)),
-                mask_strides: mask.as_ref().map_or([0; 4], |(_, strides)| *strides),
-                out: p.of(&out),
-                out_strides: os,
+                q: p.of(&q)?.cast_const(),
+                q_strides,
+                k: p.of(&k)?.cast_const(),
+                k_strides,
+                v: p.of(&v)?.cast_const(),
+                v_strides,
+                mask: p.of_any(mask.as_ref().map(|(_, view)| view))?,
+                mask_strides: mask.as_ref().map_or([0; 4], |(strides, _)| *strides),
+                out: p.of(&out)?,
+                out_strides,
                 scale,
                 nothing,
-            })
+            }))
         });
         self.views.insert(a.out.value, to);
         Ok(())
+    }
+
+    /// A mask, broadcast to the scores of so many queries and keys.
+    fn mask(
+        &mut self,
+        mask: &Roles,
+        q: &View,
+        q_roles: &Roles,
+        [queries, keys]: [usize; 2],
+    ) -> Result<View, EngineError> {
+        let mut scores = vec![0; mask.batch.len() + 2];
+        for (&d, &of_q) in mask.batch.iter().zip(&q_roles.batch) {
+            scores[d] = q.shape[of_q];
+        }
+        (scores[mask.token], scores[mask.element]) = (queries, keys);
+        let view = self.view(mask.value)?;
+        Ok(View { strides: self.spread(&view, &scores)?, shape: scores, ..view })
+    }
+}
+
+/// Which of an attention's batch dimensions are the kernel's two: those with more than one index.
+struct TwoBatches(Vec<usize>);
+
+impl TwoBatches {
+    fn of(q: &View, roles: &Roles) -> Self {
+        Self((0..roles.batch.len()).filter(|&i| q.shape[roles.batch[i]] > 1).collect())
+    }
+
+    /// The kernel's two dimensions and those of the operand's that they are; the kernel's first is one where it has none.
+    fn slots(&self) -> impl Iterator<Item = (usize, usize)> {
+        (2 - self.0.len()..2).zip(self.0.iter().copied())
+    }
+
+    fn sizes(&self, view: &View, roles: &Roles) -> [usize; 2] {
+        let mut sizes = [1; 2];
+        self.slots().for_each(|(slot, i)| sizes[slot] = view.shape[roles.batch[i]]);
+        sizes
+    }
+
+    /// Strides of an operand as the kernel takes them: two of the batch, of tokens, of elements.
+    fn strides(&self, view: &View, roles: &Roles) -> [usize; 4] {
+        let mut strides = [0, 0, view.strides[roles.token], view.strides[roles.element]];
+        self.slots().for_each(|(slot, i)| strides[slot] = view.strides[roles.batch[i]]);
+        strides
     }
 }
 

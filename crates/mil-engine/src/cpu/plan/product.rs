@@ -1,6 +1,10 @@
 //! Products: which kernel computes them, and how their operands must lie.
 
-use super::{Make, Places, Planner, lower::row_stride};
+use super::{
+    Make, Planner,
+    lower::{NO_PICTURE, row_stride},
+    places::Places,
+};
 use crate::{
     EngineError,
     cpu::{
@@ -39,17 +43,17 @@ impl Extras {
         self.bias.iter().cloned().chain(self.per_batch.clone()).chain(residual).collect()
     }
 
-    fn epilogue(&self, p: &Places<'_>) -> Epilogue {
-        Epilogue {
-            bias: p.of_any(self.bias.as_ref()),
+    fn epilogue(&self, p: &Places<'_>) -> Result<Epilogue, EngineError> {
+        Ok(Epilogue {
+            bias: p.of_any(self.bias.as_ref())?,
             scale: self.scale,
-            per_batch: p.of_any(self.per_batch.as_ref()),
+            per_batch: p.of_any(self.per_batch.as_ref())?,
             batch_stride: self.per_batch.as_ref().map_or(0, |v| if v.shape[0] == 1 { 0 } else { v.strides[0] }),
             rows_per_batch: self.rows_per_batch,
-            residual: p.of_any(self.residual.as_ref().map(|(v, _)| v)),
+            residual: p.of_any(self.residual.as_ref().map(|(v, _)| v))?,
             residual_row: self.residual.as_ref().map_or(0, |(_, row)| *row),
             activation: self.activation,
-        }
+        })
     }
 }
 
@@ -72,7 +76,7 @@ impl Planner<'_, '_> {
         let flops = 2.0 * (rows * w.rows * w.cols) as f64;
         match p.window {
             Some(window) if uses_winograd(&window, &p.shape, w.cols / 9) && p.gate == Gate::None => {
-                self.winograd(&window, x, w, &out, extras, flops);
+                self.winograd(&window, x, w, &out, extras, flops)?;
             }
             // A window that moves by one and covers one pixel is a product as it is, if nothing is padded on any side.
             Some(window)
@@ -81,18 +85,15 @@ impl Planner<'_, '_> {
                     || window.pad != [0, 0]
                     || x.shape[2..] != p.shape[2..] =>
             {
-                self.patches(&window, x, w, &out, (extras, p.gate), flops);
+                self.patches(&window, x, w, &out, (extras, p.gate), flops)?;
             }
             _ => {
                 let inner = if p.window.is_some() { 1 } else { x.shape.len() - 1 };
-                let (x, a_row) = self.as_rows(x, inner);
+                let (x, a_row) = self.as_rows(x, inner)?;
                 self.gemm(x, a_row, w, &out, (extras, p.gate), flops, channel);
             }
         }
-        let to = self.body.floats(p.out).unwrap_or_default();
-        let view = self.in_shape(&out, &to);
-        self.views.insert(p.out, view);
-        Ok(())
+        self.reshaped(&out, p.out)
     }
 
     fn extras(&mut self, p: &Product, channel: usize) -> Result<Extras, EngineError> {
@@ -101,15 +102,15 @@ impl Planner<'_, '_> {
             Some(id) => {
                 let view = self.view(id)?;
                 let contiguous = view.strides[1] == 1 || view.shape[1] == 1;
-                Some(if contiguous { view } else { self.copied(&view, row_major(&view.shape.clone())) })
+                Some(if contiguous { view } else { self.copied(&view, row_major(&view.shape))? })
             }
             None => None,
         };
         let residual = match p.residual {
             Some(id) => {
                 let view = self.view(id)?;
-                let view = self.in_shape(&view, &p.shape);
-                Some(self.as_rows(view, channel))
+                let view = self.in_shape(&view, &p.shape)?;
+                Some(self.as_rows(view, channel)?)
             }
             None => None,
         };
@@ -136,55 +137,65 @@ impl Planner<'_, '_> {
         views.extend(extras.views());
         let (to, threads) = (out.clone(), self.threads());
         self.push("product", (detail, flops), &views, move |p| {
-            Action::Gemm(Gemm {
+            Ok(Action::Gemm(Gemm {
                 m,
-                a: p.of(&x).cast_const(),
+                a: p.of(&x)?.cast_const(),
                 a_row,
                 w,
-                out: p.of(&to),
+                out: p.of(&to)?,
                 out_row,
-                epilogue: extras.epilogue(p),
+                epilogue: extras.epilogue(p)?,
                 gate,
                 first_row: 0,
                 threads,
                 after: None,
-            })
+            }))
         });
     }
 
-    fn winograd(&mut self, window: &Window, x: View, w: Arc<Matrix>, out: &View, extras: Extras, flops: f64) {
-        let x = self.with_channels_last(x);
-        let [b, _, oh, ow] = out.shape[..] else { return };
+    fn winograd(
+        &mut self,
+        window: &Window,
+        x: View,
+        w: Arc<Matrix>,
+        out: &View,
+        extras: Extras,
+        flops: f64,
+    ) -> Result<(), EngineError> {
+        let x = self.with_channels_last(x)?;
+        let [b, _, oh, ow] = out.shape[..] else { return Err(self.fault(NO_PICTURE)) };
         let channels = w.cols / 9;
         let tiles = b * oh.div_ceil(4) * ow.div_ceil(4);
         // Tiles do not depend on each other, so that results are the same whatever is one part.
         let groups =
             (TRANSFORMED_FLOATS * self.threads().min(16) / winograd::transformed(winograd::TILES, channels)).max(2);
-        let part = groups * winograd::TILES;
-        let part = tiles.div_ceil(tiles.div_ceil(part));
-        let v = self.temporary(winograd::transformed(part, channels));
+        let per_part = tiles.div_ceil(tiles.div_ceil(groups * winograd::TILES));
+        let v = self.temporary(winograd::transformed(per_part, channels));
         self.needs_scratch(winograd::SCRATCH);
         let detail = format!("F(4×4) {:?} → {:?} from {}", x.shape, out.shape, w.describe());
         let mut views = vec![x.clone(), out.clone(), v.clone()];
         views.extend(extras.views());
         let (to, pad) = (out.clone(), window.pad);
         self.push("winograd", (detail, flops), &views, move |p| {
-            let parts = (0..tiles).step_by(part).map(|first| Winograd {
-                out_size: [oh, ow],
-                in_size: [x.shape[2], x.shape[3]],
-                pad,
-                x: p.of(&x).cast_const(),
-                x_strides: [x.strides[0], x.strides[2], x.strides[3]],
-                w: w.clone(),
-                out: p.of(&to),
-                out_strides: [to.strides[0], to.strides[2], to.strides[3]],
-                epilogue: extras.epilogue(p),
-                v: p.of(&v),
-                first,
-                tiles: part.min(tiles - first),
-            });
-            Action::Winograd(parts.collect())
+            let part = |first| {
+                Ok(Winograd {
+                    out_size: [oh, ow],
+                    in_size: [x.shape[2], x.shape[3]],
+                    pad,
+                    x: p.of(&x)?.cast_const(),
+                    x_strides: [x.strides[0], x.strides[2], x.strides[3]],
+                    w: w.clone(),
+                    out: p.of(&to)?,
+                    out_strides: [to.strides[0], to.strides[2], to.strides[3]],
+                    epilogue: extras.epilogue(p)?,
+                    v: p.of(&v)?,
+                    first,
+                    tiles: per_part.min(tiles - first),
+                })
+            };
+            Ok(Action::Winograd((0..tiles).step_by(per_part).map(part).collect::<Result<_, EngineError>>()?))
         });
+        Ok(())
     }
 
     /// Any convolution: the input's windows are laid out as rows, a part of them after another.
@@ -196,12 +207,12 @@ impl Planner<'_, '_> {
         out: &View,
         (extras, gate): (Extras, Gate),
         flops: f64,
-    ) {
-        let x = self.with_channels_last(x);
-        let [b, _, oh, ow] = out.shape[..] else { return };
+    ) -> Result<(), EngineError> {
+        let x = self.with_channels_last(x)?;
+        let [b, _, oh, ow] = out.shape[..] else { return Err(self.fault(NO_PICTURE)) };
         let rows = b * oh * ow;
-        let part = (PART_FLOATS / w.cols).max(gemm::ROWS).min(rows).max(1);
-        let unrolled = self.temporary(part * w.cols);
+        let per_part = (PART_FLOATS / w.cols).max(gemm::ROWS).min(rows).max(1);
+        let unrolled = self.temporary(per_part * w.cols);
         let out_row = row_stride(out, 1).unwrap_or(w.rows);
         self.needs_scratch(self.options.precision.scratch());
         let precision = self.options.precision.describe(rows);
@@ -210,10 +221,10 @@ impl Planner<'_, '_> {
         views.extend(extras.views());
         let (to, window, threads) = (out.clone(), *window, self.threads());
         let make: Make = Box::new(move |p| {
-            let parts = (0..rows).step_by(part).map(|first| {
-                let m = part.min(rows - first);
+            let part = |first| {
+                let m = per_part.min(rows - first);
                 let patches = Patches {
-                    x: p.of(&x).cast_const(),
+                    x: p.of(&x)?.cast_const(),
                     x_strides: [x.strides[0], x.strides[2], x.strides[3]],
                     in_size: [x.shape[2], x.shape[3]],
                     out_size: [oh, ow],
@@ -221,26 +232,27 @@ impl Planner<'_, '_> {
                     window,
                     first,
                     rows: m,
-                    to: p.of(&unrolled),
+                    to: p.of(&unrolled)?,
                 };
                 let gemm = Gemm {
                     m,
-                    a: p.of(&unrolled).cast_const(),
+                    a: p.of(&unrolled)?.cast_const(),
                     a_row: w.cols,
                     w: w.clone(),
-                    out: p.of(&to).wrapping_add(first * out_row),
+                    out: p.of(&to)?.wrapping_add(first * out_row),
                     out_row,
-                    epilogue: extras.epilogue(p),
+                    epilogue: extras.epilogue(p)?,
                     gate,
                     first_row: first,
                     threads,
                     after: None,
                 };
-                (patches, gemm)
-            });
-            Action::Patches(parts.collect())
+                Ok((patches, gemm))
+            };
+            Ok(Action::Patches((0..rows).step_by(per_part).map(part).collect::<Result<_, EngineError>>()?))
         });
         self.push("convolution", (detail, flops), &views, make);
+        Ok(())
     }
 }
 

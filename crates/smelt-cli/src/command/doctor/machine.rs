@@ -99,7 +99,7 @@ impl Machine {
 
 fn processor(system: &System) -> Processor {
     let brand = system.cpus().first().map(|cpu| cpu.brand().trim().to_owned());
-    let isa = Isa::from_env();
+    let isa = crate::engine_args::isa();
     Processor {
         name: brand.filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown".to_owned()),
         cores: System::physical_core_count(),

@@ -5,11 +5,12 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use mil::{DType, FunctionBuilder, HostTensor, Literal, Opset, Program, Type};
 use sd_convert::verify::psnr;
-use sd_engines::{CpuOptions, MilEngine, Options, Precision};
+use sd_engines::{MilEngine, Options, Precision};
 use sd_runtime::Tensors;
 use serde::Serialize;
 
 use crate::command::bench::{median, peak};
+use crate::engine_args::cpu_default;
 
 /// Rows, outputs and inputs: a linear layer in the middle of a UNet.
 const ROWS: usize = 512;
@@ -41,7 +42,8 @@ pub(super) struct SelfTest {
 pub(super) fn run() -> Result<SelfTest> {
     let program = product()?;
     let inputs = Tensors::from([("x".to_owned(), values(&[ROWS, INPUTS], 1))]);
-    let fast = MilEngine::from_program(&program, CpuOptions::default())?;
+    let options = cpu_default()?;
+    let fast = MilEngine::from_program(&program, options.clone())?;
     let plain = MilEngine::from_program(&program, Options::default())?;
     let y = |engine: &MilEngine| -> Result<Vec<f32>> {
         Ok(engine.run_once(&inputs)?.get("y").context("there is no result")?.to_f32_vec())
@@ -52,7 +54,7 @@ pub(super) fn run() -> Result<SelfTest> {
     let peak_gflops = (before + peak(&fast.plans())) / 2.0;
     let has_bf16 = fast.plans().first().is_some_and(|(_, plan)| plan.isa.multiplies_bf16());
     let bf16_gflops = if has_bf16 {
-        let engine = MilEngine::from_program(&program, CpuOptions::default().with_precision(Precision::Bf16))?;
+        let engine = MilEngine::from_program(&program, options.with_precision(Precision::Bf16))?;
         Some(gflops(time(&engine, &inputs)?))
     } else {
         None

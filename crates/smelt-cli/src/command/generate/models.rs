@@ -104,14 +104,14 @@ fn settle_scheduler(args: &GenerateArgs, config: &mut PipelineConfig) -> Result<
 }
 
 /// With the plain engine the UNet, which runs many times, keeps its weights decoded.
-fn executor(args: &GenerateArgs, is_unet: bool) -> Executor {
-    match args.engine.engine {
-        EngineName::Cpu => args.engine.cpu().into(),
+fn executor(args: &GenerateArgs, is_unet: bool) -> Result<Executor> {
+    Ok(match args.engine.engine {
+        EngineName::Cpu => args.engine.cpu()?.into(),
         // Burn executes no programs and has its own way in `make`.
         EngineName::Reference | EngineName::Burn => {
             Options::default().with_weights(if is_unet { Weights::Kept } else { Weights::PerRun }).into()
         }
-    }
+    })
 }
 
 fn from_packages(args: &GenerateArgs, dir: &Path, packages: &ModelDir, size: Option<LatentSize>) -> Result<Loaded> {
@@ -119,12 +119,13 @@ fn from_packages(args: &GenerateArgs, dir: &Path, packages: &ModelDir, size: Opt
     settle_scheduler(args, &mut beside.config)?;
     let open = |path: &Path, is_unet| -> Result<MilEngine> {
         let package = open_package(path)?;
-        let (model, executor) = (package.model(), executor(args, is_unet));
+        let cannot = || format!("cannot run {}", path.display());
+        let (model, executor) = (package.model(), executor(args, is_unet).with_context(cannot)?);
         let engine = match size.map(size_function).filter(|name| model.description.function(name).is_some()) {
             Some(function) => MilEngine::from_function(model, &function, executor),
             None => MilEngine::from_model(model, executor),
         };
-        engine.with_context(|| format!("cannot run {}", path.display()))
+        engine.with_context(cannot)
     };
     let unet = match &packages.unet[..] {
         [whole] => open(whole, true)?,
@@ -230,8 +231,10 @@ fn from_checkpoint(args: &GenerateArgs, dir: &Path, with_burn: bool) -> Result<L
         }
         let converted = convert(&checkpoint, role, &options)?;
         warnings.extend(tensor_warnings(role, &converted.exceptional, args.precision));
-        let engine = MilEngine::from_program(&converted.program, executor(args, role == Role::UNet));
-        Ok(Some(boxed(engine.with_context(|| format!("cannot run the {role}"))?)))
+        let cannot = || format!("cannot run the {role}");
+        let executor = executor(args, role == Role::UNet).with_context(cannot)?;
+        let engine = MilEngine::from_program(&converted.program, executor);
+        Ok(Some(boxed(engine.with_context(cannot)?)))
     };
     let models = Models {
         text_encoder: make(Role::TextEncoder)?,

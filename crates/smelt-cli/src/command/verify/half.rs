@@ -67,7 +67,7 @@ pub(super) fn look(
         return Ok(None);
     }
     let cannot = || format!("cannot run {}", args.package.display());
-    let planned = ours.engine(function, cpu_default().into()).with_context(cannot)?;
+    let planned = ours.engine(function, cpu_default().with_context(cannot)?.into()).with_context(cannot)?;
     let flops: f64 = planned.plans().iter().map(|(_, plan)| plan.flops() + plan.steady_flops()).sum();
     drop(planned);
     let of = match against {
