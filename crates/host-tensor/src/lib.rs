@@ -4,11 +4,13 @@
 //! (anything that [`bytes::Bytes::from_owner`] accepts); cloning a tensor never copies them.
 //! Types narrower than a byte are packed least significant bit first, as Core ML stores them.
 //! The crate converts between element types, and deliberately knows no arithmetic and no files.
+//! [`Stop`] lies here too, for every crate that computes with tensors can name it.
 
 mod dtype;
 mod exceptions;
 mod packed;
 mod round;
+mod stop;
 mod strips;
 mod tensor;
 
@@ -18,6 +20,7 @@ pub use exceptions::Exceptions;
 pub use half::{bf16, f16};
 pub use packed::{pack_bits, unpack_bits, unpack_bits_at};
 pub use round::f16_from_f64;
+pub use stop::Stop;
 pub use tensor::{HostTensor, TensorError, convert_bytes};
 
 /// Number of elements of a tensor of this shape, or `None` when it does not fit in `usize`.
