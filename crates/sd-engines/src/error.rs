@@ -24,6 +24,9 @@ pub enum EngineError {
     /// A function was asked for by name, of a pipeline, which has none.
     #[error("a pipeline of models has no function {0:?}")]
     PipelineFunction(String),
+    /// The caller set the flag.
+    #[error("the run was stopped")]
+    Stopped,
     /// A pipeline has no model at all.
     #[error("the pipeline holds no model")]
     NoStage,

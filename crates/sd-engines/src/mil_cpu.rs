@@ -9,7 +9,7 @@ use std::path::Path;
 use mil::{Program, TensorType, Valid};
 use mil_engine::{cpu::Cpu, reference::Reference};
 use mlpackage::{Body, Description, FeatureType, Interface, Model, Package};
-use sd_runtime::{Engine, Feature, Signature, Tensors};
+use sd_runtime::{Engine, Feature, Signature, Stop, Tensors};
 
 use crate::error::EngineError;
 
@@ -254,8 +254,11 @@ impl Engine for MilEngine {
         &self.signature
     }
 
-    fn run(&mut self, inputs: &Tensors) -> Result<Tensors, sd_runtime::EngineError> {
-        Ok(self.run_once(inputs)?)
+    fn run(&mut self, inputs: &Tensors, stop: &Stop) -> Result<Tensors, sd_runtime::EngineError> {
+        match stop.is_set() {
+            false => Ok(self.run_once(inputs)?),
+            true => Err(EngineError::Stopped.into()),
+        }
     }
 }
 
@@ -294,18 +297,18 @@ fn gather_stages(name: &str, model: &Model, options: &Executor, stages: &mut Vec
     Ok(())
 }
 
-/// Features of a program; a shape that the program leaves open is the description's default, or else empty.
+/// Features of a program; a shape that the program leaves open is the description's default, or else unknown.
 fn signature_of(program: &Runner, interface: Option<&Interface>) -> Signature {
     let described = |name: &str| -> Option<Vec<usize>> {
         let interface = interface?;
         let feature = interface.inputs.iter().chain(&interface.outputs).find(|f| f.name == name)?;
         match &feature.ty {
-            FeatureType::MultiArray(array) => Some(array.shape.clone()),
+            FeatureType::MultiArray(array) => Some(array.shape.clone()).filter(|shape| !shape.is_empty()),
             _ => None,
         }
     };
     let feature = |name: &str, ty: &TensorType| {
-        let shape = ty.static_shape().or_else(|| described(name)).unwrap_or_default();
+        let shape = ty.static_shape().or_else(|| described(name));
         Feature::new(name, ty.dtype, shape)
     };
     Signature {
@@ -343,11 +346,11 @@ fn chained_signature(stages: &[Stage]) -> Result<Signature, EngineError> {
 
 /// Shapes must agree where both are declared; element types are converted.
 fn check_flow(stage: &Stage, wanted: &Feature, given: &Feature) -> Result<(), EngineError> {
-    let open = wanted.shape.is_empty() || given.shape.is_empty();
-    if open || wanted.shape == given.shape {
+    let known = wanted.shape.dims().zip(given.shape.dims());
+    if known.is_none_or(|(wanted, given)| wanted == given) {
         return Ok(());
     }
-    let show = |f: &Feature| format!("{} {:?}", f.dtype, f.shape);
+    let show = |f: &Feature| format!("{} {}", f.dtype, f.shape);
     Err(EngineError::StageInput {
         stage: stage.name.clone(),
         feature: wanted.name.clone(),

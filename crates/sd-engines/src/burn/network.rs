@@ -167,6 +167,7 @@ pub(super) fn outputs(config: &NetworkConfig, inputs: &[Feature]) -> Result<Vec<
 fn shape<const D: usize>(inputs: &[Feature], name: &str) -> Result<[usize; D], BurnError> {
     let found = inputs.iter().find(|f| f.name == name);
     let found = &found.ok_or_else(|| BurnError::MissingFeature { name: name.to_owned() })?.shape;
-    let rank = || BurnError::FeatureRank { name: name.to_owned(), rank: D, found: found.clone() };
-    found[..].try_into().map_err(|_| rank())
+    let found = found.dims().ok_or_else(|| BurnError::UnknownShape { name: name.to_owned() })?;
+    let rank = || BurnError::FeatureRank { name: name.to_owned(), rank: D, found: found.to_vec() };
+    found.try_into().map_err(|_| rank())
 }
