@@ -1,7 +1,7 @@
 //! Weights that are computed while they are read: written, run and compressed as the same weights in memory are.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use host_tensor::{DType, HostTensor};
+use host_tensor::{DType, HostTensor, Stop};
 use mil::{Compute, Const, FunctionBuilder, Literal, Opset, Program, Type, text, validate};
 use mil_compress::{Config, Memory, Plan, compress};
 use mil_engine::{
@@ -96,7 +96,7 @@ fn both_engines_compute_what_they_compute_of_the_weight_in_memory() {
         let valid = validate(program).unwrap();
         let reference = Reference::compile(valid, reference::Options::default()).unwrap();
         let cpu = Cpu::compile(valid, cpu::Options::default()).unwrap();
-        (reference.run(&inputs).unwrap(), cpu.run(&inputs).unwrap())
+        (reference.run(&inputs, &Stop::never()).unwrap(), cpu.run(&inputs, &Stop::never()).unwrap())
     };
     assert_eq!(run(&computed), run(&eager));
 }

@@ -6,11 +6,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use host_tensor::Stop;
 use mil::{Program, TensorType, Valid};
 use mil_engine::{cpu::Cpu, reference::Reference};
 use mlpackage::{Body, Description, FeatureType, Interface, Model, Package};
-use sd_runtime::{Engine, Feature, Signature, Tensors};
+use sd_runtime::{Engine, Feature, Signature, Stop, Tensors};
 
 use crate::error::EngineError;
 
@@ -263,8 +262,8 @@ impl Engine for MilEngine {
         &self.signature
     }
 
-    fn run(&mut self, inputs: &Tensors) -> Result<Tensors, sd_runtime::EngineError> {
-        Ok(self.run_once(inputs)?)
+    fn run(&mut self, inputs: &Tensors, stop: &Stop) -> Result<Tensors, sd_runtime::EngineError> {
+        Ok(self.run_until(inputs, stop)?)
     }
 }
 
@@ -303,18 +302,18 @@ fn gather_stages(name: &str, model: &Model, options: &Executor, stages: &mut Vec
     Ok(())
 }
 
-/// Features of a program; a shape that the program leaves open is the description's default, or else empty.
+/// Features of a program; a shape that the program leaves open is the description's default, or else unknown.
 fn signature_of(program: &Runner, interface: Option<&Interface>) -> Signature {
     let described = |name: &str| -> Option<Vec<usize>> {
         let interface = interface?;
         let feature = interface.inputs.iter().chain(&interface.outputs).find(|f| f.name == name)?;
         match &feature.ty {
-            FeatureType::MultiArray(array) => Some(array.shape.clone()),
+            FeatureType::MultiArray(array) => Some(array.shape.clone()).filter(|shape| !shape.is_empty()),
             _ => None,
         }
     };
     let feature = |name: &str, ty: &TensorType| {
-        let shape = ty.static_shape().or_else(|| described(name)).unwrap_or_default();
+        let shape = ty.static_shape().or_else(|| described(name));
         Feature::new(name, ty.dtype, shape)
     };
     Signature {
@@ -352,11 +351,11 @@ fn chained_signature(stages: &[Stage]) -> Result<Signature, EngineError> {
 
 /// Shapes must agree where both are declared; element types are converted.
 fn check_flow(stage: &Stage, wanted: &Feature, given: &Feature) -> Result<(), EngineError> {
-    let open = wanted.shape.is_empty() || given.shape.is_empty();
-    if open || wanted.shape == given.shape {
+    let known = wanted.shape.dims().zip(given.shape.dims());
+    if known.is_none_or(|(wanted, given)| wanted == given) {
         return Ok(());
     }
-    let show = |f: &Feature| format!("{} {:?}", f.dtype, f.shape);
+    let show = |f: &Feature| format!("{} {}", f.dtype, f.shape);
     Err(EngineError::StageInput {
         stage: stage.name.clone(),
         feature: wanted.name.clone(),

@@ -14,7 +14,7 @@ use sd_convert::verify::Input;
 use sd_convert::{Checkpoint, Interface, Options, Precision, Role, convert};
 use sd_engines::{BurnEngine, BurnOptions, CpuOptions, MilEngine};
 use sd_runtime::pipeline::{GenerateOptions, GeneratedImage, Models, PipelineConfig, TextToImage};
-use sd_runtime::{Engine, Feature, Signature, Tensors};
+use sd_runtime::{Engine, Feature, Signature, Stop, Tensors};
 use testkit::{Rng, assert_psnr, demo, golden, psnr};
 
 /// Least PSNR between the two engines, in dB: both compute in f32, in another order.
@@ -58,15 +58,17 @@ fn draw(engine: &dyn Engine) -> Tensors {
         }
     };
     let inputs = engine.signature().inputs.iter();
-    let tensor = |f: &Feature, values| HostTensor::from_f32(f.shape.clone(), values).cast(f.dtype);
-    inputs.map(|f| (f.name.clone(), tensor(f, values(&f.name, element_count(&f.shape).unwrap())))).collect()
+    let tensor = |f: &Feature, values| HostTensor::from_f32(f.shape.dims().unwrap(), values).cast(f.dtype);
+    inputs
+        .map(|f| (f.name.clone(), tensor(f, values(&f.name, element_count(f.shape.dims().unwrap()).unwrap()))))
+        .collect()
 }
 
 #[track_caller]
 fn agree(checkpoint: &Checkpoint, role: Role) {
     let (mut burn, mut mil) = (burn(checkpoint, role), mil(checkpoint, role, Precision::Float32));
     let inputs = draw(&mil);
-    let (expected, got) = (mil.run(&inputs).unwrap(), burn.run(&inputs).unwrap());
+    let (expected, got) = (mil.run(&inputs, &Stop::never()).unwrap(), burn.run(&inputs, &Stop::never()).unwrap());
     assert_eq!(expected.len(), got.len());
     for (name, expected) in &expected {
         let db = assert_psnr(name, expected, &got[name], NETWORK_DB);
@@ -120,7 +122,7 @@ fn picture<E: Engine + 'static>(make: impl Fn(Role) -> E) -> GeneratedImage {
     };
     let mut pipeline = TextToImage::new(models, PipelineConfig::from_dir(&demo()).unwrap()).unwrap();
     let options = GenerateOptions { steps: 4, seed: 8, guidance_scale: 4.0, ..GenerateOptions::new("a red heart") };
-    pipeline.generate(&options, &mut |_| ControlFlow::Continue(())).unwrap().images.remove(0)
+    pipeline.generate(&options, &Stop::never(), &mut |_| ControlFlow::Continue(())).unwrap().images.remove(0)
 }
 
 #[test]
@@ -184,7 +186,7 @@ fn a_checkpoint_that_lacks_a_tensor_is_refused_by_its_key() {
     let engine = |signature| BurnEngine::new(&interface.network, signature, &weights, BurnOptions::default()).unwrap();
     let fault = engine(Signature::default()).run_once(&Tensors::new()).expect_err("refused");
     assert_eq!(fault.to_string(), "input sample is missing");
-    let flat = Signature { inputs: vec![Feature { shape: vec![2], ..signature.inputs[0].clone() }], ..signature };
+    let flat = Signature { inputs: vec![Feature { shape: [2].into(), ..signature.inputs[0].clone() }], ..signature };
     let given = Tensors::from([("sample".to_owned(), HostTensor::from_f32([2], vec![0.0; 2]))]);
     let fault = engine(flat).run_once(&given).expect_err("refused");
     assert_eq!(fault.to_string(), "input sample has shape [2], expected 4 dimensions");

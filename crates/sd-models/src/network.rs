@@ -38,7 +38,7 @@ pub trait Features {
 }
 
 /// A network that plays a role.
-pub trait Network: Module {
+pub trait Network: Module + Sync + 'static {
     /// Its configuration.
     type Config: Clone + Debug + Send + Sync;
 

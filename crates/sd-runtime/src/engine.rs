@@ -1,16 +1,72 @@
-//! What a pipeline knows of a model: named tensors in, named tensors out.
+//! The seam to whoever executes models: named tensors in, named tensors out.
 //!
-//! Who executes it (an interpreter, a GPU, Core ML) is decided elsewhere.
+//! An [`Engine`] is one loaded model, a [`Loader`] makes engines by role, and a [`Residency`] says how long they live.
+//! How a model is executed (an interpreter, a GPU, Core ML) is decided elsewhere.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use host_tensor::{DType, HostTensor};
+use host_tensor::{DType, HostTensor, Stop};
+use sd_spec::Role;
 
-/// Tensors by feature name.
+/// Tensors by feature name; cloning one shares its bytes.
 pub type Tensors = BTreeMap<String, HostTensor>;
 
-/// Whatever an engine fails with.
+/// Whatever an engine or a loader fails with.
 pub type EngineError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The declared shape of a feature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shape {
+    /// The model file does not say.
+    Unknown,
+    /// The dimensions, outermost first; none for a scalar.
+    Known(Vec<usize>),
+}
+
+impl Shape {
+    /// The dimensions, where they are known.
+    #[must_use]
+    pub fn dims(&self) -> Option<&[usize]> {
+        match self {
+            Self::Unknown => None,
+            Self::Known(dims) => Some(dims),
+        }
+    }
+}
+
+impl From<Vec<usize>> for Shape {
+    fn from(dims: Vec<usize>) -> Self {
+        Self::Known(dims)
+    }
+}
+
+impl From<&[usize]> for Shape {
+    fn from(dims: &[usize]) -> Self {
+        Self::Known(dims.to_vec())
+    }
+}
+
+impl<const N: usize> From<[usize; N]> for Shape {
+    fn from(dims: [usize; N]) -> Self {
+        Self::Known(dims.to_vec())
+    }
+}
+
+impl From<Option<Vec<usize>>> for Shape {
+    fn from(dims: Option<Vec<usize>>) -> Self {
+        dims.map_or(Self::Unknown, Self::Known)
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("of unknown shape"),
+            Self::Known(dims) => write!(f, "{dims:?}"),
+        }
+    }
+}
 
 /// Name, element type and shape of one input or output.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,13 +75,13 @@ pub struct Feature {
     pub name: String,
     /// The declared element type.
     pub dtype: DType,
-    /// The declared shape, outermost dimension first.
-    pub shape: Vec<usize>,
+    /// The declared shape.
+    pub shape: Shape,
 }
 
 impl Feature {
     /// A feature of the given name, type and shape.
-    pub fn new(name: impl Into<String>, dtype: DType, shape: impl Into<Vec<usize>>) -> Self {
+    pub fn new(name: impl Into<String>, dtype: DType, shape: impl Into<Shape>) -> Self {
         Self { name: name.into(), dtype, shape: shape.into() }
     }
 }
@@ -41,28 +97,34 @@ pub struct Signature {
 
 impl Signature {
     /// The input of that name.
+    #[must_use]
     pub fn input(&self, name: &str) -> Option<&Feature> {
         self.inputs.iter().find(|feature| feature.name == name)
     }
 
     /// The output of that name.
+    #[must_use]
     pub fn output(&self, name: &str) -> Option<&Feature> {
         self.outputs.iter().find(|feature| feature.name == name)
     }
 }
 
 /// A loaded model that can be run.
-pub trait Engine {
+///
+/// Engines of one process may run in several threads at once, each in its own.
+pub trait Engine: Send {
     /// The model's inputs and outputs.
     fn signature(&self) -> &Signature;
 
     /// Runs the model once.
     ///
-    /// The caller gives every input of the signature, in its declared element type and shape; the engine returns every output.
+    /// The caller gives every input of the signature, in its declared element type and shape; the engine returns every
+    /// output. It asks `stop` as often as it can, and ends with an error of its own soon after the flag was set: whoever
+    /// set it asks it too, and so takes the error for what it is.
     ///
     /// # Errors
-    /// The engine's own, for inputs that do not fit or a failure while running.
-    fn run(&mut self, inputs: &Tensors) -> Result<Tensors, EngineError>;
+    /// The engine's own, for inputs that do not fit, a failure while running, or a run that was stopped.
+    fn run(&mut self, inputs: &Tensors, stop: &Stop) -> Result<Tensors, EngineError>;
 }
 
 impl<E: Engine + ?Sized> Engine for Box<E> {
@@ -70,7 +132,72 @@ impl<E: Engine + ?Sized> Engine for Box<E> {
         (**self).signature()
     }
 
-    fn run(&mut self, inputs: &Tensors) -> Result<Tensors, EngineError> {
-        (**self).run(inputs)
+    fn run(&mut self, inputs: &Tensors, stop: &Stop) -> Result<Tensors, EngineError> {
+        (**self).run(inputs, stop)
+    }
+}
+
+/// Makes the engines of a pipeline.
+pub trait Loader: Send {
+    /// The roles that it has a model for.
+    fn roles(&self) -> &[Role];
+
+    /// Loads the model of a role that it has. With [`Residency::PerStage`] that is asked for again and again.
+    ///
+    /// # Errors
+    /// The loader's own.
+    fn load(&mut self, role: Role) -> Result<Box<dyn Engine>, EngineError>;
+
+    /// The inputs and outputs of a role's model. Whoever knows them without loading the model says so here.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    fn signature(&mut self, role: Role) -> Result<Signature, EngineError> {
+        Ok(self.load(role)?.signature().clone())
+    }
+}
+
+/// How long the engines of a pipeline live.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Residency {
+    /// As long as the pipeline.
+    #[default]
+    Kept,
+    /// While their stage runs, so that memory is that of the largest stage; each run loads them anew.
+    PerStage,
+}
+
+/// A loader of roles that calls a function for each.
+pub struct LoadWith<F> {
+    roles: Vec<Role>,
+    load: F,
+}
+
+impl<F> LoadWith<F>
+where
+    F: FnMut(Role) -> Result<Box<dyn Engine>, EngineError> + Send,
+{
+    /// Loads these roles by that function.
+    pub fn new(roles: impl Into<Vec<Role>>, load: F) -> Self {
+        Self { roles: roles.into(), load }
+    }
+}
+
+impl<F> fmt::Debug for LoadWith<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadWith").field("roles", &self.roles).finish_non_exhaustive()
+    }
+}
+
+impl<F> Loader for LoadWith<F>
+where
+    F: FnMut(Role) -> Result<Box<dyn Engine>, EngineError> + Send,
+{
+    fn roles(&self) -> &[Role] {
+        &self.roles
+    }
+
+    fn load(&mut self, role: Role) -> Result<Box<dyn Engine>, EngineError> {
+        (self.load)(role)
     }
 }

@@ -15,5 +15,6 @@ pub mod scheduler;
 pub mod tokenizer;
 
 pub use config::ConfigWarning;
-pub use engine::{Engine, EngineError, Feature, Signature, Tensors};
+pub use engine::{Engine, EngineError, Feature, LoadWith, Loader, Residency, Shape, Signature, Tensors};
 pub use error::{Result, RuntimeError};
+pub use host_tensor::Stop;

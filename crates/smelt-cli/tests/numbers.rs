@@ -344,7 +344,11 @@ fn inputs_of(engine: &MilEngine) -> BTreeMap<String, HostTensor> {
     use sd_runtime::Engine;
     let inputs = engine.signature().inputs.iter();
     let inputs: Vec<_> = inputs
-        .map(|f| sd_convert::verify::Input { name: f.name.clone(), dtype: f.dtype, shape: f.shape.clone() })
+        .map(|f| sd_convert::verify::Input {
+            name: f.name.clone(),
+            dtype: f.dtype,
+            shape: f.shape.dims().unwrap().to_vec(),
+        })
         .collect();
     sd_convert::verify::random_inputs(&inputs, None, 3).unwrap()
 }

@@ -65,7 +65,9 @@ fn worst_psnr(golden_dir: &Path, golden: &Golden, prompts: usize, checkpoint: &P
             guidance_scale: golden.guidance_scale,
             ..GenerateOptions::default()
         };
-        let drawn = drawing.generate_from(&mut random, &options, &mut |_| ControlFlow::Continue(())).unwrap();
+        let drawn = drawing
+            .generate_from(&mut random, &options, &sd_runtime::Stop::never(), &mut |_| ControlFlow::Continue(()))
+            .unwrap();
         let picture = &drawn.images[0];
         let want = |what: &str| tensors[&format!("{i}.{what}")].to_f32_vec();
         latents = latents.min(psnr(&want("latents"), &picture.latents.to_f32_vec()));

@@ -27,6 +27,9 @@ pub enum BurnError {
         /// What the system says.
         reason: String,
     },
+    /// The caller set the flag.
+    #[error("the run was stopped")]
+    Stopped,
     /// A feature is needed that nobody gives.
     #[error("input {name} is missing")]
     MissingFeature {
@@ -40,6 +43,12 @@ pub enum BurnError {
         name: String,
         /// The network's own.
         expected: Vec<String>,
+    },
+    /// The converted model leaves the shape of an input open, and Burn's networks have all shapes known.
+    #[error("input {name} is of unknown shape")]
+    UnknownShape {
+        /// Its name.
+        name: String,
     },
     /// A feature has another shape than declared.
     #[error("input {name} has shape {found:?}, expected {expected:?}")]

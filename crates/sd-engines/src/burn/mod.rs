@@ -19,7 +19,7 @@ use std::num::NonZeroUsize;
 use burn_core::tensor::Device;
 use sd_checkpoint::Weights;
 use sd_models::NetworkConfig;
-use sd_runtime::{Engine, Signature, Tensors};
+use sd_runtime::{Engine, Signature, Stop, Tensors};
 
 use network::Loaded;
 
@@ -80,8 +80,12 @@ impl Engine for BurnEngine {
         &self.signature
     }
 
-    fn run(&mut self, inputs: &Tensors) -> Result<Tensors, sd_runtime::EngineError> {
-        Ok(self.run_once(inputs)?)
+    /// Burn computes a network in one piece, so the flag is asked before it only.
+    fn run(&mut self, inputs: &Tensors, stop: &Stop) -> Result<Tensors, sd_runtime::EngineError> {
+        match stop.is_set() {
+            false => Ok(self.run_once(inputs)?),
+            true => Err(BurnError::Stopped.into()),
+        }
     }
 }
 
@@ -94,10 +98,10 @@ fn check_inputs(signature: &Signature, inputs: &Tensors) -> Result<(), BurnError
     for feature in &signature.inputs {
         let given = inputs.get(&feature.name);
         let given = given.ok_or_else(|| BurnError::MissingFeature { name: feature.name.clone() })?;
-        if given.shape() != feature.shape {
+        if let Some(expected) = feature.shape.dims().filter(|dims| *dims != given.shape()) {
             return Err(BurnError::FeatureShape {
                 name: feature.name.clone(),
-                expected: feature.shape.clone(),
+                expected: expected.to_vec(),
                 found: given.shape().to_vec(),
             });
         }

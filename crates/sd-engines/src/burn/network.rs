@@ -12,7 +12,7 @@ use super::error::BurnError;
 use super::load::load;
 
 /// A network of whatever type, with its weights.
-pub(super) trait Loaded: Debug + Send {
+pub(super) trait Loaded: Debug + Send + Sync {
     /// Runs the network on inputs whose names and shapes were checked.
     fn forward(&self, inputs: &Tensors, device: &Device) -> Result<Tensors, BurnError>;
 }

@@ -45,7 +45,7 @@ fn a_program_is_an_engine_with_its_own_signature() {
     let signature = Engine::signature(&engine).clone();
     assert_eq!(signature.inputs, [Feature::new("x", DType::F32, [2, 2])]);
     assert_eq!(signature.outputs, [Feature::new("y", DType::F32, [2, 2])]);
-    let outputs = engine.run(&one("x", [1.0, 2.0, 3.0, 4.0])).unwrap();
+    let outputs = engine.run(&one("x", [1.0, 2.0, 3.0, 4.0]), &Stop::never()).unwrap();
     assert_eq!(outputs["y"].to_f32_vec(), [3.0, 6.0, 9.0, 12.0]);
 }
 

@@ -2,6 +2,8 @@
 
 use std::ops::ControlFlow;
 
+use host_tensor::Stop;
+
 use super::options::{GenerateOptions, Progress};
 use super::text::Conditioning;
 use super::unet::UNet;
@@ -16,6 +18,7 @@ pub(super) fn denoise(
     clean: Option<&[f32]>,
     options: &GenerateOptions,
     latents: &mut [f32],
+    stop: &Stop,
     progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
 ) -> Result<()> {
     match clean {
@@ -31,7 +34,7 @@ pub(super) fn denoise(
     for (step_idx, &timestep) in timesteps.iter().enumerate() {
         input.copy_from_slice(latents);
         scheduler.scale_model_input(step_idx, &mut input);
-        let noise = unet.predict(&input, timestep, text, options.guidance_scale)?;
+        let noise = unet.predict(&input, timestep, text, options.guidance_scale, stop)?;
         scheduler.step(step_idx, &noise, latents)?;
         let step = step_idx + 1;
         let at = Progress { image_idx: 0, n_images: 1, step, n_steps, latents };

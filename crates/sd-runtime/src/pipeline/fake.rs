@@ -1,13 +1,12 @@
 //! A tiny Stable Diffusion made of closed formulas, for tests of the pipeline's arithmetic.
 
-use std::cell::RefCell;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
-use host_tensor::{DType, HostTensor};
+use host_tensor::{DType, HostTensor, Stop};
 
 use super::{Models, PipelineConfig, PreprocessorConfig, VaeConfig};
-use crate::engine::{Engine, EngineError, Feature, Signature, Tensors};
+use crate::engine::{Engine, EngineError, Feature, Shape, Signature, Tensors};
 use crate::scheduler::SchedulerConfig;
 use crate::tokenizer::ClipTokenizer;
 
@@ -19,9 +18,9 @@ pub(super) const WIDTH: usize = 6;
 pub(super) const LENGTH: usize = 77;
 
 /// Inputs of every call, by the order of calls.
-pub(super) type Calls = Rc<RefCell<Vec<Tensors>>>;
+pub(super) type Calls = Arc<Mutex<Vec<Tensors>>>;
 
-type Formula = Box<dyn Fn(&Tensors) -> Result<Tensors, EngineError>>;
+type Formula = Box<dyn Fn(&Tensors) -> Result<Tensors, EngineError> + Send>;
 
 /// An engine that computes a formula and remembers what it was given.
 pub(super) struct Fake {
@@ -34,7 +33,7 @@ impl Fake {
     pub(super) fn new(
         inputs: Vec<Feature>,
         outputs: Vec<Feature>,
-        formula: impl Fn(&Tensors) -> Result<Tensors, EngineError> + 'static,
+        formula: impl Fn(&Tensors) -> Result<Tensors, EngineError> + Send + 'static,
     ) -> Self {
         Self { signature: Signature { inputs, outputs }, formula: Box::new(formula), calls: Calls::default() }
     }
@@ -45,13 +44,18 @@ impl Engine for Fake {
         &self.signature
     }
 
-    fn run(&mut self, inputs: &Tensors) -> Result<Tensors, EngineError> {
+    fn run(&mut self, inputs: &Tensors, _: &Stop) -> Result<Tensors, EngineError> {
         assert_eq!(inputs.len(), self.signature.inputs.len());
         for feature in &self.signature.inputs {
             let given = &inputs[&feature.name];
-            assert_eq!((given.dtype(), given.shape()), (feature.dtype, &feature.shape[..]), "{}", feature.name);
+            assert_eq!(
+                (given.dtype(), given.shape()),
+                (feature.dtype, feature.shape.dims().unwrap()),
+                "{}",
+                feature.name
+            );
         }
-        self.calls.borrow_mut().push(inputs.clone());
+        self.calls.lock().unwrap().push(inputs.clone());
         (self.formula)(inputs)
     }
 }
@@ -101,7 +105,7 @@ pub(super) fn noise(sample: f32, timestep: f32, text: f32) -> f32 {
 pub(super) fn vae_decoder() -> Fake {
     let [c, h, w] = LATENT;
     let inputs = vec![Feature::new("z", DType::F32, [1, c, h, w])];
-    let outputs = vec![Feature::new("image", DType::F32, [])];
+    let outputs = vec![Feature::new("image", DType::F32, Shape::Unknown)];
     Fake::new(inputs, outputs, move |inputs| {
         let z = inputs["z"].to_f32_vec();
         let at = |i: usize| {
@@ -117,7 +121,7 @@ pub(super) fn vae_decoder() -> Fake {
 pub(super) fn vae_encoder() -> Fake {
     let [c, h, w] = LATENT;
     let inputs = vec![Feature::new("x", DType::F16, [1, 3, 2 * h, 2 * w])];
-    let outputs = vec![Feature::new("latent", DType::F32, [])];
+    let outputs = vec![Feature::new("latent", DType::F32, Shape::Unknown)];
     Fake::new(inputs, outputs, move |inputs| {
         let x = inputs["x"].to_f32_vec();
         let at = |i: usize| x[((i / (h * w) % 3) * 2 * h + i / w % h * 2) * 2 * w + i % w * 2];
@@ -133,7 +137,7 @@ pub(super) fn safety_checker(limit: f32) -> Fake {
         Feature::new("images", DType::F16, [1, 2 * LATENT[1], 2 * LATENT[2], 3]),
         Feature::new("adjustment", DType::F16, [1]),
     ];
-    let output = |name| Feature::new(name, DType::F32, []);
+    let output = |name| Feature::new(name, DType::F32, Shape::Unknown);
     let outputs = vec![output("filtered_images"), output("has_nsfw_concepts"), output("concept_scores")];
     Fake::new(inputs, outputs, move |inputs| {
         let values = inputs["clip_input"].to_f32_vec();

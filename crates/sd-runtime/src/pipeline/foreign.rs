@@ -41,7 +41,7 @@ pub fn other_unet(in_channels: usize, latent_channels: usize) -> Option<String> 
 pub(super) fn by_input(feature: &Feature) -> String {
     let next = "generate cannot draw with it yet; give a model of Stable Diffusion 1.x or 2.x";
     match feature.name.as_str() {
-        "time_ids" if feature.shape.last() == Some(&5) || feature.shape[..] == [10] => {
+        "time_ids" if matches!(feature.shape.dims(), Some([.., 5] | [10])) => {
             format!("it is the refiner of Stable Diffusion XL, and {next}")
         }
         "time_ids" | "text_embeds" => format!("it is Stable Diffusion XL's, and {next}"),

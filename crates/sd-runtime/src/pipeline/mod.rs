@@ -22,7 +22,7 @@ mod tests;
 
 use std::ops::ControlFlow;
 
-use host_tensor::HostTensor;
+use host_tensor::{HostTensor, Stop};
 
 pub use config::{PipelineConfig, VaeConfig};
 pub use foreign::other_unet;
@@ -110,10 +110,11 @@ impl TextToImage {
     pub fn generate(
         &mut self,
         options: &GenerateOptions,
+        stop: &Stop,
         progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<Generation> {
         let mut source = options.random.source(options.seed);
-        self.generate_from(source.as_mut(), options, progress)
+        self.generate_from(source.as_mut(), options, stop, progress)
     }
 
     /// Draws pictures from a random source that may go on for several prompts; the seed of the options is not used.
@@ -124,6 +125,7 @@ impl TextToImage {
         &mut self,
         source: &mut dyn RandomSource,
         options: &GenerateOptions,
+        stop: &Stop,
         progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<Generation> {
         options.check()?;
@@ -138,7 +140,7 @@ impl TextToImage {
             // Apple's order: the noise of all pictures, then the encoder's.
             (Some(start), Some(encoder)) => {
                 noises.extend((0..options.image_count).map(|_| source.latents(n_latents)));
-                Some(encoder.encode(&start.image, &source.latents(n_latents))?)
+                Some(encoder.encode(&start.image, &source.latents(n_latents), stop)?)
             }
             (Some(_), None) => {
                 return Err(RuntimeError::Signature {
@@ -147,7 +149,7 @@ impl TextToImage {
                 });
             }
         };
-        let (text, mut warnings) = self.read_prompts(options)?;
+        let (text, mut warnings) = self.read_prompts(options, stop)?;
         let mut images = Vec::with_capacity(options.image_count.min(64));
         let mut noises = noises.into_iter();
         for image_idx in 0..options.image_count {
@@ -155,10 +157,17 @@ impl TextToImage {
             let mut latents = noises.next().unwrap_or_else(|| source.latents(n_latents));
             let noise = HostTensor::from_f32(self.latent_shape(), latents.clone());
             let clean = clean.as_deref();
-            denoise::denoise(&mut self.unet, scheduler.as_mut(), &text, clean, options, &mut latents, &mut |at| {
-                progress(Progress { image_idx, n_images: options.image_count, ..at })
-            })?;
-            let image = self.finish(noise, latents, options)?;
+            denoise::denoise(
+                &mut self.unet,
+                scheduler.as_mut(),
+                &text,
+                clean,
+                options,
+                &mut latents,
+                stop,
+                &mut |at| progress(Progress { image_idx, n_images: options.image_count, ..at }),
+            )?;
+            let image = self.finish(noise, latents, options, stop)?;
             if image.decoded.to_f32_vec().iter().any(|x| !x.is_finite()) {
                 warnings.push(Warning::NotFinite { image_idx });
             }
@@ -168,13 +177,13 @@ impl TextToImage {
     }
 
     /// Encodes the prompt and, where guidance needs it, the negative prompt.
-    fn read_prompts(&mut self, options: &GenerateOptions) -> Result<(text::Conditioning, Vec<Warning>)> {
+    fn read_prompts(&mut self, options: &GenerateOptions, stop: &Stop) -> Result<(text::Conditioning, Vec<Warning>)> {
         let window = self.unet.text_shape().length;
         let mut warnings = Vec::new();
         let mut read = |part, prompt: &str| {
             let tokens = self.config.tokenizer.encode(prompt, window)?;
             warnings.extend(tokens.truncated.clone().map(|cut| Warning::PromptTruncated { part, cut }));
-            self.text_encoder.encode(&tokens.ids, self.config.tokenizer.pad_id(), window)
+            self.text_encoder.encode(&tokens.ids, self.config.tokenizer.pad_id(), window, stop)
         };
         let prompt = read(PromptPart::Prompt, &options.prompt)?;
         let negative = match options.is_guided() {
@@ -185,11 +194,17 @@ impl TextToImage {
     }
 
     /// Decodes latents and checks the picture.
-    fn finish(&mut self, noise: HostTensor, latents: Vec<f32>, options: &GenerateOptions) -> Result<GeneratedImage> {
-        let (decoded, mut image) = self.vae_decoder.decode(&latents)?;
+    fn finish(
+        &mut self,
+        noise: HostTensor,
+        latents: Vec<f32>,
+        options: &GenerateOptions,
+        stop: &Stop,
+    ) -> Result<GeneratedImage> {
+        let (decoded, mut image) = self.vae_decoder.decode(&latents, stop)?;
         let mut safety = None;
         if let Some(checker) = self.safety_checker.as_mut().filter(|_| !options.disable_safety) {
-            let verdict = checker.check(&image)?;
+            let verdict = checker.check(&image, stop)?;
             if verdict.flagged {
                 image = RgbImage::black(image.width(), image.height());
             }

@@ -1,6 +1,6 @@
 //! An engine in its role: features by name, errors that say which model.
 
-use host_tensor::{HostTensor, element_count};
+use host_tensor::{HostTensor, Stop, element_count};
 
 use super::foreign;
 use crate::engine::{Engine, Feature, Tensors};
@@ -20,7 +20,7 @@ impl Model {
     pub(super) fn new(role: &'static str, engine: Box<dyn Engine>, inputs: &[(&str, usize)]) -> Result<Self> {
         let model = Self { role, engine };
         for (name, rank) in inputs {
-            let shape = &model.input(name)?.shape;
+            let shape = model.input_dims(name)?;
             if shape.len() != *rank {
                 return Err(model.fault(format!("input {name} has shape {shape:?}, expected {rank} dimensions")));
             }
@@ -32,7 +32,7 @@ impl Model {
         match unknown {
             None => Ok(model),
             Some(feature) => Err(model.fault(format!(
-                "needs input {} {:?}: {}",
+                "needs input {} {}: {}",
                 feature.name,
                 feature.shape,
                 foreign::by_input(feature)
@@ -48,6 +48,12 @@ impl Model {
         })
     }
 
+    /// The shape of an input that the signature has.
+    pub(super) fn input_dims(&self, name: &str) -> Result<&[usize]> {
+        let dims = self.input(name)?.shape.dims();
+        dims.ok_or_else(|| self.fault(format!("input {name} is of unknown shape; the model file must say one")))
+    }
+
     /// Checks that the model gives an output of that name; the shape may be undeclared.
     pub(super) fn expect_output(&self, name: &str) -> Result<()> {
         let outputs = &self.engine.signature().outputs;
@@ -59,23 +65,22 @@ impl Model {
 
     /// The declared shape of an output, if it is declared.
     pub(super) fn output_shape(&self, name: &str) -> Option<&[usize]> {
-        let output = self.engine.signature().output(name)?;
-        (!output.shape.is_empty()).then_some(&output.shape[..])
+        self.engine.signature().output(name)?.shape.dims()
     }
 
     /// Runs the model on f32 values, given the declared type and shape of their input.
-    pub(super) fn run(&mut self, inputs: &[(&str, Vec<f32>)]) -> Result<Tensors> {
+    pub(super) fn run(&mut self, inputs: Vec<(&str, Vec<f32>)>, stop: &Stop) -> Result<Tensors> {
         let mut tensors = Tensors::new();
         for (name, values) in inputs {
-            let Feature { dtype, shape, .. } = self.input(name)?;
+            let (dtype, shape) = (self.input(name)?.dtype, self.input_dims(name)?);
             let n = element_count(shape).unwrap_or(usize::MAX);
             if values.len() != n {
                 return Err(self.fault(format!("input {name} of shape {shape:?} was given {} values", values.len())));
             }
-            let tensor = HostTensor::from_f32(shape.clone(), values.clone()).cast(*dtype);
-            tensors.insert((*name).to_owned(), tensor);
+            let tensor = HostTensor::from_f32(shape, values).cast(dtype);
+            tensors.insert(name.to_owned(), tensor);
         }
-        self.engine.run(&tensors).map_err(|source| RuntimeError::Engine { model: self.role, source })
+        self.engine.run(&tensors, stop).map_err(|source| RuntimeError::Engine { model: self.role, source })
     }
 
     /// Takes an output that must have been given.

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use host_tensor::DType;
+use host_tensor::{DType, Stop};
 
 use super::fake::{self, Fake, LATENT, LENGTH, WIDTH};
 use super::*;
@@ -54,7 +54,7 @@ fn guidance_mixes_negative_and_prompt_on_either_batch_size() {
         let options = GenerateOptions { scheduler: Some(kind), negative_prompt: "blue".into(), ..options() };
         let want = latents_by_hand(&options);
         for batch in [1, 2] {
-            let run = pipeline(fake::unet(batch, DType::F32)).generate(&options, &mut go).unwrap();
+            let run = pipeline(fake::unet(batch, DType::F32)).generate(&options, &Stop::never(), &mut go).unwrap();
             assert_eq!(run.images[0].latents.to_f32_vec(), want, "{kind}, batch {batch}");
             assert_eq!(run.warnings, []);
         }
@@ -65,8 +65,8 @@ fn guidance_mixes_negative_and_prompt_on_either_batch_size() {
 fn the_negative_prompt_is_the_first_row_and_hidden_states_are_transposed() {
     let unet = fake::unet(2, DType::F32);
     let calls = unet.calls.clone();
-    pipeline(unet).generate(&options(), &mut go).unwrap();
-    let hidden = calls.borrow()[0]["encoder_hidden_states"].to_f32_vec();
+    pipeline(unet).generate(&options(), &Stop::never(), &mut go).unwrap();
+    let hidden = calls.lock().unwrap()[0]["encoder_hidden_states"].to_f32_vec();
     let tokenizer = fake::config().tokenizer;
     for (row, prompt) in ["", "a red heart"].into_iter().enumerate() {
         let ids = tokenizer.encode(prompt, LENGTH).unwrap().ids;
@@ -87,9 +87,10 @@ fn without_guidance_the_negative_prompt_is_never_encoded() {
             let calls = text_encoder.calls.clone();
             let models =
                 Models { text_encoder: Some(Box::new(text_encoder)), ..fake::models(fake::unet(batch, DType::F32)) };
-            let run = TextToImage::new(models, fake::config()).unwrap().generate(&options, &mut go).unwrap();
+            let run =
+                TextToImage::new(models, fake::config()).unwrap().generate(&options, &Stop::never(), &mut go).unwrap();
             assert_eq!(run.images[0].latents.to_f32_vec(), want, "batch {batch}");
-            assert_eq!(calls.borrow().len(), 1);
+            assert_eq!(calls.lock().unwrap().len(), 1);
         }
     }
 }
@@ -98,18 +99,18 @@ fn without_guidance_the_negative_prompt_is_never_encoded() {
 fn inputs_have_the_declared_element_type() {
     // The fakes assert it; half precision must come near the same result.
     let want = latents_by_hand(&options());
-    let run = pipeline(fake::unet(2, DType::F16)).generate(&options(), &mut go).unwrap();
+    let run = pipeline(fake::unet(2, DType::F16)).generate(&options(), &Stop::never(), &mut go).unwrap();
     testkit::assert_all_close("latents", &want, &run.images[0].latents.to_f32_vec(), 0.01, 0.05);
 }
 
 #[test]
 fn several_pictures_come_from_one_stream() {
     let two = GenerateOptions { image_count: 2, ..options() };
-    let run = pipeline(fake::unet(2, DType::F32)).generate(&two, &mut go).unwrap();
+    let run = pipeline(fake::unet(2, DType::F32)).generate(&two, &Stop::never(), &mut go).unwrap();
     let mut source = NumpyRandom::new(93);
     let mut again = pipeline(fake::unet(2, DType::F32));
     for image in &run.images {
-        let single = again.generate_from(&mut source, &options(), &mut go).unwrap();
+        let single = again.generate_from(&mut source, &options(), &Stop::never(), &mut go).unwrap();
         assert_eq!(single.images[0].latents.to_f32_vec(), image.latents.to_f32_vec());
     }
     assert_ne!(run.images[0].image, run.images[1].image);
@@ -120,8 +121,8 @@ fn other_random_sources_start_in_full_precision() {
     let options = GenerateOptions { random: RandomKind::Torch, steps: 1, ..options() };
     let unet = fake::unet(2, DType::F32);
     let calls = unet.calls.clone();
-    pipeline(unet).generate(&options, &mut go).unwrap();
-    let sample = calls.borrow()[0]["sample"].to_f32_vec();
+    pipeline(unet).generate(&options, &Stop::never(), &mut go).unwrap();
+    let sample = calls.lock().unwrap()[0]["sample"].to_f32_vec();
     let n = LATENT.iter().product();
     assert_eq!(sample[..n], RandomKind::Torch.source(93).normals_f32(n));
     assert_eq!(sample[..n], sample[n..]);
@@ -132,10 +133,10 @@ fn latents_are_unscaled_and_shifted_before_decoding() {
     let vae_decoder = fake::vae_decoder();
     let calls = vae_decoder.calls.clone();
     let models = Models { vae_decoder: Some(Box::new(vae_decoder)), ..fake::models(fake::unet(2, DType::F32)) };
-    let run = TextToImage::new(models, fake::config()).unwrap().generate(&options(), &mut go).unwrap();
+    let run = TextToImage::new(models, fake::config()).unwrap().generate(&options(), &Stop::never(), &mut go).unwrap();
     let image = &run.images[0];
     let want: Vec<f32> = image.latents.to_f32_vec().iter().map(|x| x / 16.0 + 0.25).collect();
-    assert_eq!(calls.borrow()[0]["z"].to_f32_vec(), want);
+    assert_eq!(calls.lock().unwrap()[0]["z"].to_f32_vec(), want);
     assert_eq!((image.image.width(), image.image.height()), (10, 6));
     assert_eq!(image.decoded.shape(), [1, 3, 6, 10]);
     let red = (want[0] / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0;
@@ -145,7 +146,7 @@ fn latents_are_unscaled_and_shifted_before_decoding() {
 #[test]
 fn progress_counts_evaluations_and_can_stop() {
     let mut seen = Vec::new();
-    let run = pipeline(fake::unet(2, DType::F32)).generate(&options(), &mut |at| {
+    let run = pipeline(fake::unet(2, DType::F32)).generate(&options(), &Stop::never(), &mut |at| {
         seen.push((at.image_idx, at.step, at.n_steps, at.latents.len()));
         if at.step == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -156,7 +157,7 @@ fn progress_counts_evaluations_and_can_stop() {
 #[test]
 fn long_prompts_are_reported() {
     let options = GenerateOptions { prompt: "a red heart ".repeat(40), ..options() };
-    let run = pipeline(fake::unet(2, DType::F32)).generate(&options, &mut go).unwrap();
+    let run = pipeline(fake::unet(2, DType::F32)).generate(&options, &Stop::never(), &mut go).unwrap();
     let [Warning::PromptTruncated { part: PromptPart::Prompt, cut }] = &run.warnings[..] else {
         panic!("{:?}", run.warnings);
     };
@@ -173,7 +174,7 @@ fn flagged_pictures_are_black_but_their_latents_remain() {
     let generate = |limit, disable_safety| {
         let options = GenerateOptions { disable_safety, ..options() };
         let mut pipeline = TextToImage::new(with_limit(limit), fake::config()).unwrap();
-        pipeline.generate(&options, &mut go).unwrap().images.remove(0)
+        pipeline.generate(&options, &Stop::never(), &mut go).unwrap().images.remove(0)
     };
     let (free, flagged, unchecked) = (generate(1e3, false), generate(-1e3, false), generate(-1e3, true));
     assert!(flagged.image.pixels().iter().all(|&byte| byte == 0));
@@ -190,7 +191,7 @@ fn values_that_are_not_finite_are_reported() {
     let mut config = fake::config();
     config.vae.scaling_factor = 1e-45;
     let mut pipeline = TextToImage::new(fake::models(fake::unet(2, DType::F32)), config).unwrap();
-    let run = pipeline.generate(&options(), &mut go).unwrap();
+    let run = pipeline.generate(&options(), &Stop::never(), &mut go).unwrap();
     assert_eq!(run.warnings, [Warning::NotFinite { image_idx: 0 }]);
 }
 
@@ -205,10 +206,10 @@ fn wrong_options_fail_before_any_model_runs() {
         (GenerateOptions { image_count: 0, ..options() }, "0 images"),
         (GenerateOptions { guidance_scale: f32::NAN, ..options() }, "guidance scale"),
     ] {
-        let error = pipeline.generate(&options, &mut go).unwrap_err();
+        let error = pipeline.generate(&options, &Stop::never(), &mut go).unwrap_err();
         assert!(error.to_string().contains(fact), "{error}");
     }
-    assert_eq!(calls.borrow().len(), 0);
+    assert_eq!(calls.lock().unwrap().len(), 0);
 }
 
 #[test]
@@ -231,23 +232,29 @@ fn models_that_do_not_fit_are_named() {
         ),
         (changed(&|inputs| inputs.push(f32s("additional_residual_0", &[2, 3]))), "run with a ControlNet"),
         (
-            changed(&|inputs| inputs[0].shape[1] = 9),
+            changed(&|inputs| inputs[0].shape = [2, 9, 3, 5].into()),
             "unet: is an inpainting model (9 channels: latents, mask, masked picture), which",
         ),
-        (changed(&|inputs| inputs[0].shape[1] = 8), "unet: is an InstructPix2Pix model (8 channels"),
-        (changed(&|inputs| inputs[0].shape[1] = 6), "unet: takes 6 channels, where the VAE's latents have 4"),
-        (changed(&|inputs| inputs[0].shape[1] = 3), "vae_decoder: takes latents of 4 channels, but the UNet of 3"),
+        (changed(&|inputs| inputs[0].shape = [2, 8, 3, 5].into()), "unet: is an InstructPix2Pix model (8 channels"),
+        (
+            changed(&|inputs| inputs[0].shape = [2, 6, 3, 5].into()),
+            "unet: takes 6 channels, where the VAE's latents have 4",
+        ),
+        (
+            changed(&|inputs| inputs[0].shape = [2, 3, 3, 5].into()),
+            "vae_decoder: takes latents of 4 channels, but the UNet of 3",
+        ),
         (changed(&|inputs| drop(inputs.remove(0))), "the chunks before it are missing"),
         (changed(&|inputs| drop(inputs.remove(1))), "has no input timestep"),
         (
-            changed(&|inputs| inputs[0].shape = vec![2, 4, 8, 8]),
+            changed(&|inputs| inputs[0].shape = [2, 4, 8, 8].into()),
             "vae_decoder: takes latents of 3x5 (height x width), but the UNet of 8x8 (height x width)",
         ),
-        (changed(&|inputs| inputs[0].shape = vec![2, 4, 0, 8]), "empty or too large"),
-        (changed(&|inputs| inputs[0].shape = vec![2, 4, 1 << 60, 8]), "empty or too large"),
-        (changed(&|inputs| inputs[0].shape = vec![3, 4, 3, 5]), "do not agree"),
-        (changed(&|inputs| inputs[2].shape = vec![2, 7, 1, LENGTH]), "hidden states are 6 wide"),
-        (changed(&|inputs| inputs[2].shape = vec![2, WIDTH, 1, 154]), "encodes 77 tokens"),
+        (changed(&|inputs| inputs[0].shape = [2, 4, 0, 8].into()), "empty or too large"),
+        (changed(&|inputs| inputs[0].shape = [2, 4, 1 << 60, 8].into()), "empty or too large"),
+        (changed(&|inputs| inputs[0].shape = [3, 4, 3, 5].into()), "do not agree"),
+        (changed(&|inputs| inputs[2].shape = [2, 7, 1, LENGTH].into()), "hidden states are 6 wide"),
+        (changed(&|inputs| inputs[2].shape = [2, WIDTH, 1, 154].into()), "encodes 77 tokens"),
     ];
     let mut chunk = fake::unet(2, DType::F32);
     chunk.signature.outputs = vec![f32s("add", &[1])];
@@ -277,12 +284,12 @@ fn an_encoder_for_another_size_or_of_another_model_is_named() {
 #[test]
 fn a_shorter_window_of_the_unet_shortens_the_prompt() {
     let mut unet = fake::unet(1, DType::F32);
-    unet.signature.inputs[2].shape = vec![1, WIDTH, 1, 8];
+    unet.signature.inputs[2].shape = [1, WIDTH, 1, 8].into();
     let calls = unet.calls.clone();
     let options = GenerateOptions { guidance_scale: 1.0, ..GenerateOptions::new("a red heart ".repeat(3)) };
-    let run = pipeline(unet).generate(&options, &mut go).unwrap();
+    let run = pipeline(unet).generate(&options, &Stop::never(), &mut go).unwrap();
     assert_eq!(run.warnings.len(), 1);
-    let hidden = calls.borrow()[0]["encoder_hidden_states"].to_f32_vec();
+    let hidden = calls.lock().unwrap()[0]["encoder_hidden_states"].to_f32_vec();
     assert_eq!(hidden.len(), WIDTH * 8);
     assert_eq!(hidden[7], 4.095, "the end token stays the last");
 }
@@ -291,12 +298,12 @@ fn a_shorter_window_of_the_unet_shortens_the_prompt() {
 fn an_engines_own_error_is_kept() {
     let mut unet = fake::unet(2, DType::F32);
     unet = Fake::new(unet.signature.inputs.clone(), unet.signature.outputs.clone(), |_| Err("out of luck".into()));
-    let error = pipeline(unet).generate(&options(), &mut go).unwrap_err();
+    let error = pipeline(unet).generate(&options(), &Stop::never(), &mut go).unwrap_err();
     assert_eq!(error.to_string(), "unet: out of luck");
     let missing = fake::unet(2, DType::F32);
     let missing =
         Fake::new(missing.signature.inputs.clone(), missing.signature.outputs.clone(), |_| Ok(Default::default()));
-    let error = pipeline(missing).generate(&options(), &mut go).unwrap_err();
+    let error = pipeline(missing).generate(&options(), &Stop::never(), &mut go).unwrap_err();
     assert!(error.to_string().contains("gave no output noise_pred"), "{error}");
 }
 
@@ -330,7 +337,7 @@ fn a_picture_is_encoded_noised_and_denoised_for_a_share_of_the_steps() {
     let n = c * h * w;
     for kind in SchedulerKind::ALL {
         let options = GenerateOptions { scheduler: Some(kind), image_count: 2, ..from_sketch(0.35) };
-        let run = pipeline_with_encoder().generate(&options, &mut go).unwrap();
+        let run = pipeline_with_encoder().generate(&options, &Stop::never(), &mut go).unwrap();
         // The order of the stream: the noise of both pictures, then the encoder's.
         let mut source = NumpyRandom::new(options.seed);
         let noises = [source.normals_f16(n), source.normals_f16(n)];
@@ -364,10 +371,14 @@ fn a_picture_is_encoded_noised_and_denoised_for_a_share_of_the_steps() {
 
 #[test]
 fn a_picture_to_begin_with_needs_an_encoder_and_a_strength() {
-    let error = pipeline(fake::unet(2, DType::F32)).generate(&from_sketch(0.5), &mut go).unwrap_err().to_string();
+    let error = pipeline(fake::unet(2, DType::F32))
+        .generate(&from_sketch(0.5), &Stop::never(), &mut go)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("vae_encoder"), "{error}");
     for (strength, fact) in [(0.0, "above 0"), (1.01, "at most 1"), (f64::NAN, "strength NaN"), (0.09, "0.100")] {
-        let error = pipeline_with_encoder().generate(&from_sketch(strength), &mut go).unwrap_err().to_string();
+        let error =
+            pipeline_with_encoder().generate(&from_sketch(strength), &Stop::never(), &mut go).unwrap_err().to_string();
         assert!(error.contains(fact), "{error}");
     }
     let steps = |strength| {
@@ -377,7 +388,7 @@ fn a_picture_to_begin_with_needs_an_encoder_and_a_strength() {
             last = at.step;
             go(at)
         };
-        pipeline_with_encoder().generate(&options, &mut see).unwrap();
+        pipeline_with_encoder().generate(&options, &Stop::never(), &mut see).unwrap();
         last
     };
     assert_eq!([1.0, 0.6, 0.35, 0.1].map(steps), [10, 6, 3, 1]);

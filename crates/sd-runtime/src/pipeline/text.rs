@@ -1,5 +1,7 @@
 //! The text encoder: ids → hidden states in the UNet's layout.
 
+use host_tensor::Stop;
+
 use super::model::Model;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -29,7 +31,7 @@ impl TextEncoder {
     pub(super) fn new(engine: Box<dyn Engine>) -> Result<Self> {
         let model = Model::new("text_encoder", engine, &[("input_ids", 2)])?;
         model.expect_output("last_hidden_state")?;
-        let shape = &model.input("input_ids")?.shape;
+        let shape = model.input_dims("input_ids")?;
         if shape[0] != 1 {
             return Err(model.fault(format!("input_ids has shape {shape:?}, expected a batch of 1")));
         }
@@ -57,10 +59,10 @@ impl TextEncoder {
     /// Hidden states of `ids`, transposed to [D, window].
     ///
     /// Ids are padded to the encoder's own length; attention is causal, so what follows the window does not change it.
-    pub(super) fn encode(&mut self, ids: &[u32], pad: u32, window: usize) -> Result<Vec<f32>> {
+    pub(super) fn encode(&mut self, ids: &[u32], pad: u32, window: usize, stop: &Stop) -> Result<Vec<f32>> {
         let mut padded: Vec<f32> = ids.iter().map(|&id| id as f32).collect();
         padded.resize(self.length, pad as f32);
-        let mut outputs = self.model.run(&[("input_ids", padded)])?;
+        let mut outputs = self.model.run(vec![("input_ids", padded)], stop)?;
         let states = self.model.take(&mut outputs, "last_hidden_state")?;
         let &[1, length, width] = states.shape() else {
             return Err(self

@@ -1,5 +1,7 @@
 //! The UNet: latents, time step and text → predicted noise, with classifier-free guidance.
 
+use host_tensor::Stop;
+
 use super::foreign::other_unet;
 use super::model::Model;
 use super::text::{Conditioning, TextShape};
@@ -23,8 +25,8 @@ impl UNet {
     pub(super) fn new(engine: Box<dyn Engine>) -> Result<Self> {
         let model = Model::new("unet", engine, &[("sample", 4), ("timestep", 1), ("encoder_hidden_states", 4)])?;
         model.expect_output("noise_pred")?;
-        let (sample, timestep) = (&model.input("sample")?.shape, &model.input("timestep")?.shape);
-        let hidden = &model.input("encoder_hidden_states")?.shape;
+        let (sample, timestep) = (model.input_dims("sample")?, model.input_dims("timestep")?);
+        let hidden = model.input_dims("encoder_hidden_states")?;
         let batch = sample[0];
         let agree = timestep[0] == batch && hidden[0] == batch && hidden[2] == 1 && (1..=2).contains(&batch);
         if !agree {
@@ -66,31 +68,32 @@ impl UNet {
         timestep: f32,
         text: &Conditioning,
         scale: f32,
+        stop: &Stop,
     ) -> Result<Vec<f32>> {
         let Some(negative) = &text.negative else {
             // A batch of two is filled with the same row twice.
-            let mut noise = self.run(latents, timestep, &[&text.prompt, &text.prompt][..self.batch])?;
+            let mut noise = self.run(latents, timestep, &[&text.prompt, &text.prompt][..self.batch], stop)?;
             noise.truncate(latents.len());
             return Ok(noise);
         };
         let (uncond, cond) = if self.batch == 2 {
-            let mut uncond = self.run(latents, timestep, &[negative, &text.prompt])?;
+            let mut uncond = self.run(latents, timestep, &[negative, &text.prompt], stop)?;
             let cond = uncond.split_off(latents.len());
             (uncond, cond)
         } else {
-            (self.run(latents, timestep, &[negative])?, self.run(latents, timestep, &[&text.prompt])?)
+            (self.run(latents, timestep, &[negative], stop)?, self.run(latents, timestep, &[&text.prompt], stop)?)
         };
         Ok(uncond.into_iter().zip(cond).map(|(u, c)| u + scale * (c - u)).collect())
     }
 
     /// One call; every row gets the same latents and time step.
-    fn run(&mut self, latents: &[f32], timestep: f32, texts: &[&Vec<f32>]) -> Result<Vec<f32>> {
-        let inputs = [
+    fn run(&mut self, latents: &[f32], timestep: f32, texts: &[&Vec<f32>], stop: &Stop) -> Result<Vec<f32>> {
+        let inputs = vec![
             ("sample", latents.repeat(self.batch)),
             ("timestep", vec![timestep; self.batch]),
             ("encoder_hidden_states", texts.iter().flat_map(|text| text.iter().copied()).collect()),
         ];
-        let mut outputs = self.model.run(&inputs)?;
+        let mut outputs = self.model.run(inputs, stop)?;
         self.model.take_values(&mut outputs, "noise_pred", latents.len() * self.batch)
     }
 }

@@ -1,6 +1,6 @@
 //! The VAE: latents → picture, and picture → latents.
 
-use host_tensor::{DType, HostTensor};
+use host_tensor::{DType, HostTensor, Stop};
 
 use super::config::VaeConfig;
 use super::foreign::{latent_size, picture_size};
@@ -24,14 +24,14 @@ impl VaeDecoder {
 
     /// Channels of the latents that the decoder takes.
     pub(super) fn latent_channels(&self) -> Result<usize> {
-        Ok(self.model.input("z")?.shape[1])
+        Ok(self.model.input_dims("z")?[1])
     }
 
     /// Checks that the decoder takes the UNet's latents.
     pub(super) fn check_fits(&self, latent_shape: [usize; 4]) -> Result<()> {
-        let shape = &self.model.input("z")?.shape;
+        let shape = self.model.input_dims("z")?;
         let [_, channels, height, width] = latent_shape;
-        match shape[..] {
+        match *shape {
             [1, c, h, w] if [c, h, w] == [channels, height, width] => Ok(()),
             [1, c, ..] if c != channels => Err(self.model.fault(of_other_channels("takes", c, channels))),
             [1, _, h, w] => Err(self.model.fault(format!(
@@ -44,10 +44,10 @@ impl VaeDecoder {
     }
 
     /// The decoder's output as f32 [1, 3, H, W], and as a picture.
-    pub(super) fn decode(&mut self, latents: &[f32]) -> Result<(HostTensor, RgbImage)> {
+    pub(super) fn decode(&mut self, latents: &[f32], stop: &Stop) -> Result<(HostTensor, RgbImage)> {
         let VaeConfig { scaling_factor, shift_factor } = self.config;
         let z = latents.iter().map(|x| x / scaling_factor + shift_factor).collect();
-        let mut outputs = self.model.run(&[("z", z)])?;
+        let mut outputs = self.model.run(vec![("z", z)], stop)?;
         let decoded = self.model.take(&mut outputs, "image")?;
         let &[1, 3, height, width] = decoded.shape() else {
             return Err(self.model.fault(format!("image has shape {:?}, expected [1, 3, H, W]", decoded.shape())));
@@ -77,7 +77,7 @@ impl VaeEncoder {
     pub(super) fn new(engine: Box<dyn Engine>, config: VaeConfig) -> Result<Self> {
         let model = Model::new("vae_encoder", engine, &[("x", 4)])?;
         model.expect_output("latent")?;
-        let shape = model.input("x")?.shape.clone();
+        let shape = model.input_dims("x")?.to_vec();
         match shape[..] {
             [1, 3, height, width] => Ok(Self { model, config, size: [height, width] }),
             _ => Err(model.fault(format!("input x has shape {shape:?}, expected [1, 3, H, W]"))),
@@ -108,10 +108,10 @@ impl VaeEncoder {
     }
 
     /// Latents of a picture, drawn with the given standard normal noise and scaled as the UNet expects.
-    pub(super) fn encode(&mut self, image: &RgbImage, noise: &[f32]) -> Result<Vec<f32>> {
+    pub(super) fn encode(&mut self, image: &RgbImage, noise: &[f32], stop: &Stop) -> Result<Vec<f32>> {
         let [height, width] = self.size;
         let planes = image.cover(width, height).to_planes();
-        let mut outputs = self.model.run(&[("x", planes)])?;
+        let mut outputs = self.model.run(vec![("x", planes)], stop)?;
         let moments = self.model.take_values(&mut outputs, "latent", 2 * noise.len())?;
         let (means, log_variances) = moments.split_at(noise.len());
         let VaeConfig { scaling_factor, shift_factor } = self.config;

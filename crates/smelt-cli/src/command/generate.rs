@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use safe_files::{OutputFile, Outputs, is_stream};
+use sd_runtime::Stop;
 use sd_runtime::image::RgbImage;
 use sd_runtime::pipeline::{
     GenerateOptions, GeneratedImage, PictureSettings, Progress, StartingImage, StartingPicture, TextToImage,
@@ -84,7 +85,7 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
 
     let options = GenerateOptions { start, seed, ..options(args) };
     let mut steps = Steps::new(report);
-    let generation = pipeline.generate(&options, &mut |at| steps.advance(at))?;
+    let generation = pipeline.generate(&options, &Stop::never(), &mut |at| steps.advance(at))?;
     steps.bar.finish_and_clear();
     let mut pictures = Vec::new();
     for (idx, image) in generation.images.iter().enumerate() {

@@ -65,7 +65,9 @@ const fn engine_of(command: &Command) -> Option<&EngineArgs> {
 /// A model's inputs, as random ones are drawn for them.
 fn inputs_of(engine: &MilEngine) -> Vec<Input> {
     let features = engine.signature().inputs.iter();
-    features.map(|f| Input { name: f.name.clone(), dtype: f.dtype, shape: f.shape.clone() }).collect()
+    features
+        .map(|f| Input { name: f.name.clone(), dtype: f.dtype, shape: f.shape.dims().unwrap_or_default().to_vec() })
+        .collect()
 }
 
 type OnProgress<'p> = &'p mut dyn FnMut(mlpackage::Progress) -> ControlFlow<()>;

@@ -112,7 +112,7 @@ fn fit_inputs(
         return Ok(inputs);
     }
     let takes: Vec<String> =
-        engine.signature().inputs.iter().map(|f| format!("{} {} {:?}", f.name, f.dtype, f.shape)).collect();
+        engine.signature().inputs.iter().map(|f| format!("{} {} {}", f.name, f.dtype, f.shape)).collect();
     bail!("{}\nthe model takes {}", faults.join("\n"), takes.join(", "))
 }
 

@@ -161,9 +161,9 @@ fn from_packages(args: &GenerateArgs, dir: &Path, packages: &ModelDir, size: Opt
 
 /// Refuses a size that the UNet has not.
 fn check_size(dir: &Path, unet: &MilEngine, size: LatentSize, scale: impl FnOnce() -> usize) -> Result<()> {
-    let shape = unet.signature().input("sample").map_or(&[][..], |f| &f.shape);
-    match *shape {
-        [_, _, height, width] if size != (LatentSize { height, width }) => {
+    let shape = unet.signature().input("sample").and_then(|f| f.shape.dims());
+    match shape {
+        Some(&[_, _, height, width]) if size != (LatentSize { height, width }) => {
             let (scale, own) = (scale(), LatentSize { height, width });
             let pixels = |size: LatentSize| format!("{}x{}", size.width * scale, size.height * scale);
             bail!(
