@@ -7,7 +7,7 @@
 
 use super::rewrite::{Rewriter, rewrite};
 use crate::{
-    constant::{Const, Literal},
+    constant::Const,
     ir::{Function, Op, ValueId},
     ops::OpError,
 };
@@ -34,7 +34,7 @@ pub fn fuse_linear(function: &mut Function) -> Result<usize, OpError> {
 
 fn match_matmul(rw: &Rewriter<'_>, op: &Op) -> Option<(ValueId, Const)> {
     let (x, y) = (op.input("x")?, op.input("y")?);
-    let flag = |param| rw.literal_of(op, param).and_then(Literal::as_bool).unwrap_or(false);
+    let flag = |param| rw.view(op).known_bool(param).ok();
     let x_shape = rw.shape(x)?;
     let weight = rw.literal(y)?.as_const()?;
     let two: Const = match weight.shape() {
@@ -42,11 +42,11 @@ fn match_matmul(rw: &Rewriter<'_>, op: &Op) -> Option<(ValueId, Const)> {
         [1, i, o] if x_shape.len() == 3 => weight.reshape([*i, *o]).ok()?,
         _ => return None,
     };
-    let fits = rw.literal(x).is_none() && !flag("transpose_x") && (2..=3).contains(&x_shape.len());
+    let fits = rw.literal(x).is_none() && !flag("transpose_x")? && (2..=3).contains(&x_shape.len());
     if !fits {
         return None;
     }
-    let weight = if flag("transpose_y") { two } else { two.transpose(&[1, 0]).ok()? };
+    let weight = if flag("transpose_y")? { two } else { two.transpose(&[1, 0]).ok()? };
     Some((x, weight))
 }
 

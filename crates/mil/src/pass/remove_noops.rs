@@ -40,8 +40,11 @@ fn source(rw: &Rewriter<'_>, op: &Op) -> Option<ValueId> {
     };
     let unchanged = match &*op.kind {
         "identity" | "cast" | "reshape" | "expand_dims" | "squeeze" | "tile" | "slice_by_size" => same_type(),
-        "slice_by_index" => same_type() && rw.ints_of(op, "stride").is_none_or(|s| s.iter().all(|&s| s == 1)),
-        "transpose" => rw.ints_of(op, "perm")?.iter().enumerate().all(|(i, &p)| p == i as i64),
+        "slice_by_index" => {
+            let stride = |rank| rw.view(op).known_ints_of_len("stride", rank).ok();
+            same_type() && stride(rw.tensor(x)?.rank())?.iter().all(|&s| s == 1)
+        }
+        "transpose" => rw.view(op).ints("perm")?.iter().enumerate().all(|(i, &p)| p == i as i64),
         "add" | "sub" => same_type() && neutral("y", 0.0).is_some(),
         "mul" | "real_div" => same_type() && neutral("y", 1.0).is_some(),
         "concat" => false,

@@ -7,7 +7,7 @@ use crate::{
     builder::{Bound, Emitter},
     constant::Literal,
     ir::{Function, Op, ValueId},
-    ops::OpError,
+    ops::{OpError, View},
     types::{TensorType, Type},
 };
 use std::{
@@ -120,12 +120,9 @@ impl Rewriter<'_> {
         self.function().literal(v)
     }
 
-    pub(crate) fn literal_of(&self, op: &Op, param: &str) -> Option<&Literal> {
-        self.function().literal_of(op, param)
-    }
-
-    pub(crate) fn ints_of(&self, op: &Op, param: &str) -> Option<Vec<i64>> {
-        self.literal_of(op, param)?.as_ints()
+    /// The parameters of an operation, with their defaults.
+    pub(crate) fn view<'a>(&'a self, op: &'a Op) -> View<'a> {
+        View::of(self.function(), op)
     }
 
     /// The single float of a constant with one element.

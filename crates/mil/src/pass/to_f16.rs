@@ -20,7 +20,7 @@ use crate::{
     builder::{Bound, Emitter},
     constant::{Const, Literal},
     ir::{Arg, Function, Op, ValueId},
-    ops::{self, Accepts, OpError, Operands},
+    ops::{self, Accepts, OpError, View},
     types::Type,
 };
 use host_tensor::{DType, HostTensor};
@@ -193,7 +193,7 @@ impl Converter<'_> {
 
     fn retype_and_keep(&mut self, op: Op) -> Result<(), OpError> {
         let f = self.emitter.function();
-        let types = ops::infer(&op.kind, &Operands::new(f, &op.inputs), f.opset)?;
+        let types = ops::infer(&op.kind, &View::new(f, &op.inputs), f.opset)?;
         for (&v, ty) in op.outputs.iter().zip(types) {
             self.emitter.function_mut().set_ty(v, ty);
         }
