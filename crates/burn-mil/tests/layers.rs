@@ -11,7 +11,7 @@ use burn::tensor::activation::silu;
 use burn_mil::Outputs;
 use common::{lowering, show, zeros};
 use expect_test::{Expect, expect};
-use mil::{Const, DType, Function, HostTensor};
+use mil::{Const, DType, Function, HostTensor, ops::View};
 
 #[track_caller]
 fn check(function: &Function, expected: Expect) {
@@ -59,7 +59,8 @@ fn linear_takes_the_checkpoints_bytes_as_they_stand() {
             |linear: &Linear, inputs| Outputs::new().float("y", linear.forward(inputs.float::<3>("x")?)),
         )
         .expect("lowers");
-    let weight = function.literal_of(&function.body.ops[0], "weight").and_then(|w| w.as_const()).expect("a constant");
+    let weight =
+        View::of(&function, &function.body.ops[0]).literal("weight").and_then(|w| w.as_const()).expect("a constant");
     assert!(weight.cast(DType::F16).same_view(&stored), "the weight is a view of the stored bytes, not a copy");
 }
 

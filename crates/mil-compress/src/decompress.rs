@@ -84,7 +84,7 @@ impl Call<'_, '_> {
 
     fn axis(&self, param: &str, rank: usize) -> Result<Option<usize>, String> {
         let Some(axis) = self.optional(param)? else { return Ok(None) };
-        let axis = axis.to_i64_vec().first().copied().unwrap_or(0);
+        let axis = *axis.to_i64_vec().first().ok_or_else(|| format!("{param} has no element"))?;
         let absolute = if axis < 0 { axis + rank as i64 } else { axis };
         let inside = usize::try_from(absolute).ok().filter(|&a| a < rank);
         inside.map(Some).ok_or_else(|| format!("{param} {axis} is not an axis of rank {rank}"))
@@ -162,7 +162,7 @@ impl Call<'_, '_> {
 
     fn old_affine(&self) -> Result<Affine, String> {
         let data = self.tensor("quantized_data")?;
-        let axis = self.axis("axis", data.shape().len())?.unwrap_or(0);
+        let axis = self.axis("axis", data.shape().len())?.ok_or("it has no axis")?;
         let (scale, offset) = (self.tensor("scale")?, self.tensor("zero_point")?);
         let n = scale.len().max(offset.len());
         let mut blocks = vec![1; data.shape().len()];

@@ -5,7 +5,7 @@ use crate::{
     select::{Source, weights_of},
 };
 use host_tensor::DType;
-use mil::{Function, Literal, Op, Program};
+use mil::{Function, Literal, Op, Program, ops::View};
 
 /// A float tensor that a program knows at compile time, plain or compressed.
 #[derive(Debug, Clone)]
@@ -93,7 +93,7 @@ fn in_words(function: &Function, op: &Op) -> String {
             None => "sparse".to_owned(),
         },
         "constexpr_cast" => {
-            match function.literal_of(op, "source_val").and_then(Literal::as_const).map(|c| c.dtype()) {
+            match View::of(function, op).literal("source_val").and_then(Literal::as_const).map(|c| c.dtype()) {
                 Some(DType::F16) | None => "fp16, cast".to_owned(),
                 Some(other) => format!("{}, cast", other.name()),
             }

@@ -1,7 +1,7 @@
 //! Whole packages beside those that Apple's tools compressed.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on has failed")]
 
-use mil::{Function, Op, Program, validate};
+use mil::{Function, Op, Program, ops::View, validate};
 use mil_compress::{Config, Memory, PaletteGroups, PaletteMode, Palettize, Plan, Scheme, compress};
 use mlpackage::Package;
 use std::{collections::BTreeMap, ops::ControlFlow, path::PathBuf};
@@ -32,7 +32,7 @@ fn decoders(f: &Function) -> BTreeMap<String, &Op> {
 }
 
 fn bytes(f: &Function, op: &Op, param: &str) -> Vec<u8> {
-    f.literal_of(op, param).and_then(|l| l.as_const()).map(|c| c.read().bytes().to_vec()).unwrap_or_default()
+    View::of(f, op).literal(param).and_then(|l| l.as_const()).map(|c| c.read().bytes().to_vec()).unwrap_or_default()
 }
 
 /// The same weights are compressed, and where coremltools solves the same problem the bytes are the same.
@@ -72,7 +72,7 @@ fn palettes_are_those_of_apples_packages() {
 
 /// The values that an operation of iOS 16 decodes.
 fn decoded(f: &Function, op: &Op, bits: usize) -> Vec<f32> {
-    let palette = f.literal_of(op, "lut").and_then(|l| l.as_const()).unwrap().read().to_f32_vec();
+    let palette = View::of(f, op).literal("lut").and_then(|l| l.as_const()).unwrap().read().to_f32_vec();
     let n: usize = f.ty(op.output()).as_tensor().unwrap().static_shape().unwrap().iter().product();
     let indices = host_tensor::unpack_bits(&bytes(f, op, "indices"), bits, n);
     indices.into_iter().map(|i| palette[usize::from(i)]).collect()

@@ -3,7 +3,7 @@
 use crate::{
     constant::Literal,
     ir::{Arg, Function, Inputs, Op, Program, ValueId},
-    ops::{self, OpError, Operands},
+    ops::{self, OpError, View},
     opset::Opset,
     types::Type,
 };
@@ -148,7 +148,7 @@ impl<'f> Emitter<'f> {
     /// # Errors
     /// As [`Emitter::op`].
     pub fn emit(&mut self, kind: &'static str, name: &str, inputs: Inputs) -> Result<Vec<ValueId>, OpError> {
-        let types = ops::infer(kind, &Operands::new(self.function, &inputs), self.function.opset)?;
+        let types = ops::infer(kind, &View::new(self.function, &inputs), self.function.opset)?;
         let single = types.len() == 1;
         let op_name: Arc<str> = self.function.fresh_name(name).into();
         let mut outputs = Vec::with_capacity(types.len());

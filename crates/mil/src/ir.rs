@@ -330,12 +330,6 @@ impl Function {
         self.names.get(name).copied()
     }
 
-    /// The literal bound to an operation's parameter, when it is a constant.
-    #[must_use]
-    pub fn literal_of<'a>(&'a self, op: &Op, param: &str) -> Option<&'a Literal> {
-        self.literal(op.input(param)?)
-    }
-
     /// Constants that something reads, in the order of their first use; nested blocks count at the place
     /// of the operation that holds them.
     ///

@@ -67,7 +67,7 @@ fn functions_share_their_weights_and_come_back_with_their_own_interfaces() {
     let weight_of = |name: &str| {
         let function = &opened.program().unwrap().functions[name];
         let linear = function.body.ops.iter().find(|op| op.kind == "linear").unwrap();
-        function.literal_of(linear, "weight").and_then(Literal::as_const).unwrap()
+        mil::ops::View::of(function, linear).literal("weight").and_then(Literal::as_const).unwrap()
     };
     assert!(weight_of("size_64x64").same_view(weight_of("size_96x64")));
 

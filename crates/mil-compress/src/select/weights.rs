@@ -3,7 +3,7 @@
 use super::Place;
 use crate::{Axes, decompress::Chains};
 use host_tensor::DType;
-use mil::{Block, Const, Function, Literal, Op, Program, SourceId, ValueId};
+use mil::{Block, Const, Function, Literal, Op, Program, SourceId, ValueId, ops::View};
 use std::collections::HashMap;
 
 /// A float tensor known at compile time, wherever the program has it.
@@ -167,7 +167,7 @@ impl<'a> Here<'a> {
 
 /// The channel axes of a weight where an operation reads it (coremltools 9.0, `select_input_output_channel_axis`).
 fn axes(function: &Function, op: &Op, param: &str, rank: usize) -> Axes {
-    let transposed = |p: &str| function.literal_of(op, p).and_then(Literal::as_bool).unwrap_or(false);
+    let transposed = |p: &str| View::of(function, op).known_bool(p) == Ok(true);
     let last =
         |output: usize, input: usize| Axes { output: rank.saturating_sub(output), input: rank.saturating_sub(input) };
     let (first, swapped) = (Axes { output: 0, input: 1 }, Axes { output: 1, input: 0 });

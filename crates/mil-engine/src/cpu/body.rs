@@ -1,7 +1,7 @@
 //! A function's body as the planner reads it: who defines and who uses each value.
 
 use crate::reference;
-use mil::{DType, Function, Literal, Op, ValueId};
+use mil::{DType, Function, Literal, Op, ValueId, ops::View};
 
 /// A function with its definitions and uses.
 pub(super) struct Body<'f> {
@@ -87,42 +87,14 @@ impl<'f> Body<'f> {
         self.literal(id)?.as_const().filter(|c| c.dtype().is_float()).map(|c| c.read().to_f32_vec())
     }
 
-    pub(super) fn ints(&self, op: &Op, param: &str) -> Option<Vec<i64>> {
-        self.function.literal_of(op, param)?.as_ints()
-    }
-
-    /// An integer parameter; `None` when it is not a constant, the default when it is not bound.
-    pub(super) fn int(&self, op: &Op, param: &str, default: i64) -> Option<i64> {
-        match op.input(param) {
-            None => Some(default),
-            Some(_) => self.ints(op, param)?.first().copied(),
-        }
-    }
-
-    pub(super) fn flag(&self, op: &Op, param: &str, default: bool) -> Option<bool> {
-        match op.input(param) {
-            None => Some(default),
-            Some(_) => self.function.literal_of(op, param)?.as_bool(),
-        }
-    }
-
-    pub(super) fn float(&self, op: &Op, param: &str, default: f32) -> Option<f32> {
-        match op.input(param) {
-            None => Some(default),
-            Some(id) => self.scalar(id),
-        }
-    }
-
-    pub(super) fn text(&self, op: &Op, param: &str, default: &'static str) -> Option<&'f str> {
-        match op.input(param) {
-            None => Some(default),
-            Some(id) => self.literal(id)?.as_str(),
-        }
+    /// The parameters of an operation, with their defaults.
+    pub(super) fn view<'a>(&'a self, op: &'a Op) -> View<'a> {
+        View::of(self.function, op)
     }
 
     /// An axis parameter, counted from the front.
-    pub(super) fn axis(&self, op: &Op, param: &str, default: i64, rank: usize) -> Option<usize> {
-        absolute(self.int(op, param, default)?, rank)
+    pub(super) fn axis(&self, op: &Op, param: &str, rank: usize) -> Option<usize> {
+        absolute(self.view(op).known_int(param).ok()?, rank)
     }
 
     /// The name of an operation, for messages and profiles.

@@ -120,7 +120,7 @@ fn affine(body: &Body<'_>, op: &Op, shape: &[usize], half: bool) -> Option<Affin
     let [mut scale, mut offset] =
         [constant(body, op, "scale")?, constant(body, op, "zero_point")?].map(|c| c.read().to_f32_vec());
     let rows = *shape.first()?;
-    let axis = body.axis(op, "axis", 0, shape.len())?;
+    let axis = body.axis(op, "axis", shape.len())?;
     let vectors = scale.len() > 1 || offset.len() > 1;
     if vectors && axis != 0 {
         return None;

@@ -27,25 +27,25 @@ fn sigmoid(x: f32) -> f32 {
 }
 
 fn leaky_relu(call: &mut Call<'_>) -> Results {
-    let alpha = call.float("alpha", 0.01)?;
+    let alpha = call.float("alpha")?;
     float(call, |x| if x < 0.0 { alpha * x } else { x })
 }
 
 fn gelu(call: &mut Call<'_>) -> Results {
-    let mode = call.text("mode", "EXACT")?;
+    let mode = call.text("mode")?;
     let root = FRAC_2_PI.sqrt();
-    match &*mode {
+    match mode {
         "EXACT" => float(call, |x| 0.5 * x * (1.0 + libm::erff(x * FRAC_1_SQRT_2))),
         "TANH_APPROXIMATION" => float(call, |x| 0.5 * x * (1.0 + (root * (x + 0.044_715 * x * x * x)).tanh())),
         "SIGMOID_APPROXIMATION" => float(call, |x| x * sigmoid(1.702 * x)),
-        _ => Err(OpFault::value("mode", &mode, "it must be EXACT, TANH_APPROXIMATION or SIGMOID_APPROXIMATION")),
+        _ => Err(OpFault::value("mode", mode, "it must be EXACT, TANH_APPROXIMATION or SIGMOID_APPROXIMATION")),
     }
 }
 
 /// `softmax(x, axis)`: the maximum is subtracted first, so that nothing overflows.
 fn softmax(call: &mut Call<'_>) -> Results {
     let mut x = call.take("x")?;
-    let axis = call.axis("axis", -1, x.rank())?;
+    let axis = call.axis("axis", x.rank())?;
     let shape = x.shape().to_vec();
     let inner: usize = shape[axis + 1..].iter().product();
     let slab = shape[axis] * inner;

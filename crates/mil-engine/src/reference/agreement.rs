@@ -9,7 +9,7 @@ use crate::{
 use host_tensor::{DType, HostTensor, Stop};
 use mil::{
     Arg, Function, Inputs, Literal, Op, Opset, Program, Type, ValueId,
-    ops::{Accepts, OpSpec, Operands, Param, Rank},
+    ops::{Accepts, OpSpec, Param, Rank, View},
     text::{PrintOptions, print},
 };
 use std::{
@@ -152,7 +152,7 @@ fn attempt(spec: &'static OpSpec, rng: &mut Rng) -> Outcome {
         inputs.insert(param.name.into(), arg);
     }
     let Draw { mut function, inputs: given, .. } = draw;
-    let Ok(types) = spec.result_types(&Operands::new(&function, &inputs)) else { return Outcome::Refused };
+    let Ok(types) = spec.result_types(&View::new(&function, &inputs)) else { return Outcome::Refused };
     let outputs: Vec<ValueId> = types.into_iter().map(|ty| function.add_value("y", ty)).collect();
     function.body.outputs.clone_from(&outputs);
     let (kind, name) = (spec.kind.into(), "op".into());

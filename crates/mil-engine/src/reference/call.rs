@@ -2,12 +2,14 @@
 
 use super::{
     constants::Constants,
-    value::{Data, Tensor},
+    value::{Data, Element, Tensor},
 };
 use crate::OpFault;
 use host_tensor::{DType, HostTensor, Stop, element_count};
-use mil::{Literal, Value, ValueId};
-use std::borrow::Cow;
+use mil::{
+    Literal, Value, ValueId,
+    ops::{Default, OpSpec},
+};
 
 /// What a kernel returns: as many tensors as the operation has results.
 pub(super) type Results = Result<Vec<Tensor>, OpFault>;
@@ -42,6 +44,8 @@ impl<'a> Slot<'a> {
 
 /// One operation being executed.
 pub(super) struct Call<'a> {
+    /// Says what omitted parameters mean.
+    pub(super) spec: Option<&'static OpSpec>,
     pub(super) slots: Vec<(&'a str, Vec<Slot<'a>>)>,
     pub(super) constants: &'a Constants,
     pub(super) limit: usize,
@@ -131,8 +135,19 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// The integers of an optional parameter.
-    pub(super) fn ints(&self, param: &str) -> Result<Option<Vec<i64>>, OpFault> {
+    /// What leaving out `param` means; an error where it must be given.
+    fn default(&self, param: &str) -> Result<Default, OpFault> {
+        let default = self.spec.and_then(|spec| spec.default_of(param));
+        default.ok_or_else(|| OpFault::Missing { param: param.into() })
+    }
+
+    /// A default of the kind that `of` takes out.
+    fn default_as<T>(&self, param: &str, of: impl FnOnce(Default) -> Option<T>) -> Result<T, OpFault> {
+        of(self.default(param)?).ok_or_else(|| OpFault::Missing { param: param.into() })
+    }
+
+    /// The integers of a parameter, if it is bound.
+    fn bound_ints(&self, param: &str) -> Result<Option<Vec<i64>>, OpFault> {
         let Some(t) = self.optional(param)? else { return Ok(None) };
         match t.data() {
             Data::Int(v) => Ok(Some(v.to_vec())),
@@ -142,27 +157,47 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The integers of a required parameter.
-    pub(super) fn required_ints(&self, param: &str) -> Result<Vec<i64>, OpFault> {
-        self.ints(param)?.ok_or_else(|| OpFault::Missing { param: param.into() })
+    /// The integers of a parameter without a default.
+    pub(super) fn ints(&self, param: &str) -> Result<Vec<i64>, OpFault> {
+        self.bound_ints(param)?.ok_or_else(|| OpFault::Missing { param: param.into() })
     }
 
-    /// The integer of a parameter.
-    pub(super) fn int(&self, param: &str, default: i64) -> Result<i64, OpFault> {
-        let Some(v) = self.ints(param)? else { return Ok(default) };
-        single(param, &v)
+    /// The integers of a parameter, or as many as its default makes of `n`.
+    pub(super) fn ints_for(&self, param: &str, n: usize) -> Result<Vec<i64>, OpFault> {
+        match self.bound_ints(param)? {
+            Some(values) => Ok(values),
+            None => self.default_as(param, |default| default.ints(n)),
+        }
     }
 
-    /// Non-negative integers of an optional parameter.
-    pub(super) fn sizes(&self, param: &str) -> Result<Option<Vec<usize>>, OpFault> {
-        let Some(v) = self.ints(param)? else { return Ok(None) };
-        let sizes: Option<Vec<usize>> = v.iter().map(|&i| usize::try_from(i).ok()).collect();
-        sizes.map(Some).ok_or_else(|| OpFault::value(param, &v, "it must not be negative"))
+    /// The integer of a parameter, or its default.
+    pub(super) fn int(&self, param: &str) -> Result<i64, OpFault> {
+        match self.bound_ints(param)? {
+            Some(values) => single(param, &values),
+            None => self.default_as(param, Default::int),
+        }
     }
 
-    /// A number of either kind.
-    pub(super) fn float(&self, param: &str, default: f32) -> Result<f32, OpFault> {
-        let Some(t) = self.optional(param)? else { return Ok(default) };
+    /// Non-negative integers of a parameter without a default.
+    pub(super) fn sizes(&self, param: &str) -> Result<Vec<usize>, OpFault> {
+        sizes(param, &self.ints(param)?)
+    }
+
+    /// Non-negative integers of a parameter, or as many as its default makes of `n`.
+    pub(super) fn sizes_for(&self, param: &str, n: usize) -> Result<Vec<usize>, OpFault> {
+        sizes(param, &self.ints_for(param, n)?)
+    }
+
+    /// Non-negative integers of a parameter, if it is bound.
+    pub(super) fn optional_sizes(&self, param: &str) -> Result<Option<Vec<usize>>, OpFault> {
+        self.bound_ints(param)?.map(|values| sizes(param, &values)).transpose()
+    }
+
+    /// A number of either kind, or the default.
+    pub(super) fn float(&self, param: &str) -> Result<f32, OpFault> {
+        let Some(t) = self.optional(param)? else {
+            return self.default_as(param, Default::number).map(|number| number as f32);
+        };
         match t.data() {
             Data::Float(v) => single(param, v),
             Data::Int(v) => single(param, v).map(|i| i as f32),
@@ -170,43 +205,73 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// A boolean.
-    pub(super) fn flag(&self, param: &str, default: bool) -> Result<bool, OpFault> {
-        let Some(t) = self.optional(param)? else { return Ok(default) };
-        single(param, t.bools()?)
-    }
-
-    /// Booleans of an optional parameter.
-    pub(super) fn flags(&self, param: &str) -> Result<Option<Vec<bool>>, OpFault> {
-        self.optional(param)?.map(|t| t.bools().map(<[bool]>::to_vec)).transpose()
-    }
-
-    /// A string.
-    pub(super) fn text(&self, param: &str, default: &'static str) -> Result<Cow<'a, str>, OpFault> {
-        if !self.has(param) {
-            return Ok(Cow::Borrowed(default));
+    /// The single element of a parameter, or its default, of the kind that other operands have.
+    pub(super) fn element<T: Element>(&self, param: &str) -> Result<T, OpFault> {
+        if let Some(t) = self.optional(param)? {
+            return single(param, t.view()?);
         }
-        let slot = self.slot(param)?;
-        match slot.value.literal.as_ref().and_then(Literal::as_str) {
-            Some(s) => Ok(Cow::Borrowed(s)),
-            None => Err(OpFault::Kind { param: param.into(), expected: "a string", actual: slot.value.ty.to_string() }),
+        let number = self.float(param)?;
+        let all = [
+            Tensor::new([1], vec![number]),
+            Tensor::new([1], vec![number as i64]),
+            Tensor::new([1], vec![number != 0.0]),
+        ];
+        let found = all.iter().find_map(|t| t.view::<T>().ok().and_then(|v| v.first().copied()));
+        found.ok_or_else(|| OpFault::value(param, number, "it must be a number or a boolean"))
+    }
+
+    /// The tensor of a parameter, or a vector of as many numbers as its default makes of `n`.
+    pub(super) fn floats_for(&self, param: &str, n: usize) -> Result<Tensor, OpFault> {
+        if let Some(t) = self.optional(param)? {
+            return Ok(t);
+        }
+        let values: Vec<f32> = self.default_as(param, |d| d.ints(n))?.into_iter().map(|i| i as f32).collect();
+        Ok(Tensor::new([n], values))
+    }
+
+    /// A boolean, or the default.
+    pub(super) fn flag(&self, param: &str) -> Result<bool, OpFault> {
+        if let Some(t) = self.optional(param)? {
+            return single(param, t.bools()?);
+        }
+        match self.default(param)? {
+            Default::Not(other) => self.flag(other).map(|flag| !flag),
+            _ => self.default_as(param, Default::bool),
         }
     }
 
-    /// An axis of a tensor of this rank; negative ones count from the end.
-    pub(super) fn axis(&self, param: &str, default: i64, rank: usize) -> Result<usize, OpFault> {
-        axis(param, self.int(param, default)?, rank)
+    /// Booleans, or as many as the default makes of `n`.
+    pub(super) fn flags_for(&self, param: &str, n: usize) -> Result<Vec<bool>, OpFault> {
+        match self.optional(param)? {
+            Some(t) => t.bools().map(<[bool]>::to_vec),
+            None => Ok(self.ints_for(param, n)?.into_iter().map(|i| i != 0).collect()),
+        }
     }
 
-    /// Distinct axes of a tensor of this rank, in the given order; `None` when the parameter is not bound.
-    pub(super) fn axes(&self, param: &str, rank: usize) -> Result<Option<Vec<usize>>, OpFault> {
-        let Some(given) = self.ints(param)? else { return Ok(None) };
+    /// A string, or the default.
+    pub(super) fn text(&self, param: &str) -> Result<&'a str, OpFault> {
+        let Some(slot) = self.slots(param).first() else { return self.default_as(param, Default::text) };
+        slot.value.literal.as_ref().and_then(Literal::as_str).ok_or_else(|| OpFault::Kind {
+            param: param.into(),
+            expected: "a string",
+            actual: slot.value.ty.to_string(),
+        })
+    }
+
+    /// An axis of a tensor of this rank, or the default; negative ones count from the end.
+    pub(super) fn axis(&self, param: &str, rank: usize) -> Result<usize, OpFault> {
+        axis(param, self.int(param)?, rank)
+    }
+
+    /// Distinct axes of a tensor of this rank, in the given order, or those of the default.
+    pub(super) fn axes(&self, param: &str, rank: usize) -> Result<Vec<usize>, OpFault> {
+        let given = self.ints_for(param, rank)?;
         let axes = given.iter().map(|&a| axis(param, a, rank)).collect::<Result<Vec<_>, _>>()?;
         let mut seen = vec![false; rank];
         if axes.iter().any(|&a| std::mem::replace(&mut seen[a], true)) {
             return Err(OpFault::value(param, &given, "an axis may stand there once"));
         }
-        Ok(Some(axes))
+        Ok(axes)
     }
 
     /// The number of elements of a tensor that is to be made.
@@ -215,6 +280,11 @@ impl<'a> Call<'a> {
             .filter(|&n| n <= self.limit)
             .ok_or_else(|| OpFault::TooLarge { shape: shape.to_vec(), limit: self.limit })
     }
+}
+
+fn sizes(param: &str, values: &[i64]) -> Result<Vec<usize>, OpFault> {
+    let sizes: Option<Vec<usize>> = values.iter().map(|&i| usize::try_from(i).ok()).collect();
+    sizes.ok_or_else(|| OpFault::value(param, values, "it must not be negative"))
 }
 
 fn single<T: Copy>(param: &str, values: &[T]) -> Result<T, OpFault> {

@@ -88,7 +88,7 @@ macro_rules! with_table {
 
 /// A dense shape that a parameter of iOS 16 spells out.
 fn dense_shape(call: &Call<'_>) -> Result<Vec<usize>, OpFault> {
-    call.sizes("shape")?.ok_or_else(|| OpFault::Missing { param: "shape".into() })
+    call.sizes("shape")
 }
 
 fn lut_to_dense(call: &mut Call<'_>) -> Results {
@@ -129,7 +129,7 @@ impl Palette {
         }
         let axis = match (call.has("vector_axis"), vector_len) {
             (false, 1) => indices.len().saturating_sub(1),
-            _ => call.axis("vector_axis", 0, indices.len())?,
+            _ => call.axis("vector_axis", indices.len())?,
         };
         let mut shape = indices.to_vec();
         if let Some(d) = shape.get_mut(axis) {
@@ -302,7 +302,7 @@ fn affine_dequantize(call: &mut Call<'_>) -> Results {
     let shape = data.shape().to_vec();
     call.count(&shape)?;
     let (scale, zero) = (as_floats(&call.raw("scale")?), as_floats(&call.raw("zero_point")?));
-    let axis = call.axis("axis", 0, shape.len().max(1))?;
+    let axis = call.axis("axis", shape.len().max(1))?;
     let (size, inner) = match shape.get(axis) {
         Some(&size) => (size, shape[axis + 1..].iter().product::<usize>()),
         None => (1, 1),

@@ -31,7 +31,7 @@ impl Operands {
     /// `weight` is [out, in / groups, …], or [in, out / groups, …] when `transposed`.
     fn read(call: &Call<'_>, transposed: bool) -> Result<Self, OpFault> {
         let (x, weight, bias) = (call.tensor("x")?, call.tensor("weight")?, call.optional("bias")?);
-        let n_groups = call.int("groups", 1)?;
+        let n_groups = call.int("groups")?;
         let rule = "x and weight must have one to three spatial dimensions, and channels that the groups divide";
         let fault = || OpFault::shapes(rule, &[x.shape(), weight.shape()]);
         let n_groups = usize::try_from(n_groups).ok().filter(|&g| g > 0).ok_or_else(fault)?;
@@ -145,7 +145,7 @@ fn read_line(window: &Window, channel: &[f32], tap: [usize; 3], line: usize, col
 fn conv_transpose(call: &mut Call<'_>) -> Results {
     let ops = Operands::read(call, true)?;
     let spatial = ops.x.rank() - 2;
-    let wanted = call.sizes("output_shape")?;
+    let wanted = call.optional_sizes("output_shape")?;
     if wanted.as_ref().is_some_and(|w| w.len() != spatial + 2) {
         return Err(OpFault::value("output_shape", wanted, "it must have as many elements as x has dimensions"));
     }

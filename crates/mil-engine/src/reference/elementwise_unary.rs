@@ -18,11 +18,11 @@ pub(super) const KERNELS: &[Kernel] = &[
     computes("exp", |c| float(c, f32::exp)),
     computes("exp2", |c| either(c, f32::exp2, power_of_two)),
     computes("floor", |c| float(c, f32::floor)),
-    computes("inverse", |c| with_epsilon(c, 1e-4, |x, epsilon| 1.0 / (x + epsilon))),
-    computes("log", |c| with_epsilon(c, 1e-45, |x, epsilon| (x + epsilon).ln())),
+    computes("inverse", |c| with_epsilon(c, |x, epsilon| 1.0 / (x + epsilon))),
+    computes("log", |c| with_epsilon(c, |x, epsilon| (x + epsilon).ln())),
     computes("logical_not", logical_not),
     computes("round", |c| float(c, f32::round_ties_even)),
-    computes("rsqrt", |c| with_epsilon(c, 1e-12, |x, epsilon| 1.0 / (x + epsilon).sqrt())),
+    computes("rsqrt", |c| with_epsilon(c, |x, epsilon| 1.0 / (x + epsilon).sqrt())),
     computes("sign", |c| either(c, sign, i64::signum)),
     computes("sin", |c| float(c, f32::sin)),
     computes("sqrt", |c| float(c, f32::sqrt)),
@@ -46,15 +46,16 @@ fn either(call: &mut Call<'_>, f: impl Fn(f32) -> f32 + Sync, g: impl Fn(i64) ->
     one(x)
 }
 
-/// An operation with an `epsilon`, whose default is that value in the precision of `x`.
-fn with_epsilon(call: &mut Call<'_>, default: f32, f: impl Fn(f32, f32) -> f32 + Sync) -> Results {
-    let epsilon = call.float("epsilon", round_to(call.dtype("x")?, default))?;
+/// An operation with an `epsilon`, whose default is taken in the precision of `x`.
+fn with_epsilon(call: &mut Call<'_>, f: impl Fn(f32, f32) -> f32 + Sync) -> Results {
+    let given = call.float("epsilon")?;
+    let epsilon = if call.has("epsilon") { given } else { round_to(call.dtype("x")?, given) };
     float(call, |x| f(x, epsilon))
 }
 
 /// `clip(x, alpha, beta)`: `min(max(x, alpha), beta)`.
 fn clip(call: &mut Call<'_>) -> Results {
-    let (low, high) = (call.float("alpha", f32::NEG_INFINITY)?, call.float("beta", f32::INFINITY)?);
+    let (low, high) = (call.float("alpha")?, call.float("beta")?);
     float(call, |x| {
         let raised = if x < low { low } else { x };
         if raised > high { high } else { raised }
@@ -80,8 +81,8 @@ fn logical_not(call: &mut Call<'_>) -> Results {
 ///
 /// Between floats nothing happens here: rounding to the declared type is the interpreter's part.
 fn cast(call: &mut Call<'_>) -> Results {
-    let name = call.text("dtype", "")?;
-    let dtype = DType::from_name(&name).ok_or_else(|| OpFault::value("dtype", &name, "it must name a type"))?;
+    let name = call.text("dtype")?;
+    let dtype = DType::from_name(name).ok_or_else(|| OpFault::value("dtype", name, "it must name a type"))?;
     one(convert(call.take("x")?, dtype)?)
 }
 

@@ -21,7 +21,7 @@ pub(super) const KERNELS: &[Kernel] = &[
 
 /// The leading dimensions that `x` and `indices` share.
 fn batch_dims(call: &Call<'_>, x: &[usize], indices: &[usize], most: usize) -> Result<usize, OpFault> {
-    let n = call.int("batch_dims", 0)?;
+    let n = call.int("batch_dims")?;
     let n = usize::try_from(n).ok().filter(|&n| n <= most && n <= indices.len() && n <= x.len());
     match n {
         Some(n) if x[..n] == indices[..n] => Ok(n),
@@ -32,7 +32,7 @@ fn batch_dims(call: &Call<'_>, x: &[usize], indices: &[usize], most: usize) -> R
 /// `gather(x, indices, axis, batch_dims)`: slices of `x` along an axis.
 fn gather(call: &mut Call<'_>) -> Results {
     let (x, indices) = (call.tensor("x")?, call.take("indices")?);
-    let axis = call.axis("axis", 0, x.rank())?;
+    let axis = call.axis("axis", x.rank())?;
     let batch = batch_dims(call, x.shape(), indices.shape(), axis)?;
     let (before, from) = x.shape().split_at(axis);
     let (&size, after) = from.split_first().ok_or_else(|| OpFault::shapes("x must have the axis", &[x.shape()]))?;
@@ -74,7 +74,7 @@ fn positions_along(indices: &Tensor, shape: &[usize], axis: usize) -> Result<Vec
 
 fn gather_along_axis(call: &mut Call<'_>) -> Results {
     let (x, indices) = (call.tensor("x")?, call.take("indices")?);
-    let axis = call.axis("axis", 0, x.rank())?;
+    let axis = call.axis("axis", x.rank())?;
     let positions = positions_along(&indices, x.shape(), axis)?;
     for_kind!(x.data(), T => {
         let values = x.view::<T>()?;
@@ -130,8 +130,8 @@ struct Mode {
 }
 
 fn mode(call: &Call<'_>) -> Result<Mode, OpFault> {
-    let name = call.text("mode", "add")?;
-    Ok(match &*name {
+    let name = call.text("mode")?;
+    Ok(match name {
         "update" => Mode { float: |_, new| new, int: |_, new| new },
         "add" => Mode { float: |old, new| old + new, int: i64::wrapping_add },
         "sub" => Mode { float: |old, new| old - new, int: i64::wrapping_sub },
@@ -168,7 +168,7 @@ fn check_updates(updates: &Tensor, wanted: &[usize]) -> Result<(), OpFault> {
 fn scatter(call: &mut Call<'_>) -> Results {
     let (indices, updates, mode) = (call.take("indices")?, call.take("updates")?, mode(call)?);
     let data = call.take("data")?;
-    let axis = call.axis("axis", 0, data.rank())?;
+    let axis = call.axis("axis", data.rank())?;
     let (before, from) = data.shape().split_at(axis);
     let (size, after) = (from[0], &from[1..]);
     check_updates(&updates, &[before, indices.shape(), after].concat())?;
@@ -182,7 +182,7 @@ fn scatter(call: &mut Call<'_>) -> Results {
 fn scatter_along_axis(call: &mut Call<'_>) -> Results {
     let (indices, updates, mode) = (call.take("indices")?, call.take("updates")?, mode(call)?);
     let data = call.take("data")?;
-    let axis = call.axis("axis", 0, data.rank())?;
+    let axis = call.axis("axis", data.rank())?;
     check_updates(&updates, indices.shape())?;
     let positions = positions_along(&indices, data.shape(), axis)?;
     apply(&mode, data, &updates, &positions, 1)

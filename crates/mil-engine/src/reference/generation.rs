@@ -24,7 +24,7 @@ pub(super) const KERNELS: &[Kernel] = &[
 /// `n` copies of a scalar of any kind; 0.0 when it is left out.
 fn repeat(call: &Call<'_>, param: &str, shape: Vec<usize>) -> Results {
     let n = call.count(&shape)?;
-    let Some(value) = call.optional(param)? else { return one(Tensor::new(shape, filled(n, 0f32)?)) };
+    let Some(value) = call.optional(param)? else { return one(Tensor::new(shape, filled(n, call.float(param)?)?)) };
     for_kind!(value.data(), T => one(Tensor::new(shape, filled(n, scalar::<T>(param, &value)?)?)))
 }
 
@@ -36,7 +36,7 @@ fn scalar<T: Element>(param: &str, t: &Tensor) -> Result<T, OpFault> {
 }
 
 fn fill(call: &mut Call<'_>) -> Results {
-    let shape = call.sizes("shape")?.ok_or_else(|| OpFault::Missing { param: "shape".into() })?;
+    let shape = call.sizes("shape")?;
     repeat(call, "value", shape)
 }
 
@@ -76,34 +76,24 @@ fn range_1d(call: &mut Call<'_>) -> Results {
 /// axis give `off_value` everywhere, negative ones count from its end.
 fn one_hot(call: &mut Call<'_>) -> Results {
     let indices = call.take("indices")?;
-    let size = call.int("one_hot_vector_size", 1)?;
+    let size = call.int("one_hot_vector_size")?;
     let size =
         usize::try_from(size).map_err(|_| OpFault::value("one_hot_vector_size", size, "it must not be negative"))?;
-    let at = axis("axis", call.int("axis", -1)?, indices.rank() + 1)?;
+    let at = axis("axis", call.int("axis")?, indices.rank() + 1)?;
     let (outer, inner) = indices.shape().split_at(at);
     let shape = [outer, &[size], inner].concat();
     let n = call.count(&shape)?;
     let inner: usize = inner.iter().product();
     let positions = indices.ints()?;
     let (on, off) = (call.optional("on_value")?, call.optional("off_value")?);
-    let Some(kind) = on.as_ref().or(off.as_ref()) else {
-        return one(Tensor::new(shape, place(positions, size, inner, filled(n, 0i64)?, 1)));
+    let Some(kind) = on.or(off) else {
+        let (on, off) = (call.int("on_value")?, call.int("off_value")?);
+        return one(Tensor::new(shape, place(positions, size, inner, filled(n, off)?, on)));
     };
     for_kind!(kind.data(), T => {
-        let value = |param, t: &Option<Tensor>, default: i64| match t {
-            Some(t) => scalar::<T>(param, t),
-            None => one_of::<T>(default),
-        };
-        let (on, off) = (value("on_value", &on, 1)?, value("off_value", &off, 0)?);
+        let (on, off) = (call.element::<T>("on_value")?, call.element::<T>("off_value")?);
         one(Tensor::new(shape, place(positions, size, inner, filled(n, off)?, on)))
     })
-}
-
-/// 0 or 1 as kind `T`.
-fn one_of<T: Element>(value: i64) -> Result<T, OpFault> {
-    let all = [Tensor::new([1], vec![value as f32]), Tensor::new([1], vec![value]), Tensor::new([1], vec![value != 0])];
-    let found = all.iter().find_map(|t| t.view::<T>().ok().and_then(|v| v.first().copied()));
-    found.ok_or_else(|| OpFault::value("on_value", value, "it must be a number or a boolean"))
 }
 
 fn place<T: Copy>(positions: &[i64], size: usize, inner: usize, mut out: Vec<T>, on: T) -> Vec<T> {
@@ -153,8 +143,8 @@ fn order_rows<T: Element>(values: &[T], row_len: usize, ascending: bool, less: i
 /// The tensor with `axis` last, and the order along it.
 fn order(call: &mut Call<'_>) -> Result<(Tensor, Vec<i64>, usize), OpFault> {
     let x = call.take("x")?;
-    let axis = call.axis("axis", -1, x.rank())?;
-    let ascending = call.flag("ascending", false)?;
+    let axis = call.axis("axis", x.rank())?;
+    let ascending = call.flag("ascending")?;
     let perm: Vec<usize> = (0..x.rank()).filter(|&i| i != axis).chain([axis]).collect();
     let x = transpose(x, &perm)?;
     let row_len = x.shape()[x.rank() - 1];
@@ -191,11 +181,11 @@ fn argsort(call: &mut Call<'_>) -> Results {
 /// `topk(x, k, axis, ascending, sort, return_indices, output_indices_dtype)`: always sorted, which any
 /// program that asks for unsorted results accepts.
 fn topk(call: &mut Call<'_>) -> Results {
-    let k = call.int("k", 1)?;
-    let with_indices = call.flag("return_indices", true)?;
-    let name = call.text("output_indices_dtype", "int32")?;
-    let dtype = DType::from_name(&name).filter(|d| d.is_int());
-    let dtype = dtype.ok_or_else(|| OpFault::value("output_indices_dtype", &name, "it must name an integer type"))?;
+    let k = call.int("k")?;
+    let with_indices = call.flag("return_indices")?;
+    let name = call.text("output_indices_dtype")?;
+    let dtype = DType::from_name(name).filter(|d| d.is_int());
+    let dtype = dtype.ok_or_else(|| OpFault::value("output_indices_dtype", name, "it must name an integer type"))?;
     let (x, order, axis) = order(call)?;
     let n = x.shape()[x.rank() - 1];
     // −1 asks for all.

@@ -115,8 +115,8 @@ fn matmul(call: &mut Call<'_>) -> Results {
 }
 
 fn multiply_all(call: &Call<'_>, x: &Tensor, y: &Tensor) -> Result<Tensor, OpFault> {
-    let a = Side::new(x, call.flag("transpose_x", false)?, true)?;
-    let b = Side::new(y, call.flag("transpose_y", false)?, false)?;
+    let a = Side::new(x, call.flag("transpose_x")?, true)?;
+    let b = Side::new(y, call.flag("transpose_y")?, false)?;
     if a.columns != b.rows {
         return Err(OpFault::shapes("the inner dimensions of a product must be equal", &[x.shape(), y.shape()]));
     }
@@ -210,13 +210,13 @@ struct Contraction {
 
 /// `einsum(values, equation)`: the two families that Core ML has, `nchw,nwhu->nchu` and `chw,whu->chu`.
 fn einsum(call: &mut Call<'_>) -> Results {
-    let equation = call.text("equation", "")?;
+    let equation = call.text("equation")?;
     let values = call.tensors("values")?;
     let [x, y] = &values[..] else {
         return Err(OpFault::value("values", values.len(), "there must be two"));
     };
-    let rank = family(&equation).ok_or_else(|| {
-        OpFault::value("equation", &equation, "it must be of the form nchw,nwhu->nchu or chw,whu->chu")
+    let rank = family(equation).ok_or_else(|| {
+        OpFault::value("equation", equation, "it must be of the form nchw,nwhu->nchu or chw,whu->chu")
     })?;
     let sizes = Contraction::new(x.shape(), y.shape(), rank)?;
     let out = filled(call.count(&sizes.out)?, 0f32)?;

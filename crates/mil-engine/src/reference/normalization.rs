@@ -38,8 +38,8 @@ fn standardize(row: &mut [f32], epsilon: f32) {
 /// `layer_norm(x, axes, gamma, beta, epsilon)`; gamma and beta have the shape of the normalized axes.
 fn layer_norm(call: &mut Call<'_>) -> Results {
     let x = call.take("x")?;
-    let epsilon = call.float("epsilon", 1e-5)?;
-    let mut axes = call.axes("axes", x.rank())?.unwrap_or_else(|| (0..x.rank()).collect());
+    let epsilon = call.float("epsilon")?;
+    let mut axes = call.axes("axes", x.rank())?;
     axes.sort_unstable();
     let (gamma, beta) = (call.optional("gamma")?, call.optional("beta")?);
     let row_len: usize = axes.iter().map(|&a| x.shape()[a]).product();
@@ -71,14 +71,12 @@ fn layer_norm(call: &mut Call<'_>) -> Results {
 }
 
 /// One value per channel of `x`.
-fn per_channel(call: &Call<'_>, param: &str, n_channels: usize) -> Result<Option<Tensor>, OpFault> {
-    let t = call.optional(param)?;
-    match &t {
-        Some(t) if t.len() != n_channels => {
-            Err(OpFault::shapes("there must be one element per channel of x", &[&[n_channels], t.shape()]))
-        }
-        _ => Ok(t),
+fn per_channel(call: &Call<'_>, param: &str, n_channels: usize) -> Result<Tensor, OpFault> {
+    let t = call.floats_for(param, n_channels)?;
+    if t.len() != n_channels {
+        return Err(OpFault::shapes("there must be one element per channel of x", &[&[n_channels], t.shape()]));
     }
+    Ok(t)
 }
 
 fn n_channels(x: &Tensor) -> Result<usize, OpFault> {
@@ -90,18 +88,15 @@ fn n_channels(x: &Tensor) -> Result<usize, OpFault> {
 fn batch_norm(call: &mut Call<'_>) -> Results {
     let mut x = call.take("x")?;
     let n = n_channels(&x)?;
-    let missing = |param: &str| OpFault::Missing { param: param.into() };
-    let mean = per_channel(call, "mean", n)?.ok_or_else(|| missing("mean"))?;
-    let variance = per_channel(call, "variance", n)?.ok_or_else(|| missing("variance"))?;
+    let (mean, variance) = (per_channel(call, "mean", n)?, per_channel(call, "variance", n)?);
     let (gamma, beta) = (per_channel(call, "gamma", n)?, per_channel(call, "beta", n)?);
-    let epsilon = f64::from(call.float("epsilon", 1e-5)?);
+    let epsilon = f64::from(call.float("epsilon")?);
     let scales: Vec<f32> = variance.floats()?.iter().map(|&v| (1.0 / (f64::from(v) + epsilon).sqrt()) as f32).collect();
-    let (means, affine) = (mean.floats()?, Affine::new(&gamma, &beta)?);
+    let (means, gamma, beta) = (mean.floats()?, gamma.floats()?, beta.floats()?);
     let inner = x.shape()[2..].iter().product();
     for_rows(x.floats_mut()?, inner, |i, row| {
         let c = i % n;
-        let (gamma, beta) = affine.of(c);
-        row.iter_mut().for_each(|v| *v = (*v - means[c]) * scales[c] * gamma + beta);
+        row.iter_mut().for_each(|v| *v = (*v - means[c]) * scales[c] * gamma[c] + beta[c]);
     });
     one(x)
 }
@@ -111,37 +106,20 @@ fn instance_norm(call: &mut Call<'_>) -> Results {
     let mut x = call.take("x")?;
     let n = n_channels(&x)?;
     let (gamma, beta) = (per_channel(call, "gamma", n)?, per_channel(call, "beta", n)?);
-    let (epsilon, affine) = (call.float("epsilon", 1e-5)?, Affine::new(&gamma, &beta)?);
+    let (epsilon, gamma, beta) = (call.float("epsilon")?, gamma.floats()?, beta.floats()?);
     let inner = x.shape()[2..].iter().product();
     for_rows(x.floats_mut()?, inner, |i, row| {
         standardize(row, epsilon);
-        let (gamma, beta) = affine.of(i % n);
+        let (gamma, beta) = (gamma[i % n], beta[i % n]);
         row.iter_mut().for_each(|v| *v = *v * gamma + beta);
     });
     one(x)
 }
 
-/// Optional `gamma` and `beta` of each channel.
-struct Affine<'a> {
-    gamma: Option<&'a [f32]>,
-    beta: Option<&'a [f32]>,
-}
-
-impl<'a> Affine<'a> {
-    fn new(gamma: &'a Option<Tensor>, beta: &'a Option<Tensor>) -> Result<Self, OpFault> {
-        let floats = |t: &'a Option<Tensor>| t.as_ref().map(Tensor::floats).transpose();
-        Ok(Self { gamma: floats(gamma)?, beta: floats(beta)? })
-    }
-
-    fn of(&self, channel: usize) -> (f32, f32) {
-        (self.gamma.map_or(1.0, |g| g[channel]), self.beta.map_or(0.0, |b| b[channel]))
-    }
-}
-
 /// `x / sqrt(Σ x² + epsilon)` over the last three dimensions.
 fn l2_norm(call: &mut Call<'_>) -> Results {
     let mut x = call.take("x")?;
-    let epsilon = f64::from(call.float("epsilon", 1e-6)?);
+    let epsilon = f64::from(call.float("epsilon")?);
     let Some(first) = x.rank().checked_sub(3) else {
         return Err(OpFault::shapes("x must have rank 3 or more", &[x.shape()]));
     };

@@ -13,7 +13,7 @@ pub(super) const KERNELS: &[Kernel] = &[computes("avg_pool", avg_pool), moves("m
 
 /// The mean of each window. Padding counts as zeros, unless `exclude_padding_from_average` leaves it out.
 fn avg_pool(call: &mut Call<'_>) -> Results {
-    let exclude = call.flag("exclude_padding_from_average", false)?;
+    let exclude = call.flag("exclude_padding_from_average")?;
     pool(call, |window, position, values| {
         let mut sum = 0f64;
         let mut n = 0usize;
@@ -49,14 +49,14 @@ type Values<'a> = &'a dyn Fn(&mut dyn FnMut(f32));
 
 fn pool(call: &mut Call<'_>, f: impl Fn(&Window, [usize; 3], Values<'_>) -> f32 + Sync) -> Results {
     let x = call.take("x")?;
-    let kernel = call.sizes("kernel_sizes")?.ok_or_else(|| OpFault::Missing { param: "kernel_sizes".into() })?;
+    let kernel = call.sizes("kernel_sizes")?;
     if !(3..=5).contains(&x.rank()) || kernel.len() != x.rank() - 2 {
         return Err(OpFault::shapes(
             "kernel_sizes must have an element per spatial dimension of x",
             &[x.shape(), &kernel],
         ));
     }
-    let window = Window::over(call, &x.shape()[2..], &kernel, call.flag("ceil_mode", false)?)?;
+    let window = Window::over(call, &x.shape()[2..], &kernel, call.flag("ceil_mode")?)?;
     let shape = [&x.shape()[..2], window.output_shape()].concat();
     let mut out = filled(call.count(&shape)?, 0f32)?;
     let values = x.floats()?;

@@ -13,10 +13,10 @@ pub(super) const KERNELS: &[Kernel] = &[computes("dequantize", dequantize), comp
 
 /// `clip(round(input / scale) + zero_point)`, to the range of `output_dtype`; ties round to even.
 fn quantize(call: &mut Call<'_>) -> Results {
-    let name = call.text("output_dtype", "")?;
-    let dtype = DType::from_name(&name)
+    let name = call.text("output_dtype")?;
+    let dtype = DType::from_name(name)
         .filter(|d| matches!(d, DType::I8 | DType::U8))
-        .ok_or_else(|| OpFault::value("output_dtype", &name, "it must be int8 or uint8"))?;
+        .ok_or_else(|| OpFault::value("output_dtype", name, "it must be int8 or uint8"))?;
     let (low, high) = range(dtype);
     let input = call.take("input")?;
     let affine = Affine::read(call, input.shape())?;
@@ -60,7 +60,7 @@ impl Affine {
         };
         let (mut size, mut inner) = (1, 1);
         if call.has("axis") {
-            let axis = call.axis("axis", 0, shape.len())?;
+            let axis = call.axis("axis", shape.len())?;
             (size, inner) = (shape[axis], shape[axis + 1..].iter().product());
         }
         let scales = scale.floats()?.to_vec();

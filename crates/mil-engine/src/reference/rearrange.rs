@@ -22,7 +22,7 @@ pub(super) const KERNELS: &[Kernel] = &[
 /// `tile(x, reps)`: each dimension repeated.
 fn tile(call: &mut Call<'_>) -> Results {
     let x = call.take("x")?;
-    let reps = call.sizes("reps")?.ok_or_else(|| OpFault::Missing { param: "reps".into() })?;
+    let reps = call.sizes("reps")?;
     if reps.len() != x.rank() {
         return Err(OpFault::value("reps", reps, "it must have one element per dimension of x"));
     }
@@ -40,7 +40,7 @@ fn tile(call: &mut Call<'_>) -> Results {
 
 fn reverse(call: &mut Call<'_>) -> Results {
     let x = call.take("x")?;
-    let axes = call.axes("axes", x.rank())?.unwrap_or_else(|| (0..x.rank()).collect());
+    let axes = call.axes("axes", x.rank())?;
     let mut view = View::of(x.shape());
     for axis in axes {
         let n = x.shape()[axis];
@@ -72,9 +72,9 @@ fn padded_axis(n: usize, before: usize, after: usize, mode: &str) -> Result<Vec<
 /// `pad(x, pad, mode, constant_val)`: before and after each of the last dimensions, outermost first.
 fn pad(call: &mut Call<'_>) -> Results {
     let x = call.take("x")?;
-    let pads = call.sizes("pad")?.ok_or_else(|| OpFault::Missing { param: "pad".into() })?;
-    let mode = call.text("mode", "constant")?;
-    if !["constant", "reflect", "replicate"].contains(&&*mode) {
+    let pads = call.sizes("pad")?;
+    let mode = call.text("mode")?;
+    if !["constant", "reflect", "replicate"].contains(&mode) {
         return Err(OpFault::value("mode", mode, "it must be constant, reflect or replicate"));
     }
     if pads.len() % 2 != 0 || pads.len() / 2 > x.rank() {
@@ -89,14 +89,10 @@ fn pad(call: &mut Call<'_>) -> Results {
     let mut maps = Vec::with_capacity(x.rank());
     for (i, &d) in x.shape().iter().enumerate() {
         let (before, after) = i.checked_sub(first).map_or((0, 0), |j| (pads[2 * j], pads[2 * j + 1]));
-        maps.push(padded_axis(d, before, after, &mode)?);
+        maps.push(padded_axis(d, before, after, mode)?);
     }
     for_kind!(x.data(), T => {
-        let constant = match call.optional("constant_val")? {
-            Some(t) => t.view::<T>()?.first().copied().unwrap_or_default(),
-            None => T::default(),
-        };
-        let mut out = filled(n, constant)?;
+        let mut out = filled(n, call.element::<T>("constant_val")?)?;
         fill_padded(x.view::<T>()?, &strides_of(x.shape()), &maps, Some(0), &mut out);
         one(Tensor::new(shape, out))
     })
@@ -132,7 +128,7 @@ enum Channels {
 
 fn image(call: &mut Call<'_>, param: &str) -> Result<(Tensor, [usize; 4], usize), OpFault> {
     let x = call.take("x")?;
-    let block = call.int(param, 1)?;
+    let block = call.int(param)?;
     let block = usize::try_from(block).ok().filter(|&b| b > 0 && b <= 1 << 20);
     match (x.shape(), block) {
         (&[n, c, h, w], Some(block)) => Ok((x, [n, c, h, w], block)),
@@ -172,7 +168,7 @@ fn from_space(call: &mut Call<'_>, param: &str, order: Channels) -> Results {
 /// Keeps `lower` diagonals below the main one and `upper` above it, all of them when negative; the rest of
 /// each matrix becomes zero.
 fn band_part(call: &mut Call<'_>) -> Results {
-    let (lower, upper) = (call.int("lower", -1)?, call.int("upper", -1)?);
+    let (lower, upper) = (call.int("lower")?, call.int("upper")?);
     let x = call.take("x")?;
     let &[.., rows, columns] = x.shape() else {
         return Err(OpFault::shapes("x must have rank 2 or more", &[x.shape()]));

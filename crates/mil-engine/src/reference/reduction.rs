@@ -100,9 +100,9 @@ impl Rows {
 /// `reduce_…(x, axes, keep_dims)`; without `axes`, over all of them.
 fn reduce(call: &mut Call<'_>, float: fn(&[f32]) -> f32, int: fn(&[i64]) -> i64) -> Results {
     let x = call.take("x")?;
-    let mut axes = call.axes("axes", x.rank())?.unwrap_or_else(|| (0..x.rank()).collect());
+    let mut axes = call.axes("axes", x.rank())?;
     axes.sort_unstable();
-    let keep_dims = call.flag("keep_dims", false)?;
+    let keep_dims = call.flag("keep_dims")?;
     let rows = Rows::new(x, &axes)?;
     let data: Data = match rows.x.data() {
         Data::Float(_) => rows.fold(float)?.into(),
@@ -114,11 +114,11 @@ fn reduce(call: &mut Call<'_>, float: fn(&[f32]) -> f32, int: fn(&[i64]) -> i64)
 /// `reduce_argmax` and `reduce_argmin`: the position of the first element that no other beats.
 fn arg(call: &mut Call<'_>, float: fn(f32, f32) -> bool, int: fn(i64, i64) -> bool) -> Results {
     let x = call.take("x")?;
-    let axis = call.axis("axis", -1, x.rank())?;
+    let axis = call.axis("axis", x.rank())?;
     if x.shape()[axis] == 0 {
         return Err(OpFault::shapes("there is no extreme of nothing", &[x.shape()]));
     }
-    let keep_dims = call.flag("keep_dims", false)?;
+    let keep_dims = call.flag("keep_dims")?;
     let rows = Rows::new(x, &[axis])?;
     let out = match rows.x.data() {
         Data::Float(_) => rows.fold(|row| first(row, float))?,
@@ -135,12 +135,12 @@ fn first<T: Copy>(row: &[T], beats: impl Fn(T, T) -> bool) -> i64 {
 /// `cumsum(x, axis, exclusive, reverse)`.
 fn cumsum(call: &mut Call<'_>) -> Results {
     let x = call.take("x")?;
-    let axis = call.axis("axis", 0, x.rank())?;
+    let axis = call.axis("axis", x.rank())?;
     let walk = Walk {
         n: x.shape()[axis],
         inner: x.shape()[axis + 1..].iter().product(),
-        exclusive: call.flag("exclusive", false)?,
-        reverse: call.flag("reverse", false)?,
+        exclusive: call.flag("exclusive")?,
+        reverse: call.flag("reverse")?,
     };
     let shape = x.shape().to_vec();
     if let Data::Int(v) = x.data() {

@@ -152,7 +152,7 @@ fn floor_of(call: &Call<'_>, x: &Tensor, axis: usize, positions: &[f64]) -> Resu
 
 /// A size multiplied by a scale factor, rounded down.
 fn scaled(call: &Call<'_>, param: &str, size: usize) -> Result<(usize, f64), OpFault> {
-    let scale = f64::from(call.float(param, 1.0)?);
+    let scale = f64::from(call.float(param)?);
     if !(scale > 0.0 && scale.is_finite()) {
         return Err(OpFault::value(param, scale, "it must be positive"));
     }
@@ -177,8 +177,8 @@ fn upsample_nearest_neighbor(call: &mut Call<'_>) -> Results {
 
 fn upsample_bilinear(call: &mut Call<'_>) -> Results {
     let (x, size) = image(call)?;
-    let align = call.flag("align_corners", true)?;
-    let sampling = match (align, call.flag("half_pixel_centers", !align)?) {
+    let align = call.flag("align_corners")?;
+    let sampling = match (align, call.flag("half_pixel_centers")?) {
         (true, _) => Sampling::StrictAlignCorners,
         (false, true) => Sampling::UnalignCorners,
         (false, false) => Sampling::Default,
@@ -193,7 +193,7 @@ fn upsample_bilinear(call: &mut Call<'_>) -> Results {
 }
 
 fn target(call: &Call<'_>, param: &str) -> Result<usize, OpFault> {
-    let n = call.int(param, 1)?;
+    let n = call.int(param)?;
     let n =
         usize::try_from(n).ok().filter(|&n| n > 0).ok_or_else(|| OpFault::value(param, n, "it must be positive"))?;
     call.count(&[n])
@@ -209,7 +209,7 @@ fn resize_nearest_neighbor(call: &mut Call<'_>) -> Results {
 
 fn resize_bilinear(call: &mut Call<'_>) -> Results {
     let (x, [h, w]) = image(call)?;
-    let sampling = Sampling::from_name(&call.text("sampling_mode", "DEFAULT")?)?;
+    let sampling = Sampling::from_name(call.text("sampling_mode")?)?;
     let (th, tw) = (target(call, "target_size_height")?, target(call, "target_size_width")?);
     resized(call, x, [sampling.positions(h, th)?, sampling.positions(w, tw)?], interpolate)
 }
@@ -221,13 +221,13 @@ fn resize_bilinear(call: &mut Call<'_>) -> Results {
 /// closest with the others.
 fn resize(call: &mut Call<'_>) -> Results {
     let x = call.take("x")?;
-    let shape = call.sizes("shape")?.ok_or_else(|| OpFault::Missing { param: "shape".into() })?;
-    let n_dims = call.int("resized_dims", 2)?;
+    let shape = call.sizes("shape")?;
+    let n_dims = call.int("resized_dims")?;
     let n_dims = usize::try_from(n_dims).ok().filter(|&n| n <= shape.len() && n <= x.rank());
     let n_dims = n_dims
         .ok_or_else(|| OpFault::shapes("resized_dims must be dimensions of x and shape", &[x.shape(), &shape]))?;
-    let sampling = Sampling::from_name(&call.text("sampling_mode", "DEFAULT")?)?;
-    let nearest = match &*call.text("interpolation_mode", "LINEAR")? {
+    let sampling = Sampling::from_name(call.text("sampling_mode")?)?;
+    let nearest = match call.text("interpolation_mode")? {
         "LINEAR" => false,
         "NEAREST_NEIGHBOR" => true,
         other => return Err(OpFault::value("interpolation_mode", other, "it must be LINEAR or NEAREST_NEIGHBOR")),

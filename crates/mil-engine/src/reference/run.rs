@@ -218,7 +218,9 @@ impl<'a> Run<'a> {
         for id in &step.dying {
             self.values[id.index()] = None;
         }
-        Ok(Call { slots, constants: self.constants, limit: self.engine.options.max_elements, stop: self.stop })
+        let spec = mil::ops::lookup(&step.op.kind, function.opset);
+        let limit = self.engine.options.max_elements;
+        Ok(Call { spec, slots, constants: self.constants, limit, stop: self.stop })
     }
 
     /// Brings results to their declared types, and checks that they are of them.

@@ -21,7 +21,7 @@ pub(super) const KERNELS: &[Kernel] = &[
 
 /// `reshape(x, shape)`: 0 keeps the dimension at its place, one −1 takes what is left.
 fn reshape(call: &mut Call<'_>) -> Results {
-    let wanted = call.required_ints("shape")?;
+    let wanted = call.ints("shape")?;
     let x = call.take("x")?;
     let rule = "it must have as many elements as x, with at most one -1";
     let fault = || OpFault::value("shape", &wanted, rule);
@@ -46,7 +46,7 @@ fn reshape(call: &mut Call<'_>) -> Results {
 
 fn permute(call: &mut Call<'_>) -> Results {
     let x = call.take("x")?;
-    let perm = call.axes("perm", x.rank())?.ok_or_else(|| OpFault::Missing { param: "perm".into() })?;
+    let perm = call.axes("perm", x.rank())?;
     if perm.len() != x.rank() {
         return Err(OpFault::value("perm", perm, "it must name every axis"));
     }
@@ -56,9 +56,9 @@ fn permute(call: &mut Call<'_>) -> Results {
 /// `expand_dims(x, axes)`: dimensions of one at these axes of the result.
 fn expand_dims(call: &mut Call<'_>) -> Results {
     let x = call.take("x")?;
-    let n_axes = call.required_ints("axes")?.len();
+    let n_axes = call.ints("axes")?.len();
     let rank = x.rank() + n_axes;
-    let axes = call.axes("axes", rank)?.unwrap_or_default();
+    let axes = call.axes("axes", rank)?;
     let mut old = x.shape().iter();
     let shape: Vec<usize> =
         (0..rank).map(|i| if axes.contains(&i) { 1 } else { old.next().copied().unwrap_or(1) }).collect();
@@ -68,7 +68,7 @@ fn expand_dims(call: &mut Call<'_>) -> Results {
 /// `squeeze(x, axes)`: drops dimensions of one; others are left alone, as in coremltools.
 fn squeeze(call: &mut Call<'_>) -> Results {
     let x = call.take("x")?;
-    let axes = call.axes("axes", x.rank())?.unwrap_or_else(|| (0..x.rank()).collect());
+    let axes = call.axes("axes", x.rank())?;
     let kept = |i: &usize| !(axes.contains(i) && x.shape()[*i] == 1);
     let shape: Vec<usize> = (0..x.rank()).filter(kept).map(|i| x.shape()[i]).collect();
     one(x.with_shape(shape))
@@ -102,8 +102,8 @@ fn concat(call: &mut Call<'_>) -> Results {
         // Scalars are joined as vectors of one.
         return one(join_new_axis(call, values, 0)?);
     }
-    let axis = call.axis("axis", 0, rank)?;
-    if !call.flag("interleave", false)? {
+    let axis = call.axis("axis", rank)?;
+    if !call.flag("interleave")? {
         return one(join(call, &values, axis)?);
     }
     let stacked = join_new_axis(call, values, axis + 1)?;
@@ -117,7 +117,7 @@ fn concat(call: &mut Call<'_>) -> Results {
 fn stack(call: &mut Call<'_>) -> Results {
     let values = call.tensors("values")?;
     let rank = values.first().map_or(0, Tensor::rank) + 1;
-    let at = axis("axis", call.int("axis", 0)?, rank)?;
+    let at = axis("axis", call.int("axis")?, rank)?;
     one(join_new_axis(call, values, at)?)
 }
 
@@ -158,13 +158,13 @@ fn join(call: &Call<'_>, values: &[Tensor], axis: usize) -> Result<Tensor, OpFau
 /// `split(x, num_splits | split_sizes, axis)`.
 fn split(call: &mut Call<'_>) -> Results {
     let x = call.take("x")?;
-    let axis = call.axis("axis", 0, x.rank())?;
+    let axis = call.axis("axis", x.rank())?;
     let whole = x.shape()[axis];
-    let sizes = match (call.sizes("split_sizes")?, call.int("num_splits", 0)?) {
-        (Some(sizes), _) => sizes,
-        (None, n) => match usize::try_from(n) {
+    let sizes = match call.optional_sizes("split_sizes")? {
+        Some(sizes) => sizes,
+        None => match usize::try_from(call.int("num_splits")?) {
             Ok(n) if n > 0 && whole % n == 0 && n <= call.limit => vec![whole / n; n],
-            _ => return Err(OpFault::value("num_splits", n, "it must divide the dimension")),
+            _ => return Err(OpFault::value("num_splits", call.int("num_splits")?, "it must divide the dimension")),
         },
     };
     if sizes.iter().try_fold(0usize, |a, &b| a.checked_add(b)) != Some(whole) {

@@ -25,11 +25,10 @@ impl Slices {
     /// Reads `begin`, `end`, `stride` and the masks.
     fn read(call: &Call<'_>, shape: &[usize]) -> Result<Self, OpFault> {
         let rank = shape.len();
-        let (begin, end) = (call.required_ints("begin")?, call.required_ints("end")?);
-        let stride = call.ints("stride")?.unwrap_or_else(|| vec![1; rank]);
-        let flags = |param| Ok::<_, OpFault>(call.flags(param)?.unwrap_or_else(|| vec![false; rank]));
-        let (open_begin, open_end) = (flags("begin_mask")?, flags("end_mask")?);
-        let squeezed = flags("squeeze_mask")?;
+        let (begin, end) = (call.ints("begin")?, call.ints("end")?);
+        let stride = call.ints_for("stride", rank)?;
+        let (open_begin, open_end) = (call.flags_for("begin_mask", rank)?, call.flags_for("end_mask", rank)?);
+        let squeezed = call.flags_for("squeeze_mask", rank)?;
         let lengths = [begin.len(), end.len(), stride.len(), open_begin.len(), open_end.len(), squeezed.len()];
         if lengths.iter().any(|&n| n != rank) {
             return Err(OpFault::value("begin", lengths, "every parameter must have one element per dimension of x"));
@@ -109,7 +108,7 @@ fn slice_update(call: &mut Call<'_>) -> Results {
 /// `slice_by_size(x, begin, size)`: a size of −1 reaches to the end.
 fn slice_by_size(call: &mut Call<'_>) -> Results {
     let x = call.take("x")?;
-    let (begin, size) = (call.required_ints("begin")?, call.required_ints("size")?);
+    let (begin, size) = (call.ints("begin")?, call.ints("size")?);
     if begin.len() != x.rank() || size.len() != x.rank() {
         return Err(OpFault::value("begin", begin, "begin and size must have one element per dimension of x"));
     }

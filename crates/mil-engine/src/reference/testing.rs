@@ -83,6 +83,7 @@ pub(super) fn evaluate(kind: &str, operands: Vec<(&str, Given)>) -> Result<Vec<H
     let slots = |ids: &[mil::ValueId]| ids.iter().map(|&id| Slot::constant(function.value(id), id)).collect();
     let (constants, stop) = (Constants::new(function.values().len()), Stop::never());
     let mut call = Call {
+        spec: mil::ops::lookup(kind, function.opset),
         slots: bound.iter().map(|(param, ids)| (*param, slots(ids))).collect(),
         constants: &constants,
         limit: 1 << 24,

@@ -24,8 +24,8 @@ const MAX_STEP: usize = 1 << 31;
 impl Window {
     /// Reads `strides`, `dilations`, `pad_type` and `pad`, without sizes of the output.
     fn steps(call: &Call<'_>, n_dims: usize) -> Result<Self, OpFault> {
-        let strides = spread(call, "strides", n_dims, 1)?;
-        let dilations = spread(call, "dilations", n_dims, 1)?;
+        let strides = spread(call, "strides", n_dims)?;
+        let dilations = spread(call, "dilations", n_dims)?;
         let zeros = [0; 3];
         Ok(Self {
             kernel: [1; 3],
@@ -156,14 +156,14 @@ enum Pads {
 
 impl Pads {
     fn read(call: &Call<'_>, n_dims: usize) -> Result<Self, OpFault> {
-        let name = call.text("pad_type", "valid")?;
+        let name = call.text("pad_type")?;
         let (mut before, mut after) = ([0; 3], [0; 3]);
-        match &*name {
+        match name {
             "same" => return Ok(Self::Same { lower: false }),
             "same_lower" => return Ok(Self::Same { lower: true }),
             "valid" => {}
             "custom" => {
-                let pad = call.sizes("pad")?.unwrap_or_else(|| vec![0; 2 * n_dims]);
+                let pad = call.sizes_for("pad", 2 * n_dims)?;
                 if pad.len() != 2 * n_dims || pad.iter().any(|&p| p > MAX_STEP) {
                     return Err(OpFault::value("pad", pad, "it must have two moderate elements per spatial dimension"));
                 }
@@ -194,8 +194,8 @@ fn widen(sizes: &[usize]) -> [usize; 3] {
 }
 
 /// A parameter with one positive integer per spatial dimension.
-fn spread(call: &Call<'_>, param: &str, n_dims: usize, default: usize) -> Result<[usize; 3], OpFault> {
-    let given = call.sizes(param)?.unwrap_or_else(|| vec![default; n_dims]);
+fn spread(call: &Call<'_>, param: &str, n_dims: usize) -> Result<[usize; 3], OpFault> {
+    let given = call.sizes_for(param, n_dims)?;
     if given.len() != n_dims || given.iter().any(|&v| v == 0 || v > MAX_STEP) {
         return Err(OpFault::value(param, given, "it must have one moderate positive element per spatial dimension"));
     }

@@ -1,7 +1,7 @@
 //! Activation functions.
 
 use super::{
-    Default, OpError, OpSpec, Operands, Param,
+    Default, OpError, OpSpec, Param, View,
     dims::axis,
     domain::{FLOAT, IOS15, IOS17},
     same_as_x,
@@ -31,7 +31,7 @@ pub(super) const SPECS: &[OpSpec] = &[
     OpSpec::new("softmax", IOS15, &[X, Param::int("axis").or(Default::Int(-1))], softmax),
 ];
 
-fn softmax(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn softmax(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     axis(o.known_int("axis")?, o.tensor("x")?.rank())?;
     same_as_x(o)
 }

@@ -1,7 +1,7 @@
 //! Scaled dot-product attention.
 
 use super::{
-    OpError, OpSpec, Operands, Param,
+    OpError, OpSpec, Param, View,
     dims::{agree, broadcast, meet, one, show},
     domain::{FLOAT, IOS18},
 };
@@ -22,7 +22,7 @@ const ATTENTION: &[Param] = &[
 pub(super) const SPECS: &[OpSpec] =
     &[OpSpec::new("scaled_dot_product_attention", IOS18, ATTENTION, attention).abstract_before()];
 
-fn attention(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn attention(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (query, key, value) = (o.tensor("query")?, o.tensor("key")?, o.tensor("value")?);
     let ([qb @ .., l, e], [kb @ .., s, ke], [vb @ .., vs, f]) = (&query.shape[..], &key.shape[..], &value.shape[..])
     else {

@@ -3,7 +3,7 @@
 //! The forms of iOS 16 name their result's shape, those of iOS 18 carry it in the shapes of their operands.
 
 use super::{
-    OpError, OpSpec, Operands, Param,
+    OpError, OpSpec, Param, View,
     dims::{self, agree, axis, count, has_len, mul, one, show},
     domain::{FLOAT, IOS16, IOS18},
 };
@@ -77,7 +77,7 @@ pub(super) const SPECS: &[OpSpec] = &[
         .at_load(),
 ];
 
-fn affine_dequantize(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn affine_dequantize(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (data, scale) = (o.tensor("quantized_data")?, o.tensor("scale")?);
     let along = axis(o.known_int("axis")?, data.rank())?;
     for param in ["scale", "zero_point"] {
@@ -88,12 +88,12 @@ fn affine_dequantize(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
     one(scale.dtype, data.shape.clone())
 }
 
-fn cast(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn cast(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     one(F32, o.tensor("source_val")?.shape.clone())
 }
 
 /// The `shape` operand, and how many elements it has.
-fn stated_shape(o: &Operands<'_>) -> Result<(Vec<Dim>, usize), OpError> {
+fn stated_shape(o: &View<'_>) -> Result<(Vec<Dim>, usize), OpError> {
     let shape = o.known_ints("shape")?;
     let shape = shape.iter().map(|&d| dims::size(d, "shape")).collect::<Result<Vec<_>, _>>()?;
     let Some(n) = count(&shape)? else { fail!("shape {} is not known", show(&shape)) };
@@ -109,7 +109,7 @@ fn check_packed(name: &str, packed: &TensorType, n: usize, bits: usize) -> Resul
     Ok(())
 }
 
-fn lut_to_dense16(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn lut_to_dense16(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (indices, lut) = (o.tensor("indices")?, o.tensor("lut")?);
     let bits = match lut.shape[0] {
         Dim::Size(2) => 1,
@@ -126,7 +126,7 @@ fn lut_to_dense16(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
 
 /// Checks a lut of iOS 18 against the indices, whose shape may be that of a mask; returns the vector length
 /// and, when it is not one, the axis along which vectors lie.
-fn check_lut(o: &Operands<'_>, indices: &[Dim], dtype: DType) -> Result<(Dim, Option<usize>), OpError> {
+fn check_lut(o: &View<'_>, indices: &[Dim], dtype: DType) -> Result<(Dim, Option<usize>), OpError> {
     let lut = o.tensor("lut")?;
     let [groups @ .., entries, vector] = &lut.shape[..] else { fail!("lut {lut} must have two more dimensions") };
     ensure!(!indices.is_empty(), "indices must not be a scalar");
@@ -165,13 +165,13 @@ fn unfolded(shape: &[Dim], vector: Dim, along: Option<usize>) -> Result<Vec<Dim>
     Ok(shape)
 }
 
-fn lut_to_dense18(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn lut_to_dense18(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (indices, lut) = (o.tensor("indices")?, o.tensor("lut")?);
     let (vector, along) = check_lut(o, &indices.shape, indices.dtype)?;
     one(lut.dtype, unfolded(&indices.shape, vector, along)?)
 }
 
-fn lut_to_sparse(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn lut_to_sparse(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (mask, nonzero, lut) = (o.tensor("indices_mask")?, o.tensor("indices_nonzero_data")?, o.tensor("lut")?);
     check_ones(o, "indices_mask", None, nonzero)?;
     let (vector, along) = check_lut(o, &mask.shape, nonzero.dtype)?;
@@ -182,7 +182,7 @@ fn lut_to_sparse(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
 
 /// Checks that a mask which is known has as many ones as there are stored elements, and none in the padding
 /// after bit `n`; a mask of single bits has its own length.
-fn check_ones(o: &Operands<'_>, mask: &str, n: Option<usize>, nonzero: &TensorType) -> Result<(), OpError> {
+fn check_ones(o: &View<'_>, mask: &str, n: Option<usize>, nonzero: &TensorType) -> Result<(), OpError> {
     let Some(bits) = o.literal(mask).and_then(|l| l.as_const()) else { return Ok(()) };
     let n = n.unwrap_or(bits.len());
     let tensor = bits.read();
@@ -196,7 +196,7 @@ fn check_ones(o: &Operands<'_>, mask: &str, n: Option<usize>, nonzero: &TensorTy
     Ok(())
 }
 
-fn sparse_to_dense16(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn sparse_to_dense16(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (nonzero, mask) = (o.tensor("nonzero_data")?, o.tensor("mask")?);
     let (shape, n) = stated_shape(o)?;
     check_packed("mask", mask, n, 1)?;
@@ -204,14 +204,14 @@ fn sparse_to_dense16(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
     one(nonzero.dtype, shape)
 }
 
-fn sparse_to_dense18(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn sparse_to_dense18(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (nonzero, mask) = (o.tensor("nonzero_data")?, o.tensor("mask")?);
     check_ones(o, "mask", None, nonzero)?;
     one(nonzero.dtype, mask.shape.clone())
 }
 
 /// Checks scale and offset against data of this type, whose shape may be that of a mask.
-fn check_scale(o: &Operands<'_>, data: &[Dim], dtype: DType) -> Result<(), OpError> {
+fn check_scale(o: &View<'_>, data: &[Dim], dtype: DType) -> Result<(), OpError> {
     let scale = o.tensor("scale")?;
     ensure!(!data.is_empty(), "data must not be a scalar");
     check_blocks("scale", &scale.shape, data)?;
@@ -225,13 +225,13 @@ fn check_scale(o: &Operands<'_>, data: &[Dim], dtype: DType) -> Result<(), OpErr
     Ok(())
 }
 
-fn blockwise_shift_scale(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn blockwise_shift_scale(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let data = o.tensor("data")?;
     check_scale(o, &data.shape, data.dtype)?;
     one(o.tensor("scale")?.dtype, data.shape.clone())
 }
 
-fn sparse_blockwise_shift_scale(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn sparse_blockwise_shift_scale(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (mask, nonzero) = (o.tensor("data_mask")?, o.tensor("nonzero_data")?);
     check_ones(o, "data_mask", None, nonzero)?;
     check_scale(o, &mask.shape, nonzero.dtype)?;

@@ -3,7 +3,7 @@
 //! Their results follow from their nested blocks, which operands do not show; validation checks those.
 
 use super::{
-    Accepts, OpError, OpSpec, Operands, Param,
+    Accepts, OpError, OpSpec, Param, View,
     domain::{BOOL, IOS15},
 };
 use crate::types::Type;
@@ -15,10 +15,10 @@ pub(super) const SPECS: &[OpSpec] = &[
     OpSpec::new("while_loop", IOS15, &[Param::other("loop_vars", Accepts::Values)], while_loop).blocks(2),
 ];
 
-fn cond(_: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn cond(_: &View<'_>) -> Result<Vec<Type>, OpError> {
     fail!("the result types follow from the blocks, not from the operands")
 }
 
-fn while_loop(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn while_loop(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     Ok(o.types("loop_vars").into_iter().cloned().collect())
 }

@@ -1,7 +1,7 @@
 //! Convolutions, and the size arithmetic that they share with pooling.
 
 use super::{
-    Default, OpError, OpSpec, Operands, Param,
+    Default, OpError, OpSpec, Param, View,
     dims::{self, div, mul, one, show},
     domain::{FLOAT, IOS15, IOS17},
 };
@@ -93,14 +93,14 @@ pub(super) enum Padding {
 }
 
 /// The padding type; "`same_lower`" is unknown to iOS 15.
-pub(super) fn pad_type<'a>(o: &Operands<'a>) -> Result<&'a str, OpError> {
+pub(super) fn pad_type<'a>(o: &View<'a>) -> Result<&'a str, OpError> {
     let name = o.known_text("pad_type")?;
     ensure!(name != "same_lower" || o.opset() > Opset::CoreML5, "pad_type same_lower needs CoreML6");
     Ok(name)
 }
 
 /// Reads `pad_type` and `pad` for `n` spatial dimensions.
-pub(super) fn padding(o: &Operands<'_>, n: usize) -> Result<Padding, OpError> {
+pub(super) fn padding(o: &View<'_>, n: usize) -> Result<Padding, OpError> {
     match pad_type(o)? {
         "same" | "same_lower" => Ok(Padding::Same),
         "custom" => {
@@ -113,7 +113,7 @@ pub(super) fn padding(o: &Operands<'_>, n: usize) -> Result<Padding, OpError> {
 }
 
 /// A vector parameter of `n` positive integers.
-pub(super) fn positive(o: &Operands<'_>, param: &str, n: usize) -> Result<Vec<i64>, OpError> {
+pub(super) fn positive(o: &View<'_>, param: &str, n: usize) -> Result<Vec<i64>, OpError> {
     let values = o.known_ints_of_len(param, n)?;
     ensure!(values.iter().all(|&v| v > 0), "{param} {values:?} must be positive");
     Ok(values)
@@ -163,7 +163,7 @@ fn spatial_rank(x: &TensorType, weight: &TensorType) -> Result<usize, OpError> {
     Ok(x.rank() - 2)
 }
 
-fn groups(o: &Operands<'_>) -> Result<usize, OpError> {
+fn groups(o: &View<'_>) -> Result<usize, OpError> {
     let groups = o.known_int("groups")?;
     match usize::try_from(groups) {
         Ok(g) if g > 0 => Ok(g),
@@ -171,14 +171,14 @@ fn groups(o: &Operands<'_>) -> Result<usize, OpError> {
     }
 }
 
-fn check_bias(o: &Operands<'_>, c_out: Dim) -> Result<(), OpError> {
+fn check_bias(o: &View<'_>, c_out: Dim) -> Result<(), OpError> {
     if let Some(bias) = o.optional_tensor("bias") {
         ensure!(bias.shape[0].agrees(c_out), "bias {bias} does not have C_out {c_out}");
     }
     Ok(())
 }
 
-fn conv(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn conv(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (x, weight) = (o.tensor("x")?, o.tensor("weight")?);
     let n = spatial_rank(x, weight)?;
     let (c_in, c_out, groups) = (x.shape[1], weight.shape[0], groups(o)?);
@@ -203,7 +203,7 @@ fn conv(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
     one(x.dtype, [vec![x.shape[0], c_out], window.positions(&x.shape[2..])?].concat())
 }
 
-fn conv_transpose(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn conv_transpose(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (x, weight) = (o.tensor("x")?, o.tensor("weight")?);
     let n = spatial_rank(x, weight)?;
     let (c_in, groups) = (x.shape[1], groups(o)?);

@@ -1,7 +1,7 @@
 //! Operations on two tensors, element by element, with broadcasting.
 
 use super::{
-    OpError, OpSpec, Operands, Param,
+    OpError, OpSpec, Param, View,
     dims::{broadcast, one},
     domain::{BOOL, IOS15, NUMBER, PLAIN},
 };
@@ -36,17 +36,17 @@ pub(super) const SPECS: &[OpSpec] = &[
     OpSpec::new("select", IOS15, SELECT, select),
 ];
 
-fn arithmetic(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn arithmetic(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (x, y) = (o.tensor("x")?, o.tensor("y")?);
     one(x.dtype, broadcast(&x.shape, &y.shape)?)
 }
 
-fn comparison(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn comparison(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     one(DType::Bool, broadcast(&o.tensor("x")?.shape, &o.tensor("y")?.shape)?)
 }
 
 /// coremltools types the result by `a` and `b` alone, so `cond` must not enlarge it.
-fn select(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn select(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (cond, a, b) = (o.tensor("cond")?, o.tensor("a")?, o.tensor("b")?);
     let shape = broadcast(&a.shape, &b.shape)?;
     let whole = broadcast(&cond.shape, &shape)?;

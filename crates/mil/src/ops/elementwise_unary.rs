@@ -1,7 +1,7 @@
 //! Operations on one tensor, element by element, and conversion between element types.
 
 use super::{
-    Accepts, Default, OpError, OpSpec, Operands, Param,
+    Accepts, Default, OpError, OpSpec, Param, View,
     dims::one,
     domain::{BOOL, FLOAT, IOS15, IOS17, NUMBER, PLAIN, PLAIN17},
     same_as_x,
@@ -50,22 +50,22 @@ pub(super) const SPECS: &[OpSpec] = &[
     OpSpec::new("cast", IOS17, &[Param::tensor("x", 'T', PLAIN17), DTYPE], cast17),
 ];
 
-fn cast15(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn cast15(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     cast(o, PLAIN)
 }
 
-fn cast17(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn cast17(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     cast(o, PLAIN17)
 }
 
-fn cast(o: &Operands<'_>, targets: &[DType]) -> Result<Vec<Type>, OpError> {
+fn cast(o: &View<'_>, targets: &[DType]) -> Result<Vec<Type>, OpError> {
     let name = o.known_text("dtype")?;
     let dtype = DType::from_name(name).filter(|d| targets.contains(d));
     let Some(dtype) = dtype else { fail!("{name:?} is no type that {} casts to", o.opset()) };
     one(dtype, o.tensor("x")?.shape.clone())
 }
 
-fn clip17(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn clip17(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (alpha, beta) = (o.known_number("alpha")?, o.known_number("beta")?);
     ensure!(alpha < beta, "alpha {alpha} must be less than beta {beta}");
     same_as_x(o)

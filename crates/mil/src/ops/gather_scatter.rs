@@ -1,7 +1,7 @@
 //! Reading and writing elements by index.
 
 use super::{
-    Default, OpError, OpSpec, Operands, Param,
+    Default, OpError, OpSpec, Param, View,
     dims::{agree, axis, one, show},
     domain::{INDEX16, INDEX17, INT32, IOS15, IOS16, IOS17, NUMBER, NUMBER17},
 };
@@ -45,16 +45,16 @@ pub(super) const SPECS: &[OpSpec] = &[
     OpSpec::new("scatter_nd", IOS17, &[DATA, INDICES, UPDATES, MODE, VALIDATE], scatter_nd),
 ];
 
-fn gather(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn gather(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     gathered(o, 0)
 }
 
-fn gather_in_batches(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn gather_in_batches(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     gathered(o, batch_dims(o)?)
 }
 
 /// `x[:axis] + indices[batch_dims:] + x[axis + 1:]`.
-fn gathered(o: &Operands<'_>, batch_dims: usize) -> Result<Vec<Type>, OpError> {
+fn gathered(o: &View<'_>, batch_dims: usize) -> Result<Vec<Type>, OpError> {
     let (x, indices) = (o.tensor("x")?, o.tensor("indices")?);
     let along = axis(o.known_int("axis")?, x.rank())?;
     ensure!(along >= batch_dims, "axis {along} is one of the {batch_dims} batch dimensions");
@@ -62,7 +62,7 @@ fn gathered(o: &Operands<'_>, batch_dims: usize) -> Result<Vec<Type>, OpError> {
 }
 
 /// The number of leading dimensions that x and indices share.
-fn batch_dims(o: &Operands<'_>) -> Result<usize, OpError> {
+fn batch_dims(o: &View<'_>) -> Result<usize, OpError> {
     let (x, indices, n) = (o.tensor("x")?, o.tensor("indices")?, o.known_int("batch_dims")?);
     let Ok(n) = usize::try_from(n) else { fail!("batch_dims {n} is negative") };
     ensure!(n < x.rank() && n <= indices.rank(), "batch_dims {n} is too many for x {x} and indices {indices}");
@@ -73,7 +73,7 @@ fn batch_dims(o: &Operands<'_>) -> Result<usize, OpError> {
     Ok(n)
 }
 
-fn gather_along_axis(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn gather_along_axis(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (x, indices) = (o.tensor("x")?, o.tensor("indices")?);
     let along = axis(o.known_int("axis")?, x.rank())?;
     check_along("x", x, indices, along)?;
@@ -88,12 +88,12 @@ fn check_along(name: &str, data: &TensorType, indices: &TensorType, along: usize
     Ok(())
 }
 
-fn gather_nd(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn gather_nd(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (x, indices) = (o.tensor("x")?, o.tensor("indices")?);
     one(x.dtype, picked(x, indices, 0)?)
 }
 
-fn gather_nd_in_batches(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn gather_nd_in_batches(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (x, indices) = (o.tensor("x")?, o.tensor("indices")?);
     one(x.dtype, picked(x, indices, batch_dims(o)?)?)
 }
@@ -109,24 +109,24 @@ fn picked(data: &TensorType, indices: &TensorType, batch_dims: usize) -> Result<
     Ok([places, rest].concat())
 }
 
-fn same_as_data(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn same_as_data(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     Ok(vec![Type::Tensor(o.tensor("data")?.clone())])
 }
 
-fn check_updates(o: &Operands<'_>, expected: &[Dim]) -> Result<(), OpError> {
+fn check_updates(o: &View<'_>, expected: &[Dim]) -> Result<(), OpError> {
     let updates = o.tensor("updates")?;
     ensure!(agree(&updates.shape, expected), "updates {updates} must have shape {}", show(expected));
     Ok(())
 }
 
-fn scatter(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn scatter(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (data, indices) = (o.tensor("data")?, o.tensor("indices")?);
     let along = axis(o.known_int("axis")?, data.rank())?;
     check_updates(o, &[&data.shape[..along], &indices.shape[..], &data.shape[along + 1..]].concat())?;
     same_as_data(o)
 }
 
-fn scatter_along_axis(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn scatter_along_axis(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (data, indices) = (o.tensor("data")?, o.tensor("indices")?);
     let along = axis(o.known_int("axis")?, data.rank())?;
     check_along("data", data, indices, along)?;
@@ -134,7 +134,7 @@ fn scatter_along_axis(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
     same_as_data(o)
 }
 
-fn scatter_nd(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn scatter_nd(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (data, indices) = (o.tensor("data")?, o.tensor("indices")?);
     check_updates(o, &picked(data, indices, 0)?)?;
     same_as_data(o)

@@ -1,7 +1,7 @@
 //! Making tensors, finding and ordering elements, and passing values through.
 
 use super::{
-    Accepts, Default, OpError, OpSpec, Operands, Param,
+    Accepts, Default, OpError, OpSpec, Param, View,
     dims::{self, axis, one},
     domain::{INT32, IOS15, IOS16, IOS17, NUMBER, PLAIN},
 };
@@ -61,18 +61,18 @@ pub(super) const SPECS: &[OpSpec] = &[
     OpSpec::new("topk", IOS17, TOPK17, topk17),
 ];
 
-fn identity(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn identity(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     match o.ty("x") {
         Some(ty) => Ok(vec![ty.clone()]),
         None => fail!("x must be one value"),
     }
 }
 
-fn filler_type(o: &Operands<'_>) -> DType {
+fn filler_type(o: &View<'_>) -> DType {
     o.optional_tensor("value").map_or(F32, |t| t.dtype)
 }
 
-fn fill(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn fill(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let shape_ty = o.tensor("shape")?;
     let shape = match (o.ints("shape"), shape_ty.shape[0]) {
         (Some(shape), _) => shape.iter().map(|&d| dims::size(d, "shape")).collect::<Result<_, _>>()?,
@@ -83,12 +83,12 @@ fn fill(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
     one(filler_type(o), shape)
 }
 
-fn fill_like(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn fill_like(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     one(filler_type(o), o.tensor("ref_tensor")?.shape.clone())
 }
 
 /// ⌈(end - start) / step⌉ elements.
-fn range_1d(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn range_1d(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let dtype = o.tensor("start")?.dtype;
     let [Ok(start), Ok(end), Ok(step)] = ["start", "end", "step"].map(|p| o.known_number(p)) else {
         return one(dtype, vec![Dim::Unknown]);
@@ -99,7 +99,7 @@ fn range_1d(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
     one(dtype, vec![Dim::Size(n as usize)])
 }
 
-fn one_hot(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn one_hot(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let indices = o.tensor("indices")?;
     let at = axis(o.known_int("axis")?, indices.rank() + 1)?;
     let depth = match o.int("one_hot_vector_size") {
@@ -114,25 +114,25 @@ fn one_hot(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
     one(on, shape)
 }
 
-fn non_zero(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn non_zero(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     one(I32, vec![Dim::Unknown, Dim::Size(o.tensor("x")?.rank())])
 }
 
-fn argsort(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn argsort(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let x = o.tensor("x")?;
     axis(o.known_int("axis")?, x.rank())?;
     one(I32, x.shape.clone())
 }
 
-fn topk15(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn topk15(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     top(o, Some(I32))
 }
 
-fn topk16(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn topk16(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     top(o, o.known_bool("return_indices")?.then_some(I32))
 }
 
-fn topk17(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn topk17(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let with_indices = o.known_bool("return_indices")?;
     ensure!(with_indices || !o.has("output_indices_dtype"), "output_indices_dtype goes with return_indices only");
     let dtype = DType::from_name(o.known_text("output_indices_dtype")?).unwrap_or(I32);
@@ -140,7 +140,7 @@ fn topk17(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
 }
 
 /// The k greatest along an axis, and their indices when these have a type.
-fn top(o: &Operands<'_>, indices: Option<DType>) -> Result<Vec<Type>, OpError> {
+fn top(o: &View<'_>, indices: Option<DType>) -> Result<Vec<Type>, OpError> {
     let (x, k) = (o.tensor("x")?, o.known_int("k")?);
     let along = axis(o.known_int("axis")?, x.rank())?;
     let mut shape = x.shape.clone();

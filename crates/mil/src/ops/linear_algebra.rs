@@ -1,7 +1,7 @@
 //! Matrix products.
 
 use super::{
-    Accepts, Default, OpError, OpSpec, Operands, Param,
+    Accepts, Default, OpError, OpSpec, Param, View,
     dims::{broadcast, meet, one, show},
     domain::{IOS15, IOS17, NUMBER},
 };
@@ -37,7 +37,7 @@ pub(super) const SPECS: &[OpSpec] = &[
     OpSpec::new("einsum", IOS15, EINSUM, einsum),
 ];
 
-fn linear(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn linear(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (x, weight) = (o.tensor("x")?, o.tensor("weight")?);
     let ([outer @ .., d_in], [d_out, w_in]) = (&x.shape[..], &weight.shape[..]) else {
         fail!("x {x} needs a last dimension, and weight {weight} two dimensions")
@@ -49,14 +49,14 @@ fn linear(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
     one(x.dtype, [outer, &[*d_out]].concat())
 }
 
-fn matmul(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn matmul(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let x = o.tensor("x")?;
     one(x.dtype, product_shape(o)?)
 }
 
 /// Since iOS 17 the types of x and y may differ, when exactly one of them is a constant; the other's is the
 /// result's. coremltools looks for a literal here; the result of a `constexpr_*` operation does not count.
-fn matmul17(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn matmul17(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (x, y) = (o.tensor("x")?, o.tensor("y")?);
     let dtype = match (o.literal("x").is_some(), o.literal("y").is_some()) {
         (true, false) => y.dtype,
@@ -67,7 +67,7 @@ fn matmul17(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
     one(dtype, product_shape(o)?)
 }
 
-fn product_shape(o: &Operands<'_>) -> Result<Vec<Dim>, OpError> {
+fn product_shape(o: &View<'_>) -> Result<Vec<Dim>, OpError> {
     let (x, y) = (o.tensor("x")?, o.tensor("y")?);
     let mut a = transposed(x, o.known_bool("transpose_x")?, "x")?;
     let b = transposed(y, o.known_bool("transpose_y")?, "y")?;
@@ -108,7 +108,7 @@ fn split_matrix(shape: &[Dim]) -> (&[Dim], [Dim; 2]) {
 
 /// Core ML knows two families: `nchw,nwhu->nchu` and `chw,whu->chu`, in any letters.
 /// Both contract the last dimension of x with the third last of y; n and h broadcast.
-fn einsum(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn einsum(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let values = o.tensors("values")?;
     let [x, y] = values[..] else { fail!("values must be two tensors, not {}", values.len()) };
     let equation = o.known_text("equation")?;

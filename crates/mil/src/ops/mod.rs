@@ -37,7 +37,7 @@ mod gather_scatter;
 mod generation;
 mod linear_algebra;
 mod normalization;
-mod operands;
+
 mod pool;
 mod quantization;
 mod rearrange;
@@ -49,10 +49,11 @@ mod spec;
 mod state;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub use catalogue::first_opset;
-pub use operands::Operands;
 pub use spec::{Accepts, Default, Infer, OpSpec, Param, Rank, Stage};
+pub use view::View;
 
 use crate::{ir::Op, opset::Opset, types::Type};
 use std::sync::LazyLock;
@@ -149,7 +150,7 @@ impl Op {
 ///
 /// # Errors
 /// When the operation is unknown in this opset, or its operands break its specification.
-pub fn infer(kind: &str, operands: &Operands<'_>, opset: Opset) -> Result<Vec<Type>, OpError> {
+pub fn infer(kind: &str, operands: &View<'_>, opset: Opset) -> Result<Vec<Type>, OpError> {
     match lookup(kind, opset) {
         Some(spec) => spec.result_types(operands),
         None => Err(unknown_operation(kind, opset)),
@@ -175,6 +176,6 @@ pub fn is_unspecified(kind: &str, opset: Opset) -> bool {
 }
 
 /// The result of an operation that keeps the type of x.
-fn same_as_x(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn same_as_x(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     Ok(vec![Type::Tensor(o.tensor("x")?.clone())])
 }

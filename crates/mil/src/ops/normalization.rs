@@ -1,7 +1,7 @@
 //! Normalizations; all keep the type of x.
 
 use super::{
-    Default, OpError, OpSpec, Operands, Param,
+    Default, OpError, OpSpec, Param, View,
     dims::{agree, axes, has_len, show},
     domain::{FLOAT, IOS15, IOS17},
     same_as_x,
@@ -18,7 +18,7 @@ const fn epsilon(letter: char, default: f64) -> Param {
 const fn layer_norm_params(letter: char) -> [Param; 5] {
     [
         X,
-        Param::ints("axes").optional(),
+        Param::ints("axes").or(Default::AllAxes),
         Param::tensor("gamma", letter, FLOAT).constant().optional(),
         Param::tensor("beta", letter, FLOAT).constant().optional(),
         epsilon(letter, 1e-5),
@@ -35,14 +35,19 @@ const fn batch_norm_params(letter: char) -> [Param; 6] {
         X,
         per_channel("mean", letter),
         per_channel("variance", letter),
-        per_channel("gamma", letter).optional(),
-        per_channel("beta", letter).optional(),
+        per_channel("gamma", letter).or(Default::Ones),
+        per_channel("beta", letter).or(Default::Zeros),
         epsilon(letter, 1e-5),
     ]
 }
 
 const fn instance_norm_params(letter: char) -> [Param; 4] {
-    [X, per_channel("gamma", letter).optional(), per_channel("beta", letter).optional(), epsilon(letter, 1e-5)]
+    [
+        X,
+        per_channel("gamma", letter).or(Default::Ones),
+        per_channel("beta", letter).or(Default::Zeros),
+        epsilon(letter, 1e-5),
+    ]
 }
 
 pub(super) const SPECS: &[OpSpec] = &[
@@ -57,9 +62,9 @@ pub(super) const SPECS: &[OpSpec] = &[
     OpSpec::new("l2_norm", IOS17, &[X, epsilon('U', 1e-6)], l2_norm),
 ];
 
-fn layer_norm(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn layer_norm(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let x = o.tensor("x")?;
-    let over = if o.has("axes") { axes(&o.known_ints("axes")?, x.rank())? } else { (0..x.rank()).collect() };
+    let over = axes(&o.known_axes("axes", x.rank())?, x.rank())?;
     let normalized: Vec<Dim> = over.iter().map(|&a| x.shape[a]).collect();
     for param in ["gamma", "beta"] {
         if let Some(t) = o.optional_tensor(param) {
@@ -69,19 +74,15 @@ fn layer_norm(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
     same_as_x(o)
 }
 
-fn batch_norm(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn batch_norm(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     channelwise(o, 3..=5, &["mean", "variance", "gamma", "beta"])
 }
 
-fn instance_norm(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn instance_norm(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     channelwise(o, 3..=4, &["gamma", "beta"])
 }
 
-fn channelwise(
-    o: &Operands<'_>,
-    ranks: std::ops::RangeInclusive<usize>,
-    params: &[&str],
-) -> Result<Vec<Type>, OpError> {
+fn channelwise(o: &View<'_>, ranks: std::ops::RangeInclusive<usize>, params: &[&str]) -> Result<Vec<Type>, OpError> {
     let x = o.tensor("x")?;
     ensure!(ranks.contains(&x.rank()), "x {x} must have rank {} to {}", ranks.start(), ranks.end());
     for param in params {
@@ -96,7 +97,7 @@ fn channelwise(
     same_as_x(o)
 }
 
-fn l2_norm(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn l2_norm(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let x = o.tensor("x")?;
     ensure!(x.rank() >= 3, "x {x} must have rank 3 or more");
     same_as_x(o)

@@ -1,7 +1,7 @@
 //! Pooling.
 
 use super::{
-    Default, OpError, OpSpec, Operands, Param,
+    Default, OpError, OpSpec, Param, View,
     conv::{PAD_TYPES, Padding, Window, pad_type, padding, positive},
     dims::{self, one},
     domain::{FLOAT, IOS15},
@@ -22,7 +22,7 @@ pub(super) const SPECS: &[OpSpec] = &[
     OpSpec::new("max_pool", IOS15, &[X, KERNEL, STRIDES, PAD_TYPE, PAD, CEIL_MODE], pool),
 ];
 
-fn pool(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn pool(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let x = o.tensor("x")?;
     ensure!((3..=5).contains(&x.rank()), "x {x} must have one to three spatial dimensions");
     let n = x.rank() - 2;

@@ -1,7 +1,7 @@
 //! Quantization of activations.
 
 use super::{
-    OpError, OpSpec, Operands, Param,
+    OpError, OpSpec, Param, View,
     dims::{axis, one},
     domain::{FLOAT, IOS17},
 };
@@ -30,7 +30,7 @@ const DEQUANTIZE: &[Param] = &[
 pub(super) const SPECS: &[OpSpec] =
     &[OpSpec::new("quantize", IOS17, QUANTIZE, quantize), OpSpec::new("dequantize", IOS17, DEQUANTIZE, dequantize)];
 
-fn quantize(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn quantize(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let dtype = if o.known_text("output_dtype")? == "int8" { I8 } else { U8 };
     if let Some(zero_point) = o.optional_tensor("zero_point") {
         ensure!(zero_point.dtype == dtype, "zero_point {zero_point} must be of output_dtype {dtype}");
@@ -39,13 +39,13 @@ fn quantize(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
     one(dtype, o.tensor("input")?.shape.clone())
 }
 
-fn dequantize(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn dequantize(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     check_scale(o)?;
     one(o.tensor("scale")?.dtype, o.tensor("input")?.shape.clone())
 }
 
 /// Scale and zero point are both scalars without an axis, or both vectors along it.
-fn check_scale(o: &Operands<'_>) -> Result<(), OpError> {
+fn check_scale(o: &View<'_>) -> Result<(), OpError> {
     let (input, scale) = (o.tensor("input")?, o.tensor("scale")?);
     let along = if o.has("axis") { Some(axis(o.known_int("axis")?, input.rank())?) } else { None };
     match (scale.rank(), along) {

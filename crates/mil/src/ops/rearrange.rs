@@ -1,7 +1,7 @@
 //! Repeating, padding and reordering elements.
 
 use super::{
-    Default, OpError, OpSpec, Operands, Param,
+    Default, OpError, OpSpec, Param, View,
     dims::{self, add, axes, div, mul, one},
     domain::{FLOAT, INT32, IOS15, IOS16, IOS17, PLAIN, PLAIN17},
     same_as_x,
@@ -24,8 +24,13 @@ pub(super) const SPECS: &[OpSpec] = &[
     OpSpec::new("tile", IOS15, &[X_PLAIN, Param::tensor("reps", '_', INT32).vector()], tile),
     OpSpec::new("pad", IOS15, PAD, pad),
     // Without axes, all of them.
-    OpSpec::new("reverse", IOS15, &[X_PLAIN, Param::ints("axes").optional()], reverse),
-    OpSpec::new("reverse", IOS17, &[Param::tensor("x", 'T', PLAIN17), Param::ints("axes").optional()], reverse),
+    OpSpec::new("reverse", IOS15, &[X_PLAIN, Param::ints("axes").or(Default::AllAxes)], reverse),
+    OpSpec::new(
+        "reverse",
+        IOS17,
+        &[Param::tensor("x", 'T', PLAIN17), Param::ints("axes").or(Default::AllAxes)],
+        reverse,
+    ),
     // Negative bounds keep the whole triangle.
     OpSpec::new(
         "band_part",
@@ -46,7 +51,7 @@ pub(super) const SPECS: &[OpSpec] = &[
     OpSpec::new("space_to_depth", IOS15, &[X, Param::int("block_size")], space_to_depth),
 ];
 
-fn tile(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn tile(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let x = o.tensor("x")?;
     let reps_ty = o.tensor("reps")?;
     ensure!(dims::has_len(&reps_ty.shape, x.rank()), "reps {reps_ty} must have one element per dimension of {x}");
@@ -56,7 +61,7 @@ fn tile(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
     one(x.dtype, x.shape.iter().zip(&reps).map(tiled).collect::<Result<_, _>>()?)
 }
 
-fn pad(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn pad(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (x, pad_ty) = (o.tensor("x")?, o.tensor("pad")?);
     let mut shape = x.shape.clone();
     let Some(pad) = o.ints("pad") else {
@@ -75,21 +80,20 @@ fn pad(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
     one(x.dtype, shape)
 }
 
-fn reverse(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
-    if o.has("axes") {
-        axes(&o.known_ints("axes")?, o.tensor("x")?.rank())?;
-    }
+fn reverse(o: &View<'_>) -> Result<Vec<Type>, OpError> {
+    let rank = o.tensor("x")?.rank();
+    axes(&o.known_axes("axes", rank)?, rank)?;
     same_as_x(o)
 }
 
-fn band_part(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn band_part(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let x = o.tensor("x")?;
     ensure!(x.rank() >= 2, "x {x} must have two dimensions");
     same_as_x(o)
 }
 
 /// Moves `factor²` channels into space, or back.
-fn between_channels_and_space(o: &Operands<'_>, param: &str, to_space: bool) -> Result<Vec<Type>, OpError> {
+fn between_channels_and_space(o: &View<'_>, param: &str, to_space: bool) -> Result<Vec<Type>, OpError> {
     let x = o.tensor("x")?;
     let [n, c, h, w] = x.shape[..] else { fail!("x {x} must have rank 4") };
     let factor = o.known_int(param)?;
@@ -104,18 +108,18 @@ fn between_channels_and_space(o: &Operands<'_>, param: &str, to_space: bool) -> 
     one(x.dtype, shape)
 }
 
-fn pixel_shuffle(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn pixel_shuffle(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     between_channels_and_space(o, "upscale_factor", true)
 }
 
-fn pixel_unshuffle(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn pixel_unshuffle(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     between_channels_and_space(o, "downscale_factor", false)
 }
 
-fn depth_to_space(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn depth_to_space(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     between_channels_and_space(o, "block_size", true)
 }
 
-fn space_to_depth(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn space_to_depth(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     between_channels_and_space(o, "block_size", false)
 }

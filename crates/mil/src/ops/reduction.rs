@@ -1,7 +1,7 @@
 //! Reductions over axes, and running sums.
 
 use super::{
-    Default, OpError, OpSpec, Operands, Param,
+    Default, OpError, OpSpec, Param, View,
     dims::{axes, axis, one},
     domain::{IOS15, IOS17, NUMBER},
     same_as_x,
@@ -14,7 +14,7 @@ const KEEP_DIMS: Param = Param::flag("keep_dims").or(Default::Bool(false));
 const LAST_AXIS: Param = Param::int("axis").or(Default::Int(-1));
 
 /// Without `axes`, all of them.
-const OVER_AXES: &[Param] = &[X, Param::ints("axes").optional(), KEEP_DIMS];
+const OVER_AXES: &[Param] = &[X, Param::ints("axes").or(Default::AllAxes), KEEP_DIMS];
 const ARG: &[Param] = &[X, LAST_AXIS, KEEP_DIMS];
 const ARG17: &[Param] =
     &[X, LAST_AXIS, KEEP_DIMS, Param::text("output_dtype", &["int32", "uint16"]).or(Default::Text("int32"))];
@@ -52,27 +52,27 @@ fn reduced(shape: &[Dim], over: &[usize], keep_dims: bool) -> Vec<Dim> {
     shape.iter().enumerate().filter_map(keep).collect()
 }
 
-fn reduce(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn reduce(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let x = o.tensor("x")?;
-    let over = if o.has("axes") { axes(&o.known_ints("axes")?, x.rank())? } else { (0..x.rank()).collect() };
+    let over = axes(&o.known_axes("axes", x.rank())?, x.rank())?;
     one(x.dtype, reduced(&x.shape, &over, o.known_bool("keep_dims")?))
 }
 
-fn reduce_arg(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn reduce_arg(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     arg_of(o, DType::I32)
 }
 
-fn reduce_arg17(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn reduce_arg17(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     arg_of(o, if o.known_text("output_dtype")? == "uint16" { DType::U16 } else { DType::I32 })
 }
 
-fn arg_of(o: &Operands<'_>, dtype: DType) -> Result<Vec<Type>, OpError> {
+fn arg_of(o: &View<'_>, dtype: DType) -> Result<Vec<Type>, OpError> {
     let x = o.tensor("x")?;
     let over = axis(o.known_int("axis")?, x.rank())?;
     one(dtype, reduced(&x.shape, &[over], o.known_bool("keep_dims")?))
 }
 
-fn cumsum(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn cumsum(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (along, rank) = (o.known_int("axis")?, o.tensor("x")?.rank());
     ensure!(along >= -1, "axis {along} is less than -1");
     axis(along, rank)?;

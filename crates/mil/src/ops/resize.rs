@@ -1,7 +1,7 @@
 //! Changing the resolution of images; the last two dimensions are height and width.
 
 use super::{
-    Default, OpError, OpSpec, Operands, Param,
+    Default, OpError, OpSpec, Param, View,
     dims::{self, one},
     domain::{FLOAT, IOS15, IOS16, IOS17, NUMBER},
 };
@@ -29,11 +29,10 @@ const RESIZE: &[Param] = &[
 pub(super) const SPECS: &[OpSpec] = &[
     OpSpec::new("upsample_nearest_neighbor", IOS15, &[X, SCALE_H, SCALE_W], upsample),
     OpSpec::new("upsample_bilinear", IOS15, &[X, SCALE_H, SCALE_W, ALIGN], upsample),
-    // Without half_pixel_centers, the opposite of align_corners.
     OpSpec::new(
         "upsample_bilinear",
         IOS16,
-        &[X, SCALE_H, SCALE_W, ALIGN, Param::flag("half_pixel_centers").optional()],
+        &[X, SCALE_H, SCALE_W, ALIGN, Param::flag("half_pixel_centers").or(Default::Not("align_corners"))],
         upsample,
     ),
     OpSpec::new(
@@ -58,7 +57,7 @@ pub(super) const SPECS: &[OpSpec] = &[
 
 /// The result with other sizes in its last two dimensions.
 fn with_size(
-    o: &Operands<'_>,
+    o: &View<'_>,
     size: impl Fn(&str, Dim) -> Result<Dim, OpError>,
     params: [&str; 2],
 ) -> Result<Vec<Type>, OpError> {
@@ -72,7 +71,7 @@ fn with_size(
     one(x.dtype, shape)
 }
 
-fn upsample(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn upsample(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let scaled = |param: &str, d: Dim| {
         let scale = o.known_number(param)?;
         ensure!(scale > 0.0 && scale.is_finite(), "{param} {scale} must be positive");
@@ -86,7 +85,7 @@ fn upsample(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
     with_size(o, scaled, ["scale_factor_height", "scale_factor_width"])
 }
 
-fn resize_to(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn resize_to(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let target = |param: &str, _: Dim| {
         let n = o.known_int(param)?;
         ensure!(n > 0, "{param} {n} must be positive");
@@ -96,7 +95,7 @@ fn resize_to(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
 }
 
 /// The last `resized_dims` elements of `shape` replace the dimensions of x; a zero keeps x's.
-fn resize(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn resize(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (x, shape_ty) = (o.tensor("x")?, o.tensor("shape")?);
     let n = usize::try_from(o.known_int("resized_dims")?).unwrap_or(usize::MAX);
     let Some(len) = shape_ty.shape[0].size() else { fail!("the length of shape {shape_ty} must be known") };

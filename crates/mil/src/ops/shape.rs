@@ -1,7 +1,7 @@
 //! Reshaping, transposing, joining and parting: the same elements under other shapes.
 
 use super::{
-    Default, OpError, OpSpec, Operands, Param,
+    Default, OpError, OpSpec, Param, View,
     dims::{self, add, axes, axis, count, meet, one, show},
     domain::{INT32, IOS15, IOS17, PLAIN, PLAIN17, SHAPE17},
 };
@@ -27,15 +27,15 @@ pub(super) const SPECS: &[OpSpec] = &[
     OpSpec::new("expand_dims", IOS15, &[X, Param::ints("axes")], expand_dims),
     OpSpec::new("expand_dims", IOS17, &[X17, Param::ints("axes")], expand_dims),
     // Axes that are not 1 stay, without complaint.
-    OpSpec::new("squeeze", IOS15, &[X, Param::ints("axes").optional()], squeeze),
-    OpSpec::new("squeeze", IOS17, &[X17, Param::ints("axes").optional()], squeeze),
+    OpSpec::new("squeeze", IOS15, &[X, Param::ints("axes").or(Default::AllAxes)], squeeze),
+    OpSpec::new("squeeze", IOS17, &[X17, Param::ints("axes").or(Default::AllAxes)], squeeze),
     OpSpec::new("concat", IOS15, CONCAT, concat),
     OpSpec::new("stack", IOS15, &[Param::tensors("values"), Param::int("axis")], stack),
     OpSpec::new("split", IOS15, SPLIT, split),
     OpSpec::new("shape", IOS15, &[X], shape_of),
 ];
 
-fn reshape(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn reshape(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let x = o.tensor("x")?;
     let Some(wanted) = o.ints("shape") else {
         return one(x.dtype, vec![Dim::Unknown; unknown_len(o, "shape")?]);
@@ -67,7 +67,7 @@ fn reshape(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
 }
 
 /// The length of a vector whose elements are known only when the program runs.
-fn unknown_len(o: &Operands<'_>, param: &str) -> Result<usize, OpError> {
+fn unknown_len(o: &View<'_>, param: &str) -> Result<usize, OpError> {
     let t = o.tensor(param)?;
     match t.shape.first().and_then(|d| d.size()) {
         // Ranks are small; a long vector here is hostile.
@@ -76,7 +76,7 @@ fn unknown_len(o: &Operands<'_>, param: &str) -> Result<usize, OpError> {
     }
 }
 
-fn transpose(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn transpose(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (x, perm) = (o.tensor("x")?, o.known_ints("perm")?);
     ensure!(perm.len() == x.rank(), "perm {perm:?} does not permute the {} dimensions of {x}", x.rank());
     axes(&perm, x.rank()).map_err(|e| OpError::new(format!("perm {perm:?}: {e}")))?;
@@ -84,7 +84,7 @@ fn transpose(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
     one(x.dtype, shape)
 }
 
-fn expand_dims(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn expand_dims(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (x, new) = (o.tensor("x")?, o.known_ints("axes")?);
     let mut shape = x.shape.clone();
     for a in axes(&new, x.rank() + new.len())? {
@@ -93,15 +93,15 @@ fn expand_dims(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
     one(x.dtype, shape)
 }
 
-fn squeeze(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn squeeze(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let x = o.tensor("x")?;
-    let wanted = if o.has("axes") { axes(&o.known_ints("axes")?, x.rank())? } else { (0..x.rank()).collect() };
+    let wanted = axes(&o.known_axes("axes", x.rank())?, x.rank())?;
     let gone = |i: usize| x.shape[i] == Dim::Size(1) && wanted.binary_search(&i).is_ok();
     one(x.dtype, (0..x.rank()).filter(|&i| !gone(i)).map(|i| x.shape[i]).collect())
 }
 
 /// Scalars concatenate to a vector.
-fn concat(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn concat(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (values, interleave) = (o.tensors("values")?, o.known_bool("interleave")?);
     let first = values[0];
     if first.rank() == 0 {
@@ -131,7 +131,7 @@ fn join(shape: &mut [Dim], t: &TensorType, along: usize, interleave: bool) -> Op
     Some(())
 }
 
-fn stack(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn stack(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let values = o.tensors("values")?;
     let first = values[0];
     let at = axis(o.known_int("axis")?, first.rank() + 1)?;
@@ -147,7 +147,7 @@ fn stack(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
 /// More parts than this are a mistake or an attack.
 const MAX_PARTS: i64 = 1 << 14;
 
-fn split(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn split(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let x = o.tensor("x")?;
     let along = axis(o.known_int("axis")?, x.rank())?;
     let whole = x.shape[along];
@@ -176,6 +176,6 @@ fn split(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
     Ok(parts.into_iter().map(part).collect())
 }
 
-fn shape_of(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn shape_of(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     one(DType::I32, vec![Dim::Size(o.tensor("x")?.rank())])
 }

@@ -1,7 +1,7 @@
 //! Taking parts of a tensor, and writing parts back.
 
 use super::{
-    OpError, OpSpec, Operands, Param,
+    Default, OpError, OpSpec, Param, View,
     dims::{self, agree, known, one, show},
     domain::{INT32, IOS15, IOS17, IOS18, PLAIN, PLAIN17, SHAPE17},
 };
@@ -14,10 +14,10 @@ const fn by_index(x: &'static [DType], positions: &'static [DType]) -> [Param; 7
         Param::tensor("x", 'T', x),
         Param::tensor("begin", 'U', positions).vector(),
         Param::tensor("end", 'U', positions).vector(),
-        Param::tensor("stride", 'U', positions).vector().constant().optional(),
-        Param::flags("begin_mask").optional(),
-        Param::flags("end_mask").optional(),
-        Param::flags("squeeze_mask").optional(),
+        Param::tensor("stride", 'U', positions).vector().constant().or(Default::Ones),
+        Param::flags("begin_mask").or(Default::Zeros),
+        Param::flags("end_mask").or(Default::Zeros),
+        Param::flags("squeeze_mask").or(Default::Zeros),
     ]
 }
 
@@ -35,10 +35,10 @@ const UPDATE: &[Param] = &[
     Param::tensor("update", 'T', PLAIN17),
     Param::tensor("begin", 'U', SHAPE17).vector(),
     Param::tensor("end", 'U', SHAPE17).vector(),
-    Param::tensor("stride", 'U', SHAPE17).vector().constant().optional(),
-    Param::flags("begin_mask").optional(),
-    Param::flags("end_mask").optional(),
-    Param::flags("squeeze_mask").optional(),
+    Param::tensor("stride", 'U', SHAPE17).vector().constant().or(Default::Ones),
+    Param::flags("begin_mask").or(Default::Zeros),
+    Param::flags("end_mask").or(Default::Zeros),
+    Param::flags("squeeze_mask").or(Default::Zeros),
 ];
 
 pub(super) const SPECS: &[OpSpec] = &[
@@ -49,12 +49,12 @@ pub(super) const SPECS: &[OpSpec] = &[
     OpSpec::new("slice_update", IOS18, UPDATE, slice_update),
 ];
 
-fn slice_by_index(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn slice_by_index(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let x = o.tensor("x")?;
     one(x.dtype, sliced(o, x)?)
 }
 
-fn slice_update(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn slice_update(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (x, update) = (o.tensor("x")?, o.tensor("update")?);
     ensure!(update.rank() > 0, "update must not be a scalar");
     let part = sliced(o, x)?;
@@ -74,7 +74,7 @@ struct Range {
 /// The shape of `x[begin:end:stride]`.
 ///
 /// Source: coremltools 9.0, `solve_slice_by_index_shape`.
-fn sliced(o: &Operands<'_>, x: &TensorType) -> Result<Vec<Dim>, OpError> {
+fn sliced(o: &View<'_>, x: &TensorType) -> Result<Vec<Dim>, OpError> {
     let n = x.rank();
     let bound = |param: &str| -> Result<Vec<Option<i64>>, OpError> {
         let t = o.tensor(param)?;
@@ -82,7 +82,7 @@ fn sliced(o: &Operands<'_>, x: &TensorType) -> Result<Vec<Dim>, OpError> {
         Ok(o.ints(param).map_or(vec![None; n], |v| v.into_iter().map(Some).collect()))
     };
     let (begin, end) = (bound("begin")?, bound("end")?);
-    let stride = if o.has("stride") { o.known_ints_of_len("stride", n)? } else { vec![1; n] };
+    let stride = o.known_ints_of_len("stride", n)?;
     let begin_open = o.known_flags("begin_mask", n)?;
     let end_open = o.known_flags("end_mask", n)?;
     let squeeze = o.known_flags("squeeze_mask", n)?;
@@ -176,7 +176,7 @@ fn ceil_div(n: i128, step: i128) -> i128 {
     n.div_euclid(step) + i128::from(n.rem_euclid(step) != 0)
 }
 
-fn slice_by_size(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn slice_by_size(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let x = o.tensor("x")?;
     let n = x.rank();
     for param in ["begin", "size"] {

@@ -1,6 +1,6 @@
 //! The vocabulary of the specification tables, and the checks that follow from a table alone.
 
-use super::{OpError, Operands};
+use super::{OpError, View, all};
 use crate::{ir::Arg, opset::Opset, types::Type};
 use host_tensor::DType;
 
@@ -50,8 +50,55 @@ pub enum Default {
     Text(&'static str),
     /// As many ones as the operation needs.
     Ones,
-    /// As many zeros as the operation needs.
+    /// As many zeros as the operation needs; for booleans, all false.
     Zeros,
+    /// Every axis of the operand, in order.
+    AllAxes,
+    /// The opposite of another boolean parameter.
+    Not(&'static str),
+}
+
+impl Default {
+    /// The integers of a default that stands for `n` of them.
+    #[must_use]
+    pub fn ints(self, n: usize) -> Option<Vec<i64>> {
+        match self {
+            Self::Ones => Some(vec![1; n]),
+            Self::Zeros => Some(vec![0; n]),
+            #[expect(clippy::cast_possible_wrap, reason = "ranks are small")]
+            Self::AllAxes => Some((0..n as i64).collect()),
+            _ => None,
+        }
+    }
+
+    /// An integer.
+    #[must_use]
+    pub fn int(self) -> Option<i64> {
+        if let Self::Int(i) = self { Some(i) } else { None }
+    }
+
+    /// A number of either kind.
+    #[must_use]
+    pub fn number(self) -> Option<f64> {
+        match self {
+            Self::Float(x) => Some(x),
+            #[expect(clippy::cast_precision_loss, reason = "defaults are small")]
+            Self::Int(i) => Some(i as f64),
+            _ => None,
+        }
+    }
+
+    /// A boolean that depends on nothing.
+    #[must_use]
+    pub fn bool(self) -> Option<bool> {
+        if let Self::Bool(b) = self { Some(b) } else { None }
+    }
+
+    /// A string.
+    #[must_use]
+    pub fn text(self) -> Option<&'static str> {
+        if let Self::Text(s) = self { Some(s) } else { None }
+    }
 }
 
 /// When an operation is computed.
@@ -155,7 +202,7 @@ impl Param {
 }
 
 /// Result types from operands that passed [`OpSpec::check`].
-pub type Infer = fn(&Operands<'_>) -> Result<Vec<Type>, OpError>;
+pub type Infer = fn(&View<'_>) -> Result<Vec<Type>, OpError>;
 
 /// One version of one operation.
 #[derive(Debug, Clone, Copy)]
@@ -204,15 +251,24 @@ impl OpSpec {
         self.params.iter().find(|p| p.name == name)
     }
 
+    /// What leaving out a parameter means.
+    ///
+    /// A parameter that only a later version has means its default in this one, where it cannot be given.
+    #[must_use]
+    pub fn default_of(&self, param: &str) -> Option<Default> {
+        let later = || all().iter().filter(|s| s.kind == self.kind).find_map(|s| s.param(param));
+        self.param(param).or_else(later)?.default
+    }
+
     /// Checks what the table says: every required parameter is bound, none is superfluous, and each has an
     /// accepted type, rank, choice, and is known at compile time where it must be.
     ///
     /// Whether a value that is no literal comes from a `constexpr_*` operation is checked only if the operands
-    /// know it ([`Operands::with_constexpr`]).
+    /// know it ([`View::with_constexpr`]).
     ///
     /// # Errors
     /// The first breach found.
-    pub fn check(&self, operands: &Operands<'_>) -> Result<(), OpError> {
+    pub fn check(&self, operands: &View<'_>) -> Result<(), OpError> {
         self.check_table(operands).map_err(|e| OpError::new(format!("{}: {e}", self.kind)))
     }
 
@@ -220,12 +276,12 @@ impl OpSpec {
     ///
     /// # Errors
     /// When the operands break the specification.
-    pub fn result_types(&'static self, operands: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+    pub fn result_types(&'static self, operands: &View<'_>) -> Result<Vec<Type>, OpError> {
         self.check(operands)?;
         (self.infer)(&operands.with_spec(self)).map_err(|e| OpError::new(format!("{}: {e}", self.kind)))
     }
 
-    fn check_table(&self, operands: &Operands<'_>) -> Result<(), OpError> {
+    fn check_table(&self, operands: &View<'_>) -> Result<(), OpError> {
         for name in operands.bound() {
             if self.param(name).is_none() {
                 let known: Vec<_> = self.params.iter().map(|p| p.name).collect();
@@ -250,7 +306,7 @@ impl OpSpec {
 /// Parameters under one letter, and the element type of the first of them.
 fn share_type(
     param: &Param,
-    operands: &Operands<'_>,
+    operands: &View<'_>,
     letters: &mut Vec<(char, &'static str, DType)>,
 ) -> Result<(), OpError> {
     let Accepts::Tensor(letter, _) = param.accepts else { return Ok(()) };
@@ -268,7 +324,7 @@ fn share_type(
 }
 
 impl Param {
-    fn check(&self, arg: &Arg, operands: &Operands<'_>) -> Result<(), OpError> {
+    fn check(&self, arg: &Arg, operands: &View<'_>) -> Result<(), OpError> {
         let name = self.name;
         if let (Arg::Many(_), false) = (arg, matches!(self.accepts, Accepts::Tuple | Accepts::Values)) {
             return Err(OpError::new(format!("{name} takes one value, not a tuple")));
@@ -288,7 +344,7 @@ impl Param {
         }
     }
 
-    fn check_tensor(&self, domain: &[DType], operands: &Operands<'_>) -> Result<(), OpError> {
+    fn check_tensor(&self, domain: &[DType], operands: &View<'_>) -> Result<(), OpError> {
         let t = operands.tensor(self.name)?;
         if !domain.contains(&t.dtype) {
             let allowed: Vec<_> = domain.iter().map(|d| d.name()).collect();
@@ -301,7 +357,7 @@ impl Param {
         }
     }
 
-    fn check_text(&self, choices: &[&str], operands: &Operands<'_>) -> Result<(), OpError> {
+    fn check_text(&self, choices: &[&str], operands: &View<'_>) -> Result<(), OpError> {
         if operands.ty(self.name) != Some(&Type::string()) {
             return Err(OpError::new(format!("{} must be a string", self.name)));
         }
@@ -315,7 +371,7 @@ impl Param {
     }
 }
 
-fn check_tuple(name: &str, operands: &Operands<'_>) -> Result<(), OpError> {
+fn check_tuple(name: &str, operands: &View<'_>) -> Result<(), OpError> {
     let tensors = operands.tensors(name)?;
     let Some(first) = tensors.first() else { return Err(OpError::new(format!("{name} is empty"))) };
     match tensors.iter().position(|t| t.dtype != first.dtype) {

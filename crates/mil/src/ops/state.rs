@@ -1,7 +1,7 @@
 //! Tensors that persist between runs.
 
 use super::{
-    Accepts, OpError, OpSpec, Operands, Param,
+    Accepts, OpError, OpSpec, Param, View,
     domain::{IOS18, PLAIN17},
 };
 use crate::types::Type;
@@ -13,7 +13,7 @@ pub(super) const SPECS: &[OpSpec] = &[
     OpSpec::new("write_state", IOS18, &[INPUT, Param::tensor("data", '_', PLAIN17)], write_state),
 ];
 
-fn read_state(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn read_state(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     match o.ty("input") {
         Some(Type::State(t)) => Ok(vec![Type::Tensor(t.clone())]),
         _ => fail!("input must be a state"),
@@ -21,7 +21,7 @@ fn read_state(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
 }
 
 /// No result: a later `read_state` sees the data.
-fn write_state(o: &Operands<'_>) -> Result<Vec<Type>, OpError> {
+fn write_state(o: &View<'_>) -> Result<Vec<Type>, OpError> {
     let (state, data) = (read_state(o)?, o.tensor("data")?);
     ensure!(state[0].agrees(&Type::Tensor(data.clone())), "data {data} does not fit a state of {}", state[0]);
     Ok(Vec::new())

@@ -9,9 +9,9 @@
 //! %y = matmul(x=%q, y=%t)                  ==>   %y = matmul(x=%q, y=%k, transpose_y=true)
 //! ```
 
+use super::error::PassError;
 use super::rewrite::{Rewriter, rewrite};
 use crate::{
-    constant::Literal,
     ir::{Function, Op, ValueId},
     ops::OpError,
 };
@@ -20,8 +20,8 @@ use crate::{
 ///
 /// # Errors
 /// When the merged operation is refused, which validated programs do not cause.
-pub fn cancel_transposes(function: &mut Function) -> Result<usize, OpError> {
-    rewrite(function, |rw, op| match &*op.kind {
+pub fn cancel_transposes(function: &mut Function) -> Result<usize, PassError> {
+    rewrite("cancel_transposes", function, |rw, op| match &*op.kind {
         "transpose" => merge(rw, op),
         "matmul" => fold_into_matmul(rw, op),
         _ => Ok(false),
@@ -44,8 +44,8 @@ fn merge(rw: &mut Rewriter<'_>, op: &Op) -> Result<bool, OpError> {
 
 fn fold_into_matmul(rw: &mut Rewriter<'_>, op: &Op) -> Result<bool, OpError> {
     let (Some(x), Some(y)) = (op.input("x"), op.input("y")) else { return Ok(false) };
-    let flag = |param| rw.literal_of(op, param).and_then(Literal::as_bool).unwrap_or(false);
-    let (mut flags, mut operands, mut found) = ([flag("transpose_x"), flag("transpose_y")], [x, y], false);
+    let flag = |param| rw.view(op).known_bool(param);
+    let (mut flags, mut operands, mut found) = ([flag("transpose_x")?, flag("transpose_y")?], [x, y], false);
     for (operand, flag) in operands.iter_mut().zip(&mut flags) {
         let Some((source, perm)) = transposed(rw, *operand) else { continue };
         let n = perm.len();
@@ -77,7 +77,7 @@ fn transposed(rw: &Rewriter<'_>, v: ValueId) -> Option<(ValueId, Vec<usize>)> {
 
 /// The permutation of a `transpose`, with negative axes resolved.
 pub(crate) fn permutation(rw: &Rewriter<'_>, op: &Op) -> Option<Vec<usize>> {
-    let perm = rw.ints_of(op, "perm")?;
+    let perm = rw.view(op).ints("perm")?;
     let rank = perm.len() as i64;
     perm.iter().map(|&p| usize::try_from(if p < 0 { p + rank } else { p }).ok()).collect()
 }

@@ -21,8 +21,9 @@
 use super::{
     attention::{AttentionLayout, attend},
     cancel_transposes::permutation,
-    dead_code::eliminate_dead_code,
-    rewrite::{Rewriter, rewrite},
+    dead_code::remove_dead,
+    error::{PassError, atomically},
+    rewrite::{Rewriter, visit_all},
 };
 use crate::{
     builder::Bound,
@@ -36,11 +37,13 @@ use std::collections::HashMap;
 ///
 /// # Errors
 /// When a rewritten operation is refused, which validated programs do not cause.
-pub fn channels_first(function: &mut Function, layout: AttentionLayout) -> Result<usize, OpError> {
+pub fn channels_first(function: &mut Function, layout: AttentionLayout) -> Result<usize, PassError> {
     let mut state = Shadows { layout, tokens: HashMap::new(), heads: HashMap::new(), head_rows: HashMap::new() };
-    let n = rewrite(function, |rw, op| state.visit(rw, op))?;
-    eliminate_dead_code(function)?;
-    Ok(n)
+    atomically("channels_first", function, |function| {
+        let n = visit_all(function, |rw, op| state.visit(rw, op))?;
+        remove_dead(function);
+        Ok(n)
+    })
 }
 
 struct Shadows {
@@ -183,7 +186,7 @@ impl Shadows {
     fn linear(&mut self, rw: &mut Rewriter<'_>, op: &Op) -> Result<bool, OpError> {
         let Some(x) = op.input("x") else { return Ok(false) };
         let Some(x) = self.shadow_of_operand(rw, x)? else { return Ok(false) };
-        let Some(weight) = rw.literal_of(op, "weight").and_then(Literal::as_const).cloned() else { return Ok(false) };
+        let Some(weight) = rw.view(op).literal("weight").and_then(Literal::as_const).cloned() else { return Ok(false) };
         let [o, i] = [weight.shape()[0], weight.shape()[1]];
         let kernel = reshaped(&weight, [o, i, 1, 1])?;
         let mut args: Vec<(&'static str, Bound)> = vec![
@@ -204,7 +207,8 @@ impl Shadows {
 
     fn layer_norm(&mut self, rw: &mut Rewriter<'_>, op: &Op) -> Result<bool, OpError> {
         let Some(&x) = op.input("x").and_then(|x| self.tokens.get(&x)) else { return Ok(false) };
-        if !matches!(rw.ints_of(op, "axes").as_deref(), Some([2] | [-1])) {
+        let rank = op.input("x").and_then(|x| rw.tensor(x)).map_or(0, |t| t.rank());
+        if !matches!(rw.view(op).known_axes("axes", rank).as_deref(), Ok([2] | [-1])) {
             return Ok(false);
         }
         let mut args: Vec<(&'static str, Bound)> = vec![("x", x.into()), ("axes", [1].into())];
@@ -310,9 +314,9 @@ impl Shadows {
 
 /// Where the axis of a `split` or `concat` on values like `old` lies in their shadows.
 fn axis_in_shadow(rw: &Rewriter<'_>, op: &Op, old: ValueId) -> Option<i32> {
-    match (rw.tensor(old)?.rank(), &rw.ints_of(op, "axis")?[..]) {
-        (3, [2 | -1]) | (2, [1 | -1]) => Some(1),
-        (3, [1 | -2]) => Some(3),
+    match (rw.tensor(old)?.rank(), rw.view(op).known_int("axis").ok()?) {
+        (3, 2 | -1) | (2, 1 | -1) => Some(1),
+        (3, 1 | -2) => Some(3),
         _ => None,
     }
 }

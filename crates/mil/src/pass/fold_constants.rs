@@ -5,11 +5,11 @@
 //! %y = matmul(x=%x, y=%w)                  ==>   %y = matmul(x=%x, y=Wᵀ[3, 2])
 //! ```
 
+use super::error::PassError;
 use super::rewrite::{Rewriter, rewrite};
 use crate::{
     constant::{Const, Literal},
     ir::{Function, Op},
-    ops::OpError,
     types::Type,
 };
 use host_tensor::{DType, HostTensor, element_count};
@@ -22,8 +22,8 @@ const MAX_COMPUTED_ELEMENTS: usize = 65_536;
 ///
 /// # Errors
 /// None that a validated program causes.
-pub fn fold_constants(function: &mut Function) -> Result<usize, OpError> {
-    rewrite(function, |rw, op| {
+pub fn fold_constants(function: &mut Function) -> Result<usize, PassError> {
+    rewrite("fold_constants", function, |rw, op| {
         if op.outputs.len() != 1 || rw.is_output(op.output()) {
             return Ok(false);
         }
@@ -36,8 +36,8 @@ pub fn fold_constants(function: &mut Function) -> Result<usize, OpError> {
     })
 }
 
-fn constant<'a>(rw: &'a Rewriter<'_>, op: &Op, param: &str) -> Option<&'a Const> {
-    rw.literal_of(op, param)?.as_const()
+fn constant<'a>(rw: &'a Rewriter<'_>, op: &'a Op, param: &str) -> Option<&'a Const> {
+    rw.view(op).literal(param)?.as_const()
 }
 
 fn fold_view(rw: &Rewriter<'_>, op: &Op) -> Option<Const> {
@@ -47,7 +47,8 @@ fn fold_view(rw: &Rewriter<'_>, op: &Op) -> Option<Const> {
         "transpose" => {
             let rank = x.shape().len() as i64;
             let perm: Option<Vec<usize>> = rw
-                .ints_of(op, "perm")?
+                .view(op)
+                .ints("perm")?
                 .iter()
                 .map(|&p| usize::try_from(if p < 0 { p + rank } else { p }).ok())
                 .collect();
@@ -77,8 +78,9 @@ fn fold_arithmetic(rw: &Rewriter<'_>, op: &Op) -> Option<Const> {
         let values = x.read().to_f32_vec().into_iter().map(f).collect();
         return Some(Const::new(HostTensor::from_f32(x.shape(), values)));
     }
-    if let Some(alpha) = rw.literal_of(op, "alpha").filter(|_| op.kind == "clip") {
-        let (low, high) = (alpha.as_floats()?[0], rw.literal_of(op, "beta")?.as_floats()?[0]);
+    if op.kind == "clip" {
+        let bound = |param| rw.view(op).known_number(param).ok().map(|v| v as f32);
+        let (low, high) = (bound("alpha")?, bound("beta")?);
         let values = x.read().to_f32_vec().into_iter().map(|v| v.max(low).min(high)).collect();
         return (x.dtype() == DType::F32).then(|| Const::new(HostTensor::from_f32(x.shape(), values)));
     }
@@ -148,12 +150,9 @@ fn broadcast_pairs(x: &[usize], y: &[usize], out: &[usize]) -> Option<Vec<(usize
 fn fold_reduction(rw: &Rewriter<'_>, op: &Op, x: &Const) -> Option<Const> {
     let out = rw.shape(op.output())?;
     let rank = x.shape().len() as i64;
-    let axes: Vec<usize> = match rw.ints_of(op, "axes") {
-        Some(axes) => {
-            axes.iter().map(|&a| usize::try_from(if a < 0 { a + rank } else { a }).ok()).collect::<Option<_>>()?
-        }
-        None => (0..x.shape().len()).collect(),
-    };
+    let axes = rw.view(op).known_axes("axes", x.shape().len()).ok()?;
+    let axes: Vec<usize> =
+        axes.iter().map(|&a| usize::try_from(if a < 0 { a + rank } else { a }).ok()).collect::<Option<_>>()?;
     if x.dtype() != DType::F32 || x.is_empty() {
         return None;
     }

@@ -8,19 +8,19 @@
 //! %y = add(x=mul(x=%n, y=γ), y=β)   ==>   %y = layer_norm(x=%x, axes=[2], gamma=γ, beta=β, epsilon=ε)
 //! ```
 
+use super::error::PassError;
 use super::rewrite::{Rewriter, rewrite};
 use crate::{
-    constant::{Const, Literal},
+    constant::Const,
     ir::{Function, Op, ValueId},
-    ops::OpError,
 };
 
 /// Fuses normalisation over trailing axes with an affine map of that shape into `layer_norm`.
 ///
 /// # Errors
 /// When the fused operation is refused, which validated programs do not cause.
-pub fn fuse_layer_norm(function: &mut Function) -> Result<usize, OpError> {
-    rewrite(function, |rw, op| {
+pub fn fuse_layer_norm(function: &mut Function) -> Result<usize, PassError> {
+    rewrite("fuse_layer_norm", function, |rw, op| {
         let Some((n, [gamma, beta, epsilon])) = match_affine(rw, op) else { return Ok(false) };
         let args = [
             ("x", n.x.into()),
@@ -66,8 +66,9 @@ fn mean(rw: &Rewriter<'_>, v: ValueId) -> Option<(ValueId, Vec<i32>)> {
     let op = rw.def_of(v, "reduce_mean")?;
     let x = op.input("x")?;
     let rank = rw.tensor(x)?.rank() as i64;
-    let keep = rw.literal_of(op, "keep_dims").and_then(Literal::as_bool).unwrap_or(false);
-    let axes = rw.ints_of(op, "axes")?.iter().map(|&a| (if a < 0 { a + rank } else { a }) as i32).collect();
+    let keep = rw.view(op).known_bool("keep_dims").ok()?;
+    let given = rw.view(op).known_axes("axes", rank as usize).ok()?;
+    let axes = given.iter().map(|&a| (if a < 0 { a + rank } else { a }) as i32).collect();
     keep.then_some((x, axes))
 }
 

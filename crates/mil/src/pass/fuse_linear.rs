@@ -5,11 +5,11 @@
 //! %y = add(x=%p, y=b[out])          ==>   %y = linear(x=%x, weight=Wᵀ[out, in], bias=b)
 //! ```
 
+use super::error::PassError;
 use super::rewrite::{Rewriter, rewrite};
 use crate::{
-    constant::{Const, Literal},
+    constant::Const,
     ir::{Function, Op, ValueId},
-    ops::OpError,
 };
 use host_tensor::{DType, HostTensor};
 
@@ -18,8 +18,8 @@ use host_tensor::{DType, HostTensor};
 ///
 /// # Errors
 /// When the fused operation is refused, which validated programs do not cause.
-pub fn fuse_linear(function: &mut Function) -> Result<usize, OpError> {
-    rewrite(function, |rw, op| match &*op.kind {
+pub fn fuse_linear(function: &mut Function) -> Result<usize, PassError> {
+    rewrite("fuse_linear", function, |rw, op| match &*op.kind {
         "matmul" => {
             let Some((x, weight)) = match_matmul(rw, op) else { return Ok(false) };
             rw.replace_with(op, "linear", [("x", x.into()), ("weight", weight.into())])
@@ -34,7 +34,7 @@ pub fn fuse_linear(function: &mut Function) -> Result<usize, OpError> {
 
 fn match_matmul(rw: &Rewriter<'_>, op: &Op) -> Option<(ValueId, Const)> {
     let (x, y) = (op.input("x")?, op.input("y")?);
-    let flag = |param| rw.literal_of(op, param).and_then(Literal::as_bool).unwrap_or(false);
+    let flag = |param| rw.view(op).known_bool(param).ok();
     let x_shape = rw.shape(x)?;
     let weight = rw.literal(y)?.as_const()?;
     let two: Const = match weight.shape() {
@@ -42,11 +42,11 @@ fn match_matmul(rw: &Rewriter<'_>, op: &Op) -> Option<(ValueId, Const)> {
         [1, i, o] if x_shape.len() == 3 => weight.reshape([*i, *o]).ok()?,
         _ => return None,
     };
-    let fits = rw.literal(x).is_none() && !flag("transpose_x") && (2..=3).contains(&x_shape.len());
+    let fits = rw.literal(x).is_none() && !flag("transpose_x")? && (2..=3).contains(&x_shape.len());
     if !fits {
         return None;
     }
-    let weight = if flag("transpose_y") { two } else { two.transpose(&[1, 0]).ok()? };
+    let weight = if flag("transpose_y")? { two } else { two.transpose(&[1, 0]).ok()? };
     Some((x, weight))
 }
 

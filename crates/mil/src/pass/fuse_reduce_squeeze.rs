@@ -5,20 +5,20 @@
 //! %y = reshape(x=%a, shape=[2])                      ==>   %y = reduce_argmax(x=%x, axis=1, keep_dims=false)
 //! ```
 
+use super::error::PassError;
 use super::rewrite::{Rewriter, rewrite};
 use crate::{
     builder::Bound,
-    constant::Literal,
     ir::{Function, Op, ValueId},
-    ops::{self, OpError},
+    ops,
 };
 
 /// Fuses a `reshape` or `squeeze` that removes exactly the reduced axes into the reduction before it.
 ///
 /// # Errors
 /// When the fused operation is refused, which validated programs do not cause.
-pub fn fuse_reduce_squeeze(function: &mut Function) -> Result<usize, OpError> {
-    rewrite(function, |rw, op| {
+pub fn fuse_reduce_squeeze(function: &mut Function) -> Result<usize, PassError> {
+    rewrite("fuse_reduce_squeeze", function, |rw, op| {
         let Some((kind, args)) = match_squeezed(rw, op) else { return Ok(false) };
         let fused = rw.op_multi(kind, args)?[0];
         rw.replace(op.output(), fused)?;
@@ -34,11 +34,12 @@ fn match_squeezed(rw: &Rewriter<'_>, op: &Op) -> Option<(&'static str, Args)> {
     }
     let x = op.input("x").filter(|&x| rw.single_use(x) && !rw.is_output(x))?;
     let reduction = rw.def(x).filter(|d| d.kind.starts_with("reduce_"))?;
-    let keeps = rw.literal_of(reduction, "keep_dims").and_then(Literal::as_bool)?;
+    let view = rw.view(reduction);
+    let keeps = view.known_bool("keep_dims").ok()?;
     let source: ValueId = reduction.input("x")?;
-    let rank = rw.tensor(source)?.rank() as i64;
-    let axes = rw.ints_of(reduction, "axes").or_else(|| rw.ints_of(reduction, "axis"))?;
-    let axes: Vec<i64> = axes.into_iter().map(|a| if a < 0 { a + rank } else { a }).collect();
+    let rank = rw.tensor(source)?.rank();
+    let axes = view.known_axes("axes", rank).or_else(|_| view.known_int("axis").map(|axis| vec![axis])).ok()?;
+    let axes: Vec<i64> = axes.into_iter().map(|a| if a < 0 { a + rank as i64 } else { a }).collect();
     let kept = rw.shape(source)?.into_iter().enumerate().filter(|(i, _)| !axes.contains(&(*i as i64)));
     let fits = keeps && !axes.is_empty() && rw.shape(op.output())? == kept.map(|(_, d)| d).collect::<Vec<_>>();
     let spec = ops::lookup(&reduction.kind, rw.function().opset).filter(|_| fits)?;

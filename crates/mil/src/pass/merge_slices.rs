@@ -5,11 +5,11 @@
 //! %b = slice_by_index(x=%x, begin=[0, 4], end=[1, 8])   ==>   (%a, %b) = split(x=%x, split_sizes=[4, 4], axis=1)
 //! ```
 
+use super::error::PassError;
 use super::rewrite::rewrite;
 use crate::{
-    constant::Literal,
     ir::{Function, Op, ValueId},
-    ops::OpError,
+    ops::View,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,14 +17,14 @@ use std::collections::{BTreeMap, HashMap};
 ///
 /// # Errors
 /// When the split is refused, which validated programs do not cause.
-pub fn merge_slices(function: &mut Function) -> Result<usize, OpError> {
+pub fn merge_slices(function: &mut Function) -> Result<usize, PassError> {
     let groups = tilings(function);
     let mut made: HashMap<(ValueId, usize), Vec<ValueId>> = HashMap::new();
     let member: HashMap<ValueId, ((ValueId, usize), usize)> = groups
         .iter()
         .flat_map(|(&key, slices)| slices.iter().enumerate().map(move |(i, s)| (s.output, (key, i))))
         .collect();
-    rewrite(function, |rw, op| {
+    rewrite("merge_slices", function, |rw, op| {
         let Some(&(key, index)) = op.outputs.first().and_then(|v| member.get(v)) else { return Ok(false) };
         let parts = match made.get(&key) {
             Some(parts) => parts.clone(),
@@ -70,20 +70,22 @@ fn one_axis_slice(f: &Function, op: &Op) -> Option<(ValueId, usize, Slice)> {
     if op.kind != "slice_by_index" {
         return None;
     }
-    let ints = |param| f.literal_of(op, param).and_then(Literal::as_ints);
-    let masked = ["begin_mask", "end_mask", "squeeze_mask"]
-        .iter()
-        .any(|m| f.literal_of(op, m).and_then(Literal::as_ints).is_some_and(|v| v.contains(&1)));
-    if masked || ints("stride").is_some_and(|s| s.iter().any(|&s| s != 1)) {
+    let (view, x) = (View::of(f, op), op.input("x")?);
+    let rank = f.ty(x).as_tensor()?.rank();
+    for mask in ["begin_mask", "end_mask", "squeeze_mask"] {
+        if view.known_flags(mask, rank).ok()?.contains(&true) {
+            return None;
+        }
+    }
+    if view.known_ints_of_len("stride", rank).ok()?.iter().any(|&s| s != 1) {
         return None;
     }
-    let x = op.input("x")?;
     let (source, out) = (f.ty(x).as_tensor()?.static_shape()?, f.ty(op.output()).as_tensor()?.static_shape()?);
     let mut axes = (0..source.len()).filter(|&i| source.get(i) != out.get(i));
     let axis = axes.next()?;
     if axes.next().is_some() || source.len() != out.len() {
         return None;
     }
-    let begin = usize::try_from(*ints("begin")?.get(axis)?).ok()?;
+    let begin = usize::try_from(*view.ints("begin")?.get(axis)?).ok()?;
     Some((x, axis, Slice { output: op.output(), begin, end: begin + out[axis] }))
 }

@@ -6,19 +6,17 @@
 //! %c = relu(x=%b)                          ==>   %c = relu(x=%x)
 //! ```
 
+use super::error::PassError;
 use super::rewrite::{Rewriter, rewrite};
-use crate::{
-    ir::{Function, Op, ValueId},
-    ops::OpError,
-};
+use crate::ir::{Function, Op, ValueId};
 
 /// Removes identities, casts and reshapes to the same type, identity transpositions, and additions of 0 or
 /// multiplications by 1 that do not broadcast.
 ///
 /// # Errors
 /// When an `identity` that has to carry a public name is refused, which does not happen.
-pub fn remove_noops(function: &mut Function) -> Result<usize, OpError> {
-    rewrite(function, |rw, op| {
+pub fn remove_noops(function: &mut Function) -> Result<usize, PassError> {
+    rewrite("remove_noops", function, |rw, op| {
         let Some(x) = source(rw, op) else { return Ok(false) };
         let out = op.output();
         // An output that is an input or another output needs a producer of its own.
@@ -40,8 +38,11 @@ fn source(rw: &Rewriter<'_>, op: &Op) -> Option<ValueId> {
     };
     let unchanged = match &*op.kind {
         "identity" | "cast" | "reshape" | "expand_dims" | "squeeze" | "tile" | "slice_by_size" => same_type(),
-        "slice_by_index" => same_type() && rw.ints_of(op, "stride").is_none_or(|s| s.iter().all(|&s| s == 1)),
-        "transpose" => rw.ints_of(op, "perm")?.iter().enumerate().all(|(i, &p)| p == i as i64),
+        "slice_by_index" => {
+            let stride = |rank| rw.view(op).known_ints_of_len("stride", rank).ok();
+            same_type() && stride(rw.tensor(x)?.rank())?.iter().all(|&s| s == 1)
+        }
+        "transpose" => rw.view(op).ints("perm")?.iter().enumerate().all(|(i, &p)| p == i as i64),
         "add" | "sub" => same_type() && neutral("y", 0.0).is_some(),
         "mul" | "real_div" => same_type() && neutral("y", 1.0).is_some(),
         "concat" => false,

@@ -2,7 +2,7 @@
 
 use crate::{
     ir::{Block, Function, Op, ValueId},
-    ops::{OpError, OpSpec, Operands},
+    ops::{OpError, OpSpec, View},
     types::Type,
 };
 use host_tensor::DType;
@@ -12,7 +12,7 @@ pub(super) fn result_types(
     f: &Function,
     op: &Op,
     spec: &'static OpSpec,
-    operands: &Operands<'_>,
+    operands: &View<'_>,
 ) -> Result<Vec<Type>, OpError> {
     let fault = |message: String| OpError::new(format!("{}: {message}", spec.kind));
     if op.blocks.len() != spec.n_blocks {

@@ -5,7 +5,7 @@ use crate::{
     constant::Literal,
     ir::{Block, Function, Op, ValueId},
     names::is_identifier,
-    ops::{self, Operands},
+    ops::{self, View},
     types::Type,
 };
 use host_tensor::element_count;
@@ -194,7 +194,7 @@ impl Walk<'_> {
             op.outputs.iter().for_each(|v| self.unimplemented[v.index()] = true);
             return self.fault_of(FaultKind::Unimplemented, message);
         };
-        let operands = Operands::new(f, &op.inputs).with_constexpr(&self.constexpr);
+        let operands = View::new(f, &op.inputs).with_constexpr(&self.constexpr);
         match blocks::result_types(f, op, spec, &operands) {
             Err(e) => self.fault(e.to_string()),
             Ok(types) => self.declared(op, &types),

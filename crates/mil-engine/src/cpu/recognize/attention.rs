@@ -48,7 +48,8 @@ fn contraction(body: &Body<'_>, op: &Op) -> Option<Contraction> {
                 return None;
             }
             let batch: Vec<char> = ('a'..='h').take(rank - 2).collect();
-            let [tx, ty] = [body.flag(op, "transpose_x", false)?, body.flag(op, "transpose_y", false)?];
+            let [tx, ty] =
+                [body.view(op).known_bool("transpose_x").ok()?, body.view(op).known_bool("transpose_y").ok()?];
             let with = |two: [char; 2], turned: bool| {
                 let two = if turned { [two[1], two[0]] } else { two };
                 [&batch[..], &two].concat()
@@ -58,7 +59,7 @@ fn contraction(body: &Body<'_>, op: &Op) -> Option<Contraction> {
         }
         "einsum" => {
             let &[a, b] = op.input_values("values") else { return None };
-            let (from, out) = body.text(op, "equation", "")?.split_once("->")?;
+            let (from, out) = body.view(op).known_text("equation").ok()?.split_once("->")?;
             let (x, y) = from.split_once(',')?;
             let letters = [x, y].map(|s| s.trim().chars().collect::<Vec<_>>());
             let fits = body.floats(a)?.len() == letters[0].len() && body.floats(b)?.len() == letters[1].len();
@@ -83,7 +84,7 @@ fn softmax(body: &Body<'_>, at: usize) -> Option<(Vec<usize>, Attention)> {
     let op = &body.ops[at];
     let logits = op.input("x")?;
     let shape = body.floats(logits)?;
-    let axis = body.axis(op, "axis", -1, shape.len())?;
+    let axis = body.axis(op, "axis", shape.len())?;
     let mut ops = vec![at];
     let (scores, scale, mask) = scores(body, logits, &mut ops)?;
     let scores_at = body.def(scores)?;

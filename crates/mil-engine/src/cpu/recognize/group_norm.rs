@@ -91,23 +91,19 @@ fn value_and_scalar(body: &Body<'_>, add: &Op) -> Option<(ValueId, f32)> {
 
 fn reduces(body: &Body<'_>, op: usize, want: &[i64], rank: usize) -> bool {
     let op = &body.ops[op];
-    let Some(mut axes) = body.ints(op, "axes") else { return false };
+    let Ok(mut axes) = body.view(op).known_axes("axes", rank) else { return false };
     axes.iter_mut().filter(|a| **a < 0).for_each(|a| *a += rank as i64);
     axes.sort_unstable();
-    axes == want && body.flag(op, "keep_dims", false) == Some(true)
+    axes == want && body.view(op).known_bool("keep_dims") == Ok(true)
 }
 
 /// A batch norm with constant statistics, as factors and summands.
 fn affine(body: &Body<'_>, r: ValueId, channels: usize) -> Option<(usize, Vec<f32>, Vec<f32>)> {
     let at = body.only_use(r).filter(|&i| body.ops[i].kind == "batch_norm")?;
     let op = &body.ops[at];
-    let of = |param: &str, default: f32| match op.input(param) {
-        None => Some(vec![default; channels]),
-        Some(id) => body.constant(id).filter(|v| v.len() == channels),
-    };
-    let (mean, variance) = (of("mean", 0.0)?, of("variance", 1.0)?);
-    let (gamma, beta) = (of("gamma", 1.0)?, of("beta", 0.0)?);
-    let epsilon = body.float(op, "epsilon", 1e-5)?;
+    let of = |param: &str| body.view(op).known_numbers_of_len(param, channels).ok();
+    let (mean, variance, gamma, beta) = (of("mean")?, of("variance")?, of("gamma")?, of("beta")?);
+    let epsilon = body.view(op).known_number("epsilon").ok()? as f32;
     let factors: Vec<f32> = gamma.iter().zip(&variance).map(|(g, v)| g / (v + epsilon).sqrt()).collect();
     let summands = beta.iter().zip(&mean).zip(&factors).map(|((b, m), f)| b - m * f).collect();
     Some((at, factors, summands))

@@ -94,23 +94,22 @@ fn conv(body: &Body<'_>, op: &Op) -> Option<(Product, Option<usize>)> {
     let shape = body.floats(op.output())?;
     let w = body.floats(weight)?;
     let [_, _, kh, kw] = w[..] else { return None };
-    if !is_weight(body, weight) || shape.len() != 4 || body.int(op, "groups", 1)? != 1 {
+    if !is_weight(body, weight) || shape.len() != 4 || body.view(op).known_int("groups").ok()? != 1 {
         return None;
     }
     let input = body.floats(x)?;
     let pair = |param: &str| -> Option<[usize; 2]> {
-        let Some(v) = op.input(param).map(|_| body.ints(op, param)) else { return Some([1, 1]) };
-        let v = v?;
-        Some([usize::try_from(*v.first()?).ok()?, usize::try_from(*v.get(1)?).ok()?])
+        let v = body.view(op).known_ints_of_len(param, 2).ok()?;
+        Some([usize::try_from(v[0]).ok()?, usize::try_from(v[1]).ok()?])
     };
     let (stride, dilation) = (pair("strides")?, pair("dilations")?);
     let mut pad = [0, 0];
     for d in 0..2 {
         let reach = (w[2 + d] - 1) * dilation[d] + 1;
         let total = ((shape[2 + d] - 1) * stride[d] + reach).saturating_sub(input[2 + d]);
-        pad[d] = match body.text(op, "pad_type", "valid")? {
+        pad[d] = match body.view(op).known_text("pad_type").ok()? {
             "valid" => 0,
-            "custom" => usize::try_from(*body.ints(op, "pad")?.get(2 * d)?).ok()?,
+            "custom" => usize::try_from(body.view(op).known_ints_of_len("pad", 4).ok()?[2 * d]).ok()?,
             "same" => total / 2,
             "same_lower" => total.div_ceil(2),
             _ => return None,
@@ -132,8 +131,9 @@ fn conv(body: &Body<'_>, op: &Op) -> Option<(Product, Option<usize>)> {
 /// A padding of a picture with zeros: its operand, and what it adds above and to the left.
 fn zeros(body: &Body<'_>, op: &Op) -> Option<(ValueId, [usize; 2])> {
     let x = op.input("x")?;
-    let pad = body.ints(op, "pad")?;
-    let zero = body.text(op, "mode", "constant")? == "constant" && body.float(op, "constant_val", 0.0)? == 0.0;
+    let pad = body.view(op).ints("pad")?;
+    let zero =
+        body.view(op).known_text("mode").ok()? == "constant" && body.view(op).known_number("constant_val").ok()? == 0.0;
     let pad: Vec<usize> = pad.iter().map(|&p| usize::try_from(p).ok()).collect::<Option<_>>()?;
     let spatial = pad.len().checked_sub(4)?;
     if !zero || body.floats(x)?.len() != 4 || pad[..spatial].iter().any(|&p| p != 0) {
@@ -148,7 +148,7 @@ fn gated(body: &Body<'_>, p: &Product, axis: usize, ops: &mut Vec<usize>) -> Opt
     let op = &body.ops[split];
     let &[first, second] = &op.outputs[..] else { return None };
     let same = body.shape(first)? == body.shape(second)?;
-    if !same || body.axis(op, "axis", 0, p.shape.len())? != axis || !p.shape[axis].is_multiple_of(2) {
+    if !same || body.axis(op, "axis", p.shape.len())? != axis || !p.shape[axis].is_multiple_of(2) {
         return None;
     }
     for (gate, inner, value) in [(Gate::First, first, second), (Gate::Second, second, first)] {
@@ -170,7 +170,7 @@ pub(super) fn activation(body: &Body<'_>, op: &Op) -> Option<Activation> {
         "silu" => Activation::Silu,
         "sigmoid" => Activation::Sigmoid,
         "tanh" => Activation::Tanh,
-        "gelu" => match body.text(op, "mode", "EXACT")? {
+        "gelu" => match body.view(op).known_text("mode").ok()? {
             "EXACT" => Activation::Gelu,
             "TANH_APPROXIMATION" => Activation::GeluTanh,
             "SIGMOID_APPROXIMATION" => Activation::Swish(1.702),

@@ -49,14 +49,14 @@ pub(super) fn kind(body: &Body<'_>, op: &Op) -> Option<Kind> {
 fn transpose(body: &Body<'_>, op: &Op) -> Option<Kind> {
     let x = op.input("x")?;
     let rank = body.floats(x)?.len();
-    let perm = body.ints(op, "perm")?.into_iter().map(|p| absolute(p, rank)).collect::<Option<Vec<_>>>()?;
+    let perm = body.view(op).ints("perm")?.into_iter().map(|p| absolute(p, rank)).collect::<Option<Vec<_>>>()?;
     (perm.len() == rank).then(|| Kind::Transpose { x, perm, out: op.output() })
 }
 
 fn split(body: &Body<'_>, op: &Op) -> Option<Kind> {
     let x = op.input("x")?;
     let rank = body.floats(x)?.len();
-    let axis = body.axis(op, "axis", 0, rank)?;
+    let axis = body.axis(op, "axis", rank)?;
     let mut begin = vec![0; rank];
     let mut parts = Vec::new();
     for &out in &op.outputs {
@@ -72,17 +72,11 @@ fn slice(body: &Body<'_>, op: &Op) -> Option<Kind> {
     let x = op.input("x")?;
     let shape = body.floats(x)?;
     let rank = shape.len();
-    let flags = |param: &str| match op.input(param) {
-        None => Some(vec![false; rank]),
-        Some(id) => {
-            let values: Vec<bool> = body.literal(id)?.as_const()?.read().to_bool_vec();
-            (values.len() == rank).then_some(values)
-        }
-    };
+    let view = body.view(op);
+    let flags = |param: &str| view.known_flags(param, rank).ok();
     let (first, last, squeezed) = (flags("begin_mask")?, flags("end_mask")?, flags("squeeze_mask")?);
-    let ints = |param: &str| body.ints(op, param).filter(|v| v.len() == rank);
-    let (begin, end) = (ints("begin")?, ints("end")?);
-    let step = if op.input("stride").is_some() { ints("stride")? } else { vec![1; rank] };
+    let ints = |param: &str| view.known_ints_of_len(param, rank).ok();
+    let (begin, end, step) = (ints("begin")?, ints("end")?, ints("stride")?);
     let mut part = Part { begin: Vec::new(), step: Vec::new(), shape: Vec::new(), out: op.output() };
     for d in 0..rank {
         // As the reference engine slices; what it refuses, or reads backwards, is left to it.
@@ -107,9 +101,9 @@ fn slice(body: &Body<'_>, op: &Op) -> Option<Kind> {
 fn concat(body: &Body<'_>, op: &Op) -> Option<Kind> {
     let values = op.input_values("values").to_vec();
     let rank = body.floats(op.output())?.len();
-    let axis = body.axis(op, "axis", 0, rank)?;
+    let axis = body.axis(op, "axis", rank)?;
     let fits = |v: &ValueId| body.floats(*v).is_some_and(|s| s.len() == rank);
-    let plain = !body.flag(op, "interleave", false)? && values.iter().all(fits);
+    let plain = !body.view(op).known_bool("interleave").ok()? && values.iter().all(fits);
     plain.then(|| Kind::Concat { values, axis, out: op.output() })
 }
 
@@ -118,10 +112,7 @@ fn upsample(body: &Body<'_>, op: &Op) -> Option<Kind> {
     let (from, to) = (body.floats(x)?, body.floats(out)?);
     let [b, c, h, w] = from[..] else { return None };
     let factor = |param: &str| -> Option<usize> {
-        let f = match body.ints(op, param) {
-            Some(v) => *v.first()? as f32,
-            None => body.float(op, param, 1.0)?,
-        };
+        let f = body.view(op).known_number(param).ok()? as f32;
         (f >= 1.0 && f.fract() == 0.0 && f < 1e6).then_some(f as usize)
     };
     let factors = [factor("scale_factor_height")?, factor("scale_factor_width")?];
@@ -134,7 +125,7 @@ fn rows(body: &Body<'_>, op: &Op) -> Option<Kind> {
     let [n, width] = body.floats(table)?[..] else { return None };
     let decoded = body.def(table).is_some_and(|i| body.ops[i].is_constexpr());
     let known = body.literal(table).is_some() || decoded;
-    let first = body.axis(op, "axis", 0, 2)? == 0 && body.int(op, "batch_dims", 0)? == 0;
+    let first = body.axis(op, "axis", 2)? == 0 && body.view(op).known_int("batch_dims").ok()? == 0;
     let integers = body.dtype(indices).is_some_and(|d| !d.is_float()) && body.literal(indices).is_none();
     let shape = [body.shape(indices)?, vec![width]].concat();
     let fits = known && first && integers && n > 0 && body.floats(op.output())? == shape;
@@ -144,12 +135,12 @@ fn rows(body: &Body<'_>, op: &Op) -> Option<Kind> {
 fn layer_norm(body: &Body<'_>, op: &Op) -> Option<Kind> {
     let x = op.input("x")?;
     let shape = body.floats(x)?;
-    let &[axis] = &body.ints(op, "axes")?[..] else { return None };
+    let &[axis] = &body.view(op).known_axes("axes", shape.len()).ok()?[..] else { return None };
     let axis = absolute(axis, shape.len())?;
     let of = |param: &str| match op.input(param) {
         None => Some(None),
         Some(id) => body.constant(id).filter(|v| v.len() == shape[axis]).map(Some),
     };
-    let epsilon = body.float(op, "epsilon", 1e-5)?;
+    let epsilon = body.view(op).known_number("epsilon").ok()? as f32;
     Some(Kind::LayerNorm(LayerNorm { x, axis, epsilon, gamma: of("gamma")?, beta: of("beta")?, out: op.output() }))
 }

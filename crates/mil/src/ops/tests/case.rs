@@ -1,6 +1,6 @@
 //! One line of a table, read.
 
-use super::{Dim, OpError, Operands, Opset, Type, infer};
+use super::{Dim, OpError, Opset, Type, View, infer};
 use crate::{
     constant::{Const, Literal},
     ir::{Arg, Function, Inputs, ValueId},
@@ -35,7 +35,7 @@ impl Case {
     }
 
     pub(super) fn infer(&self) -> Result<Vec<Type>, OpError> {
-        infer(&self.kind, &Operands::new(&self.function, &self.inputs), self.function.opset)
+        infer(&self.kind, &View::new(&self.function, &self.inputs), self.function.opset)
     }
 
     #[track_caller]

@@ -1,6 +1,6 @@
 //! No operands make inference panic or take long, however large, negative or ill-typed they are.
 
-use super::{Accepts, Dim, OpSpec, Operands, Param, Rank, Type, all};
+use super::{Accepts, Dim, OpSpec, Param, Rank, Type, View, all};
 use crate::{
     constant::{Const, Literal},
     ir::{Arg, Function, Inputs, ValueId},
@@ -34,7 +34,7 @@ fn no_operands_make_inference_panic() {
         for spec in all() {
             let mut function = Function::new("main", spec.since);
             let inputs = operands(&mut rng, &mut function, spec, round % 8 == 0);
-            let operands = Operands::new(&function, &inputs);
+            let operands = View::new(&function, &inputs);
             match spec.result_types(&operands) {
                 Ok(_) => n_accepted += 1,
                 Err(_) => n_refused += 1,

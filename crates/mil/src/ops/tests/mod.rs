@@ -1,7 +1,7 @@
 //! Inference as data: `tests/<family>.txt` are tables of operations with their results or errors.
 //!
 //! A line says an opset, an operation and its operands; the line below it, which `UPDATE_EXPECT=1 cargo test`
-//! fills, what inference makes of them. Operands are
+//! fills, what inference makes of them. View are
 //! - `fp16[2,?,4]`: a tensor that is known only at run time; `fp16[]` a scalar; `state:fp16[2]` a state;
 //! - `7`, `0.5`, `true`, `'same'`: constant scalars; `(1,-1)`, `(true,false)`: constant vectors;
 //! - `uint8:(1,2)`, `fp16:0.5`: constants of another type; `uint1(2,3):(1,0,1,1,0,0)`: with a shape;

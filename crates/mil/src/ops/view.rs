@@ -1,9 +1,11 @@
-//! An operation's operands as specifications and inference see them.
+//! The reader of an operation's operands: for inference, validation, passes and engines.
+//!
+//! Nobody else says what leaving out a parameter means; that stands in the tables.
 
-use super::{Default, OpError, OpSpec};
+use super::{Default, OpError, OpSpec, lookup};
 use crate::{
     constant::Literal,
-    ir::{Arg, Function, Inputs, ValueId},
+    ir::{Arg, Function, Inputs, Op, ValueId},
     opset::Opset,
     types::{TensorType, Type},
 };
@@ -12,17 +14,25 @@ use crate::{
 /// axes, shapes and the like, and a longer one is a mistake or an attack.
 const MAX_PARAM_ELEMENTS: usize = 1 << 14;
 
-/// Bound parameters with their types and, where known, their values.
+/// An operation's parameters: what is bound, with types and, where known, values, and what leaving one out means.
 #[derive(Debug, Clone, Copy)]
-pub struct Operands<'a> {
+pub struct View<'a> {
     function: &'a Function,
     inputs: &'a Inputs,
     spec: Option<&'static OpSpec>,
     constexpr: Option<&'a [bool]>,
 }
 
-impl<'a> Operands<'a> {
-    /// The operands `inputs` of an operation of `function`.
+impl<'a> View<'a> {
+    /// The parameters of an operation of `function`, with the defaults of its specification.
+    ///
+    /// What no table describes has no defaults.
+    #[must_use]
+    pub fn of(function: &'a Function, op: &'a Op) -> Self {
+        Self { spec: lookup(&op.kind, function.opset), ..Self::new(function, &op.inputs) }
+    }
+
+    /// The operands `inputs` of an operation of `function` that may not exist yet, without defaults.
     #[must_use]
     pub fn new(function: &'a Function, inputs: &'a Inputs) -> Self {
         Self { function, inputs, spec: None, constexpr: None }
@@ -154,7 +164,7 @@ impl<'a> Operands<'a> {
 
     /// What leaving out `param` means.
     fn default(&self, param: &str) -> Option<Default> {
-        if self.has(param) { None } else { self.spec?.param(param)?.default }
+        if self.has(param) { None } else { self.spec?.default_of(param) }
     }
 
     /// The integers of a constant vector.
@@ -170,10 +180,9 @@ impl<'a> Operands<'a> {
     /// # Errors
     /// When they are not known at compile time, or not `n`.
     pub fn known_ints_of_len(&self, param: &str, n: usize) -> Result<Vec<i64>, OpError> {
-        let values = match self.default(param) {
-            Some(Default::Ones) => vec![1; n],
-            Some(Default::Zeros) => vec![0; n],
-            _ => self.known_ints(param)?,
+        let values = match self.default(param).and_then(|d| d.ints(n)) {
+            Some(values) => values,
+            None => self.known_ints(param)?,
         };
         if values.len() != n {
             return Err(OpError::new(format!("{param} has {} elements, but must have {n}", values.len())));
@@ -181,14 +190,39 @@ impl<'a> Operands<'a> {
         Ok(values)
     }
 
-    /// The booleans of a constant vector of length `n`; all false when it is left out.
+    /// The axes of a constant vector for a tensor of this rank, as they stand there, or those of its default.
+    ///
+    /// # Errors
+    /// When they are not known at compile time.
+    pub fn known_axes(&self, param: &str, rank: usize) -> Result<Vec<i64>, OpError> {
+        match self.default(param).and_then(|d| d.ints(rank)) {
+            Some(all) => Ok(all),
+            None => self.known_ints(param),
+        }
+    }
+
+    /// The `n` numbers of a constant vector, or of its default.
+    ///
+    /// # Errors
+    /// When they are not known at compile time, or not `n`.
+    pub fn known_numbers_of_len(&self, param: &str, n: usize) -> Result<Vec<f32>, OpError> {
+        #[expect(clippy::cast_precision_loss, reason = "defaults are small")]
+        let default = |d: Default| d.ints(n).map(|all| all.into_iter().map(|i| i as f32).collect());
+        let values: Vec<f32> = match self.default(param).and_then(default) {
+            Some(values) => values,
+            None => self.literal(param).and_then(Literal::as_floats).ok_or_else(|| unknown(param))?,
+        };
+        if values.len() != n {
+            return Err(OpError::new(format!("{param} has {} elements, but must have {n}", values.len())));
+        }
+        Ok(values)
+    }
+
+    /// The booleans of a constant vector of length `n`, or of its default.
     ///
     /// # Errors
     /// When they are not known at compile time, or not `n`.
     pub fn known_flags(&self, param: &str, n: usize) -> Result<Vec<bool>, OpError> {
-        if !self.has(param) {
-            return Ok(vec![false; n]);
-        }
         Ok(self.known_ints_of_len(param, n)?.into_iter().map(|b| b != 0).collect())
     }
 
@@ -197,10 +231,8 @@ impl<'a> Operands<'a> {
     /// # Errors
     /// When it is not known at compile time.
     pub fn known_int(&self, param: &str) -> Result<i64, OpError> {
-        match self.default(param) {
-            Some(Default::Int(i)) => Ok(i),
-            _ => self.int(param).ok_or_else(|| unknown(param)),
-        }
+        let default = self.default(param).and_then(Default::int);
+        default.or_else(|| self.int(param)).ok_or_else(|| unknown(param))
     }
 
     /// The boolean of a constant scalar, or of its default.
@@ -209,8 +241,8 @@ impl<'a> Operands<'a> {
     /// When it is not known at compile time.
     pub fn known_bool(&self, param: &str) -> Result<bool, OpError> {
         match self.default(param) {
-            Some(Default::Bool(b)) => Ok(b),
-            _ => self.boolean(param).ok_or_else(|| unknown(param)),
+            Some(Default::Not(other)) => self.known_bool(other).map(|b| !b),
+            default => default.and_then(Default::bool).or_else(|| self.boolean(param)).ok_or_else(|| unknown(param)),
         }
     }
 
@@ -219,10 +251,8 @@ impl<'a> Operands<'a> {
     /// # Errors
     /// When it is not known at compile time.
     pub fn known_text(&self, param: &str) -> Result<&'a str, OpError> {
-        match self.default(param) {
-            Some(Default::Text(s)) => Ok(s),
-            _ => self.string(param).ok_or_else(|| unknown(param)),
-        }
+        let default = self.default(param).and_then(Default::text);
+        default.or_else(|| self.string(param)).ok_or_else(|| unknown(param))
     }
 
     /// The number of a constant scalar of any numeric type, or of its default.
@@ -230,11 +260,8 @@ impl<'a> Operands<'a> {
     /// # Errors
     /// When it is not known at compile time.
     pub fn known_number(&self, param: &str) -> Result<f64, OpError> {
-        match self.default(param) {
-            Some(Default::Float(x)) => return Ok(x),
-            #[expect(clippy::cast_precision_loss, reason = "defaults are small")]
-            Some(Default::Int(i)) => return Ok(i as f64),
-            _ => {}
+        if let Some(number) = self.default(param).and_then(Default::number) {
+            return Ok(number);
         }
         let literal = self.literal(param).ok_or_else(|| unknown(param))?;
         let floats = literal.as_const().filter(|c| c.len() == 1).map(|c| c.read().to_f32_vec());
