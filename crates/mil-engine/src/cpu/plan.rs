@@ -11,10 +11,10 @@ mod places;
 mod product;
 
 use super::{
-    Options,
     body::Body,
     graph::{Kind, Node},
     memory::{Arena, Buffer},
+    options::Options,
     steady::Steady,
     step::{Action, Step},
     stored,
