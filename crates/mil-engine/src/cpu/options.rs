@@ -5,6 +5,7 @@ use crate::{Isa, reference};
 
 /// How weights are held while an engine lives. Results are the same to the bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum WeightForm {
     /// As they are stored, and decoded a piece at a time in every run: no time to load, and no memory but the file's.
     #[default]

@@ -5,6 +5,7 @@
 //! reference engine computes live in its own values, and are copied where a kernel meets them. What is steady comes first,
 //! and what later steps read of it lies outside of the arena.
 
+mod attention;
 mod finish;
 mod lower;
 mod places;

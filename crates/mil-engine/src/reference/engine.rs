@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 /// A named tensor of a function's signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Feature {
     /// Name.
     pub name: String,

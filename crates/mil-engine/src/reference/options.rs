@@ -2,6 +2,7 @@
 
 /// When results are rounded to the type that the program declares for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Rounding {
     /// Only inputs, constants, decoded weights and outputs have their declared precision; everything
     /// between is `f32`, casts included.
@@ -14,6 +15,7 @@ pub enum Rounding {
 
 /// How long decoded constants are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Weights {
     /// Until their last use in a run: the least memory.
     #[default]
