@@ -99,6 +99,7 @@ pub enum EngineError {
 
 /// An operation in its program, for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OpSite {
     /// Position in execution order; operations of nested blocks count after the one that holds them.
     pub index: usize,

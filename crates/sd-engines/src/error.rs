@@ -13,7 +13,7 @@ pub enum EngineError {
     /// The program cannot be prepared or run.
     #[error(transparent)]
     Run(#[from] mil_engine::EngineError),
-    /// A stage of a pipeline failed.
+    /// A stage of a pipeline cannot be made ready.
     #[error("{stage}: {source}")]
     Stage {
         /// The stage's name.
@@ -24,19 +24,7 @@ pub enum EngineError {
     /// A function was asked for by name, of a pipeline, which has none.
     #[error("a pipeline of models has no function {0:?}")]
     PipelineFunction(String),
-    /// A pipeline has no model at all.
-    #[error("the pipeline holds no model")]
-    NoStage,
-    /// A stage reads what neither the caller nor an earlier stage gives in that form.
-    #[error("{stage} reads {feature} as {wanted}, but an earlier model gives it as {given}")]
-    StageInput {
-        /// The stage that reads.
-        stage: String,
-        /// The feature.
-        feature: String,
-        /// What the stage declares.
-        wanted: String,
-        /// What is there.
-        given: String,
-    },
+    /// The models of a pipeline do not fit together, or one of them failed.
+    #[error(transparent)]
+    Chain(#[from] crate::ChainError),
 }

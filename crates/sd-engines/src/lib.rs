@@ -8,10 +8,12 @@
 //! | `burn` | `BurnEngine` | checkpoints: the networks themselves, on Burn's CPU backend |
 //! | `burn-cuda`, `-metal`, `-rocm`, `-vulkan`, `-webgpu`, `-wgpu` | `BurnEngine` | the same on GPUs |
 //!
+//! [`Chain`] runs several models as one, whatever executes each of them.
 //! Nothing here knows what a model is for: prompts, steps and pictures are `sd-runtime`'s.
 
 #[cfg(feature = "burn")]
 mod burn;
+mod chain;
 #[cfg(feature = "mil")]
 mod error;
 #[cfg(feature = "mil")]
@@ -19,6 +21,7 @@ mod mil_cpu;
 
 #[cfg(feature = "burn")]
 pub use burn::{BurnDevice, BurnEngine, BurnError, BurnOptions};
+pub use chain::{Chain, ChainError};
 #[cfg(feature = "mil")]
 pub use error::EngineError;
 #[cfg(feature = "mil")]

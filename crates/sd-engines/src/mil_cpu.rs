@@ -1,9 +1,7 @@
 //! MIL programs on the CPU, by one of `mil-engine`'s two engines: the fast one, or the one that is plain and exact.
 //!
-//! A model may be one program or several that run one after another, as Core ML pipelines and chunked models do: a feature flows to every later stage that reads its name.
-//! What no later stage reads is an output of the whole.
+//! A model may be one program or several that run one after another, as Core ML pipelines and chunked models do.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use mil::{Program, TensorType, Valid};
@@ -11,6 +9,7 @@ use mil_engine::{cpu::Cpu, reference::Reference};
 use mlpackage::{Body, Description, FeatureType, Interface, Model, Package};
 use sd_runtime::{Engine, Feature, Signature, Stop, Tensors};
 
+use crate::chain::{self, Flow};
 use crate::error::EngineError;
 
 pub use mil_engine::{
@@ -152,7 +151,7 @@ impl MilEngine {
     }
 
     fn from_stages(stages: Vec<Stage>) -> Result<Self, EngineError> {
-        let signature = chained_signature(&stages)?;
+        let signature = chain::join(stages.iter().map(|stage| (&*stage.name, &stage.signature)))?;
         Ok(Self { stages, signature })
     }
 
@@ -237,23 +236,12 @@ impl MilEngine {
         if let [only] = &self.stages[..] {
             return Ok(run(only, inputs)?);
         }
-        let known = |name: &String| self.signature.input(name).is_some();
-        if let Some(name) = inputs.keys().find(|name| !known(name)) {
-            let expected = self.signature.inputs.iter().map(|f| f.name.clone()).collect();
-            return Err(mil_engine::EngineError::UnexpectedInput { name: name.clone(), expected }.into());
-        }
-        let mut features = inputs.clone();
+        let mut flow = Flow::new(&self.signature, inputs)?;
         for stage in &self.stages {
-            let own = |f: &Feature| Some((f.name.clone(), features.get(&f.name)?.clone()));
-            let inputs: Tensors = stage.signature.inputs.iter().filter_map(own).collect();
-            let fail = |source: mil_engine::EngineError| EngineError::Stage {
-                stage: stage.name.clone(),
-                source: Box::new(source.into()),
-            };
-            features.extend(run(stage, &inputs).map_err(fail)?);
+            let own = flow.inputs_of(&stage.signature);
+            flow.goes_on(&stage.name, run(stage, &own))?;
         }
-        features.retain(|name, _| self.signature.output(name).is_some());
-        Ok(features)
+        Ok(flow.outputs())
     }
 }
 
@@ -320,48 +308,6 @@ fn signature_of(program: &Runner, interface: Option<&Interface>) -> Signature {
         inputs: program.inputs().iter().map(|f| feature(&f.name, &f.ty)).collect(),
         outputs: program.outputs().iter().map(|f| feature(&f.name, &f.ty)).collect(),
     }
-}
-
-/// What a chain takes from its caller, and what it gives: outputs that no later stage reads.
-fn chained_signature(stages: &[Stage]) -> Result<Signature, EngineError> {
-    if stages.is_empty() {
-        return Err(EngineError::NoStage);
-    }
-    let mut inputs: Vec<Feature> = Vec::new();
-    let mut given: Vec<Feature> = Vec::new();
-    let mut read = BTreeSet::new();
-    for stage in stages {
-        for wanted in &stage.signature.inputs {
-            let earlier = given.iter().rev().chain(&inputs).find(|f| f.name == wanted.name);
-            match earlier {
-                Some(earlier) => check_flow(stage, wanted, earlier)?,
-                None => inputs.push(wanted.clone()),
-            }
-            read.insert(wanted.name.clone());
-        }
-        for output in &stage.signature.outputs {
-            given.retain(|f| f.name != output.name);
-            read.remove(&output.name);
-            given.push(output.clone());
-        }
-    }
-    given.retain(|f| !read.contains(&f.name));
-    Ok(Signature { inputs, outputs: given })
-}
-
-/// Shapes must agree where both are declared; element types are converted.
-fn check_flow(stage: &Stage, wanted: &Feature, given: &Feature) -> Result<(), EngineError> {
-    let known = wanted.shape.dims().zip(given.shape.dims());
-    if known.is_none_or(|(wanted, given)| wanted == given) {
-        return Ok(());
-    }
-    let show = |f: &Feature| format!("{} {}", f.dtype, f.shape);
-    Err(EngineError::StageInput {
-        stage: stage.name.clone(),
-        feature: wanted.name.clone(),
-        wanted: show(wanted),
-        given: show(given),
-    })
 }
 
 #[cfg(test)]

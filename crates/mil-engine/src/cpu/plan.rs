@@ -5,16 +5,17 @@
 //! reference engine computes live in its own values, and are copied where a kernel meets them. What is steady comes first,
 //! and what later steps read of it lies outside of the arena.
 
+mod attention;
 mod finish;
 mod lower;
 mod places;
 mod product;
 
 use super::{
-    Options,
     body::Body,
     graph::{Kind, Node},
     memory::{Arena, Buffer},
+    options::Options,
     steady::Steady,
     step::{Action, Step},
     stored,

@@ -4,7 +4,7 @@
 //! palette, tables that change within a row) are decoded once, to the type that the program declares; all of them where
 //! [`WeightForm::Expanded`] is asked for.
 
-use super::{WeightForm, body::Body};
+use super::{body::Body, options::WeightForm};
 use crate::kernel::weights::{Affine, Matrix, Palette, Sparse, Store, count_bits};
 use half::f16;
 use host_tensor::{Bytes, DType, HostTensor};

@@ -1,6 +1,6 @@
 //! Plans and profiles as data, for people and machines.
 
-use super::{Precision, plan::Planned};
+use super::{plan::Planned, precision::Precision};
 use crate::Isa;
 use std::fmt;
 

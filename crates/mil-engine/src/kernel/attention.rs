@@ -8,8 +8,7 @@
 
 use super::{
     block::{copy, gather},
-    math::exp2_below,
-    simd::{Simd, Tile, Weigh},
+    simd::{Simd, Tile, Weigh, exp2_below},
 };
 use std::f32::consts::LOG2_E;
 
@@ -80,6 +79,43 @@ const fn at(strides: [usize; 4], b: [usize; 2], token: usize) -> usize {
     b[0] * strides[0] + b[1] * strides[1] + token * strides[2]
 }
 
+/// The parts of an item's scratch, which follow each other.
+struct Parts {
+    /// Queries, turned for the product tiles.
+    packed: *mut f32,
+    /// Weighted sums of values.
+    sums: *mut f32,
+    /// To what weights are relative, for each query.
+    maxima: *mut f32,
+    /// Sums of weights.
+    totals: *mut f32,
+    keys: *mut f32,
+    values: *mut f32,
+    scores: *mut f32,
+    turned: *mut f32,
+}
+
+impl Parts {
+    /// # Safety
+    /// `scratch` has as many floats as [`scratch()`] tells of these dimensions.
+    #[inline(always)]
+    unsafe fn of(scratch: *mut f32, dims: [usize; 2]) -> Self {
+        let ((block, key_block), [d, dv]) = (blocks(dims), dims);
+        // SAFETY: the caller's contract.
+        unsafe {
+            let packed = scratch;
+            let sums = packed.add(block * d);
+            let maxima = sums.add(block * dv);
+            let totals = maxima.add(block);
+            let keys = totals.add(block);
+            let values = keys.add(key_block * d);
+            let scores = values.add(key_block * dv);
+            let turned = scores.add(key_block * 64);
+            Self { packed, sums, maxima, totals, keys, values, scores, turned }
+        }
+    }
+}
+
 /// Computes one block of queries.
 ///
 /// # Safety
@@ -88,67 +124,22 @@ const fn at(strides: [usize; 4], b: [usize; 2], token: usize) -> usize {
 #[inline(always)]
 pub(crate) unsafe fn item<S: Simd>(a: &Attention, item: usize, scratch: *mut f32) {
     let (block, key_block) = blocks(a.dims);
-    let [d, dv] = a.dims;
+    let dv = a.dims[1];
     let n_blocks = a.lengths[0].div_ceil(block);
     let (b, q0) = (item / n_blocks, item % n_blocks * block);
     let b = [b / a.batch[1], b % a.batch[1]];
     let queries = block.min(a.lengths[0] - q0);
     let tiles = queries.div_ceil(S::NR);
-    // SAFETY: the caller's contract; the parts of the scratch follow each other.
+    // SAFETY: the caller's contract.
     unsafe {
-        let packed = scratch;
-        let sums = packed.add(block * d);
-        let maxima = sums.add(block * dv);
-        let totals = maxima.add(block);
-        let keys = totals.add(block);
-        let values = keys.add(key_block * d);
-        let scores = values.add(key_block * dv);
-        let turned = scores.add(key_block * 64);
+        let parts = Parts::of(scratch, a.dims);
+        let Parts { packed, sums, maxima, totals, turned, .. } = parts;
         pack_queries::<S>(a, at(a.q_strides, b, q0), queries, packed);
         std::slice::from_raw_parts_mut(sums, tiles * S::NR * dv).fill(0.0);
         std::slice::from_raw_parts_mut(maxima, tiles * S::NR).fill(MASKED);
         std::slice::from_raw_parts_mut(totals, tiles * S::NR).fill(0.0);
-        let mut k0 = 0;
-        while k0 < a.lengths[1] {
-            let n = key_block.min(a.lengths[1] - k0);
-            let k = a.k.add(at(a.k_strides, b, k0));
-            let v = a.v.add(at(a.v_strides, b, k0));
-            // Keys and values are read once for each tile of queries: from then on they lie close together.
-            let far = tiles > 1 || a.k_strides[3] != 1 || a.v_strides[3] != 1;
-            let (k, k_row, v, v_row) = if far {
-                gather::<S>(k, [a.k_strides[2], a.k_strides[3]], [n, d], keys, d);
-                gather::<S>(v, [a.v_strides[2], a.v_strides[3]], [n, dv], values, dv);
-                (keys.cast_const(), d, values.cast_const(), dv)
-            } else {
-                (k, a.k_strides[2], v, a.v_strides[2])
-            };
-            for tile in 0..tiles {
-                let t = Tile {
-                    k: d,
-                    a: k,
-                    a_row: k_row,
-                    a_k: 1,
-                    b: packed.add(tile * S::NR * d),
-                    c: scores,
-                    c_row: S::NR,
-                    add: false,
-                };
-                let own = sums.add(tile * S::NR * dv);
-                let (own_maxima, own_totals) = (maxima.add(tile * S::NR), totals.add(tile * S::NR));
-                let spare = scores.add(key_block * S::NR);
-                if k0 == 0 || !a.mask.is_null() || !weigh::<S>(t, n, own_maxima, own_totals, spare) {
-                    product::<S>(t, n, None);
-                    if !a.mask.is_null() {
-                        let mask = a.mask.add(at(a.mask_strides, b, q0 + tile * S::NR) + k0 * a.mask_strides[3]);
-                        let lanes = S::NR.min(queries - tile * S::NR);
-                        add_mask(mask, [a.mask_strides[3], a.mask_strides[2]], [n, lanes], scores, S::NR);
-                    }
-                    soften::<S>(scores, n, own_maxima, own_totals, own, dv);
-                }
-                let t = Tile { k: n, a: v, a_row: 1, a_k: v_row, b: scores, c: own, c_row: S::NR, add: true };
-                product::<S>(t, dv, None);
-            }
-            k0 += n;
+        for k0 in (0..a.lengths[1]).step_by(key_block) {
+            attend::<S>(a, &parts, b, (q0, queries), (k0, key_block.min(a.lengths[1] - k0)));
         }
         for tile in 0..tiles {
             let own = sums.add(tile * S::NR * dv);
@@ -156,6 +147,64 @@ pub(crate) unsafe fn item<S: Simd>(a: &Attention, item: usize, scratch: *mut f32
             finish::<S>(a, own, maxima.add(tile * S::NR), totals.add(tile * S::NR));
             let out = a.out.add(at(a.out_strides, b, q0 + tile * S::NR));
             scatter::<S>(own, [dv, lanes], turned, out, [a.out_strides[2], a.out_strides[3]]);
+        }
+    }
+}
+
+/// Adds the values of one block of keys, weighted, to the sums of one block of queries.
+///
+/// # Safety
+/// As [`item`]; queries are packed, and sums, maxima and totals are those of the keys before.
+#[inline(always)]
+unsafe fn attend<S: Simd>(
+    a: &Attention,
+    parts: &Parts,
+    b: [usize; 2],
+    (q0, queries): (usize, usize),
+    (k0, n): (usize, usize),
+) {
+    let key_block = blocks(a.dims).1;
+    let [d, dv] = a.dims;
+    let tiles = queries.div_ceil(S::NR);
+    let &Parts { packed, sums, maxima, totals, keys, values, scores, .. } = parts;
+    // SAFETY: the caller's contract.
+    unsafe {
+        let k = a.k.add(at(a.k_strides, b, k0));
+        let v = a.v.add(at(a.v_strides, b, k0));
+        // Keys and values are read once for each tile of queries: from then on they lie close together.
+        let far = tiles > 1 || a.k_strides[3] != 1 || a.v_strides[3] != 1;
+        let (k, k_row, v, v_row) = if far {
+            gather::<S>(k, [a.k_strides[2], a.k_strides[3]], [n, d], keys, d);
+            gather::<S>(v, [a.v_strides[2], a.v_strides[3]], [n, dv], values, dv);
+            (keys.cast_const(), d, values.cast_const(), dv)
+        } else {
+            (k, a.k_strides[2], v, a.v_strides[2])
+        };
+        for tile in 0..tiles {
+            let t = Tile {
+                k: d,
+                a: k,
+                a_row: k_row,
+                a_k: 1,
+                b: packed.add(tile * S::NR * d),
+                c: scores,
+                c_row: S::NR,
+                add: false,
+            };
+            let own = sums.add(tile * S::NR * dv);
+            let (own_maxima, own_totals) = (maxima.add(tile * S::NR), totals.add(tile * S::NR));
+            let spare = scores.add(key_block * S::NR);
+            if k0 == 0 || !a.mask.is_null() || !weigh::<S>(t, n, own_maxima, own_totals, spare) {
+                product::<S>(t, n, None);
+                if !a.mask.is_null() {
+                    let mask = a.mask.add(at(a.mask_strides, b, q0 + tile * S::NR) + k0 * a.mask_strides[3]);
+                    let lanes = S::NR.min(queries - tile * S::NR);
+                    add_mask(mask, [a.mask_strides[3], a.mask_strides[2]], [n, lanes], scores, S::NR);
+                }
+                soften::<S>(scores, n, own_maxima, own_totals, own, dv);
+            }
+            let t = Tile { k: n, a: v, a_row: 1, a_k: v_row, b: scores, c: own, c_row: S::NR, add: true };
+            product::<S>(t, dv, None);
         }
     }
 }

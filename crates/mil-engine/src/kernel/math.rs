@@ -3,7 +3,7 @@
 //! Errors against `f64`, by the largest of 1, |x| and the result, for |x| up to 20, as the tests ask: e^x and tanh
 //! 3·10⁻⁷, the GELU by the tangent 4·10⁻⁷, the other activations 2·10⁻⁷.
 
-use super::simd::Simd;
+use super::simd::{Simd, exp2_below};
 
 /// An activation, applied to each element.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,29 +34,6 @@ pub(crate) enum Activation {
 pub(crate) unsafe fn exp2<S: Simd>(x: S::V) -> S::V {
     // SAFETY: the caller's contract.
     unsafe { exp2_below::<S>(S::min(x, S::splat(127.0))) }
-}
-
-/// 2^x for x of at most 127, some number for what is above; 2⁻¹²⁶ for what is below −126.
-///
-/// # Safety
-/// The instruction set exists.
-#[inline(always)]
-pub(crate) unsafe fn exp2_below<S: Simd>(x: S::V) -> S::V {
-    // The polynomial of degree 5 that is nearest to 2^f for |f| ≤ ½: relative error 7.5·10⁻⁸ before rounding.
-    const C: [f32; 6] = [1.000_000_1, 0.693_146_97, 0.240_221_2, 0.055_507_133, 0.009_675_541, 0.001_327_647_2];
-    // SAFETY: the caller's contract.
-    unsafe {
-        let x = S::max(x, S::splat(-126.0));
-        let whole = S::round(x);
-        let f = S::sub(x, whole);
-        let mut p = S::splat(C[5]);
-        p = S::fma(p, f, S::splat(C[4]));
-        p = S::fma(p, f, S::splat(C[3]));
-        p = S::fma(p, f, S::splat(C[2]));
-        p = S::fma(p, f, S::splat(C[1]));
-        p = S::fma(p, f, S::splat(C[0]));
-        S::scale_exp2(p, whole)
-    }
 }
 
 /// e^x, with the reduction in two steps, so that large arguments keep their precision; infinite where `f32` ends.

@@ -3,8 +3,6 @@
 //! Kernels are written once, generic over [`Simd`], and always inlined into a function that enables the
 //! instruction set: those of the table in [`super::Kernels`]. Nothing here knows tensors.
 
-use super::math::exp2_below;
-
 /// One instruction set's vectors.
 ///
 /// # Safety
@@ -202,6 +200,29 @@ pub(crate) unsafe fn weights_body<S: Simd, const R: usize>(t: &Tile, w: &Weigh) 
         let [lo, hi] = sums::<S, R, false>(t);
         weigh_lanes::<S, R>(&lo, t, w, 0);
         weigh_lanes::<S, R>(&hi, t, w, S::LANES);
+    }
+}
+
+/// 2^x for x of at most 127, some number for what is above; 2⁻¹²⁶ for what is below −126.
+///
+/// # Safety
+/// The instruction set exists.
+#[inline(always)]
+pub(crate) unsafe fn exp2_below<S: Simd>(x: S::V) -> S::V {
+    // The polynomial of degree 5 that is nearest to 2^f for |f| ≤ ½: relative error 7.5·10⁻⁸ before rounding.
+    const C: [f32; 6] = [1.000_000_1, 0.693_146_97, 0.240_221_2, 0.055_507_133, 0.009_675_541, 0.001_327_647_2];
+    // SAFETY: the caller's contract.
+    unsafe {
+        let x = S::max(x, S::splat(-126.0));
+        let whole = S::round(x);
+        let f = S::sub(x, whole);
+        let mut p = S::splat(C[5]);
+        p = S::fma(p, f, S::splat(C[4]));
+        p = S::fma(p, f, S::splat(C[3]));
+        p = S::fma(p, f, S::splat(C[2]));
+        p = S::fma(p, f, S::splat(C[1]));
+        p = S::fma(p, f, S::splat(C[0]));
+        S::scale_exp2(p, whole)
     }
 }
 

@@ -1,11 +1,6 @@
-//! The list of all kernels: one per operation kind.
+//! What a kernel is: how one operation kind is executed.
 
-use super::{
-    activation, attention,
-    call::{Call, Results},
-    constexpr, conv, elementwise_binary, elementwise_unary, gather_scatter, generation, linear_algebra, normalization,
-    pool, quantization, rearrange, reduction, resize, shape, slice,
-};
+use super::call::{Call, Results};
 
 /// How one operation kind is executed.
 #[derive(Debug)]
@@ -42,29 +37,4 @@ pub(super) const fn moves(kind: &'static str, eval: for<'a> fn(&mut Call<'a>) ->
 /// A kernel that decodes a weight.
 pub(super) const fn decodes(kind: &'static str, eval: for<'a> fn(&mut Call<'a>) -> Results) -> Kernel {
     Kernel { kind, eval, effect: Effect::Decodes }
-}
-
-const FAMILIES: [&[Kernel]; 17] = [
-    activation::KERNELS,
-    attention::KERNELS,
-    constexpr::KERNELS,
-    conv::KERNELS,
-    elementwise_binary::KERNELS,
-    elementwise_unary::KERNELS,
-    gather_scatter::KERNELS,
-    generation::KERNELS,
-    linear_algebra::KERNELS,
-    normalization::KERNELS,
-    pool::KERNELS,
-    quantization::KERNELS,
-    rearrange::KERNELS,
-    reduction::KERNELS,
-    resize::KERNELS,
-    shape::KERNELS,
-    slice::KERNELS,
-];
-
-/// Every kernel.
-pub(super) fn all() -> impl Iterator<Item = &'static Kernel> {
-    FAMILIES.into_iter().flatten()
 }

@@ -1,6 +1,6 @@
 //! What is decided once, before any run: which kernel executes each operation, and when each value dies.
 
-use super::kernels::{self, Kernel};
+use super::{families, kernels::Kernel};
 use crate::{EngineError, OpSite};
 use mil::{Block, Function, Op, TensorType, ValueId};
 use std::collections::{HashMap, HashSet};
@@ -47,7 +47,7 @@ pub(super) enum Action {
 impl Plan {
     /// Plans a function's body.
     pub(super) fn new(function: &Function) -> Result<Self, EngineError> {
-        let kernels = kernels::all().map(|k| (k.kind, k)).collect();
+        let kernels = families::all().map(|k| (k.kind, k)).collect();
         let mut planner = Planner { function, kernels, n_ops: 0 };
         let mut plan = planner.block(&function.body, &function.inputs, 0)?;
         // Constants are shared by all blocks: they die only where the function's own body is done with them.

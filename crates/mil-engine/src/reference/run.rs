@@ -1,25 +1,25 @@
 //! One run of a function.
 
 use super::{
-    Reference, Rounding,
     call::{Call, Slot},
     constants::Constants,
     control_flow,
+    engine::Reference,
     kernels::{Effect, Kernel},
+    options::Rounding,
     plan::{Action, Plan, Step, declared_operands, shape_agrees},
-    state::{self, States},
+    state::States,
     value::{Data, Tensor, round_all, wrap_int},
     watch::{Census, NonFinite, Watch},
 };
 use crate::{EngineError, OpFault, OpSite};
 use host_tensor::Stop;
 use mil::{Literal, Type, ValueId};
-use std::sync::Arc;
 
 /// The values of one run.
 pub(crate) struct Run<'a> {
     pub(super) engine: &'a Reference,
-    pub(super) states: &'a mut States,
+    states: &'a mut States,
     constants: &'a Constants,
     values: Vec<Option<Tensor>>,
     watch: Option<Watch>,
@@ -137,8 +137,8 @@ impl<'a> Run<'a> {
             Action::Kernel(kernel) => self.evaluate(kernel, step)?,
             Action::Cond => control_flow::cond(self, step)?,
             Action::While => control_flow::while_loop(self, step)?,
-            Action::ReadState => state::read(self, step)?,
-            Action::WriteState => state::write(self, step)?,
+            Action::ReadState => self.read_state(step)?,
+            Action::WriteState => self.write_state(step)?,
         }
         for id in &step.dying {
             self.values[id.index()] = None;
@@ -254,6 +254,43 @@ impl<'a> Run<'a> {
     }
 }
 
+impl Run<'_> {
+    /// `read_state(input)`: the state's tensor.
+    fn read_state(&mut self, step: &Step) -> Result<(), EngineError> {
+        let engine = self.engine;
+        let name = &engine.function.value(self.bound(step, "input")?).name;
+        let missing = || OpFault::Missing { param: name.to_string() };
+        let tensor = self.states.get(name).ok_or_else(|| self.fault(step, missing()))?;
+        step.op.outputs.iter().for_each(|&id| self.set(id, tensor.clone()));
+        Ok(())
+    }
+
+    /// `write_state(input, data)`: replaces the state's tensor.
+    fn write_state(&mut self, step: &Step) -> Result<(), EngineError> {
+        let engine = self.engine;
+        let state = engine.function.value(self.bound(step, "input")?);
+        let mut tensor = self.get(self.bound(step, "data")?)?;
+        let Type::State(ty) = &state.ty else {
+            let actual = state.ty.to_string();
+            return Err(self.fault(step, OpFault::Kind { param: "input".into(), expected: "a state", actual }));
+        };
+        if !shape_agrees(tensor.shape(), ty) {
+            let actual = format!("{}{:?}", tensor.kind(), tensor.shape());
+            return Err(self.fault(step, OpFault::Result { position: 0, declared: ty.to_string(), actual }));
+        }
+        if self.engine.options.rounding == Rounding::Declared {
+            let rounded = tensor.floats_mut().map(|v| round_all(ty.dtype, v));
+            rounded.map_err(|fault| self.fault(step, fault))?;
+        }
+        self.states.set(state.name.clone(), tensor);
+        Ok(())
+    }
+
+    fn bound(&self, step: &Step, param: &str) -> Result<ValueId, EngineError> {
+        step.op.input(param).ok_or_else(|| self.fault(step, OpFault::Missing { param: param.into() }))
+    }
+}
+
 fn site(step: &Step, operands: String) -> OpSite {
     let name = step.op.origin.as_ref().unwrap_or(&step.op.name).to_string();
     OpSite { index: step.index, name, kind: step.op.kind.to_string(), operands }
@@ -266,9 +303,4 @@ const fn kind_of(dtype: mil::DType) -> &'static str {
         d if d.is_float() => "float",
         _ => "int",
     }
-}
-
-/// The name of a state in its function.
-pub(super) fn state_name(run: &Run<'_>, id: ValueId) -> Arc<str> {
-    run.engine.function.value(id).name.clone()
 }

@@ -3,7 +3,7 @@
 use super::{
     call::{Call, Slot},
     constants::Constants,
-    kernels,
+    families,
 };
 use crate::OpFault;
 use host_tensor::{DType, HostTensor, Stop};
@@ -70,7 +70,7 @@ pub(super) use ints;
 
 /// The kernel's results; floats come as fp32, integers as int64.
 pub(super) fn evaluate(kind: &str, operands: Vec<(&str, Given)>) -> Result<Vec<HostTensor>, OpFault> {
-    let kernel = kernels::all().find(|k| k.kind == kind).expect("the kind has a kernel");
+    let kernel = families::all().find(|k| k.kind == kind).expect("the kind has a kernel");
     let mut function = Function::new("main", Opset::CoreML8);
     let mut bound = Vec::new();
     for (param, given) in operands {

@@ -12,7 +12,7 @@
 //! Casts between float types may stand before and after the softmax, where a program computes it in another precision
 //! than the products: results are in f32 here whatever is declared.
 
-use super::Found;
+use super::found::Found;
 use crate::cpu::{
     body::Body,
     graph::{Attention, Kind, Roles},

@@ -11,7 +11,7 @@
 //! %y = silu(x=%b)                                     may be missing     ==>   %y = group_norm(x=%x)
 //! ```
 
-use super::Found;
+use super::found::Found;
 use crate::{
     cpu::{
         body::Body,

@@ -11,7 +11,7 @@
 //!
 //! Instead, the outputs may be split into halves of which one gates the other: `mul(x=%u, y=gelu(x=%v))`.
 
-use super::Found;
+use super::found::Found;
 use crate::{
     cpu::{
         body::Body,
@@ -38,7 +38,7 @@ pub(super) fn find(found: &mut Found<'_, '_>, at: usize) {
         },
         _ => return,
     };
-    let free = |i: usize| !found.taken[i];
+    let free = |i: usize| found.is_free(i);
     let product = match gated(body, &product, axis, &mut ops) {
         Some((gate, activation, out)) => Product { gate, activation, out, ..product },
         None => follow(body, product, axis, &mut ops, free),
@@ -194,7 +194,6 @@ fn follow(body: &Body<'_>, mut p: Product, axis: usize, ops: &mut Vec<usize>, fr
         }
         let Some(at) = body.only_use(p.out).filter(|&i| free(i)) else { return p };
         let op = &body.ops[at];
-        let rank = shape.len();
         let is_taken = match &*op.kind {
             "cast" => body.floats(op.output()).is_some(),
             "mul" if p.per_batch.is_none() && p.residual.is_none() => {
@@ -205,33 +204,20 @@ fn follow(body: &Body<'_>, mut p: Product, axis: usize, ops: &mut Vec<usize>, fr
                 factor.is_some()
             }
             "add" if p.residual.is_none() && body.floats(op.output()).as_ref() == Some(&shape) => {
-                let y = other(op, p.out);
-                let s = y.and_then(|y| body.floats(y)).unwrap_or_default();
-                let vector = s.len() == rank
-                    && rank == p.shape.len()
-                    && (0..rank).all(|d| s[d] == 1 || d == axis || (d == 0 && rank == 4 && axis == 1))
-                    && s[axis] == shape[axis];
-                if s == shape {
-                    p.residual = y;
-                } else if vector && p.per_batch.is_none() && axis == 1 {
-                    p.per_batch = y;
-                } else {
-                    return p;
+                match added(body, op, &p, (axis, &shape)) {
+                    Some((y, Added::Whole)) => p.residual = Some(y),
+                    Some((y, Added::PerBatch)) => p.per_batch = Some(y),
+                    None => return p,
                 }
                 true
             }
-            "reshape" if p.residual.is_none() => {
-                // Only for the sake of a residual behind it.
-                let y = op.output();
-                let to = body.floats(y);
-                let add = body.only_use(y).filter(|&i| body.ops[i].kind == "add" && free(i));
-                let same = add.and_then(|i| other(&body.ops[i], y)).and_then(|r| body.floats(r)) == to;
-                match to {
-                    Some(to) if same && add.is_some() => shape = to,
-                    _ => return p,
+            "reshape" if p.residual.is_none() => match before_residual(body, op, &free) {
+                Some(to) => {
+                    shape = to;
+                    true
                 }
-                true
-            }
+                None => return p,
+            },
             _ => {
                 if let Some(activation) = activation(body, op) {
                     ops.push(at);
@@ -247,6 +233,36 @@ fn follow(body: &Body<'_>, mut p: Product, axis: usize, ops: &mut Vec<usize>, fr
         ops.push(at);
         p.out = op.output();
     }
+}
+
+/// What may be added to a product while it is stored.
+enum Added {
+    /// A number for each result.
+    Whole,
+    /// A number for each batch and output.
+    PerBatch,
+}
+
+/// What an addition adds to a product that has this shape now.
+fn added(body: &Body<'_>, op: &Op, p: &Product, (axis, shape): (usize, &[usize])) -> Option<(ValueId, Added)> {
+    let y = other(op, p.out)?;
+    let (s, rank) = (body.floats(y)?, shape.len());
+    if s == shape {
+        return Some((y, Added::Whole));
+    }
+    let vector = s.len() == rank
+        && rank == p.shape.len()
+        && (0..rank).all(|d| s[d] == 1 || d == axis || (d == 0 && rank == 4 && axis == 1))
+        && s[axis] == shape[axis];
+    (vector && p.per_batch.is_none() && axis == 1).then_some((y, Added::PerBatch))
+}
+
+/// The shape that a reshape gives, when a residual of that shape is added behind it; it serves nothing else.
+fn before_residual(body: &Body<'_>, op: &Op, free: &impl Fn(usize) -> bool) -> Option<Vec<usize>> {
+    let y = op.output();
+    let to = body.floats(y)?;
+    let add = body.only_use(y).filter(|&i| body.ops[i].kind == "add" && free(i))?;
+    (body.floats(other(&body.ops[add], y)?)? == to).then_some(to)
 }
 
 /// The other operand of a binary operation.
