@@ -1,12 +1,22 @@
 //! `cargo xtask ci`: what CI runs, cheapest first, until something fails.
 //!
 //! The test step is the README's test command, so that neither runs twice. No network beyond cargo's, no Python, no GPU.
+//! Where the folder of golden data is there, none of its cases may be skipped; the last lines count them.
 
-use std::time::Instant;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use anyhow::{Context, Result, ensure};
+use testkit::tally::{self, Tally};
 
-use crate::{codegen, smelt::cargo, tidy};
+use crate::{
+    codegen,
+    smelt::{self, cargo},
+    tidy,
+};
 
 /// One check.
 struct Step {
@@ -52,23 +62,40 @@ const STEPS: &[Step] = &[
 #[allow(clippy::print_stderr, reason = "progress of a command")]
 pub(crate) fn run() -> Result<()> {
     let begin = Instant::now();
+    let notes = fresh_notes()?;
     for step in STEPS {
         eprintln!("ci: {}", step.name);
         let start = Instant::now();
-        step.check.run().with_context(|| format!("ci: {} failed", step.name))?;
+        step.check.run(&notes).with_context(|| format!("ci: {} failed", step.name))?;
         eprintln!("ci: {} took {:.1} s", step.name, start.elapsed().as_secs_f64());
     }
+    let Tally { n_ran, n_skipped } = Tally::read(&notes)?;
+    eprintln!("ci: {n_ran} golden cases ran, {n_skipped} were skipped ({})", testkit::golden_path().display());
     eprintln!("ci: all {} steps passed in {:.1} s", STEPS.len(), begin.elapsed().as_secs_f64());
     Ok(())
 }
 
+/// Where the tests note their golden cases, with nothing of an earlier run.
+fn fresh_notes() -> Result<PathBuf> {
+    let target = smelt::target_dir()?;
+    fs::create_dir_all(&target)?;
+    let notes = target.join("golden-cases.txt");
+    fs::write(&notes, "").with_context(|| format!("cannot write {}", notes.display()))?;
+    Ok(notes)
+}
+
 impl Check {
-    fn run(&self) -> Result<()> {
+    fn run(&self, notes: &Path) -> Result<()> {
         match self {
             Self::Own(check) => check(),
             Self::Cargo(arguments) => {
+                let mut command = cargo();
+                command.args(*arguments).env(tally::VARIABLE, notes);
+                if testkit::golden_path().is_dir() {
+                    command.env("SMELT_GOLDEN_REQUIRED", "1");
+                }
                 // Only rustdoc reads this variable.
-                let status = cargo().args(*arguments).env("RUSTDOCFLAGS", "-D warnings").status();
+                let status = command.env("RUSTDOCFLAGS", "-D warnings").status();
                 let status = status.context("cannot start cargo")?;
                 ensure!(status.success(), "cargo {}: {status}", arguments.join(" "));
                 Ok(())
@@ -83,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_failing_cargo_command_is_named() {
-        let fault = Check::Cargo(&["no-such-subcommand"]).run().expect_err("there is none");
+        let fault = Check::Cargo(&["no-such-subcommand"]).run(Path::new("notes")).expect_err("there is none");
         assert!(fault.to_string().starts_with("cargo no-such-subcommand: "), "{fault}");
     }
 

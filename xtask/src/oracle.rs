@@ -110,7 +110,7 @@ fn validator() -> Result<PathBuf> {
 /// demo's UNet.
 fn make_all(place: &Path) -> Result<Vec<PathBuf>> {
     let root = workspace_root();
-    let golden = std::env::var_os("SMELT_GOLDEN").map_or_else(|| root.join("../shared/golden"), PathBuf::from);
+    let golden = testkit::golden_path();
     let checkpoints =
         [("sd-emoji", root.join("crates/sd-demo/sd-emoji")), ("tiny-sd15", golden.join("checkpoints/tiny-sd15"))];
     let binary = smelt::build(Profile::Dev, |_| {})?.binary;

@@ -57,5 +57,5 @@ fn no_palette_is_worse_than_that_of_coremltools() {
         }
         n_files += 1;
     }
-    assert!(n_files >= 15, "{n_files}");
+    assert!(n_files > 0, "no files in {}", golden.display());
 }

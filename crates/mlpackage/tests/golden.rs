@@ -7,43 +7,51 @@ use std::path::{Path, PathBuf};
 use mlpackage::{Description, Existing, Package, write};
 use testkit::Summary;
 
-/// Package, and the summary that describes it, if there is one.
-const PACKAGES: [(&str, &str); 17] = [
-    ("tiny-sd15/controlnet/ControlNet_tiny-controlnet", "tiny-sd15.controlnet.ControlNet_tiny-controlnet"),
-    ("tiny-sd15/controlnet/Stable_Diffusion_version_tiny-sd15_control-unet", "tiny-sd15.controlnet.control-unet"),
-    ("tiny-sd15/ios18_q4/Stable_Diffusion_version_tiny-sd15_unet", "tiny-sd15.ios18_q4.unet"),
-    ("tiny-sd15/macos14/Stable_Diffusion_version_tiny-sd15_text_encoder", "tiny-sd15.macos14.text_encoder"),
-    ("tiny-sd15/original/Stable_Diffusion_version_tiny-sd15_unet", "tiny-sd15.original.unet"),
-    ("tiny-sd15/q2/Stable_Diffusion_version_tiny-sd15_unet", "tiny-sd15.q2.unet"),
-    ("tiny-sd15/q4/Stable_Diffusion_version_tiny-sd15_unet", "tiny-sd15.q4.unet"),
-    ("tiny-sd15/q6/Stable_Diffusion_version_tiny-sd15_unet", "tiny-sd15.q6.unet"),
-    ("tiny-sd15/q6_then_chunk/Stable_Diffusion_version_tiny-sd15_unet_chunk1", ""),
-    ("tiny-sd15/q6_then_chunk/Stable_Diffusion_version_tiny-sd15_unet_chunk2", ""),
-    (
-        "tiny-sd15/split_einsum/Stable_Diffusion_version_tiny-sd15_safety_checker",
-        "tiny-sd15.split_einsum.safety_checker",
-    ),
-    ("tiny-sd15/split_einsum/Stable_Diffusion_version_tiny-sd15_text_encoder", "tiny-sd15.split_einsum.text_encoder"),
-    ("tiny-sd15/split_einsum/Stable_Diffusion_version_tiny-sd15_unet", "tiny-sd15.split_einsum.unet"),
-    ("tiny-sd15/split_einsum/Stable_Diffusion_version_tiny-sd15_vae_decoder", "tiny-sd15.split_einsum.vae_decoder"),
-    ("tiny-sd15/split_einsum/Stable_Diffusion_version_tiny-sd15_vae_encoder", "tiny-sd15.split_einsum.vae_encoder"),
-    ("tiny-sd21/split_einsum/Stable_Diffusion_version_tiny-sd21_unet", "tiny-sd21.split_einsum.unet"),
-    ("tiny-sdxl/split_einsum/Stable_Diffusion_version_tiny-sdxl_vae_decoder", "tiny-sdxl.split_einsum.vae_decoder"),
-];
+/// A package of the golden data.
+struct Golden {
+    path: PathBuf,
+    /// The name of the summary that describes it, if there is one.
+    summary: Option<String>,
+}
 
-fn path_of(golden: &Path, package: &str) -> PathBuf {
-    golden.join("packages").join(format!("{package}.mlpackage"))
+/// Every golden package, in the order of their names.
+fn packages(golden: &Path) -> Vec<Golden> {
+    let mut found = Vec::new();
+    let mut folders = vec![golden.join("packages")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|e| e == "mlpackage") {
+                found.push(Golden { summary: summary_of(golden, &path), path });
+            } else if path.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no packages in {}", golden.display());
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+/// Summaries are named CHECKPOINT.VARIANT.MODEL, as packages lie in folders and are named for what they hold.
+fn summary_of(golden: &Path, package: &Path) -> Option<String> {
+    let part = |up: usize| package.ancestors().nth(up)?.file_name()?.to_str();
+    let (checkpoint, variant, stem) = (part(2)?, part(1)?, package.file_stem()?.to_str()?);
+    let model = stem.strip_prefix(&format!("Stable_Diffusion_version_{checkpoint}_")).unwrap_or(stem);
+    let name = format!("{checkpoint}.{variant}.{model}");
+    golden.join("summaries").join(format!("{name}.json.gz")).is_file().then_some(name)
 }
 
 #[test]
 fn apples_packages_say_what_the_summaries_say() {
     let Some(golden) = testkit::golden() else { return };
-    for (package, summary) in PACKAGES {
-        let opened = Package::open(path_of(&golden, package)).unwrap_or_else(|e| panic!("{package}: {e}"));
-        if summary.is_empty() {
-            continue;
-        }
-        let summary = Summary::read(&golden, summary);
+    let mut n_summaries = 0;
+    for Golden { path, summary } in packages(&golden) {
+        let package = path.display();
+        let opened = Package::open(&path).unwrap_or_else(|e| panic!("{package}: {e}"));
+        let Some(summary) = summary else { continue };
+        n_summaries += 1;
+        let summary = Summary::read(&golden, &summary);
         let model = opened.model();
         assert_eq!(model.specification_version as u64, summary.specification_version, "{package}");
         let main = model.program().and_then(|p| p.main()).unwrap();
@@ -71,14 +79,16 @@ fn apples_packages_say_what_the_summaries_say() {
         assert_eq!(file.n_bytes(), summary.json["weight_bin_bytes"].as_u64().unwrap());
         assert_eq!(file.offsets().filter(Result::is_ok).count(), file.count() as usize);
     }
+    assert!(n_summaries > 0, "no summary in {} belongs to a package", golden.display());
 }
 
 #[test]
 fn apples_packages_survive_being_written_and_read() {
     let Some(golden) = testkit::golden() else { return };
     let dir = tempfile::tempdir().unwrap();
-    for (i, (package, _)) in PACKAGES.into_iter().enumerate() {
-        let model = Package::open(path_of(&golden, package)).unwrap().into_model();
+    for (i, Golden { path, .. }) in packages(&golden).into_iter().enumerate() {
+        let package = path.display();
+        let model = Package::open(&path).unwrap().into_model();
         let program = model.program().unwrap();
         let valid = mil::validate(program).unwrap_or_else(|e| panic!("{package}: {e}"));
         let [a, b] = ["a", "b"].map(|name| dir.path().join(format!("{i}{name}.mlpackage")));
@@ -102,8 +112,9 @@ fn apples_packages_survive_being_written_and_read() {
 #[test]
 fn the_description_that_follows_from_a_program_is_apples_without_the_words() {
     let Some(golden) = testkit::golden() else { return };
-    for (package, _) in PACKAGES {
-        let model = Package::open(path_of(&golden, package)).unwrap().into_model();
+    for Golden { path, .. } in packages(&golden) {
+        let package = path.display();
+        let model = Package::open(&path).unwrap().into_model();
         let mut apples = model.description.clone();
         for interface in &mut apples.functions {
             for feature in interface.inputs.iter_mut().chain(&mut interface.outputs) {

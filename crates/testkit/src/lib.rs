@@ -7,11 +7,12 @@ pub mod fuzz;
 mod places;
 mod rng;
 mod summary;
+pub mod tally;
 mod tolerance;
 mod weights;
 
-pub use places::{demo, golden, workspace_root};
+pub use places::{demo, golden, golden_path, workspace_root};
 pub use rng::Rng;
 pub use summary::{Feature, Summary, SummaryOp};
 pub use tolerance::{all_close, assert_all_close, assert_psnr, psnr};
-pub use weights::load_safetensors;
+pub use weights::{load_metadata, load_safetensors};

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::tally;
+
 /// The root of the workspace, found from where this crate's manifest lies.
 #[must_use]
 pub fn workspace_root() -> PathBuf {
@@ -12,19 +14,34 @@ pub fn workspace_root() -> PathBuf {
         .to_path_buf()
 }
 
-/// The golden data: `$SMELT_GOLDEN`, or `../shared/golden` beside the workspace.
+/// Where golden data is looked for: `$SMELT_GOLDEN`, or `../shared/golden` beside the workspace.
+#[must_use]
+pub fn golden_path() -> PathBuf {
+    std::env::var_os("SMELT_GOLDEN").map_or_else(|| workspace_root().join("../shared/golden"), PathBuf::from)
+}
+
+/// The folder of golden data, and note of the case that asked for it.
 ///
 /// Golden data is not part of the repository.
 /// Where it is missing this says so on standard error and returns `None`, and the caller skips its test.
+/// Files in the folder are not looked for: a test that opens one that is not there fails.
+///
+/// # Panics
+/// If the folder is missing and `SMELT_GOLDEN_REQUIRED` is 1.
 #[must_use]
+#[track_caller]
 #[allow(clippy::print_stderr, reason = "a skipped test must be seen to be skipped")]
 pub fn golden() -> Option<PathBuf> {
-    let place =
-        std::env::var_os("SMELT_GOLDEN").map_or_else(|| workspace_root().join("../shared/golden"), PathBuf::from);
-    if place.is_dir() {
+    let place = golden_path();
+    let is_there = place.is_dir();
+    tally::note(if is_there { tally::RAN } else { tally::SKIPPED });
+    if is_there {
         return Some(place);
     }
-    eprintln!("skipped: golden data not found at {} (set SMELT_GOLDEN)", place.display());
+    let missing = format!("golden data not found at {} (set SMELT_GOLDEN)", place.display());
+    let is_required = std::env::var_os("SMELT_GOLDEN_REQUIRED").is_some_and(|value| value == "1");
+    assert!(!is_required, "{missing}, and SMELT_GOLDEN_REQUIRED is 1");
+    eprintln!("skipped: {missing}");
     None
 }
 

@@ -28,6 +28,20 @@ pub fn load_safetensors(path: impl AsRef<Path>) -> BTreeMap<String, HostTensor> 
     file.tensors().into_iter().map(tensor).collect()
 }
 
+/// The texts that a safetensors file says of itself; golden files say how they were made.
+///
+/// # Panics
+/// If the file cannot be read or parsed.
+#[must_use]
+#[track_caller]
+pub fn load_metadata(path: impl AsRef<Path>) -> BTreeMap<String, String> {
+    let path = path.as_ref();
+    let fail = |what: &dyn std::fmt::Display| -> ! { panic!("{}: {what}", path.display()) };
+    let data = fs::read(path).unwrap_or_else(|e| fail(&e));
+    let (_, metadata) = SafeTensors::read_metadata(&data).unwrap_or_else(|e| fail(&e));
+    metadata.metadata().clone().unwrap_or_default().into_iter().collect()
+}
+
 fn dtype_of(dtype: Dtype) -> Option<DType> {
     Some(match dtype {
         Dtype::BOOL => DType::Bool,

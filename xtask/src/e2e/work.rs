@@ -67,7 +67,7 @@ impl Work {
         Ok(Self {
             binary,
             scratch: tempfile::Builder::new().prefix("e2e-").tempdir_in(target)?,
-            golden: testkit::golden(),
+            golden: Some(testkit::golden_path()).filter(|path| path.is_dir()),
             made: BTreeMap::new(),
             judge: asks_oracle.then(Judge::new).transpose()?,
         })

