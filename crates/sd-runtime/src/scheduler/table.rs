@@ -6,9 +6,20 @@ use super::entry::{Entry, SchedulerKind};
 use super::{ddim, dpm_solver, euler, pndm};
 use crate::error::{Result, RuntimeError};
 
+/// In the order in which people see them.
+const TABLE: [&Entry; 4] = [&pndm::ENTRY, &dpm_solver::ENTRY, &ddim::ENTRY, &euler::ENTRY];
+
 impl SchedulerKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Pndm, Self::DpmSolverMultistep, Self::Ddim, Self::EulerDiscrete];
+    pub const ALL: [Self; TABLE.len()] = {
+        let mut all = [TABLE[0].kind; TABLE.len()];
+        let mut idx = 1;
+        while idx < TABLE.len() {
+            all[idx] = TABLE[idx].kind;
+            idx += 1;
+        }
+        all
+    };
 
     pub(super) const fn entry(self) -> &'static Entry {
         match self {

@@ -174,6 +174,42 @@ fn euler_scales_its_input_to_unit_variance() {
 }
 
 #[test]
+fn every_scheduler_of_this_folder_is_in_the_table_once() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/scheduler");
+    let sources = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    let has_entry = |path: &std::path::PathBuf| {
+        std::fs::read_to_string(path).unwrap().lines().any(|line| line == "pub(super) const ENTRY: Entry = Entry {")
+    };
+    let n_files = sources.filter(has_entry).count();
+    let of = |fact: fn(SchedulerKind) -> &'static str| {
+        SchedulerKind::ALL.into_iter().map(fact).collect::<std::collections::BTreeSet<_>>().len()
+    };
+    assert_eq!([SchedulerKind::ALL.len(), of(SchedulerKind::name), of(SchedulerKind::class_name)], [n_files; 3]);
+    for kind in SchedulerKind::ALL {
+        assert_eq!(kind.entry().kind, kind);
+        // Its keys are those of its class in diffusers.
+        assert!(kind.entry().keys.classes.contains(&kind.class_name()), "{kind}");
+        assert!(!kind.summary().is_empty() && !kind.summary().ends_with('.'), "{kind}");
+    }
+}
+
+#[test]
+fn every_scheduler_has_a_walk_from_a_picture_and_a_row_in_the_guide() {
+    let tests = include_str!("tests.rs");
+    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/adding-a-scheduler.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    for kind in SchedulerKind::ALL {
+        let case = format!("(SchedulerKind::{kind:?}, ");
+        let lone = format!("            SchedulerKind::{kind:?},\n");
+        // PNDM's own walk differs from diffusers' by intent.
+        let is_tested = tests.contains(&case) || tests.contains(&lone) || kind == SchedulerKind::Pndm;
+        assert!(is_tested, "{kind} has no case in a_walk_from_a_picture_is_diffusers_walk");
+        let row = format!("| `{}` | `{}` |", kind.name(), kind.class_name());
+        assert!(guide.contains(&row), "docs/adding-a-scheduler.md has no row {row}");
+    }
+}
+
+#[test]
 fn names_parse_back() {
     for kind in SchedulerKind::ALL {
         assert_eq!(kind.name().parse::<SchedulerKind>().unwrap(), kind);
