@@ -112,14 +112,8 @@ fn the_signature_is_that_of_the_converted_model() {
 
 /// The demo's picture, drawn by engines that `make` makes.
 fn picture<E: Engine + 'static>(make: impl Fn(Role) -> E) -> GeneratedImage {
-    let boxed = |role| -> Option<Box<dyn Engine>> { Some(Box::new(make(role))) };
-    let models = Models {
-        text_encoder: boxed(Role::TextEncoder),
-        unet: boxed(Role::UNet),
-        vae_decoder: boxed(Role::VaeDecoder),
-        vae_encoder: None,
-        safety_checker: None,
-    };
+    let boxed = |role| -> (Role, Box<dyn Engine>) { (role, Box::new(make(role))) };
+    let models = Models::from([Role::TextEncoder, Role::UNet, Role::VaeDecoder].map(boxed));
     let mut pipeline = TextToImage::new(models, PipelineConfig::from_dir(&demo()).unwrap()).unwrap();
     let options = GenerateOptions { steps: 4, seed: 8, guidance_scale: 4.0, ..GenerateOptions::new("a red heart") };
     pipeline.generate(&options, &Stop::never(), &mut |_| ControlFlow::Continue(())).unwrap().images.remove(0)

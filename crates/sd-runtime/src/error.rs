@@ -45,14 +45,21 @@ pub enum RuntimeError {
         next: String,
     },
     /// A scheduler class that is not implemented at all.
-    #[error("scheduler {class} is not implemented; {advice}", class = .0, advice = crate::scheduler::advice(.0))]
-    UnknownScheduler(String),
+    #[error("scheduler {class} is not implemented; {advice}")]
+    UnknownScheduler {
+        /// The class, or the name that was given.
+        class: String,
+        /// What to take in its place.
+        advice: String,
+    },
     /// A configuration that names no scheduler class.
     #[error(
-        "scheduler_config.json has no _class_name, so nothing says which scheduler to take; choose {} by name",
-        crate::scheduler::SchedulerKind::names()
+        "scheduler_config.json has no _class_name, so nothing says which scheduler to take; choose {names} by name"
     )]
-    NoScheduler,
+    NoScheduler {
+        /// Those to choose from.
+        names: String,
+    },
     /// A number of steps that the noise schedule cannot be divided into.
     #[error("{steps} steps asked for; between 1 and {max} are possible")]
     StepCount {

@@ -100,14 +100,15 @@ fn walk(name: &str, config: &SchedulerConfig, n: usize, vectors: &BTreeMap<Strin
     // Time steps found from Karras sigmas are interpolated; their last bits depend on NumPy's SIMD log.
     let tolerance = if name.starts_with("euler_karras") { 2e-6 } else { 0.0 };
     testkit::assert_all_close(&format!("{name} time steps"), &want_timesteps, &timesteps, tolerance, tolerance * 100.0);
-    let sigma = scheduler.init_noise_sigma();
-    let mut sample: Vec<f32> = TorchRandom::new(9).normals_f32(60).iter().map(|x| x * sigma).collect();
+    let mut source = TorchRandom::new(9);
+    let mut sample = source.normals_f32(60);
+    scheduler.start(None, &mut sample);
     let want = vectors[&format!("{name}.samples")].to_f32_vec();
     for (i, (&t, want)) in timesteps.iter().zip(want.chunks(60)).enumerate() {
         let mut input = sample.clone();
         scheduler.scale_model_input(i, &mut input);
         let output = toy_denoiser(&input, t);
-        scheduler.step(i, &output, &mut sample).unwrap();
+        scheduler.step(i, &output, &mut sample, &mut source).unwrap();
         let largest = want.iter().fold(0.0f32, |m, x| m.max(x.abs()));
         testkit::assert_all_close(&format!("{name} step {i}"), want, &sample, 1e-5, 1e-6 * largest);
     }

@@ -4,6 +4,7 @@ use std::io::Cursor;
 use std::time::Duration;
 
 use sd_runtime::image::{PngText, RgbImage, read_png_text};
+use sd_runtime::rng::NumpyRandom;
 use sd_runtime::scheduler::{SchedulerConfig, SchedulerKind};
 
 #[test]
@@ -26,7 +27,7 @@ fn scheduler_configurations_never_panic() {
                 let mut sample = [0.5f32];
                 for i in 0..scheduler.timesteps().len() {
                     scheduler.scale_model_input(i, &mut sample);
-                    scheduler.step(i, &[0.1], &mut sample).ok();
+                    scheduler.step(i, &[0.1], &mut sample, &mut NumpyRandom::new(0)).ok();
                 }
             }
         }

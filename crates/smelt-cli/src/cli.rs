@@ -335,6 +335,10 @@ pub(crate) struct GenerateArgs {
     /// Leave out the safety checker.
     #[arg(long)]
     pub(crate) no_safety_check: bool,
+    /// Load each model only for its stage (text, denoising, decoding), so that memory is that of the largest; the picture is
+    /// the same, and loading takes longer.
+    #[arg(long)]
+    pub(crate) low_memory: bool,
     /// Directory of the tokenizer's files, where the model directory has none.
     #[arg(long, value_name = "DIR")]
     pub(crate) tokenizer: Option<PathBuf>,

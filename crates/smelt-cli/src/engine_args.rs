@@ -6,7 +6,6 @@ use anyhow::{Result, anyhow, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use sd_engines::{CpuOptions, Executor, Isa, Options, Precision, Rounding, UnknownIsa, WeightForm};
-use sd_runtime::pipeline::STEADY_INPUTS;
 
 /// What executes models, and with how many threads.
 #[derive(Debug, Clone, Copy, Args)]
@@ -110,7 +109,7 @@ pub(crate) fn isa() -> Result<Isa, UnknownIsa> {
 /// The fast engine's options when nothing else is asked for: it keeps what does not change between a picture's steps.
 pub(crate) fn cpu_default() -> Result<CpuOptions> {
     let isa = isa().map_err(|error| anyhow!("SMELT_ISA: {error}"))?;
-    Ok(CpuOptions::default().with_isa(isa).with_steady(STEADY_INPUTS))
+    Ok(CpuOptions::default().with_isa(isa).with_steady(sd_spec::steady_inputs()))
 }
 
 impl EngineArgs {

@@ -47,17 +47,12 @@ impl Golden {
 
 fn pipeline(checkpoint: &Path, options: &Options) -> TextToImage {
     let ckpt = Checkpoint::open(checkpoint).unwrap();
-    let engine = |role| -> Option<Box<dyn sd_runtime::Engine>> {
+    let engine = |role| -> (Role, Box<dyn sd_runtime::Engine>) {
         let converted = convert(&ckpt, role, options).unwrap();
-        Some(Box::new(MilEngine::from_program(&converted.program, sd_engines::CpuOptions::default()).unwrap()))
+        let engine = MilEngine::from_program(&converted.program, sd_engines::CpuOptions::default()).unwrap();
+        (role, Box::new(engine))
     };
-    let models = Models {
-        text_encoder: engine(Role::TextEncoder),
-        unet: engine(Role::UNet),
-        vae_decoder: engine(Role::VaeDecoder),
-        vae_encoder: None,
-        safety_checker: None,
-    };
+    let models = Models::from([Role::TextEncoder, Role::UNet, Role::VaeDecoder].map(engine));
     TextToImage::new(models, PipelineConfig::from_dir(checkpoint).unwrap()).unwrap()
 }
 

@@ -44,12 +44,6 @@ pub enum BurnError {
         /// The network's own.
         expected: Vec<String>,
     },
-    /// The converted model leaves the shape of an input open, and Burn's networks have all shapes known.
-    #[error("input {name} is of unknown shape")]
-    UnknownShape {
-        /// Its name.
-        name: String,
-    },
     /// A feature has another shape than declared.
     #[error("input {name} has shape {found:?}, expected {expected:?}")]
     FeatureShape {

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use safe_files::read_text_if_present;
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::preprocessor::PreprocessorConfig;
+use crate::autoencoder::VaeConfig;
 use crate::config::ConfigWarning;
-use crate::error::{Result, RuntimeError};
+use crate::error::Result;
 use crate::json;
+use crate::safety::PreprocessorConfig;
 use crate::scheduler::SchedulerConfig;
 use crate::tokenizer::ClipTokenizer;
 
@@ -74,54 +74,4 @@ fn read_object(path: &Path) -> Result<Option<(String, Map<String, Value>)>> {
     let what = path.display().to_string();
     let object = json::parse(&what, &text)?;
     Ok(Some((what, object)))
-}
-
-/// The part of the VAE's `config.json` that is not in the model.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(from = "VaeJson")]
-pub struct VaeConfig {
-    /// Latents of the UNet are the VAE's times this: 0.18215 for Stable Diffusion.
-    pub scaling_factor: f32,
-    /// Added after unscaling; 0 for Stable Diffusion.
-    pub shift_factor: f32,
-}
-
-/// As written: either may be absent or null.
-#[derive(Deserialize)]
-struct VaeJson {
-    scaling_factor: Option<f32>,
-    shift_factor: Option<f32>,
-}
-
-impl From<VaeJson> for VaeConfig {
-    fn from(json: VaeJson) -> Self {
-        let default = Self::default();
-        Self {
-            scaling_factor: json.scaling_factor.unwrap_or(default.scaling_factor),
-            shift_factor: json.shift_factor.unwrap_or(default.shift_factor),
-        }
-    }
-}
-
-impl Default for VaeConfig {
-    fn default() -> Self {
-        Self { scaling_factor: 0.18215, shift_factor: 0.0 }
-    }
-}
-
-impl VaeConfig {
-    /// Checks values that came from a file.
-    ///
-    /// # Errors
-    /// [`RuntimeError::Options`] for factors that cannot be undone.
-    pub fn check(self) -> Result<()> {
-        let fine = self.scaling_factor.is_finite() && self.scaling_factor != 0.0 && self.shift_factor.is_finite();
-        match fine {
-            true => Ok(()),
-            false => Err(RuntimeError::Options(format!(
-                "vae/config.json: scaling_factor {} with shift_factor {} cannot be undone",
-                self.scaling_factor, self.shift_factor
-            ))),
-        }
-    }
 }

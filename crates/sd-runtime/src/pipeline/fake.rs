@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use host_tensor::{DType, HostTensor, Stop};
+use sd_spec::Role;
 
 use super::{Models, PipelineConfig, PreprocessorConfig, VaeConfig};
 use crate::engine::{Engine, EngineError, Feature, Shape, Signature, Tensors};
@@ -149,15 +150,21 @@ pub(super) fn safety_checker(limit: f32) -> Fake {
     })
 }
 
-/// All models but the safety checker.
+/// The models that a pipeline cannot do without.
 pub(super) fn models(unet: Fake) -> Models {
-    Models {
-        text_encoder: Some(Box::new(text_encoder())),
-        unet: Some(Box::new(unet)),
-        vae_decoder: Some(Box::new(vae_decoder())),
-        vae_encoder: None,
-        safety_checker: None,
-    }
+    let boxed = |role, fake: Fake| -> (Role, Box<dyn Engine>) { (role, Box::new(fake)) };
+    Models::from([
+        boxed(Role::TextEncoder, text_encoder()),
+        boxed(Role::UNet, unet),
+        boxed(Role::VaeDecoder, vae_decoder()),
+    ])
+}
+
+/// The same, with one more or another of that role.
+pub(super) fn with(role: Role, fake: Fake, unet: Fake) -> Models {
+    let mut models = models(unet);
+    models.insert(role, Box::new(fake));
+    models
 }
 
 /// The demo checkpoint's tokenizer with Stable Diffusion's own settings.

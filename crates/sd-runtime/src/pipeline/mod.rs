@@ -1,19 +1,12 @@
-//! Text to image, and image to image, with Stable Diffusion 1.x and 2.x: prompt → hidden states → denoised latents → picture.
+//! Text to image, and image to image, with Stable Diffusion 1.x and 2.x.
 //!
-//! The models are [`Engine`]s known by their signatures; sizes, batch and element types come from there.
+//! A prompt becomes ids ([`prompt`](crate::prompt)), ids conditioning, conditioning and noise latents, latents a picture.
+//! Each stage runs for all pictures before the next begins, so that its models need not outlive it ([`Residency`]).
+//! The models are [`Engine`](crate::Engine)s known by their signatures; sizes, batch and element types come from there.
 //! ControlNet and SDXL are not here: models that ask for more inputs are refused by name.
 
 mod config;
-mod denoise;
-mod foreign;
-mod model;
-mod options;
-mod preprocessor;
-mod safety;
 mod settings;
-mod text;
-mod unet;
-mod vae;
 
 #[cfg(test)]
 mod fake;
@@ -23,90 +16,112 @@ mod tests;
 use std::ops::ControlFlow;
 
 use host_tensor::{HostTensor, Stop};
+use sd_spec::{Axis, Role};
 
-pub use config::{PipelineConfig, VaeConfig};
-pub use foreign::other_unet;
-pub use options::{
+pub use crate::autoencoder::VaeConfig;
+pub use crate::foreign::other_unet;
+pub use crate::models::Models;
+pub use crate::request::{
     GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, SafetyVerdict, StartingImage, Warning,
 };
-pub use preprocessor::{CropSize, EdgeSize, PreprocessorConfig};
+pub use crate::safety::{CropSize, EdgeSize, PreprocessorConfig};
+pub use config::PipelineConfig;
 pub use settings::{PictureSettings, StartingPicture};
-pub use unet::STEADY_INPUTS;
 
-use crate::engine::Engine;
+use crate::autoencoder::{Decoder, Encoder};
+use crate::condition::Conditioning;
+use crate::condition::sd::TextEncoder;
+use crate::denoise::{Denoiser, Guidance, denoise};
+use crate::engine::{Loader, Residency, Signature};
 use crate::error::{Result, RuntimeError};
 use crate::image::RgbImage;
+use crate::models::{Shelf, missing, name_of};
+use crate::port::size;
+use crate::prompt::Window;
 use crate::rng::RandomSource;
-use safety::SafetyChecker;
-use text::TextEncoder;
-use unet::UNet;
-use vae::{VaeDecoder, VaeEncoder};
-
-/// The models of a pipeline, each by its role.
-#[derive(Default)]
-pub struct Models {
-    /// `input_ids` → `last_hidden_state`.
-    pub text_encoder: Option<Box<dyn Engine>>,
-    /// `sample`, `timestep`, `encoder_hidden_states` → `noise_pred`.
-    pub unet: Option<Box<dyn Engine>>,
-    /// `z` → `image`.
-    pub vae_decoder: Option<Box<dyn Engine>>,
-    /// `x` → `latent`; only needed to begin with a picture.
-    pub vae_encoder: Option<Box<dyn Engine>>,
-    /// `clip_input`, `images`, `adjustment` → `has_nsfw_concepts`, `concept_scores`; may be absent.
-    pub safety_checker: Option<Box<dyn Engine>>,
-}
+use crate::safety::SafetyChecker;
+use crate::scheduler::Scheduler;
+use crate::watch::{OnStep, Watch};
 
 /// A pipeline from text, or from text and a picture, to pictures.
 pub struct TextToImage {
     config: PipelineConfig,
+    models: Shelf,
     text_encoder: TextEncoder,
-    unet: UNet,
-    vae_decoder: VaeDecoder,
-    vae_encoder: Option<VaeEncoder>,
+    denoiser: Denoiser,
+    decoder: Decoder,
+    encoder: Option<Encoder>,
     safety_checker: Option<SafetyChecker>,
+    latent_shape: [usize; 4],
+}
+
+/// What denoising begins with: the noise of each picture, as far as it is drawn, and latents of a picture.
+struct Start {
+    noises: std::vec::IntoIter<Vec<f32>>,
+    clean: Option<Vec<f32>>,
+}
+
+/// A picture's noise and the latents that it became.
+struct Denoised {
+    noise: HostTensor,
+    latents: Vec<f32>,
 }
 
 impl TextToImage {
     /// Puts a pipeline together, and checks that the models fit it and one another.
     ///
+    /// Text encoder, denoiser and decoder must be there; the encoder is needed only to begin with a picture, and pictures
+    /// are checked where there is a safety checker.
+    ///
     /// # Errors
     /// [`RuntimeError::Signature`] for a missing model and for features that are missing, superfluous or of the wrong shape.
     pub fn new(models: Models, config: PipelineConfig) -> Result<Self> {
-        let present = |model: Option<Box<dyn Engine>>, role| {
-            model.ok_or_else(|| RuntimeError::Signature { model: role, reason: "is missing from the pipeline".into() })
-        };
-        let text_encoder = TextEncoder::new(present(models.text_encoder, "text_encoder")?)?;
-        let unet = UNet::new(present(models.unet, "unet")?)?;
-        let vae_decoder = VaeDecoder::new(present(models.vae_decoder, "vae_decoder")?, config.vae)?;
-        let vae_encoder = models.vae_encoder.map(|engine| VaeEncoder::new(engine, config.vae)).transpose()?;
+        Self::of(Shelf::kept(models), config)
+    }
+
+    /// The same with models that are loaded here, or stage by stage while pictures are drawn.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and [`RuntimeError::Engine`] for a model that cannot be loaded.
+    pub fn with_loader(loader: Box<dyn Loader>, residency: Residency, config: PipelineConfig) -> Result<Self> {
+        Self::of(Shelf::new(loader, residency)?, config)
+    }
+
+    fn of(mut models: Shelf, config: PipelineConfig) -> Result<Self> {
+        let mut needed = |role| -> Result<Signature> { models.signature(role)?.ok_or_else(|| missing(role)) };
+        let text_encoder = TextEncoder::new(needed(Role::TextEncoder)?)?;
+        let denoiser = Denoiser::new(needed(Role::UNet)?)?;
+        let decoder = Decoder::new(needed(Role::VaeDecoder)?, config.vae)?;
+        let encoder = models.signature(Role::VaeEncoder)?;
+        let encoder = encoder.map(|signature| Encoder::new(signature, config.vae)).transpose()?;
+        let safety_checker = models.signature(Role::SafetyChecker)?;
         let safety_checker =
-            models.safety_checker.map(|engine| SafetyChecker::new(engine, config.preprocessor.clone())).transpose()?;
-        text_encoder.check_fits(unet.text_shape())?;
-        unet.check_channels(vae_decoder.latent_channels()?)?;
-        vae_decoder.check_fits(unet.latent_shape())?;
-        if let Some(encoder) = &vae_encoder {
-            encoder.check_fits(unet.latent_shape())?;
+            safety_checker.map(|signature| SafetyChecker::new(signature, config.preprocessor.clone())).transpose()?;
+        text_encoder.check_fits(denoiser.dims())?;
+        denoiser.check_channels(decoder.latent_channels()?)?;
+        let latent_shape = decoder.latent_shape(denoiser.dims())?;
+        if let Some(encoder) = &encoder {
+            encoder.check_fits(latent_shape)?;
         }
-        Ok(Self { config, text_encoder, unet, vae_decoder, vae_encoder, safety_checker })
+        Ok(Self { config, models, text_encoder, denoiser, decoder, encoder, safety_checker, latent_shape })
     }
 
     /// Shape of one image's latents: [1, channels, height, width].
-    pub fn latent_shape(&self) -> [usize; 4] {
-        self.unet.latent_shape()
+    pub const fn latent_shape(&self) -> [usize; 4] {
+        self.latent_shape
     }
 
     /// Whether pictures are checked unless the options say otherwise.
-    pub fn has_safety_checker(&self) -> bool {
+    pub const fn has_safety_checker(&self) -> bool {
         self.safety_checker.is_some()
     }
 
     /// Draws pictures from the random source that the options name.
     ///
-    /// `progress` is called after every step, and may stop the run.
+    /// `progress` is called after every step, and may stop the run; `stop` does so from elsewhere, and within a step.
     ///
     /// # Errors
-    /// [`RuntimeError::Stopped`] if `progress` asked for it; otherwise what is wrong with the options, or what an engine failed with.
+    /// [`RuntimeError::Stopped`] if one of them asked for it; otherwise what is wrong with the options, or what an engine failed with.
     pub fn generate(
         &mut self,
         options: &GenerateOptions,
@@ -128,89 +143,122 @@ impl TextToImage {
         stop: &Stop,
         progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<Generation> {
+        let generation = self.draw(source, options, stop, progress);
+        self.models.release();
+        generation
+    }
+
+    fn draw(
+        &mut self,
+        source: &mut dyn RandomSource,
+        options: &GenerateOptions,
+        stop: &Stop,
+        on_step: OnStep<'_>,
+    ) -> Result<Generation> {
         options.check()?;
         // Build one scheduler first: wrong settings must not cost a run of the text encoder.
-        let steps = options.steps;
-        let skipped = options.skipped_steps()?;
-        self.config.scheduler.build_from(options.scheduler, steps, skipped)?;
-        let n_latents: usize = self.latent_shape().iter().product();
-        let mut noises = Vec::new();
-        let clean = match (&options.start, &mut self.vae_encoder) {
-            (None, _) => None,
-            // Apple's order: the noise of all pictures, then the encoder's.
-            (Some(start), Some(encoder)) => {
-                noises.extend((0..options.image_count).map(|_| source.latents(n_latents)));
-                Some(encoder.encode(&start.image, &source.latents(n_latents), stop)?)
-            }
-            (Some(_), None) => {
-                return Err(RuntimeError::Signature {
-                    model: "vae_encoder",
-                    reason: "is missing from the pipeline, and a picture to begin with needs it".into(),
-                });
-            }
-        };
-        let (text, mut warnings) = self.read_prompts(options, stop)?;
-        let mut images = Vec::with_capacity(options.image_count.min(64));
-        let mut noises = noises.into_iter();
-        for image_idx in 0..options.image_count {
-            let mut scheduler = self.config.scheduler.build_from(options.scheduler, steps, skipped)?;
-            let mut latents = noises.next().unwrap_or_else(|| source.latents(n_latents));
-            let noise = HostTensor::from_f32(self.latent_shape(), latents.clone());
-            let clean = clean.as_deref();
-            denoise::denoise(
-                &mut self.unet,
-                scheduler.as_mut(),
-                &text,
-                clean,
-                options,
-                &mut latents,
-                stop,
-                &mut |at| progress(Progress { image_idx, n_images: options.image_count, ..at }),
-            )?;
-            let image = self.finish(noise, latents, options, stop)?;
-            if image.decoded.to_f32_vec().iter().any(|x| !x.is_finite()) {
-                warnings.push(Warning::NotFinite { image_idx });
-            }
-            images.push(image);
+        let n_steps = self.scheduler(options)?.timesteps().len();
+        let mut watch = Watch::new(options.image_count, n_steps, stop, on_step);
+        let start = self.start(source, options, &watch)?;
+        let (conditioning, mut warnings) = self.read_prompts(options, &watch)?;
+        let denoised = self.denoise(start, &conditioning, source, options, &mut watch)?;
+        let mut images = self.decode(denoised, &watch)?;
+        let not_finite = |image: &GeneratedImage| image.decoded.to_f32_vec().iter().any(|x| !x.is_finite());
+        let bad = images.iter().enumerate().filter(|(_, image)| not_finite(image));
+        warnings.extend(bad.map(|(image_idx, _)| Warning::NotFinite { image_idx }));
+        if !options.disable_safety {
+            self.check(&mut images, &watch)?;
         }
         Ok(Generation { images, warnings })
     }
 
+    /// A scheduler for one picture.
+    fn scheduler(&self, options: &GenerateOptions) -> Result<Box<dyn Scheduler>> {
+        self.config.scheduler.build_from(options.scheduler, options.steps, options.skipped_steps()?)
+    }
+
+    /// Encodes the picture to begin with, if there is one.
+    ///
+    /// Apple's order of the random source: the noise of all pictures, then the encoder's, which is drawn whether it is
+    /// needed or not. Without a picture, noise is drawn picture by picture.
+    fn start(&mut self, source: &mut dyn RandomSource, options: &GenerateOptions, watch: &Watch<'_>) -> Result<Start> {
+        let n_latents: usize = self.latent_shape.iter().product();
+        match (&options.start, &self.encoder) {
+            (None, _) => Ok(Start { noises: Vec::new().into_iter(), clean: None }),
+            (Some(start), Some(encoder)) => {
+                let noises: Vec<_> = (0..options.image_count).map(|_| source.latents(n_latents)).collect();
+                let clean = encoder.encode(&mut self.models, &start.image, &source.latents(n_latents), watch)?;
+                Ok(Start { noises: noises.into_iter(), clean: Some(clean) })
+            }
+            (Some(_), None) => Err(RuntimeError::Signature {
+                model: name_of(Role::VaeEncoder),
+                reason: "is missing from the pipeline, and a picture to begin with needs it".into(),
+            }),
+        }
+    }
+
     /// Encodes the prompt and, where guidance needs it, the negative prompt.
-    fn read_prompts(&mut self, options: &GenerateOptions, stop: &Stop) -> Result<(text::Conditioning, Vec<Warning>)> {
-        let window = self.unet.text_shape().length;
+    fn read_prompts(&mut self, options: &GenerateOptions, watch: &Watch<'_>) -> Result<(Conditioning, Vec<Warning>)> {
+        let length = size(self.denoiser.dims(), Axis::Tokens);
         let mut warnings = Vec::new();
         let mut read = |part, prompt: &str| {
-            let tokens = self.config.tokenizer.encode(prompt, window)?;
-            warnings.extend(tokens.truncated.clone().map(|cut| Warning::PromptTruncated { part, cut }));
-            self.text_encoder.encode(&tokens.ids, self.config.tokenizer.pad_id(), window, stop)
+            let tokenizer = &self.config.tokenizer;
+            let Window { ids, truncated, .. } = Window::of(tokenizer, prompt, length)?;
+            warnings.extend(truncated.map(|cut| Warning::PromptTruncated { part, cut }));
+            self.text_encoder.encode(&mut self.models, &ids, tokenizer.pad_id(), watch)
         };
         let prompt = read(PromptPart::Prompt, &options.prompt)?;
         let negative = match options.is_guided() {
             true => Some(read(PromptPart::Negative, &options.negative_prompt)?),
             false => None,
         };
-        Ok((text::Conditioning { prompt, negative }, warnings))
+        Ok((Conditioning { prompt, negative }, warnings))
     }
 
-    /// Decodes latents and checks the picture.
-    fn finish(
+    /// Denoises the latents of all pictures.
+    fn denoise(
         &mut self,
-        noise: HostTensor,
-        latents: Vec<f32>,
+        mut start: Start,
+        conditioning: &Conditioning,
+        source: &mut dyn RandomSource,
         options: &GenerateOptions,
-        stop: &Stop,
-    ) -> Result<GeneratedImage> {
-        let (decoded, mut image) = self.vae_decoder.decode(&latents, stop)?;
-        let mut safety = None;
-        if let Some(checker) = self.safety_checker.as_mut().filter(|_| !options.disable_safety) {
-            let verdict = checker.check(&image, stop)?;
-            if verdict.flagged {
-                image = RgbImage::black(image.width(), image.height());
-            }
-            safety = Some(verdict);
+        watch: &mut Watch<'_>,
+    ) -> Result<Vec<Denoised>> {
+        let n_latents: usize = self.latent_shape.iter().product();
+        let mut guidance = Guidance::new(&self.denoiser, conditioning, options.guidance_scale)?;
+        let mut denoised = Vec::with_capacity(options.image_count.min(64));
+        for image_idx in 0..options.image_count {
+            watch.begin(image_idx);
+            let mut scheduler = self.scheduler(options)?;
+            let mut latents = start.noises.next().unwrap_or_else(|| source.latents(n_latents));
+            let noise = HostTensor::from_f32(self.latent_shape, latents.clone());
+            scheduler.start(start.clean.as_deref(), &mut latents);
+            denoise(&mut self.models, &mut guidance, scheduler.as_mut(), &mut latents, source, watch)?;
+            denoised.push(Denoised { noise, latents });
         }
-        let latents = HostTensor::from_f32(self.latent_shape(), latents);
-        Ok(GeneratedImage { image, noise, latents, decoded, safety })
+        Ok(denoised)
+    }
+
+    /// Decodes the latents of all pictures.
+    fn decode(&mut self, denoised: Vec<Denoised>, watch: &Watch<'_>) -> Result<Vec<GeneratedImage>> {
+        let mut decode = |Denoised { noise, latents }| {
+            let (decoded, image) = self.decoder.decode(&mut self.models, &latents, watch)?;
+            let latents = HostTensor::from_f32(self.latent_shape, latents);
+            Ok(GeneratedImage { image, noise, latents, decoded, safety: None })
+        };
+        denoised.into_iter().map(&mut decode).collect()
+    }
+
+    /// Checks all pictures, where there is a safety checker, and blackens those that it rejects.
+    fn check(&mut self, images: &mut [GeneratedImage], watch: &Watch<'_>) -> Result<()> {
+        let Some(checker) = &self.safety_checker else { return Ok(()) };
+        for image in images {
+            let verdict = checker.check(&mut self.models, &image.image, watch)?;
+            if verdict.flagged {
+                image.image = RgbImage::black(image.image.width(), image.image.height());
+            }
+            image.safety = Some(verdict);
+        }
+        Ok(())
     }
 }

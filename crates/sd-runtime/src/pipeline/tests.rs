@@ -1,12 +1,15 @@
 //! Facts about the pipeline, on models made of closed formulas.
 
+mod stages;
+
 use std::ops::ControlFlow;
 
 use host_tensor::{DType, Stop};
 
 use super::fake::{self, Fake, LATENT, LENGTH, WIDTH};
 use super::*;
-use crate::engine::Feature;
+use crate::engine::{Feature, Shape};
+use crate::prompt::Window;
 use crate::rng::{NumpyRandom, RandomKind};
 use crate::scheduler::SchedulerKind;
 
@@ -24,7 +27,7 @@ fn options() -> GenerateOptions {
 
 /// The first prompt token's hidden state 0, as the fake text encoder makes it.
 fn text_of(prompt: &str) -> f32 {
-    let ids = fake::config().tokenizer.encode(prompt, LENGTH).unwrap().ids;
+    let ids = Window::of(&fake::config().tokenizer, prompt, LENGTH).unwrap().ids;
     ids[1] as f32 / 1000.0
 }
 
@@ -32,8 +35,9 @@ fn text_of(prompt: &str) -> f32 {
 fn latents_by_hand(options: &GenerateOptions) -> Vec<f32> {
     let mut scheduler = fake::config().scheduler.build(options.scheduler, options.steps).unwrap();
     let n = LATENT.iter().product();
-    let sigma = scheduler.init_noise_sigma();
-    let mut latents: Vec<f32> = NumpyRandom::new(options.seed).normals_f16(n).into_iter().map(|x| x * sigma).collect();
+    let mut source = NumpyRandom::new(options.seed);
+    let mut latents = source.normals_f16(n);
+    scheduler.start(None, &mut latents);
     let (cond, uncond) = (text_of(&options.prompt), text_of(&options.negative_prompt));
     for (i, t) in scheduler.timesteps().to_vec().into_iter().enumerate() {
         let mut input = latents.clone();
@@ -43,7 +47,7 @@ fn latents_by_hand(options: &GenerateOptions) -> Vec<f32> {
             if options.is_guided() { u + options.guidance_scale * (c - u) } else { c }
         };
         let noise: Vec<f32> = input.into_iter().map(guided).collect();
-        scheduler.step(i, &noise, &mut latents).unwrap();
+        scheduler.step(i, &noise, &mut latents, &mut source).unwrap();
     }
     latents
 }
@@ -69,7 +73,7 @@ fn the_negative_prompt_is_the_first_row_and_hidden_states_are_transposed() {
     let hidden = calls.lock().unwrap()[0]["encoder_hidden_states"].to_f32_vec();
     let tokenizer = fake::config().tokenizer;
     for (row, prompt) in ["", "a red heart"].into_iter().enumerate() {
-        let ids = tokenizer.encode(prompt, LENGTH).unwrap().ids;
+        let ids = Window::of(&tokenizer, prompt, LENGTH).unwrap().ids;
         for (d, s) in [(0, 0), (0, 1), (3, 2), (5, 76)] {
             let want = ids[s] as f32 / 1000.0 + d as f32;
             assert_eq!(hidden[(row * WIDTH + d) * LENGTH + s], want, "row {row} channel {d} token {s}");
@@ -85,8 +89,7 @@ fn without_guidance_the_negative_prompt_is_never_encoded() {
         for batch in [1, 2] {
             let text_encoder = fake::text_encoder();
             let calls = text_encoder.calls.clone();
-            let models =
-                Models { text_encoder: Some(Box::new(text_encoder)), ..fake::models(fake::unet(batch, DType::F32)) };
+            let models = fake::with(Role::TextEncoder, text_encoder, fake::unet(batch, DType::F32));
             let run =
                 TextToImage::new(models, fake::config()).unwrap().generate(&options, &Stop::never(), &mut go).unwrap();
             assert_eq!(run.images[0].latents.to_f32_vec(), want, "batch {batch}");
@@ -132,7 +135,7 @@ fn other_random_sources_start_in_full_precision() {
 fn latents_are_unscaled_and_shifted_before_decoding() {
     let vae_decoder = fake::vae_decoder();
     let calls = vae_decoder.calls.clone();
-    let models = Models { vae_decoder: Some(Box::new(vae_decoder)), ..fake::models(fake::unet(2, DType::F32)) };
+    let models = fake::with(Role::VaeDecoder, vae_decoder, fake::unet(2, DType::F32));
     let run = TextToImage::new(models, fake::config()).unwrap().generate(&options(), &Stop::never(), &mut go).unwrap();
     let image = &run.images[0];
     let want: Vec<f32> = image.latents.to_f32_vec().iter().map(|x| x / 16.0 + 0.25).collect();
@@ -167,10 +170,7 @@ fn long_prompts_are_reported() {
 
 #[test]
 fn flagged_pictures_are_black_but_their_latents_remain() {
-    let with_limit = |limit| Models {
-        safety_checker: Some(Box::new(fake::safety_checker(limit))),
-        ..fake::models(fake::unet(2, DType::F32))
-    };
+    let with_limit = |limit| fake::with(Role::SafetyChecker, fake::safety_checker(limit), fake::unet(2, DType::F32));
     let generate = |limit, disable_safety| {
         let options = GenerateOptions { disable_safety, ..options() };
         let mut pipeline = TextToImage::new(with_limit(limit), fake::config()).unwrap();
@@ -220,8 +220,10 @@ fn models_that_do_not_fit_are_named() {
         change(&mut unet.signature.inputs);
         fake::models(unet)
     };
+    let mut without = fake::models(fake::unet(2, DType::F32));
+    without.remove(&Role::TextEncoder);
     let cases = [
-        (Models { text_encoder: None, ..fake::models(fake::unet(2, DType::F32)) }, "text_encoder: is missing"),
+        (without, "text_encoder: is missing"),
         (
             changed(&|inputs| inputs.push(f32s("time_ids", &[2, 6]))),
             "needs input time_ids [2, 6]: it is Stable Diffusion XL's",
@@ -271,7 +273,7 @@ fn an_encoder_for_another_size_or_of_another_model_is_named() {
     let with = |latent: [usize; 4]| {
         let mut encoder = fake::vae_encoder();
         encoder.signature.outputs = vec![Feature::new("latent", DType::F32, latent)];
-        let models = Models { vae_encoder: Some(Box::new(encoder)), ..fake::models(fake::unet(2, DType::F32)) };
+        let models = fake::with(Role::VaeEncoder, encoder, fake::unet(2, DType::F32));
         TextToImage::new(models, fake::config()).map(drop)
     };
     with([1, 2 * c, h, w]).unwrap();
@@ -327,7 +329,7 @@ fn from_sketch(strength: f64) -> GenerateOptions {
 }
 
 fn pipeline_with_encoder() -> TextToImage {
-    let models = Models { vae_encoder: Some(Box::new(fake::vae_encoder())), ..fake::models(fake::unet(2, DType::F32)) };
+    let models = fake::with(Role::VaeEncoder, fake::vae_encoder(), fake::unet(2, DType::F32));
     TextToImage::new(models, fake::config()).unwrap()
 }
 
@@ -353,7 +355,7 @@ fn a_picture_is_encoded_noised_and_denoised_for_a_share_of_the_steps() {
         for (image, noise) in run.images.iter().zip(noises) {
             let mut scheduler = fake::config().scheduler.build_from(Some(kind), 10, 7).unwrap();
             let mut latents = noise;
-            scheduler.add_noise(&clean, &mut latents);
+            scheduler.start(Some(&clean), &mut latents);
             for (i, t) in scheduler.timesteps().to_vec().into_iter().enumerate() {
                 let mut input = latents.clone();
                 scheduler.scale_model_input(i, &mut input);
@@ -362,7 +364,7 @@ fn a_picture_is_encoded_noised_and_denoised_for_a_share_of_the_steps() {
                     .iter()
                     .map(|&x| fake::noise(x, t, u) + 3.0 * (fake::noise(x, t, c) - fake::noise(x, t, u)))
                     .collect();
-                scheduler.step(i, &noise, &mut latents).unwrap();
+                scheduler.step(i, &noise, &mut latents, &mut source).unwrap();
             }
             testkit::assert_all_close(kind.name(), &latents, &image.latents.to_f32_vec(), 1e-6, 1e-6);
         }

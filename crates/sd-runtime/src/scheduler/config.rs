@@ -1,12 +1,12 @@
-//! `scheduler_config.json`: what diffusers writes, with the defaults that each class gives to absent keys.
+//! `scheduler_config.json` as far as all schedulers read it alike: the noise that a model was trained with.
 //!
-//! Nothing is computed here. What becomes of each key stands in `sd_spec::keys`, and what of it a scheduler takes over
-//! in `options`.
+//! A scheduler reads keys of its own by itself. Nothing is computed here. What becomes of each key stands in
+//! `sd_spec::keys`, and what of it a scheduler takes over in `settle`.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Scheduler, SchedulerKind, ddim::Ddim, dpm_solver::DpmSolver, euler::Euler, options, pndm::Pndm};
 use crate::config::ConfigWarning;
 use crate::error::{Result, RuntimeError};
 use crate::json;
@@ -57,19 +57,10 @@ pub enum TimestepSpacing {
     Trailing,
 }
 
-/// The sigma after the last step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FinalSigma {
-    /// No noise at all.
-    Zero,
-    /// The smallest sigma of training.
-    SigmaMin,
-}
-
 /// A checkpoint's scheduler configuration.
 ///
-/// Fields that classes give different defaults are options; [`build`](Self::build) fills them in.
+/// Fields that classes give different defaults are options; [`build`](Self::build) fills them in. Keys that only some
+/// schedulers have stay as the file has them until one of these is built.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -96,34 +87,8 @@ pub struct SchedulerConfig {
     pub timestep_spacing: Option<TimestepSpacing>,
     /// Added to the time steps of leading spacing.
     pub steps_offset: i64,
-    /// Whether the step after the last has ᾱ = 1 (DDIM's default) or ᾱ₀ (PNDM's).
-    pub set_alpha_to_one: Option<bool>,
-    /// DDIM only: clip the predicted clean sample; default true, as in diffusers.
-    pub clip_sample: Option<bool>,
-    /// Where to clip.
-    pub clip_sample_range: f64,
     /// Shift the betas so that the last step is pure noise.
     pub rescale_betas_zero_snr: bool,
-    /// Noise levels of Karras et al. instead of those at the time steps.
-    pub use_karras_sigmas: Option<bool>,
-    /// Noise levels even in their logarithm.
-    pub use_exponential_sigmas: Option<bool>,
-    /// Smallest sigma of Karras and exponential levels, when not the schedule's own (Euler).
-    pub sigma_min: Option<f64>,
-    /// Largest sigma, likewise.
-    pub sigma_max: Option<f64>,
-    /// The sigma after the last step.
-    pub final_sigmas_type: FinalSigma,
-    /// DPM-Solver only: order of the solver, 1 or 2.
-    pub solver_order: usize,
-    /// DPM-Solver only: `midpoint` or `heun`.
-    pub solver_type: Option<String>,
-    /// DPM-Solver only: take low orders at the end of fewer than 15 steps.
-    pub lower_order_final: bool,
-    /// DPM-Solver only: take order 1 at the end.
-    pub euler_at_final: bool,
-    /// DPM-Solver only: smallest log-SNR used; absent means no bound.
-    pub lambda_min_clipped: Option<f64>,
     /// What the user should know of the file, and of what a scheduler that was asked for leaves out of it.
     #[serde(skip)]
     pub warnings: Vec<ConfigWarning>,
@@ -145,20 +110,7 @@ impl Default for SchedulerConfig {
             prediction_type: PredictionType::Epsilon,
             timestep_spacing: None,
             steps_offset: 0,
-            set_alpha_to_one: None,
-            clip_sample: None,
-            clip_sample_range: 1.0,
             rescale_betas_zero_snr: false,
-            use_karras_sigmas: None,
-            use_exponential_sigmas: None,
-            sigma_min: None,
-            sigma_max: None,
-            final_sigmas_type: FinalSigma::Zero,
-            solver_order: 2,
-            solver_type: None,
-            lower_order_final: true,
-            euler_at_final: false,
-            lambda_min_clipped: None,
             warnings: Vec::new(),
             source: Map::new(),
         }
@@ -166,114 +118,22 @@ impl Default for SchedulerConfig {
 }
 
 impl SchedulerConfig {
-    /// Parses `scheduler_config.json`.
-    ///
-    /// Python's `Infinity` and `NaN`, which diffusers writes for `lambda_min_clipped`, count as null.
-    ///
-    /// # Errors
-    /// [`RuntimeError::Json`] if it does not parse, [`RuntimeError::SchedulerConfig`] if a number is out of range or a
-    /// noise schedule is not implemented.
-    pub fn from_json(text: &str) -> Result<Self> {
-        let mut source: Map<String, Value> = json::parse(DOCUMENT, text)?;
-        // diffusers treats null as the key's absence.
-        source.retain(|_, value| !value.is_null());
-        options::check_words(&source)?;
-        let mut config: Self = json::from_object(DOCUMENT, &source)?;
-        config.check()?;
-        config.warnings = options::warnings(&config.class_name, &source);
-        config.source = source;
-        Ok(config)
-    }
-
-    /// The noise schedule of Stable Diffusion 1.x and 2.x, for packages that come without a configuration.
-    pub fn stable_diffusion() -> Self {
-        Self {
-            class_name: SchedulerKind::Pndm.class_name().to_owned(),
-            beta_start: 0.00085,
-            beta_end: 0.012,
-            beta_schedule: BetaSchedule::ScaledLinear,
-            steps_offset: 1,
-            set_alpha_to_one: Some(false),
-            clip_sample: Some(false),
-            ..Self::default()
-        }
-    }
-
-    /// The configuration as a latent diffusion pipeline uses it: samples are never clipped, and leading steps start at 1.
-    ///
-    /// diffusers 0.42 corrects outdated files in the same two ways when `StableDiffusionPipeline` loads them.
-    pub fn for_latents(mut self) -> Self {
-        self.clip_sample = Some(false);
-        self.steps_offset = 1;
+    /// The same, with a value for a key that only some schedulers have.
+    pub(super) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.source.insert(key.to_owned(), value.into());
         self
     }
 
-    /// The scheduler that the configuration names.
+    /// A scheduler's own keys.
     ///
     /// # Errors
-    /// [`RuntimeError::UnknownScheduler`] for a class that is not implemented, [`RuntimeError::NoScheduler`] where the
-    /// file names none.
-    pub fn kind(&self) -> Result<SchedulerKind> {
-        match self.class_name.as_str() {
-            "" => Err(RuntimeError::NoScheduler),
-            class => class.parse(),
-        }
-    }
-
-    /// The configuration as a scheduler takes it that was asked for by name: the file's noise schedule, and of its other
-    /// options those that this scheduler has. What is left out is added to [`warnings`](Self::warnings).
-    ///
-    /// # Errors
-    /// [`RuntimeError::SchedulerUnsupported`] for a noise schedule that this scheduler cannot follow.
-    pub fn asked_for(&self, kind: SchedulerKind) -> Result<Self> {
-        let mut config = self.clone();
-        if config.class_name != kind.class_name() {
-            config.drop_defaults();
-        }
-        options::settle(&mut config, kind)?;
-        kind.class_name().clone_into(&mut config.class_name);
-        Ok(config)
-    }
-
-    /// The scheduler for a number of steps; `kind` overrides the class as [`asked_for`](Self::asked_for) says.
-    ///
-    /// # Errors
-    /// [`RuntimeError::StepCount`] and [`RuntimeError::TimestepRange`] if the steps do not fit, [`RuntimeError::SchedulerUnsupported`] for options that are not implemented.
-    pub fn build(&self, kind: Option<SchedulerKind>, n_steps: usize) -> Result<Box<dyn Scheduler>> {
-        self.build_from(kind, n_steps, 0)
-    }
-
-    /// As [`build`](Self::build), without the first `start` steps: what is left of a walk that begins with a picture
-    /// under some noise ([`Scheduler::add_noise`]).
-    ///
-    /// The walk left is the same that a whole one would take from there. (diffusers cuts the list of PNDM's time steps
-    /// after it repeated the second and still repeats the second of what is left, so one step too little is taken.)
-    ///
-    /// # Errors
-    /// As [`build`](Self::build), and [`RuntimeError::Options`] if no step is left.
-    pub fn build_from(&self, kind: Option<SchedulerKind>, n_steps: usize, start: usize) -> Result<Box<dyn Scheduler>> {
-        let mut config = kind.map_or_else(|| Ok(self.clone()), |kind| self.asked_for(kind))?;
-        let kind = config.kind()?;
-        config.check()?;
-        options::check(&config, kind)?;
-        config.rescale_betas_zero_snr &= kind.table().answer("rescale_betas_zero_snr").is_some();
-        if n_steps == 0 || n_steps > config.num_train_timesteps {
-            return Err(RuntimeError::StepCount { steps: n_steps, max: config.num_train_timesteps });
-        }
-        let scheduler: Box<dyn Scheduler> = match kind {
-            SchedulerKind::Pndm => Box::new(Pndm::new(&config, n_steps, start)?),
-            SchedulerKind::Ddim => Box::new(Ddim::new(&config, n_steps, start)?),
-            SchedulerKind::DpmSolverMultistep => Box::new(DpmSolver::new(&config, n_steps, start)?),
-            SchedulerKind::EulerDiscrete => Box::new(Euler::new(&config, n_steps, start)?),
-        };
-        match scheduler.timesteps() {
-            [] => Err(RuntimeError::Options(format!("none of {n_steps} steps is left after the first {start}"))),
-            _ => Ok(scheduler),
-        }
+    /// [`RuntimeError::Json`] for a value of another type.
+    pub(super) fn own<T: DeserializeOwned>(&self) -> Result<T> {
+        json::from_object(DOCUMENT, &self.source)
     }
 
     /// Drops what was only the saved class's default, as diffusers' `from_config` does across classes.
-    fn drop_defaults(&mut self) {
+    pub(super) fn drop_defaults(&mut self) {
         let defaults = Self::default();
         for key in std::mem::take(&mut self.use_default_values) {
             self.source.remove(&key);
@@ -286,27 +146,18 @@ impl SchedulerConfig {
                 "prediction_type" => self.prediction_type = defaults.prediction_type,
                 "timestep_spacing" => self.timestep_spacing = None,
                 "steps_offset" => self.steps_offset = defaults.steps_offset,
-                "set_alpha_to_one" => self.set_alpha_to_one = None,
-                "clip_sample" => self.clip_sample = None,
-                "clip_sample_range" => self.clip_sample_range = defaults.clip_sample_range,
                 "rescale_betas_zero_snr" => self.rescale_betas_zero_snr = false,
-                "use_karras_sigmas" => self.use_karras_sigmas = None,
-                "use_exponential_sigmas" => self.use_exponential_sigmas = None,
-                "sigma_min" => self.sigma_min = None,
-                "sigma_max" => self.sigma_max = None,
-                "final_sigmas_type" => self.final_sigmas_type = defaults.final_sigmas_type,
-                "solver_order" => self.solver_order = defaults.solver_order,
-                "solver_type" => self.solver_type = None,
-                "lower_order_final" => self.lower_order_final = defaults.lower_order_final,
-                "euler_at_final" => self.euler_at_final = defaults.euler_at_final,
-                "lambda_min_clipped" => self.lambda_min_clipped = None,
                 // Only in `source`.
                 _ => {}
             }
         }
     }
 
-    fn check(&self) -> Result<()> {
+    /// Checks numbers that came from a file.
+    ///
+    /// # Errors
+    /// [`RuntimeError::SchedulerConfig`] for those that are out of range.
+    pub(super) fn check(&self) -> Result<()> {
         let fail = |reason: String| Err(RuntimeError::SchedulerConfig(reason));
         let n = self.num_train_timesteps;
         if !(2..=MAX_TRAIN_TIMESTEPS).contains(&n) {
@@ -326,16 +177,6 @@ impl SchedulerConfig {
         }
         if self.steps_offset.unsigned_abs() > n as u64 {
             return fail(format!("steps_offset {} exceeds {n} training steps", self.steps_offset));
-        }
-        if self.use_karras_sigmas == Some(true) && self.use_exponential_sigmas == Some(true) {
-            return fail(
-                "use_karras_sigmas and use_exponential_sigmas are both true, and only one can be followed".into(),
-            );
-        }
-        for (name, sigma) in [("sigma_min", self.sigma_min), ("sigma_max", self.sigma_max)] {
-            if let Some(sigma) = sigma.filter(|s| !(*s > 0.0 && s.is_finite())) {
-                return fail(format!("{name} {sigma} is not positive"));
-            }
         }
         Ok(())
     }

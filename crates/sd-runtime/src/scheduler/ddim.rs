@@ -1,8 +1,46 @@
 //! DDIM (arXiv 2010.02502) without noise between steps (eta 0), equal to diffusers' `DDIMScheduler`.
 
+use sd_spec::keys;
+use serde::Deserialize;
+
 use super::config::{PredictionType, SchedulerConfig};
-use super::{Scheduler, StepGuard, mix, noise, spacing};
+use super::entry::{Entry, SchedulerKind};
+use super::schedule::{alphas_cumprod, whole_timesteps};
+use super::walk::{Scheduler, StepGuard, mix};
 use crate::error::Result;
+use crate::rng::RandomSource;
+
+pub(super) const ENTRY: Entry = Entry {
+    kind: SchedulerKind::Ddim,
+    class: "DDIMScheduler",
+    name: "ddim",
+    aliases: &[],
+    summary: "Denoising diffusion implicit models",
+    near: &["DDPM", "DDPMParallel", "DDIMParallel", "DDIMInverse"],
+    keys: &keys::DDIM,
+    words: &[],
+    refuses: |_| None,
+    check: |config| config.own::<Keys>().map(drop),
+    build: |config, n_steps, start| Ok(Box::new(Ddim::new(config, n_steps, start)?)),
+};
+
+/// Keys of its own.
+#[derive(Deserialize)]
+#[serde(default)]
+struct Keys {
+    /// Whether the step after the last has ᾱ = 1, and not ᾱ₀.
+    set_alpha_to_one: bool,
+    /// Whether the predicted clean sample is clipped.
+    clip_sample: bool,
+    /// Where.
+    clip_sample_range: f64,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self { set_alpha_to_one: true, clip_sample: true, clip_sample_range: 1.0 }
+    }
+}
 
 /// ᾱ at a step and at the one that follows it.
 #[derive(Debug, Clone, Copy)]
@@ -13,7 +51,7 @@ struct Alphas {
 
 /// A DDIM walk.
 #[derive(Debug)]
-pub(super) struct Ddim {
+struct Ddim {
     timesteps: Vec<f32>,
     alphas: Vec<Alphas>,
     prediction: PredictionType,
@@ -22,10 +60,11 @@ pub(super) struct Ddim {
 }
 
 impl Ddim {
-    pub(super) fn new(config: &SchedulerConfig, n_steps: usize, start: usize) -> Result<Self> {
-        let steps: Vec<i64> = spacing::whole_timesteps(config, n_steps)?.into_iter().skip(start).collect();
-        let table = noise::alphas_cumprod(config);
-        let last = if config.set_alpha_to_one.unwrap_or(true) { 1.0 } else { table[0] };
+    fn new(config: &SchedulerConfig, n_steps: usize, start: usize) -> Result<Self> {
+        let keys: Keys = config.own()?;
+        let steps: Vec<i64> = whole_timesteps(config, n_steps)?.into_iter().skip(start).collect();
+        let table = alphas_cumprod(config);
+        let last = if keys.set_alpha_to_one { 1.0 } else { table[0] };
         let ratio = (config.num_train_timesteps / n_steps) as i64;
         let alphas = steps
             .iter()
@@ -38,7 +77,7 @@ impl Ddim {
             timesteps: steps.iter().map(|&t| t as f32).collect(),
             alphas,
             prediction: config.prediction_type,
-            clip: config.clip_sample.unwrap_or(true).then_some(config.clip_sample_range as f32),
+            clip: keys.clip_sample.then_some(keys.clip_sample_range as f32),
             guard: StepGuard::default(),
         })
     }
@@ -49,12 +88,18 @@ impl Scheduler for Ddim {
         &self.timesteps
     }
 
-    fn add_noise(&self, clean: &[f32], noise: &mut [f32]) {
+    fn start(&self, clean: Option<&[f32]>, noise: &mut [f32]) {
         let Alphas { now, .. } = self.alphas[0];
         mix(now.sqrt(), clean, (1.0 - now).sqrt(), noise);
     }
 
-    fn step(&mut self, step_index: usize, model_output: &[f32], sample: &mut [f32]) -> Result<()> {
+    fn step(
+        &mut self,
+        step_index: usize,
+        model_output: &[f32],
+        sample: &mut [f32],
+        _: &mut dyn RandomSource,
+    ) -> Result<()> {
         self.guard.admit(self.timesteps.len(), step_index, model_output, sample)?;
         let Alphas { now, next } = self.alphas[step_index];
         let (signal, noise) = (now.sqrt(), (1.0 - now).sqrt());

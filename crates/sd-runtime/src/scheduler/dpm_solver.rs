@@ -1,10 +1,60 @@
 //! DPM-Solver++ multistep of order 1 and 2 (arXiv 2211.01095), equal to diffusers' `DPMSolverMultistepScheduler`.
 
-use super::config::{FinalSigma, PredictionType, SchedulerConfig, TimestepSpacing};
-use super::noise::{self, SigmaSpacing, TrainingSigmas};
-use super::spacing::{leading, linspace, trailing};
-use super::{BetaSchedule, Scheduler, StepGuard, mix};
+use sd_spec::keys;
+use serde::Deserialize;
+
+use super::config::{BetaSchedule, PredictionType, SchedulerConfig, TimestepSpacing};
+use super::entry::{Entry, SchedulerKind, Words};
+use super::schedule::{self, FinalSigma, SigmaKeys, SigmaSpacing, TrainingSigmas, leading, linspace, trailing};
+use super::walk::{Scheduler, StepGuard, mix};
 use crate::error::Result;
+use crate::rng::RandomSource;
+
+pub(super) const ENTRY: Entry = Entry {
+    kind: SchedulerKind::DpmSolverMultistep,
+    class: "DPMSolverMultistepScheduler",
+    name: "dpmpp-2m",
+    aliases: &["dpmpp"],
+    summary: "DPM-Solver++ of second order",
+    near: &["UniPCMultistep", "DEISMultistep", "DPMSolverSinglestep", "DPMSolverSDE", "SASolver"],
+    keys: &keys::DPM_SOLVER_MULTISTEP,
+    words: &[
+        Words { key: "algorithm_type", meaning: "", instead: "the plain DPM-Solver++ is taken", absent: None },
+        Words { key: "solver_order", meaning: "", instead: "order 2 is taken", absent: None },
+        Words { key: "solver_type", meaning: "", instead: "midpoint is taken", absent: None },
+    ],
+    refuses: |_| None,
+    check: |config| SigmaKeys::of(config).and(config.own::<Keys>()).map(drop),
+    build: |config, n_steps, start| Ok(Box::new(DpmSolver::new(config, n_steps, start)?)),
+};
+
+/// Keys of its own.
+#[derive(Deserialize)]
+#[serde(default)]
+struct Keys {
+    /// Order of the solver, 1 or 2.
+    solver_order: usize,
+    /// `midpoint` or `heun`; other names mean midpoint.
+    solver_type: Option<String>,
+    /// Take low orders at the end of fewer than [`FEW_STEPS`] steps.
+    lower_order_final: bool,
+    /// Take order 1 at the end.
+    euler_at_final: bool,
+    /// Smallest log-SNR used; absent means no bound.
+    lambda_min_clipped: Option<f64>,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self {
+            solver_order: 2,
+            solver_type: None,
+            lower_order_final: true,
+            euler_at_final: false,
+            lambda_min_clipped: None,
+        }
+    }
+}
 
 /// Below this number of steps the last ones take a lower order (diffusers' rule).
 const FEW_STEPS: usize = 15;
@@ -18,7 +68,7 @@ enum SecondOrder {
 
 /// A DPM-Solver++ walk.
 #[derive(Debug)]
-pub(super) struct DpmSolver {
+struct DpmSolver {
     timesteps: Vec<f32>,
     /// One more than time steps; the last is the end.
     sigmas: Vec<f32>,
@@ -48,22 +98,24 @@ impl Level {
 }
 
 impl DpmSolver {
-    pub(super) fn new(config: &SchedulerConfig, n_steps: usize, start: usize) -> Result<Self> {
+    fn new(config: &SchedulerConfig, n_steps: usize, start: usize) -> Result<Self> {
         let training = TrainingSigmas::new(config);
-        let (timesteps, sigmas) = levels(config, &training, n_steps);
-        let sigmas = training.finish(sigmas, config.final_sigmas_type);
+        let (keys, of_sigmas): (Keys, _) = (config.own()?, SigmaKeys::of(config)?);
+        let clipped = training.clipped(keys.lambda_min_clipped);
+        let (timesteps, sigmas) = levels(config, &of_sigmas, &training, clipped, n_steps);
+        let sigmas = training.finish(sigmas, of_sigmas.final_sigmas_type);
         let n = timesteps.len();
         Ok(Self {
             timesteps: timesteps.into_iter().skip(start).map(|t| t as f32).collect(),
             sigmas: sigmas.into_iter().skip(start).collect(),
             prediction: config.prediction_type,
-            second_order: (config.solver_order == 2).then_some(match config.solver_type.as_deref() {
+            second_order: (keys.solver_order == 2).then_some(match keys.solver_type.as_deref() {
                 Some("heun") => SecondOrder::Heun,
                 _ => SecondOrder::Midpoint,
             }),
-            first_order_last: config.euler_at_final
-                || (config.lower_order_final && n < FEW_STEPS)
-                || config.final_sigmas_type == FinalSigma::Zero,
+            first_order_last: keys.euler_at_final
+                || (keys.lower_order_final && n < FEW_STEPS)
+                || of_sigmas.final_sigmas_type == FinalSigma::Zero,
             previous: None,
             guard: StepGuard::default(),
         })
@@ -81,23 +133,29 @@ impl DpmSolver {
     }
 }
 
-/// Time steps (whole numbers) and their sigmas, falling, without the last sigma.
-fn levels(config: &SchedulerConfig, training: &TrainingSigmas, n: usize) -> (Vec<f64>, Vec<f64>) {
-    let spread = match SigmaSpacing::of(config) {
+/// Time steps (whole numbers) and their sigmas, falling, without the last sigma; `clipped` of the noisiest training steps
+/// are left out.
+fn levels(
+    config: &SchedulerConfig,
+    keys: &SigmaKeys,
+    training: &TrainingSigmas,
+    clipped: usize,
+    n: usize,
+) -> (Vec<f64>, Vec<f64>) {
+    let spread = match keys.spacing() {
         SigmaSpacing::AtTimesteps => {
-            let timesteps = timesteps(config, training, n);
+            let timesteps = timesteps(config, clipped, n);
             let sigmas = timesteps.iter().map(|&t| training.at(t)).collect();
             return (timesteps, sigmas);
         }
-        SigmaSpacing::Karras => noise::karras,
-        SigmaSpacing::Exponential => noise::exponential,
+        SigmaSpacing::Karras => schedule::karras,
+        SigmaSpacing::Exponential => schedule::exponential,
     };
     // Unlike Euler's, these run over the whole training schedule.
-    let largest = config.sigma_max.unwrap_or(training.largest());
-    let smallest = config.sigma_min.unwrap_or(training.smallest());
+    let largest = keys.sigma_max.unwrap_or(training.largest());
+    let smallest = keys.sigma_min.unwrap_or(training.smallest());
     let sigmas = spread(largest, smallest, n);
-    let rounded =
-        SigmaSpacing::of(config) == SigmaSpacing::Karras && config.beta_schedule != BetaSchedule::SquaredCosine;
+    let rounded = keys.spacing() == SigmaSpacing::Karras && config.beta_schedule != BetaSchedule::SquaredCosine;
     let timesteps = sigmas
         .iter()
         .map(|&s| training.timestep_of(s))
@@ -106,9 +164,9 @@ fn levels(config: &SchedulerConfig, training: &TrainingSigmas, n: usize) -> (Vec
     (timesteps, sigmas)
 }
 
-fn timesteps(config: &SchedulerConfig, training: &TrainingSigmas, n: usize) -> Vec<f64> {
+fn timesteps(config: &SchedulerConfig, clipped: usize, n: usize) -> Vec<f64> {
     let train = config.num_train_timesteps;
-    let last = train - training.clipped(config.lambda_min_clipped);
+    let last = train - clipped;
     let whole = |steps: Vec<i64>| steps.into_iter().map(|t| t as f64).collect();
     match config.timestep_spacing.unwrap_or(TimestepSpacing::Linspace) {
         TimestepSpacing::Linspace => {
@@ -126,12 +184,18 @@ impl Scheduler for DpmSolver {
         &self.timesteps
     }
 
-    fn add_noise(&self, clean: &[f32], noise: &mut [f32]) {
+    fn start(&self, clean: Option<&[f32]>, noise: &mut [f32]) {
         let Level { alpha, sigma, .. } = Level::of(self.sigmas[0]);
         mix(alpha, clean, sigma, noise);
     }
 
-    fn step(&mut self, step_index: usize, model_output: &[f32], sample: &mut [f32]) -> Result<()> {
+    fn step(
+        &mut self,
+        step_index: usize,
+        model_output: &[f32],
+        sample: &mut [f32],
+        _: &mut dyn RandomSource,
+    ) -> Result<()> {
         let count = self.timesteps.len();
         self.guard.admit(count, step_index, model_output, sample)?;
         let now = Level::of(self.sigmas[step_index]);

@@ -5,9 +5,45 @@
 
 use std::collections::VecDeque;
 
+use sd_spec::keys;
+use serde::Deserialize;
+
 use super::config::{PredictionType, SchedulerConfig};
-use super::{Scheduler, StepGuard, mix, noise, spacing};
+use super::entry::{Entry, SchedulerKind, Words};
+use super::schedule::{alphas_cumprod, whole_timesteps};
+use super::walk::{Scheduler, StepGuard, mix};
 use crate::error::Result;
+use crate::rng::RandomSource;
+
+pub(super) const ENTRY: Entry = Entry {
+    kind: SchedulerKind::Pndm,
+    class: "PNDMScheduler",
+    name: "pndm",
+    aliases: &[],
+    summary: "Pseudo linear multistep, the default of Stable Diffusion 1.x",
+    near: &[],
+    keys: &keys::PNDM,
+    words: &[Words {
+        key: "skip_prk_steps",
+        meaning: "Runge-Kutta steps, ",
+        instead: "the Runge-Kutta steps are left out",
+        // diffusers 0.42: the class's default is false.
+        absent: Some(
+            "skip_prk_steps is absent, which to diffusers means Runge-Kutta steps at the beginning; they are left out",
+        ),
+    }],
+    refuses: |config| (config.prediction_type == PredictionType::Sample).then_some(("prediction_type", "\"sample\"")),
+    check: |config| config.own::<Keys>().map(drop),
+    build: |config, n_steps, start| Ok(Box::new(Pndm::new(config, n_steps, start)?)),
+};
+
+/// Keys of its own.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Keys {
+    /// Whether the step after the last has ᾱ = 1, and not ᾱ₀.
+    set_alpha_to_one: bool,
+}
 
 /// Coefficients of one transfer from ᾱ to the next.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +54,7 @@ struct Transfer {
 
 /// A PNDM walk.
 #[derive(Debug)]
-pub(super) struct Pndm {
+struct Pndm {
     timesteps: Vec<f32>,
     transfers: Vec<Transfer>,
     prediction: PredictionType,
@@ -30,13 +66,13 @@ pub(super) struct Pndm {
 }
 
 impl Pndm {
-    pub(super) fn new(config: &SchedulerConfig, n_steps: usize, start: usize) -> Result<Self> {
-        let mut steps: Vec<i64> = spacing::whole_timesteps(config, n_steps)?.into_iter().skip(start).collect();
+    fn new(config: &SchedulerConfig, n_steps: usize, start: usize) -> Result<Self> {
+        let mut steps: Vec<i64> = whole_timesteps(config, n_steps)?.into_iter().skip(start).collect();
         if steps.len() > 1 {
             steps.insert(1, steps[1]);
         }
-        let table = noise::alphas_cumprod(config);
-        let last = if config.set_alpha_to_one.unwrap_or(false) { 1.0 } else { table[0] };
+        let table = alphas_cumprod(config);
+        let last = if config.own::<Keys>()?.set_alpha_to_one { 1.0 } else { table[0] };
         let ratio = (config.num_train_timesteps / n_steps) as i64;
         // Rounded spacings never reach beyond the last training step; the bound is for the index alone.
         let alpha = |t: i64| usize::try_from(t).map_or(last, |t| table[t.min(table.len() - 1)]);
@@ -106,12 +142,18 @@ impl Scheduler for Pndm {
         &self.timesteps
     }
 
-    fn add_noise(&self, clean: &[f32], noise: &mut [f32]) {
+    fn start(&self, clean: Option<&[f32]>, noise: &mut [f32]) {
         let Transfer { now, .. } = self.transfers[0];
         mix(now.sqrt(), clean, (1.0 - now).sqrt(), noise);
     }
 
-    fn step(&mut self, step_index: usize, model_output: &[f32], sample: &mut [f32]) -> Result<()> {
+    fn step(
+        &mut self,
+        step_index: usize,
+        model_output: &[f32],
+        sample: &mut [f32],
+        _: &mut dyn RandomSource,
+    ) -> Result<()> {
         self.guard.admit(self.timesteps.len(), step_index, model_output, sample)?;
         if step_index == 0 {
             self.first_sample = sample.to_vec();

@@ -1,6 +1,8 @@
 //! Facts about schedulers that need no golden data.
 
 use super::*;
+use crate::error::RuntimeError;
+use crate::rng::NumpyRandom;
 
 fn config(json: serde_json::Value) -> SchedulerConfig {
     SchedulerConfig::from_json(&json.to_string()).unwrap()
@@ -12,8 +14,8 @@ fn walk_with_perfect_model(config: &SchedulerConfig, kind: SchedulerKind, n: usi
     let mut scheduler = config.build(Some(kind), n).unwrap();
     let sigma_space = kind == SchedulerKind::EulerDiscrete;
     let timesteps = scheduler.timesteps().to_vec();
-    let alphas = noise::alphas_cumprod(config);
-    let training = noise::TrainingSigmas::new(config);
+    let alphas = schedule::alphas_cumprod(config);
+    let training = schedule::TrainingSigmas::new(config);
     let first = f64::from(timesteps[0]);
     let mut sample = if sigma_space {
         [clean + training.at(first) as f32 * eps]
@@ -22,14 +24,14 @@ fn walk_with_perfect_model(config: &SchedulerConfig, kind: SchedulerKind, n: usi
         [alpha.sqrt() * clean + (1.0 - alpha).sqrt() * eps]
     };
     for i in 0..timesteps.len() {
-        scheduler.step(i, &[eps], &mut sample).unwrap();
+        scheduler.step(i, &[eps], &mut sample, &mut NumpyRandom::new(0)).unwrap();
     }
     sample[0]
 }
 
 #[test]
 fn a_perfect_model_is_followed_to_the_clean_sample() {
-    let config = SchedulerConfig { set_alpha_to_one: Some(true), ..SchedulerConfig::stable_diffusion() };
+    let config = SchedulerConfig::stable_diffusion().with("set_alpha_to_one", true);
     for kind in SchedulerKind::ALL {
         for spacing in [TimestepSpacing::Leading, TimestepSpacing::Linspace, TimestepSpacing::Trailing] {
             // PNDM and DDIM jump by whole ratios, so they end at ᾱ = 1 only where steps tile the schedule.
@@ -61,7 +63,7 @@ fn pndm_with_one_step_works() {
     let mut scheduler = SchedulerConfig::stable_diffusion().build(None, 1).unwrap();
     assert_eq!(scheduler.timesteps(), [1.0]);
     let mut sample = [1.0f32];
-    scheduler.step(0, &[0.5], &mut sample).unwrap();
+    scheduler.step(0, &[0.5], &mut sample, &mut NumpyRandom::new(0)).unwrap();
     assert!(sample[0].is_finite());
 }
 
@@ -71,17 +73,17 @@ fn steps_out_of_order_are_refused() {
         let mut scheduler = SchedulerConfig::stable_diffusion().build(Some(kind), 3).unwrap();
         let n = scheduler.timesteps().len();
         assert!(matches!(
-            scheduler.step(1, &[0.0], &mut [0.0]),
+            scheduler.step(1, &[0.0], &mut [0.0], &mut NumpyRandom::new(0)),
             Err(RuntimeError::StepOrder { expected: 0, got: 1, .. })
         ));
         assert!(matches!(
-            scheduler.step(0, &[0.0], &mut [0.0, 0.0]),
+            scheduler.step(0, &[0.0], &mut [0.0, 0.0], &mut NumpyRandom::new(0)),
             Err(RuntimeError::StepLength { output: 1, sample: 2 })
         ));
         for i in 0..n {
-            scheduler.step(i, &[0.0], &mut [0.0]).unwrap();
+            scheduler.step(i, &[0.0], &mut [0.0], &mut NumpyRandom::new(0)).unwrap();
         }
-        assert!(scheduler.step(n, &[0.0], &mut [0.0]).is_err(), "{kind}");
+        assert!(scheduler.step(n, &[0.0], &mut [0.0], &mut NumpyRandom::new(0)).is_err(), "{kind}");
     }
 }
 
@@ -156,7 +158,7 @@ fn latents_are_never_clipped() {
     let mut scheduler = old.build(None, 1).unwrap();
     assert_eq!(scheduler.timesteps(), [1.0]);
     let mut sample = [7.0f32];
-    scheduler.step(0, &[0.0], &mut sample).unwrap();
+    scheduler.step(0, &[0.0], &mut sample, &mut NumpyRandom::new(0)).unwrap();
     assert!(sample[0] > 6.9);
 }
 
@@ -165,10 +167,46 @@ fn euler_scales_its_input_to_unit_variance() {
     let config =
         SchedulerConfig { timestep_spacing: Some(TimestepSpacing::Leading), ..SchedulerConfig::stable_diffusion() };
     let scheduler = config.build(Some(SchedulerKind::EulerDiscrete), 20).unwrap();
-    let sigma = scheduler.init_noise_sigma();
-    let mut sample = [sigma];
+    let mut sample = [1.0];
+    scheduler.start(None, &mut sample);
     scheduler.scale_model_input(0, &mut sample);
     assert!((sample[0] - 1.0).abs() < 1e-6, "leading spacing starts at √(σ² + 1)");
+}
+
+#[test]
+fn every_scheduler_of_this_folder_is_in_the_table_once() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/scheduler");
+    let sources = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    let has_entry = |path: &std::path::PathBuf| {
+        std::fs::read_to_string(path).unwrap().lines().any(|line| line == "pub(super) const ENTRY: Entry = Entry {")
+    };
+    let n_files = sources.filter(has_entry).count();
+    let of = |fact: fn(SchedulerKind) -> &'static str| {
+        SchedulerKind::ALL.into_iter().map(fact).collect::<std::collections::BTreeSet<_>>().len()
+    };
+    assert_eq!([SchedulerKind::ALL.len(), of(SchedulerKind::name), of(SchedulerKind::class_name)], [n_files; 3]);
+    for kind in SchedulerKind::ALL {
+        assert_eq!(kind.entry().kind, kind);
+        // Its keys are those of its class in diffusers.
+        assert!(kind.entry().keys.classes.contains(&kind.class_name()), "{kind}");
+        assert!(!kind.summary().is_empty() && !kind.summary().ends_with('.'), "{kind}");
+    }
+}
+
+#[test]
+fn every_scheduler_has_a_walk_from_a_picture_and_a_row_in_the_guide() {
+    let tests = include_str!("tests.rs");
+    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/adding-a-scheduler.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    for kind in SchedulerKind::ALL {
+        let case = format!("(SchedulerKind::{kind:?}, ");
+        let lone = format!("            SchedulerKind::{kind:?},\n");
+        // PNDM's own walk differs from diffusers' by intent.
+        let is_tested = tests.contains(&case) || tests.contains(&lone) || kind == SchedulerKind::Pndm;
+        assert!(is_tested, "{kind} has no case in a_walk_from_a_picture_is_diffusers_walk");
+        let row = format!("| `{}` | `{}` |", kind.name(), kind.class_name());
+        assert!(guide.contains(&row), "docs/adding-a-scheduler.md has no row {row}");
+    }
 }
 
 #[test]
@@ -235,12 +273,12 @@ fn a_walk_from_a_picture_is_diffusers_walk() {
         let mut scheduler = config.build_from(Some(kind), n, start).unwrap();
         assert_eq!((scheduler.timesteps().len(), scheduler.timesteps()[0]), (n - start, t), "{kind}");
         let mut sample = [-1.7f32, 0.4, 0.9];
-        scheduler.add_noise(&clean, &mut sample);
+        scheduler.start(Some(&clean), &mut sample);
         testkit::assert_all_close(kind.name(), &noisy, &sample, 1e-5, 1e-5);
         for (i, t) in scheduler.timesteps().to_vec().into_iter().enumerate() {
             let mut input = sample;
             scheduler.scale_model_input(i, &mut input);
-            scheduler.step(i, &input.map(|x| x * 0.5 + t / 1000.0), &mut sample).unwrap();
+            scheduler.step(i, &input.map(|x| x * 0.5 + t / 1000.0), &mut sample, &mut NumpyRandom::new(0)).unwrap();
         }
         testkit::assert_all_close(kind.name(), &end, &sample, 1e-4, 1e-4);
     }
@@ -249,18 +287,15 @@ fn a_walk_from_a_picture_is_diffusers_walk() {
 #[test]
 fn a_perfect_model_leads_from_a_noisy_picture_to_the_picture() {
     let (clean, eps) = ([0.3f32], [-1.7f32]);
-    let config = SchedulerConfig {
-        set_alpha_to_one: Some(true),
-        timestep_spacing: Some(TimestepSpacing::Trailing),
-        ..SchedulerConfig::stable_diffusion()
-    };
+    let config = SchedulerConfig::stable_diffusion().with("set_alpha_to_one", true);
+    let config = SchedulerConfig { timestep_spacing: Some(TimestepSpacing::Trailing), ..config };
     for kind in SchedulerKind::ALL {
         for start in [0, 1, 7, 9] {
             let mut scheduler = config.build_from(Some(kind), 10, start).unwrap();
             let mut sample = eps;
-            scheduler.add_noise(&clean, &mut sample);
+            scheduler.start(Some(&clean), &mut sample);
             for i in 0..scheduler.timesteps().len() {
-                scheduler.step(i, &eps, &mut sample).unwrap();
+                scheduler.step(i, &eps, &mut sample, &mut NumpyRandom::new(0)).unwrap();
             }
             assert!((sample[0] - 0.3).abs() < 2e-4, "{kind} from {start}: {}", sample[0]);
         }

@@ -1,209 +1,43 @@
-//! CLIP's tokenizer, id for id what Hugging Face's gives.
+//! Tokenizers: text to the ids of a text encoder's vocabulary.
 //!
-//! Text is brought to NFC, runs of white space to one space, letters to lower case; a regular expression cuts it into words, and byte-pair encoding with the word end `</w>` cuts words into tokens.
-//! Special tokens are found inside the text too, as Hugging Face finds them: with SD 2.x, whose padding token is "!", every exclamation mark becomes padding.
-//! The `tokenizers` crate does the work; this module reads the files, puts the pieces together and frames the ids.
-//! Prompt weights and prompts longer than one window are not here.
+//! What frames ids, cuts them into windows and pads them is `prompt`.
 
-mod files;
-mod special;
+mod clip;
 
-use std::path::Path;
+pub use clip::ClipTokenizer;
 
-use tokenizers::models::bpe::{BPE, Vocab};
-use tokenizers::normalizers::replace::ReplacePattern;
-use tokenizers::normalizers::{self, NFC, Replace};
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{AddedToken, SplitDelimiterBehavior};
+use crate::error::Result;
 
-use crate::config::ConfigWarning;
-use crate::error::{Result, RuntimeError};
-use files::TokenizerFiles;
-use special::{Special, SpecialToken, not_in_vocabulary};
-
-/// CLIP's words, as transformers 5.23 cuts them: special tokens, English clitics, letters, single digits, everything else but spaces.
-const WORDS: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
-
-/// The suffix of a word's last token.
-const END_OF_WORD: &str = "</w>";
-
-/// A CLIP tokenizer.
-pub struct ClipTokenizer {
-    inner: tokenizers::Tokenizer,
-    start: u32,
-    end: u32,
-    pad: u32,
-    max_length: usize,
-    warnings: Vec<ConfigWarning>,
+/// A part of a text that has one id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Token {
+    /// The id.
+    pub id: u32,
+    /// Where in the text it begins, in bytes.
+    pub offset: usize,
 }
 
-impl std::fmt::Debug for ClipTokenizer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClipTokenizer")
-            .field("vocab_size", &self.inner.get_vocab_size(true))
-            .field("start", &self.start)
-            .field("end", &self.end)
-            .field("pad", &self.pad)
-            .field("max_length", &self.max_length)
-            .finish_non_exhaustive()
-    }
+/// What stands around a text, and how long it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// Id before every text.
+    pub start: u32,
+    /// Id after every text.
+    pub end: u32,
+    /// Id that fills up the rest.
+    pub pad: u32,
+    /// The longest framed text, in tokens; [`usize::MAX`] where the files set no limit.
+    pub max_length: usize,
 }
 
-/// A prompt as ids, framed and padded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenizedPrompt {
-    /// Start token, prompt, end token, padding: exactly the length asked for.
-    pub ids: Vec<u32>,
-    /// How many ids come before the padding.
-    pub n_tokens: usize,
-    /// The part of the prompt that did not fit, if any.
-    pub truncated: Option<TruncatedText>,
-}
-
-/// What was cut off a prompt that is too long.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TruncatedText {
-    /// The end of the prompt, from the first token that did not fit.
-    pub text: String,
-    /// How many tokens were dropped.
-    pub n_tokens: usize,
-}
-
-impl ClipTokenizer {
-    /// Reads a `tokenizer` directory: `tokenizer.json`, or `vocab.json` and `merges.txt`; `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` where they are there.
+/// Text to ids, for one text encoder.
+pub trait Tokenizer: std::fmt::Debug + Send + Sync {
+    /// The tokens of a text, without a frame.
     ///
     /// # Errors
-    /// [`RuntimeError::File`] for missing files, [`RuntimeError::Json`] and [`RuntimeError::Tokenizer`] for malformed ones.
-    pub fn from_dir(dir: &Path) -> Result<Self> {
-        Self::build(TokenizerFiles::read(dir)?)
-    }
+    /// [`RuntimeError::Tokenizer`](crate::RuntimeError::Tokenizer) if the tokenizer itself fails.
+    fn tokens(&self, text: &str) -> Result<Vec<Token>>;
 
-    fn build(files: TokenizerFiles) -> Result<Self> {
-        let fail = |e: tokenizers::Error| RuntimeError::Tokenizer(e.to_string());
-        let model = BPE::builder()
-            .vocab_and_merges(files.vocab.into_iter().collect::<Vocab>(), files.merges)
-            .continuing_subword_prefix(String::new())
-            .end_of_word_suffix(END_OF_WORD.to_owned())
-            .unk_token(files.special.unknown.clone())
-            .build()
-            .map_err(fail)?;
-        let mut inner = tokenizers::Tokenizer::new(model);
-        inner.with_normalizer(Some(normalizer().map_err(fail)?));
-        inner.with_pre_tokenizer(Some(pre_tokenizer().map_err(fail)?));
-        add_special_tokens(&mut inner, &files.special.tokens)?;
-        inner.set_encode_special_tokens(files.splits_special);
-        let id = |content: &String| inner.token_to_id(content).ok_or_else(|| not_in_vocabulary(content));
-        let Special { start, end, pad, .. } = &files.special;
-        let (end, start, pad) = (id(end)?, id(start)?, id(pad)?);
-        Ok(Self { inner, start, end, pad, max_length: files.max_length, warnings: files.warnings })
-    }
-
-    /// What the user should know of the files: keys that nobody knows, and choices that were made between them.
-    pub fn warnings(&self) -> &[ConfigWarning] {
-        &self.warnings
-    }
-
-    /// Id of the token before every prompt.
-    pub fn start_id(&self) -> u32 {
-        self.start
-    }
-
-    /// Id of the token after every prompt.
-    pub fn end_id(&self) -> u32 {
-        self.end
-    }
-
-    /// Id that fills up the rest: the end token in SD 1.x, "!" in SD 2.x.
-    pub fn pad_id(&self) -> u32 {
-        self.pad
-    }
-
-    /// The largest id that a prompt can have; the text encoder needs an embedding for it.
-    pub fn largest_id(&self) -> u32 {
-        self.inner.get_vocab(true).into_values().max().unwrap_or_default()
-    }
-
-    /// The longest framed prompt, in tokens: `model_max_length`, 77 for CLIP; [`usize::MAX`] where the files set no limit.
-    pub fn max_length(&self) -> usize {
-        self.max_length
-    }
-
-    /// The ids of a text, without frame, truncation or padding.
-    ///
-    /// # Errors
-    /// [`RuntimeError::Tokenizer`] if the tokenizer itself fails.
-    pub fn ids(&self, text: &str) -> Result<Vec<u32>> {
-        Ok(self.inner_encode(text)?.get_ids().to_vec())
-    }
-
-    /// Frames a prompt with start and end token and pads it to `length` tokens.
-    ///
-    /// A prompt that does not fit into `length` or [`max_length`](Self::max_length) loses its end, never its end token.
-    ///
-    /// # Errors
-    /// [`RuntimeError::Tokenizer`] if `length` has no room for the frame.
-    pub fn encode(&self, text: &str, length: usize) -> Result<TokenizedPrompt> {
-        let window = length.min(self.max_length);
-        let Some(room) = window.checked_sub(2) else {
-            return Err(RuntimeError::Tokenizer(format!("a prompt of {window} tokens has no room for start and end")));
-        };
-        let encoding = self.inner_encode(text)?;
-        let kept = &encoding.get_ids()[..encoding.len().min(room)];
-        let truncated = encoding.get_offsets().get(room).map(|&(offset, _)| TruncatedText {
-            text: text[floor_char_boundary(text, offset)..].to_owned(),
-            n_tokens: encoding.len() - room,
-        });
-        let mut ids = Vec::with_capacity(length);
-        ids.push(self.start);
-        ids.extend_from_slice(kept);
-        ids.push(self.end);
-        let n_tokens = ids.len();
-        ids.resize(length, self.pad);
-        Ok(TokenizedPrompt { ids, n_tokens, truncated })
-    }
-
-    fn inner_encode(&self, text: &str) -> Result<tokenizers::Encoding> {
-        self.inner.encode(text, false).map_err(|e| RuntimeError::Tokenizer(e.to_string()))
-    }
+    /// What stands around a text.
+    fn frame(&self) -> Frame;
 }
-
-fn normalizer() -> tokenizers::Result<normalizers::Sequence> {
-    let spaces = Replace::new(ReplacePattern::Regex(r"\s+".to_owned()), " ")?;
-    Ok(normalizers::Sequence::new(vec![NFC.into(), spaces.into(), normalizers::Lowercase.into()]))
-}
-
-fn pre_tokenizer() -> tokenizers::Result<Sequence> {
-    let words = Split::new(SplitPattern::Regex(WORDS.to_owned()), SplitDelimiterBehavior::Removed, true)?;
-    let bytes = ByteLevel::default().add_prefix_space(false);
-    Ok(Sequence::new(vec![words.into(), bytes.into()]))
-}
-
-/// Adds special tokens in their order, and checks that they have the ids that were decided on.
-fn add_special_tokens(inner: &mut tokenizers::Tokenizer, special: &[SpecialToken]) -> Result<()> {
-    for token in special {
-        let added = AddedToken::from(token.content.as_str(), token.special)
-            .lstrip(token.lstrip)
-            .rstrip(token.rstrip)
-            .single_word(token.single_word)
-            .normalized(token.normalized());
-        if token.special {
-            inner.add_special_tokens(&[added]);
-        } else {
-            inner.add_tokens(&[added]);
-        }
-        if inner.token_to_id(&token.content) != token.id {
-            return Err(not_in_vocabulary(&token.content));
-        }
-    }
-    Ok(())
-}
-
-/// The largest character boundary not beyond `index`.
-fn floor_char_boundary(text: &str, index: usize) -> usize {
-    (0..=index.min(text.len())).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests;

@@ -16,7 +16,7 @@ use safe_files::{OutputFile, Outputs, is_stream};
 use sd_runtime::Stop;
 use sd_runtime::image::RgbImage;
 use sd_runtime::pipeline::{
-    GenerateOptions, GeneratedImage, PictureSettings, Progress, StartingImage, StartingPicture, TextToImage,
+    GenerateOptions, GeneratedImage, PictureSettings, Progress, StartingImage, StartingPicture,
 };
 use sd_runtime::rng::RandomKind;
 use sd_runtime::scheduler::SchedulerKind;
@@ -27,7 +27,6 @@ use crate::file;
 use crate::report::{Report, count, seconds};
 use crate::screen::Screen;
 use crate::view::View;
-use models::Loaded;
 use smelt::sheet::Cell;
 use smelt::tensor_file;
 
@@ -77,9 +76,11 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     for warning in &loaded.warnings {
         spinner.suspend(|| report.warn(warning));
     }
-    let Loaded { models, config, name, .. } = loaded;
-    let kind = config.scheduler.kind()?;
-    let mut pipeline = TextToImage::new(models, config).with_context(|| dir.display().to_string())?;
+    let (name, kind) = (loaded.name.clone(), loaded.config.scheduler.kind()?);
+    let (mut pipeline, found) = loaded.pipeline().with_context(|| dir.display().to_string())?;
+    for warning in found {
+        spinner.suspend(|| report.warn(warning));
+    }
     spinner.finish_and_clear();
     let load = begin.elapsed();
 

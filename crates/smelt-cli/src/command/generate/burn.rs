@@ -7,7 +7,7 @@ use sd_convert::{Checkpoint, Options, Role};
 use sd_runtime::Engine;
 
 use crate::cli::GenerateArgs;
-use crate::engine_args::EngineName;
+use crate::engine_args::{DeviceName, EngineArgs, EngineName};
 
 /// Whether Burn was asked for; what cannot go with it is refused before anything is read.
 pub(super) fn is_chosen(args: &GenerateArgs, dir: &Path, has_packages: bool) -> Result<bool> {
@@ -35,7 +35,8 @@ pub(super) fn is_chosen(args: &GenerateArgs, dir: &Path, has_packages: bool) -> 
 /// A component on the chosen device.
 #[cfg(feature = "burn")]
 pub(super) fn engine(
-    args: &GenerateArgs,
+    engine: EngineArgs,
+    device: Option<DeviceName>,
     checkpoint: &Checkpoint,
     role: Role,
     options: &Options,
@@ -51,13 +52,19 @@ pub(super) fn engine(
     };
     let signature = Signature { inputs: features(inputs), outputs: features(outputs) };
     let weights = checkpoint.weights(role)?;
-    let burn = BurnOptions { device: args.device.unwrap_or_default().into(), threads: args.engine.n_threads() };
+    let burn = BurnOptions { device: device.unwrap_or_default().into(), threads: engine.n_threads() };
     let engine = BurnEngine::new(&network, signature, &weights, burn);
     Ok(Box::new(engine.with_context(|| format!("cannot run {}", checkpoint.folder(role).display()))?))
 }
 
 /// Never called: [`is_chosen`] has refused.
 #[cfg(not(feature = "burn"))]
-pub(super) fn engine(_: &GenerateArgs, _: &Checkpoint, role: Role, _: &Options) -> Result<Box<dyn Engine>> {
+pub(super) fn engine(
+    _: EngineArgs,
+    _: Option<DeviceName>,
+    _: &Checkpoint,
+    role: Role,
+    _: &Options,
+) -> Result<Box<dyn Engine>> {
     bail!("{role}: the burn engine is not in this build")
 }

@@ -1,33 +1,74 @@
 //! The models of a pipeline and what stands beside them, from packages or from a checkpoint.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use mlpackage::{FeatureType, Package};
 use sd_convert::place::Wanted;
 use sd_convert::{AttentionLayout, Checkpoint, LatentSize, Precision, Role, convert, hub, size_function};
 use sd_engines::{Executor, MilEngine, Options, Weights};
-use sd_runtime::pipeline::{Models, PipelineConfig};
+use sd_runtime::pipeline::{Models, PipelineConfig, TextToImage};
 use sd_runtime::scheduler::SchedulerKind;
-use sd_runtime::{Engine, RuntimeError};
+use sd_runtime::{Engine, LoadWith, Loader, Residency, RuntimeError};
 
 use super::burn;
 use crate::cli::{GenerateArgs, size_in_words};
 use crate::command::convert::tensor_warnings;
 use crate::command::open_package;
-use crate::engine_args::EngineName;
+use crate::engine_args::{EngineArgs, EngineName};
 use smelt::bundle::Companions;
 use smelt::fit;
 use smelt::model_dir::ModelDir;
 
+/// Models that are loaded, or that will be.
+enum Source {
+    Kept(Models),
+    PerStage(Box<dyn Loader>),
+}
+
+/// What the user should know of models, as far as they are loaded.
+type Found = Arc<Mutex<Vec<String>>>;
+
 /// A pipeline's parts.
 pub(super) struct Loaded {
-    pub(super) models: Models,
+    source: Source,
+    found: Found,
     pub(super) config: PipelineConfig,
     /// Name of the model, for the picture's settings.
     pub(super) name: String,
     /// What the user should know.
     pub(super) warnings: Vec<String>,
+}
+
+impl Source {
+    /// Loads the models of these roles, with --low-memory only when their stage begins.
+    fn new<F>(args: &GenerateArgs, roles: Vec<Role>, mut load: F) -> Result<Self>
+    where
+        F: FnMut(Role) -> Result<Box<dyn Engine>> + Send + 'static,
+    {
+        if args.low_memory {
+            return Ok(Self::PerStage(Box::new(LoadWith::new(roles, move |role| Ok(load(role)?)))));
+        }
+        let models = roles.into_iter().map(|role| Ok((role, load(role)?)));
+        Ok(Self::Kept(models.collect::<Result<_>>()?))
+    }
+}
+
+impl Loaded {
+    /// The pipeline, and what was found since.
+    pub(super) fn pipeline(self) -> Result<(TextToImage, Vec<String>), RuntimeError> {
+        let pipeline = match self.source {
+            Source::Kept(models) => TextToImage::new(models, self.config),
+            Source::PerStage(loader) => TextToImage::with_loader(loader, Residency::PerStage, self.config),
+        };
+        Ok((pipeline?, take(&self.found)))
+    }
+}
+
+/// Takes what was found until now.
+fn take(found: &Found) -> Vec<String> {
+    std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Loads packages or a checkpoint.
@@ -104,12 +145,12 @@ fn settle_scheduler(args: &GenerateArgs, config: &mut PipelineConfig) -> Result<
 }
 
 /// With the plain engine the UNet, which runs many times, keeps its weights decoded.
-fn executor(args: &GenerateArgs, is_unet: bool) -> Result<Executor> {
-    Ok(match args.engine.engine {
-        EngineName::Cpu => args.engine.cpu()?.into(),
+fn executor(engine: EngineArgs, role: Role) -> Result<Executor> {
+    Ok(match engine.engine {
+        EngineName::Cpu => engine.cpu()?.into(),
         // Burn executes no programs and has its own way in `make`.
         EngineName::Reference | EngineName::Burn => {
-            Options::default().with_weights(if is_unet { Weights::Kept } else { Weights::PerRun }).into()
+            Options::default().with_weights(if role == Role::UNet { Weights::Kept } else { Weights::PerRun }).into()
         }
     })
 }
@@ -117,46 +158,49 @@ fn executor(args: &GenerateArgs, is_unet: bool) -> Result<Executor> {
 fn from_packages(args: &GenerateArgs, dir: &Path, packages: &ModelDir, size: Option<LatentSize>) -> Result<Loaded> {
     let mut beside = Companions::read(dir, args.tokenizer.as_deref())?;
     settle_scheduler(args, &mut beside.config)?;
-    let open = |path: &Path, is_unet| -> Result<MilEngine> {
-        let package = open_package(path)?;
-        let cannot = || format!("cannot run {}", path.display());
-        let (model, executor) = (package.model(), executor(args, is_unet).with_context(cannot)?);
-        let engine = match size.map(size_function).filter(|name| model.description.function(name).is_some()) {
-            Some(function) => MilEngine::from_function(model, &function, executor),
-            None => MilEngine::from_model(model, executor),
-        };
-        engine.with_context(cannot)
-    };
-    let unet = match &packages.unet[..] {
-        [whole] => open(whole, true)?,
-        chunks => {
-            let named = |path: &std::path::PathBuf| Ok((path.display().to_string(), open(path, true)?));
-            MilEngine::chain(chunks.iter().map(named).collect::<Result<Vec<_>>>()?)?
-        }
-    };
-    if let Some(size) = size {
-        check_size(dir, &unet, size, || native_size(packages).map_or(8, |(scale, _)| scale))?;
-    }
     let safety_checker = packages.safety_checker.as_deref().filter(|_| !args.no_safety_check);
-    let vae_encoder = match (&args.image, &packages.vae_encoder) {
-        (None, _) => None,
-        (Some(_), Some(path)) => Some(path.as_path()),
-        (Some(_), None) => bail!(
+    if args.image.is_some() && packages.vae_encoder.is_none() {
+        bail!(
             "{} holds no …_vae_encoder.mlpackage, which --image needs; convert the checkpoint with --component vae-encoder into it",
             dir.display()
-        ),
+        )
+    }
+    let mut roles = vec![Role::UNet, Role::TextEncoder, Role::VaeDecoder];
+    roles.extend(args.image.is_some().then_some(Role::VaeEncoder));
+    roles.extend(safety_checker.map(|_| Role::SafetyChecker));
+    let (engine, dir_of, parts) = (args.engine, dir.to_owned(), packages.clone());
+    let load = move |role: Role| -> Result<Box<dyn Engine>> {
+        let open = |path: &Path| open(path, executor(engine, role), size);
+        let model = match (role, &parts.unet[..]) {
+            (Role::UNet, [whole]) => open(whole)?,
+            (Role::UNet, chunks) => {
+                let named = |path: &PathBuf| Ok((path.display().to_string(), open(path)?));
+                MilEngine::chain(chunks.iter().map(named).collect::<Result<Vec<_>>>()?)?
+            }
+            _ => open(parts.path(role).with_context(|| format!("there is no package of the {role}"))?)?,
+        };
+        if let Some(size) = size.filter(|_| role == Role::UNet) {
+            check_size(&dir_of, &model, size, || native_size(&parts).map_or(8, |(scale, _)| scale))?;
+        }
+        Ok(Box::new(model))
     };
-    let models = Models {
-        text_encoder: Some(boxed(open(&packages.text_encoder, false)?)),
-        unet: Some(boxed(unet)),
-        vae_decoder: Some(boxed(open(&packages.vae_decoder, false)?)),
-        vae_encoder: vae_encoder.map(|path| open(path, false)).transpose()?.map(boxed),
-        safety_checker: safety_checker.map(|path| open(path, false)).transpose()?.map(boxed),
-    };
+    let source = Source::new(args, roles, load)?;
     let mut warnings = beside.warnings;
     warnings.extend(beside.config.warnings().map(ToString::to_string));
     let name = beside.model_version.or_else(|| hub::name_of(dir)).unwrap_or_else(|| directory_name(dir));
-    Ok(Loaded { models, config: beside.config, name, warnings })
+    Ok(Loaded { source, found: Found::default(), config: beside.config, name, warnings })
+}
+
+/// Prepares a package for a size, if it has a function of it.
+fn open(path: &Path, executor: Result<Executor>, size: Option<LatentSize>) -> Result<MilEngine> {
+    let package = open_package(path)?;
+    let cannot = || format!("cannot run {}", path.display());
+    let (model, executor) = (package.model(), executor.with_context(cannot)?);
+    let engine = match size.map(size_function).filter(|name| model.description.function(name).is_some()) {
+        Some(function) => MilEngine::from_function(model, &function, executor),
+        None => MilEngine::from_model(model, executor),
+    };
+    engine.with_context(cannot)
 }
 
 /// Refuses a size that the UNet has not.
@@ -216,38 +260,31 @@ fn from_checkpoint(args: &GenerateArgs, dir: &Path, with_burn: bool) -> Result<L
         });
         Ok(())
     };
-    let with_safety = checkpoint.has(Role::SafetyChecker) && !args.no_safety_check;
-    let wanted = [
-        (Role::TextEncoder, true),
-        (Role::UNet, true),
-        (Role::VaeDecoder, true),
-        (Role::VaeEncoder, args.image.is_some()),
-        (Role::SafetyChecker, with_safety),
-    ];
-    wanted.into_iter().filter(|(_, is_wanted)| *is_wanted).try_for_each(|(role, _)| check(role))?;
-    let mut make = |role: Role| -> Result<Option<Box<dyn Engine>>> {
+    let mut roles = vec![Role::TextEncoder, Role::UNet, Role::VaeDecoder];
+    roles.extend(args.image.is_some().then_some(Role::VaeEncoder));
+    roles.extend((checkpoint.has(Role::SafetyChecker) && !args.no_safety_check).then_some(Role::SafetyChecker));
+    roles.iter().try_for_each(|&role| check(role))?;
+    let (name, found) = (checkpoint.name(), Found::default());
+    let (engine, device, precision, late) = (args.engine, args.device, args.precision, found.clone());
+    let load = move |role: Role| -> Result<Box<dyn Engine>> {
         if with_burn {
-            return Ok(Some(burn::engine(args, &checkpoint, role, &options)?));
+            return burn::engine(engine, device, &checkpoint, role, &options);
         }
         let converted = convert(&checkpoint, role, &options)?;
-        warnings.extend(tensor_warnings(role, &converted.exceptional, args.precision));
+        let mut late = late.lock().unwrap_or_else(PoisonError::into_inner);
+        for warning in tensor_warnings(role, &converted.exceptional, precision) {
+            // A model may be loaded more than once.
+            if !late.contains(&warning) {
+                late.push(warning);
+            }
+        }
         let cannot = || format!("cannot run the {role}");
-        let executor = executor(args, role == Role::UNet).with_context(cannot)?;
-        let engine = MilEngine::from_program(&converted.program, executor);
-        Ok(Some(boxed(engine.with_context(cannot)?)))
+        let executor = executor(engine, role).with_context(cannot)?;
+        Ok(Box::new(MilEngine::from_program(&converted.program, executor).with_context(cannot)?))
     };
-    let models = Models {
-        text_encoder: make(Role::TextEncoder)?,
-        unet: make(Role::UNet)?,
-        vae_decoder: make(Role::VaeDecoder)?,
-        vae_encoder: if args.image.is_some() { make(Role::VaeEncoder)? } else { None },
-        safety_checker: if with_safety { make(Role::SafetyChecker)? } else { None },
-    };
-    Ok(Loaded { models, config, name: checkpoint.name(), warnings })
-}
-
-fn boxed(engine: MilEngine) -> Box<dyn Engine> {
-    Box::new(engine)
+    let source = Source::new(args, roles, load)?;
+    warnings.extend(take(&found));
+    Ok(Loaded { source, found, config, name, warnings })
 }
 
 fn directory_name(dir: &Path) -> String {

@@ -1,10 +1,13 @@
-//! Noise schedules: betas, cumulative alphas, and sigmas, in the precision diffusers computes them.
+//! What schedulers compute before the first step: betas, cumulative alphas, sigmas, and how steps are spread over training
+//! steps, in the precision and with the rounding of diffusers 0.42.
 //!
 //! Betas and ᾱ are f32 (torch), the running product is kept in f64 as torch's `cumprod` does.
 //! Sigmas for chosen steps are interpolated in f64 (NumPy) and rounded to f32 at the end.
 
-use super::config::{BetaSchedule, FinalSigma, SchedulerConfig};
-use super::spacing::linspace;
+use serde::Deserialize;
+
+use super::config::{BetaSchedule, SchedulerConfig, TimestepSpacing};
+use crate::error::{Result, RuntimeError};
 
 /// FP16's smallest subnormal: diffusers' stand-in for a last ᾱ of zero, so that sigma stays finite.
 const ALMOST_ZERO_ALPHA: f32 = 1.0 / 16_777_216.0;
@@ -77,6 +80,16 @@ pub(super) struct TrainingSigmas {
     logs: Vec<f32>,
 }
 
+/// The sigma after the last step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum FinalSigma {
+    /// No noise at all.
+    Zero,
+    /// The smallest sigma of training.
+    SigmaMin,
+}
+
 /// How sigmas are chosen between the largest and the smallest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SigmaSpacing {
@@ -88,14 +101,59 @@ pub(super) enum SigmaSpacing {
     Exponential,
 }
 
-impl SigmaSpacing {
-    pub(super) fn of(config: &SchedulerConfig) -> Self {
-        if config.use_karras_sigmas == Some(true) {
-            Self::Karras
-        } else if config.use_exponential_sigmas == Some(true) {
-            Self::Exponential
-        } else {
-            Self::AtTimesteps
+/// Keys of schedulers that count in sigmas.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub(super) struct SigmaKeys {
+    use_karras_sigmas: bool,
+    use_exponential_sigmas: bool,
+    /// Smallest sigma of Karras and exponential levels, when not the schedule's own.
+    pub(super) sigma_min: Option<f64>,
+    /// Largest sigma, likewise.
+    pub(super) sigma_max: Option<f64>,
+    /// The sigma after the last step.
+    pub(super) final_sigmas_type: FinalSigma,
+}
+
+impl Default for SigmaKeys {
+    fn default() -> Self {
+        Self {
+            use_karras_sigmas: false,
+            use_exponential_sigmas: false,
+            sigma_min: None,
+            sigma_max: None,
+            final_sigmas_type: FinalSigma::Zero,
+        }
+    }
+}
+
+impl SigmaKeys {
+    /// Those of a file.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Json`] for a value of another type, [`RuntimeError::SchedulerConfig`] for sigmas that are no sigmas
+    /// and for choices that exclude each other.
+    pub(super) fn of(config: &SchedulerConfig) -> Result<Self> {
+        let keys: Self = config.own()?;
+        let fail = |reason: String| Err(RuntimeError::SchedulerConfig(reason));
+        if keys.use_karras_sigmas && keys.use_exponential_sigmas {
+            return fail(
+                "use_karras_sigmas and use_exponential_sigmas are both true, and only one can be followed".into(),
+            );
+        }
+        for (name, sigma) in [("sigma_min", keys.sigma_min), ("sigma_max", keys.sigma_max)] {
+            if let Some(sigma) = sigma.filter(|s| !(*s > 0.0 && s.is_finite())) {
+                return fail(format!("{name} {sigma} is not positive"));
+            }
+        }
+        Ok(keys)
+    }
+
+    pub(super) const fn spacing(&self) -> SigmaSpacing {
+        match (self.use_karras_sigmas, self.use_exponential_sigmas) {
+            (true, _) => SigmaSpacing::Karras,
+            (false, true) => SigmaSpacing::Exponential,
+            (false, false) => SigmaSpacing::AtTimesteps,
         }
     }
 }
@@ -177,4 +235,53 @@ pub(super) fn karras(largest: f64, smallest: f64, n: usize) -> Vec<f64> {
 /// Levels that fall evenly in their logarithm.
 pub(super) fn exponential(largest: f64, smallest: f64, n: usize) -> Vec<f64> {
     linspace(largest.ln(), smallest.ln(), n).into_iter().map(f64::exp).collect()
+}
+
+/// `numpy.linspace` in f64.
+pub(super) fn linspace(start: f64, end: f64, n: usize) -> Vec<f64> {
+    if n <= 1 {
+        return vec![start; n];
+    }
+    let step = (end - start) / (n - 1) as f64;
+    let mut values: Vec<f64> = (0..n).map(|i| i as f64 * step + start).collect();
+    values[n - 1] = end;
+    values
+}
+
+/// The steps of trailing spacing: from `last` down by `num_train_timesteps / n`, less one.
+///
+/// `numpy.arange` adds multiples of the rounded first difference, which decides ties.
+/// Where it would yield a step more, by rounding, exactly `n` are kept.
+pub(super) fn trailing(last: usize, num_train_timesteps: usize, n: usize) -> Vec<i64> {
+    let start = last as f64;
+    let delta = (start - num_train_timesteps as f64 / n as f64) - start;
+    (0..n).map(|i| (start + i as f64 * delta).round_ties_even() as i64 - 1).filter(|&t| t >= 0).collect()
+}
+
+/// The steps of leading spacing: multiples of `ratio` from `steps_offset` up, falling.
+pub(super) fn leading(ratio: usize, steps: std::ops::Range<usize>, offset: i64) -> Vec<i64> {
+    steps.rev().map(|i| (i * ratio) as i64 + offset).collect()
+}
+
+/// Steps as PNDM and DDIM take them: whole numbers, each an index into the training schedule.
+pub(super) fn whole_timesteps(config: &SchedulerConfig, n: usize) -> Result<Vec<i64>> {
+    let train = config.num_train_timesteps;
+    let spacing = config.timestep_spacing.unwrap_or(TimestepSpacing::Leading);
+    let steps = match spacing {
+        TimestepSpacing::Linspace => {
+            linspace(0.0, (train - 1) as f64, n).into_iter().rev().map(|t| t.round_ties_even() as i64).collect()
+        }
+        TimestepSpacing::Leading => leading(train / n, 0..n, config.steps_offset),
+        TimestepSpacing::Trailing => trailing(train, train, n),
+    };
+    check_range(config, n, &steps)?;
+    Ok(steps)
+}
+
+fn check_range(config: &SchedulerConfig, n: usize, steps: &[i64]) -> Result<()> {
+    let train = config.num_train_timesteps;
+    match steps.iter().find(|t| !(0..train as i64).contains(*t)) {
+        None => Ok(()),
+        Some(&timestep) => Err(RuntimeError::TimestepRange { timestep, steps: n, train, offset: config.steps_offset }),
+    }
 }

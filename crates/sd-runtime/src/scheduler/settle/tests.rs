@@ -1,6 +1,7 @@
 //! Facts about what a scheduler takes over from a file.
 
 use super::*;
+use crate::rng::NumpyRandom;
 
 fn config(json: serde_json::Value) -> SchedulerConfig {
     SchedulerConfig::from_json(&json.to_string()).unwrap()
@@ -39,7 +40,7 @@ fn a_class_that_is_not_implemented_is_named_with_what_to_choose() {
 #[test]
 fn every_refused_value_of_the_tables_is_refused() {
     for kind in SchedulerKind::ALL {
-        for (key, answer) in kind.table().keys() {
+        for (key, answer) in kind.entry().keys.keys() {
             let sd_spec::keys::Answer::Only(_) = answer else { continue };
             let file = serde_json::json!({"_class_name": kind.class_name(), key: "nonsense"});
             check_refused(file, None, &[key, "nonsense"]);
@@ -68,8 +69,8 @@ fn keys_of_other_classes_have_no_effect_and_those_of_none_are_named() {
     let (mut with, mut without) = (config(others).build(None, 4).unwrap(), plain.build(None, 4).unwrap());
     assert_eq!(with.timesteps(), without.timesteps());
     let (mut a, mut b) = ([0.5f32], [0.5f32]);
-    with.step(0, &[0.25], &mut a).unwrap();
-    without.step(0, &[0.25], &mut b).unwrap();
+    with.step(0, &[0.25], &mut a, &mut NumpyRandom::new(0)).unwrap();
+    without.step(0, &[0.25], &mut b, &mut NumpyRandom::new(0)).unwrap();
     assert_eq!(a, b);
     check_warnings(
         serde_json::json!({"_class_name": "DDIMScheduler", "beta_strat": 0.1, "timestep_spacings": "leading"}),

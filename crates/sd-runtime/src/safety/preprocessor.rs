@@ -144,7 +144,7 @@ impl PreprocessorConfig {
     }
 
     /// The picture as CLIP sees it: resized, centre cropped to (height, width), scaled, normalised; planes.
-    pub(super) fn clip_input(&self, image: &RgbImage, (height, width): (usize, usize)) -> Vec<f32> {
+    pub(crate) fn clip_input(&self, image: &RgbImage, (height, width): (usize, usize)) -> Vec<f32> {
         let (rows, columns) = self.resized(image, (height, width));
         let cropped = image.resize(columns, rows).center_crop(width, height);
         let scale = if self.do_rescale { self.rescale_factor } else { 1.0 };

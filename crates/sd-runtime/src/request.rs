@@ -4,9 +4,9 @@ use host_tensor::HostTensor;
 
 use crate::error::{Result, RuntimeError};
 use crate::image::RgbImage;
+use crate::prompt::TruncatedText;
 use crate::rng::RandomKind;
 use crate::scheduler::SchedulerKind;
-use crate::tokenizer::TruncatedText;
 
 /// What to draw, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,11 +90,11 @@ impl GenerateOptions {
     }
 
     /// Number of steps that a starting picture spares.
-    pub(super) fn skipped_steps(&self) -> Result<usize> {
+    pub(crate) fn skipped_steps(&self) -> Result<usize> {
         self.start.as_ref().map_or(Ok(0), |start| start.skipped_steps(self.steps))
     }
 
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let fail = |reason: String| Err(RuntimeError::Options(reason));
         if !self.guidance_scale.is_finite() {
             return fail(format!("guidance scale {} is not a number", self.guidance_scale));

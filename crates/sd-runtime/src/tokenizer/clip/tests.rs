@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::prompt::Window;
 
 /// A directory with the given files, removed when dropped.
 struct Dir(PathBuf);
@@ -37,7 +38,7 @@ fn tiny(extra: &[(&str, &str)]) -> Result<ClipTokenizer> {
 
 #[test]
 fn prompts_are_framed_and_padded_with_the_end_token() {
-    let prompt = tiny(&[]).unwrap().encode("AB  a\n## é", 9).unwrap();
+    let prompt = Window::of(&tiny(&[]).unwrap(), "AB  a\n## é", 9).unwrap();
     // é is not in this vocabulary: each of its two bytes is unknown.
     assert_eq!(prompt.ids, [10, 6, 4, 9, 11, 11, 11, 11, 11]);
     assert_eq!((prompt.n_tokens, prompt.truncated), (7, None));
@@ -48,7 +49,7 @@ fn padding_with_an_exclamation_mark_makes_it_special() {
     // SD 2.x: transformers gives id 0 for every "!" in the text, not the id of "!</w>".
     let config = r#"{"pad_token": "!", "model_max_length": 77}"#;
     let tokenizer = tiny(&[("tokenizer_config.json", config)]).unwrap();
-    assert_eq!(tokenizer.encode("a!!", 7).unwrap().ids, [10, 4, 0, 0, 11, 0, 0]);
+    assert_eq!(Window::of(&tokenizer, "a!!", 7).unwrap().ids, [10, 4, 0, 0, 11, 0, 0]);
     assert_eq!(tiny(&[]).unwrap().ids("a!").unwrap(), [4, 3]);
 }
 
@@ -61,13 +62,13 @@ fn special_tokens_inside_the_text_are_matched() {
 #[test]
 fn long_prompts_keep_the_end_token_and_report_what_was_cut() {
     let tokenizer = tiny(&[]).unwrap();
-    let prompt = tokenizer.encode("a b ab, a", 5).unwrap();
+    let prompt = Window::of(&tokenizer, "a b ab, a", 5).unwrap();
     assert_eq!(prompt.ids, [10, 4, 5, 6, 11]);
     let cut = prompt.truncated.unwrap();
     assert_eq!((cut.text.as_str(), cut.n_tokens), (", a", 2));
-    let emoji = tokenizer.encode("a🙂🙂", 4).unwrap();
+    let emoji = Window::of(&tokenizer, "a🙂🙂", 4).unwrap();
     assert_eq!(emoji.truncated.unwrap().text, "🙂🙂", "a cut inside a character moves to its start");
-    let exact = tokenizer.encode("a b", 4).unwrap();
+    let exact = Window::of(&tokenizer, "a b", 4).unwrap();
     assert_eq!(exact.truncated, None);
 }
 
@@ -75,10 +76,10 @@ fn long_prompts_keep_the_end_token_and_report_what_was_cut() {
 fn the_window_is_the_smaller_of_model_and_file() {
     let config = r#"{"model_max_length": 4}"#;
     let tokenizer = tiny(&[("tokenizer_config.json", config)]).unwrap();
-    assert_eq!(tokenizer.encode("a a a a", 6).unwrap().ids, [10, 4, 4, 11, 11, 11]);
+    assert_eq!(Window::of(&tokenizer, "a a a a", 6).unwrap().ids, [10, 4, 4, 11, 11, 11]);
     let unlimited = tiny(&[("tokenizer_config.json", r#"{"model_max_length": 1e30}"#)]).unwrap();
-    assert_eq!(unlimited.encode("a a a a", 6).unwrap().ids, [10, 4, 4, 4, 4, 11]);
-    assert!(unlimited.encode("a", 1).is_err());
+    assert_eq!(Window::of(&unlimited, "a a a a", 6).unwrap().ids, [10, 4, 4, 4, 4, 11]);
+    assert!(Window::of(&unlimited, "a", 1).is_err());
 }
 
 #[test]
@@ -226,7 +227,7 @@ fn byte_order_marks_and_line_ends_of_windows_change_nothing() {
         ("added_tokens.json", &added),
     ];
     let tokenizer = ClipTokenizer::from_dir(&Dir::with(&files).0).unwrap();
-    assert_eq!(tokenizer.encode("ab ## <A> !", 9).unwrap().ids, [10, 6, 9, 12, 0, 11, 0, 0, 0]);
+    assert_eq!(Window::of(&tokenizer, "ab ## <A> !", 9).unwrap().ids, [10, 6, 9, 12, 0, 11, 0, 0, 0]);
 }
 
 #[test]
@@ -245,7 +246,7 @@ fn hostile_tokenizer_files_never_panic() {
     let calls = testkit::fuzz::run_for(std::time::Duration::from_millis(500), &[json.as_bytes()], |bytes| {
         let files = TokenizerFiles::from_tokenizer_json(&String::from_utf8_lossy(bytes));
         if let Ok(tokenizer) = files.and_then(ClipTokenizer::build) {
-            tokenizer.encode("a b, AB!! <|endoftext|> \u{301}é🙂", 8).ok();
+            Window::of(&tokenizer, "a b, AB!! <|endoftext|> \u{301}é🙂", 8).ok();
         }
     });
     assert!(calls > 100, "{calls} calls");
@@ -266,7 +267,7 @@ fn hostile_configurations_never_panic() {
             special::Sources { map: object, added, ..Default::default() },
         ] {
             if let Ok(tokenizer) = TokenizerFiles::from_texts(VOCAB, MERGES, sources).and_then(ClipTokenizer::build) {
-                tokenizer.encode("a <A> <b>, [SEP] #!! <|endoftext|> \u{301}é🙂", 8).ok();
+                Window::of(&tokenizer, "a <A> <b>, [SEP] #!! <|endoftext|> \u{301}é🙂", 8).ok();
             }
         }
     });

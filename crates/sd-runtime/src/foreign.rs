@@ -38,7 +38,7 @@ pub fn other_unet(in_channels: usize, latent_channels: usize) -> Option<String> 
 }
 
 /// What a model is that asks for this input, and what to do.
-pub(super) fn by_input(feature: &Feature) -> String {
+pub(crate) fn by_input(feature: &Feature) -> String {
     let next = "generate cannot draw with it yet; give a model of Stable Diffusion 1.x or 2.x";
     match feature.name.as_str() {
         "time_ids" if matches!(feature.shape.dims(), Some([.., 5] | [10])) => {
@@ -54,7 +54,7 @@ pub(super) fn by_input(feature: &Feature) -> String {
 }
 
 /// What is said of a UNet whose first input or only output is missing: it may be a chunk of one.
-pub(super) fn chunk_hint(signature: &Signature) -> &'static str {
+pub(crate) fn chunk_hint(signature: &Signature) -> &'static str {
     let (begins, ends) = (signature.input("sample").is_some(), signature.output("noise_pred").is_some());
     match (begins, ends) {
         (true, false) => "; if it is the first chunk of a UNet, the chunks after it are missing beside it",
@@ -64,12 +64,12 @@ pub(super) fn chunk_hint(signature: &Signature) -> &'static str {
 }
 
 /// A latent size as it is written everywhere: height first.
-pub(super) fn latent_size(height: usize, width: usize) -> String {
+pub(crate) fn latent_size(height: usize, width: usize) -> String {
     format!("{height}x{width} (height x width)")
 }
 
 /// A picture's size as people say it.
-pub(super) fn picture_size(height: usize, width: usize) -> String {
+pub(crate) fn picture_size(height: usize, width: usize) -> String {
     format!("{width} wide, {height} high")
 }
 

@@ -8,8 +8,8 @@
 use sd_spec::keys::{self, Refusal};
 use serde_json::{Map, Value};
 
-use super::SchedulerKind;
-use super::config::{DOCUMENT, PredictionType, SchedulerConfig};
+use super::config::{DOCUMENT, SchedulerConfig};
+use super::entry::{SchedulerKind, Words};
 use crate::config::{ConfigWarning, unknown_keys};
 use crate::error::{Result, RuntimeError};
 
@@ -35,31 +35,27 @@ pub(super) fn check_words(source: &Map<String, Value>) -> Result<()> {
 /// What the user should know of a file, whichever scheduler is built.
 pub(super) fn warnings(class: &str, source: &Map<String, Value>) -> Vec<ConfigWarning> {
     let is_known = |key: &str| {
-        SchedulerKind::ALL.iter().any(|kind| kind.table().answer(key).is_some()) || keys::is_scheduler_key(key)
+        SchedulerKind::ALL.iter().any(|kind| kind.entry().keys.answer(key).is_some()) || keys::is_scheduler_key(key)
     };
     let unknown: Vec<String> = source.keys().filter(|key| !is_known(key)).cloned().collect();
     let owner = if class.is_empty() { "diffusers" } else { class };
     let mut warnings: Vec<ConfigWarning> = unknown_keys(owner, DOCUMENT, &unknown).into_iter().collect();
-    // diffusers 0.42: the class's default is false.
-    if class == SchedulerKind::Pndm.class_name() && !source.is_empty() && !source.contains_key("skip_prk_steps") {
-        warnings.push(ConfigWarning::new(
-            DOCUMENT,
-            "skip_prk_steps is absent, which to diffusers means Runge-Kutta steps at the beginning; they are left out",
-        ));
-    }
+    let own = SchedulerKind::ALL.into_iter().filter(|kind| kind.class_name() == class).flat_map(|k| k.entry().words);
+    let absent = own.filter(|words| !source.contains_key(words.key)).filter_map(|words| words.absent);
+    warnings.extend(absent.map(|words| ConfigWarning::new(DOCUMENT, words)));
     warnings
 }
 
 /// Refuses what the file's own scheduler cannot follow.
 pub(super) fn check(config: &SchedulerConfig, kind: SchedulerKind) -> Result<()> {
-    if kind == SchedulerKind::Pndm && config.prediction_type == PredictionType::Sample {
-        return Err(unsupported(kind, "prediction_type \"sample\"", "prediction_type"));
+    if let Some((key, value)) = (kind.entry().refuses)(config) {
+        return Err(unsupported(kind, &format!("{key} {value}"), key));
     }
-    match kind.table().refused(&config.source) {
+    match kind.entry().keys.refused(&config.source) {
         None => Ok(()),
         Some(Refusal { key, value, supported }) => {
-            let what = if key == "skip_prk_steps" { "Runge-Kutta steps, " } else { "" };
-            Err(unsupported(kind, &format!("{what}{key} {value}, only {}", either(supported)), &key))
+            let meaning = words_of(kind, &key).map_or("", |words| words.meaning);
+            Err(unsupported(kind, &format!("{meaning}{key} {value}, only {}", either(supported)), &key))
         }
     }
 }
@@ -70,24 +66,12 @@ pub(super) fn check(config: &SchedulerConfig, kind: SchedulerKind) -> Result<()>
 /// [`RuntimeError::SchedulerUnsupported`] for a noise schedule that it cannot follow.
 pub(super) fn settle(config: &mut SchedulerConfig, kind: SchedulerKind) -> Result<()> {
     check_class(config, kind)?;
-    while let Some(Refusal { key, value, supported }) = kind.table().refused(&config.source) {
+    while let Some(Refusal { key, value, supported }) = kind.entry().keys.refused(&config.source) {
         if keys::TRAINED_WITH.contains(&key.as_str()) {
             return Err(unsupported(kind, &format!("{key} {value}, only {}", either(supported)), &key));
         }
         config.source.remove(&key);
-        let instead = match key.as_str() {
-            "algorithm_type" => "the plain DPM-Solver++ is taken",
-            "solver_order" => {
-                config.solver_order = 2;
-                "order 2 is taken"
-            }
-            "solver_type" => {
-                config.solver_type = None;
-                "midpoint is taken"
-            }
-            "skip_prk_steps" => "the Runge-Kutta steps are left out",
-            _ => "it is left out",
-        };
+        let instead = words_of(kind, &key).map_or("it is left out", |words| words.instead);
         warn(config, format!("{key} {value} is not implemented; {kind} was asked for by name, and {instead}"));
     }
     settle_foreign(config, kind)
@@ -95,7 +79,7 @@ pub(super) fn settle(config: &mut SchedulerConfig, kind: SchedulerKind) -> Resul
 
 /// The same for keys that the scheduler does not have at all.
 fn settle_foreign(config: &mut SchedulerConfig, kind: SchedulerKind) -> Result<()> {
-    let lacks = |key: &str| kind.table().answer(key).is_none();
+    let lacks = |key: &str| kind.entry().keys.answer(key).is_none();
     let trained = keys::TRAINED_WITH.iter().find(|key| lacks(key) && is_on(key, config.source.get(**key)));
     if let Some(key) = trained {
         return Err(unsupported(kind, &format!("{key} {}", config.source[*key]), key));
@@ -146,6 +130,10 @@ fn check_class(config: &mut SchedulerConfig, kind: SchedulerKind) -> Result<()> 
             Ok(())
         }
     }
+}
+
+fn words_of(kind: SchedulerKind, key: &str) -> Option<&'static Words> {
+    kind.entry().words.iter().find(|words| words.key == key)
 }
 
 fn warn(config: &mut SchedulerConfig, reason: String) {

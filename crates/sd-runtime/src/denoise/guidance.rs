@@ -1,0 +1,69 @@
+//! Classifier-free guidance: the denoiser with the prompt and without it, in one call or in two.
+
+use sd_spec::{Axis, Role};
+
+use super::Denoiser;
+use crate::condition::{Conditioning, Features};
+use crate::engine::Tensors;
+use crate::error::Result;
+use crate::models::Shelf;
+use crate::port::size;
+use crate::watch::Watch;
+
+/// The calls of one evaluation, and what becomes of their rows.
+pub(crate) struct Guidance<'a> {
+    denoiser: &'a Denoiser,
+    batch: usize,
+    /// Inputs of each call. The conditioning is put in once, for all steps of all pictures, the rest at each step.
+    calls: Vec<Tensors>,
+    /// How strongly the prompt counts; absent if it is all that counts.
+    scale: Option<f32>,
+}
+
+impl<'a> Guidance<'a> {
+    /// Guidance of that scale, or none where there is nothing to be guided away from.
+    ///
+    /// The negative prompt's row comes first, as in diffusers; a batch of two without guidance has the same row twice.
+    pub(crate) fn new(denoiser: &'a Denoiser, conditioning: &Conditioning, scale: f32) -> Result<Self> {
+        let batch = size(&denoiser.dims, Axis::Batch);
+        let Conditioning { prompt, negative } = conditioning;
+        let rows = match negative {
+            Some(negative) => vec![negative, prompt],
+            None => vec![prompt; batch],
+        };
+        let calls = rows.chunks(batch).map(|rows| join(denoiser, rows)).collect::<Result<_>>()?;
+        Ok(Self { denoiser, batch, calls, scale: negative.is_some().then_some(scale) })
+    }
+
+    /// The noise predicted for one image's latents; with guidance, `uncond + scale · (cond − uncond)`.
+    pub(crate) fn predict(
+        &mut self,
+        models: &mut Shelf,
+        latents: &[f32],
+        timestep: f32,
+        watch: &Watch<'_>,
+    ) -> Result<Vec<f32>> {
+        let (n, port) = (latents.len(), &self.denoiser.port);
+        let sample = port.tensor("sample", latents.repeat(self.batch))?;
+        let timestep = port.tensor("timestep", vec![timestep; self.batch])?;
+        let mut rows = Vec::with_capacity(n * self.batch * self.calls.len());
+        for inputs in &mut self.calls {
+            inputs.insert("sample".to_owned(), sample.clone());
+            inputs.insert("timestep".to_owned(), timestep.clone());
+            let mut outputs = models.run(Role::UNet, inputs, watch)?;
+            rows.extend(port.take_values(&mut outputs, "noise_pred", n * self.batch)?);
+        }
+        let cond = rows.split_off(n);
+        Ok(match self.scale {
+            None => rows,
+            Some(scale) => rows.into_iter().zip(cond).map(|(u, c)| u + scale * (c - u)).collect(),
+        })
+    }
+}
+
+/// The features of several batch elements, one after the other.
+fn join(denoiser: &Denoiser, rows: &[&Features]) -> Result<Tensors> {
+    let names = rows.first().into_iter().flat_map(|row| row.keys());
+    let values = |name: &str| rows.iter().filter_map(|row| row.get(name)).flatten().copied().collect();
+    names.map(|name| Ok(((*name).to_owned(), denoiser.port.tensor(name, values(name))?))).collect()
+}

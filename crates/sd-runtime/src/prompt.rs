@@ -1,0 +1,59 @@
+//! Prompts: a text as ids in a window of the length that the models take.
+//!
+//! Weights of words, and prompts longer than one window, are not here.
+
+use crate::error::{Result, RuntimeError};
+use crate::tokenizer::{Frame, Tokenizer};
+
+/// A text as ids, framed and padded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// Start token, text, end token, padding: exactly the length asked for.
+    pub ids: Vec<u32>,
+    /// How many ids come before the padding.
+    pub n_tokens: usize,
+    /// The part of the text that did not fit, if any.
+    pub truncated: Option<TruncatedText>,
+}
+
+/// What was cut off a text that is too long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TruncatedText {
+    /// The end of the text, from the first token that did not fit.
+    pub text: String,
+    /// How many tokens were dropped.
+    pub n_tokens: usize,
+}
+
+impl Window {
+    /// Frames a text with start and end token and pads it to `length` tokens.
+    ///
+    /// A text that does not fit into `length`, or into the tokenizer's longest, loses its end, never its end token.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Tokenizer`] if `length` has no room for the frame.
+    pub fn of(tokenizer: &dyn Tokenizer, text: &str, length: usize) -> Result<Self> {
+        let Frame { start, end, pad, max_length } = tokenizer.frame();
+        let window = length.min(max_length);
+        let Some(room) = window.checked_sub(2) else {
+            return Err(RuntimeError::Tokenizer(format!("a prompt of {window} tokens has no room for start and end")));
+        };
+        let tokens = tokenizer.tokens(text)?;
+        let truncated = tokens.get(room).map(|first| TruncatedText {
+            text: text[floor_char_boundary(text, first.offset)..].to_owned(),
+            n_tokens: tokens.len() - room,
+        });
+        let mut ids = Vec::with_capacity(length);
+        ids.push(start);
+        ids.extend(tokens.iter().take(room).map(|token| token.id));
+        ids.push(end);
+        let n_tokens = ids.len();
+        ids.resize(length, pad);
+        Ok(Self { ids, n_tokens, truncated })
+    }
+}
+
+/// The largest character boundary not beyond `index`.
+fn floor_char_boundary(text: &str, index: usize) -> usize {
+    (0..=index.min(text.len())).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0)
+}
