@@ -25,7 +25,9 @@ pub(crate) fn ensure_venv(venv: &Path, requirements: &[&str]) -> Result<PathBuf>
         .find(|name| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success()))
         .context("no Python found")?;
     succeed(Command::new(system).args(["-m", "venv", "--clear"]).arg(venv))?;
-    succeed(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(requirements))?;
+    if !requirements.is_empty() {
+        succeed(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(requirements))?;
+    }
     Ok(python)
 }
 

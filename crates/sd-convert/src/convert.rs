@@ -9,10 +9,10 @@ use crate::{
     recipe::{self, Failure, Recipe},
 };
 use mil::{
-    Const, DType, Function, OpError, Program, Valid,
+    Const, DType, Function, Program, Valid,
     pass::{
-        self, AttentionPrecision, HalfPrecision, channels_first, declare_input, declare_output, expand_attention, tidy,
-        to_f16_with,
+        self, AttentionPrecision, HalfPrecision, PassError, channels_first, declare_input, declare_output,
+        expand_attention, tidy, to_f16_with,
     },
     validate,
 };
@@ -91,7 +91,7 @@ pub(crate) fn convert_with(
 }
 
 /// Every pass that a component goes through, in order.
-fn optimise(f: &mut Function, recipe: &Recipe, options: &Options, mapped: &Mapped) -> Result<(), OpError> {
+fn optimise(f: &mut Function, recipe: &Recipe, options: &Options, mapped: &Mapped) -> Result<(), PassError> {
     for (index, output) in recipe.outputs.iter().enumerate() {
         declare_output(f, index, output.spec.name, DType::F32)?;
     }
@@ -125,8 +125,10 @@ fn describe(program: &Program, recipe: &Recipe, ckpt: &Checkpoint, options: &Opt
     let mut description = Description::of(program);
     for interface in &mut description.functions {
         for feature in interface.inputs.iter_mut().chain(&mut interface.outputs) {
-            if let Some(spec) = recipe.spec().features().find(|spec| spec.name == feature.name) {
-                feature.description = spec.words.to_owned();
+            let own = recipe.facts.words.iter().find(|(name, _)| *name == feature.name).map(|(_, words)| *words);
+            let of_role = || recipe.spec().features().find(|spec| spec.name == feature.name).map(|spec| spec.words);
+            if let Some(words) = own.or_else(of_role) {
+                feature.description = words.to_owned();
             }
         }
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use mil::{Program, TensorType, Valid};
 use mil_engine::{cpu::Cpu, reference::Reference};
 use mlpackage::{Body, Description, FeatureType, Interface, Model, Package};
-use sd_runtime::{Engine, Feature, Signature, Tensors};
+use sd_runtime::{Engine, Feature, Signature, Stop, Tensors};
 
 use crate::chain::{self, Flow};
 use crate::error::EngineError;

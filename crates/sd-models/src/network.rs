@@ -97,6 +97,8 @@ pub struct Facts {
     pub scaling_factor: Option<f64>,
     /// Whether scores of attention and their softmax are in f32 whatever else is computed in.
     pub upcasts_attention: bool,
+    /// Descriptions of features that say more of them than the role's, by name.
+    pub words: &'static [(&'static str, &'static str)],
     /// What it is, if it can be built but not converted yet.
     pub refusal: Option<&'static str>,
 }

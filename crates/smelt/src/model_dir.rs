@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use sd_convert::LatentSize;
+use sd_spec::Role;
 
 use crate::error::{Context, Result, refuse};
 
@@ -83,6 +84,18 @@ impl ModelDir {
             vae_encoder: sized(VAE_ENCODER)?.map_or_else(|| find(VAE_ENCODER), |p| Ok(Some(p)))?,
             safety_checker: sized(SAFETY_CHECKER)?.map_or_else(|| find(SAFETY_CHECKER), |p| Ok(Some(p)))?,
         })
+    }
+
+    /// The package of a role that has one at most; the denoiser's may be chunks.
+    #[must_use]
+    pub fn path(&self, role: Role) -> Option<&Path> {
+        match role {
+            Role::TextEncoder => Some(&self.text_encoder),
+            Role::UNet => self.unet.first().map(PathBuf::as_path),
+            Role::VaeDecoder => Some(&self.vae_decoder),
+            Role::VaeEncoder => self.vae_encoder.as_deref(),
+            Role::SafetyChecker => self.safety_checker.as_deref(),
+        }
     }
 }
 
