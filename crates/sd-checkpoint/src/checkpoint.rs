@@ -343,13 +343,13 @@ mod tests {
 
     #[test]
     fn listed_components_that_are_absent_or_of_another_class_are_named() {
-        let index = r#"{"unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderTiny"],
+        let index = r#"{"unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "ConsistencyDecoderVAE"],
             "text_encoder": ["diffusers", "OnnxRuntimeModel"], "image_encoder": ["x", "Y"], "tokenizer": ["a", "B"]}"#;
         let dir = checkpoint(Some(index), &["vae"]);
         let checkpoint = Checkpoint::open(dir.path()).unwrap();
         let error = |c| checkpoint.config(c).unwrap_err().to_string();
         assert!(error(Role::UNet).contains("unet/config.json"), "{}", error(Role::UNet));
-        assert!(error(Role::VaeDecoder).contains("vae is of the class AutoencoderTiny"));
+        assert!(error(Role::VaeDecoder).contains("vae is of the class ConsistencyDecoderVAE"));
         assert!(error(Role::TextEncoder).contains("ONNX"));
         assert_eq!(checkpoint.warnings(), ["model_index.json lists image_encoder, which cannot be converted yet"]);
     }

@@ -168,7 +168,7 @@ fn folder(path: &Path, wanted: Wanted) -> Place {
 /// Classes that repositories hold by themselves: what they are in words, and the folder of a checkpoint that they belong to.
 const CLASSES: [(&str, &str, Option<&str>); 15] = [
     ("AutoencoderKL", "a VAE", Some("vae")),
-    ("AutoencoderTiny", "a TAESD, a small VAE that is not read yet", None),
+    ("AutoencoderTiny", "a TAESD, a small VAE", Some("vae")),
     ("ConsistencyDecoderVAE", "a consistency decoder, which is not read", None),
     ("UNet2DConditionModel", "a UNet", Some("unet")),
     ("ControlNetModel", "a ControlNet, which is not converted yet", None),
@@ -374,7 +374,7 @@ mod tests {
         use Wanted::{Checkpoint, Model, Package};
         check(&[("config.json", &class("AutoencoderKL"))], "", Checkpoint, "a VAE (AutoencoderKL)", "its folder vae");
         check(&[("config.json", &class("ControlNetModel"))], "", Checkpoint, "a ControlNet", "model_index.json");
-        check(&[("config.json", &class("AutoencoderTiny"))], "", Model, "a TAESD", "packages");
+        check(&[("config.json", &class("AutoencoderTiny"))], "", Model, "a TAESD", "its folder vae");
         let inside: &[(&str, &[u8])] =
             &[("model_index.json", b"{}"), ("unet/config.json", &class("UNet2DConditionModel"))];
         check(inside, "unet", Checkpoint, "a UNet", "give its checkpoint");

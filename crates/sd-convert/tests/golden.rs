@@ -86,23 +86,28 @@ fn worst_psnr(golden: &Path, case: &Case, program: &mil::Program, rounding: Roun
 fn check(case: &Case) {
     let Some(golden) = testkit::golden() else { return };
     let ckpt = Checkpoint::open(golden.join("checkpoints").join(case.checkpoint)).expect("a checkpoint");
+    check_checkpoint(&golden, case, &ckpt);
+}
+
+#[track_caller]
+fn check_checkpoint(golden: &Path, case: &Case, ckpt: &Checkpoint) {
     let program = |precision| {
         let options = Options { precision, ..case.options.clone() };
-        convert(&ckpt, case.role, &options).expect("converts").program
+        convert(ckpt, case.role, &options).expect("converts").program
     };
     let (full, half) = (program(Precision::Float32), program(Precision::Float16));
-    let float32 = worst_psnr(&golden, case, &full, Rounding::Boundary);
-    let float16 = worst_psnr(&golden, case, &half, Rounding::Boundary);
-    let rounded = worst_psnr(&golden, case, &half, Rounding::Declared);
+    let float32 = worst_psnr(golden, case, &full, Rounding::Boundary);
+    let float16 = worst_psnr(golden, case, &half, Rounding::Boundary);
+    let rounded = worst_psnr(golden, case, &half, Rounding::Declared);
     let label = format!("{} {} {:?}", case.checkpoint, case.reference, case.options.attention);
     println!("{label:<56} f32 {float32:6.1}  f16 {float16:6.1}  rounded {rounded:6.1} dB");
     assert!(float32 >= FLOAT32_DB, "{label} in f32: {float32:.1} dB");
     assert!(float16 >= FLOAT16_DB, "{label} in f16: {float16:.1} dB");
-    let Some(path) = case.apple(&golden) else { return };
+    let Some(path) = case.apple(golden) else { return };
     let package = Package::open(path).expect("Apple's package");
     let theirs = package.model().program().expect("a program");
-    let apple16 = worst_psnr(&golden, case, theirs, Rounding::Boundary);
-    let apple_rounded = worst_psnr(&golden, case, theirs, Rounding::Declared);
+    let apple16 = worst_psnr(golden, case, theirs, Rounding::Boundary);
+    let apple_rounded = worst_psnr(golden, case, theirs, Rounding::Declared);
     println!("{:<56} {:10}  f16 {apple16:6.1}  rounded {apple_rounded:6.1} dB", "    Apple's", "");
     assert!(float16 >= apple16 - LEEWAY_DB, "{label}: {float16:.2} dB, Apple's {apple16:.2}");
 }
@@ -143,6 +148,23 @@ fn autoencoders_match_pytorch() {
     }
     check(&case("tiny-sd15", Role::VaeDecoder, "vae_decoder_32x24").sized(32, 24));
     check(&case("tiny-sd15", Role::VaeEncoder, "vae_encoder_32x24").sized(32, 24));
+}
+
+#[test]
+fn small_autoencoders_match_pytorch() {
+    // The checkpoint is one network alone: a copy of it stands where a pipeline has its autoencoder.
+    let Some(golden) = testkit::golden() else { return };
+    for (role, reference) in [(Role::VaeDecoder, "vae_decoder"), (Role::VaeEncoder, "vae_encoder")] {
+        let dir = tempfile::tempdir().unwrap();
+        let vae = dir.path().join("vae");
+        std::fs::create_dir(&vae).unwrap();
+        for file in std::fs::read_dir(golden.join("checkpoints/tiny-taesd")).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), vae.join(file.file_name())).unwrap();
+        }
+        let case = case("tiny-taesd", role, reference).sized(16, 16);
+        check_checkpoint(&golden, &case, &Checkpoint::open(dir.path()).unwrap());
+    }
 }
 
 #[test]

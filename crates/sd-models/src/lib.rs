@@ -26,6 +26,7 @@
 pub mod clip;
 pub mod layer;
 pub mod safety_checker;
+pub mod tiny_autoencoder;
 pub mod unet;
 pub mod vae;
 pub mod weights;
@@ -38,13 +39,15 @@ mod networks;
 pub use clip::{ClipTextEncoder, ClipTextOutput};
 pub use config::{
     AddedConditionConfig, CORRECTED_SIDE, ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig, Pooling,
-    Resolution, SafetyCheckerConfig, TimestepConfig, TransformerConfig, UNetBlockConfig, UNetConfig, VaeConfig,
+    Resolution, SafetyCheckerConfig, TimestepConfig, TinyAutoencoderConfig, TinyLevelsConfig, TransformerConfig,
+    UNetBlockConfig, UNetConfig, VaeConfig,
 };
 pub use error::ModelError;
 pub use network::{Facts, Features, Naming, Network, WithNetwork};
 pub use networks::NetworkConfig;
 pub use safety_checker::{SafetyChecker, SafetyVerdict};
 pub use sd_spec::Role;
+pub use tiny_autoencoder::{TinyDecoder, TinyEncoder};
 pub use unet::{AddedConditions, UNet};
 pub use vae::{VaeDecoder, VaeEncoder};
 pub use weights::{ByteRelation, CheckpointTensor, LoadReport, Parameter};

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::network::{Facts, Naming, Network, WithNetwork};
 use crate::weights::{Parameter, parameters};
-use crate::{ClipTextEncoder, ModelError, SafetyChecker, UNet, VaeDecoder, VaeEncoder};
+use crate::{ClipTextEncoder, ModelError, SafetyChecker, TinyDecoder, TinyEncoder, UNet, VaeDecoder, VaeEncoder};
 
 /// The class that a `config.json` names, as diffusers and as transformers write it.
 fn class_of(json: &[u8]) -> Option<String> {
@@ -124,7 +124,7 @@ macro_rules! networks {
     };
 }
 
-networks![ClipTextEncoder, UNet, VaeDecoder, VaeEncoder, SafetyChecker];
+networks![ClipTextEncoder, UNet, VaeDecoder, VaeEncoder, TinyDecoder, TinyEncoder, SafetyChecker];
 
 #[cfg(test)]
 mod tests {

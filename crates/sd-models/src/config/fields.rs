@@ -149,6 +149,12 @@ impl Fields {
         }))
     }
 
+    /// A required finite number above zero.
+    pub(super) fn positive(&self, key: &str) -> Result<f64, ModelError> {
+        self.required(key)?;
+        self.positive_or(key, 1.0)
+    }
+
     /// A finite number above zero, or `default` when absent.
     pub(super) fn positive_or(&self, key: &str, default: f64) -> Result<f64, ModelError> {
         self.number_where(key, default, "a finite number above 0", |x| x > 0.0)

@@ -7,10 +7,12 @@
 
 mod clip;
 mod fields;
+mod tiny_autoencoder;
 mod unet;
 mod vae;
 
 pub use clip::{ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig, Pooling, SafetyCheckerConfig};
+pub use tiny_autoencoder::{TinyAutoencoderConfig, TinyLevelsConfig};
 pub use unet::{AddedConditionConfig, CORRECTED_SIDE, TimestepConfig, TransformerConfig, UNetBlockConfig, UNetConfig};
 pub use vae::VaeConfig;
 
@@ -56,6 +58,9 @@ mod tests {
         let vae = r#"{"block_out_channels": [32], "down_block_types": ["DownEncoderBlock2D"],
             "up_block_types": ["UpDecoderBlock2D"]}"#;
         check(Role::VaeDecoder, keys::AUTOENCODER_KL, vae, |f| VaeConfig::read(f).map(drop));
+        let tiny = r#"{"encoder_block_out_channels": [8], "decoder_block_out_channels": [8], "num_encoder_blocks": 1,
+            "num_decoder_blocks": 1, "scaling_factor": 1.0}"#;
+        check(Role::VaeDecoder, keys::AUTOENCODER_TINY, tiny, |f| TinyAutoencoderConfig::read(f).map(drop));
         let text = r#"{"architectures": ["CLIPTextModelWithProjection"]}"#;
         check(Role::TextEncoder, keys::CLIP_TEXT, text, |f| ClipTextConfig::read(f).map(drop));
         check(Role::SafetyChecker, keys::CLIP_VISION, "{}", |f| ClipVisionConfig::read(f).map(drop));

@@ -105,3 +105,37 @@ const AUTOENCODER_KL_ROWS: &[Row] = &[
     ("use_post_quant_conv", Followed),
     ("mid_block_add_attention", Followed),
 ];
+
+/// The small autoencoder: diffusers `AutoencoderTiny`, known as TAESD.
+pub const AUTOENCODER_TINY: Table = Table {
+    name: "AutoencoderTiny",
+    classes: &["ConfigMixin", "AutoencoderTiny"],
+    rows: &[AUTOENCODER_TINY_ROWS, DIFFUSERS],
+    nulls: &[],
+};
+
+const AUTOENCODER_TINY_ROWS: &[Row] = &[
+    ("_class_name", Only(&["\"AutoencoderTiny\""])),
+    ("in_channels", Followed),
+    ("out_channels", Followed),
+    ("encoder_block_out_channels", Followed),
+    ("decoder_block_out_channels", Followed),
+    // diffusers registers it beside the two above, with the decoder's value.
+    ("block_out_channels", NoEffect("repeats decoder_block_out_channels")),
+    ("act_fn", Only(&["\"relu\""])),
+    ("upsample_fn", Only(&["\"nearest\""])),
+    ("latent_channels", Followed),
+    ("upsampling_scaling_factor", Only(&["2"])),
+    ("num_encoder_blocks", Followed),
+    ("num_decoder_blocks", Followed),
+    ("latent_magnitude", NoEffect(STORING)),
+    ("latent_shift", NoEffect(STORING)),
+    (
+        "force_upcast",
+        NoEffect("a half-precision VAE is looked at for overflow when it is converted, whatever this says"),
+    ),
+    ("scaling_factor", Followed),
+    ("shift_factor", Only(&["0", "0.0", "null"])),
+];
+
+const STORING: &str = "only counts where latents are stored as bytes";

@@ -3,7 +3,7 @@
 use crate::feature::{Axis, Draw, FeatureSpec};
 use crate::role::{Layout, PackageName, Role, RoleSpec, Stage};
 
-const CLASSES: &[&str] = &["AutoencoderKL"];
+const CLASSES: &[&str] = &["AutoencoderKL", "AutoencoderTiny"];
 const PICTURE: &[Axis] = &[Axis::One, Axis::PictureChannels, Axis::PictureHeight, Axis::PictureWidth];
 
 pub(crate) const DECODER: RoleSpec = RoleSpec {
