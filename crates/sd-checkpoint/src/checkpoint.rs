@@ -37,8 +37,15 @@ enum Listed {
     Unknown,
 }
 
-/// Entries of the index that hold no network, and begin so.
-const COMPANIONS: [&str; 3] = ["tokenizer", "scheduler", "feature_extractor"];
+/// Whether an entry of the index holds no network: families that are not known here have several of them, with numbers.
+fn is_companion(entry: &str) -> bool {
+    let of_family = |family: Family| {
+        let spec = family.spec();
+        let companions = spec.tokenizers.iter().chain([&spec.scheduler, &spec.feature_extractor]);
+        companions.copied().any(|companion| entry.starts_with(companion))
+    };
+    Family::ALL.into_iter().any(of_family)
+}
 
 impl Checkpoint {
     /// Opens a folder that holds `model_index.json` or at least one network's folder, or the Hub's cache of one.
@@ -182,7 +189,7 @@ impl Checkpoint {
         let entries = self.index.iter().flatten();
         let is_model = |name: &str| {
             let is_ours = Role::ALL.iter().any(|&c| c.spec().folder == name);
-            !is_ours && !COMPANIONS.iter().any(|companion| name.starts_with(companion))
+            !is_ours && !is_companion(name)
         };
         let is_loaded = |pair: &Value| pair.get(1).is_some_and(Value::is_string);
         entries.filter(move |(name, pair)| is_loaded(pair) && is_model(name)).map(|(name, _)| name.as_str())
@@ -305,7 +312,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn checkpoint(index: Option<&str>, folders: &[&str]) -> tempfile::TempDir {
+    fn checkpoint_of(index: Option<&str>, folders: &[&str]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         for folder in folders {
             fs::create_dir_all(dir.path().join(folder)).unwrap();
@@ -320,7 +327,7 @@ mod tests {
     #[test]
     fn the_index_says_which_components_there_are() {
         let index = r#"{"unet": ["diffusers", "UNet2DConditionModel"], "safety_checker": [null, null]}"#;
-        let dir = checkpoint(Some(index), &["unet", "safety_checker", "vae"]);
+        let dir = checkpoint_of(Some(index), &["unet", "safety_checker", "vae"]);
         let checkpoint = Checkpoint::open(dir.path()).unwrap();
         let has = Role::ALL.map(|c| checkpoint.has(c));
         assert_eq!(has, [false, true, false, false, false]);
@@ -335,7 +342,7 @@ mod tests {
 
     #[test]
     fn without_an_index_folders_count() {
-        let dir = checkpoint(None, &["unet", "vae"]);
+        let dir = checkpoint_of(None, &["unet", "vae"]);
         let checkpoint = Checkpoint::open(dir.path()).unwrap();
         assert_eq!(Role::ALL.map(|c| checkpoint.has(c)), [false, true, true, true, false]);
         assert!(checkpoint.warnings().is_empty());
@@ -345,19 +352,27 @@ mod tests {
     fn listed_components_that_are_absent_or_of_another_class_are_named() {
         let index = r#"{"unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "ConsistencyDecoderVAE"],
             "text_encoder": ["diffusers", "OnnxRuntimeModel"], "image_encoder": ["x", "Y"], "tokenizer": ["a", "B"]}"#;
-        let dir = checkpoint(Some(index), &["vae"]);
+        let dir = checkpoint_of(Some(index), &["vae"]);
         let checkpoint = Checkpoint::open(dir.path()).unwrap();
         let error = |c| checkpoint.config(c).unwrap_err().to_string();
         assert!(error(Role::UNet).contains("unet/config.json"), "{}", error(Role::UNet));
         assert!(error(Role::VaeDecoder).contains("vae is of the class ConsistencyDecoderVAE"));
         assert!(error(Role::TextEncoder).contains("ONNX"));
         assert_eq!(checkpoint.warnings(), ["model_index.json lists image_encoder, which cannot be converted yet"]);
+        assert_eq!((checkpoint.family(), checkpoint.roles().len()), (Some(Family::Sd), 2));
+        let other = r#"{"_class_name": "FluxPipeline", "transformer": ["diffusers", "FluxTransformer2DModel"],
+            "scheduler_2": ["diffusers", "X"], "vae": ["diffusers", "AutoencoderKL"]}"#;
+        let dir = checkpoint_of(Some(other), &["vae"]);
+        let checkpoint = Checkpoint::open(dir.path()).unwrap();
+        assert_eq!(checkpoint.family(), None);
+        let error = checkpoint.check_family().unwrap_err().to_string();
+        assert!(error.contains("a FluxPipeline, whose transformer cannot be converted yet"), "{error}");
     }
 
     #[test]
     fn a_byte_order_mark_before_the_index_is_no_fault_and_other_text_is() {
         let index = "\u{feff}{\"unet\": [\"diffusers\", \"UNet2DConditionModel\"]}";
-        let dir = checkpoint(Some(index), &["unet"]);
+        let dir = checkpoint_of(Some(index), &["unet"]);
         assert!(Checkpoint::open(dir.path()).unwrap().has(Role::UNet));
         fs::write(dir.path().join("model_index.json"), "[]").unwrap();
         assert!(Checkpoint::open(dir.path()).unwrap_err().to_string().contains("model_index.json"));

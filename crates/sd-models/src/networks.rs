@@ -54,17 +54,17 @@ impl NetworkConfig {
         (entry(role, json)?.unknown_keys)(json)
     }
 
-    /// Every parameter of its network, without a weight.
+    /// Every parameter of its network; none is initialised on the device.
     #[must_use]
-    pub fn parameters(&self) -> Vec<Parameter> {
-        struct Read;
-        impl WithNetwork for Read {
+    pub fn parameters(&self, device: &Device) -> Vec<Parameter> {
+        struct Read<'a>(&'a Device);
+        impl WithNetwork for Read<'_> {
             type Output = Vec<Parameter>;
             fn run<N: Network>(self, config: &N::Config) -> Vec<Parameter> {
-                parameters(&N::init(config, &Device::capture()))
+                parameters(&N::init(config, self.0))
             }
         }
-        self.with(Read)
+        self.with(Read(device))
     }
 
     /// The names of its network's tensors in checkpoints.

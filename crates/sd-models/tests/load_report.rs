@@ -2,6 +2,7 @@
 
 mod common;
 
+use burn::tensor::Device;
 use sd_models::{CheckpointTensor, LoadReport, Naming, NetworkConfig, Parameter, Role};
 
 /// Calls `check` for every component of every checkpoint; returns how often.
@@ -11,7 +12,7 @@ fn for_each(check: impl Fn(Naming, &[Parameter], Vec<CheckpointTensor>)) -> usiz
         for role in Role::ALL {
             if let Some(config) = common::config(&checkpoint, role) {
                 let network = NetworkConfig::read(role, &config).expect("a configuration that is supported");
-                check(network.naming(), &network.parameters(), common::contents(&checkpoint, role));
+                check(network.naming(), &network.parameters(&Device::capture()), common::contents(&checkpoint, role));
                 n += 1;
             }
         }

@@ -1,7 +1,7 @@
 //! From a recipe to a program: the network is recorded on the features of its role.
 
 use super::Recipe;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use burn_mil::{Inputs, LowerError, Lowering, Outputs};
 use mil::{Function, Opset};
 use sd_models::{
@@ -86,7 +86,7 @@ impl Features for Recorded<'_> {
 
 /// Compares the recipe's network with the checkpoint's tensors, without recording it.
 pub(crate) fn load_report(network: &NetworkConfig, weights: &Weights) -> LoadReport {
-    LoadReport::new(network.naming(), &network.parameters(), weights.contents())
+    LoadReport::new(network.naming(), &network.parameters(&Device::capture()), weights.contents())
 }
 
 /// Compares network and checkpoint; anything missing, unused or of another shape is an error.
