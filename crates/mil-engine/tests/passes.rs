@@ -226,7 +226,7 @@ struct Case {
 
 impl Case {
     /// The same names, shapes and numbers before and after `rewrite`; returns how often it rewrote.
-    fn check(&self, name: &str, rewrite: impl Fn(&mut Function) -> Result<usize, OpError>) -> usize {
+    fn check(&self, name: &str, rewrite: impl Fn(&mut Function) -> Result<usize, pass::PassError>) -> usize {
         let mut after = self.program.clone();
         let n = rewrite(after.functions.get_mut("main").unwrap())
             .unwrap_or_else(|e| panic!("{name}: {e}\n{}", text(&self.program)));

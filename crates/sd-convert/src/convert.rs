@@ -9,10 +9,10 @@ use crate::{
     recipe::{self, Failure, Recipe},
 };
 use mil::{
-    Const, DType, Function, OpError, Program, Valid,
+    Const, DType, Function, Program, Valid,
     pass::{
-        self, AttentionPrecision, HalfPrecision, channels_first, declare_input, declare_output, expand_attention, tidy,
-        to_f16_with,
+        self, AttentionPrecision, HalfPrecision, PassError, channels_first, declare_input, declare_output,
+        expand_attention, tidy, to_f16_with,
     },
     validate,
 };
@@ -91,7 +91,7 @@ pub(crate) fn convert_with(
 }
 
 /// Every pass that a component goes through, in order.
-fn optimise(f: &mut Function, recipe: &Recipe, options: &Options, mapped: &Mapped) -> Result<(), OpError> {
+fn optimise(f: &mut Function, recipe: &Recipe, options: &Options, mapped: &Mapped) -> Result<(), PassError> {
     for (index, output) in recipe.outputs.iter().enumerate() {
         declare_output(f, index, output.spec.name, DType::F32)?;
     }

@@ -43,7 +43,7 @@ pub enum ConvertError {
         /// The component.
         role: Role,
         /// What is wrong.
-        source: mil::OpError,
+        source: mil::pass::PassError,
     },
     /// The program that came out is not valid; this is a defect of Smelt.
     #[error("{role}: the lowered program is not valid; please report this:\n{faults}")]

@@ -9,6 +9,7 @@
 //!
 //! The scale is applied to the queries, S·C products instead of S·S for each head.
 
+use super::error::PassError;
 use super::rewrite::{Rewriter, rewrite};
 use crate::{
     ir::{Function, Op, ValueId},
@@ -44,8 +45,8 @@ const QUERY_SLICE: usize = 512;
 ///
 /// # Errors
 /// When head size or mask type leave no exact expansion: an unknown head size, a boolean mask.
-pub fn expand_attention(function: &mut Function) -> Result<usize, OpError> {
-    rewrite(function, |rw, op| {
+pub fn expand_attention(function: &mut Function) -> Result<usize, PassError> {
+    rewrite("expand_attention", function, |rw, op| {
         if op.kind != "scaled_dot_product_attention" {
             return Ok(false);
         }

@@ -1,5 +1,6 @@
 //! What a function declares at its border: element types and names of inputs and outputs.
 
+use super::error::{Failure, PassError, atomically};
 use crate::{
     builder::Emitter,
     ir::Function,
@@ -17,11 +18,15 @@ use host_tensor::DType;
 ///
 /// # Errors
 /// When there is no such tensor input, or the cast is refused in this opset.
-pub fn declare_input(function: &mut Function, name: &str, dtype: DType) -> Result<(), OpError> {
+pub fn declare_input(function: &mut Function, name: &str, dtype: DType) -> Result<(), PassError> {
+    atomically("declare_input", function, |function| input(function, name, dtype))
+}
+
+fn input(function: &mut Function, name: &str, dtype: DType) -> Result<(), Failure> {
     let input = function.inputs.iter().copied().find(|&v| function.name_of(v) == name);
     let tensor = input.and_then(|v| Some((v, function.ty(v).as_tensor()?.clone())));
     let Some((input, old)) = tensor else {
-        return Err(OpError::new(format!("function {} has no tensor input {name}", function.name)));
+        return Err(OpError::new(format!("function {} has no tensor input {name}", function.name)).into());
     };
     if old.dtype == dtype {
         return Ok(());
@@ -50,10 +55,14 @@ pub fn declare_input(function: &mut Function, name: &str, dtype: DType) -> Resul
 ///
 /// # Errors
 /// When there is no such tensor output, or the cast is refused in this opset.
-pub fn declare_output(function: &mut Function, index: usize, name: &str, dtype: DType) -> Result<(), OpError> {
+pub fn declare_output(function: &mut Function, index: usize, name: &str, dtype: DType) -> Result<(), PassError> {
+    atomically("declare_output", function, |function| output(function, index, name, dtype))
+}
+
+fn output(function: &mut Function, index: usize, name: &str, dtype: DType) -> Result<(), Failure> {
     let found = function.body.outputs.get(index).and_then(|&v| Some((v, function.ty(v).as_tensor()?.dtype)));
     let Some((mut output, old)) = found else {
-        return Err(OpError::new(format!("function {} has no tensor output #{index}", function.name)));
+        return Err(OpError::new(format!("function {} has no tensor output #{index}", function.name)).into());
     };
     let computed = function.body.ops.iter().any(|op| op.outputs.contains(&output));
     let shared = function.body.outputs.iter().filter(|&&v| v == output).count() > 1;

@@ -9,6 +9,7 @@
 //! %y = matmul(x=%q, y=%t)                  ==>   %y = matmul(x=%q, y=%k, transpose_y=true)
 //! ```
 
+use super::error::PassError;
 use super::rewrite::{Rewriter, rewrite};
 use crate::{
     ir::{Function, Op, ValueId},
@@ -19,8 +20,8 @@ use crate::{
 ///
 /// # Errors
 /// When the merged operation is refused, which validated programs do not cause.
-pub fn cancel_transposes(function: &mut Function) -> Result<usize, OpError> {
-    rewrite(function, |rw, op| match &*op.kind {
+pub fn cancel_transposes(function: &mut Function) -> Result<usize, PassError> {
+    rewrite("cancel_transposes", function, |rw, op| match &*op.kind {
         "transpose" => merge(rw, op),
         "matmul" => fold_into_matmul(rw, op),
         _ => Ok(false),

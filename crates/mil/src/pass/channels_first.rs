@@ -21,8 +21,9 @@
 use super::{
     attention::{AttentionLayout, attend},
     cancel_transposes::permutation,
-    dead_code::eliminate_dead_code,
-    rewrite::{Rewriter, rewrite},
+    dead_code::remove_dead,
+    error::{PassError, atomically},
+    rewrite::{Rewriter, visit_all},
 };
 use crate::{
     builder::Bound,
@@ -36,11 +37,13 @@ use std::collections::HashMap;
 ///
 /// # Errors
 /// When a rewritten operation is refused, which validated programs do not cause.
-pub fn channels_first(function: &mut Function, layout: AttentionLayout) -> Result<usize, OpError> {
+pub fn channels_first(function: &mut Function, layout: AttentionLayout) -> Result<usize, PassError> {
     let mut state = Shadows { layout, tokens: HashMap::new(), heads: HashMap::new(), head_rows: HashMap::new() };
-    let n = rewrite(function, |rw, op| state.visit(rw, op))?;
-    eliminate_dead_code(function)?;
-    Ok(n)
+    atomically("channels_first", function, |function| {
+        let n = visit_all(function, |rw, op| state.visit(rw, op))?;
+        remove_dead(function);
+        Ok(n)
+    })
 }
 
 struct Shadows {

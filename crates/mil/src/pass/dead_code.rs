@@ -1,9 +1,7 @@
 //! Removes operations whose results nothing reads.
 
-use crate::{
-    ir::{Function, Op, ValueId},
-    ops::OpError,
-};
+use super::error::PassError;
+use crate::ir::{Function, Op, ValueId};
 use std::collections::HashSet;
 
 /// Removes every operation without a live result; `write_state` always lives, and what holds one.
@@ -16,7 +14,12 @@ use std::collections::HashSet;
 ///
 /// # Errors
 /// None; the signature is that of every pass.
-pub fn eliminate_dead_code(function: &mut Function) -> Result<usize, OpError> {
+pub fn eliminate_dead_code(function: &mut Function) -> Result<usize, PassError> {
+    Ok(remove_dead(function))
+}
+
+/// The pass without the form of one: it cannot fail.
+pub(super) fn remove_dead(function: &mut Function) -> usize {
     let mut live: HashSet<ValueId> = function.body.outputs.iter().copied().collect();
     let before = function.body.ops.len();
     let mut kept = Vec::with_capacity(before);
@@ -30,7 +33,7 @@ pub fn eliminate_dead_code(function: &mut Function) -> Result<usize, OpError> {
     }
     kept.reverse();
     function.body.ops = kept;
-    Ok(before - function.body.ops.len())
+    before - function.body.ops.len()
 }
 
 /// True for operations without results, and those that hold such a one in a block.

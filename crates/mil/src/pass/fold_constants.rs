@@ -5,11 +5,11 @@
 //! %y = matmul(x=%x, y=%w)                  ==>   %y = matmul(x=%x, y=Wᵀ[3, 2])
 //! ```
 
+use super::error::PassError;
 use super::rewrite::{Rewriter, rewrite};
 use crate::{
     constant::{Const, Literal},
     ir::{Function, Op},
-    ops::OpError,
     types::Type,
 };
 use host_tensor::{DType, HostTensor, element_count};
@@ -22,8 +22,8 @@ const MAX_COMPUTED_ELEMENTS: usize = 65_536;
 ///
 /// # Errors
 /// None that a validated program causes.
-pub fn fold_constants(function: &mut Function) -> Result<usize, OpError> {
-    rewrite(function, |rw, op| {
+pub fn fold_constants(function: &mut Function) -> Result<usize, PassError> {
+    rewrite("fold_constants", function, |rw, op| {
         if op.outputs.len() != 1 || rw.is_output(op.output()) {
             return Ok(false);
         }

@@ -7,11 +7,11 @@
 //! coremltools leaves `batch_norm`'s default epsilon of 1e-5, which scales by 0.999995 in f32; here epsilon
 //! is 0, so that the affine map stays what the checkpoint says.
 
+use super::error::PassError;
 use super::rewrite::{Rewriter, rewrite};
 use crate::{
     constant::{Const, Literal},
     ir::{Function, Op, ValueId},
-    ops::OpError,
 };
 use host_tensor::{DType, HostTensor};
 
@@ -19,8 +19,8 @@ use host_tensor::{DType, HostTensor};
 ///
 /// # Errors
 /// When the fused operation is refused, which validated programs do not cause.
-pub fn fuse_batch_norm(function: &mut Function) -> Result<usize, OpError> {
-    rewrite(function, |rw, op| {
+pub fn fuse_batch_norm(function: &mut Function) -> Result<usize, PassError> {
+    rewrite("fuse_batch_norm", function, |rw, op| {
         let Some((x, gamma, beta)) = match_affine(rw, op) else { return Ok(false) };
         let channels = gamma.len();
         let filled = |v: f32| Literal::from(HostTensor::from_f32([channels], vec![v; channels]).cast(gamma.dtype()));

@@ -8,18 +8,16 @@
 //! %y = mul(x=%q, y=0.5)      ==>   %y = gelu(x=%x, mode="EXACT")
 //! ```
 
+use super::error::PassError;
 use super::rewrite::{Rewriter, rewrite};
-use crate::{
-    ir::{Function, Op, ValueId},
-    ops::OpError,
-};
+use crate::ir::{Function, Op, ValueId};
 
 /// Fuses the exact form with `erf`; the factors ½, x and 1 + erf may come in any order.
 ///
 /// # Errors
 /// When the fused operation is refused, which validated programs do not cause.
-pub fn fuse_gelu(function: &mut Function) -> Result<usize, OpError> {
-    rewrite(function, |rw, op| {
+pub fn fuse_gelu(function: &mut Function) -> Result<usize, PassError> {
+    rewrite("fuse_gelu", function, |rw, op| {
         let Some(x) = match_gelu(rw, op) else { return Ok(false) };
         rw.replace_with(op, "gelu", [("x", x.into()), ("mode", "EXACT".into())])
     })

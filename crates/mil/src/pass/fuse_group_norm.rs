@@ -12,21 +12,19 @@
 //! %y = reshape(x=%n, shape=[N, C, H, W])           %y = reshape(x=%n, shape=[N, C, H, W])
 //! ```
 
+use super::error::PassError;
 use super::{
     fuse_layer_norm::match_normalized,
     rewrite::{Rewriter, rewrite},
 };
-use crate::{
-    ir::{Function, Op, ValueId},
-    ops::OpError,
-};
+use crate::ir::{Function, Op, ValueId};
 
 /// Brings group normalisation of a rank-4 tensor into the rank-5 form.
 ///
 /// # Errors
 /// When an operation of the new form is refused, which validated programs do not cause.
-pub fn fuse_group_norm(function: &mut Function) -> Result<usize, OpError> {
-    rewrite(function, |rw, op| {
+pub fn fuse_group_norm(function: &mut Function) -> Result<usize, PassError> {
+    rewrite("fuse_group_norm", function, |rw, op| {
         let Some(m) = match_group_norm(rw, op) else { return Ok(false) };
         let [n, c, h, w] = m.shape.map(|d| d as i32);
         let groups = m.groups as i32;

@@ -8,19 +8,19 @@
 //! %y = add(x=mul(x=%n, y=γ), y=β)   ==>   %y = layer_norm(x=%x, axes=[2], gamma=γ, beta=β, epsilon=ε)
 //! ```
 
+use super::error::PassError;
 use super::rewrite::{Rewriter, rewrite};
 use crate::{
     constant::Const,
     ir::{Function, Op, ValueId},
-    ops::OpError,
 };
 
 /// Fuses normalisation over trailing axes with an affine map of that shape into `layer_norm`.
 ///
 /// # Errors
 /// When the fused operation is refused, which validated programs do not cause.
-pub fn fuse_layer_norm(function: &mut Function) -> Result<usize, OpError> {
-    rewrite(function, |rw, op| {
+pub fn fuse_layer_norm(function: &mut Function) -> Result<usize, PassError> {
+    rewrite("fuse_layer_norm", function, |rw, op| {
         let Some((n, [gamma, beta, epsilon])) = match_affine(rw, op) else { return Ok(false) };
         let args = [
             ("x", n.x.into()),

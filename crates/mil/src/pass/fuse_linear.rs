@@ -5,11 +5,11 @@
 //! %y = add(x=%p, y=b[out])          ==>   %y = linear(x=%x, weight=Wᵀ[out, in], bias=b)
 //! ```
 
+use super::error::PassError;
 use super::rewrite::{Rewriter, rewrite};
 use crate::{
     constant::Const,
     ir::{Function, Op, ValueId},
-    ops::OpError,
 };
 use host_tensor::{DType, HostTensor};
 
@@ -18,8 +18,8 @@ use host_tensor::{DType, HostTensor};
 ///
 /// # Errors
 /// When the fused operation is refused, which validated programs do not cause.
-pub fn fuse_linear(function: &mut Function) -> Result<usize, OpError> {
-    rewrite(function, |rw, op| match &*op.kind {
+pub fn fuse_linear(function: &mut Function) -> Result<usize, PassError> {
+    rewrite("fuse_linear", function, |rw, op| match &*op.kind {
         "matmul" => {
             let Some((x, weight)) = match_matmul(rw, op) else { return Ok(false) };
             rw.replace_with(op, "linear", [("x", x.into()), ("weight", weight.into())])

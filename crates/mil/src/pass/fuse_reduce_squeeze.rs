@@ -5,19 +5,20 @@
 //! %y = reshape(x=%a, shape=[2])                      ==>   %y = reduce_argmax(x=%x, axis=1, keep_dims=false)
 //! ```
 
+use super::error::PassError;
 use super::rewrite::{Rewriter, rewrite};
 use crate::{
     builder::Bound,
     ir::{Function, Op, ValueId},
-    ops::{self, OpError},
+    ops,
 };
 
 /// Fuses a `reshape` or `squeeze` that removes exactly the reduced axes into the reduction before it.
 ///
 /// # Errors
 /// When the fused operation is refused, which validated programs do not cause.
-pub fn fuse_reduce_squeeze(function: &mut Function) -> Result<usize, OpError> {
-    rewrite(function, |rw, op| {
+pub fn fuse_reduce_squeeze(function: &mut Function) -> Result<usize, PassError> {
+    rewrite("fuse_reduce_squeeze", function, |rw, op| {
         let Some((kind, args)) = match_squeezed(rw, op) else { return Ok(false) };
         let fused = rw.op_multi(kind, args)?[0];
         rw.replace(op.output(), fused)?;

@@ -5,15 +5,16 @@
 //! %y = mul(x=%x, y=%s)      ==>   %y = silu(x=%x)
 //! ```
 
+use super::error::PassError;
 use super::rewrite::rewrite;
-use crate::{ir::Function, ops::OpError};
+use crate::ir::Function;
 
 /// Fuses `mul(x, sigmoid(x))` into `silu`, when nothing else reads the sigmoid.
 ///
 /// # Errors
 /// When the fused operation is refused, which validated programs do not cause.
-pub fn fuse_silu(function: &mut Function) -> Result<usize, OpError> {
-    rewrite(function, |rw, op| {
+pub fn fuse_silu(function: &mut Function) -> Result<usize, PassError> {
+    rewrite("fuse_silu", function, |rw, op| {
         if op.kind != "mul" {
             return Ok(false);
         }

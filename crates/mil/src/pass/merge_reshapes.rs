@@ -5,15 +5,16 @@
 //! %b = reshape(x=%a, shape=[3, 4])   ==>   %b = reshape(x=%x, shape=[3, 4])
 //! ```
 
+use super::error::PassError;
 use super::rewrite::rewrite;
-use crate::{ir::Function, ops::OpError};
+use crate::ir::Function;
 
 /// Lets a reshape read the operand of the reshape (or `expand_dims`, `squeeze`) before it.
 ///
 /// # Errors
 /// When the merged operation is refused, which validated programs do not cause.
-pub fn merge_reshapes(function: &mut Function) -> Result<usize, OpError> {
-    rewrite(function, |rw, op| {
+pub fn merge_reshapes(function: &mut Function) -> Result<usize, PassError> {
+    rewrite("merge_reshapes", function, |rw, op| {
         if !is_reshape(&op.kind) {
             return Ok(false);
         }

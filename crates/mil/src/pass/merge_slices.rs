@@ -5,10 +5,11 @@
 //! %b = slice_by_index(x=%x, begin=[0, 4], end=[1, 8])   ==>   (%a, %b) = split(x=%x, split_sizes=[4, 4], axis=1)
 //! ```
 
+use super::error::PassError;
 use super::rewrite::rewrite;
 use crate::{
     ir::{Function, Op, ValueId},
-    ops::{OpError, View},
+    ops::View,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,14 +17,14 @@ use std::collections::{BTreeMap, HashMap};
 ///
 /// # Errors
 /// When the split is refused, which validated programs do not cause.
-pub fn merge_slices(function: &mut Function) -> Result<usize, OpError> {
+pub fn merge_slices(function: &mut Function) -> Result<usize, PassError> {
     let groups = tilings(function);
     let mut made: HashMap<(ValueId, usize), Vec<ValueId>> = HashMap::new();
     let member: HashMap<ValueId, ((ValueId, usize), usize)> = groups
         .iter()
         .flat_map(|(&key, slices)| slices.iter().enumerate().map(move |(i, s)| (s.output, (key, i))))
         .collect();
-    rewrite(function, |rw, op| {
+    rewrite("merge_slices", function, |rw, op| {
         let Some(&(key, index)) = op.outputs.first().and_then(|v| member.get(v)) else { return Ok(false) };
         let parts = match made.get(&key) {
             Some(parts) => parts.clone(),

@@ -1,6 +1,7 @@
 //! Passes: one rewrite each, exact up to floating-point re-association.
 //!
 //! A pass takes a function and returns how many rewrites it made; [`run`] runs a list of them in order.
+//! One that fails says where ([`PassError`]) and leaves the function as it was.
 //! Passes look at a function's own block; nested blocks (`cond`, `while_loop`) are left as they are.
 //! None of them changes a weight: what is lossy belongs to compression, except [`to_f16`], which is the
 //! conversion of precision itself.
@@ -10,6 +11,7 @@ mod boundary;
 mod cancel_transposes;
 mod channels_first;
 mod dead_code;
+mod error;
 mod fold_constants;
 mod fuse_batch_norm;
 mod fuse_gelu;
@@ -32,6 +34,7 @@ pub use boundary::{declare_input, declare_output};
 pub use cancel_transposes::cancel_transposes;
 pub use channels_first::channels_first;
 pub use dead_code::eliminate_dead_code;
+pub use error::PassError;
 pub use fold_constants::fold_constants;
 pub use fuse_batch_norm::fuse_batch_norm;
 pub use fuse_gelu::fuse_gelu;
@@ -46,10 +49,10 @@ pub use remove_noops::remove_noops;
 pub use remove_redundant::{deduplicate_constants, remove_redundant};
 pub use to_f16::{AttentionPrecision, BeyondHalf, HalfPrecision, to_f16, to_f16_with};
 
-use crate::{ir::Function, ops::OpError};
+use crate::ir::Function;
 
 /// A pass: rewrites a function and says how often.
-pub type Pass = fn(&mut Function) -> Result<usize, OpError>;
+pub type Pass = fn(&mut Function) -> Result<usize, PassError>;
 
 /// Passes with their names, in the order in which [`tidy`] runs them.
 pub const TIDY: &[(&str, Pass)] = &[
@@ -70,30 +73,37 @@ pub const TIDY: &[(&str, Pass)] = &[
     ("deduplicate_constants", deduplicate_constants),
 ];
 
+/// Rounds of [`run`] after which passes undo each other's work rather than finish.
+///
+/// Nearly every rewrite shrinks the program, and programs settle in fewer than ten rounds.
+const MAX_ROUNDS: usize = 256;
+
 /// Runs passes in order until none of them finds anything, and returns the number of rewrites.
 ///
 /// # Errors
-/// The first error, with the name of its pass.
-pub fn run(function: &mut Function, passes: &[(&str, Pass)]) -> Result<usize, OpError> {
+/// The first error: what ran before that pass is done. Or, naming a pass that still rewrites, that the passes find
+/// no end; every rewrite so far is done, and the function means what it meant.
+pub fn run(function: &mut Function, passes: &[(&str, Pass)]) -> Result<usize, PassError> {
     let mut total = 0;
-    // Each round needs a rewrite and each rewrite shrinks the program, so this ends; the bound is a fuse.
-    for _ in 0..32 {
-        let mut round = 0;
+    let mut last = "";
+    for _ in 0..MAX_ROUNDS {
+        let before = total;
         for (name, pass) in passes {
-            round += pass(function).map_err(|e| OpError::new(format!("pass {name}: {e}")))?;
+            let n = pass(function)?;
+            total += n;
+            last = if n > 0 { name } else { last };
         }
-        total += round;
-        if round == 0 {
-            break;
+        if total == before {
+            return Ok(total);
         }
     }
-    Ok(total)
+    Err(PassError::new(last, format!("still finds something to rewrite after {MAX_ROUNDS} rounds of all passes")))
 }
 
 /// Runs every pass of [`TIDY`] until nothing changes.
 ///
 /// # Errors
-/// The first error, with the name of its pass.
-pub fn tidy(function: &mut Function) -> Result<usize, OpError> {
+/// As [`run`].
+pub fn tidy(function: &mut Function) -> Result<usize, PassError> {
     run(function, TIDY)
 }

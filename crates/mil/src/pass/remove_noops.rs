@@ -6,19 +6,17 @@
 //! %c = relu(x=%b)                          ==>   %c = relu(x=%x)
 //! ```
 
+use super::error::PassError;
 use super::rewrite::{Rewriter, rewrite};
-use crate::{
-    ir::{Function, Op, ValueId},
-    ops::OpError,
-};
+use crate::ir::{Function, Op, ValueId};
 
 /// Removes identities, casts and reshapes to the same type, identity transpositions, and additions of 0 or
 /// multiplications by 1 that do not broadcast.
 ///
 /// # Errors
 /// When an `identity` that has to carry a public name is refused, which does not happen.
-pub fn remove_noops(function: &mut Function) -> Result<usize, OpError> {
-    rewrite(function, |rw, op| {
+pub fn remove_noops(function: &mut Function) -> Result<usize, PassError> {
+    rewrite("remove_noops", function, |rw, op| {
         let Some(x) = source(rw, op) else { return Ok(false) };
         let out = op.output();
         // An output that is an input or another output needs a producer of its own.

@@ -6,11 +6,11 @@
 //! %c = add(x=%a, y=%b)      ==>   %c = add(x=%a, y=%a)
 //! ```
 
+use super::error::PassError;
 use super::rewrite::rewrite;
 use crate::{
     constant::{Literal, SourceId},
     ir::{Function, Inputs, ValueId},
-    ops::OpError,
     types::Type,
 };
 use host_tensor::DType;
@@ -20,9 +20,9 @@ use std::collections::HashMap;
 ///
 /// # Errors
 /// When an `identity` that has to carry a public name is refused, which does not happen.
-pub fn remove_redundant(function: &mut Function) -> Result<usize, OpError> {
+pub fn remove_redundant(function: &mut Function) -> Result<usize, PassError> {
     let mut seen: HashMap<Vec<u8>, Vec<(Inputs, Vec<ValueId>)>> = HashMap::new();
-    rewrite(function, |rw, op| {
+    rewrite("remove_redundant", function, |rw, op| {
         let effects = !op.blocks.is_empty() || op.outputs.is_empty() || op.kind == "read_state";
         if effects || op.kind.starts_with("random_") || op.outputs.iter().any(|&v| rw.is_output(v)) {
             return Ok(false);
@@ -62,7 +62,7 @@ const CONTENT_BYTES: usize = 4096;
 ///
 /// # Errors
 /// None; the signature is that of every pass.
-pub fn deduplicate_constants(function: &mut Function) -> Result<usize, OpError> {
+pub fn deduplicate_constants(function: &mut Function) -> Result<usize, PassError> {
     let mut first: HashMap<Key, Vec<ValueId>> = HashMap::new();
     let mut replaced: HashMap<ValueId, ValueId> = HashMap::new();
     for id in function.constants_in_order().into_iter().flatten() {

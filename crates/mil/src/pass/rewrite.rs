@@ -3,6 +3,7 @@
 //! A visitor sees each operation with its operands already replaced, and every operand's producer already
 //! in the new list, so patterns look backwards with [`Rewriter::def`].
 
+use super::error::{Failure, PassError, atomically};
 use crate::{
     builder::{Bound, Emitter},
     constant::Literal,
@@ -29,10 +30,22 @@ pub(crate) struct Rewriter<'f> {
 
 /// Visits every operation of the function's own block in order; `visit` returns true when it has replaced
 /// the operation's results, false to keep it. Returns the number of replaced operations.
-pub(crate) fn rewrite(
+///
+/// # Errors
+/// The first of `visit`; the function is then what it was.
+pub(super) fn rewrite(
+    pass: &'static str,
+    function: &mut Function,
+    visit: impl FnMut(&mut Rewriter<'_>, &Op) -> Result<bool, OpError>,
+) -> Result<usize, PassError> {
+    atomically(pass, function, |function| visit_all(function, visit))
+}
+
+/// As [`rewrite`], for a pass that does more; an error leaves the function in pieces.
+pub(super) fn visit_all(
     function: &mut Function,
     mut visit: impl FnMut(&mut Rewriter<'_>, &Op) -> Result<bool, OpError>,
-) -> Result<usize, OpError> {
+) -> Result<usize, Failure> {
     let ops = std::mem::take(&mut function.body.ops);
     let mut outputs = std::mem::take(&mut function.body.outputs);
     let mut uses: HashMap<ValueId, usize> = HashMap::new();
@@ -52,7 +65,7 @@ pub(crate) fn rewrite(
         op.for_each_use_mut(&mut |v| *v = rw.resolve(*v));
         rw.name = op.name.clone();
         rw.emitter.set_origin(op.origin.clone());
-        if visit(&mut rw, &op)? {
+        if visit(&mut rw, &op).map_err(|error| Failure { op: Some(op.name.clone()), error })? {
             rw.rewrites += 1;
         } else {
             rw.keep(op);

@@ -16,6 +16,7 @@
 
 mod kept;
 
+use super::error::{Failure, PassError, atomically};
 use crate::{
     builder::{Bound, Emitter},
     constant::{Const, Literal},
@@ -66,7 +67,7 @@ impl fmt::Debug for HalfPrecision<'_> {
 ///
 /// # Errors
 /// When a converted operation is refused by its specification.
-pub fn to_f16(function: &mut Function) -> Result<usize, OpError> {
+pub fn to_f16(function: &mut Function) -> Result<usize, PassError> {
     to_f16_with(function, HalfPrecision::default())
 }
 
@@ -74,7 +75,11 @@ pub fn to_f16(function: &mut Function) -> Result<usize, OpError> {
 ///
 /// # Errors
 /// As [`to_f16`].
-pub fn to_f16_with(function: &mut Function, choices: HalfPrecision<'_>) -> Result<usize, OpError> {
+pub fn to_f16_with(function: &mut Function, choices: HalfPrecision<'_>) -> Result<usize, PassError> {
+    atomically("to_f16", function, |function| converted(function, choices))
+}
+
+fn converted(function: &mut Function, choices: HalfPrecision<'_>) -> Result<usize, Failure> {
     let kept = kept_in_f32(function, choices);
     let was_full = function.values().iter().map(|v| is_full(&v.ty)).collect();
     let old_ops = std::mem::take(&mut function.body.ops);
@@ -87,15 +92,17 @@ pub fn to_f16_with(function: &mut Function, choices: HalfPrecision<'_>) -> Resul
     };
     for (index, op) in old_ops.into_iter().enumerate() {
         state.emitter.set_origin(op.origin.clone());
-        if op.kind == "cast" {
-            state.cast(op)?;
+        let name = op.name.clone();
+        let done = if op.kind == "cast" {
+            state.cast(op)
         } else if kept.contains(&index) || !op.blocks.is_empty() {
-            state.keep(op)?;
+            state.keep(op)
         } else {
-            state.convert(op)?;
-        }
+            state.convert(op)
+        };
+        done.map_err(|error| Failure { op: Some(name), error })?;
     }
-    state.finish()
+    Ok(state.finish()?)
 }
 
 struct Converter<'f> {

@@ -4,6 +4,7 @@
 //! what is printed. Every program must be valid before and after.
 
 mod cleanup;
+mod failure;
 mod fuse;
 mod layout;
 mod precision;
@@ -29,7 +30,7 @@ fn program(opset: Opset, text: &str) -> Program {
 
 /// Runs `pass` on the function `text`; returns the number of rewrites and the function.
 #[track_caller]
-fn apply(opset: Opset, text: &str, pass: impl Fn(&mut Function) -> Result<usize, OpError>) -> (usize, Program) {
+fn apply(opset: Opset, text: &str, pass: impl Fn(&mut Function) -> Result<usize, PassError>) -> (usize, Program) {
     let mut program = program(opset, text);
     let n = match pass(program.functions.get_mut("main").unwrap()) {
         Ok(n) => n,
@@ -48,7 +49,7 @@ fn check(pass: Pass, text: &str, expected: Expect) {
 }
 
 #[track_caller]
-fn check_in(opset: Opset, pass: impl Fn(&mut Function) -> Result<usize, OpError>, text: &str, expected: Expect) {
+fn check_in(opset: Opset, pass: impl Fn(&mut Function) -> Result<usize, PassError>, text: &str, expected: Expect) {
     let before = program(opset, text);
     if let Err(faults) = validate(&before) {
         panic!("not valid before the pass:\n{faults}");

@@ -201,12 +201,12 @@ fn borders_that_do_not_exist_are_named() {
     let mut program = program(Opset::CoreML6, "(fp32 x) { fp32 y = relu(x = x); } -> (y)");
     let main = program.functions.get_mut("main").unwrap();
     let error = declare_input(main, "z", DType::F16).unwrap_err();
-    assert_eq!(error.to_string(), "function main has no tensor input z");
+    assert_eq!(error.message, "function main has no tensor input z");
     let error = declare_output(main, 1, "z", DType::F16).unwrap_err();
-    assert_eq!(error.to_string(), "function main has no tensor output #1");
+    assert_eq!(error.message, "function main has no tensor output #1");
 }
 
-fn attention_in_f32(f: &mut Function) -> Result<usize, OpError> {
+fn attention_in_f32(f: &mut Function) -> Result<usize, PassError> {
     to_f16_with(f, HalfPrecision { attention: AttentionPrecision::Full, ..HalfPrecision::default() })
 }
 
