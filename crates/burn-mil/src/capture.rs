@@ -3,69 +3,22 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use burn::backend::capture::{CaptureBackend, CapturedGraph, TensorId};
+use burn::backend::capture::{CaptureBackend, TensorId};
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use mil::{Const, DType, Function, Opset};
 
 use crate::error::LowerError;
 use crate::lower::lower_graph;
-use crate::parameters::{ParameterPaths, parameter_paths};
+use crate::parameters::parameter_paths;
+use crate::recording::{Boundary, InputSpec, Recording};
 
 /// A lowering in preparation: the opset and the inputs of the function to be.
-///
-/// ```
-/// use burn::nn::{Linear, LinearConfig};
-/// use burn_mil::{Lowering, Outputs};
-/// use mil::{Const, DType, HostTensor, Opset};
-///
-/// let function = Lowering::new("main", Opset::CoreML6)
-///     .input("x", DType::F32, &[1, 3])
-///     .lower(
-///         |device| LinearConfig::new(3, 2).init(device),
-///         // The checkpoint has [out, in]; the module wants [in, out]: a view, no copy.
-///         |path| match path {
-///             "weight" => Const::new(HostTensor::from_f32([2, 3], vec![0.5; 6])).transpose(&[1, 0]).ok(),
-///             "bias" => Some(Const::new(HostTensor::from_f32([2], vec![1.0; 2]))),
-///             _ => None,
-///         },
-///         |linear: &Linear, inputs| {
-///             let x = inputs.float::<2>("x")?;
-///             Outputs::new().float("y", linear.forward(x))
-///         },
-///     )?;
-/// assert_eq!(function.body.ops[0].kind, "linear");
-/// # Ok::<(), burn_mil::LowerError>(())
-/// ```
 #[derive(Clone, Debug)]
 pub struct Lowering {
     name: String,
     opset: Opset,
     inputs: Vec<InputSpec>,
-}
-
-/// One declared input.
-#[derive(Clone, Debug)]
-pub(crate) struct InputSpec {
-    pub(crate) name: String,
-    pub(crate) dtype: DType,
-    pub(crate) shape: Vec<usize>,
-}
-
-/// A named boundary tensor of a recording.
-#[derive(Clone, Debug)]
-pub(crate) struct Boundary {
-    pub(crate) name: String,
-    pub(crate) id: TensorId,
-}
-
-/// Everything that a recording yields.
-pub(crate) struct Recording {
-    pub(crate) graph: CapturedGraph,
-    pub(crate) parameters: ParameterPaths,
-    /// In the order of declaration.
-    pub(crate) inputs: Vec<(InputSpec, TensorId)>,
-    pub(crate) outputs: Vec<Boundary>,
 }
 
 impl Lowering {

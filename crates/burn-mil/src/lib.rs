@@ -10,6 +10,30 @@
 //!                                ▲ ids of parameters, by path                       ▲ Const, by path
 //! ```
 //!
+//! ```
+//! use burn::nn::{Linear, LinearConfig};
+//! use burn_mil::{Lowering, Outputs};
+//! use mil::{Const, DType, HostTensor, Opset};
+//!
+//! let function = Lowering::new("main", Opset::CoreML6)
+//!     .input("x", DType::F32, &[1, 3])
+//!     .lower(
+//!         |device| LinearConfig::new(3, 2).init(device),
+//!         // The checkpoint has [out, in]; the module wants [in, out]: a view, no copy.
+//!         |path| match path {
+//!             "weight" => Const::new(HostTensor::from_f32([2, 3], vec![0.5; 6])).transpose(&[1, 0]).ok(),
+//!             "bias" => Some(Const::new(HostTensor::from_f32([2], vec![1.0; 2]))),
+//!             _ => None,
+//!         },
+//!         |linear: &Linear, inputs| {
+//!             let x = inputs.float::<2>("x")?;
+//!             Outputs::new().float("y", linear.forward(x))
+//!         },
+//!     )?;
+//! assert_eq!(function.body.ops[0].kind, "linear");
+//! # Ok::<(), burn_mil::LowerError>(())
+//! ```
+//!
 //! What is lowered, how, and from where it came are three questions with three answers:
 //! - every float tensor is `fp32`, every integer `int32`; another precision is a MIL pass;
 //! - the type that MIL infers for each result is compared with the shape and element type that Burn
@@ -25,6 +49,7 @@ mod error;
 mod lower;
 mod parameters;
 mod plan;
+mod recording;
 mod statics;
 mod types;
 

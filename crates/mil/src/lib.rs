@@ -5,6 +5,23 @@
 //! the printer and the engines read that description.
 //! Only a [`Valid`] program may be written or run, and only [`validate`] makes one.
 //!
+//! ```
+//! use mil::{DType, FunctionBuilder, Opset, Type, pass, text, validate};
+//!
+//! let mut builder = FunctionBuilder::new("main", Opset::CoreML6);
+//! let x = builder.input("x", Type::tensor(DType::F32, &[2, 3]));
+//! let mut emitter = builder.emitter();
+//! let gate = emitter.op("sigmoid", "gate", [("x", x.into())])?;
+//! let y = emitter.op("mul", "y", [("x", x.into()), ("y", gate.into())])?;
+//! let ops = emitter.into_ops();
+//! let mut program = builder.finish_program(ops, &[y]);
+//!
+//! pass::tidy(program.functions.get_mut("main").ok_or("no function")?)?;
+//! assert!(validate(&program).is_ok());
+//! assert!(text::print(&program, &text::PrintOptions::default()).text.contains("silu(x = x)"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! The crate knows nothing of protobuf, files, Burn or diffusion.
 
 mod builder;

@@ -19,9 +19,9 @@ use burn::backend::capture::TensorId;
 use burn::backend::ir::{OperationIr, ScalarIr, TensorIr};
 use mil::{Bound, Const, DType, Emitter, Function, FunctionBuilder, Literal, OpError, Opset, Type, ValueId};
 
-use crate::capture::Recording;
 use crate::error::LowerError;
 use crate::plan::{LinearNode, Node, live_operations, plan};
+use crate::recording::Recording;
 use crate::statics::{Static, Statics, view};
 use crate::types;
 

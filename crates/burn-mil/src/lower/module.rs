@@ -18,6 +18,22 @@ struct Conv<'a> {
     groups: usize,
 }
 
+/// Burn has a type for each rank, with the same fields.
+macro_rules! conv {
+    ($op:ident, $padding:expr) => {
+        Conv {
+            x: &$op.x,
+            weight: &$op.weight,
+            bias: $op.bias.as_ref(),
+            out: &$op.out,
+            stride: &$op.options.stride,
+            padding: $padding,
+            dilation: &$op.options.dilation,
+            groups: $op.options.groups,
+        }
+    };
+}
+
 impl Lowerer<'_, '_> {
     pub(super) fn module(&mut self, op: &ModuleOperationIr) -> Result<(), Failure> {
         use ModuleOperationIr as Op;
@@ -28,61 +44,14 @@ impl Lowerer<'_, '_> {
             Op::BatchNorm(op) => self.batch_norm(op),
             Op::Attention(op) => self.attention(op),
             Op::Interpolate(op) => self.interpolate(op),
-            Op::Conv1d(op) => self.conv(&Conv {
-                x: &op.x,
-                weight: &op.weight,
-                bias: op.bias.as_ref(),
-                out: &op.out,
-                stride: &op.options.stride,
-                padding: op.options.padding.to_vec(),
-                dilation: &op.options.dilation,
-                groups: op.options.groups,
-            }),
-            Op::Conv2d(op) => self.conv(&Conv {
-                x: &op.x,
-                weight: &op.weight,
-                bias: op.bias.as_ref(),
-                out: &op.out,
-                stride: &op.options.stride,
-                padding: op.options.padding.to_vec(),
-                dilation: &op.options.dilation,
-                groups: op.options.groups,
-            }),
-            Op::Conv3d(op) => self.conv(&Conv {
-                x: &op.x,
-                weight: &op.weight,
-                bias: op.bias.as_ref(),
-                out: &op.out,
-                stride: &op.options.stride,
-                padding: symmetric(&op.options.padding),
-                dilation: &op.options.dilation,
-                groups: op.options.groups,
-            }),
+            Op::Conv1d(op) => self.conv(&conv!(op, op.options.padding.to_vec())),
+            Op::Conv2d(op) => self.conv(&conv!(op, op.options.padding.to_vec())),
+            Op::Conv3d(op) => self.conv(&conv!(op, symmetric(&op.options.padding))),
             Op::ConvTranspose1d(op) => {
-                let conv = Conv {
-                    x: &op.x,
-                    weight: &op.weight,
-                    bias: op.bias.as_ref(),
-                    out: &op.out,
-                    stride: &op.options.stride,
-                    padding: symmetric(&op.options.padding),
-                    dilation: &op.options.dilation,
-                    groups: op.options.groups,
-                };
-                self.conv_transpose(&conv, &op.options.padding_out)
+                self.conv_transpose(&conv!(op, symmetric(&op.options.padding)), &op.options.padding_out)
             }
             Op::ConvTranspose2d(op) => {
-                let conv = Conv {
-                    x: &op.x,
-                    weight: &op.weight,
-                    bias: op.bias.as_ref(),
-                    out: &op.out,
-                    stride: &op.options.stride,
-                    padding: symmetric(&op.options.padding),
-                    dilation: &op.options.dilation,
-                    groups: op.options.groups,
-                };
-                self.conv_transpose(&conv, &op.options.padding_out)
+                self.conv_transpose(&conv!(op, symmetric(&op.options.padding)), &op.options.padding_out)
             }
             pool => self.pool(pool),
         }
