@@ -1,4 +1,4 @@
-//! Criterion suites, one file per subject beside this folder: `cargo bench -p smelt-benches`.
+//! Suites, one file per subject beside this folder: `cargo bench -p smelt-benches`.
 //!
-//! They answer "which of two inner loops"; how long a command takes is measured by `cargo xtask bench`,
-//! whose results lie in `record/`. The library itself is empty.
+//! Those of Criterion answer "which of two inner loops"; how long a command takes is measured by `cargo xtask bench`,
+//! whose results lie in `record/`, and which runs the suite `stop` on packages that it makes. The library itself is empty.
