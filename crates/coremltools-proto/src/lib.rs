@@ -19,3 +19,8 @@ mod specification {
 }
 
 pub use specification::*;
+
+// The example of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

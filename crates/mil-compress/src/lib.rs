@@ -57,3 +57,8 @@ pub use run::{Compressed, Kept, Outcome, Progress, RunError, compress};
 pub use scheme::{Axes, Blocks, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, Scheme};
 pub use select::Plan;
 pub use store::{Memory, Store};
+
+// The example of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -41,3 +41,8 @@ pub mod reference;
 
 pub use error::{EngineError, OpFault, OpSite};
 pub use kernel::{Isa, UnknownIsa};
+
+// The example of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

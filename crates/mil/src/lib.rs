@@ -47,3 +47,8 @@ pub use opset::Opset;
 pub use split::{SplitError, split};
 pub use types::{Dim, TensorType, Type};
 pub use validate::{Fault, FaultKind, Faults, OpPlace, Valid, validate};
+
+// The example of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

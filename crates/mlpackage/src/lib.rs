@@ -57,3 +57,8 @@ pub use write::{Progress, Stage, WeightFile, Written, write, write_pipeline, wri
 
 #[cfg(test)]
 mod tests;
+
+// The example of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

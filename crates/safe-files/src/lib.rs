@@ -33,3 +33,8 @@ pub use share::{Shared, link_or_copy};
 pub use staged::{Existing, Residue, StagedDir};
 pub use tree::Tree;
 pub use write::OutputFile;
+
+// The example of the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
