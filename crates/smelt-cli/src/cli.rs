@@ -12,17 +12,14 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use sd_convert::{AttentionLayout, Precision, Role, Target};
-use sd_engines::Rounding;
-use sd_runtime::rng::RandomKind;
-use sd_runtime::scheduler::SchedulerKind;
+use smelt::{AttentionLayout, Existing, Precision, RandomKind, Role, Rounding, SchedulerKind, Target};
 
 use crate::engine_args::{DeviceName, EngineArgs};
 use crate::view::ViewArgs;
 pub(crate) use examples::with_example;
 pub(crate) use own::{CompareArgs, CompletionsArgs, DoctorArgs, ManArgs};
 pub(crate) use seed::Seed;
-pub(crate) use size::{SizeArgs, words as size_in_words};
+pub(crate) use size::SizeArgs;
 
 /// Turns Stable Diffusion checkpoints into Core ML packages, and runs them on any machine.
 #[derive(Debug, Parser)]
@@ -499,6 +496,11 @@ impl From<RoundingName> for Rounding {
             RoundingName::Declared => Self::Declared,
         }
     }
+}
+
+/// What happens to what is there already, by `--force`.
+pub(crate) const fn existing(force: bool) -> Existing {
+    if force { Existing::Replace } else { Existing::Refuse }
 }
 
 /// A prompt may begin with a hyphen; a word that begins with two is a slip in the name of an option.

@@ -2,10 +2,9 @@
 
 use std::num::NonZeroUsize;
 
-use anyhow::{Result, anyhow, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use sd_engines::{CpuOptions, Executor, Isa, Options, Precision, Rounding, UnknownIsa, WeightForm};
+use smelt::{ComputePrecision, Device, EngineKind, EngineSpec, WeightForm};
 
 /// What executes models, and with how many threads.
 #[derive(Debug, Clone, Copy, Args)]
@@ -18,16 +17,11 @@ pub(crate) struct EngineArgs {
     pub(crate) threads: Option<NonZeroUsize>,
     /// What the fast engine rounds operands of products to; sums and everything else are in f32 (docs/numerics.md).
     #[arg(long, value_name = "PRECISION", default_value = "f32", value_parser = compute())]
-    pub(crate) compute: Precision,
+    pub(crate) compute: ComputePrecision,
     /// How the fast engine holds compressed weights: as stored, or decoded when it loads them, which is some percent
     /// faster and takes the memory that they would take uncompressed. Results are the same.
     #[arg(long, value_name = "FORM", default_value = "stored")]
     pub(crate) weights: WeightsName,
-}
-
-/// Threads that the machine runs at once.
-fn available() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 /// Names of forms of weights.
@@ -48,8 +42,8 @@ impl From<WeightsName> for WeightForm {
     }
 }
 
-fn compute() -> impl TypedValueParser<Value = Precision> {
-    PossibleValuesParser::new(Precision::ALL.map(Precision::name)).try_map(|name| name.parse())
+fn compute() -> impl TypedValueParser<Value = ComputePrecision> {
+    PossibleValuesParser::new(ComputePrecision::ALL.map(ComputePrecision::name)).try_map(|name| name.parse())
 }
 
 /// Names of engines.
@@ -83,8 +77,7 @@ pub(crate) enum DeviceName {
     Wgpu,
 }
 
-#[cfg(feature = "burn")]
-impl From<DeviceName> for sd_engines::BurnDevice {
+impl From<DeviceName> for Device {
     fn from(name: DeviceName) -> Self {
         match name {
             DeviceName::Flex => Self::Flex,
@@ -92,100 +85,37 @@ impl From<DeviceName> for sd_engines::BurnDevice {
             DeviceName::Metal => Self::Metal,
             DeviceName::Rocm => Self::Rocm,
             DeviceName::Vulkan => Self::Vulkan,
-            DeviceName::Webgpu => Self::WebGpu,
+            DeviceName::Webgpu => Self::Webgpu,
             DeviceName::Wgpu => Self::Wgpu,
         }
     }
 }
 
-/// The instruction set that the environment variable `SMELT_ISA` names, or else the machine's best.
-pub(crate) fn isa() -> Result<Isa, UnknownIsa> {
-    match std::env::var("SMELT_ISA") {
-        Ok(name) if !name.is_empty() => name.parse(),
-        _ => Ok(Isa::best()),
+impl From<EngineName> for EngineKind {
+    fn from(name: EngineName) -> Self {
+        match name {
+            EngineName::Cpu => Self::Cpu,
+            EngineName::Reference => Self::Reference,
+            EngineName::Burn => Self::Burn,
+        }
     }
 }
 
-/// The fast engine's options when nothing else is asked for: it keeps what does not change between a picture's steps.
-pub(crate) fn cpu_default() -> Result<CpuOptions> {
-    let isa = isa().map_err(|error| anyhow!("SMELT_ISA: {error}"))?;
-    Ok(CpuOptions::default().with_isa(isa).with_steady(sd_spec::steady_inputs()))
+/// The instruction set that the environment variable `SMELT_ISA` names.
+pub(crate) fn isa() -> Option<String> {
+    std::env::var("SMELT_ISA").ok().filter(|name| !name.is_empty())
 }
 
 impl EngineArgs {
-    /// The fast engine's options.
-    pub(crate) fn cpu(&self) -> Result<CpuOptions> {
-        let options = cpu_default()?.with_precision(self.compute).with_weights(self.weights.into());
-        Ok(match self.n_threads() {
-            Some(n) => options.with_threads(n.get()),
-            None => options,
-        })
-    }
-
-    /// The threads that were asked for, at most as many as the machine runs at once: more only wait for each other.
-    pub(crate) fn n_threads(&self) -> Option<NonZeroUsize> {
-        self.threads.map(|n| n.min(available()))
-    }
-
-    /// What the user should know of what is used instead.
-    pub(crate) fn warning(&self) -> Option<String> {
-        let (asked, there) = (self.threads?, available());
-        (asked > there).then(|| format!("--threads {asked} is more than this machine runs at once; {there} are used"))
-    }
-
-    /// What executes a model whose results are rounded so; only the plain engine rounds between operations.
-    pub(crate) fn executor(&self, rounding: Rounding) -> Result<Executor> {
-        self.check_runs_packages()?;
-        self.check()?;
-        if rounding != Rounding::Boundary && (self.compute != Precision::F32 || self.weights != WeightsName::Stored) {
-            bail!(
-                "--compute and --weights are the cpu engine's, and only the reference engine rounds every result as \
-                 declared; leave --rounding out, or them"
-            );
-        }
-        Ok(match (self.engine, rounding) {
-            (EngineName::Cpu, Rounding::Boundary) => self.cpu()?.into(),
-            _ => Options::default().with_rounding(rounding).into(),
-        })
-    }
-
-    /// Refuses what the chosen engine would not heed.
-    pub(crate) fn check(&self) -> Result<()> {
-        match self.engine {
-            EngineName::Reference | EngineName::Burn if self.compute != Precision::F32 => {
-                bail!("--compute {} is for --engine cpu only; leave one of them out", self.compute)
-            }
-            EngineName::Reference | EngineName::Burn if self.weights != WeightsName::Stored => {
-                bail!("--weights expanded is for --engine cpu only; leave one of them out")
-            }
-            EngineName::Reference if self.threads.is_some() => bail!(
-                "--threads is for --engine cpu and burn; the reference engine takes the number of its threads from \
-                 the environment: RAYON_NUM_THREADS=N smelt …"
-            ),
-            _ => Ok(()),
-        }
-    }
-
-    /// Refuses engines that have no plan whose steps could be measured.
-    pub(crate) fn check_has_plans(&self) -> Result<()> {
-        self.check_runs_packages()?;
-        match self.engine {
-            EngineName::Reference => bail!(
-                "the reference engine has no plan to measure, so bench is for --engine cpu; \
-                 smelt run --engine reference says how long one run takes"
-            ),
-            _ => self.check(),
-        }
-    }
-
-    /// Refuses the engine that runs checkpoints and no packages.
-    pub(crate) fn check_runs_packages(&self) -> Result<()> {
-        match self.engine {
-            EngineName::Cpu | EngineName::Reference => Ok(()),
-            EngineName::Burn => bail!(
-                "the burn engine executes the networks of a checkpoint, and packages hold MIL programs; \
-                 it is for smelt generate -m CHECKPOINT"
-            ),
+    /// What was typed, as the library takes it; only `generate` has devices.
+    pub(crate) fn spec(&self, device: Option<DeviceName>) -> EngineSpec {
+        EngineSpec {
+            kind: self.engine.into(),
+            threads: self.threads,
+            compute: self.compute,
+            weights: self.weights.into(),
+            device: device.map(Device::from),
+            isa: isa(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Files of the command line: named before any work, written as `safe_files` does.
 
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, bail};
 use safe_files::{OutputFile, Outputs};
@@ -12,14 +12,6 @@ use crate::interrupt::Writing;
 pub(crate) fn write(output: &OutputFile, content: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let _writing = output.is_regular().then(Writing::begin);
     Ok(output.write(content)?)
-}
-
-/// The directory that a file is to be written to.
-pub(crate) fn parent(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
 }
 
 /// A file's name without its extension, as a caption has it.

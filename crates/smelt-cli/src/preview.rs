@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::ValueEnum;
-use sd_runtime::image::RgbImage;
+use smelt::image::RgbImage;
 
 /// Ways to show a picture in a terminal, as `--show` takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -8,7 +8,6 @@
 use std::cell::Cell;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
@@ -65,14 +64,6 @@ impl Report {
     /// Says what the user should know although nothing failed.
     pub(crate) fn warn(&self, message: impl Display) {
         eprintln!("warning: {message}");
-    }
-
-    /// Says which files beside packages get another content.
-    pub(crate) fn replaced(&self, files: &[PathBuf]) {
-        if !files.is_empty() {
-            let list: Vec<String> = files.iter().map(|path| format!("\n  {}", path.display())).collect();
-            self.warn(format_args!("these files were there with other content, and are replaced:{}", list.concat()));
-        }
     }
 
     /// Says what failed, and below it why.

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use indicatif::ProgressBar;
-use smelt::watch::{Event, Progress, Unit, Watch};
+use smelt::{Event, Progress, Unit, Watch};
 
 use crate::interrupt::{Writing, interrupted};
 use crate::report::Report;

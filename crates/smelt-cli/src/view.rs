@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 use safe_files::{OutputFile, Outputs};
-use sd_runtime::image::{PngText, RgbImage};
+use smelt::image::{PngText, RgbImage};
 
 use crate::file;
 use crate::preview::{Protocol, Show};

@@ -19,11 +19,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Context, Result, refusal, refuse};
+use crate::file::json_if_present;
 use crate::fit;
 use crate::watch::{Watch, write_file};
 
 /// File of the settings.
-pub const SETTINGS_FILE: &str = "smelt.json";
+pub(crate) const SETTINGS_FILE: &str = "smelt.json";
 /// Version of its form.
 const FORMAT: u32 = 1;
 const SCHEDULER_FILE: &str = "scheduler_config.json";
@@ -38,11 +39,11 @@ const MAX_BYTES: u64 = 64 << 20;
 
 /// What the models of a checkpoint do not say of themselves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Version of this form.
     format: u32,
     /// Name of the model.
-    pub model_version: String,
+    pub(crate) model_version: String,
     /// What the UNet predicts, as diffusers spells it.
     prediction_type: Option<String>,
     /// `scaling_factor` and `shift_factor` of the autoencoder.
@@ -55,15 +56,15 @@ pub struct Settings {
 
 /// The files to be written, by name.
 #[derive(Debug, Default)]
-pub struct Bundle {
+pub(crate) struct Bundle {
     files: Vec<(String, Vec<u8>)>,
     /// What the user should know.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Bundle {
     /// Gathers the files of a checkpoint.
-    pub fn of_checkpoint(root: &Path, model_version: &str) -> Result<Self> {
+    pub(crate) fn of_checkpoint(root: &Path, model_version: &str) -> Result<Self> {
         let mut bundle = Self::default();
         bundle.add_tokenizer(&root.join("tokenizer"))?;
         let prediction_type = bundle.add_scheduler(&root.join("scheduler").join(SCHEDULER_FILE))?;
@@ -148,20 +149,20 @@ impl Bundle {
     }
 
     /// Files that are there already with other content.
-    pub fn conflicts(&self, dir: &Path) -> Vec<PathBuf> {
+    pub(crate) fn conflicts(&self, dir: &Path) -> Vec<PathBuf> {
         let is_other = |path: &Path, bytes: &[u8]| path.is_file() && !holds(path, bytes);
         let files = self.files.iter().map(|(name, bytes)| (dir.join(name), bytes));
         files.filter(|(path, bytes)| is_other(path, bytes)).map(|(path, _)| path).collect()
     }
 
     /// Names the files that are to be written; those with the same content stay untouched.
-    pub fn outputs(&self, dir: &Path, outputs: &mut Outputs) -> Result<Vec<OutputFile>> {
+    pub(crate) fn outputs(&self, dir: &Path, outputs: &mut Outputs) -> Result<Vec<OutputFile>> {
         let missing = self.files.iter().filter(|(name, bytes)| !holds(&dir.join(name), bytes));
         missing.map(|(name, _)| Ok(outputs.file("-o", &dir.join(name))?)).collect()
     }
 
     /// Writes these files.
-    pub fn write(&self, outputs: &[OutputFile], watch: &mut dyn Watch) -> Result<()> {
+    pub(crate) fn write(&self, outputs: &[OutputFile], watch: &mut dyn Watch) -> Result<()> {
         for output in outputs {
             let name = output.path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let bytes = self.file(name).unwrap_or_default();
@@ -171,7 +172,7 @@ impl Bundle {
     }
 
     /// Names of the files.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.files.iter().map(|(name, _)| name.as_str())
     }
 }
@@ -187,11 +188,6 @@ const fn prediction_name(prediction: PredictionType) -> &'static str {
         PredictionType::VPrediction => "v_prediction",
         PredictionType::Sample => "sample",
     }
-}
-
-pub fn json_if_present(path: &Path) -> Result<Option<Value>> {
-    let Some(bytes) = safe_files::read_if_present(path, MAX_BYTES)? else { return Ok(None) };
-    serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", path.display()))
 }
 
 /// Both files of transformers 4 from the one file of transformers 5.
@@ -222,17 +218,17 @@ fn vocab_and_merges(tokenizer_json: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
 }
 
 /// What a directory of packages says beside its models.
-pub struct Companions {
-    pub config: PipelineConfig,
+pub(crate) struct Companions {
+    pub(crate) config: PipelineConfig,
     /// Name of the model, if the directory says it.
-    pub model_version: Option<String>,
+    pub(crate) model_version: Option<String>,
     /// What the user should know.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Companions {
     /// Reads what stands beside packages; the tokenizer may be elsewhere, and all else has Stable Diffusion 1.x's defaults.
-    pub fn read(dir: &Path, tokenizer: Option<&Path>) -> Result<Self> {
+    pub(crate) fn read(dir: &Path, tokenizer: Option<&Path>) -> Result<Self> {
         let mut warnings = Vec::new();
         let tokenizer = read_tokenizer(dir, tokenizer)?;
         let scheduler = match safe_files::read_text_if_present(&dir.join(SCHEDULER_FILE), MAX_BYTES)? {
@@ -260,7 +256,7 @@ impl Companions {
 }
 
 impl Settings {
-    pub fn read(dir: &Path) -> Result<Option<Self>> {
+    pub(crate) fn read(dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(SETTINGS_FILE);
         let Some(bytes) = safe_files::read_if_present(&path, MAX_BYTES)? else { return Ok(None) };
         let settings: Self = serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?;

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 /// What a function of this crate returns.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +28,12 @@ pub enum Error {
         /// Why it failed.
         source: Box<Error>,
     },
-    /// A checkpoint could not be read or converted.
+    /// A checkpoint could not be converted.
     #[error(transparent)]
     Convert(#[from] sd_convert::ConvertError),
+    /// A checkpoint could not be read.
+    #[error(transparent)]
+    Checkpoint(#[from] sd_checkpoint::CheckpointError),
     /// A pipeline could not be made, or broke off.
     #[error(transparent)]
     Runtime(#[from] sd_runtime::RuntimeError),
@@ -74,6 +77,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// The message and every cause in one line: `a: b: c`.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let first: &dyn std::error::Error = self;
+        let all = std::iter::successors(Some(first), |error| error.source()).map(ToString::to_string);
+        all.collect::<Vec<_>>().join(": ")
+    }
+
     /// The error with what was tried before it.
     #[must_use]
     pub(crate) fn context(self, what: impl Into<String>) -> Self {

@@ -1,13 +1,16 @@
-//! Small files: pictures read, and what is something else by its first bytes.
+//! Small files: pictures and configurations read, and what is something else by its first bytes.
 
 use std::io::Cursor;
 use std::path::Path;
 
 use safe_files::{FileKind, kind_of};
 use sd_runtime::image::RgbImage;
+use serde_json::Value;
 
 use crate::error::{Context, Result, refuse};
 
+/// Cap on a configuration, in bytes.
+const MAX_JSON_BYTES: u64 = 64 << 20;
 /// Cap on the file of a picture, in bytes.
 const MAX_PICTURE_BYTES: u64 = 1 << 30;
 
@@ -27,6 +30,12 @@ pub(crate) fn refuse_kind(path: &Path, bytes: &[u8], wanted: Option<FileKind>) -
         Some(kind) => refuse!("{} is {kind}", path.display()),
         None => Ok(()),
     }
+}
+
+/// Reads a small JSON file of a checkpoint, if it is there.
+pub(crate) fn json_if_present(path: &Path) -> Result<Option<Value>> {
+    let Some(bytes) = safe_files::read_if_present(path, MAX_JSON_BYTES)? else { return Ok(None) };
+    serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", path.display()))
 }
 
 #[cfg(test)]

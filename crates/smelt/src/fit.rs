@@ -8,11 +8,11 @@ use sd_runtime::scheduler::{SchedulerConfig, SchedulerKind};
 use sd_runtime::tokenizer::ClipTokenizer;
 use serde_json::Value;
 
-use crate::bundle::json_if_present;
 use crate::error::{Context, Result};
+use crate::file::json_if_present;
 
 /// What a checkpoint's UNet is that generate cannot draw with, if it is not one for latents alone.
-pub fn other_unet(root: &Path) -> Result<Option<String>> {
+pub(crate) fn other_unet(root: &Path) -> Result<Option<String>> {
     /// Defaults of diffusers 0.42, for both networks.
     const CHANNELS: u64 = 4;
     let channels = |file: &str, key: &str| -> Result<Option<u64>> {
@@ -26,7 +26,7 @@ pub fn other_unet(root: &Path) -> Result<Option<String>> {
 }
 
 /// What is wrong when the tokenizer has ids that the text encoder of a checkpoint has no embeddings for.
-pub fn ids_beyond(root: &Path, tokenizer: &ClipTokenizer) -> Result<Option<String>> {
+pub(crate) fn ids_beyond(root: &Path, tokenizer: &ClipTokenizer) -> Result<Option<String>> {
     let config = json_if_present(&root.join("text_encoder/config.json"))?;
     let Some(n_tokens) = config.and_then(|config| config["vocab_size"].as_u64()) else { return Ok(None) };
     let last = tokenizer.largest_id();
@@ -40,7 +40,7 @@ pub fn ids_beyond(root: &Path, tokenizer: &ClipTokenizer) -> Result<Option<Strin
 }
 
 /// What is said when generate will not draw with the scheduler that the file names.
-pub fn scheduler(config: &SchedulerConfig) -> Option<String> {
+pub(crate) fn scheduler(config: &SchedulerConfig) -> Option<String> {
     /// Any number of steps that every scheduler has.
     const STEPS: usize = 2;
     let error = config.build(None, STEPS).err()?;
@@ -52,7 +52,7 @@ pub fn scheduler(config: &SchedulerConfig) -> Option<String> {
 }
 
 /// What of the safety checker's preprocessing is unknown, or not implemented.
-pub fn feature_extractor(root: &Path, json: &Value) -> Vec<String> {
+pub(crate) fn feature_extractor(root: &Path, json: &Value) -> Vec<String> {
     let refused = |error: crate::Error| format!("generate will need --no-safety-check: {error}");
     let has_checker = root.join("safety_checker").is_dir();
     match preprocessor(json) {
@@ -66,7 +66,7 @@ pub fn feature_extractor(root: &Path, json: &Value) -> Vec<String> {
 }
 
 /// Reads what a `preprocessor_config.json` says.
-pub fn preprocessor(json: &Value) -> Result<PreprocessorConfig> {
+pub(crate) fn preprocessor(json: &Value) -> Result<PreprocessorConfig> {
     let object = json.as_object().context("preprocessor_config.json is not an object")?;
     Ok(PreprocessorConfig::from_object(object)?)
 }

@@ -50,7 +50,7 @@ impl From<&NonFinite> for Overflow {
 }
 
 /// The command that converts a component in full precision.
-pub fn cure(checkpoint: &Path, output: &Path, role: Role, more: &[String]) -> String {
+pub(crate) fn cure(checkpoint: &Path, output: &Path, role: Role, more: &[String]) -> String {
     let output = if output.as_os_str().is_empty() { Path::new(".") } else { output };
     let mut command = format!(
         "smelt convert {} -o {} --component {role} --precision float32",

@@ -1,23 +1,98 @@
 //! Stable Diffusion on any machine: what the command line and every other client of Smelt share.
 //!
+//! [`open`] finds a model, [`Opened`] converts, compresses and loads it, and a [`Pipeline`] draws.
+//!
+//! ```no_run
+//! use smelt::{Compression, Conversion, PipelineOptions, Request, Unwatched};
+//!
+//! # fn main() -> Result<(), smelt::Error> {
+//! smelt::open("stable-diffusion-v1-5")?.convert("packages", &Conversion::default(), &mut Unwatched)?;
+//! smelt::open("packages")?.compress("small", &Compression::palettes(6), &mut Unwatched)?;
+//! let mut pipeline = smelt::open("small")?.pipeline(&PipelineOptions::default())?;
+//! let drawing = pipeline.draw(&Request::new("a lighthouse in a storm"), &mut Unwatched)?;
+//! drawing.pictures[0].save("lighthouse.png")?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - What is asked for is data: [`Request`], [`Conversion`], [`Compression`], [`Chunking`], [`Verification`],
+//!   [`Execution`], and an [`EngineSpec`] for what executes models. Options without effect are refused.
+//! - What came of it is data too, with the fields that `--json` has: [`ConversionReport`] and its like.
+//! - Whoever looks on gives a [`Watch`], which hears of progress and warnings, and may stop the work.
+//! - Every refusal comes before any work, and files appear whole or not at all.
+//!
 //! What it deliberately does not do: read arguments, print, or know of a terminal.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
-pub mod bundle;
+pub mod bench;
+mod bundle;
+mod chunk;
+mod compress;
+mod convert;
 pub mod demo;
+pub mod doctor;
+mod engine;
 mod error;
 mod file;
-pub mod fit;
-pub mod half_precision;
-pub mod model_dir;
-pub mod owner;
+mod fit;
+mod half_precision;
+pub mod inspect;
+mod load;
+mod model_dir;
+mod open;
+mod owner;
+mod package;
+mod pipeline;
+mod report;
+mod request;
+mod run;
 pub mod sheet;
+mod size;
 pub mod tensor_file;
 mod units;
+mod verify;
 pub mod watch;
-pub mod weights_report;
+mod weights_report;
 
+pub use chunk::{ChunkForm, Chunking};
+pub use compress::{Compression, CompressionPlan};
+pub use convert::{Conversion, ConversionPlan};
+pub use engine::{Device, EngineKind, EngineSpec};
 pub use error::Error;
 pub use file::read_picture;
+pub use half_precision::Overflow;
+pub use host_tensor::{DType, HostTensor};
+pub use load::PipelineOptions;
+pub use model_dir::{files, packages};
+pub use open::{Opened, open, open_checkpoint};
+pub use package::open_package;
+pub use pipeline::Pipeline;
+pub use report::{ChunkReport, CompressedPackage, CompressionReport, ConversionReport, ConvertedPackage, Part};
+pub use request::{Drawing, Picture, Request, Start};
+pub use run::{Execution, Prepared, TensorSummary};
+pub use safe_files::Existing;
+pub use sd_convert::half::CHECK_SIZE;
+pub use sd_convert::{AttentionLayout, LatentSize, Precision, Role, Target};
+pub use sd_engines::{Precision as ComputePrecision, Rounding, WeightForm};
+pub use sd_runtime::Tensors;
+pub use sd_runtime::rng::RandomKind;
+pub use sd_runtime::scheduler::SchedulerKind;
+pub use size::{LatentArg, PictureSize, Sizes};
 pub use units::{bytes, count, decibels, seconds};
+pub use verify::{At, HalfOutput, Look, NotFinite, Verdict, Verification, VerifiedHalf, VerifiedOutput, VerifyReport};
+pub use watch::{Event, Progress, Unit, Unwatched, Watch};
+pub use weights_report::{Format as ReportFormat, Summary as WeightSummary, Weight as WeightReport};
+
+/// Pictures.
+pub mod image {
+    pub use sd_runtime::image::{Difference, PngText, RgbImage};
+}
+
+/// Which weights are compressed, and how.
+pub mod compression {
+    pub use mil_compress::{Blocks, Config, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, Scheme};
+}
+
+/// Name and version, as pictures' settings have them.
+pub const SOFTWARE: &str = concat!("smelt ", env!("CARGO_PKG_VERSION"));

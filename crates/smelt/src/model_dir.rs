@@ -5,10 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use sd_convert::LatentSize;
-use sd_spec::Role;
+use mlpackage::{FeatureType, Package};
+use sd_convert::{LatentSize, Role, hub};
 
 use crate::error::{Context, Result, refuse};
+use crate::package::open_package;
 
 /// Ends of file names, as Apple's converter and as its Swift package spell them.
 const TEXT_ENCODER: [&str; 2] = ["text_encoder", "TextEncoder"];
@@ -27,14 +28,17 @@ const CONTROLLED_UNET: [&str; 2] = ["control-unet", "ControlledUnet"];
 
 /// The packages of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelDir {
-    pub text_encoder: PathBuf,
+pub(crate) struct ModelDir {
+    /// Prompts to embeddings.
+    pub(crate) text_encoder: PathBuf,
     /// One package, or the chunks of one in the order in which they run.
-    pub unet: Vec<PathBuf>,
-    pub vae_decoder: PathBuf,
+    pub(crate) unet: Vec<PathBuf>,
+    /// Latents to pictures.
+    pub(crate) vae_decoder: PathBuf,
     /// Only needed to begin with a picture.
-    pub vae_encoder: Option<PathBuf>,
-    pub safety_checker: Option<PathBuf>,
+    pub(crate) vae_encoder: Option<PathBuf>,
+    /// Which pictures are black.
+    pub(crate) safety_checker: Option<PathBuf>,
 }
 
 impl ModelDir {
@@ -42,7 +46,7 @@ impl ModelDir {
     ///
     /// Of packages for several sizes those for `size` are taken, where there are such; else those without a size in
     /// their names.
-    pub fn find(dir: &Path, size: Option<LatentSize>) -> Result<Self> {
+    pub(crate) fn find(dir: &Path, size: Option<LatentSize>) -> Result<Self> {
         let packages = packages(dir)?;
         let find = |names: [&str; 2]| role(&packages, names);
         let need = |names: [&str; 2]| {
@@ -87,8 +91,7 @@ impl ModelDir {
     }
 
     /// The package of a role that has one at most; the denoiser's may be chunks.
-    #[must_use]
-    pub fn path(&self, role: Role) -> Option<&Path> {
+    pub(crate) fn path(&self, role: Role) -> Option<&Path> {
         match role {
             Role::TextEncoder => Some(&self.text_encoder),
             Role::UNet => self.unet.first().map(PathBuf::as_path),
@@ -97,9 +100,38 @@ impl ModelDir {
             Role::SafetyChecker => self.safety_checker.as_deref(),
         }
     }
+
+    /// The networks that are there.
+    pub(crate) fn roles(&self) -> Vec<Role> {
+        let optional = [(Role::VaeEncoder, &self.vae_encoder), (Role::SafetyChecker, &self.safety_checker)];
+        let optional = optional.into_iter().filter(|(_, path)| path.is_some()).map(|(role, _)| role);
+        [Role::TextEncoder, Role::UNet, Role::VaeDecoder].into_iter().chain(optional).collect()
+    }
+
+    /// Picture pixels per latent pixel, and the latents' size that the packages draw by default.
+    pub(crate) fn native_size(&self) -> Result<(usize, Option<LatentSize>)> {
+        let shape = |package: &Package, name: &str| -> Option<Vec<usize>> {
+            let interface = package.model().description.main()?;
+            let feature = interface.inputs.iter().chain(&interface.outputs).find(|f| f.name == name)?;
+            match &feature.ty {
+                FeatureType::MultiArray(array) if array.shape.len() == 4 => Some(array.shape.clone()),
+                _ => None,
+            }
+        };
+        let decoder = open_package(&self.vae_decoder)?;
+        let (z, image) = (shape(&decoder, "z"), shape(&decoder, "image"));
+        // The description of an output may leave its shape open; every Stable Diffusion has 8.
+        let scale = z.zip(image).map_or(8, |(z, image)| image[2] / z[2].max(1)).max(1);
+        let unet = self.unet.first().map(|unet| open_package(unet)).transpose()?;
+        let sample = unet.and_then(|unet| shape(&unet, "sample"));
+        Ok((scale, sample.map(|s| LatentSize { height: s[2], width: s[3] })))
+    }
 }
 
 /// All packages in a directory, in the order of their names.
+///
+/// # Errors
+/// When it cannot be read.
 pub fn packages(dir: &Path) -> Result<Vec<PathBuf>> {
     let cannot = || format!("cannot read {}", dir.display());
     let mut found = Vec::new();
@@ -116,7 +148,7 @@ pub fn packages(dir: &Path) -> Result<Vec<PathBuf>> {
 
 /// What a package's name has before its role, its size and the number of a chunk, without the last underscore; `None`
 /// for packages without a role in a pipeline.
-pub fn model_of(name: &str) -> Option<&str> {
+pub(crate) fn model_of(name: &str) -> Option<&str> {
     let stem = name.strip_suffix(".mlpackage").unwrap_or(name);
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let without = |stem: &'_ str, mark: &str| match stem.rsplit_once(mark) {
@@ -135,7 +167,10 @@ pub fn model_of(name: &str) -> Option<&str> {
 /// What of a directory of packages, or of a checkpoint, is read: packages, and the files of a model by their names.
 ///
 /// Pictures that somebody keeps beside a model are not among them.
+#[must_use]
 pub fn files(dir: &Path) -> Vec<PathBuf> {
+    // A place that cannot be resolved is told by whoever reads it.
+    let dir = &hub::resolve(dir).unwrap_or_else(|_| dir.to_owned());
     if !dir.is_dir() {
         return vec![dir.to_owned()];
     }
@@ -191,7 +226,7 @@ fn chunks(packages: &[PathBuf], size: Option<LatentSize>) -> Result<Vec<PathBuf>
 }
 
 /// True when a file's stem is one of the names, or ends with one after an underscore.
-pub fn has_suffix(stem: &str, names: [&str; 2]) -> bool {
+pub(crate) fn has_suffix(stem: &str, names: [&str; 2]) -> bool {
     let ends = |name: &str| stem.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('_'));
     names.into_iter().any(ends)
 }

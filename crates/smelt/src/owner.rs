@@ -14,7 +14,7 @@ use crate::model_dir::{model_of, packages};
 
 /// Whose model it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Owner {
+pub(crate) struct Owner {
     /// As `smelt.json` has it.
     model_version: Option<String>,
     /// What stands before the role in the packages' names, with one of these names each.
@@ -23,7 +23,7 @@ pub struct Owner {
 
 impl Owner {
     /// The one of a folder; of a folder that is not there, nobody.
-    pub fn of_folder(dir: &Path) -> Result<Self> {
+    pub(crate) fn of_folder(dir: &Path) -> Result<Self> {
         if !dir.is_dir() {
             return Ok(Self::default());
         }
@@ -37,7 +37,7 @@ impl Owner {
     }
 
     /// The one of packages that a conversion names.
-    pub fn of_model(model_version: &str) -> Self {
+    pub(crate) fn of_model(model_version: &str) -> Self {
         let name = package_name(model_version, Role::UNet);
         let prefix = model_of(&name).map(str::to_owned);
         Self {
@@ -51,7 +51,7 @@ impl Owner {
     }
 
     /// Refuses to put this model into a folder of another one's.
-    pub fn check_may_enter(&self, dir: &Path) -> Result<()> {
+    pub(crate) fn check_may_enter(&self, dir: &Path) -> Result<()> {
         let there = Self::of_folder(dir)?;
         let is_own = |version: &str| match &self.model_version {
             Some(own) => own == version,

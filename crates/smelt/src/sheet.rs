@@ -21,7 +21,9 @@ const INK: u32 = 32;
 
 /// A picture and the lines of text below it; each line may become several.
 pub struct Cell<'a> {
+    /// The picture.
     pub image: &'a RgbImage,
+    /// Below it.
     pub caption: Vec<String>,
 }
 

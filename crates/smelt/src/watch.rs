@@ -5,10 +5,12 @@
 
 use std::io::Write;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use safe_files::OutputFile;
 
 use crate::error::{Error, Result};
+use crate::report::{CompressedPackage, ConvertedPackage, Part};
 
 /// Looks on while something is done.
 pub trait Watch {
@@ -26,6 +28,12 @@ impl Watch for Unwatched {
     }
 }
 
+impl<F: FnMut(Event<'_>) -> ControlFlow<()>> Watch for F {
+    fn event(&mut self, event: Event<'_>) -> ControlFlow<()> {
+        self(event)
+    }
+}
+
 /// Something happened.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -38,6 +46,12 @@ pub enum Event<'a> {
     Progress(Progress<'a>),
     /// The work that was told of last is done.
     End,
+    /// A package of a conversion is there.
+    Converted(&'a ConvertedPackage),
+    /// A part of a package is there.
+    Chunked(&'a Part),
+    /// A package is there, with compressed weights.
+    Compressed(&'a CompressedPackage),
     /// Something is half written from now on: a program that ends now leaves a hidden file or folder behind.
     WriteBegins,
     /// It is whole, or undone; follows each [`Event::WriteBegins`], after errors too.
@@ -82,6 +96,15 @@ pub(crate) fn end(watch: &mut dyn Watch) -> Result<()> {
 /// Tells what the user should know.
 pub(crate) fn warn(watch: &mut dyn Watch, words: &str) -> Result<()> {
     tell(watch, Event::Warning(words))
+}
+
+/// Tells which files beside packages get another content.
+pub(crate) fn warn_replaced(watch: &mut dyn Watch, files: &[PathBuf]) -> Result<()> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = files.iter().map(|path| format!("\n  {}", path.display())).collect();
+    warn(watch, &format!("these files were there with other content, and are replaced:{}", list.concat()))
 }
 
 /// Tells of something, and stops where the watcher says so.

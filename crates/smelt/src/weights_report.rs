@@ -2,25 +2,31 @@
 
 mod page;
 mod picture;
+mod summary;
 
 use std::path::Path;
 
-use mil_compress::{Loss, Outcome};
-use safe_files::OutputFile;
 use serde::Serialize;
 
 use crate::error::{Result, refuse};
-use crate::watch::{Watch, write_file};
+pub use summary::{Summary, Weight};
 
 /// The form of a report, told by the ending of its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
+    /// A page.
     Html,
+    /// A picture.
     Svg,
+    /// Data.
     Json,
 }
 
 impl Format {
+    /// The form that a name says.
+    ///
+    /// # Errors
+    /// For other endings.
     pub fn of(path: &Path) -> Result<Self> {
         match path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase).as_deref() {
             Some("html" | "htm") => Ok(Self::Html),
@@ -29,41 +35,6 @@ impl Format {
             _ => refuse!("{}: reports end with .html, .svg or .json", path.display()),
         }
     }
-}
-
-/// All weights of a compressed package that are worth a line, in the order of the network.
-#[derive(Debug, Clone, Serialize)]
-pub struct Summary {
-    #[serde(skip)]
-    pub title: String,
-    #[serde(skip)]
-    pub bytes_before: u64,
-    #[serde(skip)]
-    pub bytes_after: u64,
-    pub n_compressed: usize,
-    pub n_kept: usize,
-    /// Bits per element over all of them.
-    pub average_bits: f64,
-    /// Signal-to-noise ratio of all compressed weights together, in dB, where it was measured.
-    pub snr_db: Option<f64>,
-    pub weights: Vec<Weight>,
-}
-
-/// One weight.
-#[derive(Debug, Clone, Serialize)]
-pub struct Weight {
-    pub name: String,
-    pub readers: Vec<String>,
-    pub shape: Vec<usize>,
-    pub encoding: String,
-    pub bytes_before: u64,
-    pub bytes: u64,
-    pub bits: f64,
-    /// `None` where it was not measured, or nothing was lost.
-    pub snr_db: Option<f64>,
-    /// Why it was left as it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kept: Option<String>,
 }
 
 /// A report as data.
@@ -76,60 +47,13 @@ struct Data<'s> {
     summary: &'s Summary,
 }
 
-impl Weight {
-    pub fn len(&self) -> usize {
-        self.shape.iter().product()
-    }
-}
-
 impl Summary {
-    pub fn new(title: &str, bytes_before: u64, bytes_after: u64, outcome: &Outcome) -> Self {
-        let bits = |bytes: u64, shape: &[usize]| bytes as f64 * 8.0 / shape.iter().product::<usize>().max(1) as f64;
-        let finite = |loss: Loss| Some(loss.snr_db()).filter(|db| db.is_finite());
-        let mut weights: Vec<Weight> = outcome
-            .compressed
-            .iter()
-            .map(|w| Weight {
-                name: w.name.clone(),
-                readers: w.readers.clone(),
-                shape: w.shape.clone(),
-                encoding: w.encoding.clone(),
-                bytes_before: w.bytes_before,
-                bytes: w.bytes_after,
-                bits: w.bits(),
-                snr_db: w.loss.and_then(finite),
-                kept: None,
-            })
-            .collect();
-        weights.extend(outcome.kept.iter().map(|k| Weight {
-            name: k.name.clone(),
-            readers: k.readers.clone(),
-            shape: k.shape.clone(),
-            encoding: "as it was".into(),
-            bytes_before: k.bytes,
-            bytes: k.bytes,
-            bits: bits(k.bytes, &k.shape),
-            snr_db: None,
-            kept: Some(k.reason.clone()),
-        }));
-        let mut all = Loss::default();
-        outcome.compressed.iter().filter_map(|w| w.loss).for_each(|loss| all += loss);
-        let elements: usize = weights.iter().map(Weight::len).sum();
-        Self {
-            title: title.to_owned(),
-            bytes_before,
-            bytes_after,
-            n_compressed: outcome.compressed.len(),
-            n_kept: outcome.kept.len(),
-            average_bits: weights.iter().map(|w| w.bytes as f64 * 8.0).sum::<f64>() / elements.max(1) as f64,
-            snr_db: finite(all).filter(|_| all.signal > 0.0),
-            weights,
-        }
-    }
-
-    /// Writes the report.
-    pub fn write(&self, output: &OutputFile, format: Format, watch: &mut dyn Watch) -> Result<()> {
-        let text = match format {
+    /// The report as text.
+    ///
+    /// # Errors
+    /// Never, for numbers and strings can all be written as JSON.
+    pub fn text(&self, format: Format) -> Result<String> {
+        Ok(match format {
             Format::Svg => picture::draw(self),
             Format::Html => page::write(self),
             Format::Json => serde_json::to_string_pretty(&Data {
@@ -138,14 +62,8 @@ impl Summary {
                 bytes: self.bytes_after,
                 summary: self,
             })?,
-        };
-        write_file(output, watch, |out| Ok(out.write_all(text.as_bytes())?))
+        })
     }
-}
-
-/// Text that stands in XML.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

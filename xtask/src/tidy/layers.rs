@@ -53,6 +53,9 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("clap", &["smelt-cli"]),
 ];
 
+/// Clients of the library, and what they may use of this workspace: what one of them needs below it, the others would need too.
+const CLIENTS: &[(&str, &[&str])] = &[("smelt-cli", &["smelt-diffusion", "safe-files"])];
+
 /// A dependency as a manifest declares it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Edge {
@@ -105,6 +108,14 @@ fn fault(edge: &Edge) -> Option<String> {
         return Some(format!("{from} depends on {to}, which only {} may use", users.join(", ")));
     }
     let to_place = place(to)?;
+    if let Some((_, uses)) = CLIENTS.iter().find(|(name, _)| name == from)
+        && !is_dev
+        && !uses.contains(&to.as_str())
+    {
+        return Some(format!(
+            "{from} is a client of the library and must not depend on {to}: move what needs it there"
+        ));
+    }
     let is_allowed = match (from_place, to_place) {
         (_, Place::Tool) => false,
         (Place::Tool, _) => true,
@@ -148,6 +159,13 @@ mod tests {
         let dev = Edge { is_dev: true, ..edge("coreml-mil", "mil-engine") };
         finds(&dev, "must not depend");
         assert_eq!(fault(&Edge { is_dev: true, ..edge("mil-engine", "mlpackage") }), None);
+    }
+
+    #[test]
+    fn clients_use_the_library_and_nothing_below_it() {
+        assert_eq!(fault(&edge("smelt-cli", "smelt-diffusion")), None);
+        finds(&edge("smelt-cli", "sd-convert"), "client of the library");
+        assert_eq!(fault(&Edge { is_dev: true, ..edge("smelt-cli", "sd-convert") }), None);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use safe_files::Outputs;
-use sd_runtime::image::{Difference, RgbImage};
 use serde::Serialize;
+use smelt::image::{Difference, RgbImage};
 
 use crate::cli::CompareArgs;
 use crate::file;

@@ -1,27 +1,24 @@
 //! `smelt doctor`: what this machine has, whether the engine computes rightly on it, and what to choose.
-//!
-//! Nothing is changed, and nothing but a matrix product is run.
 
-mod advice;
-mod machine;
-mod self_test;
-
+use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use serde::Serialize;
+use smelt::doctor::{Advice, Diagnosis, Fit, Machine, Processor, SelfTest, Trial, diagnose};
 
 use crate::cli::DoctorArgs;
+use crate::engine_args::isa;
+use crate::preview::Protocol;
 use crate::report::{Report, Table, bytes, count, seconds};
-use advice::{Advice, Fit};
-use machine::Machine;
-use self_test::SelfTest;
+use crate::screen::Screen;
 
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Summary {
     smelt: &'static str,
-    machine: Machine,
+    machine: Here,
     /// Null with `--quick`, and where the engine does not start.
     self_test: Option<SelfTest>,
     fits: Vec<Fit>,
@@ -30,40 +27,43 @@ struct Summary {
     problems: Vec<String>,
 }
 
+/// The machine, and where the program runs on it.
+#[derive(Serialize)]
+struct Here {
+    #[serde(flatten)]
+    machine: Machine,
+    /// How `--show` draws; null where standard output shows no pictures.
+    terminal: Option<&'static str>,
+    /// Golden data of the tests, in words; null unless `SMELT_GOLDEN` is set.
+    golden: Option<String>,
+}
+
 pub(super) fn run(args: &DoctorArgs, report: &Report) -> Result<ExitCode> {
-    let machine = Machine::look()?;
-    let mut problems: Vec<String> = machine.processor.problem.iter().cloned().collect();
-    let mut self_test = None;
-    if !args.quick && problems.is_empty() {
-        let spinner = report.spinner("computing");
-        match self_test::run() {
-            Ok(done) => self_test = Some(done),
-            Err(error) => problems.push(format!("the self-test fails: {error:#}")),
-        }
-        spinner.finish_and_clear();
-    }
-    if let Some(test) = self_test.as_ref().filter(|test| !test.right) {
-        problems.push(format!(
-            "the CPU engine computes wrongly on this machine ({:.0} dB against the plain engine); \
-             use --engine reference, and report it with the output of smelt doctor --json",
-            test.psnr_db.unwrap_or(f64::NEG_INFINITY)
-        ));
-    }
-    let summary = Summary {
-        smelt: env!("CARGO_PKG_VERSION"),
-        fits: advice::fits(&machine.memory),
-        advice: advice::choose(&machine, self_test.as_ref()),
-        machine,
-        self_test,
-        problems,
-    };
+    let trial = if args.quick { Trial::LeftOut } else { Trial::Computed };
+    let Diagnosis { machine, self_test, fits, advice, problems, .. } =
+        diagnose(trial, isa().as_deref(), &mut Screen::new(report))?;
+    let terminal = Protocol::of_terminal().filter(|_| std::io::stdout().is_terminal()).map(Protocol::name);
+    let golden = std::env::var_os("SMELT_GOLDEN").map(|dir| golden(Path::new(&dir)));
+    let machine = Here { machine, terminal, golden };
+    let summary = Summary { smelt: env!("CARGO_PKG_VERSION"), machine, self_test, fits, advice, problems };
     tell(&summary, report);
     report.json(&summary)?;
     Ok(if summary.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What `SMELT_GOLDEN` leads to.
+fn golden(dir: &Path) -> String {
+    let dir_shown = dir.display();
+    if dir.join("checkpoints").is_dir() {
+        format!("in {dir_shown}, for the tests")
+    } else {
+        format!("none in {dir_shown} (SMELT_GOLDEN), so tests skip what needs it")
+    }
+}
+
 fn tell(summary: &Summary, report: &Report) {
-    let machine = &summary.machine;
+    let here = &summary.machine;
+    let machine = &here.machine;
     report.line(format_args!("Smelt {} on {}, {}", summary.smelt, machine.system, machine.architecture));
     let mut table = Table::new(2, "<<");
     let mut row = |name: &str, what: String| table.row([name.to_owned(), what]);
@@ -90,12 +90,12 @@ fn tell(summary: &Summary, report: &Report) {
     );
     row(
         "pictures",
-        match machine.terminal {
+        match here.terminal {
             Some(how) => format!("--show draws them as {how}"),
             None => "not in this terminal; --show=HOW draws them all the same".to_owned(),
         },
     );
-    if let Some(golden) = &machine.golden {
+    if let Some(golden) = &here.golden {
         row("golden data", golden.to_owned());
     }
     if let Some(test) = &summary.self_test {
@@ -108,7 +108,7 @@ fn tell(summary: &Summary, report: &Report) {
     tell_advice(summary, report);
 }
 
-fn instructions(cpu: &machine::Processor) -> String {
+fn instructions(cpu: &Processor) -> String {
     let chosen = |name: &&str| cpu.chosen == Some(*name);
     let why = if cpu.is_told { "told by SMELT_ISA" } else { "used" };
     let named = cpu

@@ -2,33 +2,22 @@
 //!
 //! The models come from a directory of packages, or from a checkpoint that is converted in memory: the same programs, without files.
 
-mod burn;
-mod models;
-
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use indicatif::ProgressBar;
 use safe_files::{OutputFile, Outputs, is_stream};
-use sd_runtime::Stop;
-use sd_runtime::image::RgbImage;
-use sd_runtime::pipeline::{
-    GenerateOptions, GeneratedImage, PictureSettings, Progress, StartingImage, StartingPicture,
-};
-use sd_runtime::rng::RandomKind;
-use sd_runtime::scheduler::SchedulerKind;
 use serde::Serialize;
+use smelt::sheet::Cell;
+use smelt::{Event, Picture, Pipeline, PipelineOptions, Request, Start, Watch, demo, tensor_file};
 
 use crate::cli::{GenerateArgs, Seed};
 use crate::file;
 use crate::report::{Report, count, seconds};
 use crate::screen::Screen;
 use crate::view::View;
-use smelt::sheet::Cell;
-use smelt::tensor_file;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -36,7 +25,7 @@ struct Summary {
     model: String,
     scheduler: &'static str,
     seed: u32,
-    pictures: Vec<Picture>,
+    pictures: Vec<Saved>,
     /// Path of the file that holds all pictures, with `--grid`.
     grid: Option<String>,
     warnings: Vec<String>,
@@ -47,7 +36,7 @@ struct Summary {
 }
 
 #[derive(Serialize)]
-struct Picture {
+struct Saved {
     path: String,
     width: usize,
     height: usize,
@@ -57,59 +46,35 @@ struct Picture {
 
 pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     let begin = Instant::now();
-    refuse_ineffective(args)?;
-    let seed = args.seed.value();
-    let output = args.output.clone().map_or_else(|| free_name(&args.prompt, args.count), Ok)?;
-    let paths: Vec<PathBuf> = (0..args.count.into()).map(|idx| numbered(&output, idx, args.count.into())).collect();
-    let mut outputs = Outputs::new();
-    let files = picture_files(&mut outputs, &output, &paths)?;
-    let latents =
-        args.latents.as_deref().map(|path| file::binary(&mut outputs, "--latents", None, path)).transpose()?;
-    let view = args.view.prepare(&mut outputs)?;
-    name_inputs(&mut outputs, args)?;
-    report.make_way(&outputs)?;
-    let start = args.image.as_deref().map(smelt::read_picture).transpose().context("--image")?;
-    let start = start.map(|image| StartingImage { image, strength: args.strength });
-    let spinner = report.spinner("loading");
-    let dir = args.model.clone().map_or_else(smelt::demo::directory, Ok)?;
-    let loaded = models::load(args, &dir)?;
-    for warning in &loaded.warnings {
-        spinner.suspend(|| report.warn(warning));
-    }
-    let (name, kind) = (loaded.name.clone(), loaded.config.scheduler.kind()?);
-    let (mut pipeline, found) = loaded.pipeline().with_context(|| dir.display().to_string())?;
-    for warning in found {
-        spinner.suspend(|| report.warn(warning));
-    }
-    spinner.finish_and_clear();
+    let mut request = request(args);
+    request.check()?;
+    let outputs = Places::of(args, report)?;
+    request.start = args.image.as_deref().map(|path| Start::read(path, args.strength)).transpose()?;
+    let mut pipeline = load(args, report)?;
     let load = begin.elapsed();
 
-    let options = GenerateOptions { start, seed, ..options(args) };
     let mut steps = Steps::new(report);
-    let generation = pipeline.generate(&options, &Stop::never(), &mut |at| steps.advance(at))?;
-    steps.bar.finish_and_clear();
+    let drawing = pipeline.draw(&request, &mut steps)?;
     let mut pictures = Vec::new();
-    for (idx, image) in generation.images.iter().enumerate() {
-        let settings = settings(args, &options, &name, kind, idx, &image.image);
-        pictures.push(save(&files[idx], &settings, image, report)?);
+    for (file, picture) in outputs.files.iter().zip(&drawing.pictures) {
+        pictures.push(save(file, picture, report)?);
     }
-    if let Some(file) = &latents {
-        save_latents(file, &generation.images, report)?;
+    if let Some(file) = &outputs.latents {
+        save_latents(file, &drawing.pictures, report)?;
     }
-    let warnings: Vec<String> = generation.warnings.iter().map(ToString::to_string).collect();
-    warnings.iter().for_each(|warning| report.warn(warning));
-    let grid = side_by_side(&args.prompt, &paths, &generation.images, &view, report)?;
+    drawing.warnings.iter().for_each(|warning| report.warn(warning));
+    let grid = side_by_side(&args.prompt, &outputs.paths, &drawing.pictures, &outputs.view, report)?;
     if args.seed == Seed::Random {
-        report.line(format_args!("seed {seed}"));
+        report.line(format_args!("seed {}", request.seed));
     }
     steps.tell(report, begin.elapsed());
     report.json(&Summary {
-        model: name,
-        scheduler: kind.name(),
-        seed,
+        model: pipeline.name().to_owned(),
+        scheduler: pipeline.scheduler().name(),
+        seed: request.seed,
         pictures,
         grid,
-        warnings,
+        warnings: drawing.warnings,
         load_s: load.as_secs_f64(),
         seconds_per_step: steps.mean().map(|t| t.as_secs_f64()),
         seconds: begin.elapsed().as_secs_f64(),
@@ -117,24 +82,74 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The guidance that was asked for, or what suits the model.
-fn guidance(args: &GenerateArgs) -> f32 {
-    args.guidance.unwrap_or(match args.model {
-        Some(_) => 7.5,
-        None => smelt::demo::GUIDANCE,
-    })
+/// What was typed, as the library takes it; the picture to begin with comes later.
+fn request(args: &GenerateArgs) -> Request {
+    let own = if args.model.is_none() { demo::GUIDANCE } else { Request::default().guidance };
+    Request {
+        prompt: args.prompt.clone(),
+        negative_prompt: args.negative_prompt.clone(),
+        seed: args.seed.value(),
+        steps: args.steps,
+        guidance: args.guidance.unwrap_or(own),
+        count: args.count.into(),
+        // Settled when the pipeline is loaded.
+        scheduler: None,
+        random: args.random.into(),
+        start: None,
+        no_safety_check: args.no_safety_check,
+    }
 }
 
-/// Refuses options that change nothing.
-fn refuse_ineffective(args: &GenerateArgs) -> Result<()> {
-    let guidance = guidance(args);
-    if !args.negative_prompt.is_empty() && guidance <= 1.0 {
-        bail!(
-            "--negative-prompt has no effect at guidance {guidance}, which leaves it out; give more than 1, or leave the \
-             negative prompt out"
-        );
+/// Loads the models.
+fn load(args: &GenerateArgs, report: &Report) -> Result<Pipeline> {
+    let spinner = report.spinner("loading");
+    let dir = args.model.clone().map_or_else(|| demo::directory(demo_cache()), Ok)?;
+    let options = PipelineOptions {
+        engine: args.engine.spec(args.device),
+        sizes: (&args.size).into(),
+        scheduler: args.scheduler,
+        steps: args.steps,
+        with_picture: args.image.is_some(),
+        safety_check: !args.no_safety_check,
+        low_memory: args.low_memory,
+        tokenizer: args.tokenizer.clone(),
+        variant: args.variant.clone(),
+        attention: args.attention,
+        precision: args.precision,
+    };
+    options.engine.check()?;
+    let pipeline = smelt::open(dir)?.pipeline(&options)?;
+    spinner.finish_and_clear();
+    pipeline.warnings().iter().for_each(|warning| report.warn(warning));
+    Ok(pipeline)
+}
+
+/// Where the model in the box is unpacked to, if the user says so.
+fn demo_cache() -> Option<PathBuf> {
+    std::env::var_os("SMELT_CACHE").map(PathBuf::from)
+}
+
+/// Where everything goes, named before any work.
+struct Places<'a> {
+    paths: Vec<PathBuf>,
+    files: Vec<OutputFile>,
+    latents: Option<OutputFile>,
+    view: View<'a>,
+}
+
+impl<'a> Places<'a> {
+    fn of(args: &'a GenerateArgs, report: &Report) -> Result<Self> {
+        let output = args.output.clone().map_or_else(|| free_name(&args.prompt, args.count), Ok)?;
+        let paths: Vec<PathBuf> = (0..args.count.into()).map(|idx| numbered(&output, idx, args.count.into())).collect();
+        let mut outputs = Outputs::new();
+        let files = picture_files(&mut outputs, &output, &paths)?;
+        let latents =
+            args.latents.as_deref().map(|path| file::binary(&mut outputs, "--latents", None, path)).transpose()?;
+        let view = args.view.prepare(&mut outputs)?;
+        name_inputs(&mut outputs, args)?;
+        report.make_way(&outputs)?;
+        Ok(Self { paths, files, latents, view })
     }
-    Ok(())
 }
 
 /// Names the pictures; what has no name beside it takes one.
@@ -155,48 +170,32 @@ fn name_inputs(outputs: &mut Outputs, args: &GenerateArgs) -> Result<()> {
         outputs.reads("--image", image)?;
     }
     for dir in args.model.iter().chain(&args.tokenizer) {
-        // A place that cannot be resolved is told by whoever reads it.
-        let dir = sd_convert::hub::resolve(dir).unwrap_or_else(|_| dir.clone());
-        smelt::model_dir::files(&dir).iter().try_for_each(|path| outputs.reads("the model's file", path))?;
+        smelt::files(dir).iter().try_for_each(|path| outputs.reads("the model's file", path))?;
     }
     Ok(())
 }
 
-fn options(args: &GenerateArgs) -> GenerateOptions {
-    GenerateOptions {
-        prompt: args.prompt.clone(),
-        negative_prompt: args.negative_prompt.clone(),
-        seed: 0,
-        steps: args.steps,
-        guidance_scale: guidance(args),
-        image_count: args.count.into(),
-        // Settled when the configuration was read.
-        scheduler: None,
-        random: RandomKind::from(args.random),
-        start: None,
-        disable_safety: args.no_safety_check,
-    }
-}
-
 /// The bar over all steps of all pictures, and how long they take.
-struct Steps {
-    bar: ProgressBar,
+struct Steps<'r> {
+    screen: Screen<'r>,
     begin: Instant,
     n_done: u32,
     total: Duration,
 }
 
-impl Steps {
-    fn new(report: &Report) -> Self {
-        Self { bar: report.step_bar("denoising", 0), begin: Instant::now(), n_done: 0, total: Duration::ZERO }
+impl Watch for Steps<'_> {
+    fn event(&mut self, event: Event<'_>) -> ControlFlow<()> {
+        if matches!(event, Event::Progress(_)) {
+            self.n_done += 1;
+            self.total = self.begin.elapsed();
+        }
+        self.screen.event(event)
     }
+}
 
-    fn advance(&mut self, at: Progress<'_>) -> ControlFlow<()> {
-        self.n_done += 1;
-        self.total = self.begin.elapsed();
-        self.bar.set_length((at.n_images * at.n_steps) as u64);
-        self.bar.set_position((at.image_idx * at.n_steps + at.step) as u64);
-        ControlFlow::Continue(())
+impl<'r> Steps<'r> {
+    fn new(report: &'r Report) -> Self {
+        Self { screen: Screen::new(report), begin: Instant::now(), n_done: 0, total: Duration::ZERO }
     }
 
     fn mean(&self) -> Option<Duration> {
@@ -211,56 +210,26 @@ impl Steps {
     }
 }
 
-/// The settings to write into a picture.
-fn settings(
-    args: &GenerateArgs,
-    options: &GenerateOptions,
-    model: &str,
-    kind: SchedulerKind,
-    image_idx: usize,
-    image: &RgbImage,
-) -> PictureSettings {
-    PictureSettings {
-        software: concat!("smelt ", env!("CARGO_PKG_VERSION")).to_owned(),
-        model: model.to_owned(),
-        prompt: options.prompt.clone(),
-        negative_prompt: options.negative_prompt.clone(),
-        seed: options.seed,
-        image_idx,
-        steps: options.steps,
-        guidance_scale: options.guidance_scale,
-        scheduler: kind.name().to_owned(),
-        random: options.random.name().to_owned(),
-        start: args.image.as_deref().map(|path| StartingPicture {
-            file: path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
-            strength: args.strength,
-        }),
-        width: image.width(),
-        height: image.height(),
-    }
-}
-
 /// Writes one picture with its settings.
-fn save(file: &OutputFile, settings: &PictureSettings, generated: &GeneratedImage, report: &Report) -> Result<Picture> {
-    let image = &generated.image;
-    file::write(file, |out| Ok(image.write_png(out, &settings.to_png_texts())?))?;
-    let flagged = generated.safety.as_ref().map(|verdict| verdict.flagged);
-    if flagged == Some(true) {
+fn save(file: &OutputFile, picture: &Picture, report: &Report) -> Result<Saved> {
+    let image = &picture.image;
+    file::write(file, |out| Ok(picture.write_png(out)?))?;
+    if picture.flagged == Some(true) {
         report.warn(format_args!(
             "{file} is black: the safety checker found something unsafe in it; another seed or prompt may do, or --no-safety-check"
         ));
     }
     report.line(format_args!("wrote {file} ({}x{})", image.width(), image.height()));
-    Ok(Picture { path: file.path().display().to_string(), width: image.width(), height: image.height(), flagged })
+    let path = file.path().display().to_string();
+    Ok(Saved { path, width: image.width(), height: image.height(), flagged: picture.flagged })
 }
 
 /// Writes what each picture began with and what it was decoded from.
-fn save_latents(file: &OutputFile, images: &[GeneratedImage], report: &Report) -> Result<()> {
-    let name = |i: usize, what: &str| if images.len() == 1 { what.to_owned() } else { format!("{}.{what}", i + 1) };
-    let tensors = images
-        .iter()
-        .enumerate()
-        .flat_map(|(i, image)| [(name(i, "noise"), image.noise.clone()), (name(i, "latents"), image.latents.clone())]);
+fn save_latents(file: &OutputFile, pictures: &[Picture], report: &Report) -> Result<()> {
+    let name = |i: usize, what: &str| if pictures.len() == 1 { what.to_owned() } else { format!("{}.{what}", i + 1) };
+    let tensors = pictures.iter().enumerate().flat_map(|(i, picture)| {
+        [(name(i, "noise"), picture.noise.clone()), (name(i, "latents"), picture.latents.clone())]
+    });
     Ok(tensor_file::write(file, &tensors.collect(), &mut Screen::new(report))?)
 }
 
@@ -292,7 +261,7 @@ fn stem_of(prompt: &str) -> String {
 fn side_by_side(
     prompt: &str,
     paths: &[PathBuf],
-    images: &[GeneratedImage],
+    pictures: &[Picture],
     view: &View<'_>,
     report: &Report,
 ) -> Result<Option<String>> {
@@ -300,7 +269,7 @@ fn side_by_side(
         [_] => vec![prompt.to_owned()],
         several => several.iter().map(|path| file::stem(path)).collect(),
     };
-    let cells = images.iter().zip(captions);
+    let cells = pictures.iter().zip(captions);
     let cells: Vec<Cell<'_>> = cells.map(|(i, caption)| Cell { image: &i.image, caption: vec![caption] }).collect();
     view.finish(&cells, Some(prompt), report)
 }

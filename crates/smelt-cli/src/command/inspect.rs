@@ -1,42 +1,34 @@
 //! `smelt inspect`: what a package holds.
 
-mod facts;
-mod weights;
-
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use smelt::inspect::{Facts, FunctionFacts, ModelFacts, PackageFacts, StoredWeights, WeightOrder, mil_text, plan_text};
 
-use super::open_package;
-use crate::cli::InspectArgs;
+use crate::cli::{InspectArgs, SortName};
+use crate::engine_args::isa;
 use crate::report::{Report, Table, bytes, count};
-use facts::{Facts, FunctionFacts, ModelFacts, PackageFacts};
 
 pub(super) fn run(args: &InspectArgs, report: &Report) -> Result<ExitCode> {
-    let package = open_package(&args.package)?;
+    let package = smelt::open_package(&args.package)?;
     if args.mil {
-        for program in package.model().programs() {
-            report.text(mil::text::print(program, &mil::text::PrintOptions::default()).text);
-        }
-        return Ok(ExitCode::SUCCESS);
+        mil_text(&package).iter().for_each(|text| report.text(text));
+    } else if args.plan {
+        plan_text(&package, isa().as_deref())?.iter().for_each(|plan| report.line(plan));
+    } else if args.weights {
+        let order = match args.sort {
+            SortName::Program => WeightOrder::Program,
+            SortName::Size => WeightOrder::Size,
+        };
+        let weights = StoredWeights::of(&package, order);
+        report.json(&weights)?;
+        tell_weights(&weights, report);
+    } else {
+        let facts = Facts::of(&package);
+        report.json(&facts)?;
+        tell_package(&facts.package, report);
+        tell_model(&facts.model, report);
     }
-    if args.plan {
-        let cannot = || format!("cannot plan {}", args.package.display());
-        let options = crate::engine_args::cpu_default().with_context(cannot)?;
-        let engine = sd_engines::MilEngine::from_model(package.model(), options).with_context(cannot)?;
-        for (name, plan) in engine.plans() {
-            report.line(format_args!("{name}: {plan}"));
-        }
-        return Ok(ExitCode::SUCCESS);
-    }
-    if args.weights {
-        weights::tell(&package, args.sort, report)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let facts = Facts::of(&package);
-    report.json(&facts)?;
-    tell_package(&facts.package, report);
-    tell_model(&facts.model, report);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -106,5 +98,26 @@ fn tell_function(function: &FunctionFacts, report: &Report) {
         let share = format!("{:.1} %", 100.0 * w.share);
         table.row([w.dtype.to_owned(), count(w.n_tensors, "tensor"), bytes(w.bytes), share]);
     }
+    report.text(table);
+}
+
+/// Lists the weights of all programs of a package.
+fn tell_weights(summary: &StoredWeights, report: &Report) {
+    let mut table = Table::new(2, "<<<>>>");
+    for w in &summary.weights {
+        let shape: Vec<String> = w.shape.iter().map(ToString::to_string).collect();
+        let share = format!("{:.2} %", w.share * 100.0);
+        let bits = format!("{:.2} bits", w.bits);
+        table.row([w.name.clone(), shape.join("×"), w.encoding.clone(), bits, bytes(w.bytes), share]);
+    }
+    report.text(table);
+    report.line("");
+    let mut table = Table::new(2, "<>>>");
+    for e in &summary.encodings {
+        let bits = format!("{:.2} bits", e.bytes as f64 * 8.0 / e.n_elements.max(1) as f64);
+        table.row([e.encoding.clone(), count(e.n_weights, "weight"), bits, bytes(e.bytes)]);
+    }
+    let bits = format!("{:.2} bits", summary.average_bits);
+    table.row(["all".into(), count(summary.weights.len(), "weight"), bits, bytes(summary.bytes)]);
     report.text(table);
 }

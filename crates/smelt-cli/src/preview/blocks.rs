@@ -1,6 +1,6 @@
 //! Half blocks: two pixels in a character, the upper one its foreground and the lower one its background.
 
-use sd_runtime::image::RgbImage;
+use smelt::image::RgbImage;
 
 /// The picture, reduced until it fits so many columns and rows; never enlarged.
 pub(super) fn fit(image: &RgbImage, columns: usize, rows: usize) -> RgbImage {

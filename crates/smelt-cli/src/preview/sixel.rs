@@ -3,7 +3,7 @@
 //! The palette is found by median cut; pixels are not dithered.
 //! Source: DEC STD 070, "Sixel Graphics"; colours are in percent, so that a tenth of a byte's values is what is lost.
 
-use sd_runtime::image::RgbImage;
+use smelt::image::RgbImage;
 
 /// Registers that every terminal with sixels has.
 const N_COLORS: usize = 256;

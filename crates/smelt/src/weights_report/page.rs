@@ -1,6 +1,7 @@
 //! A compression as a page: the picture, and below it a table that can be sorted. It needs nothing from outside.
 
-use super::{Summary, escaped, picture};
+use super::picture;
+use super::summary::{Summary, escaped};
 use crate::units::bytes;
 
 const STYLE: &str = "\

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::{Summary, Weight, escaped};
+use super::summary::{Summary, Weight, escaped};
 use crate::units::bytes;
 
 const WIDTH: f64 = 1200.0;

@@ -1,11 +1,10 @@
 //! From what was typed to what the compressor takes.
 
 use anyhow::{Context, Result, bail};
-use mil_compress::{Blocks, Config, Kept, PaletteGroups, PaletteMode, Palettize, Plan, Prune, Quantize, Scheme};
-use sd_convert::Target;
+use smelt::compression::{Blocks, Config, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, Scheme};
+use smelt::{DType, Target};
 
 use crate::cli::{CompressArgs, Granularity, Integer, MethodArgs, Mode};
-use crate::report::{Report, count};
 
 /// Cap on a configuration; recipes of Apple's have some hundred kilobytes.
 const MAX_CONFIG_BYTES: u64 = 64 << 20;
@@ -36,7 +35,6 @@ pub(super) fn config(args: &CompressArgs) -> Result<Config> {
     }
     config.recompress = args.recompress;
     config.raise_opset = args.target == Some(Target::MacOs15);
-    config.roots = ["unet", "text_encoder", "vae", "model"].map(str::to_owned).to_vec();
     Ok(config)
 }
 
@@ -115,10 +113,10 @@ fn palettize(args: &MethodArgs, mode: Mode) -> Result<Palettize> {
 fn quantize(args: &MethodArgs, symmetric: bool) -> Result<Quantize> {
     check_unused(args, "integers", true, false)?;
     let dtype = match args.dtype.unwrap_or(Integer::Int8) {
-        Integer::Int8 => mil::DType::I8,
-        Integer::Uint8 => mil::DType::U8,
-        Integer::Int4 => mil::DType::I4,
-        Integer::Uint4 => mil::DType::U4,
+        Integer::Int8 => DType::I8,
+        Integer::Uint8 => DType::U8,
+        Integer::Int4 => DType::I4,
+        Integer::Uint4 => DType::U4,
     };
     let blocks = match (args.granularity, args.block_size) {
         (None | Some(Granularity::Channel), None) => Blocks::PerChannel,
@@ -141,36 +139,4 @@ fn prune(args: &MethodArgs) -> Result<Option<Prune>> {
         (_, _, _, Some((n, m))) => Some(Prune::NOfM { n, m, axis: 1 }),
         _ => None,
     })
-}
-
-/// What a user may do when no weight was selected.
-pub(super) fn why_nothing(config: &Config, plans: &[Plan]) -> String {
-    if let Some((name, reason)) = plans.iter().flat_map(Plan::left).find(|(_, reason)| is_notable(reason)) {
-        return format!("{name}, among others: {reason}");
-    }
-    if !config.only.is_empty() || !config.skip.is_empty() {
-        return "--only and --skip leave none".into();
-    }
-    format!(
-        "none has two dimensions, more than {} elements and a reader other than gather (--min-elements, --config)",
-        config.min_elements
-    )
-}
-
-/// Says which weights could not be compressed as asked; a few of them, when they are many.
-pub(super) fn tell_left(kept: &[Kept], report: &Report) {
-    const TOLD: usize = 3;
-    let notable: Vec<&Kept> = kept.iter().filter(|k| is_notable(&k.reason)).collect();
-    for kept in notable.iter().take(TOLD) {
-        report.warn(format_args!("{} stays as it is: {}", kept.name, kept.reason));
-    }
-    if notable.len() > TOLD {
-        let n = count(notable.len() - TOLD, "other weight");
-        report.warn(format_args!("so with {n}; --report tells each"));
-    }
-}
-
-/// False for reasons that are the user's own choice.
-fn is_notable(reason: &str) -> bool {
-    !(reason.contains("left alone") || reason.contains("asked for"))
 }

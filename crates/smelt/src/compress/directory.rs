@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
 use safe_files::{Tree, is_stream};
 use sd_convert::LatentSize;
 use sd_convert::place::Wanted;
 
-use crate::command::not_wanted;
-use crate::interrupt::Writing;
-use smelt::model_dir::has_suffix;
+use crate::error::{Context, Result, refuse};
+use crate::model_dir::has_suffix;
+use crate::package::not_wanted;
+use crate::watch::{Watch, Writing};
 
 /// Ends of the names of packages that Apple's converter compresses too.
 const COMPRESSED: [[&str; 2]; 6] = [
@@ -26,8 +26,8 @@ type Copies = Vec<(Tree, PathBuf)>;
 
 /// Packages to compress with where they go, and everything else with where it goes.
 pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Copies)> {
-    if smelt::model_dir::packages(input)?.is_empty() {
-        bail!(not_wanted(input, Wanted::Packages));
+    if crate::model_dir::packages(input)?.is_empty() {
+        return Err(not_wanted(input, Wanted::Packages).into());
     }
     let cannot = || format!("cannot read {}", input.display());
     let (mut inputs, mut copies) = (Vec::new(), Vec::new());
@@ -49,13 +49,13 @@ pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Copies)> {
     // Packages for other sizes follow the one whose weights they share.
     inputs.sort_by_key(|(_, to)| first_of(to).is_some());
     if inputs.is_empty() {
-        bail!(
+        refuse!(
             "{} holds packages, but none of a text encoder, UNet or ControlNet, which are compressed; give one of the others by its name",
             input.display()
         );
     }
     if input.canonicalize().ok() == output.canonicalize().ok().or_else(|| Some(output.to_path_buf())) {
-        bail!("{} would be written over itself; give another directory", input.display());
+        refuse!("{} would be written over itself; give another directory", input.display());
     }
     Ok((inputs, copies))
 }
@@ -79,9 +79,9 @@ pub(super) fn first_of(package: &Path) -> Option<PathBuf> {
 }
 
 /// Copies files and packages; returns their names.
-pub(super) fn copy(copies: &Copies) -> Result<Vec<String>> {
+pub(super) fn copy(copies: &Copies, watch: &mut dyn Watch) -> Result<Vec<String>> {
     for (tree, to) in copies {
-        let _writing = (!is_stream(to)).then(Writing::begin);
+        let _writing = (!is_stream(to)).then(|| Writing::begin(watch));
         tree.copy_to(to).with_context(|| format!("cannot copy {} to {}", tree.root().display(), to.display()))?;
     }
     Ok(copies.iter().map(|(_, to)| to.display().to_string()).collect())

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::machine::{Machine, Memory};
 use super::self_test::SelfTest;
-use crate::report::{bytes, seconds};
+use crate::units::{bytes, seconds};
 
 // benches/record/engine.jsonl, 25 November 2026, commit 18b43a0fdc8e: `peak_mb`, `peak_6bit_mb`, `image20_s`,
 // `f32_peak_gflops`.
@@ -20,15 +20,19 @@ const BF16_GAIN: f64 = 1.2;
 /// Whether something fits into memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Verdict {
+pub enum FitVerdict {
+    /// Into what is available now.
     Fits,
     /// Into the memory that the machine has, but not into what is available now.
     WhenOthersEnd,
+    /// Not at all.
     TooLarge,
 }
 
-impl Verdict {
-    pub(super) fn words(self) -> &'static str {
+impl FitVerdict {
+    /// The same in words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
         match self {
             Self::Fits => "fits",
             Self::WhenOthersEnd => "fits when other programs end",
@@ -37,18 +41,24 @@ impl Verdict {
     }
 }
 
+/// Whether a model fits.
 #[derive(Debug, Serialize)]
-pub(super) struct Fit {
-    pub(super) what: &'static str,
-    pub(super) needs_bytes: u64,
-    pub(super) verdict: Verdict,
+pub struct Fit {
+    /// The model.
+    pub what: &'static str,
+    /// Memory that it needs.
+    pub needs_bytes: u64,
+    /// Whether it fits.
+    pub verdict: FitVerdict,
 }
 
 /// An option with its value, and the reason.
 #[derive(Debug, Serialize)]
-pub(super) struct Advice {
-    pub(super) option: String,
-    pub(super) why: String,
+pub struct Advice {
+    /// The option, with its value.
+    pub option: String,
+    /// Why.
+    pub why: String,
 }
 
 /// Which models run in this memory.
@@ -61,13 +71,13 @@ pub(super) fn fits(memory: &Memory) -> Vec<Fit> {
     models.map(fit).into()
 }
 
-fn verdict(memory: &Memory, needs_bytes: u64) -> Verdict {
+fn verdict(memory: &Memory, needs_bytes: u64) -> FitVerdict {
     if needs_bytes <= memory.available_bytes {
-        Verdict::Fits
+        FitVerdict::Fits
     } else if needs_bytes <= memory.total_bytes {
-        Verdict::WhenOthersEnd
+        FitVerdict::WhenOthersEnd
     } else {
-        Verdict::TooLarge
+        FitVerdict::TooLarge
     }
 }
 
@@ -108,14 +118,14 @@ fn compute(multiplies_bf16: bool, test: Option<&SelfTest>) -> Advice {
 /// Bits of weights, for running here.
 fn bits(memory: &Memory) -> Advice {
     let (option, why) = match (verdict(memory, UNET_F16_BYTES), verdict(memory, UNET_6BIT_BYTES)) {
-        (Verdict::Fits, _) => {
+        (FitVerdict::Fits, _) => {
             ("no --quantize-nbits", "16-bit weights fit; 6 bits only make packages smaller, not faster here")
         }
-        (_, Verdict::Fits) => ("--quantize-nbits 6", "16-bit weights do not fit into what is available now"),
-        (_, Verdict::WhenOthersEnd) => {
+        (_, FitVerdict::Fits) => ("--quantize-nbits 6", "16-bit weights do not fit into what is available now"),
+        (_, FitVerdict::WhenOthersEnd) => {
             ("--quantize-nbits 6", "and end other programs: even so there is too little memory now")
         }
-        (_, Verdict::TooLarge) => {
+        (_, FitVerdict::TooLarge) => {
             ("--quantize-nbits 4", "and smaller pictures (--latent-size 32x32): memory is short even for 6 bits")
         }
     };
@@ -163,16 +173,16 @@ mod tests {
 
     #[test]
     fn bits_follow_from_memory() {
-        let check = |total_gb: f64, available_gb: f64, verdicts: [Verdict; 2], option: &str| {
+        let check = |total_gb: f64, available_gb: f64, verdicts: [FitVerdict; 2], option: &str| {
             let size = |gb: f64| (gb * 1e9) as u64;
             let memory = Memory { total_bytes: size(total_gb), available_bytes: size(available_gb) };
-            let found: Vec<Verdict> = fits(&memory).iter().map(|fit| fit.verdict).collect();
+            let found: Vec<FitVerdict> = fits(&memory).iter().map(|fit| fit.verdict).collect();
             assert_eq!((&found[..], bits(&memory).option.as_str()), (&verdicts[..], option));
         };
-        check(16.0, 8.0, [Verdict::Fits, Verdict::Fits], "no --quantize-nbits");
-        check(4.0, 1.0, [Verdict::WhenOthersEnd, Verdict::Fits], "--quantize-nbits 6");
-        check(1.5, 0.5, [Verdict::TooLarge, Verdict::WhenOthersEnd], "--quantize-nbits 6");
-        check(0.5, 0.4, [Verdict::TooLarge, Verdict::TooLarge], "--quantize-nbits 4");
+        check(16.0, 8.0, [FitVerdict::Fits, FitVerdict::Fits], "no --quantize-nbits");
+        check(4.0, 1.0, [FitVerdict::WhenOthersEnd, FitVerdict::Fits], "--quantize-nbits 6");
+        check(1.5, 0.5, [FitVerdict::TooLarge, FitVerdict::WhenOthersEnd], "--quantize-nbits 6");
+        check(0.5, 0.4, [FitVerdict::TooLarge, FitVerdict::TooLarge], "--quantize-nbits 4");
     }
 
     #[test]

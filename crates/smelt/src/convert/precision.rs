@@ -4,16 +4,18 @@
 //! decided once for all packages of a component, so that packages for several sizes can share their weights.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
 use sd_convert::half::Found;
 use sd_convert::{Checkpoint, Converted, Exceptional, HalfCheck, OnOverflow, Options, Precision, Role, Target};
 
 use super::items::Item;
-use crate::cli::ConvertArgs;
-use crate::report::{Report, count};
-use smelt::half_precision::{Overflow, cure};
+use super::options::Conversion;
+use crate::error::Result;
+use crate::half_precision::{Overflow, cure};
+use crate::units::count;
+use crate::watch::{self, Watch};
 
 /// Tensors that a warning names; the others are counted.
 const NAMED_TENSORS: usize = 5;
@@ -74,43 +76,43 @@ impl Made {
     }
 
     /// Says what is wrong with the component's numbers, once for all its packages.
-    pub(super) fn warn(&self, args: &ConvertArgs, report: &Report) {
+    pub(super) fn warn(&self, from: &Path, to: &Path, asked: &Conversion, watch: &mut dyn Watch) -> Result<()> {
         if !self.is_first {
-            return;
+            return Ok(());
         }
         let role = self.converted.role;
-        if let Some(overflow) = self.overflow() {
-            let first = &overflow.text;
-            match self.precision {
-                Precision::Float32 => report.warn(format_args!(
+        if let Some(Overflow { text: first, .. }) = self.overflow() {
+            let words = match self.precision {
+                Precision::Float32 => format!(
                     "the {role} leaves half precision, so it is converted in float32: {first} \
                      (--precision float16 converts it in half precision all the same)"
-                )),
-                Precision::Float16 => report.warn(format_args!(
+                ),
+                Precision::Float16 => format!(
                     "the {role} leaves half precision, and on a device that computes in it, pictures will be \
                      black or noise: {first}; --precision float16 was asked for, so it is converted in float16; \
                      in float32: {}",
-                    cure(&args.checkpoint, &args.output, role, &typed(args))
-                )),
-            }
+                    cure(from, to, role, &typed(asked))
+                ),
+            };
+            watch::warn(watch, &words)?;
         }
         let of_tensors = tensor_warnings(role, &self.converted.exceptional, self.asked);
-        of_tensors.iter().for_each(|warning| report.warn(warning));
+        of_tensors.iter().try_for_each(|warning| watch::warn(watch, warning))
     }
 }
 
 /// What was typed besides, and makes the same package.
-fn typed(args: &ConvertArgs) -> Vec<String> {
-    let mut words = args.sizes.typed();
-    if let Some(variant) = &args.variant {
+fn typed(conversion: &Conversion) -> Vec<String> {
+    let mut words = conversion.sizes.typed();
+    if let Some(variant) = &conversion.variant {
         words.extend(["--variant".to_owned(), variant.clone()]);
     }
-    match args.target {
+    match conversion.target {
         Target::MacOs13 => {}
         Target::MacOs14 => words.extend(["--target".to_owned(), "macOS14".to_owned()]),
         Target::MacOs15 => words.extend(["--target".to_owned(), "macOS15".to_owned()]),
     }
-    if let Some(version) = &args.model_version {
+    if let Some(version) = &conversion.model_version {
         words.extend(["--model-version".to_owned(), version.clone()]);
     }
     words

@@ -5,10 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
 use sd_convert::{LatentSize, Role, check_sizes, has_functions, has_sizes, package_name};
 
-use crate::cli::ConvertArgs;
+use super::options::Conversion;
+use crate::chunk;
+use crate::error::Result;
 
 /// A package to be written.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,29 +20,45 @@ pub(super) struct Item {
     pub(super) path: PathBuf,
     /// A package with the same weights, which is written before.
     pub(super) first: Option<PathBuf>,
+    /// Where the chunks go; none for components that are not cut.
+    pub(super) chunks: Vec<PathBuf>,
+    /// Where the chunks of the package with the same weights are.
+    pub(super) first_chunks: Vec<PathBuf>,
 }
 
 /// Every package, in the order in which they are written.
 pub(super) fn of(
-    args: &ConvertArgs,
+    conversion: &Conversion,
+    to: &Path,
     sizes: &[LatentSize],
-    components: &[Role],
+    roles: &[Role],
     model_version: &str,
 ) -> Result<Vec<Item>> {
     check_sizes(sizes)?;
+    let chunks = |role: Role, path: Option<&PathBuf>| {
+        let stem = path.and_then(|path| path.file_stem()).and_then(|s| s.to_str());
+        match (conversion.chunk_unet, role, stem) {
+            (Some(n), Role::UNet, Some(stem)) => chunk::targets(to, stem, usize::from(n)),
+            _ => Vec::new(),
+        }
+    };
+    let item = |role: Role, sizes: Vec<LatentSize>, path: PathBuf, first: Option<PathBuf>| {
+        let (chunks, first_chunks) = (chunks(role, Some(&path)), chunks(role, first.as_ref()));
+        Item { role, sizes, path, first, chunks, first_chunks }
+    };
     let mut items = Vec::new();
-    for &role in components {
-        let path = args.output.join(package_name(model_version, role));
-        let is_apart = sizes.len() > 1 && has_sizes(role) && !has_functions(args.target);
+    for &role in roles {
+        let path = to.join(package_name(model_version, role));
+        let is_apart = sizes.len() > 1 && has_sizes(role) && !has_functions(conversion.target);
         if !is_apart {
             let sizes = if has_sizes(role) { sizes.to_vec() } else { Vec::new() };
-            items.push(Item { role, sizes, path, first: None });
+            items.push(item(role, sizes, path, None));
             continue;
         }
         for (i, &size) in sizes.iter().enumerate() {
             let sized = if i == 0 { path.clone() } else { with_size(&path, size) };
             let first = (i > 0).then(|| path.clone());
-            items.push(Item { role, sizes: vec![size], path: sized, first });
+            items.push(item(role, vec![size], sized, first));
         }
     }
     Ok(items)
@@ -60,23 +77,5 @@ impl Item {
             (Some(_), [size]) => format!("{} {size}", self.role),
             _ => self.role.to_string(),
         }
-    }
-
-    /// Where the chunks go; none for components that are not cut.
-    pub(super) fn chunks(&self, args: &ConvertArgs) -> Vec<PathBuf> {
-        chunks_of(args, self.role, &self.path)
-    }
-
-    /// Where the chunks of the package with the same weights are.
-    pub(super) fn first_chunks(&self, args: &ConvertArgs) -> Vec<PathBuf> {
-        self.first.as_ref().map_or_else(Vec::new, |first| chunks_of(args, self.role, first))
-    }
-}
-
-fn chunks_of(args: &ConvertArgs, role: Role, path: &Path) -> Vec<PathBuf> {
-    let stem = path.file_stem().and_then(|s| s.to_str());
-    match (args.chunk_unet, role, stem) {
-        (Some(n), Role::UNet, Some(stem)) => super::super::chunk::targets(&args.output, stem, usize::from(n), false),
-        _ => Vec::new(),
     }
 }

@@ -2,87 +2,97 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
 use sd_engines::Isa;
 use serde::Serialize;
-use std::io::IsTerminal;
 use sysinfo::{CpuRefreshKind, DiskRefreshKind, Disks, MemoryRefreshKind, RefreshKind, System};
 
-use crate::preview::Protocol;
+use crate::engine::isa;
+use crate::error::{Context, Result};
 
 /// The machine.
 #[derive(Debug, Serialize)]
-pub(super) struct Machine {
+pub struct Machine {
     /// The operating system and its version.
-    pub(super) system: String,
-    pub(super) architecture: &'static str,
-    pub(super) processor: Processor,
-    pub(super) memory: Memory,
-    pub(super) disk: Disk,
+    pub system: String,
+    /// Name of the architecture.
+    pub architecture: &'static str,
+    /// The processor.
+    pub processor: Processor,
+    /// The memory.
+    pub memory: Memory,
+    /// The disk that holds the current directory.
+    pub disk: Disk,
     /// What Core ML is here, in words.
-    pub(super) core_ml: &'static str,
+    pub core_ml: &'static str,
     /// Devices of Burn's that are in this build.
-    pub(super) burn_devices: Vec<&'static str>,
-    /// How `--show` draws; null where standard output shows no pictures.
-    pub(super) terminal: Option<&'static str>,
-    /// Golden data of the tests, in words; null unless `SMELT_GOLDEN` is set.
-    pub(super) golden: Option<String>,
+    pub burn_devices: Vec<&'static str>,
 }
 
+/// The processor, and what the CPU engine makes of it.
 #[derive(Debug, Serialize)]
-pub(super) struct Processor {
-    pub(super) name: String,
+pub struct Processor {
+    /// Its name.
+    pub name: String,
     /// Cores, where the system tells them from threads.
-    pub(super) cores: Option<usize>,
+    pub cores: Option<usize>,
     /// Threads that run at once, which is what models use.
-    pub(super) threads: usize,
+    pub threads: usize,
     /// Those of the CPU engine's that exist here, the best last.
-    pub(super) instruction_sets: Vec<&'static str>,
+    pub instruction_sets: Vec<&'static str>,
     /// The one that the engine uses; null when `SMELT_ISA` names none.
-    pub(super) chosen: Option<&'static str>,
+    pub chosen: Option<&'static str>,
     /// Whether `SMELT_ISA` chose it.
-    pub(super) is_told: bool,
+    pub is_told: bool,
     /// Threads that wanted to run in the last minute, on average; null where the system does not tell.
-    pub(super) load: Option<f64>,
+    pub load: Option<f64>,
     /// Whether products in bf16 are instructions of the chosen set.
-    pub(super) multiplies_bf16: bool,
+    pub multiplies_bf16: bool,
+    /// Why the engine does not start here.
     #[serde(skip)]
-    pub(super) problem: Option<String>,
+    pub problem: Option<String>,
 }
 
 impl Processor {
     /// Whether other programs compute so much that measurements come out low.
-    pub(super) fn is_busy(&self) -> bool {
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
         self.load.is_some_and(|load| load > 0.5 * self.threads as f64)
     }
 }
 
+/// Memory.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Memory {
+pub struct Memory {
     /// Of the machine, or of the control group that the program runs in.
-    pub(super) total_bytes: u64,
+    pub total_bytes: u64,
     /// What a program can get without swapping.
-    pub(super) available_bytes: u64,
+    pub available_bytes: u64,
 }
 
+/// A disk.
 #[derive(Debug, Serialize)]
-pub(super) struct Disk {
-    pub(super) directory: String,
-    pub(super) free_bytes: Option<u64>,
+pub struct Disk {
+    /// The directory.
+    pub directory: String,
+    /// What is free there; null where the system does not tell.
+    pub free_bytes: Option<u64>,
 }
 
 impl Machine {
-    pub(super) fn look() -> Result<Self> {
+    /// Looks around.
+    ///
+    /// # Errors
+    /// When the current directory cannot be told.
+    pub fn look(isa_name: Option<&str>) -> Result<Self> {
         let kinds = RefreshKind::nothing()
             .with_memory(MemoryRefreshKind::nothing().with_ram())
             .with_cpu(CpuRefreshKind::nothing());
         let system = System::new_with_specifics(kinds);
         let here = std::env::current_dir().context("cannot tell the current directory")?;
-        let stdout = std::io::stdout();
         Ok(Self {
             system: System::long_os_version().unwrap_or_else(|| std::env::consts::OS.to_owned()),
             architecture: std::env::consts::ARCH,
-            processor: processor(&system),
+            processor: processor(&system, isa_name),
             memory: memory(&system),
             disk: Disk { directory: here.display().to_string(), free_bytes: free_bytes(&here) },
             core_ml: if cfg!(target_os = "macos") {
@@ -91,22 +101,20 @@ impl Machine {
                 "not on this system; Smelt runs packages on its own engine"
             },
             burn_devices: burn_devices(),
-            terminal: Protocol::of_terminal().filter(|_| stdout.is_terminal()).map(Protocol::name),
-            golden: std::env::var_os("SMELT_GOLDEN").map(|dir| golden(Path::new(&dir))),
         })
     }
 }
 
-fn processor(system: &System) -> Processor {
+fn processor(system: &System, isa_name: Option<&str>) -> Processor {
     let brand = system.cpus().first().map(|cpu| cpu.brand().trim().to_owned());
-    let isa = crate::engine_args::isa();
+    let isa = isa(isa_name);
     Processor {
         name: brand.filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown".to_owned()),
         cores: System::physical_core_count(),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         instruction_sets: Isa::available().into_iter().map(Isa::name).collect(),
         chosen: isa.as_ref().ok().map(|isa| isa.name()),
-        is_told: std::env::var_os("SMELT_ISA").is_some_and(|name| !name.is_empty()),
+        is_told: isa_name.is_some(),
         // Windows has no such average, and it is 0 there.
         load: Some(System::load_average().one).filter(|&load| load > 0.0),
         multiplies_bf16: isa.as_ref().is_ok_and(|isa| isa.multiplies_bf16()),
@@ -145,14 +153,4 @@ fn burn_devices() -> Vec<&'static str> {
         ("wgpu", cfg!(feature = "burn-wgpu")),
     ];
     all.into_iter().filter(|(_, is_in)| *is_in).map(|(name, _)| name).collect()
-}
-
-/// What `SMELT_GOLDEN` leads to.
-fn golden(dir: &Path) -> String {
-    let dir_shown = dir.display();
-    if dir.join("checkpoints").is_dir() {
-        format!("in {dir_shown}, for the tests")
-    } else {
-        format!("none in {dir_shown} (SMELT_GOLDEN), so tests skip what needs it")
-    }
 }

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::Line;
+use super::measure::ProfileLine as Line;
 
 const WIDTH: f64 = 1200.0;
 const ROW: f64 = 18.0;
@@ -36,8 +36,9 @@ impl Frame {
     }
 }
 
-/// The picture as SVG.
-pub(super) fn draw(lines: &[Line]) -> String {
+/// A profile as an SVG picture.
+#[must_use]
+pub fn draw(lines: &[Line]) -> String {
     let mut root = Frame { name: "all".into(), ..Frame::default() };
     for line in lines {
         let mut path = vec![line.kernel.to_owned()];

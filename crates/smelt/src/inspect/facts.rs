@@ -7,87 +7,122 @@ use mlpackage::{Body, Description, Feature, FeatureType, Interface, Metadata, Mo
 use serde::Serialize;
 
 /// Everything that `inspect` tells.
-#[derive(Serialize)]
-pub(super) struct Facts {
+#[derive(Debug, Clone, Serialize)]
+pub struct Facts {
+    /// The files.
     #[serde(flatten)]
-    pub(super) package: PackageFacts,
-    pub(super) model: ModelFacts,
+    pub package: PackageFacts,
+    /// The model.
+    pub model: ModelFacts,
 }
 
 /// The files.
-#[derive(Serialize)]
-pub(super) struct PackageFacts {
-    pub(super) path: String,
-    pub(super) items: Vec<ItemFacts>,
-    pub(super) model_bytes: u64,
-    pub(super) weight_files: Vec<FileFacts>,
+#[derive(Debug, Clone, Serialize)]
+pub struct PackageFacts {
+    /// Where it is.
+    pub path: String,
+    /// What the manifest lists.
+    pub items: Vec<ItemFacts>,
+    /// Bytes of the model file.
+    pub model_bytes: u64,
+    /// Its weight files.
+    pub weight_files: Vec<FileFacts>,
 }
 
-#[derive(Serialize)]
-pub(super) struct ItemFacts {
-    pub(super) path: String,
-    pub(super) description: String,
+/// An item of the manifest.
+#[derive(Debug, Clone, Serialize)]
+pub struct ItemFacts {
+    /// Where it is.
+    pub path: String,
+    /// What it is for.
+    pub description: String,
 }
 
-#[derive(Serialize)]
-pub(super) struct FileFacts {
-    pub(super) name: String,
-    pub(super) bytes: u64,
-    pub(super) n_blobs: u32,
+/// A weight file.
+#[derive(Debug, Clone, Serialize)]
+pub struct FileFacts {
+    /// Its name.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Blobs in it.
+    pub n_blobs: u32,
 }
 
 /// A model; a pipeline has models in place of functions.
-#[derive(Serialize)]
-pub(super) struct ModelFacts {
+#[derive(Debug, Clone, Serialize)]
+pub struct ModelFacts {
+    /// Its name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) name: Option<String>,
-    pub(super) specification_version: i32,
+    pub name: Option<String>,
+    /// Version of the form of the model file.
+    pub specification_version: i32,
     /// In the order in which they are told; empty entries are left out.
-    pub(super) metadata: Vec<(String, String)>,
-    pub(super) functions: Vec<FunctionFacts>,
+    pub metadata: Vec<(String, String)>,
+    /// Its functions.
+    pub functions: Vec<FunctionFacts>,
+    /// The models of a pipeline.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) models: Vec<ModelFacts>,
+    pub models: Vec<ModelFacts>,
 }
 
-#[derive(Serialize)]
-pub(super) struct FunctionFacts {
-    pub(super) name: String,
-    pub(super) is_default: bool,
-    pub(super) opset: &'static str,
-    pub(super) inputs: Vec<FeatureFacts>,
-    pub(super) outputs: Vec<FeatureFacts>,
+/// A function.
+#[derive(Debug, Clone, Serialize)]
+pub struct FunctionFacts {
+    /// Its name.
+    pub name: String,
+    /// Whether it runs when none is named.
+    pub is_default: bool,
+    /// What its operations mean.
+    pub opset: &'static str,
+    /// What it takes.
+    pub inputs: Vec<FeatureFacts>,
+    /// What it gives.
+    pub outputs: Vec<FeatureFacts>,
+    /// What it keeps.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) states: Vec<FeatureFacts>,
+    pub states: Vec<FeatureFacts>,
     /// Constants are not operations here.
-    pub(super) n_operations: usize,
-    pub(super) n_constants: usize,
+    pub n_operations: usize,
+    /// Constants of all kinds.
+    pub n_constants: usize,
     /// Operations by kind, the most frequent first.
-    pub(super) operations: Vec<(String, usize)>,
-    pub(super) weight_bytes: u64,
+    pub operations: Vec<(String, usize)>,
+    /// Bytes in weight files.
+    pub weight_bytes: u64,
     /// Constants in weight files by element type, the largest share first.
-    pub(super) weights: Vec<WeightFacts>,
+    pub weights: Vec<WeightFacts>,
 }
 
-#[derive(Serialize)]
-pub(super) struct FeatureFacts {
-    pub(super) name: String,
+/// What goes in or comes out.
+#[derive(Debug, Clone, Serialize)]
+pub struct FeatureFacts {
+    /// Its name.
+    pub name: String,
     /// Element type and shape, or what else it is.
     #[serde(rename = "type")]
-    pub(super) ty: String,
-    pub(super) description: String,
+    pub ty: String,
+    /// What it is for.
+    pub description: String,
 }
 
-#[derive(Serialize)]
-pub(super) struct WeightFacts {
-    pub(super) dtype: &'static str,
-    pub(super) n_tensors: usize,
-    pub(super) bytes: u64,
+/// Weights of one element type.
+#[derive(Debug, Clone, Serialize)]
+pub struct WeightFacts {
+    /// Element type.
+    pub dtype: &'static str,
+    /// How many.
+    pub n_tensors: usize,
+    /// Its bytes.
+    pub bytes: u64,
     /// Of all bytes in weight files.
-    pub(super) share: f64,
+    pub share: f64,
 }
 
 impl Facts {
-    pub(super) fn of(package: &Package) -> Self {
+    /// Looks at a package.
+    #[must_use]
+    pub fn of(package: &Package) -> Self {
         let items = package.manifest().map(mlpackage::Manifest::items).into_iter().flatten();
         let blobs = package.weight_files();
         Self {

@@ -3,7 +3,6 @@
 //! The plain engine does that, so a large function is looked at by what its checkpoint gives at a small size; where
 //! there is none, it is said that nobody looked.
 
-use anyhow::{Context, Result};
 use host_tensor::DType;
 use mil::Function;
 use sd_convert::half::{at_check_size, typical_inputs};
@@ -12,27 +11,30 @@ use sd_convert::{AttentionLayout, Checkpoint, Precision, Role, convert, has_size
 use sd_engines::{MilEngine, NonFinite, Options, Rounding};
 use sd_runtime::Tensors;
 
+use super::against::{Against, Asked, role_of};
 use super::functions::Side;
-use super::{Against, role_of};
-use crate::cli::VerifyArgs;
-use crate::command::inputs_of;
-use crate::engine_args::cpu_default;
+use crate::engine::cpu_default;
+use crate::error::{Context, Result};
+use crate::package::inputs_of;
 
 /// Floating-point operations up to which a function is run as it is: some seconds on two cores.
 pub(super) const MOST_FLOPS: f64 = 2e11;
 
 /// What a look at half precision came to.
-pub(super) struct Look {
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Look {
     /// What was run, or why nothing was.
-    pub(super) at: At,
+    pub at: At,
     /// The first operation that made values which are not finite.
-    pub(super) found: Option<NonFinite>,
+    pub found: Option<NonFinite>,
     /// How near the outputs came to those in f32.
-    pub(super) comparisons: Vec<Comparison>,
+    pub comparisons: Vec<Comparison>,
 }
 
 /// What was run.
-pub(super) enum At {
+#[derive(Debug, Clone, PartialEq)]
+pub enum At {
     /// The function itself.
     Package,
     /// The checkpoint's component, converted at the size of checks, for this function is too large.
@@ -56,7 +58,7 @@ pub(super) struct Compared<'a> {
 
 /// Looks at a function; `None` when nothing in it is computed in half precision.
 pub(super) fn look(
-    args: &VerifyArgs,
+    asked: &Asked,
     against: &Against,
     ours: &Side<'_>,
     compared: &Compared<'_>,
@@ -66,17 +68,19 @@ pub(super) fn look(
     if !ours.programs(function).into_iter().any(computes_in_half) {
         return Ok(None);
     }
-    let cannot = || format!("cannot run {}", args.package.display());
-    let planned = ours.engine(function, cpu_default().with_context(cannot)?.into()).with_context(cannot)?;
+    let cannot = || format!("cannot run {}", asked.package.display());
+    let planned = ours
+        .engine(function, cpu_default(asked.how.engine.isa.as_deref()).with_context(cannot)?.into())
+        .with_context(cannot)?;
     let flops: f64 = planned.plans().iter().map(|(_, plan)| plan.flops() + plan.steady_flops()).sum();
     drop(planned);
     let of = match against {
-        Against::Checkpoint(checkpoint) => Some((checkpoint, role_of(args, compared.inputs)?)),
+        Against::Checkpoint(checkpoint) => Some((checkpoint, role_of(asked, compared.inputs)?)),
         Against::Package(_) => None,
     };
     if flops <= most_flops {
         let engine = ours.engine(function, rounded().into()).with_context(cannot)?;
-        let drawn = typical_inputs(of, compared.inputs, ours.first_function(function), args.seed)?;
+        let drawn = typical_inputs(of, compared.inputs, ours.first_function(function), asked.how.seed)?;
         let expected = match drawn == *compared.drawn {
             true => compared.expected.clone(),
             false => compared.reference.run_once(&drawn)?,
@@ -85,7 +89,7 @@ pub(super) fn look(
     }
     match of {
         Some((checkpoint, role)) if has_sizes(role) => {
-            small(args, &ours.programs(function), (checkpoint, role), compared.inputs, flops).map(Some)
+            small(asked, &ours.programs(function), (checkpoint, role), compared.inputs, flops).map(Some)
         }
         _ => {
             let why = format!(
@@ -100,7 +104,7 @@ pub(super) fn look(
 
 /// What the checkpoint's component does at the size of checks, in half precision beside full.
 fn small(
-    args: &VerifyArgs,
+    asked: &Asked,
     functions: &[&Function],
     (checkpoint, role): (&Checkpoint, Role),
     inputs: &[Input],
@@ -111,10 +115,10 @@ fn small(
         sd_convert::Options { precision: Precision::Float16, attention: attention_of(functions), ..full.clone() };
     let half = convert(checkpoint, role, &half)?;
     let engine = MilEngine::from_program(&half.program, rounded())?;
-    let drawn = typical_inputs(Some((checkpoint, role)), &inputs_of(&engine), half.program.main(), args.seed)?;
+    let drawn = typical_inputs(Some((checkpoint, role)), &inputs_of(&engine), half.program.main(), asked.how.seed)?;
     let full = convert(checkpoint, role, &full)?;
     let expected =
-        MilEngine::from_program(&full.program, args.engine.executor(Rounding::Boundary)?)?.run_once(&drawn)?;
+        MilEngine::from_program(&full.program, asked.how.engine.executor(Rounding::Boundary)?)?.run_once(&drawn)?;
     run(At::Checkpoint { flops }, &engine, &drawn, &expected)
 }
 
@@ -149,9 +153,8 @@ fn attention_of(functions: &[&Function]) -> AttentionLayout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{Cli, Command};
-    use crate::command::open_package;
-    use clap::Parser;
+    use crate::package::open_package;
+    use crate::verify::against::Verification;
     use sd_convert::verify::random_inputs;
     use std::path::{Path, PathBuf};
 
@@ -171,8 +174,7 @@ mod tests {
         let decoder = convert(&checkpoint, Role::VaeDecoder, &options).unwrap();
         decoder.write(&path, mlpackage::Existing::Refuse, &mut |_| ()).unwrap();
         let package = open_package(&path).unwrap();
-        let cli = Cli::try_parse_from(["smelt", "verify", "x", "--against", "y"]).unwrap();
-        let Command::Verify(args) = cli.command else { panic!("not verify") };
+        let asked = Asked { package: "x".into(), against: "y".into(), how: Verification::default() };
         let ours = Side::of(package.model());
         let engine = ours.engine("main", rounded().into()).unwrap();
         let inputs = inputs_of(&engine);
@@ -180,7 +182,7 @@ mod tests {
         let expected = engine.run_once(&drawn).unwrap();
         let (function, inputs) = ("main", &inputs[..]);
         let compared = Compared { function, inputs, reference: &engine, drawn: &drawn, expected: &expected };
-        look(&args, &against(&path), &ours, &compared, 0.0).unwrap().unwrap()
+        look(&asked, &against(&path), &ours, &compared, 0.0).unwrap().unwrap()
     }
 
     #[test]

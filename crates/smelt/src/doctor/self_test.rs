@@ -2,15 +2,15 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result};
 use mil::{DType, FunctionBuilder, HostTensor, Literal, Opset, Program, Type};
 use sd_convert::verify::psnr;
 use sd_engines::{MilEngine, Options, Precision};
 use sd_runtime::Tensors;
 use serde::Serialize;
 
-use crate::command::bench::{median, peak};
-use crate::engine_args::cpu_default;
+use crate::bench::{median, peak};
+use crate::engine::cpu_default;
+use crate::error::{Context, Result};
 
 /// Rows, outputs and inputs: a linear layer in the middle of a UNet.
 const ROWS: usize = 512;
@@ -21,28 +21,30 @@ const N_RUNS: usize = 5;
 /// What f32 reaches everywhere; wrong kernels are far below.
 const MIN_PSNR_DB: f64 = 80.0;
 
+/// What a matrix product on the fast engine came to.
 #[derive(Debug, Serialize)]
-pub(super) struct SelfTest {
+pub struct SelfTest {
     /// Rows, outputs and inputs.
-    pub(super) product: String,
+    pub product: String,
     /// Whether the result is that of the plain engine.
-    pub(super) right: bool,
+    pub right: bool,
     /// Null when the results are identical.
-    pub(super) psnr_db: Option<f64>,
+    pub psnr_db: Option<f64>,
     /// Median of the runs.
-    pub(super) seconds: f64,
-    pub(super) f32_gflops: f64,
+    pub seconds: f64,
+    /// Of the fast engine in f32.
+    pub f32_gflops: f64,
     /// What nothing but arithmetic limits, all threads together.
-    pub(super) peak_gflops: f64,
+    pub peak_gflops: f64,
     /// The same product in bf16; null where the processor has no instructions for it.
-    pub(super) bf16_gflops: Option<f64>,
+    pub bf16_gflops: Option<f64>,
 }
 
 /// Computes, compares and measures.
-pub(super) fn run() -> Result<SelfTest> {
+pub(super) fn run(isa: Option<&str>) -> Result<SelfTest> {
     let program = product()?;
     let inputs = Tensors::from([("x".to_owned(), values(&[ROWS, INPUTS], 1))]);
-    let options = cpu_default()?;
+    let options = cpu_default(isa)?;
     let fast = MilEngine::from_program(&program, options.clone())?;
     let plain = MilEngine::from_program(&program, Options::default())?;
     let y = |engine: &MilEngine| -> Result<Vec<f32>> {

@@ -1,0 +1,277 @@
+//! Smaller weights, in one package or in a directory of them.
+//!
+//! Everything that can be refused is refused before any work begins.
+
+mod directory;
+mod left;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use mil_compress::{Config, Plan};
+use mlpackage::{Existing, Model};
+use safe_files::{OutputFile, OutputFolder, Outputs, Tree, is_stream};
+use sd_convert::compress::{Writing as How, write_compressed_model};
+
+use crate::error::{Context, Error, Result, refuse};
+use crate::open::Opened;
+use crate::owner::Owner;
+use crate::package::{open_package, stem};
+use crate::report::{CompressedPackage, CompressionReport};
+use crate::watch::{self, Event, Progress, Unit, Watch, Writing, write_file};
+use crate::weights_report::{Format, Summary};
+
+/// How weights are compressed.
+#[derive(Debug, Clone)]
+pub struct Compression {
+    /// Which weights, and how.
+    pub config: Config,
+    /// The file that the configuration was read from; no output may replace it.
+    pub config_file: Option<PathBuf>,
+    /// Write a report with the loss of every weight: .html, .svg or .json.
+    pub report: Option<PathBuf>,
+    /// What happens to what is there already.
+    pub existing: Existing,
+}
+
+impl Compression {
+    /// A compression that leaves what is there already.
+    #[must_use]
+    pub fn new(mut config: Config) -> Self {
+        config.roots = ["unet", "text_encoder", "vae", "model"].map(str::to_owned).to_vec();
+        Self { config, config_file: None, report: None, existing: Existing::Refuse }
+    }
+
+    /// Text encoder and UNet with palettes of so many bits, by k-means: what Apple's converter does.
+    #[must_use]
+    pub fn palettes(bits: u8) -> Self {
+        Self::new(Config::palettes(bits))
+    }
+
+    /// Decides what a compression will do, of a package or of a directory of packages; nothing is written.
+    ///
+    /// # Errors
+    /// For everything that cannot be done: no weight that is compressed, methods that the system lacks, outputs that
+    /// are there already, places that cannot be written.
+    pub fn plan(&self, from: &Path, to: &Path) -> Result<CompressionPlan> {
+        CompressionPlan::new(self, from, to)
+    }
+}
+
+impl Opened {
+    /// Compresses a folder of packages into another one, which then draws as this one does.
+    ///
+    /// # Errors
+    /// For checkpoints, which are converted first; else as [`Compression::plan`] and [`CompressionPlan::run`].
+    pub fn compress(
+        &self,
+        to: impl AsRef<Path>,
+        compression: &Compression,
+        watch: &mut dyn Watch,
+    ) -> Result<CompressionReport> {
+        compression.plan(self.source(), to.as_ref())?.run(watch)
+    }
+}
+
+/// A package to be compressed.
+#[derive(Debug)]
+struct Task {
+    input: PathBuf,
+    output: PathBuf,
+    model: Model,
+    bytes: u64,
+    plans: Vec<Plan>,
+    report: Option<OutputFile>,
+    /// The package of another size, compressed before, whose weights are the same.
+    first: Option<PathBuf>,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub struct CompressionPlan {
+    tasks: Vec<Task>,
+    copies: Vec<(Tree, PathBuf)>,
+    files: Named,
+    format: Option<Format>,
+    existing: Existing,
+    begin: Instant,
+}
+
+/// What is read and written.
+#[derive(Debug)]
+struct Named {
+    outputs: Outputs,
+    /// To be made.
+    folders: Vec<OutputFolder>,
+    /// In the order of the inputs.
+    reports: Vec<Option<OutputFile>>,
+}
+
+impl CompressionPlan {
+    fn new(asked: &Compression, from: &Path, to: &Path) -> Result<Self> {
+        let begin = Instant::now();
+        let format = asked.report.as_deref().map(report_format).transpose()?;
+        let is_package = |path: &Path| path.extension().is_some_and(|e| e == "mlpackage" || e == "mlmodel");
+        let (inputs, copies) = if is_package(from) || !from.is_dir() {
+            if !is_package(to) && !is_stream(to) {
+                refuse!("{} must end with .mlpackage, as the package that it will be", to.display());
+            }
+            (vec![(from.to_owned(), to.to_owned())], Vec::new())
+        } else {
+            directory::look(from, to)?
+        };
+        let mut files = name_files(asked, (from, to), &inputs, &copies)?;
+        let targets: Vec<PathBuf> = inputs.iter().map(|(_, output)| output.clone()).collect();
+        let mut tasks = Vec::new();
+        for ((input, output), report) in inputs.into_iter().zip(std::mem::take(&mut files.reports)) {
+            refuse_existing(&output, asked.existing)?;
+            let first = directory::first_of(&output).filter(|first| targets.contains(first));
+            tasks.push(Task::new(&asked.config, input, output, report, first)?);
+        }
+        copies.iter().try_for_each(|(_, to)| refuse_existing(to, asked.existing))?;
+        Ok(Self { tasks, copies, files, format, existing: asked.existing, begin })
+    }
+
+    /// What is read and written, for a client that has outputs of its own.
+    #[must_use]
+    pub fn outputs(&self) -> &Outputs {
+        &self.files.outputs
+    }
+
+    /// Compresses and writes.
+    ///
+    /// # Errors
+    /// For a disk that is full, and a watcher that breaks off.
+    pub fn run(mut self, watch: &mut dyn Watch) -> Result<CompressionReport> {
+        watch::warn_replaced(watch, &directory::changes(&self.copies))?;
+        self.files.folders.iter_mut().try_for_each(OutputFolder::make)?;
+        let mut packages = Vec::new();
+        for task in &self.tasks {
+            let package = task.run(self.existing, self.format, watch)?;
+            watch::tell(watch, Event::Compressed(&package))?;
+            packages.push(package);
+        }
+        let copied = directory::copy(&self.copies, watch)?;
+        Ok(CompressionReport { packages, copied, seconds: self.begin.elapsed().as_secs_f64() })
+    }
+}
+
+/// The form that a name says; what has no name takes the form for programs.
+fn report_format(path: &Path) -> Result<Format> {
+    if is_stream(path) && path.extension().is_none() { Ok(Format::Json) } else { Format::of(path) }
+}
+
+/// Names everything that is read and written: the folders to be made, and the reports in the order of the inputs.
+fn name_files(
+    asked: &Compression,
+    (from, to): (&Path, &Path),
+    inputs: &[(PathBuf, PathBuf)],
+    copies: &[(Tree, PathBuf)],
+) -> Result<Named> {
+    let mut files = Outputs::new();
+    let is_directory = from.is_dir() && inputs.iter().all(|(input, _)| input != from);
+    inputs.iter().try_for_each(|(input, _)| files.reads("the package", input))?;
+    copies.iter().try_for_each(|(tree, _)| files.reads("the copied", tree.root()))?;
+    asked.config_file.iter().try_for_each(|path| files.reads("--config", path))?;
+    let folder = if is_directory { to.to_owned() } else { parent(to) };
+    if is_directory {
+        Owner::of_folder(from)?.check_may_enter(to)?;
+    }
+    let mut folders = vec![files.folder("-o", &folder)?];
+    inputs.iter().try_for_each(|(_, output)| files.directory("-o", output))?;
+    for (tree, copy) in copies {
+        if tree.root().is_dir() { files.directory("-o", copy)? } else { files.file("-o", copy).map(drop)? }
+    }
+    let Some(path) = &asked.report else {
+        return Ok(Named { outputs: files, folders, reports: vec![None; inputs.len()] });
+    };
+    if is_directory && inputs.len() > 1 && is_stream(path) {
+        refuse!(
+            "--report {} takes one report, and there are {}; give the name of a file",
+            path.display(),
+            inputs.len()
+        );
+    }
+    if !is_stream(path) {
+        folders.push(files.folder("--report", &parent(path))?);
+    }
+    let several = is_directory && !is_stream(path);
+    let paths = inputs.iter().map(|(input, _)| directory::report_path(path, input, several));
+    let reports = paths.map(|path| Ok(Some(files.file("--report", &path)?))).collect::<Result<Vec<_>>>()?;
+    Ok(Named { outputs: files, folders, reports })
+}
+
+/// The directory that a file is to be written to.
+fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn refuse_existing(path: &Path, existing: Existing) -> Result<()> {
+    if existing == Existing::Refuse && path.exists() {
+        return Err(Error::Exists(format!("{} is there already; replace it with --force", path.display())));
+    }
+    Ok(())
+}
+
+impl Task {
+    /// Reads a package, and decides what becomes of its weights.
+    fn new(
+        config: &Config,
+        input: PathBuf,
+        output: PathBuf,
+        report: Option<OutputFile>,
+        first: Option<PathBuf>,
+    ) -> Result<Self> {
+        let package = open_package(&input)?;
+        let bytes =
+            package.model_bytes() + package.weight_files().values().map(mlpackage::BlobFile::n_bytes).sum::<u64>();
+        let model = package.into_model();
+        let plan = |program| -> Result<Plan> {
+            mil::validate(program).map_err(sd_convert::ConvertError::InvalidProgram)?;
+            Ok(Plan::new(program, config)?)
+        };
+        let plans = model.programs().into_iter().map(plan).collect::<Result<Vec<_>>>();
+        let plans = plans.with_context(|| format!("cannot compress {}", input.display()))?;
+        if plans.iter().all(Plan::is_empty) {
+            refuse!("{} has no weight to compress: {}", input.display(), left::why_nothing(config, &plans));
+        }
+        Ok(Self { input, output, model, bytes, plans, report, first })
+    }
+
+    /// Compresses the package; when the watcher breaks off, nothing of it is left.
+    fn run(&self, existing: Existing, format: Option<Format>, watch: &mut dyn Watch) -> Result<CompressedPackage> {
+        let begin = Instant::now();
+        let label = stem(&self.input);
+        let what = label.rsplit("version_").next().unwrap_or(&label);
+        let total = self.plans.iter().map(Plan::n_elements).sum();
+        let (written, outcome) = {
+            let mut writing = Writing::begin(watch);
+            let mut progress = |at: sd_convert::compress::Progress| {
+                let unit = Unit::Elements;
+                writing.watch().event(Event::Progress(Progress { what, done: at.done, total, unit }))
+            };
+            let how = How { existing, measure: self.report.is_some(), first: self.first.as_deref() };
+            write_compressed_model(&self.output, &self.model, &self.plans, how, &mut progress)?
+        };
+        let n_bytes = written.model_bytes + written.weight_bytes;
+        let weights = Summary::new(&stem(&self.output), self.bytes, n_bytes, &outcome);
+        let mut report = None;
+        if let (Some(file), Some(format)) = (&self.report, format) {
+            let text = weights.text(format)?;
+            write_file(file, watch, |out| Ok(out.write_all(text.as_bytes())?))?;
+            report = Some(file.to_string());
+        }
+        left::tell(&outcome.kept, watch)?;
+        Ok(CompressedPackage {
+            path: self.output.display().to_string(),
+            bytes_before: self.bytes,
+            bytes: n_bytes,
+            weights,
+            report,
+            seconds: begin.elapsed().as_secs_f64(),
+        })
+    }
+}

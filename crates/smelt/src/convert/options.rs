@@ -1,0 +1,56 @@
+//! What a conversion is asked for.
+
+use safe_files::Existing;
+use sd_convert::{AttentionLayout, Precision, Role, Target};
+
+use crate::size::Sizes;
+
+/// What a conversion makes of a checkpoint.
+#[derive(Debug, Clone)]
+pub struct Conversion {
+    /// The networks to convert; none stands for all that the checkpoint has.
+    pub roles: Vec<Role>,
+    /// Layout of the UNet's attention; default: split-einsum.
+    pub attention: Option<AttentionLayout>,
+    /// Several sizes share their weights: in one package for macOS15, in one for each before.
+    pub sizes: Sizes,
+    /// Number of text tokens that the UNet attends to; default: the text encoder's.
+    pub text_length: Option<usize>,
+    /// Take this variant of the weights (`fp16`, `non_ema`) where a component has it; default: the plain ones, or the only
+    /// ones.
+    pub variant: Option<String>,
+    /// Convert the UNet for one sample at a time, not for prompt and negative prompt at once.
+    pub unet_batch_one: bool,
+    /// Oldest system to run on.
+    pub target: Target,
+    /// Precision of weights and arithmetic; default: float16, and float32 for a VAE's decoder or encoder whose results
+    /// float16 cannot hold.
+    pub precision: Option<Precision>,
+    /// Name of the model in metadata and file names; default: the checkpoint's.
+    pub model_version: Option<String>,
+    /// Write the UNet in so many parts too; they are what it is, compressed or not.
+    pub chunk_unet: Option<u16>,
+    /// Palettize text encoder and UNet to this many bits by k-means: 1, 2, 3 (macOS15), 4, 6 or 8.
+    pub quantize_nbits: Option<u8>,
+    /// What happens to packages that are there already.
+    pub existing: Existing,
+}
+
+impl Default for Conversion {
+    fn default() -> Self {
+        Self {
+            roles: Vec::new(),
+            attention: None,
+            sizes: Sizes::default(),
+            text_length: None,
+            variant: None,
+            unet_batch_one: false,
+            target: Target::MacOs13,
+            precision: None,
+            model_version: None,
+            chunk_unet: None,
+            quantize_nbits: None,
+            existing: Existing::Refuse,
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! What executes models, and with which options: as a value, and as one line of text.
+//!
+//! | text | engine |
+//! |---|---|
+//! | `cpu` | the fast one for this processor |
+//! | `cpu:bf16,threads=4,weights=expanded` | the same, with operands in bf16, four threads, and weights decoded when they are loaded |
+//! | `reference` | every operation by its definition |
+//! | `burn:metal` | a checkpoint's networks by Burn, on a device of Burn's |
+//!
+//! Which option which engine heeds stands in one table, `RULES`; an option that an engine would not heed is refused.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+
+use sd_engines::{CpuOptions, Executor, Isa, Options, Precision, Rounding, UnknownIsa, WeightForm};
+
+use crate::error::{Error, Result, refusal, refuse};
+
+/// Engines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EngineKind {
+    /// Planned and fused, with kernels for the machine's instruction set.
+    #[default]
+    Cpu,
+    /// Every operation by its definition.
+    Reference,
+    /// A checkpoint's networks by Burn itself, without MIL; in builds with the feature `burn`.
+    Burn,
+}
+
+impl EngineKind {
+    /// Every engine, by name.
+    const NAMES: [(Self, &'static str); 3] = [(Self::Cpu, "cpu"), (Self::Reference, "reference"), (Self::Burn, "burn")];
+
+    /// The name in [`EngineSpec`]'s text form.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        name_of(&Self::NAMES, self)
+    }
+}
+
+/// Devices of Burn's; all but the first stand behind features.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Device {
+    /// The CPU.
+    #[default]
+    Flex,
+    /// NVIDIA's GPUs.
+    Cuda,
+    /// Apple's GPUs.
+    Metal,
+    /// AMD's GPUs.
+    Rocm,
+    /// GPUs by Vulkan.
+    Vulkan,
+    /// GPUs by WebGPU's shaders.
+    Webgpu,
+    /// GPUs by whatever the system offers.
+    Wgpu,
+}
+
+impl Device {
+    /// Every device, by name.
+    const NAMES: [(Self, &'static str); 7] = [
+        (Self::Flex, "flex"),
+        (Self::Cuda, "cuda"),
+        (Self::Metal, "metal"),
+        (Self::Rocm, "rocm"),
+        (Self::Vulkan, "vulkan"),
+        (Self::Webgpu, "webgpu"),
+        (Self::Wgpu, "wgpu"),
+    ];
+
+    /// The name in [`EngineSpec`]'s text form.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        name_of(&Self::NAMES, self)
+    }
+}
+
+#[cfg(feature = "burn")]
+impl From<Device> for sd_engines::BurnDevice {
+    fn from(device: Device) -> Self {
+        match device {
+            Device::Flex => Self::Flex,
+            Device::Cuda => Self::Cuda,
+            Device::Metal => Self::Metal,
+            Device::Rocm => Self::Rocm,
+            Device::Vulkan => Self::Vulkan,
+            Device::Webgpu => Self::WebGpu,
+            Device::Wgpu => Self::Wgpu,
+        }
+    }
+}
+
+/// Forms of weights, by name.
+const WEIGHTS: [(WeightForm, &str); 2] = [(WeightForm::Stored, "stored"), (WeightForm::Expanded, "expanded")];
+
+fn name_of<T: Copy + PartialEq>(names: &[(T, &'static str)], value: T) -> &'static str {
+    names.iter().find(|(own, _)| *own == value).map_or("", |(_, name)| name)
+}
+
+fn named<T: Copy>(names: &[(T, &'static str)], text: &str) -> Option<T> {
+    names.iter().find(|(_, name)| *name == text).map(|(value, _)| *value)
+}
+
+/// What executes models.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineSpec {
+    /// The engine.
+    pub kind: EngineKind,
+    /// Threads; default: one for each core. Results do not depend on it.
+    pub threads: Option<NonZeroUsize>,
+    /// What the fast engine rounds operands of products to; sums and everything else are in f32.
+    pub compute: Precision,
+    /// How the fast engine holds compressed weights; results are the same.
+    pub weights: WeightForm,
+    /// What Burn runs on; default: the CPU.
+    pub device: Option<Device>,
+    /// Name of the fast engine's instruction set; default: the machine's best. The command line takes it from the
+    /// environment variable `SMELT_ISA`.
+    pub isa: Option<String>,
+}
+
+impl Default for EngineSpec {
+    fn default() -> Self {
+        Self {
+            kind: EngineKind::Cpu,
+            threads: None,
+            compute: Precision::F32,
+            weights: WeightForm::Stored,
+            device: None,
+            isa: None,
+        }
+    }
+}
+
+/// Which engines heed an option, and what is said to one that does not.
+struct Rule {
+    heeded_by: &'static [EngineKind],
+    is_given: fn(&EngineSpec) -> bool,
+    refusal: fn(&EngineSpec) -> String,
+}
+
+/// One row for each option, in the order in which they are refused.
+const RULES: [Rule; 4] = [
+    Rule {
+        heeded_by: &[EngineKind::Cpu],
+        is_given: |spec| spec.compute != Precision::F32,
+        refusal: |spec| format!("--compute {} is for --engine cpu only; leave one of them out", spec.compute),
+    },
+    Rule {
+        heeded_by: &[EngineKind::Cpu],
+        is_given: |spec| spec.weights != WeightForm::Stored,
+        refusal: |_| "--weights expanded is for --engine cpu only; leave one of them out".into(),
+    },
+    Rule {
+        heeded_by: &[EngineKind::Cpu, EngineKind::Burn],
+        is_given: |spec| spec.threads.is_some(),
+        refusal: |_| {
+            "--threads is for --engine cpu and burn; the reference engine takes the number of its threads from \
+             the environment: RAYON_NUM_THREADS=N smelt …"
+                .into()
+        },
+    },
+    Rule {
+        heeded_by: &[EngineKind::Burn],
+        is_given: |spec| spec.device.is_some(),
+        refusal: |_| "--device is for --engine burn".into(),
+    },
+];
+
+/// Threads that the machine runs at once.
+fn available() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// The instruction set of this name, or else the machine's best.
+pub(crate) fn isa(name: Option<&str>) -> Result<Isa, UnknownIsa> {
+    name.map_or_else(|| Ok(Isa::best()), str::parse)
+}
+
+/// The fast engine's options when nothing else is asked for: it keeps what does not change between a picture's steps.
+pub(crate) fn cpu_default(isa_name: Option<&str>) -> Result<CpuOptions> {
+    let isa = isa(isa_name).map_err(|error| refusal!("SMELT_ISA: {error}"))?;
+    Ok(CpuOptions::default().with_isa(isa).with_steady(sd_spec::steady_inputs()))
+}
+
+impl EngineSpec {
+    /// Refuses what the chosen engine would not heed.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], with the option and the engines that heed it.
+    pub fn check(&self) -> Result<()> {
+        let is_unheeded = |rule: &&Rule| (rule.is_given)(self) && !rule.heeded_by.contains(&self.kind);
+        match RULES.iter().find(is_unheeded) {
+            Some(rule) => Err(Error::Refused((rule.refusal)(self).into())),
+            None => Ok(()),
+        }
+    }
+
+    /// What the user should know of what is used instead.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let (asked, there) = (self.threads?, available());
+        (asked > there).then(|| format!("--threads {asked} is more than this machine runs at once; {there} are used"))
+    }
+
+    /// The fast engine's options.
+    pub(crate) fn cpu(&self) -> Result<CpuOptions> {
+        let options = cpu_default(self.isa.as_deref())?.with_precision(self.compute).with_weights(self.weights);
+        Ok(match self.n_threads() {
+            Some(n) => options.with_threads(n.get()),
+            None => options,
+        })
+    }
+
+    /// The threads that were asked for, at most as many as the machine runs at once: more only wait for each other.
+    pub(crate) fn n_threads(&self) -> Option<NonZeroUsize> {
+        self.threads.map(|n| n.min(available()))
+    }
+
+    /// What executes a model whose results are rounded so; only the plain engine rounds between operations.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for an engine that runs no packages, and for options that it would not heed.
+    pub fn executor(&self, rounding: Rounding) -> Result<Executor> {
+        self.check_runs_packages()?;
+        self.check()?;
+        if rounding != Rounding::Boundary && (self.compute != Precision::F32 || self.weights != WeightForm::Stored) {
+            refuse!(
+                "--compute and --weights are the cpu engine's, and only the reference engine rounds every result as \
+                 declared; leave --rounding out, or them"
+            );
+        }
+        Ok(match (self.kind, rounding) {
+            (EngineKind::Cpu, Rounding::Boundary) => self.cpu()?.into(),
+            _ => Options::default().with_rounding(rounding).into(),
+        })
+    }
+
+    /// Refuses engines that have no plan whose steps could be measured.
+    pub(crate) fn check_has_plans(&self) -> Result<()> {
+        self.check_runs_packages()?;
+        match self.kind {
+            EngineKind::Reference => refuse!(
+                "the reference engine has no plan to measure, so bench is for --engine cpu; \
+                 smelt run --engine reference says how long one run takes"
+            ),
+            _ => self.check(),
+        }
+    }
+
+    /// Refuses the engine that runs checkpoints and no packages.
+    fn check_runs_packages(&self) -> Result<()> {
+        match self.kind {
+            EngineKind::Cpu | EngineKind::Reference => Ok(()),
+            EngineKind::Burn => refuse!(
+                "the burn engine executes the networks of a checkpoint, and packages hold MIL programs; \
+                 it is for smelt generate -m CHECKPOINT"
+            ),
+        }
+    }
+}
+
+impl FromStr for EngineSpec {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (kind, options) = text.split_once(':').unwrap_or((text, ""));
+        let names = || EngineKind::NAMES.map(|(_, name)| name).join(", ");
+        let kind = named(&EngineKind::NAMES, kind)
+            .ok_or_else(|| refusal!("there is no engine {kind:?}; engines are {}", names()))?;
+        let mut spec = Self { kind, ..Self::default() };
+        for option in options.split(',').filter(|option| !option.is_empty()) {
+            let unknown =
+                || refusal!("{option:?} is no option of an engine, such as bf16, threads=4, weights=expanded or metal");
+            match option.split_once('=') {
+                Some(("threads", n)) => spec.threads = Some(n.parse().map_err(|_| unknown())?),
+                Some(("isa", name)) => spec.isa = Some(name.to_owned()),
+                Some(("weights", form)) => spec.weights = named(&WEIGHTS, form).ok_or_else(unknown)?,
+                Some(_) => return Err(unknown()),
+                None => match (option.parse(), named(&Device::NAMES, option)) {
+                    (Ok(precision), _) => spec.compute = precision,
+                    (_, Some(device)) => spec.device = Some(device),
+                    _ => return Err(unknown()),
+                },
+            }
+        }
+        spec.check()?;
+        Ok(spec)
+    }
+}
+
+impl fmt::Display for EngineSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut options = Vec::new();
+        if self.compute != Precision::F32 {
+            options.push(self.compute.to_string());
+        }
+        options.extend(self.device.map(|device| device.name().to_owned()));
+        options.extend(self.threads.map(|n| format!("threads={n}")));
+        if self.weights != WeightForm::Stored {
+            options.push(format!("weights={}", name_of(&WEIGHTS, self.weights)));
+        }
+        options.extend(self.isa.as_ref().map(|name| format!("isa={name}")));
+        f.write_str(self.kind.name())?;
+        if options.is_empty() { Ok(()) } else { write!(f, ":{}", options.join(",")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_text_says_which_engine() {
+        for text in [
+            "cpu",
+            "reference",
+            "burn",
+            "burn:metal",
+            "burn:cuda,threads=2",
+            "cpu:bf16,threads=4,weights=expanded",
+            "cpu:isa=portable",
+        ] {
+            assert_eq!(text.parse::<EngineSpec>().unwrap().to_string(), text);
+        }
+        assert_eq!("cpu:f32,weights=stored".parse::<EngineSpec>().unwrap(), EngineSpec::default());
+    }
+
+    #[test]
+    fn what_an_engine_would_not_heed_is_refused_with_those_that_do() {
+        for (text, words) in [
+            ("gpu", "engines are cpu, reference, burn"),
+            ("cpu:fast", "\"fast\" is no option"),
+            ("cpu:threads=0", "\"threads=0\" is no option"),
+            ("cpu:metal", "--device is for --engine burn"),
+            ("burn:bf16", "--compute bf16 is for --engine cpu only"),
+            ("reference:weights=expanded", "--weights expanded is for --engine cpu only"),
+            ("reference:threads=2", "RAYON_NUM_THREADS"),
+        ] {
+            let error = text.parse::<EngineSpec>().unwrap_err().to_string();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What of a model is loaded, and how.
+
+use std::path::PathBuf;
+
+use sd_convert::{AttentionLayout, Precision};
+use sd_runtime::scheduler::SchedulerKind;
+
+use crate::engine::EngineSpec;
+use crate::request::Request;
+use crate::size::Sizes;
+
+/// What is loaded, and how it is executed.
+#[derive(Debug, Clone)]
+pub struct PipelineOptions {
+    /// What executes the models.
+    pub engine: EngineSpec,
+    /// Packages have the sizes that they were converted for; a checkpoint has any.
+    pub sizes: Sizes,
+    /// The scheduler; default: the model's own.
+    pub scheduler: Option<SchedulerKind>,
+    /// A number of steps that must be possible, so that what is not is refused before anything is loaded.
+    pub steps: usize,
+    /// Load what it takes to begin with a picture.
+    pub with_picture: bool,
+    /// Load the safety checker, where there is one.
+    pub safety_check: bool,
+    /// Load each model only for its stage (text, denoising, decoding), so that memory is that of the largest; pictures are
+    /// the same, and loading takes longer.
+    pub low_memory: bool,
+    /// Folder of the tokenizer's files, where the model has none.
+    pub tokenizer: Option<PathBuf>,
+    /// Variant of a checkpoint's weights (`fp16`, `non_ema`), where a component has it.
+    pub variant: Option<String>,
+    /// Attention layout of a checkpoint that is converted in memory; default: split-einsum.
+    pub attention: Option<AttentionLayout>,
+    /// Precision of a checkpoint that is converted in memory; default: float16.
+    pub precision: Option<Precision>,
+}
+
+impl Default for PipelineOptions {
+    fn default() -> Self {
+        Self {
+            engine: EngineSpec::default(),
+            sizes: Sizes::default(),
+            scheduler: None,
+            steps: Request::default().steps,
+            with_picture: false,
+            safety_check: true,
+            low_memory: false,
+            tokenizer: None,
+            variant: None,
+            attention: None,
+            precision: None,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! One package: opened, written while somebody looks on, and what it takes.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use mlpackage::{Existing, Package, Written};
+use sd_checkpoint::CheckpointError;
+use sd_checkpoint::place::{Place, Wanted};
+use sd_convert::verify::Input;
+use sd_engines::MilEngine;
+use sd_runtime::Engine;
+
+use crate::error::{Context, Result};
+use crate::watch::{Event, Progress, Unit, Watch, Writing};
+
+/// Opens a package; a path that is something else is named for what it is.
+///
+/// # Errors
+/// When it is no package, or one that cannot be read.
+pub fn open_package(path: &Path) -> Result<Package> {
+    let is_package = path.join(mlpackage::MANIFEST_FILE).is_file();
+    let is_model_file = path.is_file() && path.extension().is_some_and(|e| e == "mlmodel");
+    if !is_package && !is_model_file {
+        return Err(not_wanted(path, Wanted::Package).into());
+    }
+    Package::open(path).with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// What a path is that is not what was wanted, and what to do.
+pub(crate) fn not_wanted(path: &Path, wanted: Wanted) -> CheckpointError {
+    let Place { what, next } = Place::of(path, wanted);
+    CheckpointError::Place { path: path.to_owned(), what, next }
+}
+
+/// A model's inputs, as random ones are drawn for them.
+pub(crate) fn inputs_of(engine: &MilEngine) -> Vec<Input> {
+    let features = engine.signature().inputs.iter();
+    features
+        .map(|f| Input { name: f.name.clone(), dtype: f.dtype, shape: f.shape.dims().unwrap_or_default().to_vec() })
+        .collect()
+}
+
+/// A file's name without its extension.
+pub(crate) fn stem(path: &Path) -> String {
+    path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned())
+}
+
+/// How `mlpackage` tells of its progress.
+pub(crate) type OnProgress<'p> = &'p mut dyn FnMut(mlpackage::Progress) -> ControlFlow<()>;
+
+/// Writes a package while somebody looks on; when they break off, nothing of it is left.
+pub(crate) fn guarded(
+    what: &str,
+    watch: &mut dyn Watch,
+    write: impl FnOnce(OnProgress<'_>) -> Result<Written>,
+) -> Result<Written> {
+    let mut writing = Writing::begin(watch);
+    write(&mut |at| {
+        let (done, total) = (at.written_bytes, at.total_bytes);
+        writing.watch().event(Event::Progress(Progress { what, done, total, unit: Unit::Bytes }))
+    })
+}
+
+/// Writes a package, with the weight file of the one at `first` where that has the same weights.
+pub(crate) fn write_or_link(
+    path: &Path,
+    first: Option<&Path>,
+    program: mil::Valid<'_>,
+    description: &mlpackage::Description,
+    existing: Existing,
+    progress: OnProgress<'_>,
+) -> Result<Written> {
+    if let Some(first) = first {
+        match mlpackage::write_linked(path, program, description, existing, first) {
+            // A weight that depends on the size: the package is written with its own.
+            Err(mlpackage::Error::WeightsDiffer { .. }) => {}
+            linked => return Ok(linked?),
+        }
+    }
+    Ok(mlpackage::write_until(path, program, description, existing, progress)?)
+}

@@ -1,0 +1,103 @@
+//! A pipeline: models that are loaded, and draw as often as they are asked to.
+
+use std::ops::ControlFlow;
+
+use sd_runtime::Stop;
+use sd_runtime::pipeline::{GenerateOptions, GeneratedImage, PictureSettings, StartingPicture, TextToImage};
+use sd_runtime::scheduler::SchedulerKind;
+
+use crate::error::{Context, Result};
+use crate::load::{PipelineOptions, load};
+use crate::open::Opened;
+use crate::request::{Drawing, Picture, Request};
+use crate::watch::{Event, Progress, Unit, Watch};
+
+/// Models that are loaded.
+pub struct Pipeline {
+    inner: TextToImage,
+    name: String,
+    scheduler: SchedulerKind,
+    warnings: Vec<String>,
+}
+
+impl Opened {
+    /// Loads the models; a checkpoint is converted in memory.
+    ///
+    /// # Errors
+    /// For options that the engine or the model would not heed, and for models that do not make a pipeline.
+    pub fn pipeline(&self, options: &PipelineOptions) -> Result<Pipeline> {
+        let mut loaded = load(options, self)?;
+        let scheduler = loaded.config.scheduler.kind()?;
+        let (name, mut warnings) = (std::mem::take(&mut loaded.name), std::mem::take(&mut loaded.warnings));
+        let (inner, found) = loaded.pipeline().with_context(|| self.source().display().to_string())?;
+        warnings.extend(found);
+        Ok(Pipeline { inner, name, scheduler, warnings })
+    }
+}
+
+impl Pipeline {
+    /// Name of the model, as a picture's settings have it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The scheduler where a request names none.
+    #[must_use]
+    pub fn scheduler(&self) -> SchedulerKind {
+        self.scheduler
+    }
+
+    /// What the user should know of the model.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Draws; the watcher hears of every step.
+    ///
+    /// # Errors
+    /// For requests that cannot be met, when a model fails, and when the watcher breaks off.
+    pub fn draw(&mut self, request: &Request, watch: &mut dyn Watch) -> Result<Drawing> {
+        request.check()?;
+        let options = request.options();
+        let mut on_step = |at: sd_runtime::pipeline::Progress<'_>| -> ControlFlow<()> {
+            watch.event(Event::Progress(Progress {
+                what: "denoising",
+                done: (at.image_idx * at.n_steps + at.step) as u64,
+                total: (at.n_images * at.n_steps) as u64,
+                unit: Unit::Steps,
+            }))
+        };
+        let generation = self.inner.generate(&options, &Stop::never(), &mut on_step)?;
+        let _ = watch.event(Event::End);
+        let picture = |(idx, generated)| self.picture(request, &options, idx, generated);
+        Ok(Drawing {
+            pictures: generation.images.into_iter().enumerate().map(picture).collect(),
+            warnings: generation.warnings.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    fn picture(&self, request: &Request, options: &GenerateOptions, idx: usize, generated: GeneratedImage) -> Picture {
+        let GeneratedImage { image, noise, latents, safety, .. } = generated;
+        let settings = PictureSettings {
+            software: crate::SOFTWARE.to_owned(),
+            model: self.name.clone(),
+            prompt: options.prompt.clone(),
+            negative_prompt: options.negative_prompt.clone(),
+            seed: options.seed,
+            image_idx: idx,
+            steps: options.steps,
+            guidance_scale: options.guidance_scale,
+            scheduler: options.scheduler.unwrap_or(self.scheduler).name().to_owned(),
+            random: options.random.name().to_owned(),
+            start: request
+                .start
+                .as_ref()
+                .map(|start| StartingPicture { file: start.file.clone(), strength: start.strength }),
+            width: image.width(),
+            height: image.height(),
+        };
+        Picture { image, settings, flagged: safety.map(|verdict| verdict.flagged), noise, latents }
+    }
+}

@@ -1,0 +1,115 @@
+//! What was done, as data: what every client tells in its own words, and the fields of `--json`.
+
+use serde::Serialize;
+
+use crate::half_precision::Overflow;
+use crate::weights_report::Summary;
+
+/// What a conversion wrote.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConversionReport {
+    /// Folder of the checkpoint.
+    pub checkpoint: String,
+    /// Folder of the packages.
+    pub output: String,
+    /// Name of the model.
+    pub model_version: String,
+    /// The packages, in the order in which they were written.
+    pub packages: Vec<ConvertedPackage>,
+    /// Components that the checkpoint does not have.
+    pub skipped: Vec<&'static str>,
+    /// Files beside the packages.
+    pub files: Vec<String>,
+    /// Bytes of all packages.
+    pub bytes: u64,
+    /// Time for everything.
+    pub seconds: f64,
+}
+
+/// A package that was written.
+#[derive(Debug, Clone, Serialize)]
+pub struct ConvertedPackage {
+    /// What it is called where it is told of.
+    #[serde(skip)]
+    pub label: String,
+    /// Its parts, where it was written in parts too.
+    #[serde(skip)]
+    pub chunks: Vec<Part>,
+    /// Name of the network.
+    pub component: &'static str,
+    /// Sizes of the latents that were asked for; several are functions of one package.
+    pub latent_sizes: Vec<String>,
+    /// Where it is.
+    pub path: String,
+    /// Operations of all its functions.
+    pub n_operations: usize,
+    /// Bytes that it takes on the disk.
+    pub bytes: u64,
+    /// The weight file is that of the component's first package.
+    pub is_shared: bool,
+    /// Precision of weights and arithmetic.
+    pub precision: &'static str,
+    /// Time to convert it.
+    pub convert_s: f64,
+    /// Time of the check in half precision; zero where there was none.
+    pub check_s: f64,
+    /// Time to write it.
+    pub write_s: f64,
+    /// What half precision cannot hold in it, which then is in float32 unless float16 was asked for.
+    pub overflow: Option<Overflow>,
+}
+
+/// What the cutting of a package wrote.
+#[derive(Debug, Clone, Serialize)]
+pub struct ChunkReport {
+    /// The package that was cut.
+    pub package: String,
+    /// The parts in order, or the pipeline of them.
+    pub packages: Vec<Part>,
+    /// Whether the parts computed what the whole does; null when it was not asked for.
+    pub identical: Option<bool>,
+    /// Time for everything.
+    pub seconds: f64,
+}
+
+/// A part of a package, or the pipeline of all parts.
+#[derive(Debug, Clone, Serialize)]
+pub struct Part {
+    /// Where it is.
+    pub path: String,
+    /// Bytes that it takes on the disk.
+    pub bytes: u64,
+    /// Names of what it takes.
+    pub inputs: Vec<String>,
+    /// Names of what it gives.
+    pub outputs: Vec<String>,
+}
+
+/// What a compression wrote.
+#[derive(Debug, Clone, Serialize)]
+pub struct CompressionReport {
+    /// The packages, in the order in which they were written.
+    pub packages: Vec<CompressedPackage>,
+    /// Files and packages that were copied as they are.
+    pub copied: Vec<String>,
+    /// Time for everything.
+    pub seconds: f64,
+}
+
+/// A package with compressed weights.
+#[derive(Debug, Clone, Serialize)]
+pub struct CompressedPackage {
+    /// Where it is.
+    pub path: String,
+    /// Bytes that it took.
+    pub bytes_before: u64,
+    /// Bytes that it takes.
+    pub bytes: u64,
+    /// What became of the weights.
+    #[serde(flatten)]
+    pub weights: Summary,
+    /// Where the report is, if one was asked for.
+    pub report: Option<String>,
+    /// Time for it.
+    pub seconds: f64,
+}

@@ -1,0 +1,167 @@
+//! One package on tensors that somebody has.
+
+mod shapes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use host_tensor::HostTensor;
+use mil::TensorType;
+use mlpackage::{Interface, Package};
+use sd_engines::{MilEngine, NonFinite, Rounding};
+use sd_runtime::{Engine, Tensors};
+use serde::Serialize;
+
+use crate::engine::EngineSpec;
+use crate::error::{Context, Result, refuse};
+use crate::package::open_package;
+
+/// How a package is run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Execution {
+    /// The function; default: the package's own choice.
+    pub function: Option<String>,
+    /// Whether results between operations are rounded to the type that the program declares.
+    pub rounding: Rounding,
+    /// What executes it.
+    pub engine: EngineSpec,
+}
+
+impl Default for Execution {
+    fn default() -> Self {
+        Self { function: None, rounding: Rounding::Boundary, engine: EngineSpec::default() }
+    }
+}
+
+/// A package that is ready to run.
+#[derive(Debug)]
+pub struct Prepared {
+    path: PathBuf,
+    function: Option<String>,
+    package: Package,
+    engine: MilEngine,
+}
+
+/// What a tensor is, without its values.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TensorSummary {
+    /// Its name.
+    pub name: String,
+    /// Its element type.
+    pub dtype: &'static str,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// The least value.
+    pub min: f32,
+    /// The largest value.
+    pub max: f32,
+    /// The mean of all values.
+    pub mean: f64,
+}
+
+impl Execution {
+    /// Opens a package, and makes it ready to run.
+    ///
+    /// # Errors
+    /// For options that the engine would not heed, and for packages that cannot be opened or run.
+    pub fn prepare(&self, path: &Path) -> Result<Prepared> {
+        let executor = self.engine.executor(self.rounding)?;
+        let package = open_package(path)?;
+        let engine = match &self.function {
+            Some(function) => MilEngine::from_function(package.model(), function, executor),
+            None => MilEngine::from_model(package.model(), executor),
+        };
+        let engine = engine.with_context(|| format!("cannot run {}", path.display()))?;
+        Ok(Prepared { path: path.to_owned(), function: self.function.clone(), package, engine })
+    }
+}
+
+impl Prepared {
+    /// The tensors as the model takes them: under its names, in its types.
+    ///
+    /// # Errors
+    /// With every tensor that is missing, unknown, given twice or of another shape; `from` is where they come from.
+    pub fn fit(&self, tensors: BTreeMap<String, HostTensor>, from: &str) -> Result<Tensors> {
+        let description = &self.package.model().description;
+        let interface = match &self.function {
+            Some(function) => description.function(function),
+            None => description.main(),
+        };
+        fit_inputs(&self.engine, interface, tensors)
+            .with_context(|| format!("{from} does not fit {}", self.path.display()))
+    }
+
+    /// Runs it; the first operation whose results are not finite is told of, if there is one.
+    ///
+    /// # Errors
+    /// When an operation fails.
+    pub fn run(&self, inputs: &Tensors) -> Result<(Tensors, Option<NonFinite>)> {
+        self.engine.run_watched(inputs).with_context(|| format!("cannot run {}", self.path.display()))
+    }
+}
+
+/// Names tensors as the model does and checks them; every fault is in the error.
+fn fit_inputs(
+    engine: &MilEngine,
+    interface: Option<&Interface>,
+    file: BTreeMap<String, HostTensor>,
+) -> Result<Tensors> {
+    let (mut inputs, mut faults) = (Tensors::new(), Vec::new());
+    let mut given = BTreeSet::new();
+    for (name, tensor) in file {
+        let known = |name: &str| engine.signature().input(name).is_some();
+        let feature = name.strip_prefix("in.").filter(|_| !known(&name)).unwrap_or(&name);
+        let Some(ty) = engine.input_type(feature).filter(|_| known(feature)) else {
+            // Files of expected results hold inputs and outputs side by side.
+            if !name.starts_with("out.") {
+                faults.push(format!("there is no input {feature}"));
+            }
+            continue;
+        };
+        if !given.insert(feature.to_owned()) {
+            faults.push(format!("{feature} is given twice, with and without \"in.\""));
+        }
+        match fit(&tensor, ty) {
+            Some(fitting) => {
+                faults.extend(shapes::fault(interface, feature, fitting.shape()));
+                inputs.insert(feature.to_owned(), fitting);
+            }
+            None => faults.push(format!("{feature} has shape {:?}, the model takes {ty}", tensor.shape())),
+        }
+    }
+    let missing = engine.signature().inputs.iter().filter(|f| !given.contains(&f.name));
+    faults.extend(missing.map(|f| format!("{} is missing", f.name)));
+    if faults.is_empty() {
+        return Ok(inputs);
+    }
+    let takes: Vec<String> =
+        engine.signature().inputs.iter().map(|f| format!("{} {} {}", f.name, f.dtype, f.shape)).collect();
+    refuse!("{}\nthe model takes {}", faults.join("\n"), takes.join(", "))
+}
+
+/// The tensor in the model's type, if its shape agrees; a scalar may be given as one element.
+fn fit(tensor: &HostTensor, ty: &TensorType) -> Option<HostTensor> {
+    if ty.rank() == 0 && tensor.len() == 1 {
+        return tensor.reshape([]).ok().map(|t| t.cast(ty.dtype));
+    }
+    let agrees = tensor.shape().len() == ty.rank()
+        && ty.shape.iter().zip(tensor.shape()).all(|(dim, &n)| dim.size().is_none_or(|size| size == n));
+    agrees.then(|| tensor.cast(ty.dtype))
+}
+
+impl TensorSummary {
+    /// Looks at a tensor.
+    #[must_use]
+    pub fn of(name: &str, tensor: &HostTensor) -> Self {
+        let values = tensor.to_f32_vec();
+        let sum: f64 = values.iter().map(|&x| f64::from(x)).sum();
+        Self {
+            name: name.to_owned(),
+            dtype: tensor.dtype().name(),
+            shape: tensor.shape().to_vec(),
+            min: values.iter().copied().reduce(f32::min).unwrap_or(0.0),
+            max: values.iter().copied().reduce(f32::max).unwrap_or(0.0),
+            mean: if values.is_empty() { 0.0 } else { sum / values.len() as f64 },
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What a package must agree with.
+
+use std::path::PathBuf;
+
+use mlpackage::Package;
+use sd_convert::verify::{Input, reference_options};
+use sd_convert::{Checkpoint, Role, convert};
+use sd_engines::{MilEngine, Rounding};
+
+use super::functions::Side;
+use crate::engine::EngineSpec;
+use crate::error::{Context, Result, refuse};
+use crate::package::open_package;
+
+/// How a package is compared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verification {
+    /// Which component of the checkpoint it is; default: the one that has its inputs.
+    pub role: Option<Role>,
+    /// Variant of the checkpoint's weights (`fp16`, `non_ema`), where the component has it.
+    pub variant: Option<String>,
+    /// Seed of the random inputs.
+    pub seed: u64,
+    /// Least peak signal-to-noise ratio of every output, in dB.
+    pub min_psnr: f64,
+    /// How results are rounded; default: the comparison in f32, and a look at a package in half precision as a device
+    /// rounds.
+    pub rounding: Option<Rounding>,
+    /// What executes both.
+    pub engine: EngineSpec,
+}
+
+impl Default for Verification {
+    fn default() -> Self {
+        let engine = EngineSpec::default();
+        Self { role: None, variant: None, seed: 0, min_psnr: 35.0, rounding: None, engine }
+    }
+}
+
+/// The same, with the paths.
+pub(super) struct Asked {
+    pub(super) package: PathBuf,
+    pub(super) against: PathBuf,
+    pub(super) how: Verification,
+}
+
+impl Asked {
+    /// How results of the comparison are rounded.
+    pub(super) fn rounding(&self) -> Rounding {
+        self.how.rounding.unwrap_or(Rounding::Boundary)
+    }
+}
+
+/// What the package must agree with.
+#[derive(Debug)]
+pub(super) enum Against {
+    Package(Box<Package>),
+    Checkpoint(Checkpoint),
+}
+
+impl Against {
+    pub(super) fn open(asked: &Asked) -> Result<Self> {
+        let is_package = asked.against.is_file() || asked.against.extension().is_some_and(|e| e == "mlpackage");
+        if !is_package {
+            return Ok(Self::Checkpoint(Checkpoint::open(&asked.against)?.with_variant(asked.how.variant.clone())));
+        }
+        if asked.how.variant.is_some() {
+            refuse!("--variant chooses weights of a checkpoint, and {} is a package", asked.against.display());
+        }
+        if asked.how.role.is_some() {
+            refuse!("--component chooses from a checkpoint, and {} is a package", asked.against.display());
+        }
+        Ok(Self::Package(Box::new(open_package(&asked.against)?)))
+    }
+
+    /// What a function must agree with, ready to run in f32.
+    pub(super) fn engine(&self, asked: &Asked, function: &str, inputs: &[Input]) -> Result<MilEngine> {
+        let cannot = || format!("cannot run {}", asked.against.display());
+        let executor = asked.how.engine.executor(Rounding::Boundary)?;
+        match self {
+            Self::Package(package) => Side::of(package.model()).engine(function, executor).with_context(cannot),
+            Self::Checkpoint(checkpoint) => {
+                let role = role_of(asked, inputs)?;
+                let converted = convert(checkpoint, role, &reference_options(checkpoint, role, inputs)?)?;
+                MilEngine::from_program(&converted.program, executor).with_context(cannot)
+            }
+        }
+    }
+}
+
+/// The component that the package is.
+pub(super) fn role_of(asked: &Asked, inputs: &[Input]) -> Result<Role> {
+    let told = || Role::of_inputs(inputs.iter().map(|f| f.name.as_str()));
+    asked.how.role.or_else(told).with_context(|| {
+        let names: Vec<&str> = inputs.iter().map(|f| f.name.as_str()).collect();
+        format!(
+            "{} takes {}, as no component does; say which with --component",
+            asked.package.display(),
+            names.join(", ")
+        )
+    })
+}

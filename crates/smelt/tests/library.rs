@@ -1,0 +1,87 @@
+//! The library as another program uses it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::ops::ControlFlow;
+
+use smelt::image::RgbImage;
+use smelt::{Conversion, Error, Event, PipelineOptions, Request, Role, Unwatched};
+
+#[path = "../examples/draw.rs"]
+#[allow(dead_code, reason = "its `main` is for whoever runs the example")]
+mod example;
+
+fn request(seed: u32) -> Request {
+    Request { seed, steps: 4, guidance: 4.0, ..Request::new("a red heart") }
+}
+
+#[test]
+fn a_short_program_converts_compresses_and_draws() {
+    let dir = tempfile::tempdir().unwrap();
+    example::draw(&testkit::demo(), dir.path(), "a red heart").unwrap();
+    let picture = std::fs::File::open(dir.path().join("picture.png")).unwrap();
+    let picture = RgbImage::read(std::io::BufReader::new(picture)).unwrap();
+    assert_eq!((picture.width(), picture.height()), (128, 128));
+    let unet = |folder: &str| {
+        let packages = smelt::packages(&dir.path().join(folder)).unwrap();
+        let unet = packages.iter().find(|path| path.to_str().unwrap().ends_with("_unet.mlpackage")).unwrap();
+        std::fs::metadata(unet.join("Data/com.apple.CoreML/weights/weight.bin")).unwrap().len()
+    };
+    assert!(unet("small") * 2 < unet("packages"), "{} of {}", unet("small"), unet("packages"));
+}
+
+#[test]
+fn pipelines_of_one_process_draw_side_by_side_what_each_draws_alone() {
+    let model = smelt::open(testkit::demo()).unwrap();
+    let draw = |seed: u32| {
+        let mut pipeline = model.pipeline(&PipelineOptions::default()).unwrap();
+        pipeline.draw(&request(seed), &mut Unwatched).unwrap().pictures.remove(0).image
+    };
+    let alone = [draw(1), draw(2)];
+    assert_ne!(alone[0], alone[1]);
+    let together = std::thread::scope(|scope| {
+        let (draw, threads) = (&draw, [1, 2]);
+        threads.map(|seed| scope.spawn(move || draw(seed))).map(|thread| thread.join().unwrap())
+    });
+    assert_eq!(together, alone);
+}
+
+#[test]
+fn a_watcher_hears_of_the_work_in_order_and_stops_it() {
+    let model = smelt::open(testkit::demo()).unwrap();
+    assert_eq!(model.roles().unwrap(), [Role::TextEncoder, Role::UNet, Role::VaeDecoder, Role::VaeEncoder]);
+    let dir = tempfile::tempdir().unwrap();
+    let conversion = Conversion { roles: vec![Role::VaeDecoder], ..Conversion::default() };
+    let mut heard = Vec::new();
+    let mut watch = |event: Event<'_>| {
+        heard.push(match event {
+            Event::Begin(what) => format!("begin {what}"),
+            Event::WriteBegins => "write".into(),
+            Event::WriteEnds => "written".into(),
+            Event::Converted(package) => format!("{} is there", package.component),
+            _ => return ControlFlow::Continue(()),
+        });
+        ControlFlow::Continue(())
+    };
+    model.convert(dir.path().join("a"), &conversion, &mut watch).unwrap();
+    assert_eq!(heard[..4], ["begin vae-decoder", "write", "written", "vae-decoder is there"], "{heard:?}");
+    assert_eq!(heard.iter().filter(|h| *h == "write").count(), heard.iter().filter(|h| *h == "written").count());
+
+    let mut stop = |event: Event<'_>| match event {
+        Event::Progress(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    model.convert(dir.path().join("b"), &conversion, &mut stop).unwrap_err();
+    assert!(smelt::packages(&dir.path().join("b")).map_or(true, |found| found.is_empty()));
+}
+
+#[test]
+fn refusals_come_before_any_work() {
+    let model = smelt::open(testkit::demo()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let conversion = Conversion { quantize_nbits: Some(5), ..Conversion::default() };
+    let error = model.plan_conversion(dir.path().join("x"), &conversion).unwrap_err();
+    assert!(matches!(&error, Error::Refused(words) if words.contains("palettes have 1, 2, 3")), "{error}");
+    assert!(!dir.path().join("x").exists());
+    assert!(smelt::open(dir.path()).is_err());
+}
