@@ -8,6 +8,23 @@
 //! | `burn` | `BurnEngine` | checkpoints: the networks themselves, on Burn's CPU backend |
 //! | `burn-cuda`, `-metal`, `-rocm`, `-vulkan`, `-webgpu`, `-wgpu` | `BurnEngine` | the same on GPUs |
 //!
+//! ```no_run
+//! # #[cfg(feature = "mil")]
+//! # fn main() -> Result<(), sd_runtime::EngineError> {
+//! use sd_engines::{CpuOptions, MilEngine};
+//! use sd_runtime::{Engine, Stop, Tensors};
+//!
+//! let mut decoder = MilEngine::open("VAEDecoder.mlpackage", CpuOptions::default())?;
+//! let z = decoder.signature().input("z").and_then(|z| z.shape.dims()).unwrap_or_default().to_vec();
+//! let latents = host_tensor::HostTensor::from_f32(z.clone(), vec![0.0; z.iter().product()]);
+//! let outputs = decoder.run(&Tensors::from([("z".to_owned(), latents)]), &Stop::never())?;
+//! # drop(outputs);
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "mil"))]
+//! # fn main() {}
+//! ```
+//!
 //! [`Chain`] runs several models as one, whatever executes each of them.
 //! Nothing here knows what a model is for: prompts, steps and pictures are `sd-runtime`'s.
 

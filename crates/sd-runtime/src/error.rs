@@ -101,12 +101,12 @@ pub enum RuntimeError {
     /// Tokenizer files that are missing, malformed or not CLIP's.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
-    /// An engine failed to run a model.
+    /// A model could not be loaded or run.
     #[error("{model}: {source}")]
     Engine {
         /// The model's role: `text_encoder`, `unet`, `vae_decoder`, `safety_checker`.
         model: &'static str,
-        /// The engine's own error.
+        /// The engine's or the loader's own error.
         #[source]
         source: EngineError,
     },
@@ -121,7 +121,7 @@ pub enum RuntimeError {
     /// An option of the request that cannot be honoured.
     #[error("{0}")]
     Options(String),
-    /// The progress callback asked to stop.
+    /// The progress callback asked to stop, or the run's flag was set.
     #[error("stopped after step {step} of {count}")]
     Stopped {
         /// Steps finished.

@@ -1,5 +1,24 @@
 //! Stable Diffusion pipelines: tokenizer, schedulers, random sources, images, and the [`Engine`] trait.
 //!
+//! ```
+//! use sd_runtime::rng::{NumpyRandom, RandomSource};
+//! use sd_runtime::scheduler::{SchedulerConfig, SchedulerKind};
+//!
+//! # fn main() -> sd_runtime::Result<()> {
+//! let mut source = NumpyRandom::new(93);
+//! let (clean, noise) = (vec![0.25; 16], source.normals_f32(16));
+//! let mut walk = SchedulerConfig::stable_diffusion().build(Some(SchedulerKind::EulerDiscrete), 20)?;
+//! let mut sample = noise.clone();
+//! walk.start(Some(&clean), &mut sample);
+//! for step in 0..walk.timesteps().len() {
+//!     // A model that always knows the noise leads back to the clean sample.
+//!     walk.step(step, &noise, &mut sample, &mut source)?;
+//! }
+//! assert!(sample.iter().all(|x| (x - 0.25).abs() < 1e-4));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! This crate turns a prompt into a picture, given models that somebody else executes.
 //! It knows models only by their [`Signature`]: nothing here knows of Burn, of MIL or of package files.
 //! It reads the small files of a checkpoint (tokenizer, scheduler and preprocessor configurations) and treats them as untrusted.

@@ -82,6 +82,21 @@ fn packages_and_checkpoint_draw_the_same_picture() {
 }
 
 #[test]
+fn low_memory_draws_the_same_pictures_from_packages_and_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let draw = |model: &Path, name: &str, more: &[&str]| {
+        let output = dir.path().join(format!("{name}.png"));
+        let options = ["--steps", "2", "--count", "2", "--guidance", "4"];
+        generate_with(model, &output, &[&options[..], more].concat());
+        [1, 2].map(|n| std::fs::read(dir.path().join(format!("{name}-{n}.png"))).unwrap())
+    };
+    for (name, model) in [("packages", models()), ("checkpoint", demo())] {
+        let kept = draw(&model, name, &[]);
+        assert!(kept == draw(&model, &format!("{name}-low"), &["--low-memory"]), "the pictures of the {name} differ");
+    }
+}
+
+#[test]
 fn without_a_model_the_one_in_the_box_draws_into_a_new_file() {
     let (cache, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let draw = |prompt: &str| {

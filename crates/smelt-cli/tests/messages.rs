@@ -450,6 +450,7 @@ const SITUATIONS: &[Situation] = &[
             "convert vaebig -o out2 --component vae-decoder --precision float16",
             "convert nan -o out3 --component unet",
             "generate cat -m nan -o a.png --steps 1",
+            "generate cat -m nan -o b.png --steps 1 --low-memory",
             "convert large -o out4 --component unet",
         ],
     },

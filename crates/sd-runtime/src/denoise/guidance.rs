@@ -2,7 +2,7 @@
 
 use sd_spec::{Axis, Role};
 
-use super::Denoiser;
+use super::denoiser::Denoiser;
 use crate::condition::{Conditioning, Features};
 use crate::engine::Tensors;
 use crate::error::Result;
@@ -25,7 +25,7 @@ impl<'a> Guidance<'a> {
     ///
     /// The negative prompt's row comes first, as in diffusers; a batch of two without guidance has the same row twice.
     pub(crate) fn new(denoiser: &'a Denoiser, conditioning: &Conditioning, scale: f32) -> Result<Self> {
-        let batch = size(&denoiser.dims, Axis::Batch);
+        let batch = size(denoiser.dims(), Axis::Batch);
         let Conditioning { prompt, negative } = conditioning;
         let rows = match negative {
             Some(negative) => vec![negative, prompt],
