@@ -47,6 +47,7 @@ pub struct Progress {
 
 /// How the weights of a package came to where they lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum WeightFile {
     /// They were written.
     #[default]

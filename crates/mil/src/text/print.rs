@@ -13,6 +13,7 @@ use std::fmt::Write;
 
 /// How scalars are spelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Dialect {
     /// `program(1.0)`, `tensor<fp16, []>(0x1p+0)`: specification versions up to 8.
     Verbose,
