@@ -108,6 +108,7 @@ impl GenerateOptions {
 
 /// Where a run stands, after a step.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Progress<'a> {
     /// Index of the picture.
     pub image_idx: usize,
@@ -123,6 +124,7 @@ pub struct Progress<'a> {
 
 /// What a run gave.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Generation {
     /// The pictures, in the order of their noise.
     pub images: Vec<GeneratedImage>,
@@ -132,6 +134,7 @@ pub struct Generation {
 
 /// One picture and what it came from.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct GeneratedImage {
     /// The picture; black if the safety checker objected.
     pub image: RgbImage,
