@@ -12,6 +12,7 @@ mod config_keys;
 mod demo_model;
 mod e2e;
 mod oracle;
+mod package;
 mod python;
 mod smelt;
 mod synth;
@@ -47,6 +48,8 @@ enum Command {
     ConfigKeys,
     /// Train the model in the box again; needs Python, network and hours.
     DemoModel(demo_model::Arguments),
+    /// Pack every crate that is published, and check what it says of itself and how large it is.
+    Package,
     /// Convert checkpoints and have coremltools judge the packages; needs Python and network.
     Oracle,
 }
@@ -61,6 +64,7 @@ fn main() -> anyhow::Result<()> {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::ConfigKeys => config_keys::run(),
         Command::DemoModel(arguments) => demo_model::run(&arguments),
+        Command::Package => package::run(),
         Command::Oracle => oracle::run(),
     }
 }
