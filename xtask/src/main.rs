@@ -14,6 +14,7 @@ mod e2e;
 mod oracle;
 mod package;
 mod python;
+mod release;
 mod smelt;
 mod synth;
 mod tidy;
@@ -40,6 +41,8 @@ enum Command {
     },
     /// Run the command line from end to end over a matrix, and name what it makes by hashes.
     E2e(e2e::Arguments),
+    /// Pack the binary with completions, manual pages and licences as an archive for this platform.
+    Release,
     /// Write a checkpoint of real shape with random weights.
     Synth(synth::Arguments),
     /// Measure, and append the result to `benches/record`.
@@ -60,6 +63,7 @@ fn main() -> anyhow::Result<()> {
         Command::Tidy => tidy::run(),
         Command::Codegen { check } => codegen::run(check),
         Command::E2e(arguments) => e2e::run(&arguments),
+        Command::Release => release::run(),
         Command::Synth(arguments) => synth::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::ConfigKeys => config_keys::run(),
