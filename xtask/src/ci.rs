@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use testkit::tally::{self, Tally};
 
 use crate::{
-    codegen,
+    codegen, package,
     smelt::{self, cargo},
     tidy,
 };
@@ -35,6 +35,7 @@ const STEPS: &[Step] = &[
     Step { name: "format", check: Check::Cargo(&["fmt", "--all", "--check"]) },
     Step { name: "tidy", check: Check::Own(tidy::run) },
     Step { name: "codegen", check: Check::Own(|| codegen::run(true)) },
+    Step { name: "package", check: Check::Own(package::run) },
     Step { name: "clippy", check: Check::Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]) },
     Step {
         name: "clippy with Burn",

@@ -12,7 +12,9 @@ mod config_keys;
 mod demo_model;
 mod e2e;
 mod oracle;
+mod package;
 mod python;
+mod release;
 mod smelt;
 mod synth;
 mod tidy;
@@ -39,6 +41,8 @@ enum Command {
     },
     /// Run the command line from end to end over a matrix, and name what it makes by hashes.
     E2e(e2e::Arguments),
+    /// Pack the binary with completions, manual pages and licences as an archive for this platform.
+    Release,
     /// Write a checkpoint of real shape with random weights.
     Synth(synth::Arguments),
     /// Measure, and append the result to `benches/record`.
@@ -47,6 +51,8 @@ enum Command {
     ConfigKeys,
     /// Train the model in the box again; needs Python, network and hours.
     DemoModel(demo_model::Arguments),
+    /// Pack every crate that is published, and check what it says of itself and how large it is.
+    Package,
     /// Convert checkpoints and have coremltools judge the packages; needs Python and network.
     Oracle,
 }
@@ -57,10 +63,12 @@ fn main() -> anyhow::Result<()> {
         Command::Tidy => tidy::run(),
         Command::Codegen { check } => codegen::run(check),
         Command::E2e(arguments) => e2e::run(&arguments),
+        Command::Release => release::run(),
         Command::Synth(arguments) => synth::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::ConfigKeys => config_keys::run(),
         Command::DemoModel(arguments) => demo_model::run(&arguments),
+        Command::Package => package::run(),
         Command::Oracle => oracle::run(),
     }
 }

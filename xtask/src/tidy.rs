@@ -3,7 +3,10 @@
 //! Each rule is a function from text to faults, with a test for what it finds and for what it lets pass.
 //! It reads the working tree and `cargo metadata`, changes nothing and needs no network.
 
+mod circles;
+mod code;
 mod docs;
+mod functions;
 mod layers;
 mod manifests;
 mod words;
@@ -29,7 +32,11 @@ struct SourceFile {
 pub(crate) fn run() -> Result<()> {
     let root = workspace_root();
     let files = read_tree(&root)?;
-    let mut faults = layers::check(&layers::edges(&root)?);
+    let table = files.iter().find(|file| file.path == "docs/architecture.md").context("no docs/architecture.md")?;
+    let mut faults = layers::check(&layers::edges(&root)?, &layers::places(&table.text));
+    let crates = code::read(&files)?;
+    faults.extend(functions::check(&crates));
+    faults.extend(circles::check(&crates));
     faults.extend(files.iter().flat_map(check_file));
     faults.extend(docs::check(&files, |path| root.join(path).exists()));
     for fault in &faults {

@@ -32,6 +32,7 @@ mod description;
 mod encode;
 mod error;
 #[doc(hidden)]
+#[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod link;
 mod manifest;

@@ -17,9 +17,10 @@ pub(crate) struct Content {
     pub(crate) sha256: String,
 }
 
-/// Of text.
-pub(crate) fn of_text(text: &str) -> Content {
-    Content { bytes: text.len() as u64, sha256: hex(&Sha256::digest(text)) }
+/// Of bytes, or a text's.
+pub(crate) fn of_bytes(bytes: impl AsRef<[u8]>) -> Content {
+    let bytes = bytes.as_ref();
+    Content { bytes: bytes.len() as u64, sha256: hex(&Sha256::digest(bytes)) }
 }
 
 /// Of one file.
@@ -76,7 +77,7 @@ mod tests {
     fn text_has_the_hash_of_its_bytes() {
         // The example of FIPS 180-2, appendix B.1.
         let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(of_text("abc"), Content { bytes: 3, sha256: known.into() });
+        assert_eq!(of_bytes("abc"), Content { bytes: 3, sha256: known.into() });
     }
 
     #[test]

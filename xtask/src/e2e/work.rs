@@ -79,7 +79,7 @@ impl Work {
         let out = self.scratch.path().join("case");
         fs::create_dir(&out)?;
         let said = self.command(case.verb, &source, &case.options, &out)?;
-        let (mut rows, mut faults) = (vec![row("says", &said, hash::of_text(&said.text))], Vec::new());
+        let (mut rows, mut faults) = (vec![row("says", &said, hash::of_bytes(&said.text))], Vec::new());
         if said.code != Some(0) {
             faults.push(format!("exit code {:?}: {}", said.code, said.last));
         }
@@ -118,7 +118,7 @@ impl Work {
         command.arg(package).arg("--against").arg(against).arg("--min-psnr=-1000");
         let said = self.say(command)?;
         let name = format!("{} verify", file_name(package));
-        let mut verified = row(&name, &said, hash::of_text(&said.text));
+        let mut verified = row(&name, &said, hash::of_bytes(&said.text));
         let outputs = said.json["outputs"].as_array().into_iter().flatten();
         verified.psnr_db = outputs.filter_map(|output| output["psnr_db"].as_f64()).reduce(f64::min);
         Ok(Some(verified))

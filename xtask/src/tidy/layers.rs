@@ -1,13 +1,13 @@
 //! Crates depend on lower layers only, and only the crates named here may know Burn or protobuf.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Where a crate stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// Depends on lower layers.
     Layer(u8),
     /// Used by tests only; itself depends on layer 0.
@@ -16,32 +16,42 @@ enum Place {
     Tool,
 }
 
-/// The table of `docs/architecture.md`, by package name.
-const PLACES: &[(&str, Place)] = &[
-    ("host-tensor", Place::Layer(0)),
-    ("safe-files", Place::Layer(0)),
-    ("sd-spec", Place::Layer(0)),
-    ("coremltools-proto", Place::Layer(0)),
-    ("sd-demo-unet-a", Place::Layer(0)),
-    ("sd-demo-unet-b", Place::Layer(0)),
-    ("sd-demo-unet-c", Place::Layer(0)),
-    ("coreml-mil", Place::Layer(1)),
-    ("sd-demo", Place::Layer(1)),
-    ("sd-models", Place::Layer(1)),
-    ("sd-runtime", Place::Layer(1)),
-    ("sd-checkpoint", Place::Layer(2)),
-    ("mlpackage", Place::Layer(2)),
-    ("mil-engine", Place::Layer(2)),
-    ("mil-compress", Place::Layer(2)),
-    ("burn-mil", Place::Layer(2)),
-    ("sd-convert", Place::Layer(3)),
-    ("sd-engines", Place::Layer(3)),
-    ("smelt-diffusion", Place::Layer(4)),
-    ("smelt-cli", Place::Layer(6)),
-    ("testkit", Place::TestKit),
-    ("smelt-benches", Place::Tool),
-    ("xtask", Place::Tool),
-];
+/// Where every crate stands, by package name.
+pub(super) type Places = BTreeMap<String, Place>;
+
+/// Reads the table of `docs/architecture.md`: rows of a layer, or `dev`, and the crates in it.
+/// A package that is not named as its crate stands after it: `` `mil` (package `coreml-mil`) ``.
+pub(super) fn places(text: &str) -> Places {
+    let mut places = Places::new();
+    for line in text.lines() {
+        let Some((layer, row)) = line.strip_prefix("| ").and_then(|row| row.split_once(" | ")) else { continue };
+        let layer = layer.parse().map(Place::Layer);
+        for name in packages(row.split(" |").next().unwrap_or_default()) {
+            let place = match (&layer, name) {
+                (Ok(layer), _) => *layer,
+                (Err(_), "testkit") => Place::TestKit,
+                (Err(_), _) => Place::Tool,
+            };
+            if layer.is_ok() || line.starts_with("| dev ") {
+                places.insert(name.to_owned(), place);
+            }
+        }
+    }
+    places
+}
+
+/// The packages in a cell.
+fn packages(cell: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let parts: Vec<&str> = cell.split('`').collect();
+    for pair in parts.chunks_exact(2) {
+        if pair[0].ends_with("(package ") {
+            names.pop();
+        }
+        names.push(pair[1]);
+    }
+    names
+}
 
 /// Crates that only the named layered crates may use outside their tests.
 const RESERVED: &[(&str, &[&str])] = &[
@@ -87,19 +97,18 @@ pub(super) fn edges(root: &Path) -> Result<Vec<Edge>> {
         .collect())
 }
 
-/// The faults of all edges.
-pub(super) fn check(edges: &[Edge]) -> Vec<String> {
-    edges.iter().filter_map(fault).collect()
+/// The faults of all edges, and the crates of the table that do not exist.
+pub(super) fn check(edges: &[Edge], places: &Places) -> Vec<String> {
+    let gone = places.keys().filter(|name| !edges.iter().any(|edge| edge.from == **name));
+    let gone = gone.map(|name| format!("docs/architecture.md: the table has {name}, and there is no such crate"));
+    edges.iter().filter_map(|edge| fault(edge, places)).chain(gone).collect()
 }
 
-fn place(name: &str) -> Option<Place> {
-    PLACES.iter().find(|(known, _)| *known == name).map(|(_, place)| *place)
-}
-
-fn fault(edge: &Edge) -> Option<String> {
+fn fault(edge: &Edge, places: &Places) -> Option<String> {
     let Edge { from, to, is_dev } = edge;
+    let place = |name: &str| places.get(name).copied();
     let Some(from_place) = place(from) else {
-        return Some(format!("crate {from} has no layer: add it to xtask/src/tidy/layers.rs and docs/architecture.md"));
+        return Some(format!("crate {from} has no layer: add it to the table of docs/architecture.md"));
     };
     let reserved = RESERVED.iter().find(|(name, _)| name == to).map(|(_, users)| *users);
     if let (Some(users), Place::Layer(_), false) = (reserved, from_place, is_dev)
@@ -130,6 +139,12 @@ fn fault(edge: &Edge) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The fault of an edge by the table as it is.
+    fn fault(edge: &Edge) -> Option<String> {
+        let table = std::fs::read_to_string(crate::workspace_root().join("docs/architecture.md"));
+        super::fault(edge, &places(&table.expect("docs/architecture.md")))
+    }
 
     fn edge(from: &str, to: &str) -> Edge {
         Edge { from: from.into(), to: to.into(), is_dev: false }
@@ -182,6 +197,26 @@ mod tests {
         finds(&edge("mil-engine", "burn"), "only sd-models");
         finds(&edge("sd-runtime", "anyhow"), "only smelt-cli");
         finds(&edge("smelt-diffusion", "clap"), "only smelt-cli");
+    }
+
+    #[test]
+    fn the_table_is_read_by_package() {
+        let text = "| layer | crate | what |\n|---|---|---|\n| 0 | `a` | bytes, `x` |\n| 12 | `b` (package `core-b`), `c` | |\n\
+                    | dev | `testkit`, `benches` (package `d`) | |\n| other | `e` | |\n";
+        let wanted = [
+            ("a", Place::Layer(0)),
+            ("c", Place::Layer(12)),
+            ("core-b", Place::Layer(12)),
+            ("d", Place::Tool),
+            ("testkit", Place::TestKit),
+        ];
+        assert_eq!(places(text), wanted.map(|(name, place)| (name.to_owned(), place)).into());
+    }
+
+    #[test]
+    fn a_crate_of_the_table_that_is_gone_is_found() {
+        let faults = check(&[edge("a", "")], &places("| 0 | `a` | |\n| 1 | `b` | |\n"));
+        assert_eq!(faults, ["docs/architecture.md: the table has b, and there is no such crate"]);
     }
 
     #[test]

@@ -29,6 +29,7 @@
 mod blob;
 mod error;
 mod float;
+#[cfg(any(test, feature = "fuzz"))]
 mod fuzz;
 mod lexer;
 mod parse;
@@ -40,6 +41,7 @@ mod tests;
 pub use blob::{BlobError, BlobSource, BlobTable, NoBlobs};
 pub use error::{ParseError, Position};
 #[doc(hidden)]
+#[cfg(any(test, feature = "fuzz"))]
 pub use fuzz::fuzz_parse;
 pub use parse::parse;
 pub use print::{Dialect, PrintOptions, Printed, print};

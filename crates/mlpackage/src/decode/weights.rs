@@ -22,6 +22,7 @@ pub(crate) enum WeightSource<'a> {
     /// The directory of the model file.
     Directory(PathBuf),
     /// Bytes by name; for checks of hostile input.
+    #[cfg_attr(not(any(test, feature = "fuzz")), expect(dead_code, reason = "only such checks read from memory"))]
     Memory(&'a BTreeMap<String, Bytes>),
 }
 
