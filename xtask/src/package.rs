@@ -29,7 +29,9 @@ pub(crate) fn run() -> Result<()> {
     let parts = Parts::write(&root)?;
     let mut command = cargo();
     command.args(["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet"]);
-    own.iter().for_each(|package| drop(command.args(["--exclude", &package.name])));
+    for package in &own {
+        command.args(["--exclude", &package.name]);
+    }
     let status = command.status().context("cannot start cargo")?;
     drop(parts);
     ensure!(status.success(), "cargo package: {status}");
