@@ -64,7 +64,7 @@ impl Operands {
 /// `conv(x, weight, bias, strides, pad_type, pad, dilations, groups)`: cross-correlation.
 fn conv(call: &mut Call<'_>) -> Results {
     let ops = Operands::read(call, false)?;
-    let window = Window::over(call, &ops.x.shape()[2..], &ops.weight.shape()[2..], false)?;
+    let window = Window::over(call, &ops.x.shape()[2..], &ops.weight.shape()[2..])?;
     let (n_batch, c_out) = (ops.x.shape()[0], ops.n_groups * ops.group_out);
     let shape = [&[n_batch, c_out], window.output_shape()].concat();
     let mut out = filled(call.count(&shape)?, 0f32)?;

@@ -56,7 +56,7 @@ fn pool(call: &mut Call<'_>, f: impl Fn(&Window, [usize; 3], Values<'_>) -> f32 
             &[x.shape(), &kernel],
         ));
     }
-    let window = Window::over(call, &x.shape()[2..], &kernel, call.flag("ceil_mode")?)?;
+    let window = Window::pooled(call, &x.shape()[2..], &kernel)?;
     let shape = [&x.shape()[..2], window.output_shape()].concat();
     let mut out = filled(call.count(&shape)?, 0f32)?;
     let values = x.floats()?;

@@ -22,15 +22,19 @@ pub(super) struct Window {
 const MAX_STEP: usize = 1 << 31;
 
 impl Window {
-    /// Reads `strides`, `dilations`, `pad_type` and `pad`, without sizes of the output.
+    /// Reads `strides` and `dilations`, without sizes of the output.
     fn steps(call: &Call<'_>, n_dims: usize) -> Result<Self, OpFault> {
+        Ok(Self { dilations: spread(call, "dilations", n_dims)?, ..Self::dense_steps(call, n_dims)? })
+    }
+
+    /// Reads `strides`, for windows that skip nothing.
+    fn dense_steps(call: &Call<'_>, n_dims: usize) -> Result<Self, OpFault> {
         let strides = spread(call, "strides", n_dims)?;
-        let dilations = spread(call, "dilations", n_dims)?;
         let zeros = [0; 3];
         Ok(Self {
             kernel: [1; 3],
             strides,
-            dilations,
+            dilations: [1; 3],
             before: zeros,
             after: zeros,
             input: [1; 3],
@@ -39,9 +43,18 @@ impl Window {
         })
     }
 
-    /// The window of a convolution or pooling over `input`; `ceil` rounds the number of positions up.
-    pub(super) fn over(call: &Call<'_>, input: &[usize], kernel: &[usize], ceil: bool) -> Result<Self, OpFault> {
-        let mut w = Self::steps(call, input.len())?;
+    /// The window of a convolution over `input`.
+    pub(super) fn over(call: &Call<'_>, input: &[usize], kernel: &[usize]) -> Result<Self, OpFault> {
+        Self::steps(call, input.len())?.placed(call, input, kernel, false)
+    }
+
+    /// The window of a pooling over `input`; `ceil_mode` rounds the number of positions up.
+    pub(super) fn pooled(call: &Call<'_>, input: &[usize], kernel: &[usize]) -> Result<Self, OpFault> {
+        Self::dense_steps(call, input.len())?.placed(call, input, kernel, call.flag("ceil_mode")?)
+    }
+
+    fn placed(self, call: &Call<'_>, input: &[usize], kernel: &[usize], ceil: bool) -> Result<Self, OpFault> {
+        let mut w = self;
         (w.input, w.kernel) = (widen(input), widen(kernel));
         let pads = Pads::read(call, input.len())?;
         for i in 0..3 {
