@@ -87,67 +87,83 @@ const COMPILED: &str = "compiled models (.mlmodelc), which only Core ML can run;
      give the folder of .mlpackage files that they were compiled from";
 
 fn folder(path: &Path, wanted: Wanted) -> Place {
-    let next = wanted.next();
-    let shown = path.display();
+    one_model(path, wanted).or_else(|| several_models(path, wanted)).unwrap_or_else(|| other_files(path, wanted))
+}
+
+/// A folder that is itself a package, a component or a checkpoint.
+fn one_model(path: &Path, wanted: Wanted) -> Option<Place> {
     let has = |name: &str| path.join(name).exists();
     if extension(path) == "mlmodelc" || has("coremldata.bin") {
-        return Place::new(
+        return Some(Place::new(
             "a compiled model (.mlmodelc), which only Core ML can run",
             "give the .mlpackage that it was compiled from",
-        );
+        ));
     }
     if has("Manifest.json") && has("Data") {
-        return match wanted {
-            Wanted::Checkpoint => Place::new("one package, which is converted already", next),
+        return Some(match wanted {
+            Wanted::Checkpoint => Place::new("one package, which is converted already", wanted.next()),
             Wanted::Model => Place::new("one package", "give the folder that holds it and the others"),
             Wanted::Package | Wanted::Packages => {
                 Place::new("a package whose name does not end with .mlpackage", "rename it")
             }
-        };
+        });
     }
     if extension(path) == "mlpackage" {
-        return Place::new(
+        return Some(Place::new(
             "named as a package, but there is no Manifest.json in it",
             "copy or unpack the package again",
-        );
+        ));
     }
     if let Some(place) = component(path, wanted) {
-        return place;
+        return Some(place);
     }
-    if has("model_index.json") || is_checkpoint(path) {
-        return Place::new(
-            "a checkpoint",
-            format!("convert it first: smelt convert {shown} -o DIR, and give what is then in DIR"),
-        );
+    (has("model_index.json") || is_checkpoint(path)).then(|| {
+        let shown = path.display();
+        let next = format!("convert it first: smelt convert {shown} -o DIR, and give what is then in DIR");
+        Place::new("a checkpoint", next)
+    })
+}
+
+/// A folder that holds packages, compiled models or checkpoints.
+fn several_models(path: &Path, wanted: Wanted) -> Option<Place> {
+    let packages = named(path, &[".mlpackage"]);
+    if !packages.is_empty() {
+        return Some(match wanted {
+            Wanted::Checkpoint => Place::new("a folder of packages, which are converted already", wanted.next()),
+            _ => Place::new("a folder of packages", format!("give one of them: {}", some(&packages))),
+        });
     }
-    let named =
-        |ends: &[&str]| names(path).into_iter().filter(|n| ends.iter().any(|end| n.ends_with(end))).collect::<Vec<_>>();
-    if !named(&[".mlpackage"]).is_empty() {
-        return match wanted {
-            Wanted::Checkpoint => Place::new("a folder of packages, which are converted already", next),
-            _ => Place::new("a folder of packages", format!("give one of them: {}", some(&named(&[".mlpackage"])))),
-        };
-    }
-    let compiled = named(&[".mlmodelc"]);
+    let compiled = named(path, &[".mlmodelc"]);
     if !compiled.is_empty() {
-        return Place::new(format!("a folder of {COMPILED}"), format!("there are {}", some(&compiled)));
+        return Some(Place::new(format!("a folder of {COMPILED}"), format!("there are {}", some(&compiled))));
     }
     if hub::repository_name(path).is_some() {
         let what = "a repository of the Hub's cache, with nothing in it";
-        return Place::new(what, "fetch the model again (hf download OWNER/NAME)");
+        return Some(Place::new(what, "fetch the model again (hf download OWNER/NAME)"));
     }
     let repositories: Vec<PathBuf> =
         hub::subfolders(path).into_iter().filter(|p| hub::repository_name(p).is_some()).collect();
     if !repositories.is_empty() {
-        return Place::new("the Hub's cache", format!("give one of its models: {}", some(&shorten(&repositories))));
+        let next = format!("give one of its models: {}", some(&shorten(&repositories)));
+        return Some(Place::new("the Hub's cache", next));
     }
     let below = models_below(path, DEPTH);
-    if !below.is_empty() {
+    (!below.is_empty()).then(|| {
         let what = "a repository with models in folders below it";
-        return Place::new(what, format!("give one of these: {}", some(&shorten(&below))));
-    }
-    let onnx = named(&[".onnx", ".msgpack", ".xml", ".tflite", ".gguf"]);
-    let single = named(&[".safetensors", ".ckpt", ".pt", ".pth", ".bin"]);
+        Place::new(what, format!("give one of these: {}", some(&shorten(&below))))
+    })
+}
+
+/// The names in a folder that end so.
+fn named(path: &Path, ends: &[&str]) -> Vec<String> {
+    names(path).into_iter().filter(|name| ends.iter().any(|end| name.ends_with(end))).collect()
+}
+
+/// A folder without any model that is known.
+fn other_files(path: &Path, wanted: Wanted) -> Place {
+    let next = wanted.next();
+    let onnx = named(path, &[".onnx", ".msgpack", ".xml", ".tflite", ".gguf"]);
+    let single = named(path, &[".safetensors", ".ckpt", ".pt", ".pth", ".bin"]);
     if !single.is_empty() {
         return Place::new(format!("a folder that holds {}, no model in diffusers layout", some(&single)), SINGLE_FILE);
     }

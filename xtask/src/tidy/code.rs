@@ -28,7 +28,23 @@ pub(super) fn read(files: &[SourceFile]) -> Result<Crates<'_>> {
         let module = Module { path: &file.path, text: &file.text, syntax };
         crates.entry(folder).or_default().insert(name, module);
     }
+    crates.values_mut().for_each(leave_tests_out);
     Ok(crates)
+}
+
+/// Takes away the modules in files of their own that are declared for tests only.
+fn leave_tests_out(modules: &mut BTreeMap<Vec<String>, Module<'_>>) {
+    let mut tests: Vec<Vec<String>> = Vec::new();
+    for (parent, module) in modules.iter() {
+        for item in &module.syntax.items {
+            if let Item::Mod(declared) = item
+                && is_test(&declared.attrs)
+            {
+                tests.push([parent.as_slice(), &[declared.ident.to_string()]].concat());
+            }
+        }
+    }
+    modules.retain(|name, _| !tests.iter().any(|test| name.starts_with(test)));
 }
 
 /// The crate's folder and the module's path; `None` for files that hold no code of the product.
@@ -98,6 +114,7 @@ pub(super) fn imports(tree: &UseTree, before: &mut Vec<String>, found: &mut dyn 
             let last = before.last().cloned().unwrap_or_default();
             found(before, &last);
         }
+        UseTree::Rename(rename) if rename.ident == "self" => found(before, &rename.rename.to_string()),
         UseTree::Name(name) => ending(before, &name.ident.to_string(), &name.ident.to_string(), found),
         UseTree::Rename(rename) => ending(before, &rename.ident.to_string(), &rename.rename.to_string(), found),
         UseTree::Glob(_) => found(before, "*"),
