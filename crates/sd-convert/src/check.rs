@@ -46,7 +46,7 @@ pub fn check(ckpt: &Checkpoint, role: Role, options: &Options) -> Result<Vec<Str
         let tensors = if n == 1 { "1 tensor is".to_owned() } else { format!("{n} tensors are") };
         warnings.push(format!("{role}: {tensors} left aside, {} first: {reason}", keys[0]));
     }
-    report.into_bindings().map_err(|source| ConvertError::Model { path: folder, source })?;
+    report.into_bindings().map_err(|report| ConvertError::Model { path: folder, source: report.into() })?;
     Ok(warnings)
 }
 

@@ -1,6 +1,8 @@
 //! What can be wrong with a checkpoint's configuration or tensors.
 
-use crate::{LoadReport, Role};
+use sd_spec::Role;
+
+use crate::weights::LoadReport;
 
 /// Why a network cannot be built from a checkpoint.
 #[derive(Debug, thiserror::Error)]
@@ -65,4 +67,10 @@ pub enum ModelError {
     /// The checkpoint's tensors are not the network's parameters.
     #[error("{0}")]
     Load(Box<LoadReport>),
+}
+
+impl From<Box<LoadReport>> for ModelError {
+    fn from(report: Box<LoadReport>) -> Self {
+        Self::Load(report)
+    }
 }

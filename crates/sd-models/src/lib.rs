@@ -43,11 +43,11 @@ pub use config::{
     UNetBlockConfig, UNetConfig, VaeConfig,
 };
 pub use error::ModelError;
-pub use network::{Facts, Features, Naming, Network, WithNetwork};
+pub use network::{Facts, Features, Network, WithNetwork};
 pub use networks::NetworkConfig;
 pub use safety_checker::{SafetyChecker, SafetyVerdict};
 pub use sd_spec::Role;
 pub use tiny_autoencoder::{TinyDecoder, TinyEncoder};
 pub use unet::{AddedConditions, UNet};
 pub use vae::{VaeDecoder, VaeEncoder};
-pub use weights::{ByteRelation, CheckpointTensor, LoadReport, Parameter};
+pub use weights::{ByteRelation, CheckpointTensor, LoadReport, Naming, Parameter};

@@ -8,7 +8,9 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use sd_spec::{Dims, Role};
 
-use crate::{ModelError, Resolution};
+use crate::config::Resolution;
+use crate::error::ModelError;
+use crate::weights::Naming;
 
 /// Where a network takes its inputs from, and what it gives its outputs to.
 ///
@@ -80,6 +82,12 @@ pub trait Network: Module + Sync + 'static {
     fn reason_to_ignore(_key: &str) -> Option<&'static str> {
         None
     }
+
+    /// The names of its tensors in checkpoints.
+    #[must_use]
+    fn naming() -> Naming {
+        Naming { role: Self::ROLE, other_keys: Self::other_keys, reason_to_ignore: Self::reason_to_ignore }
+    }
 }
 
 /// What a configuration says to those who do not build the network.
@@ -110,21 +118,4 @@ pub trait WithNetwork {
 
     /// Does it.
     fn run<N: Network>(self, config: &N::Config) -> Self::Output;
-}
-
-/// The names of a network's tensors in checkpoints.
-#[derive(Clone, Copy, Debug)]
-pub struct Naming {
-    /// The network's role, for messages.
-    pub role: Role,
-    pub(crate) other_keys: fn(&str) -> Vec<String>,
-    pub(crate) reason_to_ignore: fn(&str) -> Option<&'static str>,
-}
-
-impl Naming {
-    /// Those of a network.
-    #[must_use]
-    pub fn of<N: Network>() -> Self {
-        Self { role: N::ROLE, other_keys: N::other_keys, reason_to_ignore: N::reason_to_ignore }
-    }
 }

@@ -7,8 +7,8 @@ use burn::tensor::Device;
 use sd_spec::Role;
 use serde_json::Value;
 
-use crate::network::{Facts, Naming, Network, WithNetwork};
-use crate::weights::{Parameter, parameters};
+use crate::network::{Facts, Network, WithNetwork};
+use crate::weights::{Naming, Parameter, parameters};
 use crate::{ClipTextEncoder, ModelError, SafetyChecker, TinyDecoder, TinyEncoder, UNet, VaeDecoder, VaeEncoder};
 
 /// The class that a `config.json` names, as diffusers and as transformers write it.
@@ -74,7 +74,7 @@ impl NetworkConfig {
         impl WithNetwork for Name {
             type Output = Naming;
             fn run<N: Network>(self, _: &N::Config) -> Naming {
-                Naming::of::<N>()
+                N::naming()
             }
         }
         self.with(Name)

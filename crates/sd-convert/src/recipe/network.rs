@@ -44,7 +44,7 @@ impl WithNetwork for Lower<'_> {
         let lowered = lowering.lower(
             |device| {
                 let module = N::init(config, device);
-                *bound.borrow_mut() = bind(Naming::of::<N>(), &parameters(&module), weights);
+                *bound.borrow_mut() = bind(N::naming(), &parameters(&module), weights);
                 module
             },
             |path| weights.parameter(bound.borrow().as_ref().ok()?.get(path)?),

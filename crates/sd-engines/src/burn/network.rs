@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use burn_core::tensor::{Device, Int, Tensor, TensorData};
 use host_tensor::HostTensor;
 use sd_checkpoint::Weights;
-use sd_models::{Features, Naming, Network, NetworkConfig, WithNetwork};
+use sd_models::{Features, Network, NetworkConfig, WithNetwork};
 use sd_runtime::Tensors;
 
 use super::error::BurnError;
@@ -40,7 +40,7 @@ impl WithNetwork for Build<'_> {
 
     fn run<N: Network>(self, config: &N::Config) -> Self::Output {
         let module = N::init(config, self.device);
-        Ok(Box::new(load(module, Naming::of::<N>(), self.weights, self.device)?))
+        Ok(Box::new(load(module, N::naming(), self.weights, self.device)?))
     }
 }
 

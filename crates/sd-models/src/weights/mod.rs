@@ -19,4 +19,4 @@ mod report;
 pub(crate) use report::{COUNTER, OTHER_HALF};
 
 pub use parameters::{ByteRelation, Parameter, parameters};
-pub use report::{Binding, CheckpointTensor, Ignored, LoadReport, ShapeMismatch};
+pub use report::{Binding, CheckpointTensor, Ignored, LoadReport, Naming, ShapeMismatch};

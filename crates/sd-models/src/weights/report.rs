@@ -6,7 +6,7 @@ use std::fmt;
 use host_tensor::DType;
 
 use super::{ByteRelation, Parameter};
-use crate::{ModelError, Naming, Role};
+use sd_spec::Role;
 
 /// One entry of a checkpoint's table of contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,15 @@ pub struct ShapeMismatch {
     pub expected: Vec<usize>,
     /// What the checkpoint has.
     pub found: Vec<usize>,
+}
+
+/// The names of a network's tensors in checkpoints.
+#[derive(Clone, Copy, Debug)]
+pub struct Naming {
+    /// The network's role, for messages.
+    pub role: Role,
+    pub(crate) other_keys: fn(&str) -> Vec<String>,
+    pub(crate) reason_to_ignore: fn(&str) -> Option<&'static str>,
 }
 
 /// What became of every parameter and every tensor.
@@ -138,11 +147,11 @@ impl LoadReport {
     /// The bindings of a complete report.
     ///
     /// # Errors
-    /// [`ModelError::Load`] with the whole report otherwise.
-    pub fn into_bindings(self) -> Result<Vec<Binding>, ModelError> {
+    /// The whole report otherwise.
+    pub fn into_bindings(self) -> Result<Vec<Binding>, Box<Self>> {
         match self.is_complete() {
             true => Ok(self.applied),
-            false => Err(ModelError::Load(Box::new(self))),
+            false => Err(Box::new(self)),
         }
     }
 }

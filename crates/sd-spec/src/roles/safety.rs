@@ -5,7 +5,7 @@ use crate::role::{Layout, PackageName, Role, RoleSpec, Stage};
 
 const IMAGES: &[Axis] = &[Axis::One, Axis::PictureHeight, Axis::PictureWidth, Axis::Fixed(3)];
 
-pub(crate) const CHECKER: RoleSpec = RoleSpec {
+pub(super) const CHECKER: RoleSpec = RoleSpec {
     role: Role::SafetyChecker,
     name: "safety-checker",
     folder: "safety_checker",

@@ -3,7 +3,7 @@
 use crate::feature::{Axis, FeatureSpec};
 use crate::role::{Layout, PackageName, Role, RoleSpec, Stage};
 
-pub(crate) const ENCODER: RoleSpec = RoleSpec {
+pub(super) const ENCODER: RoleSpec = RoleSpec {
     role: Role::TextEncoder,
     name: "text-encoder",
     folder: "text_encoder",

@@ -3,7 +3,7 @@
 use crate::feature::{Axis, Draw, FeatureSpec};
 use crate::role::{Layout, PackageName, Role, RoleSpec, Stage};
 
-pub(crate) const SPEC: RoleSpec = RoleSpec {
+pub(super) const SPEC: RoleSpec = RoleSpec {
     role: Role::UNet,
     name: "unet",
     folder: "unet",

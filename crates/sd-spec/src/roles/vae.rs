@@ -6,7 +6,7 @@ use crate::role::{Layout, PackageName, Role, RoleSpec, Stage};
 const CLASSES: &[&str] = &["AutoencoderKL", "AutoencoderTiny"];
 const PICTURE: &[Axis] = &[Axis::One, Axis::PictureChannels, Axis::PictureHeight, Axis::PictureWidth];
 
-pub(crate) const DECODER: RoleSpec = RoleSpec {
+pub(super) const DECODER: RoleSpec = RoleSpec {
     role: Role::VaeDecoder,
     name: "vae-decoder",
     folder: "vae",
@@ -25,7 +25,7 @@ pub(crate) const DECODER: RoleSpec = RoleSpec {
     stage: Stage::Decode,
 };
 
-pub(crate) const ENCODER: RoleSpec = RoleSpec {
+pub(super) const ENCODER: RoleSpec = RoleSpec {
     role: Role::VaeEncoder,
     name: "vae-encoder",
     folder: "vae",
