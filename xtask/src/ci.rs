@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use testkit::tally::{self, Tally};
 
 use crate::{
-    codegen, package,
+    codegen, e2e, package,
     smelt::{self, cargo},
     tidy,
 };
@@ -52,6 +52,7 @@ const STEPS: &[Step] = &[
         ]),
     },
     Step { name: "test", check: Check::Cargo(&["test", "--workspace"]) },
+    Step { name: "e2e, a few cases", check: Check::Own(e2e::smoke) },
     Step {
         name: "test with Burn",
         check: Check::Cargo(&["test", "-p=sd-engines", "-p=smelt-cli", "--features=burn", "--test=burn"]),

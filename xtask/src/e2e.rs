@@ -90,6 +90,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
+/// The quick cases with the binary that `cargo test --workspace` left, so that nothing is built again.
+pub(crate) fn smoke() -> Result<()> {
+    let binary = smelt::target_dir()?.join("debug").join(format!("smelt{}", std::env::consts::EXE_SUFFIX));
+    let arguments =
+        Arguments { smelt: Some(binary), quick: true, only: String::new(), oracle: false, save: None, against: None };
+    run(&arguments)
+}
+
 /// The binary to run, by its absolute path.
 fn binary(arguments: &Arguments) -> Result<PathBuf> {
     let profile = if arguments.quick { Profile::Dev } else { Profile::Release };
