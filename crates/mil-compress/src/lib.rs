@@ -7,7 +7,7 @@
 //! This is the only crate that changes weights lossily. It knows nothing of files, Burn or diffusion.
 //!
 //! ```
-//! use mil::{DType, FunctionBuilder, HostTensor, Opset, Type, validate};
+//! use mil::{Const, DType, FunctionBuilder, HostTensor, Opset, Type, validate};
 //! use mil_compress::{Config, Memory, Plan, compress};
 //! use std::ops::ControlFlow;
 //!
@@ -15,12 +15,13 @@
 //! let x = builder.input("x", Type::tensor(DType::F32, &[1, 64]));
 //! let mut emitter = builder.emitter();
 //! let weight = HostTensor::from_f32([32, 64], (0..2048u16).map(|i| f32::from(i % 61)).collect());
+//! let weight = emitter.constant("weight", Const::new(weight).into());
 //! let y = emitter.op("linear", "y", [("x", x.into()), ("weight", weight.into())])?;
 //! let ops = emitter.into_ops();
 //! let program = builder.finish_program(ops, &[y]);
 //!
 //! let plan = Plan::new(&program, &Config { min_elements: 1000, ..Config::palettes(6) })?;
-//! let go_on = &mut |_: mil_compress::Progress<'_>| ControlFlow::Continue(());
+//! let go_on = &mut |_: mil_compress::Progress| ControlFlow::Continue(());
 //! let (compressed, outcome) = compress(&program, &plan, &mut Memory::default(), false, go_on)?;
 //! assert_eq!(outcome.compressed.len(), 1);
 //! assert!(validate(&compressed).is_ok());

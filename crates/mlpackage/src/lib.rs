@@ -8,13 +8,14 @@
 //! It knows nothing of Burn or of diffusion, and does not judge whether a program makes sense: [`mil::validate`] does.
 //!
 //! ```
-//! use mil::{DType, FunctionBuilder, HostTensor, Opset, Type, validate};
+//! use mil::{Const, DType, FunctionBuilder, HostTensor, Opset, Type, validate};
 //! use mlpackage::{Description, Existing, Package, write};
 //!
 //! let mut builder = FunctionBuilder::new("main", Opset::CoreML6);
 //! let x = builder.input("x", Type::tensor(DType::F32, &[1, 64]));
 //! let mut emitter = builder.emitter();
 //! let weight = HostTensor::from_f32([32, 64], (0..2048u16).map(|i| f32::from(i % 61)).collect());
+//! let weight = emitter.constant("weight", Const::new(weight).into());
 //! let y = emitter.op("linear", "y", [("x", x.into()), ("weight", weight.into())])?;
 //! let ops = emitter.into_ops();
 //! let program = builder.finish_program(ops, &[y]);
