@@ -82,6 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         // A quick run has a part of the cases, and misses none of the others.
         let is_in = |name: &str| is_asked(name) && (!arguments.quick || cases.iter().any(|case| case.name() == name));
         faults.extend(record.differences(before, is_in));
+        println!("{} hashes are new, and compared with nothing", record.n_new(before));
     }
     faults.iter().for_each(|fault| println!("{fault}"));
     match faults.len() {

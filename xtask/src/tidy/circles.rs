@@ -17,8 +17,6 @@ const RECURSIVE: &[(&str, [&str; 2])] = &[
     ("mil", ["ops::spec", "ops::view"]),
     // An operation runs blocks, which run operations.
     ("mil-engine", ["reference::control_flow", "reference::run"]),
-    // A role leads to its row of the table, and a row says whose it is.
-    ("sd-spec", ["role", "roles"]),
 ];
 
 type Name = Vec<String>;
@@ -26,26 +24,32 @@ type Modules<'a> = BTreeMap<Name, Module<'a>>;
 /// Of two modules with one parent: which names which, and one place where it does.
 type Graph = BTreeMap<Name, BTreeMap<Name, String>>;
 
-/// Every circle, in a line with the modules in it, and a line for each way from one to another.
+/// Every circle, in a line with the modules in it, and a line for each way from one to another; and every recursion that
+/// is none any more.
 pub(super) fn check(crates: &Crates<'_>) -> Vec<String> {
     let mut faults = Vec::new();
     for (folder, modules) in crates {
         let graph = graph(modules);
-        for circle in circles(&graph) {
-            let names: Vec<String> = circle.iter().map(|name| name.join("::")).collect();
-            if RECURSIVE.iter().any(|(known, both)| known == folder && names == *both) {
-                continue;
-            }
-            let mut fault = format!("crates/{folder}: modules use each other: {}", names.join(", "));
-            for (to, place) in circle.iter().filter_map(|from| graph.get(from)).flatten() {
-                if circle.contains(to) {
-                    fault += &format!("\n    {place}");
-                }
-            }
-            faults.push(fault);
-        }
+        let circles = circles(&graph);
+        let known: Vec<&[&str; 2]> = RECURSIVE.iter().filter(|(of, _)| of == folder).map(|(_, both)| both).collect();
+        let is = |circle: &BTreeSet<Name>, both: &[&str; 2]| circle.iter().map(|name| name.join("::")).eq(*both);
+        let gone = known.iter().filter(|both| !circles.iter().any(|circle| is(circle, both)));
+        faults.extend(gone.map(|both| format!("crates/{folder}: {both:?} recurse no more: take them from RECURSIVE")));
+        let new = circles.iter().filter(|circle| !known.iter().any(|both| is(circle, both)));
+        faults.extend(new.map(|circle| fault(folder, circle, &graph)));
     }
     faults
+}
+
+fn fault(folder: &str, circle: &BTreeSet<Name>, graph: &Graph) -> String {
+    let names: Vec<String> = circle.iter().map(|name| name.join("::")).collect();
+    let mut fault = format!("crates/{folder}: modules use each other: {}", names.join(", "));
+    for (to, place) in circle.iter().filter_map(|from| graph.get(from)).flatten() {
+        if circle.contains(to) {
+            fault += &format!("\n    {place}");
+        }
+    }
+    fault
 }
 
 fn graph(modules: &Modules<'_>) -> Graph {
