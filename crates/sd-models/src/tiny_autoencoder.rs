@@ -40,6 +40,7 @@ struct Layers {
 }
 
 /// What stands in a list of layers. The name of a variant is part of a parameter's path and of no key.
+#[allow(clippy::large_enum_variant, reason = "lists of some twenty layers; a box would be part of the path")]
 #[derive(Module, Debug)]
 enum Layer {
     Conv(Conv2d),
@@ -54,6 +55,7 @@ struct Block {
     conv: Vec<BlockLayer>,
 }
 
+#[allow(clippy::large_enum_variant, reason = "lists of some twenty layers; a box would be part of the path")]
 #[derive(Module, Debug)]
 enum BlockLayer {
     Conv(Conv2d),
