@@ -126,6 +126,7 @@ impl ClipVisionConfig {
     }
 
     /// Number of patches along one side.
+    #[must_use] 
     pub fn grid(&self) -> usize {
         self.image_size / self.patch_size
     }
