@@ -23,7 +23,7 @@ pub struct Lowering {
 
 impl Lowering {
     /// A lowering to a function of this name (`main` in a model with one function).
-    #[must_use] 
+    #[must_use]
     pub fn new(name: &str, opset: Opset) -> Self {
         Self { name: name.to_owned(), opset, inputs: Vec::new() }
     }
@@ -213,7 +213,7 @@ pub struct Outputs {
 
 impl Outputs {
     /// No outputs yet.
-    #[must_use] 
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }

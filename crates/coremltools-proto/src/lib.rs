@@ -9,7 +9,13 @@ pub use prost::Message;
 /// The root message [`Model`], its description, features, pipelines and metadata (package `CoreML.Specification`).
 ///
 /// Kinds of models that Smelt does not interpret are byte strings in [`model::Type`].
-#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code; proto/*.proto documents the messages")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::must_use_candidate,
+    reason = "generated code; proto/*.proto documents the messages"
+)]
 mod specification {
     include!("generated/core_ml.specification.rs");
 

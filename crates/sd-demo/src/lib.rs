@@ -71,7 +71,7 @@ const fn joined() -> [u8; UNET_BYTES] {
 /// Where a checkpoint of this version lies below `parent`: a folder for what it holds, and in it one with its name.
 ///
 /// The folder's name is a checksum (FNV-1a, 64 bits), so that another version of the model never meets the files of this one.
-#[must_use] 
+#[must_use]
 pub fn directory(parent: &Path) -> PathBuf {
     parent.join(format!("{:016x}", checksum())).join(NAME)
 }

@@ -74,13 +74,13 @@ pub trait Network: Module + Sync + 'static {
     fn call<F: Features>(&self, features: &mut F) -> Result<(), F::Error>;
 
     /// Other keys under which checkpoints hold the parameter of this key, likeliest first.
-    #[must_use] 
+    #[must_use]
     fn other_keys(_key: &str) -> Vec<String> {
         Vec::new()
     }
 
     /// Why a tensor that real checkpoints hold is not needed.
-    #[must_use] 
+    #[must_use]
     fn reason_to_ignore(_key: &str) -> Option<&'static str> {
         None
     }

@@ -44,7 +44,7 @@ pub struct SafetyVerdict {
 
 impl SafetyCheckerConfig {
     /// Builds the checker; its weights are initialised when they are first used.
-    #[must_use] 
+    #[must_use]
     pub fn init(&self, device: &Device) -> SafetyChecker {
         let dim = self.projection_dim;
         let normal = Initializer::Normal { mean: 0.0, std: 1.0 };
@@ -117,7 +117,7 @@ impl SafetyChecker {
     /// - clip_input: `[B, 3, side, side]`, normalised with CLIP's mean and deviation
     /// - images: `[B, H, W, 3]`
     /// - adjustment: `[1]`, added to the special scores; above 0 is stricter
-    #[must_use] 
+    #[must_use]
     pub fn forward(&self, clip_input: Tensor<4>, images: Tensor<4>, adjustment: Tensor<1>) -> SafetyVerdict {
         let embeds = normalize(self.visual_projection.forward(self.vision_model.forward(clip_input)));
         let special = similarity(&embeds, self.special_care_embeds.val())

@@ -142,7 +142,7 @@ impl TinyEncoder {
     /// # Shapes
     /// - x: `[B, 3, H, W]` in `[−1, 1]`; `H` and `W` multiples of [`TinyAutoencoderConfig::scale`]
     /// - output: `[B, latent_channels, H / scale, W / scale]`
-    #[must_use] 
+    #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         self.encoder.forward((x + 1.0) / 2.0)
     }
@@ -152,7 +152,7 @@ impl TinyDecoder {
     /// # Shapes
     /// - z: `[B, latent_channels, h, w]`
     /// - output: `[B, 3, h·scale, w·scale]`
-    #[must_use] 
+    #[must_use]
     pub fn forward(&self, z: Tensor<4>) -> Tensor<4> {
         let z = (z / LATENT_BOUND).tanh() * LATENT_BOUND;
         self.decoder.forward(z) * 2.0 - 1.0

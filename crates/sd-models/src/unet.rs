@@ -46,7 +46,7 @@ pub struct AddedConditions {
 
 impl UNetConfig {
     /// Builds the denoiser; its weights are initialised when they are first used.
-    #[must_use] 
+    #[must_use]
     pub fn init(&self, device: &Device) -> UNet {
         let context = BlockContext {
             text_dim: self.cross_attention_dim,
@@ -157,7 +157,7 @@ impl UNet {
     ///
     /// # Panics
     /// If the configuration has added conditions and `added` is `None`.
-    #[must_use] 
+    #[must_use]
     pub fn forward(
         &self,
         sample: Tensor<4>,

@@ -32,7 +32,7 @@ impl VaeEncoder {
     /// # Shapes
     /// - x: `[B, 3, H, W]`; `H` and `W` multiples of [`VaeConfig::scale`]
     /// - output: `[B, 2·latent_channels, H / scale, W / scale]`
-    #[must_use] 
+    #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let moments = self.encoder.forward(x);
         match &self.quant_conv {
@@ -53,7 +53,7 @@ impl VaeDecoder {
     /// # Shapes
     /// - z: `[B, latent_channels, h, w]`, divided by the scaling factor already
     /// - output: `[B, 3, h·scale, w·scale]`
-    #[must_use] 
+    #[must_use]
     pub fn forward(&self, z: Tensor<4>) -> Tensor<4> {
         let z = match &self.post_quant_conv {
             Some(conv) => conv.forward(z),
@@ -175,7 +175,7 @@ impl Network for VaeEncoder {
 
 impl VaeConfig {
     /// Builds the encoder; its weights are initialised when they are first used.
-    #[must_use] 
+    #[must_use]
     pub fn init_encoder(&self, device: &Device) -> VaeEncoder {
         let moments = 2 * self.latent_channels;
         VaeEncoder {
@@ -185,7 +185,7 @@ impl VaeConfig {
     }
 
     /// Builds the decoder; its weights are initialised when they are first used.
-    #[must_use] 
+    #[must_use]
     pub fn init_decoder(&self, device: &Device) -> VaeDecoder {
         let channels = self.latent_channels;
         VaeDecoder {

@@ -12,7 +12,7 @@ use crate::engine::{Feature, Signature};
 /// assert_eq!(other_unet(4, 4), None);
 /// assert!(other_unet(9, 4).is_some_and(|what| what.contains("inpainting")));
 /// ```
-#[must_use] 
+#[must_use]
 pub fn other_unet(in_channels: usize, latent_channels: usize) -> Option<String> {
     let and = |extra: usize| latent_channels.checked_add(extra) == Some(in_channels);
     let twice_and =

@@ -56,14 +56,14 @@ impl RgbImage {
     }
 
     /// Three planes of values in [−1, 1], as a VAE encoder takes them: `2 · (byte/255) − 1`.
-    #[must_use] 
+    #[must_use]
     pub fn to_planes(&self) -> Vec<f32> {
         let value = |byte: &u8| 2.0 * (f32::from(*byte) / 255.0) - 1.0;
         (0..3).flat_map(|channel| self.pixels[channel..].iter().step_by(3).map(value)).collect()
     }
 
     /// The picture at another size, scaled to cover it; what stands out on two sides is cut off evenly.
-    #[must_use] 
+    #[must_use]
     pub fn cover(&self, width: usize, height: usize) -> Self {
         // Sides of the largest part that has the wanted proportions, to the nearest pixel.
         let part = |side: usize, num: usize, den: usize| (side * num + den / 2) / den.max(1);
@@ -82,19 +82,19 @@ impl RgbImage {
     }
 
     /// Pixels per row.
-    #[must_use] 
+    #[must_use]
     pub fn width(&self) -> usize {
         self.width
     }
 
     /// Rows.
-    #[must_use] 
+    #[must_use]
     pub fn height(&self) -> usize {
         self.height
     }
 
     /// The bytes: red, green and blue of each pixel, row by row.
-    #[must_use] 
+    #[must_use]
     pub fn pixels(&self) -> &[u8] {
         &self.pixels
     }

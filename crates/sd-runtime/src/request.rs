@@ -85,7 +85,7 @@ impl GenerateOptions {
     }
 
     /// Whether guidance is active: above 1, as in diffusers.
-    #[must_use] 
+    #[must_use]
     pub fn is_guided(&self) -> bool {
         self.guidance_scale > 1.0
     }

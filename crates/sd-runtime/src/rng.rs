@@ -58,7 +58,7 @@ impl RandomKind {
     pub const ALL: [Self; 3] = [Self::Numpy, Self::Torch, Self::Nvidia];
 
     /// The short name for command lines.
-    #[must_use] 
+    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Numpy => "numpy",
@@ -68,7 +68,7 @@ impl RandomKind {
     }
 
     /// A stream for a seed.
-    #[must_use] 
+    #[must_use]
     pub fn source(self, seed: u32) -> Box<dyn RandomSource> {
         match self {
             Self::Numpy => Box::new(NumpyRandom::new(seed)),

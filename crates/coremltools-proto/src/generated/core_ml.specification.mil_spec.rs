@@ -381,7 +381,6 @@ impl DataType {
     ///
     /// The values are not transformed in any way and thus are considered stable
     /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    #[must_use] 
     pub fn as_str_name(&self) -> &'static str {
         match self {
             Self::UnusedType => "UNUSED_TYPE",
@@ -410,7 +409,6 @@ impl DataType {
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
-    #[must_use] 
     pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
         match value {
             "UNUSED_TYPE" => Some(Self::UnusedType),

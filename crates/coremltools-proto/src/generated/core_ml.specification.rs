@@ -82,7 +82,6 @@ pub mod image_feature_type {
         ///
         /// The values are not transformed in any way and thus are considered stable
         /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-        #[must_use] 
         pub fn as_str_name(&self) -> &'static str {
             match self {
                 Self::InvalidColorSpace => "INVALID_COLOR_SPACE",
@@ -93,7 +92,6 @@ pub mod image_feature_type {
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
-        #[must_use] 
         pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
             match value {
                 "INVALID_COLOR_SPACE" => Some(Self::InvalidColorSpace),
@@ -177,7 +175,6 @@ pub mod array_feature_type {
         ///
         /// The values are not transformed in any way and thus are considered stable
         /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-        #[must_use] 
         pub fn as_str_name(&self) -> &'static str {
             match self {
                 Self::InvalidArrayDataType => "INVALID_ARRAY_DATA_TYPE",
@@ -189,7 +186,6 @@ pub mod array_feature_type {
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
-        #[must_use] 
         pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
             match value {
                 "INVALID_ARRAY_DATA_TYPE" => Some(Self::InvalidArrayDataType),

@@ -42,7 +42,7 @@ pub struct ClipTextOutput {
 
 impl ClipTextConfig {
     /// Builds the encoder; its weights are initialised when they are first used.
-    #[must_use] 
+    #[must_use]
     pub fn init(&self, device: &Device) -> ClipTextEncoder {
         let dim = self.tower.hidden_size;
         ClipTextEncoder {
@@ -118,7 +118,7 @@ impl ClipTextEncoder {
     ///
     /// # Panics
     /// If `S` exceeds `max_positions`.
-    #[must_use] 
+    #[must_use]
     pub fn forward(&self, input_ids: Tensor<2, Int>) -> ClipTextOutput {
         let mut output = self.text_model.forward(input_ids);
         output.text_embeds =

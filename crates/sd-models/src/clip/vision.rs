@@ -16,7 +16,7 @@ pub struct VisionModel {
 
 impl ClipVisionConfig {
     /// Builds the encoder; its weights are initialised when they are first used.
-    #[must_use] 
+    #[must_use]
     pub fn init(&self, device: &Device) -> VisionModel {
         let dim = self.tower.hidden_size;
         let side = self.patch_size;
@@ -41,7 +41,7 @@ impl ClipVisionConfig {
 
 impl VisionModel {
     /// `[B, 3, side, side]`, normalised with CLIP's mean and deviation, to the pooled `[B, D]`.
-    #[must_use] 
+    #[must_use]
     pub fn forward(&self, pixels: Tensor<4>) -> Tensor<2> {
         self.vision_model.forward(pixels)
     }

@@ -126,7 +126,7 @@ impl ClipVisionConfig {
     }
 
     /// Number of patches along one side.
-    #[must_use] 
+    #[must_use]
     pub fn grid(&self) -> usize {
         self.image_size / self.patch_size
     }

@@ -58,7 +58,7 @@ impl TinyAutoencoderConfig {
     }
 
     /// Pixels per latent element along one side.
-    #[must_use] 
+    #[must_use]
     pub fn scale(&self) -> usize {
         1 << (self.encoder.n_blocks.len() - 1)
     }

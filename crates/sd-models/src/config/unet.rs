@@ -128,7 +128,7 @@ impl UNetConfig {
     }
 
     /// Width of the time embedding that every residual block receives.
-    #[must_use] 
+    #[must_use]
     pub fn time_embed_dim(&self) -> usize {
         self.time.embed_dim
     }

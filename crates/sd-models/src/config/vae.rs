@@ -69,7 +69,7 @@ impl VaeConfig {
     }
 
     /// Pixels per latent element along one side: 8 for every Stable Diffusion.
-    #[must_use] 
+    #[must_use]
     pub fn scale(&self) -> usize {
         1 << (self.block_out_channels.len() - 1)
     }

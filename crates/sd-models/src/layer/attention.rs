@@ -38,7 +38,7 @@ impl Attention {
     /// - tokens: `[B, S, C]`
     /// - context: `[B, T, D]`
     /// - output: `[B, S, C]`
-    #[must_use] 
+    #[must_use]
     pub fn forward(&self, tokens: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
         let query = self.to_q.forward(tokens);
         let key = self.to_k.forward(context.clone());
@@ -55,7 +55,7 @@ impl Attention {
 /// - key, value: `[B, T, C]`
 /// - bias: broadcasts to `[B, n_heads, S, T]`
 /// - output: `[B, S, C]`
-#[must_use] 
+#[must_use]
 pub fn multi_head_attention(
     query: Tensor<3>,
     key: Tensor<3>,

@@ -40,7 +40,7 @@ impl Downsample {
     }
 
     /// `[B, C, H, W]` to `[B, C, ⌈H/2⌉, ⌈W/2⌉]` (rounded down with padding on the far sides only).
-    #[must_use] 
+    #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         self.conv.forward(x)
     }
@@ -62,7 +62,7 @@ impl Upsample {
     /// Halving rounds up, so the size to come back to is `2H` or `2H − 1`.
     /// Nearest-neighbour to `2H − 1` reads row `⌊i·H / (2H−1)⌋ = ⌊i/2⌋`, which is doubling and
     /// dropping the last row; a whole factor is what Core ML's upsampling wants.
-    #[must_use] 
+    #[must_use]
     pub fn forward(&self, x: Tensor<4>, target: Option<Resolution>) -> Tensor<4> {
         let [_, _, height, width] = x.dims();
         let options = InterpolateOptions::new(InterpolateMode::Nearest).with_scale_factor([2.0, 2.0]);

@@ -50,7 +50,7 @@ impl ResnetBlock {
     /// - activated_time: `[B, T]`, the time embedding *after* SiLU. diffusers applies SiLU in
     ///   every block; the value is the same for all of them, so the caller computes it once.
     /// - output: `[B, C_out, H, W]`
-    #[must_use] 
+    #[must_use]
     pub fn forward(&self, x: Tensor<4>, activated_time: Option<&Tensor<2>>) -> Tensor<4> {
         let mut hidden = self.conv1.forward(silu(self.norm1.forward(x.clone())));
         if let (Some(project), Some(time)) = (&self.time_emb_proj, activated_time) {

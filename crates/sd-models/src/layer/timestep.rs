@@ -21,7 +21,7 @@ impl TimestepEmbedding {
     }
 
     /// `[B, input_dim]` to `[B, embed_dim]`.
-    #[must_use] 
+    #[must_use]
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         self.linear_2.forward(silu(self.linear_1.forward(x)))
     }
@@ -35,7 +35,7 @@ impl TimestepEmbedding {
 /// # Shapes
 /// - values: `[B]`
 /// - output: `[B, channels]`
-#[must_use] 
+#[must_use]
 pub fn sinusoid(values: Tensor<1>, channels: usize, config: &TimestepConfig) -> Tensor<2> {
     let [batch] = values.dims();
     let device = values.device();

@@ -44,7 +44,7 @@ impl SpatialTransformer {
     /// - x: `[B, C, H, W]`
     /// - context: `[B, T, D]`
     /// - output: `[B, C, H, W]`
-    #[must_use] 
+    #[must_use]
     pub fn forward(&self, x: Tensor<4>, context: &Tensor<3>) -> Tensor<4> {
         let [batch, channels, height, width] = x.dims();
         let tokens = self.norm.forward(x.clone()).reshape([batch, channels, height * width]).swap_dims(1, 2);
@@ -82,7 +82,7 @@ impl TransformerBlock {
     }
 
     /// `[B, S, C]` and the context `[B, T, D]` to `[B, S, C]`.
-    #[must_use] 
+    #[must_use]
     pub fn forward(&self, tokens: Tensor<3>, context: &Tensor<3>) -> Tensor<3> {
         let normed = self.norm1.forward(tokens.clone());
         let tokens = self.attn1.forward(normed.clone(), normed) + tokens;
@@ -109,7 +109,7 @@ impl FeedForward {
     }
 
     /// `[B, S, C]` to `[B, S, C]`.
-    #[must_use] 
+    #[must_use]
     pub fn forward(&self, tokens: Tensor<3>) -> Tensor<3> {
         let (gate, _dropout, project) = &self.net;
         project.forward(gate.forward(tokens))
@@ -124,7 +124,7 @@ pub struct GeGlu {
 
 impl GeGlu {
     /// `[B, S, C]` to `[B, S, 4C]`.
-    #[must_use] 
+    #[must_use]
     pub fn forward(&self, tokens: Tensor<3>) -> Tensor<3> {
         let both = self.proj.forward(tokens);
         let [_, _, width] = both.dims();

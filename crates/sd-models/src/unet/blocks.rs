@@ -115,7 +115,7 @@ impl UNetMidBlock {
     }
 
     /// `[B, C, H, W]` to `[B, C, H, W]`; arguments as in [`DownBlock::forward`].
-    #[must_use] 
+    #[must_use]
     pub fn forward(&self, mut x: Tensor<4>, activated_time: &Tensor<2>, text: &Tensor<3>) -> Tensor<4> {
         for (layer_idx, resnet) in self.resnets.iter().enumerate() {
             x = resnet.forward(x, Some(activated_time));

@@ -25,7 +25,7 @@ impl EncoderBlock {
     }
 
     /// `[B, C_in, H, W]` to `[B, C_out, H/2, W/2]` (last level: `[B, C_out, H, W]`).
-    #[must_use] 
+    #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let x = run(&self.resnets, x);
         self.downsamplers.iter().fold(x, |x, down| down.forward(x))
@@ -48,7 +48,7 @@ impl DecoderBlock {
     }
 
     /// `[B, C_in, H, W]` to `[B, C_out, 2H, 2W]` (last level: `[B, C_out, H, W]`).
-    #[must_use] 
+    #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let x = run(&self.resnets, x);
         self.upsamplers.iter().fold(x, |x, up| up.forward(x, None))
@@ -71,7 +71,7 @@ impl MidBlock {
     }
 
     /// `[B, C, H, W]` to `[B, C, H, W]`.
-    #[must_use] 
+    #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let (first, rest) = self.resnets.split_at(1);
         let x = run(first, x);
@@ -103,7 +103,7 @@ impl VaeAttention {
     }
 
     /// `[B, C, H, W]` to `[B, C, H, W]`.
-    #[must_use] 
+    #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [batch, channels, height, width] = x.dims();
         let tokens = self.group_norm.forward(x.clone()).reshape([batch, channels, height * width]).swap_dims(1, 2);

@@ -27,7 +27,7 @@ pub struct Parameter {
 
 impl Parameter {
     /// The shape that the checkpoint's tensor has, trailing ones aside.
-    #[must_use] 
+    #[must_use]
     pub fn stored_shape(&self) -> Vec<usize> {
         let mut shape = self.shape.clone();
         if self.relation == ByteRelation::Transposed {
@@ -37,7 +37,7 @@ impl Parameter {
     }
 
     /// Whether a tensor of this shape holds the parameter.
-    #[must_use] 
+    #[must_use]
     pub fn accepts(&self, shape: &[usize]) -> bool {
         without_trailing_ones(shape, self.shape.len()) == self.stored_shape()
     }

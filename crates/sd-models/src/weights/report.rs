@@ -140,7 +140,7 @@ impl LoadReport {
     }
 
     /// Whether every parameter has its tensor and every tensor has its use or its reason.
-    #[must_use] 
+    #[must_use]
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty() && self.unused.is_empty() && self.mismatched.is_empty() && self.not_float.is_empty()
     }

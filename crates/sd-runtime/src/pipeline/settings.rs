@@ -56,7 +56,7 @@ pub struct StartingPicture {
 
 impl PictureSettings {
     /// Both texts, in the order that they are written.
-    #[must_use] 
+    #[must_use]
     pub fn to_png_texts(&self) -> Vec<PngText> {
         let json = serde_json::to_string(self).expect("invariant: strings and finite numbers serialise");
         vec![PngText::new(PARAMETERS, self.to_string()), PngText::new(SMELT, json)]

@@ -15,7 +15,7 @@ pub struct NumpyRandom {
 
 impl NumpyRandom {
     /// The source for a seed, as `numpy.random.RandomState(seed)` or `numpy.random.seed(seed)`.
-    #[must_use] 
+    #[must_use]
     pub fn new(seed: u32) -> Self {
         Self { bits: Mt19937::new(seed), kept: None }
     }

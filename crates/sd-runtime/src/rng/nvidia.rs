@@ -18,7 +18,7 @@ pub struct NvidiaRandom {
 
 impl NvidiaRandom {
     /// The generator after `manual_seed(seed)`.
-    #[must_use] 
+    #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { key: [seed as u32, (seed >> 32) as u32], offset: 0 }
     }

@@ -17,7 +17,7 @@ pub struct TorchRandom {
 
 impl TorchRandom {
     /// The generator after `manual_seed(seed)`; like PyTorch's CPU generator it uses the low 32 bits.
-    #[must_use] 
+    #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { bits: Mt19937::new(seed as u32), kept: None }
     }
