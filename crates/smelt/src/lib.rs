@@ -62,7 +62,7 @@ pub use engine::{Device, EngineKind, EngineSpec};
 pub use error::Error;
 pub use file::read_picture;
 pub use half_precision::Overflow;
-pub use host_tensor::{DType, HostTensor};
+pub use host_tensor::{DType, HostTensor, Stop};
 pub use load::PipelineOptions;
 pub use model_dir::{files, packages};
 pub use open::{Opened, open, open_checkpoint};

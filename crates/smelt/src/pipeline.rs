@@ -59,6 +59,15 @@ impl Pipeline {
     /// # Errors
     /// For requests that cannot be met, when a model fails, and when the watcher breaks off.
     pub fn draw(&mut self, request: &Request, watch: &mut dyn Watch) -> Result<Drawing> {
+        self.draw_until(request, &Stop::never(), watch)
+    }
+
+    /// Draws as [`Pipeline::draw`], until somebody sets `stop`, in another thread as well: within a step, where a watcher
+    /// stops between two.
+    ///
+    /// # Errors
+    /// As [`Pipeline::draw`], and when it was stopped.
+    pub fn draw_until(&mut self, request: &Request, stop: &Stop, watch: &mut dyn Watch) -> Result<Drawing> {
         request.check()?;
         let options = request.options();
         let mut on_step = |at: sd_runtime::pipeline::Progress<'_>| -> ControlFlow<()> {
@@ -69,7 +78,7 @@ impl Pipeline {
                 unit: Unit::Steps,
             }))
         };
-        let generation = self.inner.generate(&options, &Stop::never(), &mut on_step)?;
+        let generation = self.inner.generate(&options, stop, &mut on_step)?;
         let _ = watch.event(Event::End);
         let picture = |(idx, generated)| self.picture(request, &options, idx, generated);
         Ok(Drawing {

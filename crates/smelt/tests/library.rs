@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 
 use smelt::image::RgbImage;
-use smelt::{Conversion, Error, Event, PipelineOptions, Request, Role, Unwatched};
+use smelt::{Conversion, Error, Event, PipelineOptions, Request, Role, Stop, Unwatched};
 
 #[path = "../examples/draw.rs"]
 #[allow(dead_code, reason = "its `main` is for whoever runs the example")]
@@ -44,6 +44,23 @@ fn pipelines_of_one_process_draw_side_by_side_what_each_draws_alone() {
         threads.map(|seed| scope.spawn(move || draw(seed))).map(|thread| thread.join().unwrap())
     });
     assert_eq!(together, alone);
+}
+
+#[test]
+fn a_drawing_is_stopped_from_another_thread_and_the_pipeline_draws_on() {
+    let mut pipeline = smelt::open(testkit::demo()).unwrap().pipeline(&PipelineOptions::default()).unwrap();
+    let whole = pipeline.draw(&request(1), &mut Unwatched).unwrap().pictures.remove(0).image;
+    let stop = Stop::new();
+    let stopped = std::thread::scope(|scope| {
+        let asks = stop.clone();
+        scope.spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            asks.set();
+        });
+        pipeline.draw_until(&Request { steps: 1000, ..request(1) }, &stop, &mut Unwatched)
+    });
+    assert!(stopped.unwrap_err().to_string().contains("stopped"));
+    assert_eq!(pipeline.draw(&request(1), &mut Unwatched).unwrap().pictures.remove(0).image, whole);
 }
 
 #[test]

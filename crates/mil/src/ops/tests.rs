@@ -1,7 +1,7 @@
 //! Inference as data: `tests/<family>.txt` are tables of operations with their results or errors.
 //!
 //! A line says an opset, an operation and its operands; the line below it, which `UPDATE_EXPECT=1 cargo test`
-//! fills, what inference makes of them. View are
+//! fills, what inference makes of them. Operands are
 //! - `fp16[2,?,4]`: a tensor that is known only at run time; `fp16[]` a scalar; `state:fp16[2]` a state;
 //! - `7`, `0.5`, `true`, `'same'`: constant scalars; `(1,-1)`, `(true,false)`: constant vectors;
 //! - `uint8:(1,2)`, `fp16:0.5`: constants of another type; `uint1(2,3):(1,0,1,1,0,0)`: with a shape;
@@ -18,6 +18,7 @@ use expect_test::{ExpectFile, expect_file};
 /// Runs the table and compares it with itself.
 #[track_caller]
 fn check(table: &ExpectFile) {
+    assert!(!table.data().is_empty(), "{} is empty or not there", table.path.display());
     let mut out = String::new();
     for line in table.data().lines() {
         if line.starts_with(' ') {
@@ -44,12 +45,12 @@ macro_rules! tables {
         $(
             #[test]
             fn $name() {
-                check(&expect_file![$file]);
+                check(&expect_file![concat!("tests/", $file)]);
             }
         )*
 
         fn all_tables() -> Vec<ExpectFile> {
-            vec![$(expect_file![$file]),*]
+            vec![$(expect_file![concat!("tests/", $file)]),*]
         }
     };
 }
