@@ -57,9 +57,10 @@ fn a_drawing_is_stopped_from_another_thread_and_the_pipeline_draws_on() {
             std::thread::sleep(std::time::Duration::from_millis(20));
             asks.set();
         });
-        pipeline.draw_until(&Request { steps: 1000, ..request(1) }, &stop, &mut Unwatched)
+        pipeline.draw_until(&Request { steps: 500, ..request(1) }, &stop, &mut Unwatched)
     });
-    assert!(stopped.unwrap_err().to_string().contains("stopped"));
+    let error = stopped.unwrap_err().to_string();
+    assert!(error.contains("stopped"), "{error}");
     assert_eq!(pipeline.draw(&request(1), &mut Unwatched).unwrap().pictures.remove(0).image, whole);
 }
 
