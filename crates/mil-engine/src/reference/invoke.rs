@@ -40,7 +40,7 @@ impl Reference {
     /// Runs the function once as [`Reference::run`], and tells the first operation with results that are not finite
     /// although its computed operands are.
     ///
-    /// With [`Rounding::Declared`] that is where a program leaves the numbers that its types have, as it does on a
+    /// With [`Rounding::Declared`](super::Rounding::Declared) that is where a program leaves the numbers that its types have, as it does on a
     /// device. Masks, infinite or as large as half precision allows, do not count.
     ///
     /// # Errors

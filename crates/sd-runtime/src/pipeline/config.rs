@@ -35,7 +35,7 @@ impl PipelineConfig {
     /// A directory of packages may hold the tokenizer's files at its top instead; other files that are missing mean Stable Diffusion 1.x's own settings.
     ///
     /// # Errors
-    /// As [`ClipTokenizer::from_dir`] and [`SchedulerConfig::from_json`]; [`RuntimeError::Json`] for other files that do not parse.
+    /// As [`ClipTokenizer::from_dir`] and [`SchedulerConfig::from_json`]; [`RuntimeError::Json`](crate::RuntimeError::Json) for other files that do not parse.
     pub fn from_dir(dir: &Path) -> Result<Self> {
         let folder = dir.join("tokenizer");
         Self::with_tokenizer_from(if folder.is_dir() { &folder } else { dir }, dir)
