@@ -1,12 +1,10 @@
 //! What can be known of a conversion before anything is built or written.
 
+use burn::tensor::Device;
 use sd_models::NetworkConfig;
 use sd_spec::Role;
 
-use crate::{
-    Checkpoint, ConvertError, Options, Variant,
-    recipe::{self, Recipe},
-};
+use crate::{Checkpoint, ConvertError, Options, Variant, recipe::Recipe};
 
 /// Refuses a component that cannot be converted, and returns what the user should know about it.
 ///
@@ -39,7 +37,7 @@ pub fn check(ckpt: &Checkpoint, role: Role, options: &Options) -> Result<Vec<Str
         }
     }
     let weights = ckpt.weights(role)?;
-    let report = recipe::load_report(&recipe.network, &weights);
+    let report = recipe.network.load_report(&Device::capture(), weights.contents());
     for reason in distinct(report.ignored.iter().filter(|i| !i.is_usual()).map(|i| i.reason)) {
         let keys: Vec<&str> = report.ignored.iter().filter(|i| i.reason == reason).map(|i| &*i.key).collect();
         let n = keys.len();

@@ -6,7 +6,7 @@
 
 mod network;
 
-pub(crate) use network::{Failure, load_report, lower};
+pub(crate) use network::{Failure, lower};
 
 use crate::{Checkpoint, ConvertError, LatentSize, Options, Precision};
 use host_tensor::DType;

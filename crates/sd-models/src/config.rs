@@ -16,11 +16,6 @@ pub use tiny_autoencoder::{TinyAutoencoderConfig, TinyLevelsConfig};
 pub use unet::{AddedConditionConfig, CORRECTED_SIDE, TimestepConfig, TransformerConfig, UNetBlockConfig, UNetConfig};
 pub use vae::VaeConfig;
 
-use sd_spec::keys::Table;
-
-use crate::{ModelError, Role};
-use fields::Fields;
-
 /// Height and width, in the unit that the holder names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Resolution {
@@ -30,15 +25,12 @@ pub struct Resolution {
     pub width: usize,
 }
 
-/// Keys of a `config.json` that a table does not know.
-pub(crate) fn unknown_keys(role: Role, json: &[u8], table: Table) -> Result<Vec<String>, ModelError> {
-    Ok(Fields::parse(role, json, table)?.unknown())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sd_spec::keys;
+    use crate::{ModelError, Role};
+    use fields::Fields;
+    use sd_spec::keys::{self, Table};
 
     /// A reader asks for every key that its table says is followed.
     #[track_caller]

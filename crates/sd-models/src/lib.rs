@@ -11,7 +11,7 @@
 //! The life of a network is *config → init → call*: [`NetworkConfig`] is the configuration of any of them, and [`Network::call`]
 //! maps the features of its role ([`sd_spec::RoleSpec`]) to its `forward`, for whoever records it and whoever executes it.
 //! ```
-//! use sd_models::VaeConfig;
+//! use sd_models::{Configuration, VaeConfig};
 //! let config = VaeConfig::from_json(
 //!     br#"{"block_out_channels": [32, 64], "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
 //!         "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"]}"#,
@@ -43,7 +43,7 @@ pub use config::{
     UNetBlockConfig, UNetConfig, VaeConfig,
 };
 pub use error::ModelError;
-pub use network::{Facts, Features, Network, WithNetwork};
+pub use network::{Configuration, Facts, Features, Network, WithNetwork};
 pub use networks::NetworkConfig;
 pub use safety_checker::{SafetyChecker, SafetyVerdict};
 pub use sd_spec::Role;

@@ -10,7 +10,7 @@ use sd_spec::{Dims, Role};
 
 use crate::config::Resolution;
 use crate::error::ModelError;
-use crate::weights::Naming;
+use crate::weights::{CheckpointTensor, LoadReport, Naming, parameters};
 
 /// Where a network takes its inputs from, and what it gives its outputs to.
 ///
@@ -42,24 +42,14 @@ pub trait Features {
 /// A network that plays a role.
 pub trait Network: Module + Sync + 'static {
     /// Its configuration.
-    type Config: Clone + Debug + Send + Sync;
+    type Config: Configuration;
 
     /// The role that it plays.
     const ROLE: Role;
     /// Classes of diffusers or transformers that it is; the role lists them too.
     const CLASSES: &'static [&'static str];
-
-    /// Reads its `config.json`.
-    ///
-    /// # Errors
-    /// A [`ModelError`] that names key and value.
-    fn read(json: &[u8]) -> Result<Self::Config, ModelError>;
-
-    /// Keys of its `config.json` that no table knows, with the keys of the objects around them.
-    ///
-    /// # Errors
-    /// As [`Network::read`], for values that are refused.
-    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError>;
+    /// The names of its tensors in checkpoints, where they are not all paths of its parameters.
+    const NAMING: Naming = Naming::PATHS;
 
     /// What its configuration says to those who do not build it.
     fn facts(config: &Self::Config) -> Facts;
@@ -73,23 +63,25 @@ pub trait Network: Module + Sync + 'static {
     /// Those of the features.
     fn call<F: Features>(&self, features: &mut F) -> Result<(), F::Error>;
 
-    /// Other keys under which checkpoints hold the parameter of this key, likeliest first.
-    #[must_use]
-    fn other_keys(_key: &str) -> Vec<String> {
-        Vec::new()
+    /// Compares its parameters with a checkpoint's table of contents.
+    fn load_report(&self, tensors: impl IntoIterator<Item = CheckpointTensor>) -> LoadReport {
+        LoadReport::new(Self::ROLE, Self::NAMING, &parameters(self), tensors)
     }
+}
 
-    /// Why a tensor that real checkpoints hold is not needed.
-    #[must_use]
-    fn reason_to_ignore(_key: &str) -> Option<&'static str> {
-        None
-    }
+/// What a `config.json` says of a network.
+pub trait Configuration: Sized + Clone + Debug + Send + Sync {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// A [`ModelError`] that names key and value.
+    fn from_json(json: &[u8]) -> Result<Self, ModelError>;
 
-    /// The names of its tensors in checkpoints.
-    #[must_use]
-    fn naming() -> Naming {
-        Naming { role: Self::ROLE, other_keys: Self::other_keys, reason_to_ignore: Self::reason_to_ignore }
-    }
+    /// Keys of the file that no table knows, with the keys of the objects around them.
+    ///
+    /// # Errors
+    /// As [`Configuration::from_json`], for values that are refused.
+    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError>;
 }
 
 /// What a configuration says to those who do not build the network.

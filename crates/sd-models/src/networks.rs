@@ -7,8 +7,8 @@ use burn::tensor::Device;
 use sd_spec::Role;
 use serde_json::Value;
 
-use crate::network::{Facts, Network, WithNetwork};
-use crate::weights::{Naming, Parameter, parameters};
+use crate::network::{Configuration, Facts, Network, WithNetwork};
+use crate::weights::{CheckpointTensor, LoadReport, Parameter, parameters};
 use crate::{ClipTextEncoder, ModelError, SafetyChecker, TinyDecoder, TinyEncoder, UNet, VaeDecoder, VaeEncoder};
 
 /// The class that a `config.json` names, as diffusers and as transformers write it.
@@ -67,17 +67,16 @@ impl NetworkConfig {
         self.with(Read(device))
     }
 
-    /// The names of its network's tensors in checkpoints.
-    #[must_use]
-    pub fn naming(&self) -> Naming {
-        struct Name;
-        impl WithNetwork for Name {
-            type Output = Naming;
-            fn run<N: Network>(self, _: &N::Config) -> Naming {
-                N::naming()
+    /// Compares its network with a checkpoint's table of contents; nothing is initialised on the device.
+    pub fn load_report(&self, device: &Device, tensors: impl IntoIterator<Item = CheckpointTensor>) -> LoadReport {
+        struct Compare<'a, T>(&'a Device, T);
+        impl<T: IntoIterator<Item = CheckpointTensor>> WithNetwork for Compare<'_, T> {
+            type Output = LoadReport;
+            fn run<N: Network>(self, config: &N::Config) -> LoadReport {
+                N::init(config, self.0).load_report(self.1)
             }
         }
-        self.with(Name)
+        self.with(Compare(device, tensors))
     }
 }
 
@@ -93,8 +92,8 @@ macro_rules! networks {
         const ENTRIES: &[Entry] = &[$(Entry {
             role: <$network as Network>::ROLE,
             classes: <$network as Network>::CLASSES,
-            read: |json| <$network as Network>::read(json).map(NetworkConfig::$network),
-            unknown_keys: <$network as Network>::unknown_keys,
+            read: |json| <$network as Network>::Config::from_json(json).map(NetworkConfig::$network),
+            unknown_keys: <$network as Network>::Config::unknown_keys,
         }),*];
 
         impl NetworkConfig {

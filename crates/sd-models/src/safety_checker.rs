@@ -11,7 +11,7 @@ use sd_spec::{Axis, Dims};
 use crate::clip::VisionModel;
 use crate::layer::linear_without_bias;
 use crate::weights::COUNTER;
-use crate::{Facts, Features, ModelError, Network, Role, SafetyCheckerConfig};
+use crate::{Facts, Features, Naming, Network, Role, SafetyCheckerConfig};
 
 /// Concepts in every released checkpoint: entries of a row of [`SafetyVerdict::concept_scores`].
 pub const N_CONCEPTS: usize = 17;
@@ -64,14 +64,7 @@ impl Network for SafetyChecker {
     type Config = SafetyCheckerConfig;
     const ROLE: Role = Role::SafetyChecker;
     const CLASSES: &'static [&'static str] = &["StableDiffusionSafetyChecker"];
-
-    fn read(json: &[u8]) -> Result<SafetyCheckerConfig, ModelError> {
-        SafetyCheckerConfig::from_json(json)
-    }
-
-    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
-        SafetyCheckerConfig::unknown_keys(json)
-    }
+    const NAMING: Naming = Naming { other_keys, reason_to_ignore };
 
     fn facts(config: &SafetyCheckerConfig) -> Facts {
         let dims = Dims::new()
@@ -92,19 +85,19 @@ impl Network for SafetyChecker {
         features.give("has_nsfw_concepts", verdict.has_nsfw_concepts)?;
         features.give("concept_scores", verdict.concept_scores)
     }
+}
 
-    /// transformers 5 saves the tower without the wrapper's name.
-    fn other_keys(key: &str) -> Vec<String> {
-        key.strip_prefix("vision_model.").map(str::to_owned).into_iter().collect()
-    }
+/// transformers 5 saves the tower without the wrapper's name.
+fn other_keys(key: &str) -> Vec<String> {
+    key.strip_prefix("vision_model.").map(str::to_owned).into_iter().collect()
+}
 
-    fn reason_to_ignore(key: &str) -> Option<&'static str> {
-        if key.ends_with("embeddings.position_ids") {
-            return Some(COUNTER);
-        }
-        let is_text = ["text_model.", "text_projection.", "logit_scale"].iter().any(|prefix| key.starts_with(prefix));
-        is_text.then_some("belongs to CLIP's text half, and the safety checker looks at pictures")
+fn reason_to_ignore(key: &str) -> Option<&'static str> {
+    if key.ends_with("embeddings.position_ids") {
+        return Some(COUNTER);
     }
+    let is_text = ["text_model.", "text_projection.", "logit_scale"].iter().any(|prefix| key.starts_with(prefix));
+    is_text.then_some("belongs to CLIP's text half, and the safety checker looks at pictures")
 }
 
 impl SafetyChecker {

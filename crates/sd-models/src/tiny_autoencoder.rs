@@ -10,13 +10,11 @@ use burn::tensor::activation::relu;
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
-use sd_spec::keys::AUTOENCODER_TINY;
 use sd_spec::{Axis, Dims};
 
-use crate::config::unknown_keys;
 use crate::layer::same_conv;
 use crate::weights::OTHER_HALF;
-use crate::{Facts, Features, ModelError, Network, Role, TinyAutoencoderConfig, TinyLevelsConfig};
+use crate::{Facts, Features, Naming, Network, Role, TinyAutoencoderConfig, TinyLevelsConfig};
 
 const CLASSES: &[&str] = &["AutoencoderTiny"];
 /// Latents beyond this are bent towards it before they are decoded.
@@ -177,22 +175,12 @@ fn other_keys(key: &str) -> Vec<String> {
     vec![key.replace(".Conv.", ".").replace(".Block.", ".")]
 }
 
-fn reason_to_ignore(key: &str, other: &str) -> Option<&'static str> {
-    key.starts_with(other).then_some(OTHER_HALF)
-}
-
 impl Network for TinyEncoder {
     type Config = TinyAutoencoderConfig;
     const ROLE: Role = Role::VaeEncoder;
     const CLASSES: &'static [&'static str] = CLASSES;
-
-    fn read(json: &[u8]) -> Result<TinyAutoencoderConfig, ModelError> {
-        TinyAutoencoderConfig::from_json(json)
-    }
-
-    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
-        unknown_keys(Self::ROLE, json, AUTOENCODER_TINY)
-    }
+    const NAMING: Naming =
+        Naming { other_keys, reason_to_ignore: |key| key.starts_with("decoder.").then_some(OTHER_HALF) };
 
     fn facts(config: &TinyAutoencoderConfig) -> Facts {
         facts(config, config.in_channels)
@@ -206,28 +194,14 @@ impl Network for TinyEncoder {
         let x = features.real::<4>("x")?;
         features.give("latent", self.forward(x))
     }
-
-    fn other_keys(key: &str) -> Vec<String> {
-        other_keys(key)
-    }
-
-    fn reason_to_ignore(key: &str) -> Option<&'static str> {
-        reason_to_ignore(key, "decoder.")
-    }
 }
 
 impl Network for TinyDecoder {
     type Config = TinyAutoencoderConfig;
     const ROLE: Role = Role::VaeDecoder;
     const CLASSES: &'static [&'static str] = CLASSES;
-
-    fn read(json: &[u8]) -> Result<TinyAutoencoderConfig, ModelError> {
-        TinyAutoencoderConfig::from_json(json)
-    }
-
-    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
-        unknown_keys(Self::ROLE, json, AUTOENCODER_TINY)
-    }
+    const NAMING: Naming =
+        Naming { other_keys, reason_to_ignore: |key| key.starts_with("encoder.").then_some(OTHER_HALF) };
 
     fn facts(config: &TinyAutoencoderConfig) -> Facts {
         facts(config, config.out_channels)
@@ -240,13 +214,5 @@ impl Network for TinyDecoder {
     fn call<F: Features>(&self, features: &mut F) -> Result<(), F::Error> {
         let z = features.real::<4>("z")?;
         features.give("image", self.forward(z))
-    }
-
-    fn other_keys(key: &str) -> Vec<String> {
-        other_keys(key)
-    }
-
-    fn reason_to_ignore(key: &str) -> Option<&'static str> {
-        reason_to_ignore(key, "encoder.")
     }
 }

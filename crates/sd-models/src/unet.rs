@@ -9,12 +9,10 @@ use burn::nn::GroupNorm;
 use burn::nn::conv::Conv2d;
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor};
-use sd_spec::keys::UNET;
 use sd_spec::{Axis, Dims};
 
-use crate::config::unknown_keys;
 use crate::layer::{NormConfig, TimestepEmbedding, same_conv, sinusoid};
-use crate::{AddedConditionConfig, Facts, Features, ModelError, Network, Role, TimestepConfig, UNetConfig};
+use crate::{AddedConditionConfig, Facts, Features, Network, Role, TimestepConfig, UNetConfig};
 use blocks::BlockContext;
 
 /// Predicts the noise (or velocity) in a latent.
@@ -107,14 +105,6 @@ impl Network for UNet {
     type Config = UNetConfig;
     const ROLE: Role = Role::UNet;
     const CLASSES: &'static [&'static str] = &["UNet2DConditionModel"];
-
-    fn read(json: &[u8]) -> Result<UNetConfig, ModelError> {
-        UNetConfig::from_json(json)
-    }
-
-    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
-        unknown_keys(Self::ROLE, json, UNET)
-    }
 
     fn facts(config: &UNetConfig) -> Facts {
         let xl = "a UNet with added conditions, as Stable Diffusion XL has it, cannot be converted yet";

@@ -11,13 +11,11 @@ use burn::nn::GroupNorm;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor};
-use sd_spec::keys::AUTOENCODER_KL;
 use sd_spec::{Axis, Dims};
 
-use crate::config::unknown_keys;
 use crate::layer::{NormConfig, same_conv};
 use crate::weights::OTHER_HALF;
-use crate::{Facts, Features, ModelError, Network, Role, VaeConfig};
+use crate::{Facts, Features, Naming, Network, Role, VaeConfig};
 
 /// Pictures to latent moments.
 #[derive(Module, Debug)]
@@ -63,20 +61,6 @@ impl VaeDecoder {
     }
 }
 
-/// What both halves have in common.
-trait Half {
-    /// Keys of the half that is not this one begin so.
-    const OTHER: [&'static str; 2];
-}
-
-impl Half for VaeEncoder {
-    const OTHER: [&'static str; 2] = ["decoder.", "post_quant_conv."];
-}
-
-impl Half for VaeDecoder {
-    const OTHER: [&'static str; 2] = ["encoder.", "quant_conv."];
-}
-
 fn facts(config: &VaeConfig, picture_channels: usize) -> Facts {
     Facts {
         dims: Dims::new()
@@ -96,8 +80,8 @@ fn other_keys(key: &str) -> Vec<String> {
     old.into_iter().filter(|(new, _)| key.contains(new)).map(|(new, old)| key.replace(new, old)).collect()
 }
 
-fn reason_to_ignore<H: Half>(key: &str) -> Option<&'static str> {
-    let other = H::OTHER.iter().any(|prefix| key.starts_with(prefix)).then_some(OTHER_HALF);
+fn reason_to_ignore(key: &str, other_half: [&str; 2]) -> Option<&'static str> {
+    let other = other_half.iter().any(|prefix| key.starts_with(prefix)).then_some(OTHER_HALF);
     other.or_else(|| key.starts_with("loss.").then_some("belongs to the discriminator of the training"))
 }
 
@@ -107,14 +91,8 @@ impl Network for VaeDecoder {
     type Config = VaeConfig;
     const ROLE: Role = Role::VaeDecoder;
     const CLASSES: &'static [&'static str] = CLASSES;
-
-    fn read(json: &[u8]) -> Result<VaeConfig, ModelError> {
-        VaeConfig::from_json(json)
-    }
-
-    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
-        unknown_keys(Self::ROLE, json, AUTOENCODER_KL)
-    }
+    const NAMING: Naming =
+        Naming { other_keys, reason_to_ignore: |key| reason_to_ignore(key, ["encoder.", "quant_conv."]) };
 
     fn facts(config: &VaeConfig) -> Facts {
         facts(config, config.out_channels)
@@ -128,28 +106,14 @@ impl Network for VaeDecoder {
         let z = features.real::<4>("z")?;
         features.give("image", self.forward(z))
     }
-
-    fn other_keys(key: &str) -> Vec<String> {
-        other_keys(key)
-    }
-
-    fn reason_to_ignore(key: &str) -> Option<&'static str> {
-        reason_to_ignore::<Self>(key)
-    }
 }
 
 impl Network for VaeEncoder {
     type Config = VaeConfig;
     const ROLE: Role = Role::VaeEncoder;
     const CLASSES: &'static [&'static str] = CLASSES;
-
-    fn read(json: &[u8]) -> Result<VaeConfig, ModelError> {
-        VaeConfig::from_json(json)
-    }
-
-    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
-        unknown_keys(Self::ROLE, json, AUTOENCODER_KL)
-    }
+    const NAMING: Naming =
+        Naming { other_keys, reason_to_ignore: |key| reason_to_ignore(key, ["decoder.", "post_quant_conv."]) };
 
     fn facts(config: &VaeConfig) -> Facts {
         facts(config, config.in_channels)
@@ -162,14 +126,6 @@ impl Network for VaeEncoder {
     fn call<F: Features>(&self, features: &mut F) -> Result<(), F::Error> {
         let x = features.real::<4>("x")?;
         features.give("latent", self.forward(x))
-    }
-
-    fn other_keys(key: &str) -> Vec<String> {
-        other_keys(key)
-    }
-
-    fn reason_to_ignore(key: &str) -> Option<&'static str> {
-        reason_to_ignore::<Self>(key)
     }
 }
 

@@ -8,7 +8,8 @@ use burn::backend::capture::{CaptureBackend, TensorId};
 use burn::backend::ir::OperationIr;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use sd_models::{
-    AddedConditions, ClipTextConfig, Features, Network, NetworkConfig, Role, UNetConfig, VaeConfig, WithNetwork,
+    AddedConditions, ClipTextConfig, Configuration, Features, Network, NetworkConfig, Role, UNetConfig, VaeConfig,
+    WithNetwork,
 };
 use sd_spec::{Axis, Dims};
 

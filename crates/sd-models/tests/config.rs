@@ -1,7 +1,8 @@
 //! Configurations from outside: what is refused, and that the message names key and value.
 
 use sd_models::{
-    ClipTextConfig, ModelError, NetworkConfig, Pooling, Resolution, Role, SafetyCheckerConfig, UNetConfig, VaeConfig,
+    ClipTextConfig, Configuration, ModelError, NetworkConfig, Pooling, Resolution, Role, SafetyCheckerConfig,
+    UNetConfig, VaeConfig,
 };
 use serde_json::{Value, json};
 

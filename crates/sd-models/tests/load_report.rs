@@ -3,16 +3,16 @@
 mod common;
 
 use burn::tensor::Device;
-use sd_models::{CheckpointTensor, LoadReport, Naming, NetworkConfig, Parameter, Role};
+use sd_models::{CheckpointTensor, NetworkConfig, Role};
 
 /// Calls `check` for every component of every checkpoint; returns how often.
-fn for_each(check: impl Fn(Naming, &[Parameter], Vec<CheckpointTensor>)) -> usize {
+fn for_each(check: impl Fn(&NetworkConfig, Vec<CheckpointTensor>)) -> usize {
     let mut n = 0;
     for checkpoint in common::checkpoints() {
         for role in Role::ALL {
             if let Some(config) = common::config(&checkpoint, role) {
                 let network = NetworkConfig::read(role, &config).expect("a configuration that is supported");
-                check(network.naming(), &network.parameters(&Device::capture()), common::contents(&checkpoint, role));
+                check(&network, common::contents(&checkpoint, role));
                 n += 1;
             }
         }
@@ -22,11 +22,11 @@ fn for_each(check: impl Fn(Naming, &[Parameter], Vec<CheckpointTensor>)) -> usiz
 
 #[test]
 fn real_checkpoints_leave_nothing_missing_and_nothing_unused() {
-    let n = for_each(|naming, parameters, tensors| {
-        let report = LoadReport::new(naming, parameters, tensors);
+    let n = for_each(|network, tensors| {
+        let report = network.load_report(&Device::capture(), tensors);
         assert!(report.is_complete(), "{report}");
-        assert_eq!(report.applied.len(), parameters.len());
-        let halves = matches!(naming.role, Role::VaeDecoder | Role::VaeEncoder);
+        assert_eq!(report.applied.len(), network.parameters(&Device::capture()).len());
+        let halves = matches!(network.role(), Role::VaeDecoder | Role::VaeEncoder);
         assert_eq!(report.ignored.is_empty(), !halves, "{report}");
     });
     assert!(n >= 4, "the demo model alone has four components");
@@ -34,9 +34,9 @@ fn real_checkpoints_leave_nothing_missing_and_nothing_unused() {
 
 #[test]
 fn keys_of_old_diffusers_and_new_transformers_are_found_too() {
-    for_each(|naming, parameters, tensors| {
+    for_each(|network, tensors| {
         let renamed = tensors.into_iter().map(|tensor| CheckpointTensor {
-            key: match naming.role {
+            key: match network.role() {
                 Role::TextEncoder => match tensor.key.strip_prefix("text_model.") {
                     Some(rest) => rest.to_owned(),
                     None => format!("text_model.{}", tensor.key),
@@ -48,8 +48,8 @@ fn keys_of_old_diffusers_and_new_transformers_are_found_too() {
             },
             ..tensor
         });
-        if naming.role != Role::UNet {
-            let report = LoadReport::new(naming, parameters, renamed);
+        if network.role() != Role::UNet {
+            let report = network.load_report(&Device::capture(), renamed);
             assert!(report.is_complete(), "{report}");
         }
     });
@@ -57,10 +57,10 @@ fn keys_of_old_diffusers_and_new_transformers_are_found_too() {
 
 #[test]
 fn a_renamed_tensor_is_both_missing_and_unused() {
-    for_each(|naming, parameters, mut tensors| {
+    for_each(|network, mut tensors| {
         tensors[0].key.push('X');
-        let report = LoadReport::new(naming, parameters, tensors);
-        let halves = matches!(naming.role, Role::VaeDecoder | Role::VaeEncoder);
+        let report = network.load_report(&Device::capture(), tensors);
+        let halves = matches!(network.role(), Role::VaeDecoder | Role::VaeEncoder);
         if !halves {
             assert_eq!((report.missing.len(), report.unused.len()), (1, 1), "{report}");
             let error = report.into_bindings().expect_err("incomplete").to_string();
@@ -71,16 +71,17 @@ fn a_renamed_tensor_is_both_missing_and_unused() {
 
 #[test]
 fn a_tensor_of_another_shape_or_of_integers_is_refused_by_name() {
-    for_each(|naming, parameters, mut tensors| {
+    for_each(|network, mut tensors| {
+        let parameters = network.parameters(&Device::capture());
         let wanted = |tensor: &CheckpointTensor| parameters.iter().any(|p| p.key.ends_with(&tensor.key));
         let at = tensors.iter().position(wanted).expect("a tensor that the network wants");
         let key = tensors[at].key.clone();
         tensors[at].shape.push(2);
-        let report = LoadReport::new(naming, parameters, tensors.clone());
+        let report = network.load_report(&Device::capture(), tensors.clone());
         assert!(report.to_string().contains(&format!("1 of another shape: {key} is")), "{report}");
         tensors[at].shape.pop();
         tensors[at].dtype = host_tensor::DType::I32;
-        let report = LoadReport::new(naming, parameters, tensors);
+        let report = network.load_report(&Device::capture(), tensors);
         assert!(report.to_string().contains(&format!("{key} is int32")), "{report}");
     });
 }

@@ -1,13 +1,10 @@
 //! From a recipe to a program: the network is recorded on the features of its role.
 
 use super::Recipe;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 use burn_mil::{Inputs, LowerError, Lowering, Outputs};
 use mil::{Function, Opset};
-use sd_models::{
-    Features, LoadReport, ModelError, Naming, Network, NetworkConfig, Parameter, WithNetwork,
-    weights::{Binding, parameters},
-};
+use sd_models::{Features, ModelError, Network, WithNetwork, weights::Binding};
 use std::{cell::RefCell, collections::HashMap};
 
 use crate::Weights;
@@ -44,7 +41,7 @@ impl WithNetwork for Lower<'_> {
         let lowered = lowering.lower(
             |device| {
                 let module = N::init(config, device);
-                *bound.borrow_mut() = bind(N::naming(), &parameters(&module), weights);
+                *bound.borrow_mut() = bind(&module, weights);
                 module
             },
             |path| weights.parameter(bound.borrow().as_ref().ok()?.get(path)?),
@@ -84,13 +81,8 @@ impl Features for Recorded<'_> {
     }
 }
 
-/// Compares the recipe's network with the checkpoint's tensors, without recording it.
-pub(crate) fn load_report(network: &NetworkConfig, weights: &Weights) -> LoadReport {
-    LoadReport::new(network.naming(), &network.parameters(&Device::capture()), weights.contents())
-}
-
-/// Compares network and checkpoint; anything missing, unused or of another shape is an error.
-fn bind(naming: Naming, parameters: &[Parameter], weights: &Weights) -> Result<HashMap<String, Binding>, ModelError> {
-    let bindings = LoadReport::new(naming, parameters, weights.contents()).into_bindings()?;
+/// The network's parameters by path; anything missing, unused or of another shape in the checkpoint is an error.
+fn bind(module: &impl Network, weights: &Weights) -> Result<HashMap<String, Binding>, ModelError> {
+    let bindings = module.load_report(weights.contents()).into_bindings()?;
     Ok(bindings.into_iter().map(|b| (b.path.clone(), b)).collect())
 }

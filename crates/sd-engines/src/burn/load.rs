@@ -2,18 +2,17 @@
 
 use std::collections::HashMap;
 
-use burn_core::module::{Module, ModuleMapper, Param};
+use burn_core::module::{ModuleMapper, Param};
 use burn_core::tensor::{Device, Tensor, TensorData};
 use sd_checkpoint::Weights;
-use sd_models::weights::{Binding, parameters};
-use sd_models::{LoadReport, ModelError, Naming};
+use sd_models::weights::Binding;
+use sd_models::{ModelError, Network};
 
 use super::error::BurnError;
 
 /// The module with each parameter replaced by its tensor, as f32 on the device; none is initialised before.
-pub(super) fn load<M: Module>(module: M, naming: Naming, weights: &Weights, device: &Device) -> Result<M, BurnError> {
-    let bindings =
-        LoadReport::new(naming, &parameters(&module), weights.contents()).into_bindings().map_err(ModelError::from)?;
+pub(super) fn load<N: Network>(module: N, weights: &Weights, device: &Device) -> Result<N, BurnError> {
+    let bindings = module.load_report(weights.contents()).into_bindings().map_err(ModelError::from)?;
     let bindings = bindings.into_iter().map(|binding| (binding.path.clone(), binding)).collect();
     Ok(module.map(&mut Loader { bindings, weights, device, path: Vec::new() }))
 }

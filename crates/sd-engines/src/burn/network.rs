@@ -40,7 +40,7 @@ impl WithNetwork for Build<'_> {
 
     fn run<N: Network>(self, config: &N::Config) -> Self::Output {
         let module = N::init(config, self.device);
-        Ok(Box::new(load(module, N::naming(), self.weights, self.device)?))
+        Ok(Box::new(load(module, self.weights, self.device)?))
     }
 }
 

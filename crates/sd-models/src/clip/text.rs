@@ -3,14 +3,12 @@
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, Linear};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use sd_spec::keys::CLIP_TEXT;
 use sd_spec::{Axis, Dims};
 
 use super::tower::{Encoder, layer_norm};
-use crate::config::unknown_keys;
 use crate::layer::linear_without_bias;
 use crate::weights::COUNTER;
-use crate::{ClipTextConfig, Facts, Features, ModelError, Network, Pooling, Role};
+use crate::{ClipTextConfig, Facts, Features, Naming, Network, Pooling, Role};
 
 /// Added to the attention scores of later tokens.
 ///
@@ -65,14 +63,7 @@ impl Network for ClipTextEncoder {
     type Config = ClipTextConfig;
     const ROLE: Role = Role::TextEncoder;
     const CLASSES: &'static [&'static str] = &["CLIPTextModel", "CLIPTextModelWithProjection"];
-
-    fn read(json: &[u8]) -> Result<ClipTextConfig, ModelError> {
-        ClipTextConfig::from_json(json)
-    }
-
-    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
-        unknown_keys(Self::ROLE, json, CLIP_TEXT)
-    }
+    const NAMING: Naming = Naming { other_keys, reason_to_ignore };
 
     fn facts(config: &ClipTextConfig) -> Facts {
         let width = config.tower.hidden_size;
@@ -92,22 +83,22 @@ impl Network for ClipTextEncoder {
         features.give("last_hidden_state", out.last_hidden_state)?;
         features.give("pooled_outputs", out.pooled_outputs)
     }
+}
 
-    /// transformers 5 saves the tower without the wrapper's name.
-    fn other_keys(key: &str) -> Vec<String> {
-        key.strip_prefix("text_model.").map(str::to_owned).into_iter().collect()
-    }
+/// transformers 5 saves the tower without the wrapper's name.
+fn other_keys(key: &str) -> Vec<String> {
+    key.strip_prefix("text_model.").map(str::to_owned).into_iter().collect()
+}
 
-    fn reason_to_ignore(key: &str) -> Option<&'static str> {
-        if key.ends_with("embeddings.position_ids") {
-            return Some(COUNTER);
-        }
-        if ["vision_model.", "visual_projection.", "logit_scale"].iter().any(|prefix| key.starts_with(prefix)) {
-            return Some("belongs to CLIP's picture half, and the text encoder is the other");
-        }
-        (key == "text_projection.weight")
-            .then_some("projects the pooled output, which this encoder's configuration does not ask for")
+fn reason_to_ignore(key: &str) -> Option<&'static str> {
+    if key.ends_with("embeddings.position_ids") {
+        return Some(COUNTER);
     }
+    if ["vision_model.", "visual_projection.", "logit_scale"].iter().any(|prefix| key.starts_with(prefix)) {
+        return Some("belongs to CLIP's picture half, and the text encoder is the other");
+    }
+    (key == "text_projection.weight")
+        .then_some("projects the pooled output, which this encoder's configuration does not ask for")
 }
 
 impl ClipTextEncoder {

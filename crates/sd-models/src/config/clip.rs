@@ -6,7 +6,7 @@
 use sd_spec::keys::{CLIP_TEXT, CLIP_VISION, SAFETY_CHECKER};
 
 use super::fields::{Fields, MAX_CHANNELS, MAX_LAYERS, MAX_SIDE};
-use crate::{ModelError, Role};
+use crate::{Configuration, ModelError, Role};
 
 const MAX_VOCABULARY: usize = 1 << 24;
 const MAX_POSITIONS: usize = 1 << 16;
@@ -84,15 +84,17 @@ pub struct SafetyCheckerConfig {
     pub projection_dim: usize,
 }
 
-impl ClipTextConfig {
-    /// Reads a text encoder's `config.json`.
-    ///
-    /// # Errors
-    /// A [`ModelError`] that names key and value.
-    pub fn from_json(json: &[u8]) -> Result<Self, ModelError> {
+impl Configuration for ClipTextConfig {
+    fn from_json(json: &[u8]) -> Result<Self, ModelError> {
         Self::read(&Fields::parse(Role::TextEncoder, json, CLIP_TEXT)?)
     }
 
+    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
+        Ok(Fields::parse(Role::TextEncoder, json, CLIP_TEXT)?.unknown())
+    }
+}
+
+impl ClipTextConfig {
     pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
         let pooling = match fields.integer_or("eos_token_id", 49_407)? {
             // transformers 4.44 CLIPTextTransformer.forward: "A config that had eos_token_id=2".
@@ -132,17 +134,13 @@ impl ClipVisionConfig {
     }
 }
 
-impl SafetyCheckerConfig {
-    /// Reads a safety checker's `config.json`.
-    ///
-    /// # Errors
-    /// A [`ModelError`] that names key and value.
-    pub fn from_json(json: &[u8]) -> Result<Self, ModelError> {
+impl Configuration for SafetyCheckerConfig {
+    fn from_json(json: &[u8]) -> Result<Self, ModelError> {
         Self::read(&Fields::parse(Role::SafetyChecker, json, SAFETY_CHECKER)?)
     }
 
-    /// Keys that no table knows, those of the vision encoder included.
-    pub(crate) fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
+    /// Those of the vision encoder are among them.
+    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
         let fields = Fields::parse(Role::SafetyChecker, json, SAFETY_CHECKER)?;
         let mut unknown = fields.unknown();
         if let Ok(vision) = fields.nested("vision_config", CLIP_VISION) {
@@ -150,7 +148,9 @@ impl SafetyCheckerConfig {
         }
         Ok(unknown)
     }
+}
 
+impl SafetyCheckerConfig {
     pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
         // Files of early versions hold both; transformers takes all of this one where it is there.
         let key = if fields.has("vision_config_dict") { "vision_config_dict" } else { "vision_config" };

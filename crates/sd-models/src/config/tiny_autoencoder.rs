@@ -3,7 +3,7 @@
 use sd_spec::keys::AUTOENCODER_TINY;
 
 use super::fields::{Fields, MAX_BLOCKS, MAX_CHANNELS, MAX_RESNETS};
-use crate::{ModelError, Role};
+use crate::{Configuration, ModelError, Role};
 
 /// The small autoencoder; both halves are built from it.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,15 +31,17 @@ pub struct TinyLevelsConfig {
     pub n_blocks: Vec<usize>,
 }
 
-impl TinyAutoencoderConfig {
-    /// Reads its `config.json`.
-    ///
-    /// # Errors
-    /// A [`ModelError`] that names key and value.
-    pub fn from_json(json: &[u8]) -> Result<Self, ModelError> {
+impl Configuration for TinyAutoencoderConfig {
+    fn from_json(json: &[u8]) -> Result<Self, ModelError> {
         Self::read(&Fields::parse(Role::VaeDecoder, json, AUTOENCODER_TINY)?)
     }
 
+    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
+        Ok(Fields::parse(Role::VaeDecoder, json, AUTOENCODER_TINY)?.unknown())
+    }
+}
+
+impl TinyAutoencoderConfig {
     pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
         let config = Self {
             in_channels: fields.size_or("in_channels", MAX_CHANNELS, 3)?,

@@ -6,7 +6,7 @@ use sd_spec::keys::UNET;
 
 use super::Resolution;
 use super::fields::{Fields, MAX_BLOCKS, MAX_CHANNELS, MAX_LAYERS, MAX_RESNETS};
-use crate::{ModelError, Role};
+use crate::{Configuration, ModelError, Role};
 
 /// The denoiser.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,15 +90,17 @@ pub struct AddedConditionConfig {
     pub input_dim: usize,
 }
 
-impl UNetConfig {
-    /// Reads a denoiser's `config.json`.
-    ///
-    /// # Errors
-    /// A [`ModelError`] that names key and value.
-    pub fn from_json(json: &[u8]) -> Result<Self, ModelError> {
+impl Configuration for UNetConfig {
+    fn from_json(json: &[u8]) -> Result<Self, ModelError> {
         Self::read(&Fields::parse(Role::UNet, json, UNET)?)
     }
 
+    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
+        Ok(Fields::parse(Role::UNet, json, UNET)?.unknown())
+    }
+}
+
+impl UNetConfig {
     pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
         let channels = fields.sizes("block_out_channels", MAX_CHANNELS, MAX_BLOCKS)?;
         let norm_groups = fields.size_or("norm_num_groups", MAX_CHANNELS, 32)?;

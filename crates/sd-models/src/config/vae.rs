@@ -4,7 +4,7 @@ use sd_spec::keys::AUTOENCODER_KL;
 
 use super::fields::{Fields, MAX_BLOCKS, MAX_CHANNELS, MAX_RESNETS};
 use super::{Resolution, unet};
-use crate::{ModelError, Role};
+use crate::{Configuration, ModelError, Role};
 
 /// The autoencoder; both halves are built from it.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,15 +33,17 @@ pub struct VaeConfig {
     pub sample_size: Option<Resolution>,
 }
 
-impl VaeConfig {
-    /// Reads an autoencoder's `config.json`.
-    ///
-    /// # Errors
-    /// A [`ModelError`] that names key and value.
-    pub fn from_json(json: &[u8]) -> Result<Self, ModelError> {
+impl Configuration for VaeConfig {
+    fn from_json(json: &[u8]) -> Result<Self, ModelError> {
         Self::read(&Fields::parse(Role::VaeDecoder, json, AUTOENCODER_KL)?)
     }
 
+    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
+        Ok(Fields::parse(Role::VaeDecoder, json, AUTOENCODER_KL)?.unknown())
+    }
+}
+
+impl VaeConfig {
     pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
         let channels = fields.sizes("block_out_channels", MAX_CHANNELS, MAX_BLOCKS)?;
         for (key, only) in [("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")] {

@@ -59,10 +59,15 @@ pub struct ShapeMismatch {
 /// The names of a network's tensors in checkpoints.
 #[derive(Clone, Copy, Debug)]
 pub struct Naming {
-    /// The network's role, for messages.
-    pub role: Role,
-    pub(crate) other_keys: fn(&str) -> Vec<String>,
-    pub(crate) reason_to_ignore: fn(&str) -> Option<&'static str>,
+    /// Other keys under which checkpoints hold the parameter of a key, likeliest first.
+    pub other_keys: fn(&str) -> Vec<String>,
+    /// Why a tensor of this key, which real checkpoints hold, is not needed.
+    pub reason_to_ignore: fn(&str) -> Option<&'static str>,
+}
+
+impl Naming {
+    /// Tensors are called as the paths of parameters, and every one is needed.
+    pub const PATHS: Self = Self { other_keys: |_| Vec::new(), reason_to_ignore: |_| None };
 }
 
 /// What became of every parameter and every tensor.
@@ -86,14 +91,19 @@ pub struct LoadReport {
 
 impl LoadReport {
     /// Compares `parameters` with `tensors`; the order of `tensors` does not matter.
-    pub fn new(naming: Naming, parameters: &[Parameter], tensors: impl IntoIterator<Item = CheckpointTensor>) -> Self {
+    pub fn new(
+        role: Role,
+        naming: Naming,
+        parameters: &[Parameter],
+        tensors: impl IntoIterator<Item = CheckpointTensor>,
+    ) -> Self {
         let tensors: Vec<CheckpointTensor> = tensors.into_iter().collect();
         let prefix = common_prefix(tensors.iter().map(|tensor| tensor.key.as_str())).to_owned();
         let name = |key: &str| key.strip_prefix(&prefix).unwrap_or(key).to_owned();
         let mut left: BTreeMap<String, CheckpointTensor> =
             tensors.into_iter().map(|tensor| (name(&tensor.key), tensor)).collect();
         let mut report = Self {
-            role: naming.role,
+            role,
             applied: Vec::with_capacity(parameters.len()),
             missing: Vec::new(),
             unused: Vec::new(),
