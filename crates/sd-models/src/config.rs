@@ -16,6 +16,25 @@ pub use tiny_autoencoder::{TinyAutoencoderConfig, TinyLevelsConfig};
 pub use unet::{AddedConditionConfig, CORRECTED_SIDE, TimestepConfig, TransformerConfig, UNetBlockConfig, UNetConfig};
 pub use vae::VaeConfig;
 
+use std::fmt::Debug;
+
+use crate::error::ModelError;
+
+/// What a `config.json` says of a network.
+pub trait Configuration: Sized + Clone + Debug + Send + Sync {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// A [`ModelError`] that names key and value.
+    fn from_json(json: &[u8]) -> Result<Self, ModelError>;
+
+    /// Keys of the file that no table knows, with the keys of the objects around them.
+    ///
+    /// # Errors
+    /// As [`Configuration::from_json`], for values that are refused.
+    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError>;
+}
+
 /// Height and width, in the unit that the holder names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Resolution {

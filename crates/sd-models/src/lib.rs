@@ -38,12 +38,12 @@ mod networks;
 
 pub use clip::{ClipTextEncoder, ClipTextOutput};
 pub use config::{
-    AddedConditionConfig, CORRECTED_SIDE, ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig, Pooling,
-    Resolution, SafetyCheckerConfig, TimestepConfig, TinyAutoencoderConfig, TinyLevelsConfig, TransformerConfig,
-    UNetBlockConfig, UNetConfig, VaeConfig,
+    AddedConditionConfig, CORRECTED_SIDE, ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig,
+    Configuration, Pooling, Resolution, SafetyCheckerConfig, TimestepConfig, TinyAutoencoderConfig, TinyLevelsConfig,
+    TransformerConfig, UNetBlockConfig, UNetConfig, VaeConfig,
 };
 pub use error::ModelError;
-pub use network::{Configuration, Facts, Features, Network, WithNetwork};
+pub use network::{Facts, Features, Network, WithNetwork};
 pub use networks::NetworkConfig;
 pub use safety_checker::{SafetyChecker, SafetyVerdict};
 pub use sd_spec::Role;

@@ -2,14 +2,11 @@
 //!
 //! A network is one `impl` of [`Network`] beside its module, and one name in the list of [`NetworkConfig`](crate::NetworkConfig).
 
-use std::fmt::Debug;
-
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use sd_spec::{Dims, Role};
 
-use crate::config::Resolution;
-use crate::error::ModelError;
+use crate::config::{Configuration, Resolution};
 use crate::weights::{CheckpointTensor, LoadReport, Naming, parameters};
 
 /// Where a network takes its inputs from, and what it gives its outputs to.
@@ -67,21 +64,6 @@ pub trait Network: Module + Sync + 'static {
     fn load_report(&self, tensors: impl IntoIterator<Item = CheckpointTensor>) -> LoadReport {
         LoadReport::new(Self::ROLE, Self::NAMING, &parameters(self), tensors)
     }
-}
-
-/// What a `config.json` says of a network.
-pub trait Configuration: Sized + Clone + Debug + Send + Sync {
-    /// Reads the file.
-    ///
-    /// # Errors
-    /// A [`ModelError`] that names key and value.
-    fn from_json(json: &[u8]) -> Result<Self, ModelError>;
-
-    /// Keys of the file that no table knows, with the keys of the objects around them.
-    ///
-    /// # Errors
-    /// As [`Configuration::from_json`], for values that are refused.
-    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError>;
 }
 
 /// What a configuration says to those who do not build the network.

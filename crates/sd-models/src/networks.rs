@@ -7,7 +7,8 @@ use burn::tensor::Device;
 use sd_spec::Role;
 use serde_json::Value;
 
-use crate::network::{Configuration, Facts, Network, WithNetwork};
+use crate::config::Configuration;
+use crate::network::{Facts, Network, WithNetwork};
 use crate::weights::{CheckpointTensor, LoadReport, Parameter, parameters};
 use crate::{ClipTextEncoder, ModelError, SafetyChecker, TinyDecoder, TinyEncoder, UNet, VaeDecoder, VaeEncoder};
 

@@ -2,8 +2,9 @@
 
 use sd_spec::keys::AUTOENCODER_TINY;
 
+use super::Configuration;
 use super::fields::{Fields, MAX_BLOCKS, MAX_CHANNELS, MAX_RESNETS};
-use crate::{Configuration, ModelError, Role};
+use crate::{ModelError, Role};
 
 /// The small autoencoder; both halves are built from it.
 #[derive(Clone, Debug, PartialEq)]

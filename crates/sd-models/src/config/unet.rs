@@ -4,9 +4,9 @@
 
 use sd_spec::keys::UNET;
 
-use super::Resolution;
 use super::fields::{Fields, MAX_BLOCKS, MAX_CHANNELS, MAX_LAYERS, MAX_RESNETS};
-use crate::{Configuration, ModelError, Role};
+use super::{Configuration, Resolution};
+use crate::{ModelError, Role};
 
 /// The denoiser.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,8 +3,8 @@
 use sd_spec::keys::AUTOENCODER_KL;
 
 use super::fields::{Fields, MAX_BLOCKS, MAX_CHANNELS, MAX_RESNETS};
-use super::{Resolution, unet};
-use crate::{Configuration, ModelError, Role};
+use super::{Configuration, Resolution, unet};
+use crate::{ModelError, Role};
 
 /// The autoencoder; both halves are built from it.
 #[derive(Clone, Debug, PartialEq)]
