@@ -11,7 +11,6 @@ mod error;
 mod load;
 mod network;
 
-pub use device::BurnDevice;
 pub use error::BurnError;
 
 use std::num::NonZeroUsize;
@@ -21,6 +20,7 @@ use sd_checkpoint::Weights;
 use sd_models::NetworkConfig;
 use sd_runtime::{Engine, Signature, Stop, Tensors};
 
+use crate::BurnDevice;
 use network::Loaded;
 
 /// Where a network runs, and on how many threads.

@@ -30,6 +30,7 @@
 
 #[cfg(feature = "burn")]
 mod burn;
+mod burn_device;
 mod chain;
 #[cfg(feature = "mil")]
 mod error;
@@ -37,7 +38,8 @@ mod error;
 mod mil_cpu;
 
 #[cfg(feature = "burn")]
-pub use burn::{BurnDevice, BurnEngine, BurnError, BurnOptions};
+pub use burn::{BurnEngine, BurnError, BurnOptions};
+pub use burn_device::BurnDevice;
 pub use chain::{Chain, ChainError};
 #[cfg(feature = "mil")]
 pub use error::EngineError;

@@ -12,9 +12,9 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use smelt::{AttentionLayout, Existing, Precision, RandomKind, Role, Rounding, SchedulerKind, Target};
+use smelt::{AttentionLayout, DEVICES, Device, Existing, Precision, RandomKind, Role, Rounding, SchedulerKind, Target};
 
-use crate::engine_args::{DeviceName, EngineArgs};
+use crate::engine_args::{EngineArgs, named};
 use crate::view::ViewArgs;
 pub(crate) use examples::with_example;
 pub(crate) use own::{CompareArgs, CompletionsArgs, DoctorArgs, ManArgs};
@@ -351,8 +351,8 @@ pub(crate) struct GenerateArgs {
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
     /// What --engine burn runs on; default: flex, the CPU. Others stand behind features: burn-cuda, burn-wgpu, ….
-    #[arg(long, value_name = "NAME")]
-    pub(crate) device: Option<DeviceName>,
+    #[arg(long, value_name = "NAME", value_parser = named(DEVICES))]
+    pub(crate) device: Option<Device>,
     #[command(flatten)]
     pub(crate) view: ViewArgs,
 }

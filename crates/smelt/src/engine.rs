@@ -13,6 +13,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
+pub use sd_engines::BurnDevice as Device;
 use sd_engines::{CpuOptions, Executor, Isa, Options, Precision, Rounding, UnknownIsa, WeightForm};
 
 use crate::error::{Error, Result, refusal, refuse};
@@ -30,81 +31,43 @@ pub enum EngineKind {
     Burn,
 }
 
-impl EngineKind {
-    /// Every engine, by name.
-    const NAMES: [(Self, &'static str); 3] = [(Self::Cpu, "cpu"), (Self::Reference, "reference"), (Self::Burn, "burn")];
+/// Values with the names that people give them, and what the names stand for.
+pub type Names<T> = &'static [(T, &'static str, &'static str)];
 
-    /// The name in [`EngineSpec`]'s text form.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        name_of(&Self::NAMES, self)
-    }
-}
+/// Engines.
+pub const ENGINES: Names<EngineKind> = &[
+    (EngineKind::Cpu, "cpu", "Planned and fused, with kernels for the machine's instruction set"),
+    (EngineKind::Reference, "reference", "Every operation by its definition"),
+    (
+        EngineKind::Burn,
+        "burn",
+        "A checkpoint's networks by Burn itself, without MIL; for `generate`, in builds with the feature `burn`",
+    ),
+];
 
 /// Devices of Burn's; all but the first stand behind features.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Device {
-    /// The CPU.
-    #[default]
-    Flex,
-    /// NVIDIA's GPUs.
-    Cuda,
-    /// Apple's GPUs.
-    Metal,
-    /// AMD's GPUs.
-    Rocm,
-    /// GPUs by Vulkan.
-    Vulkan,
-    /// GPUs by WebGPU's shaders.
-    Webgpu,
-    /// GPUs by whatever the system offers.
-    Wgpu,
+pub const DEVICES: Names<Device> = &[
+    (Device::Flex, Device::Flex.name(), "The CPU"),
+    (Device::Cuda, Device::Cuda.name(), "NVIDIA's GPUs"),
+    (Device::Metal, Device::Metal.name(), "Apple's GPUs"),
+    (Device::Rocm, Device::Rocm.name(), "AMD's GPUs"),
+    (Device::Vulkan, Device::Vulkan.name(), "GPUs by Vulkan"),
+    (Device::WebGpu, Device::WebGpu.name(), "GPUs by WebGPU's shaders"),
+    (Device::Wgpu, Device::Wgpu.name(), "GPUs by whatever the system offers"),
+];
+
+/// How the fast engine holds compressed weights.
+pub const WEIGHT_FORMS: Names<WeightForm> = &[
+    (WeightForm::Stored, "stored", "Decoded while they are multiplied"),
+    (WeightForm::Expanded, "expanded", "Decoded once"),
+];
+
+fn name_of<T: Copy + PartialEq>(names: Names<T>, value: T) -> &'static str {
+    names.iter().find(|(own, ..)| *own == value).map_or("", |(_, name, _)| name)
 }
 
-impl Device {
-    /// Every device, by name.
-    const NAMES: [(Self, &'static str); 7] = [
-        (Self::Flex, "flex"),
-        (Self::Cuda, "cuda"),
-        (Self::Metal, "metal"),
-        (Self::Rocm, "rocm"),
-        (Self::Vulkan, "vulkan"),
-        (Self::Webgpu, "webgpu"),
-        (Self::Wgpu, "wgpu"),
-    ];
-
-    /// The name in [`EngineSpec`]'s text form.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        name_of(&Self::NAMES, self)
-    }
-}
-
-#[cfg(feature = "burn")]
-impl From<Device> for sd_engines::BurnDevice {
-    fn from(device: Device) -> Self {
-        match device {
-            Device::Flex => Self::Flex,
-            Device::Cuda => Self::Cuda,
-            Device::Metal => Self::Metal,
-            Device::Rocm => Self::Rocm,
-            Device::Vulkan => Self::Vulkan,
-            Device::Webgpu => Self::WebGpu,
-            Device::Wgpu => Self::Wgpu,
-        }
-    }
-}
-
-/// Forms of weights, by name.
-const WEIGHTS: [(WeightForm, &str); 2] = [(WeightForm::Stored, "stored"), (WeightForm::Expanded, "expanded")];
-
-fn name_of<T: Copy + PartialEq>(names: &[(T, &'static str)], value: T) -> &'static str {
-    names.iter().find(|(own, _)| *own == value).map_or("", |(_, name)| name)
-}
-
-fn named<T: Copy>(names: &[(T, &'static str)], text: &str) -> Option<T> {
-    names.iter().find(|(_, name)| *name == text).map(|(value, _)| *value)
+fn named<T: Copy>(names: Names<T>, text: &str) -> Option<T> {
+    names.iter().find(|(_, name, _)| *name == text).map(|(value, ..)| *value)
 }
 
 /// What executes models.
@@ -271,9 +234,9 @@ impl FromStr for EngineSpec {
 
     fn from_str(text: &str) -> Result<Self> {
         let (kind, options) = text.split_once(':').unwrap_or((text, ""));
-        let names = || EngineKind::NAMES.map(|(_, name)| name).join(", ");
-        let kind = named(&EngineKind::NAMES, kind)
-            .ok_or_else(|| refusal!("there is no engine {kind:?}; engines are {}", names()))?;
+        let names = || ENGINES.iter().map(|(_, name, _)| *name).collect::<Vec<_>>().join(", ");
+        let kind =
+            named(ENGINES, kind).ok_or_else(|| refusal!("there is no engine {kind:?}; engines are {}", names()))?;
         let mut spec = Self { kind, ..Self::default() };
         for option in options.split(',').filter(|option| !option.is_empty()) {
             let unknown =
@@ -281,9 +244,9 @@ impl FromStr for EngineSpec {
             match option.split_once('=') {
                 Some(("threads", n)) => spec.threads = Some(n.parse().map_err(|_| unknown())?),
                 Some(("isa", name)) => spec.isa = Some(name.to_owned()),
-                Some(("weights", form)) => spec.weights = named(&WEIGHTS, form).ok_or_else(unknown)?,
+                Some(("weights", form)) => spec.weights = named(WEIGHT_FORMS, form).ok_or_else(unknown)?,
                 Some(_) => return Err(unknown()),
-                None => match (option.parse(), named(&Device::NAMES, option)) {
+                None => match (option.parse(), named(DEVICES, option)) {
                     (Ok(precision), _) => spec.compute = precision,
                     (_, Some(device)) => spec.device = Some(device),
                     _ => return Err(unknown()),
@@ -304,10 +267,10 @@ impl fmt::Display for EngineSpec {
         options.extend(self.device.map(|device| device.name().to_owned()));
         options.extend(self.threads.map(|n| format!("threads={n}")));
         if self.weights != WeightForm::Stored {
-            options.push(format!("weights={}", name_of(&WEIGHTS, self.weights)));
+            options.push(format!("weights={}", name_of(WEIGHT_FORMS, self.weights)));
         }
         options.extend(self.isa.as_ref().map(|name| format!("isa={name}")));
-        f.write_str(self.kind.name())?;
+        f.write_str(name_of(ENGINES, self.kind))?;
         if options.is_empty() { Ok(()) } else { write!(f, ":{}", options.join(",")) }
     }
 }

@@ -58,7 +58,7 @@ mod weights_report;
 pub use chunk::{ChunkForm, Chunking};
 pub use compress::{Compression, CompressionPlan};
 pub use convert::{Conversion, ConversionPlan};
-pub use engine::{Device, EngineKind, EngineSpec};
+pub use engine::{DEVICES, Device, ENGINES, EngineKind, EngineSpec, Names, WEIGHT_FORMS};
 pub use error::Error;
 pub use file::read_picture;
 pub use half_precision::Overflow;

@@ -1,4 +1,4 @@
-//! The devices that this build can run networks on.
+//! The devices that this build can run networks on, opened.
 
 use burn_core::tensor::Device;
 #[cfg(any(
@@ -12,42 +12,9 @@ use burn_core::tensor::Device;
 use burn_core::tensor::DeviceType;
 
 use super::error::BurnError;
-
-/// A kind of device; every one but [`Flex`](Self::Flex) stands behind a feature of its own, `burn-` and its name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum BurnDevice {
-    /// The CPU, by Burn's own backend for it.
-    #[default]
-    Flex,
-    /// NVIDIA's GPUs.
-    Cuda,
-    /// Apple's GPUs, by shaders in Metal's language.
-    Metal,
-    /// AMD's GPUs.
-    Rocm,
-    /// Any GPU with Vulkan, by shaders in SPIR-V.
-    Vulkan,
-    /// Any GPU, by shaders in WebGPU's language.
-    WebGpu,
-    /// Any GPU, by what the system offers.
-    Wgpu,
-}
+use crate::BurnDevice;
 
 impl BurnDevice {
-    /// Its name on the command line, in features and in messages.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Flex => "flex",
-            Self::Cuda => "cuda",
-            Self::Metal => "metal",
-            Self::Rocm => "rocm",
-            Self::Vulkan => "vulkan",
-            Self::WebGpu => "webgpu",
-            Self::Wgpu => "wgpu",
-        }
-    }
-
     /// The first device of this kind.
     ///
     /// Asking for it by number would panic where there is none, so the devices are listed first.

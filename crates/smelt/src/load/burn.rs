@@ -50,7 +50,7 @@ pub(super) fn engine(
     };
     let signature = Signature { inputs: features(inputs), outputs: features(outputs) };
     let weights = checkpoint.weights(role)?;
-    let burn = BurnOptions { device: engine.device.unwrap_or_default().into(), threads: engine.n_threads() };
+    let burn = BurnOptions { device: engine.device.unwrap_or_default(), threads: engine.n_threads() };
     let engine = BurnEngine::new(&network, signature, &weights, burn);
     Ok(Box::new(engine.with_context(|| format!("cannot run {}", checkpoint.folder(role).display()))?))
 }
