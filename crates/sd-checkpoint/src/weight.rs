@@ -340,7 +340,7 @@ impl Sum {
         let mut values = self.base.values(rows.clone());
         for LowRank { up, down, scale } in &self.added {
             let rank = down.shape()[0];
-            // A few columns' worth of factors is decoded at a time: some hundred KiB for any adapter.
+            // The right factor is decoded whole, for each block of rows: a few MiB for the ranks of adapters.
             let (up_rows, down) = (up_rows(up, rank, rows.clone()), down.to_f32_vec());
             for (row, up_row) in values.chunks_exact_mut(columns.max(1)).zip(up_rows.chunks_exact(rank.max(1))) {
                 for (factor, down_row) in up_row.iter().zip(down.chunks_exact(columns.max(1))) {
