@@ -4,7 +4,8 @@ use burn::tensor::Device;
 use sd_models::NetworkConfig;
 use sd_spec::Role;
 
-use crate::{Checkpoint, ConvertError, Options, Variant, recipe::Recipe};
+use crate::{Checkpoint, ConvertError, Options, recipe::Recipe};
+use sd_checkpoint::Variant;
 
 /// Refuses a component that cannot be converted, and returns what the user should know about it.
 ///

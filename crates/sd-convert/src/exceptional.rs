@@ -2,9 +2,10 @@
 //!
 //! Every tensor that a network uses is read once, at the speed of memory, whatever becomes of it.
 
-use crate::{Weights, options::Precision};
+use crate::options::Precision;
 use host_tensor::{DType, Exceptions};
 use mil::{Const, Function, Literal, SourceId};
+use sd_checkpoint::Weights;
 use std::{cell::OnceCell, collections::HashMap, fmt};
 
 /// A tensor of the checkpoint with values that are not finite, or that the precision of a conversion cannot hold.

@@ -28,7 +28,7 @@ pub use interface::Interface;
 pub use mil::pass::AttentionLayout;
 pub use options::{LatentSize, Options, Precision, Target, package_name};
 pub use recipe::native_size;
-pub use sd_checkpoint::{Checkpoint, Variant, Weights, hub, place, read_json};
+pub use sd_checkpoint::Checkpoint;
 pub use sd_models::NetworkConfig;
 pub use sd_spec::Role;
 pub use sizes::{check_sizes, convert_sizes, has_functions, has_sizes, size_function};

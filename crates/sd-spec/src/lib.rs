@@ -27,5 +27,5 @@ mod roles;
 
 pub use family::{Family, FamilySpec};
 pub use feature::{Axis, Dims, Draw, FeatureSpec, Kind, Misfit};
-pub use role::{Layout, OTHER_COMPRESSED, PackageName, Role, RoleSpec, Stage};
+pub use role::{CONTROLLED_UNET, Layout, OTHER_COMPRESSED, PackageName, Role, RoleSpec, Stage};
 pub use roles::{input, steady_inputs};

@@ -90,11 +90,14 @@ pub enum Stage {
     Check,
 }
 
+/// The UNet of Apple's converter that takes residuals of ControlNets; it has no role here yet.
+pub const CONTROLLED_UNET: PackageName = PackageName { apple: "control-unet", swift: "ControlledUnet" };
+
 /// Packages that Apple's converter makes, that have no role here yet and are compressed with a directory all the same.
 pub const OTHER_COMPRESSED: [PackageName; 4] = [
     PackageName { apple: "text_encoder_2", swift: "TextEncoder2" },
     PackageName { apple: "refiner", swift: "UnetRefiner" },
-    PackageName { apple: "control-unet", swift: "ControlledUnet" },
+    CONTROLLED_UNET,
     PackageName { apple: "mmdit", swift: "MultiModalDiffusionTransformer" },
 ];
 

@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::feature::FeatureSpec;
-use crate::role::{Role, RoleSpec};
+use crate::role::{Role, RoleSpec, Stage};
 
 impl Role {
     /// Every role, in the order in which a pipeline is usually converted.
@@ -31,6 +31,12 @@ impl Role {
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.spec().name
+    }
+
+    /// Whether its models denoise: what runs longest, is laid out for the device, and may be cut into chunks.
+    #[must_use]
+    pub fn is_denoiser(self) -> bool {
+        self.spec().stage == Stage::Denoise
     }
 
     /// The role whose model takes inputs of exactly these names.

@@ -11,7 +11,7 @@ mod write;
 
 use std::path::Path;
 
-use sd_convert::place::Wanted;
+use sd_checkpoint::place::Wanted;
 
 use crate::error::Result;
 use crate::open::{Model, Opened};

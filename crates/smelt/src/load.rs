@@ -6,11 +6,13 @@ mod options;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sd_convert::{AttentionLayout, Checkpoint, LatentSize, Precision, Role, convert, hub, size_function};
+use sd_checkpoint::{Checkpoint, hub};
+use sd_convert::{AttentionLayout, LatentSize, Precision, convert, size_function};
 use sd_engines::{Executor, MilEngine, Options, Weights};
 use sd_runtime::pipeline::{Models, PipelineConfig, TextToImage};
 use sd_runtime::scheduler::SchedulerKind;
 use sd_runtime::{Engine, LoadWith, Loader, Residency, RuntimeError};
+use sd_spec::{Family, FamilySpec, Role, Stage};
 
 use crate::bundle::Companions;
 use crate::convert::tensor_warnings;
@@ -112,6 +114,18 @@ fn refuse_ineffective(options: &PipelineOptions, dir: &Path) -> Result<()> {
     }
 }
 
+/// The roles that are needed to draw, and those that are there and wanted.
+fn wanted(options: &PipelineOptions, has: impl Fn(Role) -> bool) -> Vec<Role> {
+    let FamilySpec { required, optional, .. } = Family::Sd.spec();
+    let is_wanted = |role: &Role| match role.spec().stage {
+        // Without an encoder a picture to begin with is refused by whoever is to load it.
+        Stage::Encode => options.with_picture,
+        Stage::Check => options.safety_check && has(*role),
+        Stage::Text | Stage::Denoise | Stage::Decode => has(*role),
+    };
+    required.iter().chain(optional.iter().filter(|role| is_wanted(role))).copied().collect()
+}
+
 /// Puts the scheduler that was asked for in place of the file's own, and refuses what cannot be built.
 fn settle_scheduler(options: &PipelineOptions, config: &mut PipelineConfig) -> Result<()> {
     if let Some(kind) = options.scheduler {
@@ -132,7 +146,7 @@ fn executor(engine: &EngineSpec, role: Role) -> Result<Executor> {
         EngineKind::Cpu => engine.cpu()?.into(),
         // Burn executes no programs and has its own way in `make`.
         EngineKind::Reference | EngineKind::Burn => {
-            Options::default().with_weights(if role == Role::UNet { Weights::Kept } else { Weights::PerRun }).into()
+            Options::default().with_weights(if role.is_denoiser() { Weights::Kept } else { Weights::PerRun }).into()
         }
     })
 }
@@ -145,28 +159,26 @@ fn from_packages(
 ) -> Result<Loaded> {
     let mut beside = Companions::read(dir, options.tokenizer.as_deref())?;
     settle_scheduler(options, &mut beside.config)?;
-    let safety_checker = packages.safety_checker.as_deref().filter(|_| options.safety_check);
-    if options.with_picture && packages.vae_encoder.is_none() {
+    if options.with_picture && packages.packages(Role::VaeEncoder).is_empty() {
         refuse!(
             "{} holds no …_vae_encoder.mlpackage, which --image needs; convert the checkpoint with --component vae-encoder into it",
             dir.display()
         )
     }
-    let mut roles = vec![Role::UNet, Role::TextEncoder, Role::VaeDecoder];
-    roles.extend(options.with_picture.then_some(Role::VaeEncoder));
-    roles.extend(safety_checker.map(|_| Role::SafetyChecker));
+    let mut roles = wanted(options, |role| !packages.packages(role).is_empty());
+    roles.sort_by_key(|role| !role.is_denoiser());
     let (engine, dir_of, parts) = (options.engine.clone(), dir.to_owned(), packages.clone());
     let load = move |role: Role| -> Result<Box<dyn Engine>> {
         let open = |path: &Path| open(path, executor(&engine, role), size);
-        let model = match (role, &parts.unet[..]) {
-            (Role::UNet, [whole]) => open(whole)?,
-            (Role::UNet, chunks) => {
+        let model = match parts.packages(role) {
+            [] => refuse!("there is no package of the {role}"),
+            [whole] => open(whole)?,
+            chunks => {
                 let named = |path: &PathBuf| Ok((path.display().to_string(), open(path)?));
                 MilEngine::chain(chunks.iter().map(named).collect::<Result<Vec<_>>>()?)?
             }
-            _ => open(parts.path(role).with_context(|| format!("there is no package of the {role}"))?)?,
         };
-        if let Some(size) = size.filter(|_| role == Role::UNet) {
+        if let Some(size) = size.filter(|_| role.is_denoiser()) {
             check_size(&dir_of, &model, size, || parts.native_size().map_or(8, |(scale, _)| scale))?;
         }
         Ok(Box::new(model))
@@ -252,9 +264,7 @@ fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: 
         });
         Ok(())
     };
-    let mut roles = vec![Role::TextEncoder, Role::UNet, Role::VaeDecoder];
-    roles.extend(asked.with_picture.then_some(Role::VaeEncoder));
-    roles.extend((checkpoint.has(Role::SafetyChecker) && asked.safety_check).then_some(Role::SafetyChecker));
+    let roles = wanted(asked, |role| checkpoint.has(role));
     roles.iter().try_for_each(|&role| check(role))?;
     let (name, found) = (checkpoint.name(), Found::default());
     let (engine, precision, late) = (asked.engine.clone(), asked.precision, found.clone());

@@ -3,42 +3,25 @@
 //! Packages are known by the end of their file name, as Apple's converter names them
 //! (`Stable_Diffusion_version_…_unet.mlpackage`), or by the names of Apple's Swift package (`Unet.mlpackage`).
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use mlpackage::{FeatureType, Package};
-use sd_convert::{LatentSize, Role, hub};
+use sd_checkpoint::hub;
+use sd_convert::LatentSize;
+use sd_spec::{CONTROLLED_UNET, Family, FamilySpec, Role};
 
 use crate::error::{Context, Result, refuse};
 use crate::package::open_package;
 
-/// Ends of file names, as Apple's converter and as its Swift package spell them.
-const TEXT_ENCODER: [&str; 2] = ["text_encoder", "TextEncoder"];
-const UNET: [&str; 2] = ["unet", "Unet"];
-/// Chunks of a UNet in one package.
-const UNET_PIPELINE: [&str; 2] = ["unet_chunked_pipeline", "UnetChunkedPipeline"];
-const VAE_DECODER: [&str; 2] = ["vae_decoder", "VAEDecoder"];
-const VAE_ENCODER: [&str; 2] = ["vae_encoder", "VAEEncoder"];
-const SAFETY_CHECKER: [&str; 2] = ["safety_checker", "SafetyChecker"];
-
 /// One of these is in every folder of a checkpoint.
 const COMPONENT_FILES: [&str; 5] =
     ["config.json", "scheduler_config.json", "preprocessor_config.json", "tokenizer_config.json", "vocab.json"];
-/// Only Apple's converter makes it.
-const CONTROLLED_UNET: [&str; 2] = ["control-unet", "ControlledUnet"];
-
 /// The packages of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ModelDir {
-    /// Prompts to embeddings.
-    pub(crate) text_encoder: PathBuf,
-    /// One package, or the chunks of one in the order in which they run.
-    pub(crate) unet: Vec<PathBuf>,
-    /// Latents to pictures.
-    pub(crate) vae_decoder: PathBuf,
-    /// Only needed to begin with a picture.
-    pub(crate) vae_encoder: Option<PathBuf>,
-    /// Which pictures are black.
-    pub(crate) safety_checker: Option<PathBuf>,
+    /// One package each, or the chunks of one in the order in which they run.
+    by_role: BTreeMap<Role, Vec<PathBuf>>,
 }
 
 impl ModelDir {
@@ -48,64 +31,36 @@ impl ModelDir {
     /// their names.
     pub(crate) fn find(dir: &Path, size: Option<LatentSize>) -> Result<Self> {
         let packages = packages(dir)?;
-        let find = |names: [&str; 2]| role(&packages, names);
-        let need = |names: [&str; 2]| {
-            let missing = || {
-                let role = names[0].replace('_', "-");
-                format!(
-                    "{0} holds no …_{1}.mlpackage; convert the checkpoint with --component {role} into it: \
+        let FamilySpec { required, optional, .. } = Family::Sd.spec();
+        let mut roles: Vec<Role> = required.iter().chain(*optional).copied().collect();
+        // What is wrong with the denoiser is said first.
+        roles.sort_by_key(|role| !role.is_denoiser());
+        let mut by_role = BTreeMap::new();
+        for role in roles {
+            let found = if role.is_denoiser() { parts(&packages, role, size) } else { whole(&packages, role, size) }?;
+            if found.is_empty() && required.contains(&role) {
+                let apple = role.spec().package.apple;
+                refuse!(
+                    "{0} holds no …_{apple}.mlpackage; convert the checkpoint with --component {role} into it: \
                      smelt convert CHECKPOINT -o {0} --component {role}",
-                    dir.display(),
-                    names[0]
-                )
-            };
-            find(names)?.with_context(missing)
-        };
-        let sized = |names: [&str; 2]| match size.map(|size| names.map(|name| format!("{name}_{size}"))) {
-            Some([apple, swift]) => role(&packages, [&apple, &swift]),
-            None => Ok(None),
-        };
-        let unet = match sized(UNET)? {
-            Some(whole) => vec![whole],
-            None => match chunks(&packages, size)? {
-                of_size if !of_size.is_empty() && size.is_some() => of_size,
-                _ => match (find(UNET)?, find(UNET_PIPELINE)?, chunks(&packages, None)?) {
-                    (Some(whole), ..) => vec![whole],
-                    (None, Some(pipeline), _) => vec![pipeline],
-                    (None, None, chunks) if chunks.len() > 1 => chunks,
-                    (None, None, alone) if alone.len() == 1 => refuse!(
-                        "{} is the first chunk of a UNet, and the second is not beside it; put all chunks into one folder",
-                        alone[0].display()
-                    ),
-                    (None, None, _) => vec![need(UNET)?],
-                },
-            },
-        };
-        Ok(Self {
-            text_encoder: need(TEXT_ENCODER)?,
-            unet,
-            vae_decoder: sized(VAE_DECODER)?.map_or_else(|| need(VAE_DECODER), Ok)?,
-            vae_encoder: sized(VAE_ENCODER)?.map_or_else(|| find(VAE_ENCODER), |p| Ok(Some(p)))?,
-            safety_checker: sized(SAFETY_CHECKER)?.map_or_else(|| find(SAFETY_CHECKER), |p| Ok(Some(p)))?,
-        })
+                    dir.display()
+                );
+            }
+            if !found.is_empty() {
+                by_role.insert(role, found);
+            }
+        }
+        Ok(Self { by_role })
     }
 
-    /// The package of a role that has one at most; the denoiser's may be chunks.
-    pub(crate) fn path(&self, role: Role) -> Option<&Path> {
-        match role {
-            Role::TextEncoder => Some(&self.text_encoder),
-            Role::UNet => self.unet.first().map(PathBuf::as_path),
-            Role::VaeDecoder => Some(&self.vae_decoder),
-            Role::VaeEncoder => self.vae_encoder.as_deref(),
-            Role::SafetyChecker => self.safety_checker.as_deref(),
-        }
+    /// The package of a role, or its chunks in the order in which they run; none for a role that is not there.
+    pub(crate) fn packages(&self, role: Role) -> &[PathBuf] {
+        self.by_role.get(&role).map_or(&[], Vec::as_slice)
     }
 
     /// The networks that are there.
     pub(crate) fn roles(&self) -> Vec<Role> {
-        let optional = [(Role::VaeEncoder, &self.vae_encoder), (Role::SafetyChecker, &self.safety_checker)];
-        let optional = optional.into_iter().filter(|(_, path)| path.is_some()).map(|(role, _)| role);
-        [Role::TextEncoder, Role::UNet, Role::VaeDecoder].into_iter().chain(optional).collect()
+        self.by_role.keys().copied().collect()
     }
 
     /// Picture pixels per latent pixel, and the latents' size that the packages draw by default.
@@ -118,12 +73,13 @@ impl ModelDir {
                 _ => None,
             }
         };
-        let decoder = open_package(&self.vae_decoder)?;
-        let (z, image) = (shape(&decoder, "z"), shape(&decoder, "image"));
+        let first = |role| self.packages(role).first().map(|path| open_package(path)).transpose();
+        let decoder = first(Role::VaeDecoder)?;
+        let of_decoder = |name| shape(decoder.as_ref()?, name);
+        let (z, image) = (of_decoder("z"), of_decoder("image"));
         // The description of an output may leave its shape open; every Stable Diffusion has 8.
         let scale = z.zip(image).map_or(8, |(z, image)| image[2] / z[2].max(1)).max(1);
-        let unet = self.unet.first().map(|unet| open_package(unet)).transpose()?;
-        let sample = unet.and_then(|unet| shape(&unet, "sample"));
+        let sample = first(Role::UNet)?.and_then(|unet| shape(&unet, "sample"));
         Ok((scale, sample.map(|s| LatentSize { height: s[2], width: s[3] })))
     }
 }
@@ -157,10 +113,10 @@ pub(crate) fn model_of(name: &str) -> Option<&str> {
     };
     let stem = &stem[..without(stem, "_chunk")];
     let stem = &stem[..without(stem, "Chunk")];
-    let sized = stem.rsplit_once('_').filter(|(_, size)| size.contains('x') && size.parse::<LatentSize>().is_ok());
-    let stem = sized.map_or(stem, |(whole, _)| whole);
-    let roles = [TEXT_ENCODER, UNET, UNET_PIPELINE, VAE_DECODER, VAE_ENCODER, SAFETY_CHECKER, CONTROLLED_UNET];
-    let rest = roles.into_iter().flatten().filter_map(|role| stem.strip_suffix(role));
+    let stem = without_size(stem).unwrap_or(stem);
+    let of_role = |role: Role| role.spec().package.both().map(str::to_owned).into_iter().chain(pipeline_names(role));
+    let names = Role::ALL.into_iter().flat_map(of_role).chain(CONTROLLED_UNET.both().map(str::to_owned));
+    let rest = names.filter_map(|name| stem.strip_suffix(&*name));
     rest.filter(|rest| rest.is_empty() || rest.ends_with('_')).map(|rest| rest.trim_end_matches('_')).next()
 }
 
@@ -191,8 +147,53 @@ pub fn files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The one package in this role, if there is one.
-fn role(packages: &[PathBuf], names: [&str; 2]) -> Result<Option<PathBuf>> {
+/// The packages of a role that is one package: that for a size, or else that without one in its name.
+fn whole(packages: &[PathBuf], role: Role, size: Option<LatentSize>) -> Result<Vec<PathBuf>> {
+    let found = match sized(packages, role, size)? {
+        Some(sized) => Some(sized),
+        None => named(packages, role.spec().package.both())?,
+    };
+    Ok(found.into_iter().collect())
+}
+
+/// The packages of a role that may be cut: those for a size, whole or in chunks, or else those without one in their names.
+fn parts(packages: &[PathBuf], role: Role, size: Option<LatentSize>) -> Result<Vec<PathBuf>> {
+    if let Some(whole) = sized(packages, role, size)? {
+        return Ok(vec![whole]);
+    }
+    let of_size = chunks(packages, role, size)?;
+    if size.is_some() && !of_size.is_empty() {
+        return Ok(of_size);
+    }
+    let whole = named(packages, role.spec().package.both())?;
+    let pipeline = named(packages, pipeline_names(role))?;
+    match (whole.or(pipeline), chunks(packages, role, None)?) {
+        (Some(one), _) => Ok(vec![one]),
+        (None, alone) if alone.len() == 1 => refuse!(
+            "{} is the first chunk of a UNet, and the second is not beside it; put all chunks into one folder",
+            alone[0].display()
+        ),
+        (None, chunks) => Ok(chunks),
+    }
+}
+
+/// Names of one package that holds all chunks.
+fn pipeline_names(role: Role) -> [String; 2] {
+    let [apple, swift] = role.spec().package.both();
+    [format!("{apple}_chunked_pipeline"), format!("{swift}ChunkedPipeline")]
+}
+
+/// The package for a size, if there is one.
+fn sized(packages: &[PathBuf], role: Role, size: Option<LatentSize>) -> Result<Option<PathBuf>> {
+    match size.filter(|_| role.spec().is_sized()) {
+        Some(size) => named(packages, role.spec().package.both().map(|name| format!("{name}_{size}"))),
+        None => Ok(None),
+    }
+}
+
+/// The one package with one of these names, if there is one.
+fn named(packages: &[PathBuf], names: [impl AsRef<str>; 2]) -> Result<Option<PathBuf>> {
+    let names = [names[0].as_ref(), names[1].as_ref()];
     let plays = |path: &&PathBuf| path.file_stem().and_then(|s| s.to_str()).is_some_and(|stem| has_suffix(stem, names));
     let found: Vec<&PathBuf> = packages.iter().filter(plays).collect();
     match found[..] {
@@ -209,20 +210,26 @@ fn role(packages: &[PathBuf], names: [&str; 2]) -> Result<Option<PathBuf>> {
     }
 }
 
-/// The chunks of a UNet, in order: those for a size, or those without one in their names.
-fn chunks(packages: &[PathBuf], size: Option<LatentSize>) -> Result<Vec<PathBuf>> {
+/// The chunks of a role's package, in order: those for a size, or those without one in their names.
+fn chunks(packages: &[PathBuf], role: Role, size: Option<LatentSize>) -> Result<Vec<PathBuf>> {
+    let [apple, swift] = role.spec().package.both();
     let mut found = Vec::new();
     loop {
         let number = found.len() + 1;
         let names = match size {
-            Some(size) => [format!("unet_{size}_chunk{number}"), format!("Unet_{size}_chunk{number}")],
-            None => [format!("unet_chunk{number}"), format!("UnetChunk{number}")],
+            Some(size) => [format!("{apple}_{size}_chunk{number}"), format!("{swift}_{size}_chunk{number}")],
+            None => [format!("{apple}_chunk{number}"), format!("{swift}Chunk{number}")],
         };
-        match role(packages, [&names[0], &names[1]])? {
+        match named(packages, names)? {
             Some(chunk) => found.push(chunk),
             None => return Ok(found),
         }
     }
+}
+
+/// `x_unet` of `x_unet_64x96`.
+pub(crate) fn without_size(stem: &str) -> Option<&str> {
+    stem.rsplit_once('_').filter(|(_, size)| size.contains('x') && size.parse::<LatentSize>().is_ok()).map(|(w, _)| w)
 }
 
 /// True when a file's stem is one of the names, or ends with one after an underscore.
@@ -255,14 +262,17 @@ mod tests {
     fn packages_are_found_by_the_end_of_their_names() {
         let place = dir(&APPLE);
         let found = ModelDir::find(place.path(), None).unwrap();
-        assert_eq!(found.unet, [place.path().join(APPLE[1])]);
-        assert_eq!(found.vae_decoder, place.path().join(APPLE[3]));
-        assert_eq!(found.vae_encoder, Some(place.path().join(APPLE[4])));
-        assert_eq!(found.safety_checker, None);
+        assert_eq!(found.packages(Role::UNet), [place.path().join(APPLE[1])]);
+        assert_eq!(found.packages(Role::VaeDecoder), [place.path().join(APPLE[3])]);
+        assert_eq!(found.packages(Role::VaeEncoder), [place.path().join(APPLE[4])]);
+        assert!(found.packages(Role::SafetyChecker).is_empty());
         let swift =
             dir(&["TextEncoder.mlpackage", "UnetChunk2.mlpackage", "UnetChunk1.mlpackage", "VAEDecoder.mlpackage"]);
         let found = ModelDir::find(swift.path(), None).unwrap();
-        assert_eq!(found.unet, ["UnetChunk1.mlpackage", "UnetChunk2.mlpackage"].map(|n| swift.path().join(n)));
+        assert_eq!(
+            found.packages(Role::UNet),
+            ["UnetChunk1.mlpackage", "UnetChunk2.mlpackage"].map(|n| swift.path().join(n))
+        );
     }
 
     #[test]
@@ -271,10 +281,10 @@ mod tests {
         let chunks = ["a_unet_chunk1.mlpackage", "a_unet_chunk2.mlpackage", "a_unet_chunk3.mlpackage"];
         let place = dir(&[&others[..], &chunks].concat());
         let found = ModelDir::find(place.path(), None).unwrap();
-        assert_eq!(found.unet, chunks.map(|n| place.path().join(n)));
+        assert_eq!(found.packages(Role::UNet), chunks.map(|n| place.path().join(n)));
         let place = dir(&[&others[..], &chunks, &["a_unet_chunked_pipeline.mlpackage"]].concat());
         let found = ModelDir::find(place.path(), None).unwrap();
-        assert_eq!(found.unet, [place.path().join("a_unet_chunked_pipeline.mlpackage")]);
+        assert_eq!(found.packages(Role::UNet), [place.path().join("a_unet_chunked_pipeline.mlpackage")]);
         assert!(ModelDir::find(dir(&[&others[..], &chunks[..1]].concat()).path(), None).is_err());
     }
 
@@ -287,7 +297,10 @@ mod tests {
         let of = |size: Option<&str>| {
             let found = ModelDir::find(place.path(), size.map(|s| s.parse().unwrap())).unwrap();
             let stem = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
-            (found.unet.iter().map(stem).collect::<Vec<_>>(), stem(&found.vae_decoder))
+            (
+                found.packages(Role::UNet).iter().map(stem).collect::<Vec<_>>(),
+                stem(&found.packages(Role::VaeDecoder)[0]),
+            )
         };
         assert_eq!(of(None), (vec!["a_unet".to_owned()], "a_vae_decoder".to_owned()));
         assert_eq!(of(Some("8x12")), (vec!["a_unet_8x12".to_owned()], "a_vae_decoder_8x12".to_owned()));

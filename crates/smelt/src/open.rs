@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use sd_convert::place::Wanted;
-use sd_convert::{Checkpoint, LatentSize, Role, hub, native_size};
+use sd_checkpoint::place::Wanted;
+use sd_checkpoint::{Checkpoint, hub};
+use sd_convert::{LatentSize, native_size};
+use sd_spec::Role;
 
 use crate::error::Result;
 use crate::model_dir::{self, ModelDir};
@@ -28,12 +30,9 @@ pub fn open_checkpoint(source: impl AsRef<Path>) -> Result<Opened> {
 
 fn open_for(source: impl AsRef<Path>, wanted: Wanted) -> Result<Opened> {
     let source = source.as_ref().to_owned();
-    if wanted == Wanted::Model {
-        let dir = hub::resolve(&source)?;
-        if dir.is_dir() && !model_dir::packages(&dir)?.is_empty() {
-            return Ok(Opened { source, model: Model::Packages(dir) });
-        }
-        return Ok(Opened { source, model: Model::Checkpoint(Checkpoint::open_for(dir, wanted)?) });
+    let dir = hub::resolve(&source)?;
+    if wanted == Wanted::Model && dir.is_dir() && !model_dir::packages(&dir)?.is_empty() {
+        return Ok(Opened { source, model: Model::Packages(dir) });
     }
     let checkpoint = Checkpoint::open_for(&source, wanted)?;
     Ok(Opened { source, model: Model::Checkpoint(checkpoint) })
@@ -83,7 +82,7 @@ impl Opened {
     pub fn roles(&self) -> Result<Vec<Role>> {
         match &self.model {
             Model::Packages(dir) => Ok(ModelDir::find(dir, None)?.roles()),
-            Model::Checkpoint(checkpoint) => Ok(Role::ALL.into_iter().filter(|&role| checkpoint.has(role)).collect()),
+            Model::Checkpoint(checkpoint) => Ok(checkpoint.roles()),
         }
     }
 

@@ -7,7 +7,7 @@ use mil::{Function, Opset};
 use sd_models::{Features, ModelError, Network, WithNetwork, weights::Binding};
 use std::{cell::RefCell, collections::HashMap};
 
-use crate::Weights;
+use sd_checkpoint::Weights;
 
 /// Why a network has no program.
 pub(crate) enum Failure {

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use sd_convert::hub;
-use sd_convert::place::Wanted;
+use sd_checkpoint::hub;
+use sd_checkpoint::place::Wanted;
 use sd_convert::verify::random_inputs;
 use sd_engines::{MilEngine, PlanSummary, Profile};
 use serde::Serialize;

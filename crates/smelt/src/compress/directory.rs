@@ -3,23 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use safe_files::{Tree, is_stream};
-use sd_convert::LatentSize;
-use sd_convert::place::Wanted;
+use sd_checkpoint::place::Wanted;
+use sd_spec::{OTHER_COMPRESSED, Role};
 
 use crate::error::{Context, Result, refuse};
-use crate::model_dir::has_suffix;
+use crate::model_dir::{has_suffix, without_size};
 use crate::package::not_wanted;
 use crate::watch::{Watch, Writing};
-
-/// Ends of the names of packages that Apple's converter compresses too.
-const COMPRESSED: [[&str; 2]; 6] = [
-    ["text_encoder", "TextEncoder"],
-    ["text_encoder_2", "TextEncoder2"],
-    ["unet", "Unet"],
-    ["refiner", "UnetRefiner"],
-    ["control-unet", "ControlledUnet"],
-    ["mmdit", "MultiModalDiffusionTransformer"],
-];
 
 type Pairs = Vec<(PathBuf, PathBuf)>;
 type Copies = Vec<(Tree, PathBuf)>;
@@ -60,15 +50,13 @@ pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Copies)> {
     Ok((inputs, copies))
 }
 
+/// Whether Apple's converter compresses a package of this name too.
 fn is_compressed(stem: &str) -> bool {
     let whole = stem.rsplit_once("_chunk").filter(|(_, n)| n.parse::<u16>().is_ok()).map_or(stem, |(whole, _)| whole);
     let whole = without_size(whole).unwrap_or(whole);
-    stem.starts_with("ControlNet_") || COMPRESSED.into_iter().any(|names| has_suffix(whole, names))
-}
-
-/// `x_unet` of `x_unet_64x96`.
-fn without_size(stem: &str) -> Option<&str> {
-    stem.rsplit_once('_').filter(|(_, size)| size.contains('x') && size.parse::<LatentSize>().is_ok()).map(|(w, _)| w)
+    let roles = Role::ALL.into_iter().map(Role::spec).filter(|spec| spec.is_compressed).map(|spec| spec.package);
+    let mut names = roles.chain(OTHER_COMPRESSED);
+    stem.starts_with("ControlNet_") || names.any(|name| has_suffix(whole, name.both()))
 }
 
 /// The package whose weights one for another size shares: `x_unet` for `x_unet_64x96`, chunk by chunk.

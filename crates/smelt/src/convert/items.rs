@@ -37,8 +37,8 @@ pub(super) fn of(
     check_sizes(sizes)?;
     let chunks = |role: Role, path: Option<&PathBuf>| {
         let stem = path.and_then(|path| path.file_stem()).and_then(|s| s.to_str());
-        match (conversion.chunk_unet, role, stem) {
-            (Some(n), Role::UNet, Some(stem)) => chunk::targets(to, stem, usize::from(n)),
+        match (conversion.chunk_unet, stem) {
+            (Some(n), Some(stem)) if role.is_denoiser() => chunk::targets(to, stem, usize::from(n)),
             _ => Vec::new(),
         }
     };

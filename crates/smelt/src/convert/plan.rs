@@ -112,19 +112,19 @@ fn refuse_existing(items: &[Item], bundle: &Bundle, to: &Path) -> Result<()> {
 
 /// Refuses options that none of the chosen components heeds.
 fn refuse_ineffective(conversion: &Conversion, roles: &[Role]) -> Result<()> {
-    let has = |wanted: &[Role]| wanted.iter().any(|c| roles.contains(c));
-    let unet: &[Role] = &[Role::UNet];
-    let sized = [Role::UNet, Role::VaeDecoder, Role::VaeEncoder, Role::SafetyChecker];
+    let denoiser: fn(Role) -> bool = Role::is_denoiser;
     for (option, is_given, heeded_by) in [
-        ("--attention", conversion.attention.is_some(), unet),
-        ("--text-length", conversion.text_length.is_some(), unet),
-        ("--unet-batch-one", conversion.unet_batch_one, unet),
-        ("--chunk-unet", conversion.chunk_unet.is_some(), unet),
-        ("--quantize-nbits", conversion.quantize_nbits.is_some(), &[Role::UNet, Role::TextEncoder]),
-        ("a size", conversion.sizes.is_given(), &sized),
+        ("--attention", conversion.attention.is_some(), denoiser),
+        ("--text-length", conversion.text_length.is_some(), denoiser),
+        ("--unet-batch-one", conversion.unet_batch_one, denoiser),
+        ("--chunk-unet", conversion.chunk_unet.is_some(), denoiser),
+        ("--quantize-nbits", conversion.quantize_nbits.is_some(), |role| role.spec().is_compressed),
+        ("a size", conversion.sizes.is_given(), |role| role.spec().is_sized()),
     ] {
-        if is_given && !has(heeded_by) {
-            let names: Vec<&str> = heeded_by.iter().map(|c| c.name()).collect();
+        if is_given && !roles.iter().any(|&role| heeded_by(role)) {
+            let mut heeding: Vec<Role> = Role::ALL.into_iter().filter(|&role| heeded_by(role)).collect();
+            heeding.sort_by_key(|role| !role.is_denoiser());
+            let names: Vec<&str> = heeding.into_iter().map(Role::name).collect();
             refuse!("{option} has no effect here: it is for {}, and none of these is converted", names.join(", "));
         }
     }

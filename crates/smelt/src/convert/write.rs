@@ -4,8 +4,8 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use mlpackage::{WeightFile, Written};
+use sd_convert::Converted;
 use sd_convert::compress::{Writing as How, write_compressed};
-use sd_convert::{Converted, Role};
 
 use super::items::Item;
 use super::plan::ConversionPlan;
@@ -101,9 +101,8 @@ fn chunks(plan: &ConversionPlan, item: &Item, watch: &mut dyn Watch) -> Result<V
 /// The plan of compression, for components that Apple's converter compresses.
 fn palettes(plan: &ConversionPlan, converted: &Converted) -> Result<Option<mil_compress::Plan>> {
     let Some(bits) = plan.conversion.quantize_nbits else { return Ok(None) };
-    let is_compressed = matches!(converted.role, Role::TextEncoder | Role::UNet);
     let plan = || mil_compress::Plan::new(&converted.program, &mil_compress::Config::palettes(bits));
-    Ok(is_compressed.then(plan).transpose()?)
+    Ok(converted.role.spec().is_compressed.then(plan).transpose()?)
 }
 
 /// Compresses a component straight into its package.
