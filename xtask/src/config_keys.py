@@ -69,6 +69,8 @@ def main():
             out[name] = {"from": source.replace("==", " "), "keys": list(dict.fromkeys(keys))}
         put("ConfigMixin", DIFFUSERS, ["_class_name", "_diffusers_version", "_name_or_path", "_use_default_values"])
         for name, file in (("UNet2DConditionModel", "models/unets/unet_2d_condition.py"),
+                           ("ControlNetModel", "models/controlnets/controlnet.py"),
+                           ("SD3Transformer2DModel", "models/transformers/transformer_sd3.py"),
                            ("AutoencoderKL", "models/autoencoders/autoencoder_kl.py"),
                            ("AutoencoderTiny", "models/autoencoders/autoencoder_tiny.py")):
             put(name, DIFFUSERS, arguments(classes(d / file)[name]))

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sd_models::NetworkConfig;
-use sd_spec::{Family, Role};
+use sd_spec::{Family, FamilySpec, Role};
 use serde_json::{Map, Value};
 
 use crate::json::{MAX_JSON_BYTES, read_json};
 use crate::place::{Place, Wanted};
-use crate::{Adapter, CheckpointError, Source, Variant, Weights, hub};
+use crate::{Adapter, CheckpointError, Source, Variant, Weights, family, hub};
 
 /// A checkpoint.
 #[derive(Debug, Clone)]
@@ -22,6 +22,10 @@ pub struct Checkpoint {
     name: String,
     /// `model_index.json`, if there is one.
     index: Option<Map<String, Value>>,
+    /// Its family, as far as its configurations tell.
+    family: Family,
+    /// Whether the folder is that of one network, of a class that stands alone.
+    is_alone: bool,
     /// The variant of the weights that was asked for.
     variant: Option<String>,
     adapters: Vec<Arc<dyn Adapter>>,
@@ -86,8 +90,17 @@ impl Checkpoint {
             ),
             None => None,
         };
-        let checkpoint =
-            Self { name: name(path, &root), root: root.clone(), index, variant: None, adapters: Vec::new() };
+        let is_alone = index.is_none() && alone(&root).is_some();
+        let mut checkpoint = Self {
+            name: name(path, &root),
+            root: root.clone(),
+            family: Family::Sd,
+            is_alone,
+            index,
+            variant: None,
+            adapters: Vec::new(),
+        };
+        checkpoint.family = family::of(|role| checkpoint.raw_config(role), checkpoint.asks_for_scores());
         if checkpoint.index.is_none() && !Role::ALL.iter().any(|&c| checkpoint.has_folder(c)) {
             return Err(refuse());
         }
@@ -107,16 +120,36 @@ impl Checkpoint {
         self
     }
 
-    /// Its family, if it is one that is known here.
+    /// Its family, as far as its configurations tell; [`Checkpoint::check_family`] says whether all of it is known here.
     #[must_use]
-    pub fn family(&self) -> Option<Family> {
-        self.needed_others().is_empty().then_some(Family::Sd)
+    pub const fn family(&self) -> Family {
+        self.family
     }
 
-    /// The roles that it has a network for.
+    /// The roles that it has a network for, those on request aside.
     #[must_use]
     pub fn roles(&self) -> Vec<Role> {
-        Role::ALL.into_iter().filter(|&role| self.has(role)).collect()
+        let mut roles = self.usual_roles();
+        roles.retain(|&role| self.has(role));
+        roles
+    }
+
+    /// The roles that a checkpoint of its kind has, in their order; those on request aside.
+    #[must_use]
+    pub fn usual_roles(&self) -> Vec<Role> {
+        let FamilySpec { required, optional, .. } = self.family.spec();
+        let is_usual = |role: &Role| match self.is_alone {
+            true => role.spec().stands_alone,
+            false => required.contains(role) || optional.contains(role),
+        };
+        Role::ALL.into_iter().filter(is_usual).collect()
+    }
+
+    /// Its denoiser's role.
+    #[must_use]
+    pub fn denoiser(&self) -> Role {
+        let mut denoisers = self.usual_roles().into_iter().filter(|role| role.is_denoiser());
+        denoisers.next().unwrap_or(Role::UNet)
     }
 
     /// The directory.
@@ -134,13 +167,24 @@ impl Checkpoint {
     /// The folder of a component.
     #[must_use]
     pub fn folder(&self, role: Role) -> PathBuf {
-        self.root.join(role.spec().folder)
+        match self.is_alone {
+            true => self.root.clone(),
+            false => self.root.join(role.spec().folder),
+        }
     }
 
     /// True when the checkpoint has the component: the index lists it, or there is no index, and its configuration is there.
     #[must_use]
     pub fn has(&self, role: Role) -> bool {
-        !matches!(self.listed(role.spec().folder), Listed::LeftOut) && self.has_folder(role)
+        self.is_possible(role) && !matches!(self.listed(role.spec().folder), Listed::LeftOut) && self.has_folder(role)
+    }
+
+    /// Roles that share a folder are told by the family; a network that stands alone has its own only.
+    fn is_possible(&self, role: Role) -> bool {
+        let family = self.family.spec();
+        let shares = role.is_denoiser();
+        let is_of_family = || [family.required, family.on_request].concat().contains(&role);
+        if self.is_alone { role.spec().stands_alone } else { !shares || is_of_family() }
     }
 
     /// True when the index lists the component, whether it is there or not.
@@ -253,6 +297,17 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// A configuration as it stands in its file, if it can be read.
+    fn raw_config(&self, role: Role) -> Option<Value> {
+        serde_json::from_slice(&read_json(&self.folder(role).join("config.json")).ok()?).ok()
+    }
+
+    /// Whether the index says that the denoiser is told an aesthetic score, as that of XL's refiner is.
+    fn asks_for_scores(&self) -> bool {
+        let value = self.index.as_ref().and_then(|index| index.get("requires_aesthetics_score"));
+        value == Some(&Value::Bool(true))
+    }
+
     /// The class of the pipeline, if the index says it.
     #[must_use]
     pub fn pipeline(&self) -> Option<String> {
@@ -297,6 +352,14 @@ impl Checkpoint {
     }
 }
 
+/// The role of the network that stands alone in a folder, if there is one.
+fn alone(root: &Path) -> Option<Role> {
+    let config: Value =
+        serde_json::from_slice(&safe_files::read(&root.join("config.json"), MAX_JSON_BYTES).ok()?).ok()?;
+    let class = config.get("_class_name")?.as_str()?.to_owned();
+    Role::ALL.into_iter().find(|role| role.spec().stands_alone && role.spec().classes.contains(&class.as_str()))
+}
+
 /// `owner/name` where the directory lies in the Hub's cache, else its own name.
 fn name(given: &Path, root: &Path) -> String {
     let repository = || hub::repository_name(given).filter(|_| given != root).or_else(|| hub::name_of(root));
@@ -329,8 +392,7 @@ mod tests {
         let index = r#"{"unet": ["diffusers", "UNet2DConditionModel"], "safety_checker": [null, null]}"#;
         let dir = checkpoint_of(Some(index), &["unet", "safety_checker", "vae"]);
         let checkpoint = Checkpoint::open(dir.path()).unwrap();
-        let has = Role::ALL.map(|c| checkpoint.has(c));
-        assert_eq!(has, [false, true, false, false, false]);
+        assert_eq!(checkpoint.roles(), [Role::UNet]);
         let warnings = checkpoint.warnings().join("\n");
         assert!(warnings.contains("leaves out safety_checker") && warnings.contains("leaves out vae"), "{warnings}");
         let error = checkpoint.config(Role::SafetyChecker).unwrap_err().to_string();
@@ -344,7 +406,8 @@ mod tests {
     fn without_an_index_folders_count() {
         let dir = checkpoint_of(None, &["unet", "vae"]);
         let checkpoint = Checkpoint::open(dir.path()).unwrap();
-        assert_eq!(Role::ALL.map(|c| checkpoint.has(c)), [false, true, true, true, false]);
+        assert_eq!(checkpoint.roles(), [Role::UNet, Role::VaeDecoder, Role::VaeEncoder]);
+        assert!(checkpoint.has(Role::ControlledUNet) && !checkpoint.has(Role::Refiner));
         assert!(checkpoint.warnings().is_empty());
     }
 
@@ -359,12 +422,12 @@ mod tests {
         assert!(error(Role::VaeDecoder).contains("vae is of the class ConsistencyDecoderVAE"));
         assert!(error(Role::TextEncoder).contains("ONNX"));
         assert_eq!(checkpoint.warnings(), ["model_index.json lists image_encoder, which cannot be converted yet"]);
-        assert_eq!((checkpoint.family(), checkpoint.roles().len()), (Some(Family::Sd), 2));
+        assert_eq!((checkpoint.family(), checkpoint.roles().len()), (Family::Sd, 2));
         let other = r#"{"_class_name": "FluxPipeline", "transformer": ["diffusers", "FluxTransformer2DModel"],
             "scheduler_2": ["diffusers", "X"], "vae": ["diffusers", "AutoencoderKL"]}"#;
         let dir = checkpoint_of(Some(other), &["vae"]);
         let checkpoint = Checkpoint::open(dir.path()).unwrap();
-        assert_eq!(checkpoint.family(), None);
+        assert!(checkpoint.check_family().is_err());
         let error = checkpoint.check_family().unwrap_err().to_string();
         assert!(error.contains("a FluxPipeline, whose transformer cannot be converted yet"), "{error}");
     }

@@ -25,6 +25,7 @@
 mod adapter;
 mod checkpoint;
 mod error;
+mod family;
 mod files;
 pub mod hub;
 mod json;

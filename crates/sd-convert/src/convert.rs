@@ -6,7 +6,7 @@
 use crate::{
     Checkpoint, ConvertError, Exceptional, Options, Precision,
     exceptional::Mapped,
-    recipe::{self, Failure, Recipe},
+    recipe::{self, Failure, Recipe, declared_dtype, inner_dtype},
 };
 use mil::{
     Const, DType, Function, Program, Valid,
@@ -93,7 +93,7 @@ pub(crate) fn convert_with(
 /// Every pass that a component goes through, in order.
 fn optimise(f: &mut Function, recipe: &Recipe, options: &Options, mapped: &Mapped) -> Result<(), PassError> {
     for (index, output) in recipe.outputs.iter().enumerate() {
-        declare_output(f, index, output.spec.name, DType::F32)?;
+        declare_output(f, index, &output.name, DType::F32)?;
     }
     tidy(f)?;
     // Apple's converter lays out the denoiser's attention only; the other networks are small.
@@ -103,9 +103,9 @@ fn optimise(f: &mut Function, recipe: &Recipe, options: &Options, mapped: &Mappe
     expand_attention(f)?;
     tidy(f)?;
     for feature in &recipe.inputs {
-        let declared = feature.declared_dtype(options.precision);
-        if declared != feature.inner_dtype() {
-            declare_input(f, feature.spec.name, declared)?;
+        let declared = declared_dtype(feature.spec, options.precision);
+        if declared != inner_dtype(feature.spec) {
+            declare_input(f, &feature.name, declared)?;
         }
     }
     if options.precision == Precision::Float16 {
@@ -126,7 +126,7 @@ fn describe(program: &Program, recipe: &Recipe, ckpt: &Checkpoint, options: &Opt
     for interface in &mut description.functions {
         for feature in interface.inputs.iter_mut().chain(&mut interface.outputs) {
             let own = recipe.facts.words.iter().find(|(name, _)| *name == feature.name).map(|(_, words)| *words);
-            let of_role = || recipe.spec().features().find(|spec| spec.name == feature.name).map(|spec| spec.words);
+            let of_role = || recipe.spec().features().find(|spec| spec.is_named(&feature.name)).map(|spec| spec.words);
             if let Some(words) = own.or_else(of_role) {
                 feature.description = words.to_owned();
             }

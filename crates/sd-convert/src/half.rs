@@ -45,6 +45,8 @@ pub struct Found {
     pub precision: Precision,
     /// What the check found, where there was one.
     pub check: Option<HalfCheck>,
+    /// Whether nobody had to look, because autoencoders of the family are known to leave half precision.
+    pub is_known_to_leave_half: bool,
 }
 
 /// What a check in half precision found.
@@ -71,11 +73,14 @@ pub fn convert_checked(
     on_overflow: OnOverflow,
 ) -> Result<Found, ConvertError> {
     let mapped = Mapped::new(ckpt.weights(role)?);
-    let is_checked = options.precision == Precision::Float16
+    let is_looked_at = options.precision == Precision::Float16
         && on_overflow != OnOverflow::Ignore
         && matches!(role.spec().stage, Stage::Encode | Stage::Decode);
+    let is_known_to_leave_half =
+        is_looked_at && ckpt.family().spec().autoencoder_leaves_half && facts(ckpt, role)?.leaves_half;
+    let is_checked = is_looked_at && !is_known_to_leave_half;
     let check = is_checked.then(|| check(ckpt, role, options, &mapped)).transpose()?;
-    let overflows = check.as_ref().is_some_and(|check| check.overflow.is_some());
+    let overflows = is_known_to_leave_half || check.as_ref().is_some_and(|check| check.overflow.is_some());
     let mut options = options.clone();
     if overflows && on_overflow == OnOverflow::UseFloat32 {
         options.precision = Precision::Float32;
@@ -86,7 +91,7 @@ pub fn convert_checked(
         &[size] => convert_with(ckpt, role, &Options { latent_size: Some(size), ..options }, &mapped)?,
         _ => join_sizes(ckpt, role, &options, sizes, &mapped)?,
     };
-    Ok(Found { converted, precision, check })
+    Ok(Found { converted, precision, check, is_known_to_leave_half })
 }
 
 fn check(ckpt: &Checkpoint, role: Role, options: &Options, mapped: &Mapped) -> Result<HalfCheck, ConvertError> {

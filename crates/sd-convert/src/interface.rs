@@ -2,11 +2,11 @@
 //!
 //! For engines that execute the network itself, in the place of the converted model.
 
-use crate::recipe::{Feature, Recipe};
+use crate::recipe::{Recipe, declared_dtype};
 use crate::{Checkpoint, ConvertError, Options, verify::Input};
 use host_tensor::DType;
 use sd_models::NetworkConfig;
-use sd_spec::Role;
+use sd_spec::{Feature, Role};
 
 /// A component's network, and the inputs that its model declares.
 #[derive(Debug, Clone)]
@@ -28,8 +28,8 @@ impl Interface {
     /// not fit.
     pub fn new(ckpt: &Checkpoint, role: Role, options: &Options) -> Result<Self, ConvertError> {
         let Recipe { network, inputs, outputs, .. } = Recipe::new(ckpt, role, options)?;
-        let named = |f: Feature, dtype| Input { name: f.spec.name.to_owned(), dtype, shape: f.shape };
-        let declared = |f: Feature| (f.declared_dtype(options.precision), f);
+        let named = |f: Feature, dtype| Input { name: f.name, dtype, shape: f.shape };
+        let declared = |f: Feature| (declared_dtype(f.spec, options.precision), f);
         let inputs = inputs.into_iter().map(declared).map(|(dtype, f)| named(f, dtype)).collect();
         Ok(Self { network, inputs, outputs: outputs.into_iter().map(|f| named(f, DType::F32)).collect() })
     }

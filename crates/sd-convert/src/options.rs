@@ -114,10 +114,15 @@ impl Default for Options {
     }
 }
 
-/// A package's file name: `Stable_Diffusion_version_<version>_<submodule>.mlpackage`, with `/` as `_`.
+/// A package's file name: `Stable_Diffusion_version_<version>_<submodule>.mlpackage`, or `ControlNet_<version>.mlpackage`,
+/// with `/` as `_`.
 #[must_use]
 pub fn package_name(model_version: &str, role: Role) -> String {
-    let name = format!("Stable_Diffusion_version_{model_version}_{}.mlpackage", role.spec().package.apple);
+    let package = role.spec().package;
+    let name = match package.is_first {
+        true => format!("{}_{model_version}.mlpackage", package.apple),
+        false => format!("Stable_Diffusion_version_{model_version}_{}.mlpackage", package.apple),
+    };
     name.replace(['/', '\\'], "_")
 }
 
@@ -139,6 +144,10 @@ mod tests {
         assert_eq!(
             package_name("runwayml/stable-diffusion-v1-5", Role::UNet),
             "Stable_Diffusion_version_runwayml_stable-diffusion-v1-5_unet.mlpackage"
+        );
+        assert_eq!(
+            package_name("lllyasviel/sd-controlnet-mlsd", Role::ControlNet),
+            "ControlNet_lllyasviel_sd-controlnet-mlsd.mlpackage"
         );
     }
 }

@@ -11,37 +11,29 @@ pub(crate) use network::{Failure, lower};
 use crate::{Checkpoint, ConvertError, LatentSize, Options, Precision};
 use host_tensor::DType;
 
-use sd_models::{CORRECTED_SIDE, Facts, NetworkConfig, Resolution};
-use sd_spec::{Axis, Dims, FeatureSpec, Kind, Role, RoleSpec};
+use sd_models::{AddedConditionConfig, CORRECTED_SIDE, Facts, NetworkConfig, Resolution};
+use sd_spec::{Axis, Dims, Feature, FeatureSpec, Kind, Role, RoleSpec, model::Unknown};
 
-/// One input or output of a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Feature {
-    pub(crate) spec: &'static FeatureSpec,
-    pub(crate) shape: Vec<usize>,
+/// Element type that the network computes with.
+pub(crate) const fn inner_dtype(feature: &FeatureSpec) -> DType {
+    match feature.kind {
+        Kind::Real => DType::F32,
+        Kind::Ids => DType::I32,
+    }
 }
 
-impl Feature {
-    /// Element type that the network computes with.
-    pub(crate) const fn inner_dtype(&self) -> DType {
-        match self.spec.kind {
-            Kind::Real => DType::F32,
-            Kind::Ids => DType::I32,
-        }
-    }
-
-    /// Element type of an input at the border of the model.
-    pub(crate) const fn declared_dtype(&self, precision: Precision) -> DType {
-        match (self.spec.kind, precision) {
-            (Kind::Real, Precision::Float16) => DType::F16,
-            (Kind::Real, Precision::Float32) | (Kind::Ids, _) => DType::F32,
-        }
+/// Element type of an input at the border of the model.
+pub(crate) const fn declared_dtype(feature: &FeatureSpec, precision: Precision) -> DType {
+    match (feature.kind, precision) {
+        (Kind::Real, Precision::Float16) => DType::F16,
+        (Kind::Real, Precision::Float32) | (Kind::Ids, _) => DType::F32,
     }
 }
 
 /// Everything that is decided about a role's model before it is built.
 #[derive(Debug, Clone)]
 pub(crate) struct Recipe {
+    pub(crate) role: Role,
     pub(crate) network: NetworkConfig,
     pub(crate) facts: Facts,
     pub(crate) inputs: Vec<Feature>,
@@ -55,34 +47,55 @@ impl Recipe {
     pub(crate) fn new(ckpt: &Checkpoint, role: Role, options: &Options) -> Result<Self, ConvertError> {
         let (spec, network) = (role.spec(), ckpt.network(role)?);
         let facts = network.facts();
-        if let Some(what) = facts.refusal {
-            let path = ckpt.folder(role).join("config.json");
-            return Err(ConvertError::Unsupported { path, what: what.to_owned() });
-        }
-        let mut dims = facts.dims.clone().with(Axis::Batch, if options.unet_batch_one { 1 } else { 2 });
+        let mut dims = Dims::new().with(Axis::Batch, if options.unet_batch_one { 1 } else { 2 });
         let mut warnings = Vec::new();
         if spec.is_sized() {
-            dims = sized(dims, spec, ckpt, options)?;
+            dims = sized(dims, spec, ckpt, role, options)?;
             let latent = dims.get(Axis::LatentHeight).zip(dims.get(Axis::LatentWidth));
             warnings = latent.map_or_else(Vec::new, |(h, w)| size_warnings(ckpt, role, &facts, [h, w]));
         }
-        if needs(spec, Axis::Tokens) && dims.get(Axis::Tokens).is_none() {
+        if needs(spec, Axis::Tokens) && facts.dims.get(Axis::Tokens).is_none() {
             dims = dims.with(Axis::Tokens, text_length(ckpt, options)?);
         }
-        let shaped = |features: &'static [FeatureSpec]| -> Result<Vec<Feature>, ConvertError> {
-            let shaped = |spec: &'static FeatureSpec| match dims.shape(spec) {
-                Ok(shape) => Ok(Feature { spec, shape }),
-                Err(axis) => Err(ConvertError::Option(format!("{role}: nothing says the {axis} of {}", spec.name))),
-            };
-            features.iter().map(shaped).collect()
+        if let Some(added) = &facts.added {
+            check_added(ckpt, role, added)?;
+        }
+        let model = facts.model_shape(&dims, role.n_size_numbers(), ckpt.family().spec().text_state);
+        let unknown = |unknown: Unknown| {
+            ConvertError::Option(format!("{role}: nothing says the {} of {}", unknown.axis, unknown.feature))
         };
-        let (inputs, outputs) = (shaped(spec.inputs)?, shaped(spec.outputs)?);
-        Ok(Self { network, facts, inputs, outputs, warnings })
+        let (inputs, outputs) = (spec.inputs_of(&model).map_err(unknown)?, spec.outputs_of(&model).map_err(unknown)?);
+        Ok(Self { role, network, facts, inputs, outputs, warnings })
     }
 
     /// What is the same for every model of its role.
     pub(crate) const fn spec(&self) -> &'static RoleSpec {
-        self.network.role().spec()
+        self.role.spec()
+    }
+}
+
+/// Refuses added conditions that are not those of XL, or not of the checkpoint's text encoder.
+fn check_added(ckpt: &Checkpoint, role: Role, added: &AddedConditionConfig) -> Result<(), ConvertError> {
+    let n = role.n_size_numbers();
+    let path = ckpt.folder(role).join("config.json");
+    let AddedConditionConfig { time_channels, input_dim } = added;
+    let Some(width) = added.pooled_width(n) else {
+        let what = format!(
+            "added conditions of {input_dim} numbers (projection_class_embeddings_input_dim), of which {n} sizes of \
+             {time_channels} (addition_time_embed_dim) leave none for the text"
+        );
+        return Err(ConvertError::Unsupported { path, what });
+    };
+    let encoder = ckpt.has(Role::TextEncoder2).then(|| facts(ckpt, Role::TextEncoder2)).transpose()?;
+    match encoder.and_then(|facts| facts.dims.get(Axis::ProjectedWidth)) {
+        Some(own) if own != width => {
+            let what = format!(
+                "added conditions of {input_dim} numbers (projection_class_embeddings_input_dim), which are not the \
+                 text_encoder_2's {own} and {n} sizes of {time_channels} (addition_time_embed_dim)"
+            );
+            Err(ConvertError::Unsupported { path, what })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -96,15 +109,16 @@ fn needs(spec: &RoleSpec, axis: Axis) -> bool {
 }
 
 /// The numbers of all axes that follow from the size.
-fn sized(dims: Dims, spec: &RoleSpec, ckpt: &Checkpoint, options: &Options) -> Result<Dims, ConvertError> {
+fn sized(dims: Dims, spec: &RoleSpec, ckpt: &Checkpoint, role: Role, options: &Options) -> Result<Dims, ConvertError> {
     // A denoiser knows latents only; everything else is of the autoencoder's scale.
     let scale = match needs(spec, Axis::PictureHeight) {
-        true => Some(picture_scale(ckpt)?),
+        true => Some(picture_scale(ckpt, role)?),
         false => None,
     };
-    let native = match (ckpt.has(Role::UNet), options.latent_size, scale) {
+    let denoiser = ckpt.denoiser();
+    let native = match (ckpt.has(denoiser), options.latent_size, scale) {
         (_, Some(_), _) => None,
-        (true, ..) => facts(ckpt, Role::UNet)?.native.map(latent),
+        (true, ..) => facts(ckpt, denoiser)?.native.map(latent),
         (false, _, Some(scale)) => facts(ckpt, Role::VaeDecoder)?
             .native
             .map(|picture| LatentSize { height: picture.height / scale, width: picture.width / scale }),
@@ -129,7 +143,7 @@ fn size_warnings(ckpt: &Checkpoint, role: Role, facts: &Facts, [height, width]: 
     /// Sides that differ by this factor are far: pictures repeat or lose their subject.
     const FAR: usize = 2;
     let mut warnings = Vec::new();
-    if role != Role::UNet {
+    if !role.is_denoiser() {
         return warnings;
     }
     if let Some(side) = facts.stated_side {
@@ -162,21 +176,24 @@ fn size_warnings(ckpt: &Checkpoint, role: Role, facts: &Facts, [height, width]: 
 /// # Errors
 /// For configurations that cannot be read.
 pub fn native_size(ckpt: &Checkpoint) -> Result<(Option<LatentSize>, usize), ConvertError> {
-    let own = match ckpt.has(Role::UNet) {
-        true => facts(ckpt, Role::UNet)?.native,
+    let denoiser = ckpt.denoiser();
+    let own = match ckpt.has(denoiser) {
+        true => facts(ckpt, denoiser)?.native,
         false => None,
     };
     Ok((own.map(latent), vae_scale(ckpt).unwrap_or(8)))
 }
 
-/// Picture pixels per latent pixel.
-pub(crate) fn picture_scale(ckpt: &Checkpoint) -> Result<usize, ConvertError> {
-    Ok(facts(ckpt, Role::VaeDecoder)?.scale.unwrap_or(1).max(1))
+/// Picture pixels per latent pixel: what the role's network says, or else the autoencoder.
+pub(crate) fn picture_scale(ckpt: &Checkpoint, role: Role) -> Result<usize, ConvertError> {
+    let own = facts(ckpt, role)?.scale;
+    let scale = own.map_or_else(|| facts(ckpt, Role::VaeDecoder).map(|vae| vae.scale), |scale| Ok(Some(scale)))?;
+    Ok(scale.unwrap_or(1).max(1))
 }
 
 /// Picture pixels per latent pixel, if the checkpoint has an autoencoder.
 fn vae_scale(ckpt: &Checkpoint) -> Option<usize> {
-    picture_scale(ckpt).ok()
+    picture_scale(ckpt, Role::VaeDecoder).ok()
 }
 
 /// Tokens that the UNet attends to.
@@ -187,9 +204,10 @@ fn text_length(ckpt: &Checkpoint, options: &Options) -> Result<usize, ConvertErr
     match options.text_length {
         Some(n) if (1..=MAX_LENGTH).contains(&n) => Ok(n),
         Some(n) => Err(ConvertError::Option(format!("text length {n} is not in 1 to {MAX_LENGTH}"))),
-        None if ckpt.has(Role::TextEncoder) => {
-            Ok(facts(ckpt, Role::TextEncoder)?.dims.get(Axis::Tokens).unwrap_or(CLIP_LENGTH))
+        None => {
+            let encoder = [Role::TextEncoder, Role::TextEncoder2].into_iter().find(|&role| ckpt.has(role));
+            let facts = encoder.map(|role| facts(ckpt, role)).transpose()?;
+            Ok(facts.and_then(|facts| facts.dims.get(Axis::Tokens)).unwrap_or(CLIP_LENGTH))
         }
-        None => Ok(CLIP_LENGTH),
     }
 }

@@ -8,13 +8,15 @@ use crate::recipe::picture_scale;
 use crate::{Checkpoint, ConvertError, LatentSize, Options, Precision, Role};
 use host_tensor::{DType, HostTensor, element_count};
 use mil::{Function, Op, ValueId, pass::AttentionLayout};
-use sd_spec::{Axis, Dims, Draw, Misfit};
+use sd_spec::{Axis, Dims, Draw, Misfit, Presence};
 use std::collections::{BTreeMap, HashSet};
 
 /// Largest number of elements of an input that is drawn.
 const MAX_ELEMENTS: usize = 1 << 30;
 /// Ids that every CLIP vocabulary has, for text encoders whose embedding cannot be found.
 const SAFE_VOCABULARY: usize = 1024;
+/// Largest side of a picture that is drawn.
+const MAX_SIDE: usize = 1536;
 /// Steps of the noise schedule.
 const TRAIN_STEPS: usize = 1000;
 
@@ -54,7 +56,7 @@ pub fn reference_options(ckpt: &Checkpoint, role: Role, inputs: &[Input]) -> Res
         Some(LatentSize { height, width })
     };
     options.latent_size = match dims.get(Axis::PictureHeight) {
-        Some(_) => size(Axis::PictureHeight, Axis::PictureWidth, picture_scale(ckpt)?),
+        Some(_) => size(Axis::PictureHeight, Axis::PictureWidth, picture_scale(ckpt, role)?),
         None => size(Axis::LatentHeight, Axis::LatentWidth, 1),
     };
     options.unet_batch_one = dims.get(Axis::Batch) == Some(1);
@@ -70,7 +72,12 @@ fn dims_of(role: Role, inputs: &[Input]) -> Result<Dims, ConvertError> {
         let of_no_such_model = || {
             ConvertError::Option(format!("the model has no input {} of {rank} dimensions: it is no {role}", spec.name))
         };
-        let found = inputs.iter().find(|input| input.name == spec.name).ok_or_else(of_no_such_model)?;
+        let Some(found) = inputs.iter().find(|input| spec.is_named(&input.name)) else {
+            match spec.presence {
+                Presence::WhereKnown => continue,
+                Presence::Always | Presence::OfText(_) | Presence::Numbered => return Err(of_no_such_model()),
+            }
+        };
         match dims.learn(spec, &found.shape) {
             Ok(()) => {}
             Err(Misfit::Rank) => return Err(of_no_such_model()),
@@ -109,6 +116,7 @@ pub fn random_inputs(
                 (0..n).map(|_| random.below(vocabulary) as f32).collect()
             }
             Some(Draw::Step) => vec![random.below(TRAIN_STEPS) as f32; n],
+            Some(Draw::Sizes) => (0..n).map(|_| (random.below(MAX_SIDE / 8) * 8) as f32).collect(),
             Some(Draw::Zero) => vec![0.0; n],
             Some(Draw::Unit) => (0..n).map(|_| random.unit() as f32).collect(),
             _ if !dtype.is_float() => (0..n).map(|_| random.below(2) as f32).collect(),
@@ -228,9 +236,11 @@ mod tests {
     #[test]
     fn roles_are_known_by_their_inputs() {
         let of = |names: &[&'static str]| Role::of_inputs(names.iter().copied());
-        assert_eq!(of(&["z"]), Some(Role::VaeDecoder));
-        assert_eq!(of(&["timestep", "sample", "encoder_hidden_states"]), Some(Role::UNet));
-        assert_eq!(of(&["timestep", "sample", "encoder_hidden_states", "additional_residual_0"]), None);
+        assert_eq!(of(&["z"]), [Role::VaeDecoder]);
+        assert_eq!(of(&["timestep", "sample", "encoder_hidden_states"]), [Role::UNet, Role::Refiner]);
+        let control = ["timestep", "sample", "encoder_hidden_states", "additional_residual_0"];
+        assert_eq!(of(&control), [Role::ControlledUNet]);
+        assert_eq!(of(&["timestep", "sample"]), []);
     }
 
     #[test]

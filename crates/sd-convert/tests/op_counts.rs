@@ -5,7 +5,6 @@
 #![allow(clippy::print_stdout, reason = "a table of what was measured belongs to the test")]
 
 use sd_convert::{AttentionLayout, Checkpoint, Interface, LatentSize, NetworkConfig, Options, Role, convert};
-use sd_models::UNetConfig;
 use std::collections::BTreeMap;
 use testkit::Summary;
 
@@ -31,7 +30,10 @@ fn total(histogram: &Histogram) -> usize {
 fn upcasts(golden: &std::path::Path, checkpoint: &str, role: Role, ours: &Histogram) -> usize {
     let ckpt = Checkpoint::open(golden.join("checkpoints").join(checkpoint)).expect("a checkpoint");
     let interface = Interface::new(&ckpt, role, &Options::default()).expect("a configuration");
-    let NetworkConfig::UNet(UNetConfig { upcast_attention: true, .. }) = interface.network else { return 0 };
+    let NetworkConfig::UNet(config) = &interface.network else { return 0 };
+    if !config.way_down.upcast_attention {
+        return 0;
+    }
     // One for the timesteps and two for their embedding are there in any case.
     let upcasts = ours["cast"] - 3;
     assert!(upcasts > 0 && upcasts <= 3 * ours["softmax"], "queries, keys and weights: {upcasts}");

@@ -69,8 +69,8 @@ impl BurnEngine {
     pub fn run_once(&self, inputs: &Tensors) -> Result<Tensors, BurnError> {
         check_inputs(&self.signature, inputs)?;
         match &self.pool {
-            Some(pool) => pool.install(|| self.network.forward(inputs, &self.device)),
-            None => self.network.forward(inputs, &self.device),
+            Some(pool) => pool.install(|| self.network.forward(inputs, &self.signature, &self.device)),
+            None => self.network.forward(inputs, &self.signature, &self.device),
         }
     }
 }

@@ -6,14 +6,19 @@
 //! a variant that is not implemented is [`ModelError::Unsupported`](crate::ModelError) by name.
 
 mod clip;
+mod control_net;
 mod fields;
 mod tiny_autoencoder;
 mod unet;
 mod vae;
 
 pub use clip::{ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig, Pooling, SafetyCheckerConfig};
+pub use control_net::ControlNetConfig;
 pub use tiny_autoencoder::{TinyAutoencoderConfig, TinyLevelsConfig};
-pub use unet::{AddedConditionConfig, CORRECTED_SIDE, TimestepConfig, TransformerConfig, UNetBlockConfig, UNetConfig};
+pub use unet::{
+    AddedConditionConfig, CORRECTED_SIDE, Residual, TimestepConfig, TransformerConfig, UNetBlockConfig, UNetConfig,
+    UNetMidBlockConfig, WayDownConfig,
+};
 pub use vae::VaeConfig;
 
 use std::fmt::Debug;

@@ -11,7 +11,7 @@
 //! The life of a network is *config → init → call*: [`NetworkConfig`] is the configuration of any of them, and [`Network::call`]
 //! maps the features of its role ([`sd_spec::RoleSpec`]) to its `forward`, for whoever records it and whoever executes it.
 //! ```
-//! use sd_models::{Configuration, VaeConfig};
+//! use sd_models::{Configuration, ControlNetConfig, VaeConfig};
 //! let config = VaeConfig::from_json(
 //!     br#"{"block_out_channels": [32, 64], "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
 //!         "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"]}"#,
@@ -24,6 +24,7 @@
 //! or Core ML, or say in which layout attention runs.
 
 pub mod clip;
+pub mod control_net;
 pub mod layer;
 pub mod safety_checker;
 pub mod tiny_autoencoder;
@@ -39,15 +40,17 @@ mod networks;
 pub use clip::{ClipTextEncoder, ClipTextOutput};
 pub use config::{
     AddedConditionConfig, CORRECTED_SIDE, ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig,
-    Configuration, Pooling, Resolution, SafetyCheckerConfig, TimestepConfig, TinyAutoencoderConfig, TinyLevelsConfig,
-    TransformerConfig, UNetBlockConfig, UNetConfig, VaeConfig,
+    Configuration, ControlNetConfig, Pooling, Residual, Resolution, SafetyCheckerConfig, TimestepConfig,
+    TinyAutoencoderConfig, TinyLevelsConfig, TransformerConfig, UNetBlockConfig, UNetConfig, UNetMidBlockConfig,
+    VaeConfig, WayDownConfig,
 };
+pub use control_net::ControlNet;
 pub use error::ModelError;
 pub use network::{Facts, Features, Network, WithNetwork};
 pub use networks::NetworkConfig;
 pub use safety_checker::{SafetyChecker, SafetyVerdict};
 pub use sd_spec::Role;
 pub use tiny_autoencoder::{TinyDecoder, TinyEncoder};
-pub use unet::{AddedConditions, UNet};
+pub use unet::{AddedConditions, UNet, UNetConditions};
 pub use vae::{VaeDecoder, VaeEncoder};
 pub use weights::{ByteRelation, CheckpointTensor, LoadReport, Naming, Parameter};

@@ -4,9 +4,9 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use sd_spec::{Dims, Role};
+use sd_spec::{Axis, Dims, ModelShape, Role, TextState};
 
-use crate::config::{Configuration, Resolution};
+use crate::config::{AddedConditionConfig, Configuration, Residual, Resolution};
 use crate::weights::{CheckpointTensor, LoadReport, Naming, parameters};
 
 /// Where a network takes its inputs from, and what it gives its outputs to.
@@ -16,6 +16,9 @@ use crate::weights::{CheckpointTensor, LoadReport, Naming, parameters};
 pub trait Features {
     /// What may go wrong with a feature.
     type Error;
+
+    /// Whether the model has an input or output of that name; those that every model of the role has need no asking.
+    fn has(&self, name: &str) -> bool;
 
     /// An input of real numbers.
     ///
@@ -29,6 +32,21 @@ pub trait Features {
     /// When there is none of that name and rank, or values are known and one is not below the limit.
     fn ids<const D: usize>(&mut self, name: &str, limit: usize) -> Result<Tensor<D, Int>, Self::Error>;
 
+    /// Inputs of real numbers whose names end with numbers from 0, as many as there are.
+    ///
+    /// # Errors
+    /// As [`Features::real`].
+    fn numbered<const D: usize>(&mut self, name: &str) -> Result<Vec<Tensor<D>>, Self::Error> {
+        let mut tensors = Vec::new();
+        loop {
+            let name = format!("{name}{}", tensors.len());
+            match self.has(&name) {
+                true => tensors.push(self.real(&name)?),
+                false => return Ok(tensors),
+            }
+        }
+    }
+
     /// The next output, in the order of the role.
     ///
     /// # Errors
@@ -36,14 +54,14 @@ pub trait Features {
     fn give<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Result<(), Self::Error>;
 }
 
-/// A network that plays a role.
+/// A network that plays roles.
 pub trait Network: Module + Sync + 'static {
     /// Its configuration.
     type Config: Configuration;
 
-    /// The role that it plays.
-    const ROLE: Role;
-    /// Classes of diffusers or transformers that it is; the role lists them too.
+    /// The roles that it can play; messages about its configuration and weights name the first.
+    const ROLES: &'static [Role];
+    /// Classes of diffusers or transformers that it is; its roles list them too.
     const CLASSES: &'static [&'static str];
     /// The names of its tensors in checkpoints, where they are not all paths of its parameters.
     const NAMING: Naming = Naming::PATHS;
@@ -62,7 +80,7 @@ pub trait Network: Module + Sync + 'static {
 
     /// Compares its parameters with a checkpoint's table of contents.
     fn load_report(&self, tensors: impl IntoIterator<Item = CheckpointTensor>) -> LoadReport {
-        LoadReport::new(Self::ROLE, Self::NAMING, &parameters(self), tensors)
+        LoadReport::new(Self::ROLES[0], Self::NAMING, &parameters(self), tensors)
     }
 }
 
@@ -79,12 +97,35 @@ pub struct Facts {
     pub scale: Option<usize>,
     /// What latents are multiplied with before the denoiser sees them, for an autoencoder.
     pub scaling_factor: Option<f64>,
+    /// Whether its numbers are known to leave half precision in pipelines of XL, for an autoencoder.
+    pub leaves_half: bool,
     /// Whether scores of attention and their softmax are in f32 whatever else is computed in.
     pub upcasts_attention: bool,
     /// Descriptions of features that say more of them than the role's, by name.
     pub words: &'static [(&'static str, &'static str)],
-    /// What it is, if it can be built but not converted yet.
-    pub refusal: Option<&'static str>,
+    /// What the added conditions of XL are made of, for a denoiser that has them.
+    pub added: Option<AddedConditionConfig>,
+    /// The states that a denoiser hands over from its way down, that of the middle last.
+    pub residuals: Vec<Residual>,
+}
+
+impl Facts {
+    /// The shape of a model: `dims` are the numbers that do not follow from the network, latents' sides among them.
+    ///
+    /// A denoiser with added conditions takes `n_size_numbers` of them.
+    #[must_use]
+    pub fn model_shape(&self, dims: &Dims, n_size_numbers: usize, text_state: TextState) -> ModelShape {
+        let mut model = ModelShape { dims: dims.clone().with_all(&self.dims), text_state, residuals: Vec::new() };
+        let pooled = self.added.as_ref().and_then(|added| added.pooled_width(n_size_numbers));
+        if let Some(width) = pooled {
+            model.dims = model.dims.with(Axis::SizeNumbers, n_size_numbers).with(Axis::ProjectedWidth, width);
+        }
+        let sides = model.dims.get(Axis::LatentHeight).zip(model.dims.get(Axis::LatentWidth));
+        if let Some((height, width)) = sides {
+            model.residuals = self.residuals.iter().map(|r| [r.channels, r.side(height), r.side(width)]).collect();
+        }
+        model
+    }
 }
 
 /// Work on a network of whatever type.

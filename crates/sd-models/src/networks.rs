@@ -10,7 +10,9 @@ use serde_json::Value;
 use crate::config::Configuration;
 use crate::network::{Facts, Network, WithNetwork};
 use crate::weights::{CheckpointTensor, LoadReport, Parameter, parameters};
-use crate::{ClipTextEncoder, ModelError, SafetyChecker, TinyDecoder, TinyEncoder, UNet, VaeDecoder, VaeEncoder};
+use crate::{
+    ClipTextEncoder, ControlNet, ModelError, SafetyChecker, TinyDecoder, TinyEncoder, UNet, VaeDecoder, VaeEncoder,
+};
 
 /// The class that a `config.json` names, as diffusers and as transformers write it.
 fn class_of(json: &[u8]) -> Option<String> {
@@ -21,7 +23,7 @@ fn class_of(json: &[u8]) -> Option<String> {
 
 /// One network of the list.
 struct Entry {
-    role: Role,
+    roles: &'static [Role],
     classes: &'static [&'static str],
     read: fn(&[u8]) -> Result<NetworkConfig, ModelError>,
     unknown_keys: fn(&[u8]) -> Result<Vec<String>, ModelError>,
@@ -31,7 +33,7 @@ struct Entry {
 /// names none of them, which then refuses another's.
 fn entry(role: Role, json: &[u8]) -> Result<&'static Entry, ModelError> {
     let class = class_of(json);
-    let of_role = || ENTRIES.iter().filter(|entry| entry.role == role);
+    let of_role = || ENTRIES.iter().filter(|entry| entry.roles.contains(&role));
     let named = of_role().find(|entry| class.as_deref().is_some_and(|class| entry.classes.contains(&class)));
     named.or_else(|| of_role().next()).ok_or(ModelError::NoNetwork { role })
 }
@@ -91,18 +93,18 @@ macro_rules! networks {
         }
 
         const ENTRIES: &[Entry] = &[$(Entry {
-            role: <$network as Network>::ROLE,
+            roles: <$network as Network>::ROLES,
             classes: <$network as Network>::CLASSES,
             read: |json| <$network as Network>::Config::from_json(json).map(NetworkConfig::$network),
             unknown_keys: <$network as Network>::Config::unknown_keys,
         }),*];
 
         impl NetworkConfig {
-            /// The role that its network plays.
+            /// The roles that its network can play.
             #[must_use]
-            pub const fn role(&self) -> Role {
+            pub const fn roles(&self) -> &'static [Role] {
                 match self {
-                    $(Self::$network(_) => <$network as Network>::ROLE),*
+                    $(Self::$network(_) => <$network as Network>::ROLES),*
                 }
             }
 
@@ -124,7 +126,7 @@ macro_rules! networks {
     };
 }
 
-networks![ClipTextEncoder, UNet, VaeDecoder, VaeEncoder, TinyDecoder, TinyEncoder, SafetyChecker];
+networks![ClipTextEncoder, UNet, ControlNet, VaeDecoder, VaeEncoder, TinyDecoder, TinyEncoder, SafetyChecker];
 
 #[cfg(test)]
 mod tests {
@@ -135,7 +137,7 @@ mod tests {
     fn every_class_of_a_role_has_a_network_and_every_network_a_role() {
         for role in Role::ALL {
             let declared: BTreeSet<&str> = role.spec().classes.iter().copied().collect();
-            let networks = ENTRIES.iter().filter(|entry| entry.role == role);
+            let networks = ENTRIES.iter().filter(|entry| entry.roles.contains(&role));
             let there: Vec<&str> = networks.flat_map(|entry| entry.classes).copied().collect();
             assert_eq!(there.iter().copied().collect::<BTreeSet<_>>(), declared, "networks of the {role}");
             assert_eq!(there.len(), declared.len(), "a class of the {role} has two networks");

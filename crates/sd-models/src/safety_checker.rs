@@ -62,7 +62,7 @@ impl SafetyCheckerConfig {
 
 impl Network for SafetyChecker {
     type Config = SafetyCheckerConfig;
-    const ROLE: Role = Role::SafetyChecker;
+    const ROLES: &'static [Role] = &[Role::SafetyChecker];
     const CLASSES: &'static [&'static str] = &["StableDiffusionSafetyChecker"];
     const NAMING: Naming = Naming { other_keys, reason_to_ignore };
 

@@ -177,7 +177,7 @@ fn other_keys(key: &str) -> Vec<String> {
 
 impl Network for TinyEncoder {
     type Config = TinyAutoencoderConfig;
-    const ROLE: Role = Role::VaeEncoder;
+    const ROLES: &'static [Role] = &[Role::VaeEncoder];
     const CLASSES: &'static [&'static str] = CLASSES;
     const NAMING: Naming =
         Naming { other_keys, reason_to_ignore: |key| key.starts_with("decoder.").then_some(OTHER_HALF) };
@@ -198,7 +198,7 @@ impl Network for TinyEncoder {
 
 impl Network for TinyDecoder {
     type Config = TinyAutoencoderConfig;
-    const ROLE: Role = Role::VaeDecoder;
+    const ROLES: &'static [Role] = &[Role::VaeDecoder];
     const CLASSES: &'static [&'static str] = CLASSES;
     const NAMING: Naming =
         Naming { other_keys, reason_to_ignore: |key| key.starts_with("encoder.").then_some(OTHER_HALF) };

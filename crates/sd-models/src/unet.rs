@@ -1,8 +1,15 @@
 //! The denoiser (diffusers `UNet2DConditionModel`).
 
 mod blocks;
+mod conditions;
+mod way_down;
 
 pub use blocks::{DownBlock, UNetMidBlock, UpBlock};
+pub use conditions::{AddedConditions, UNetConditions};
+
+pub(crate) use blocks::BlockContext;
+pub(crate) use conditions::TimeEmbedding;
+pub(crate) use way_down::{init_down_blocks, init_mid_block, walk_down};
 
 use burn::module::Module;
 use burn::nn::GroupNorm;
@@ -11,9 +18,8 @@ use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor};
 use sd_spec::{Axis, Dims};
 
-use crate::layer::{NormConfig, TimestepEmbedding, same_conv, sinusoid};
-use crate::{AddedConditionConfig, Facts, Features, Network, Role, TimestepConfig, UNetConfig};
-use blocks::BlockContext;
+use crate::layer::{TimestepEmbedding, same_conv};
+use crate::{AddedConditionConfig, Facts, Features, Network, Role, TimestepConfig, UNetConfig, WayDownConfig};
 
 /// Predicts the noise (or velocity) in a latent.
 #[derive(Module, Debug)]
@@ -33,56 +39,26 @@ pub struct UNet {
     center_input_sample: bool,
 }
 
-/// XL's second conditioning.
-#[derive(Debug)]
-pub struct AddedConditions {
-    /// Pooled text, `[B, P]`.
-    pub text_embeds: Tensor<2>,
-    /// Original size, crop and target size, or the aesthetic score, `[B, 6]` (refiner `[B, 5]`).
-    pub time_ids: Tensor<2>,
-}
-
 impl UNetConfig {
     /// Builds the denoiser; its weights are initialised when they are first used.
     #[must_use]
     pub fn init(&self, device: &Device) -> UNet {
-        let context = BlockContext {
-            text_dim: self.cross_attention_dim,
-            time_dim: self.time.embed_dim,
-            norm: NormConfig { groups: self.norm_groups, eps: self.norm_eps },
-            device,
-        };
-        let finest = self.down_blocks[0].channels;
-        let coarsest = self.down_blocks[self.down_blocks.len() - 1].channels;
+        let down = &self.way_down;
+        let context = BlockContext::new(down, device);
+        let finest = down.down_blocks[0].channels;
         UNet {
-            conv_in: same_conv(self.in_channels, finest, self.conv_in_kernel, device),
-            time_embedding: TimestepEmbedding::init(self.time.channels, self.time.embed_dim, device),
-            add_embedding: self
-                .added
-                .as_ref()
-                .map(|added| TimestepEmbedding::init(added.input_dim, self.time.embed_dim, device)),
-            down_blocks: self.init_down_blocks(&context),
-            mid_block: self.mid_block.as_ref().map(|config| UNetMidBlock::init(config, coarsest, &context)),
+            conv_in: same_conv(down.in_channels, finest, down.conv_in_kernel, device),
+            time_embedding: down.time.init(device),
+            add_embedding: down.added.as_ref().map(|added| added.init(&down.time, device)),
+            down_blocks: init_down_blocks(down, &context),
+            mid_block: init_mid_block(down, &context),
             up_blocks: self.init_up_blocks(&context),
             conv_norm_out: context.norm.init(finest, device),
             conv_out: same_conv(finest, self.out_channels, self.conv_out_kernel, device),
-            time: self.time.clone(),
-            added: self.added.clone(),
+            time: down.time.clone(),
+            added: down.added.clone(),
             center_input_sample: self.center_input_sample,
         }
-    }
-
-    fn init_down_blocks(&self, context: &BlockContext<'_>) -> Vec<DownBlock> {
-        let last = self.down_blocks.len() - 1;
-        self.down_blocks
-            .iter()
-            .enumerate()
-            .map(|(level, block)| {
-                let from = self.down_blocks[level.saturating_sub(1)].channels;
-                let padding = (level < last).then_some(self.downsample_padding);
-                DownBlock::init(block, from, padding, context)
-            })
-            .collect()
     }
 
     /// Each up block takes, besides its input, the states that the mirrored down block left.
@@ -101,22 +77,32 @@ impl UNetConfig {
     }
 }
 
+impl WayDownConfig {
+    /// What a model for this configuration takes, by axis.
+    pub(crate) fn dims(&self) -> Dims {
+        let dims =
+            Dims::new().with(Axis::SampleChannels, self.in_channels).with(Axis::TextWidth, self.cross_attention_dim);
+        match self.time.guidance_dim {
+            Some(width) => dims.with(Axis::GuidanceWidth, width),
+            None => dims,
+        }
+    }
+}
+
 impl Network for UNet {
     type Config = UNetConfig;
-    const ROLE: Role = Role::UNet;
+    const ROLES: &'static [Role] = &[Role::UNet, Role::ControlledUNet, Role::Refiner];
     const CLASSES: &'static [&'static str] = &["UNet2DConditionModel"];
 
     fn facts(config: &UNetConfig) -> Facts {
-        let xl = "a UNet with added conditions, as Stable Diffusion XL has it, cannot be converted yet";
+        let down = &config.way_down;
         Facts {
-            dims: Dims::new()
-                .with(Axis::SampleChannels, config.in_channels)
-                .with(Axis::NoiseChannels, config.out_channels)
-                .with(Axis::TextWidth, config.cross_attention_dim),
+            dims: down.dims().with(Axis::NoiseChannels, config.out_channels),
             native: config.sample_size,
             stated_side: config.stated_side,
-            upcasts_attention: config.upcast_attention,
-            refusal: config.added.is_some().then_some(xl),
+            upcasts_attention: down.upcast_attention,
+            added: down.added.clone(),
+            residuals: down.residuals(),
             ..Facts::default()
         }
     }
@@ -126,12 +112,10 @@ impl Network for UNet {
     }
 
     fn call<F: Features>(&self, features: &mut F) -> Result<(), F::Error> {
-        let (sample, timestep) = (features.real::<4>("sample")?, features.real::<1>("timestep")?);
-        let text = features.real::<4>("encoder_hidden_states")?;
-        // [B, C, 1, S], as the Core ML pipelines pass it, to the network's [B, S, C].
-        let [batch, channels, _, length] = text.dims();
-        let text = text.reshape([batch, channels, length]).swap_dims(1, 2);
-        features.give("noise_pred", self.forward(sample, timestep, text, None))
+        let sample = features.real::<4>("sample")?;
+        let conditions = UNetConditions::of(features)?;
+        let residuals = features.numbered::<4>("additional_residual_")?;
+        features.give("noise_pred", self.forward(sample, conditions, residuals))
     }
 }
 
@@ -140,51 +124,37 @@ impl UNet {
     ///
     /// # Shapes
     /// - sample: `[B, in_channels, h, w]`
-    /// - timestep: `[B]`
-    /// - text: `[B, T, cross_attention_dim]`
-    /// - added: needed exactly when the configuration has `added`
+    /// - residuals: none, or those of [`WayDownConfig::residuals`], which are added to the states
     /// - output: `[B, out_channels, h, w]`
     ///
     /// # Panics
-    /// If the configuration has added conditions and `added` is `None`.
+    /// If the configuration has added conditions and the conditions have none.
     #[must_use]
-    pub fn forward(
-        &self,
-        sample: Tensor<4>,
-        timestep: Tensor<1>,
-        text: Tensor<3>,
-        added: Option<AddedConditions>,
-    ) -> Tensor<4> {
-        let time = silu(self.embed_time(timestep, added));
+    pub fn forward(&self, sample: Tensor<4>, conditions: UNetConditions, residuals: Vec<Tensor<4>>) -> Tensor<4> {
+        let embedding = TimeEmbedding {
+            time_embedding: &self.time_embedding,
+            add_embedding: self.add_embedding.as_ref(),
+            time: &self.time,
+            added: self.added.as_ref(),
+        };
+        let (time, text) =
+            (silu(embedding.forward(conditions.timestep, conditions.guidance, conditions.added)), conditions.text);
         let sample = match self.center_input_sample {
             true => sample * 2.0 - 1.0,
             false => sample,
         };
-        let mut x = self.conv_in.forward(sample);
-        let mut skips = vec![x.clone()];
-        for block in &self.down_blocks {
-            x = block.forward(x, &time, &text, &mut skips);
+        let x = self.conv_in.forward(sample);
+        let (mut x, mut skips) = walk_down(x, &self.down_blocks, self.mid_block.as_ref(), &time, &text);
+        let mut residuals = residuals.into_iter();
+        for (skip, residual) in skips.iter_mut().zip(residuals.by_ref()) {
+            *skip = skip.clone() + residual;
         }
-        if let Some(block) = &self.mid_block {
-            x = block.forward(x, &time, &text);
+        if let Some(residual) = residuals.next() {
+            x = x + residual;
         }
         for block in &self.up_blocks {
             x = block.forward(x, &time, &text, &mut skips);
         }
         self.conv_out.forward(silu(self.conv_norm_out.forward(x)))
-    }
-
-    fn embed_time(&self, timestep: Tensor<1>, added: Option<AddedConditions>) -> Tensor<2> {
-        let wave = sinusoid(timestep, self.time.channels, &self.time);
-        let embedding = self.time_embedding.forward(wave);
-        let (Some(layers), Some(config)) = (&self.add_embedding, &self.added) else {
-            return embedding;
-        };
-        let added = added.expect("invariant: a network with added conditions is given them");
-        let [batch, n_numbers] = added.time_ids.dims();
-        let numbers = added.time_ids.reshape([batch * n_numbers]);
-        let waves = sinusoid(numbers, config.time_channels, &self.time);
-        let waves = waves.reshape([batch, n_numbers * config.time_channels]);
-        embedding + layers.forward(Tensor::cat(vec![added.text_embeds, waves], 1))
     }
 }

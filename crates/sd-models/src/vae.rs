@@ -70,6 +70,7 @@ fn facts(config: &VaeConfig, picture_channels: usize) -> Facts {
         native: config.sample_size,
         scale: Some(config.scale()),
         scaling_factor: Some(config.scaling_factor),
+        leaves_half: config.force_upcast,
         ..Facts::default()
     }
 }
@@ -89,7 +90,7 @@ const CLASSES: &[&str] = &["AutoencoderKL"];
 
 impl Network for VaeDecoder {
     type Config = VaeConfig;
-    const ROLE: Role = Role::VaeDecoder;
+    const ROLES: &'static [Role] = &[Role::VaeDecoder];
     const CLASSES: &'static [&'static str] = CLASSES;
     const NAMING: Naming =
         Naming { other_keys, reason_to_ignore: |key| reason_to_ignore(key, ["encoder.", "quant_conv."]) };
@@ -110,7 +111,7 @@ impl Network for VaeDecoder {
 
 impl Network for VaeEncoder {
     type Config = VaeConfig;
-    const ROLE: Role = Role::VaeEncoder;
+    const ROLES: &'static [Role] = &[Role::VaeEncoder];
     const CLASSES: &'static [&'static str] = CLASSES;
     const NAMING: Naming =
         Naming { other_keys, reason_to_ignore: |key| reason_to_ignore(key, ["decoder.", "post_quant_conv."]) };

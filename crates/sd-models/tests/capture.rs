@@ -8,10 +8,10 @@ use burn::backend::capture::{CaptureBackend, TensorId};
 use burn::backend::ir::OperationIr;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use sd_models::{
-    AddedConditions, ClipTextConfig, Configuration, Features, Network, NetworkConfig, Role, UNetConfig, VaeConfig,
-    WithNetwork,
+    AddedConditions, ClipTextConfig, Configuration, Features, Network, NetworkConfig, Role, UNetConditions, UNetConfig,
+    VaeConfig, WithNetwork,
 };
-use sd_spec::{Axis, Dims};
+use sd_spec::{Axis, Dims, Feature, TextState};
 
 /// Operations by name, parameters' initialisers left out.
 type Histogram = BTreeMap<String, usize>;
@@ -56,10 +56,10 @@ fn name(operation: &OperationIr) -> String {
     innermost.unwrap_or(head).to_owned()
 }
 
-/// Records a network on the features of its role, with latents of this size, and checks its outputs against their axes.
+/// Records a network on a model's features, and checks its outputs against their names, order and shapes.
 struct Record {
-    role: Role,
-    dims: Dims,
+    inputs: Vec<Feature>,
+    outputs: Vec<Feature>,
 }
 
 impl WithNetwork for Record {
@@ -67,18 +67,19 @@ impl WithNetwork for Record {
 
     fn run<N: Network>(self, config: &N::Config) -> Histogram {
         record(|device| {
-            let mut features = Recorded { of: self, device, inputs: Vec::new(), outputs: Vec::new() };
+            let mut features = Recorded { of: &self, device, inputs: Vec::new(), outputs: Vec::new() };
             N::init(config, device).call(&mut features).expect("features of the role");
             let names: Vec<&str> = features.outputs.iter().map(|(name, _)| name.as_str()).collect();
-            let declared: Vec<&str> = N::ROLE.spec().outputs.iter().map(|output| output.name).collect();
-            assert_eq!(names, declared, "outputs of the {} in their order", N::ROLE);
+            let declared: Vec<&str> = self.outputs.iter().map(|output| &*output.name).collect();
+            assert_eq!(names, declared, "outputs of the {} in their order", N::ROLES[0]);
+            assert_eq!(features.inputs.len(), self.inputs.len(), "the {} takes every input", N::ROLES[0]);
             (features.inputs, features.outputs.into_iter().map(|(_, id)| id).collect())
         })
     }
 }
 
 struct Recorded<'a> {
-    of: Record,
+    of: &'a Record,
     device: &'a Device,
     inputs: Vec<TensorId>,
     outputs: Vec<(String, TensorId)>,
@@ -86,14 +87,18 @@ struct Recorded<'a> {
 
 impl Recorded<'_> {
     fn shape<const D: usize>(&self, name: &str) -> Result<[usize; D], String> {
-        let features = self.of.role.spec().features().find(|feature| feature.name == name);
-        let shape = self.of.dims.shape(features.ok_or(name)?).map_err(|axis| axis.to_string())?;
+        let feature = self.of.inputs.iter().chain(&self.of.outputs).find(|feature| feature.name == name);
+        let shape = &feature.ok_or(name)?.shape;
         shape[..].try_into().map_err(|_| format!("{name} has {} dimensions", shape.len()))
     }
 }
 
 impl Features for Recorded<'_> {
     type Error = String;
+
+    fn has(&self, name: &str) -> bool {
+        self.of.inputs.iter().chain(&self.of.outputs).any(|feature| feature.name == name)
+    }
 
     fn real<const D: usize>(&mut self, name: &str) -> Result<Tensor<D>, String> {
         let tensor = input(self.shape::<D>(name)?, self.device);
@@ -118,18 +123,16 @@ impl Features for Recorded<'_> {
 
 fn recorded(role: Role, config: &[u8], [height, width]: [usize; 2], scale: usize) -> Histogram {
     let network = NetworkConfig::read(role, config).expect("a supported configuration");
-    let facts = network.facts();
-    let mut dims = facts
-        .dims
+    let dims = Dims::new()
         .with(Axis::Batch, 2)
+        .with(Axis::Tokens, 77)
         .with(Axis::LatentHeight, height)
         .with(Axis::LatentWidth, width)
         .with(Axis::PictureHeight, height * scale)
         .with(Axis::PictureWidth, width * scale);
-    if dims.get(Axis::Tokens).is_none() {
-        dims = dims.with(Axis::Tokens, 77);
-    }
-    network.with(Record { role, dims })
+    let model = network.facts().model_shape(&dims, role.n_size_numbers(), TextState::Last);
+    let (inputs, outputs) = (role.spec().inputs_of(&model), role.spec().outputs_of(&model));
+    network.with(Record { inputs: inputs.expect("known shapes"), outputs: outputs.expect("known shapes") })
 }
 
 fn unet(config: &[u8], size: [usize; 2]) -> Histogram {
@@ -192,7 +195,8 @@ fn the_added_conditions_of_xl_reach_every_residual_block() {
         let text = input([2, 77, 24], device);
         let added = AddedConditions { text_embeds: input([2, 16], device), time_ids: input([2, 6], device) };
         let ids = vec![id(&sample), id(&timestep), id(&text), id(&added.text_embeds), id(&added.time_ids)];
-        let noise = config.init(device).forward(sample, timestep, text, Some(added));
+        let conditions = UNetConditions { timestep, text, added: Some(added), guidance: None };
+        let noise = config.init(device).forward(sample, conditions, Vec::new());
         assert_eq!(noise.dims(), [2, 4, 8, 8]);
         (ids, vec![id(&noise)])
     });

@@ -83,7 +83,9 @@ fn hostile_denoiser_sizes_are_refused_by_key() {
         ("cross_attention_dim", json!(too_large), "\"cross_attention_dim\" is 1152921504606846976"),
         ("cross_attention_dim", json!([16, 32]), "expected the same width for every block"),
         ("layers_per_block", json!(1000), "\"layers_per_block\" is 1000"),
-        ("transformer_layers_per_block", json!([[1], 2]), "\"transformer_layers_per_block\" is [1]"),
+        ("transformer_layers_per_block", json!([[1, 1], 2]), "expected one depth, or 1, for block 0"),
+        ("transformer_layers_per_block", json!([[1], 2]), "has no \"reverse_transformer_layers_per_block\""),
+        ("transformer_layers_per_block", json!([[65], 2]), "\"transformer_layers_per_block\" is 65"),
         ("sample_size", json!([8]), "\"sample_size\" is [8], expected a side or [height, width]"),
         ("norm_eps", json!(-1.0), "\"norm_eps\" is -1.0, expected a finite number above 0"),
         ("freq_shift", json!(16), "\"freq_shift\" is 16, expected less than half"),
@@ -99,11 +101,14 @@ fn unsupported_variants_are_refused_by_name() {
     for (key, value, expected) in [
         ("class_embed_type", json!("timestep"), "\"class_embed_type\" = \"timestep\" is not supported"),
         ("only_cross_attention", json!([false, true]), "\"only_cross_attention\" = [false,true] is not supported"),
-        ("time_cond_proj_dim", json!(256), "\"time_cond_proj_dim\" = 256 is not supported"),
         ("act_fn", json!("mish"), "\"act_fn\" = \"mish\" is not supported; supported: silu, swish"),
         ("down_block_types", json!(["AttnDownBlock2D", "DownBlock2D"]), "\"AttnDownBlock2D\" is not supported"),
         ("up_block_types", json!(["UpBlock2D", "SimpleCrossAttnUpBlock2D"]), "supported: CrossAttnUpBlock2D"),
-        ("mid_block_type", json!("UNetMidBlock2D"), "supported: UNetMidBlock2DCrossAttn, null"),
+        (
+            "mid_block_type",
+            json!("UNetMidBlock2DSimpleCrossAttn"),
+            "supported: UNetMidBlock2DCrossAttn, UNetMidBlock2D",
+        ),
         ("_class_name", json!("ControlNetModel"), "\"_class_name\" = \"ControlNetModel\" is not supported"),
         ("addition_embed_type", json!("image"), "supported: null, text_time"),
         ("resnet_time_scale_shift", json!("scale_shift"), "supported: default"),
@@ -175,7 +180,7 @@ fn keys_that_nobody_defines_are_listed() {
 #[test]
 fn a_middle_block_of_null_is_none() {
     let config = UNetConfig::from_json(&with(unet(), "mid_block_type", Value::Null)).expect("a small UNet");
-    assert_eq!(config.mid_block, None);
+    assert_eq!(config.way_down.mid_block, None);
     let parameters = sd_models::weights::parameters(&config.init(&burn::tensor::Device::capture()));
     assert!(!parameters.is_empty() && parameters.iter().all(|p| !p.key.starts_with("mid_block")));
 }

@@ -26,7 +26,7 @@ fn real_checkpoints_leave_nothing_missing_and_nothing_unused() {
         let report = network.load_report(&Device::capture(), tensors);
         assert!(report.is_complete(), "{report}");
         assert_eq!(report.applied.len(), network.parameters(&Device::capture()).len());
-        let halves = matches!(network.role(), Role::VaeDecoder | Role::VaeEncoder);
+        let halves = matches!(network.roles()[0], Role::VaeDecoder | Role::VaeEncoder);
         assert_eq!(report.ignored.is_empty(), !halves, "{report}");
     });
     assert!(n >= 4, "the demo model alone has four components");
@@ -36,7 +36,7 @@ fn real_checkpoints_leave_nothing_missing_and_nothing_unused() {
 fn keys_of_old_diffusers_and_new_transformers_are_found_too() {
     for_each(|network, tensors| {
         let renamed = tensors.into_iter().map(|tensor| CheckpointTensor {
-            key: match network.role() {
+            key: match network.roles()[0] {
                 Role::TextEncoder => match tensor.key.strip_prefix("text_model.") {
                     Some(rest) => rest.to_owned(),
                     None => format!("text_model.{}", tensor.key),
@@ -48,7 +48,7 @@ fn keys_of_old_diffusers_and_new_transformers_are_found_too() {
             },
             ..tensor
         });
-        if network.role() != Role::UNet {
+        if network.roles()[0] != Role::UNet {
             let report = network.load_report(&Device::capture(), renamed);
             assert!(report.is_complete(), "{report}");
         }
@@ -60,7 +60,7 @@ fn a_renamed_tensor_is_both_missing_and_unused() {
     for_each(|network, mut tensors| {
         tensors[0].key.push('X');
         let report = network.load_report(&Device::capture(), tensors);
-        let halves = matches!(network.role(), Role::VaeDecoder | Role::VaeEncoder);
+        let halves = matches!(network.roles()[0], Role::VaeDecoder | Role::VaeEncoder);
         if !halves {
             assert_eq!((report.missing.len(), report.unused.len()), (1, 1), "{report}");
             let error = report.into_bindings().expect_err("incomplete").to_string();

@@ -1,7 +1,7 @@
 //! A model as its signature declares it: features by name, values to tensors and back, errors that say which model.
 
 use host_tensor::{HostTensor, element_count};
-use sd_spec::{Axis, Dims, FeatureSpec, Misfit, Role, Stage};
+use sd_spec::{Axis, Dims, FeatureSpec, Misfit, Presence, Role, Stage};
 
 use crate::engine::{Feature, Signature, Tensors};
 use crate::error::{Result, RuntimeError};
@@ -19,11 +19,11 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// Checks that the model takes the inputs of its role and no others, each of the role's rank and of a sensible size.
+    /// Checks that the model takes the inputs that every model of its role takes, and no others: each of the role's rank
+    /// and of a sensible size.
     pub(crate) fn new(role: Role, signature: Signature) -> Result<Self> {
         let port = Self { role, signature };
-        let inputs = role.spec().inputs;
-        for FeatureSpec { name, axes, .. } in inputs {
+        for FeatureSpec { name, axes, .. } in always(role) {
             let (dims, rank) = (port.dims(name)?, axes.len());
             if dims.len() != rank {
                 return Err(port.fault(format!("input {name} has shape {dims:?}, expected {rank} dimensions")));
@@ -32,7 +32,7 @@ impl Port {
                 return Err(port.fault(format!("input {name} of shape {dims:?} is empty or too large")));
             }
         }
-        let unknown = port.signature.inputs.iter().find(|f| role.spec().input(&f.name).is_none());
+        let unknown = port.signature.inputs.iter().find(|f| always(role).all(|spec| spec.name != f.name));
         match unknown {
             None => Ok(port),
             Some(feature) => Err(port.fault(format!(
@@ -80,7 +80,7 @@ impl Port {
         dims: &mut Dims,
         fault: impl Fn(&'static str, &[usize], Misfit) -> String,
     ) -> Result<()> {
-        for feature in self.role.spec().inputs {
+        for feature in always(self.role) {
             let shape = self.dims(feature.name)?;
             dims.learn(feature, shape).map_err(|misfit| self.fault(fault(feature.name, shape, misfit)))?;
         }
@@ -131,6 +131,11 @@ impl Port {
     pub(crate) fn fault(&self, reason: String) -> RuntimeError {
         RuntimeError::Signature { model: name_of(self.role), reason }
     }
+}
+
+/// The inputs that every model of a role has.
+fn always(role: Role) -> impl Iterator<Item = &'static FeatureSpec> {
+    role.spec().inputs.iter().filter(|feature| feature.presence == Presence::Always)
 }
 
 /// The number of an axis that a role's inputs have.

@@ -1,5 +1,6 @@
 //! Families: checkpoints that one pipeline draws with.
 
+use crate::feature::TextState;
 use crate::role::Role;
 
 /// A family of checkpoints.
@@ -10,6 +11,10 @@ use crate::role::Role;
 pub enum Family {
     /// Stable Diffusion 1.x and 2.x.
     Sd,
+    /// Stable Diffusion XL.
+    Sdxl,
+    /// The refiner of Stable Diffusion XL.
+    SdxlRefiner,
 }
 
 /// What is the same for every checkpoint of a family.
@@ -23,6 +28,12 @@ pub struct FamilySpec {
     pub required: &'static [Role],
     /// Roles that a pipeline has where they are there and wanted.
     pub optional: &'static [Role],
+    /// Roles of networks that can be made of it, and are where somebody asks for them.
+    pub on_request: &'static [Role],
+    /// Whether its autoencoder was trained in full precision and leaves half, unless its configuration says otherwise.
+    pub autoencoder_leaves_half: bool,
+    /// What of the text encoders the denoiser attends to.
+    pub text_state: TextState,
     /// Folders of tokenizers, in the order of the text encoders that they belong to.
     pub tokenizers: &'static [&'static str],
     /// The folder of the scheduler.
@@ -33,21 +44,48 @@ pub struct FamilySpec {
 
 impl Family {
     /// Every family.
-    pub const ALL: [Self; 1] = [Self::Sd];
+    pub const ALL: [Self; 3] = [Self::Sd, Self::Sdxl, Self::SdxlRefiner];
 
     /// What is the same for every checkpoint of it.
     #[must_use]
     pub const fn spec(self) -> &'static FamilySpec {
         match self {
-            Self::Sd => &FamilySpec {
-                family: Self::Sd,
-                name: "Stable Diffusion 1.x or 2.x",
-                required: &[Role::TextEncoder, Role::UNet, Role::VaeDecoder],
-                optional: &[Role::VaeEncoder, Role::SafetyChecker],
-                tokenizers: &["tokenizer"],
-                scheduler: "scheduler",
-                feature_extractor: "feature_extractor",
-            },
+            Self::Sd => &SD,
+            Self::Sdxl => &SDXL,
+            Self::SdxlRefiner => &SDXL_REFINER,
         }
     }
 }
+
+const SD: FamilySpec = FamilySpec {
+    family: Family::Sd,
+    name: "Stable Diffusion 1.x or 2.x",
+    required: &[Role::TextEncoder, Role::UNet, Role::VaeDecoder],
+    optional: &[Role::VaeEncoder, Role::SafetyChecker],
+    on_request: &[Role::ControlledUNet, Role::ControlNet],
+    autoencoder_leaves_half: false,
+    text_state: TextState::Last,
+    tokenizers: &["tokenizer"],
+    scheduler: "scheduler",
+    feature_extractor: "feature_extractor",
+};
+
+const SDXL: FamilySpec = FamilySpec {
+    family: Family::Sdxl,
+    name: "Stable Diffusion XL",
+    required: &[Role::TextEncoder, Role::TextEncoder2, Role::UNet, Role::VaeDecoder],
+    optional: &[Role::VaeEncoder],
+    autoencoder_leaves_half: true,
+    text_state: TextState::Penultimate,
+    tokenizers: &["tokenizer", "tokenizer_2"],
+    ..SD
+};
+
+const SDXL_REFINER: FamilySpec = FamilySpec {
+    family: Family::SdxlRefiner,
+    name: "the refiner of Stable Diffusion XL",
+    required: &[Role::TextEncoder2, Role::Refiner, Role::VaeDecoder],
+    on_request: &[],
+    tokenizers: &["tokenizer_2"],
+    ..SDXL
+};

@@ -18,8 +18,10 @@ pub enum Axis {
     Tokens,
     /// Width of a token's embedding.
     TextWidth,
-    /// Width of a text's pooled embedding.
+    /// Width of a text's pooled embedding, before any projection.
     PooledWidth,
+    /// Width of a text's pooled embedding as a denoiser takes it, after the projection if there is one.
+    ProjectedWidth,
     /// Channels of what the denoiser takes: latents, and what an inpainting or editing model puts beside them.
     SampleChannels,
     /// Channels of what the denoiser gives.
@@ -30,6 +32,8 @@ pub enum Axis {
     MomentChannels,
     /// Channels of a picture.
     PictureChannels,
+    /// Channels of a picture that guides.
+    HintChannels,
     /// Rows of the latents.
     LatentHeight,
     /// Columns of the latents.
@@ -44,6 +48,16 @@ pub enum Axis {
     ClipSide,
     /// Concepts that the safety checker knows.
     Concepts,
+    /// Numbers that say the picture's sizes and crop, or its aesthetic score.
+    SizeNumbers,
+    /// Width of the embedding of a guidance scale.
+    GuidanceWidth,
+    /// Channels of a residual, of a feature that is numbered.
+    ResidualChannels,
+    /// Rows of a residual.
+    ResidualHeight,
+    /// Columns of a residual.
+    ResidualWidth,
     /// Always this many.
     Fixed(usize),
 }
@@ -52,7 +66,8 @@ impl Axis {
     /// Whether it follows from the size of the picture.
     #[must_use]
     pub const fn is_sized(self) -> bool {
-        matches!(self, Self::LatentHeight | Self::LatentWidth | Self::PictureHeight | Self::PictureWidth)
+        use Axis::{LatentHeight, LatentWidth, PictureHeight, PictureWidth, ResidualHeight, ResidualWidth};
+        matches!(self, LatentHeight | LatentWidth | PictureHeight | PictureWidth | ResidualHeight | ResidualWidth)
     }
 
     /// Its number, where that is always the same.
@@ -74,11 +89,13 @@ impl fmt::Display for Axis {
             Self::Tokens => "tokens",
             Self::TextWidth => "text width",
             Self::PooledWidth => "pooled text width",
+            Self::ProjectedWidth => "projected text width",
             Self::SampleChannels => "sample channels",
             Self::NoiseChannels => "noise channels",
             Self::LatentChannels => "latent channels",
             Self::MomentChannels => "moment channels",
             Self::PictureChannels => "picture channels",
+            Self::HintChannels => "channels of the picture that guides",
             Self::LatentHeight => "latent height",
             Self::LatentWidth => "latent width",
             Self::PictureHeight => "picture height",
@@ -86,6 +103,11 @@ impl fmt::Display for Axis {
             Self::ClipChannels => "CLIP channels",
             Self::ClipSide => "CLIP side",
             Self::Concepts => "concepts",
+            Self::SizeNumbers => "size numbers",
+            Self::GuidanceWidth => "width of the guidance embedding",
+            Self::ResidualChannels => "residual channels",
+            Self::ResidualHeight => "residual height",
+            Self::ResidualWidth => "residual width",
             Self::Fixed(n) => return write!(f, "{n}"),
         };
         f.write_str(name)
@@ -114,12 +136,36 @@ pub enum Draw {
     Unit,
     /// One step of the noise schedule for the whole batch.
     Step,
+    /// Sizes of pictures, in pixels.
+    Sizes,
     /// Zero.
     Zero,
     /// Whole numbers below the size of the vocabulary.
     Ids,
     /// Nothing: it is an output.
     Output,
+}
+
+/// Which models of a role have a feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// All of them.
+    Always,
+    /// Those whose network gives its axes numbers.
+    WhereKnown,
+    /// Those of families that condition their denoiser on this state of the text.
+    OfText(TextState),
+    /// Those whose network has residuals: one feature for each, whose names end with numbers from 0.
+    Numbered,
+}
+
+/// A state of CLIP's that a denoiser attends to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextState {
+    /// Of the last layer, normalised.
+    Last,
+    /// Of the last layer but one, as it is.
+    Penultimate,
 }
 
 /// One input or output of a role's model.
@@ -133,6 +179,8 @@ pub struct FeatureSpec {
     pub axes: &'static [Axis],
     /// How it is drawn where two models are compared.
     pub draw: Draw,
+    /// Which models have it.
+    pub presence: Presence,
     /// Whether it stays as it is from step to step of a picture, so that an engine may keep what depends on it only.
     pub is_steady: bool,
     /// The description in the model file.
@@ -143,19 +191,36 @@ impl FeatureSpec {
     /// An input of real numbers.
     #[must_use]
     pub const fn input(name: &'static str, axes: &'static [Axis], draw: Draw, words: &'static str) -> Self {
-        Self { name, kind: Kind::Real, axes, draw, is_steady: false, words }
+        Self { name, kind: Kind::Real, axes, draw, presence: Presence::Always, is_steady: false, words }
     }
 
     /// An input of token ids.
     #[must_use]
     pub const fn ids(name: &'static str, axes: &'static [Axis], words: &'static str) -> Self {
-        Self { name, kind: Kind::Ids, axes, draw: Draw::Ids, is_steady: false, words }
+        Self { name, kind: Kind::Ids, axes, draw: Draw::Ids, presence: Presence::Always, is_steady: false, words }
     }
 
     /// An output.
     #[must_use]
     pub const fn output(name: &'static str, axes: &'static [Axis], words: &'static str) -> Self {
-        Self { name, kind: Kind::Real, axes, draw: Draw::Output, is_steady: false, words }
+        Self { name, kind: Kind::Real, axes, draw: Draw::Output, presence: Presence::Always, is_steady: false, words }
+    }
+
+    /// The same, in some models only.
+    #[must_use]
+    pub const fn of(self, presence: Presence) -> Self {
+        Self { presence, ..self }
+    }
+
+    /// Whether a feature of this name is this one, or one of these where they are numbered.
+    #[must_use]
+    pub fn is_named(&self, name: &str) -> bool {
+        match self.presence {
+            Presence::Numbered => name
+                .strip_prefix(self.name)
+                .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())),
+            _ => self.name == name,
+        }
     }
 
     /// The same, steady.
@@ -198,6 +263,13 @@ impl Dims {
     #[must_use]
     pub fn with(mut self, axis: Axis, n: usize) -> Self {
         self.known.insert(axis, n);
+        self
+    }
+
+    /// The same, with every number of others.
+    #[must_use]
+    pub fn with_all(mut self, others: &Self) -> Self {
+        self.known.extend(&others.known);
         self
     }
 

@@ -14,7 +14,7 @@
 //!     .with(Axis::LatentHeight, 64)
 //!     .with(Axis::LatentWidth, 96);
 //! assert_eq!(dims.shape(&unet.inputs[0]), Ok(vec![2, 4, 64, 96]));
-//! assert_eq!(Role::of_inputs(["z"]), Some(Role::VaeDecoder));
+//! assert_eq!(Role::of_inputs(["z"]), [Role::VaeDecoder]);
 //! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
@@ -22,10 +22,12 @@
 pub mod family;
 pub mod feature;
 pub mod keys;
+pub mod model;
 pub mod role;
 mod roles;
 
 pub use family::{Family, FamilySpec};
-pub use feature::{Axis, Dims, Draw, FeatureSpec, Kind, Misfit};
-pub use role::{CONTROLLED_UNET, Layout, OTHER_COMPRESSED, PackageName, Role, RoleSpec, Stage};
+pub use feature::{Axis, Dims, Draw, FeatureSpec, Kind, Misfit, Presence, TextState};
+pub use model::{Feature, ModelShape};
+pub use role::{Layout, OTHER_COMPRESSED, PackageName, Role, RoleSpec, Stage};
 pub use roles::{input, steady_inputs};

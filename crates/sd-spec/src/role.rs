@@ -12,8 +12,16 @@ use crate::feature::FeatureSpec;
 pub enum Role {
     /// Token ids to text states.
     TextEncoder,
+    /// The second text encoder, of XL and 3.
+    TextEncoder2,
     /// The denoiser.
     UNet,
+    /// The denoiser that takes what ControlNets add.
+    ControlledUNet,
+    /// The denoiser of the last steps, of XL.
+    Refiner,
+    /// What a picture that guides adds to the denoiser.
+    ControlNet,
     /// Latents to pictures.
     VaeDecoder,
     /// Pictures to latents, or to the moments of their distribution.
@@ -31,6 +39,8 @@ pub struct RoleSpec {
     pub name: &'static str,
     /// The folder of a diffusers checkpoint, which is the entry of `model_index.json` too.
     pub folder: &'static str,
+    /// Whether repositories hold its networks by themselves, without a pipeline.
+    pub stands_alone: bool,
     /// Classes, as `model_index.json` names them, whose networks can play it.
     pub classes: &'static [&'static str],
     /// What packages are called.
@@ -49,16 +59,30 @@ pub struct RoleSpec {
     pub stage: Stage,
 }
 
-/// The part of a package's file name that says its role.
+/// The part of a package's file name that says its role: the end, or the beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackageName {
     /// As Apple's converter spells it, after the version and an underscore.
     pub apple: &'static str,
     /// As Apple's Swift package expects it.
     pub swift: &'static str,
+    /// Whether it comes before the version and an underscore: one pipeline may have several models of the role.
+    pub is_first: bool,
 }
 
 impl PackageName {
+    /// A name that comes last.
+    #[must_use]
+    pub const fn last(apple: &'static str, swift: &'static str) -> Self {
+        Self { apple, swift, is_first: false }
+    }
+
+    /// A name that comes first, spelled the same by both.
+    #[must_use]
+    pub const fn first(name: &'static str) -> Self {
+        Self { apple: name, swift: name, is_first: true }
+    }
+
     /// Both spellings.
     #[must_use]
     pub const fn both(self) -> [&'static str; 2] {
@@ -90,16 +114,8 @@ pub enum Stage {
     Check,
 }
 
-/// The UNet of Apple's converter that takes residuals of ControlNets; it has no role here yet.
-pub const CONTROLLED_UNET: PackageName = PackageName { apple: "control-unet", swift: "ControlledUnet" };
-
 /// Packages that Apple's converter makes, that have no role here yet and are compressed with a directory all the same.
-pub const OTHER_COMPRESSED: [PackageName; 4] = [
-    PackageName { apple: "text_encoder_2", swift: "TextEncoder2" },
-    PackageName { apple: "refiner", swift: "UnetRefiner" },
-    CONTROLLED_UNET,
-    PackageName { apple: "mmdit", swift: "MultiModalDiffusionTransformer" },
-];
+pub const OTHER_COMPRESSED: [PackageName; 1] = [PackageName::last("mmdit", "MultiModalDiffusionTransformer")];
 
 impl RoleSpec {
     /// Whether the shapes of its model follow from the size of the picture.
@@ -116,6 +132,6 @@ impl RoleSpec {
     /// The input of that name.
     #[must_use]
     pub fn input(&self, name: &str) -> Option<&'static FeatureSpec> {
-        self.inputs.iter().find(|feature| feature.name == name)
+        self.inputs.iter().find(|feature| feature.is_named(name))
     }
 }

@@ -8,19 +8,33 @@ mod vae;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::feature::FeatureSpec;
+use crate::feature::{FeatureSpec, Presence};
 use crate::role::{Role, RoleSpec, Stage};
 
 impl Role {
     /// Every role, in the order in which a pipeline is usually converted.
-    pub const ALL: [Self; 5] = [Self::TextEncoder, Self::UNet, Self::VaeDecoder, Self::VaeEncoder, Self::SafetyChecker];
+    pub const ALL: [Self; 9] = [
+        Self::TextEncoder,
+        Self::TextEncoder2,
+        Self::UNet,
+        Self::ControlledUNet,
+        Self::Refiner,
+        Self::ControlNet,
+        Self::VaeDecoder,
+        Self::VaeEncoder,
+        Self::SafetyChecker,
+    ];
 
     /// What is the same for every model that plays it.
     #[must_use]
     pub const fn spec(self) -> &'static RoleSpec {
         match self {
             Self::TextEncoder => &text::ENCODER,
+            Self::TextEncoder2 => &text::ENCODER_2,
             Self::UNet => &unet::SPEC,
+            Self::ControlledUNet => &unet::CONTROLLED,
+            Self::Refiner => &unet::REFINER,
+            Self::ControlNet => &unet::CONTROL_NET,
             Self::VaeDecoder => &vae::DECODER,
             Self::VaeEncoder => &vae::ENCODER,
             Self::SafetyChecker => &safety::CHECKER,
@@ -33,23 +47,34 @@ impl Role {
         self.spec().name
     }
 
-    /// Whether its models denoise: what runs longest, is laid out for the device, and may be cut into chunks.
+    /// Whether its models denoise: what runs longest, is laid out for the device, and may be cut into chunks. What stands
+    /// alone guides another's denoiser.
     #[must_use]
     pub fn is_denoiser(self) -> bool {
-        self.spec().stage == Stage::Denoise
+        self.spec().stage == Stage::Denoise && !self.spec().stands_alone
     }
 
-    /// The role whose model takes inputs of exactly these names.
+    /// Numbers that say sizes and crop, or the aesthetic score, to a denoiser of XL's.
     #[must_use]
-    pub fn of_inputs<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<Self> {
-        let mut names: Vec<&str> = names.into_iter().collect();
-        names.sort_unstable();
-        names.dedup();
-        let takes = |role: &Self| {
-            let inputs = role.spec().inputs;
-            inputs.len() == names.len() && inputs.iter().all(|f| names.contains(&f.name))
+    pub const fn n_size_numbers(self) -> usize {
+        match self {
+            // Original height and width, crop from top and left, aesthetic score.
+            Self::Refiner => 5,
+            // Target height and width in the place of the score.
+            _ => 6,
+        }
+    }
+
+    /// The roles whose models can take inputs of exactly these names.
+    #[must_use]
+    pub fn of_inputs<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Self> {
+        let names: Vec<&str> = names.into_iter().collect();
+        let is_known = |spec: &RoleSpec| names.iter().all(|name| spec.input(name).is_some());
+        let is_whole = |spec: &RoleSpec| {
+            let is_there = |feature: &FeatureSpec| names.iter().any(|name| feature.is_named(name));
+            spec.inputs.iter().all(|feature| is_there(feature) || feature.presence == Presence::WhereKnown)
         };
-        Self::ALL.into_iter().find(takes)
+        Self::ALL.into_iter().filter(|role| is_known(role.spec()) && is_whole(role.spec())).collect()
     }
 }
 

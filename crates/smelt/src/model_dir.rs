@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use mlpackage::{FeatureType, Package};
 use sd_checkpoint::hub;
 use sd_convert::LatentSize;
-use sd_spec::{CONTROLLED_UNET, Family, FamilySpec, Role};
+use sd_spec::{Family, FamilySpec, Role};
 
 use crate::error::{Context, Result, refuse};
 use crate::package::open_package;
@@ -115,9 +115,25 @@ pub(crate) fn model_of(name: &str) -> Option<&str> {
     let stem = &stem[..without(stem, "Chunk")];
     let stem = without_size(stem).unwrap_or(stem);
     let of_role = |role: Role| role.spec().package.both().map(str::to_owned).into_iter().chain(pipeline_names(role));
-    let names = Role::ALL.into_iter().flat_map(of_role).chain(CONTROLLED_UNET.both().map(str::to_owned));
-    let rest = names.filter_map(|name| stem.strip_suffix(&*name));
+    let rest = Role::ALL
+        .into_iter()
+        .filter(|role| !role.spec().package.is_first)
+        .flat_map(of_role)
+        .filter_map(|name| stem.strip_suffix(&*name));
     rest.filter(|rest| rest.is_empty() || rest.ends_with('_')).map(|rest| rest.trim_end_matches('_')).next()
+}
+
+/// The role that a package's name says.
+pub(crate) fn role_of(name: &str) -> Option<Role> {
+    let stem = name.strip_suffix(".mlpackage").unwrap_or(name);
+    let stem = without_size(stem).unwrap_or(stem);
+    Role::ALL.into_iter().find(|role| {
+        let package = role.spec().package;
+        match package.is_first {
+            true => stem.starts_with(&format!("{}_", package.apple)),
+            false => has_suffix(stem, package.both()),
+        }
+    })
 }
 
 /// What of a directory of packages, or of a checkpoint, is read: packages, and the files of a model by their names.

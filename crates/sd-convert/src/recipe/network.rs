@@ -1,6 +1,6 @@
 //! From a recipe to a program: the network is recorded on the features of its role.
 
-use super::Recipe;
+use super::{Recipe, inner_dtype};
 use burn::tensor::{Int, Tensor};
 use burn_mil::{Inputs, LowerError, Lowering, Outputs};
 use mil::{Function, Opset};
@@ -36,7 +36,7 @@ impl WithNetwork for Lower<'_> {
         let lowering = recipe
             .inputs
             .iter()
-            .fold(Lowering::new("main", opset), |l, f| l.input(f.spec.name, f.inner_dtype(), &f.shape));
+            .fold(Lowering::new("main", opset), |l, f| l.input(&f.name, inner_dtype(f.spec), &f.shape));
         let bound: RefCell<Result<HashMap<String, Binding>, ModelError>> = RefCell::new(Ok(HashMap::new()));
         let lowered = lowering.lower(
             |device| {
@@ -46,7 +46,7 @@ impl WithNetwork for Lower<'_> {
             },
             |path| weights.parameter(bound.borrow().as_ref().ok()?.get(path)?),
             |module, inputs| {
-                let mut features = Recorded { inputs, outputs: Outputs::new() };
+                let mut features = Recorded { recipe, inputs, outputs: Outputs::new() };
                 module.call(&mut features)?;
                 Ok(features.outputs)
             },
@@ -59,12 +59,17 @@ impl WithNetwork for Lower<'_> {
 
 /// Features of a recording.
 struct Recorded<'a> {
+    recipe: &'a Recipe,
     inputs: &'a Inputs<'a>,
     outputs: Outputs,
 }
 
 impl Features for Recorded<'_> {
     type Error = LowerError;
+
+    fn has(&self, name: &str) -> bool {
+        self.recipe.inputs.iter().chain(&self.recipe.outputs).any(|feature| feature.name == name)
+    }
 
     fn real<const D: usize>(&mut self, name: &str) -> Result<Tensor<D>, LowerError> {
         self.inputs.float(name)

@@ -6,20 +6,20 @@ use burn_core::tensor::{Device, Int, Tensor, TensorData};
 use host_tensor::HostTensor;
 use sd_checkpoint::Weights;
 use sd_models::{Features, Network, NetworkConfig, WithNetwork};
-use sd_runtime::Tensors;
+use sd_runtime::{Signature, Tensors};
 
 use super::error::BurnError;
 use super::load::load;
 
 /// A network of whatever type, with its weights.
 pub(super) trait Loaded: Debug + Send + Sync {
-    /// Runs the network on inputs whose names and shapes were checked.
-    fn forward(&self, inputs: &Tensors, device: &Device) -> Result<Tensors, BurnError>;
+    /// Runs the network on inputs whose names and shapes were checked, for the outputs of the signature.
+    fn forward(&self, inputs: &Tensors, signature: &Signature, device: &Device) -> Result<Tensors, BurnError>;
 }
 
 impl<N: Network> Loaded for N {
-    fn forward(&self, inputs: &Tensors, device: &Device) -> Result<Tensors, BurnError> {
-        let mut features = OnDevice { inputs, device, outputs: Tensors::new() };
+    fn forward(&self, inputs: &Tensors, signature: &Signature, device: &Device) -> Result<Tensors, BurnError> {
+        let mut features = OnDevice { inputs, signature, device, outputs: Tensors::new() };
         self.call(&mut features)?;
         Ok(features.outputs)
     }
@@ -47,6 +47,7 @@ impl WithNetwork for Build<'_> {
 /// Features on their way to a device and back.
 struct OnDevice<'a> {
     inputs: &'a Tensors,
+    signature: &'a Signature,
     device: &'a Device,
     outputs: Tensors,
 }
@@ -64,6 +65,10 @@ impl OnDevice<'_> {
 
 impl Features for OnDevice<'_> {
     type Error = BurnError;
+
+    fn has(&self, name: &str) -> bool {
+        self.signature.input(name).is_some() || self.signature.output(name).is_some()
+    }
 
     fn real<const D: usize>(&mut self, name: &str) -> Result<Tensor<D>, BurnError> {
         let tensor = self.get(name, D)?;

@@ -61,7 +61,7 @@ impl ClipTextConfig {
 
 impl Network for ClipTextEncoder {
     type Config = ClipTextConfig;
-    const ROLE: Role = Role::TextEncoder;
+    const ROLES: &'static [Role] = &[Role::TextEncoder, Role::TextEncoder2];
     const CLASSES: &'static [&'static str] = &["CLIPTextModel", "CLIPTextModelWithProjection"];
     const NAMING: Naming = Naming { other_keys, reason_to_ignore };
 
@@ -70,7 +70,8 @@ impl Network for ClipTextEncoder {
         let dims = Dims::new()
             .with(Axis::Tokens, config.max_positions)
             .with(Axis::TextWidth, width)
-            .with(Axis::PooledWidth, width);
+            .with(Axis::PooledWidth, width)
+            .with(Axis::ProjectedWidth, config.projection_dim.unwrap_or(width));
         Facts { dims, ..Facts::default() }
     }
 
@@ -80,8 +81,14 @@ impl Network for ClipTextEncoder {
 
     fn call<F: Features>(&self, features: &mut F) -> Result<(), F::Error> {
         let out = self.forward(features.ids::<2>("input_ids", self.vocab_size)?);
-        features.give("last_hidden_state", out.last_hidden_state)?;
-        features.give("pooled_outputs", out.pooled_outputs)
+        if features.has("last_hidden_state") {
+            features.give("last_hidden_state", out.last_hidden_state)?;
+        }
+        let is_projected = features.has("hidden_embeds");
+        if is_projected {
+            features.give("hidden_embeds", out.hidden_embeds)?;
+        }
+        features.give("pooled_outputs", out.text_embeds.filter(|_| is_projected).unwrap_or(out.pooled_outputs))
     }
 }
 

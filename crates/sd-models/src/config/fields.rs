@@ -38,6 +38,33 @@ pub(super) struct Fields {
     read: RefCell<BTreeSet<String>>,
 }
 
+/// Depths of a block's transformers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Depths {
+    /// The same after each layer.
+    All(usize),
+    /// One for each layer.
+    Each(Vec<usize>),
+}
+
+impl Depths {
+    /// Whether there is a depth for each of `n` layers, and none beside.
+    pub(super) const fn is_for(&self, n: usize) -> bool {
+        match self {
+            Self::All(_) => true,
+            Self::Each(depths) => depths.len() == n,
+        }
+    }
+
+    /// The depth after a layer; 1 where there is none.
+    pub(super) fn of(&self, layer: usize) -> usize {
+        match self {
+            Self::All(depth) => *depth,
+            Self::Each(depths) => depths.get(layer).copied().unwrap_or(1),
+        }
+    }
+}
+
 impl Fields {
     /// Parses an object; values that the table refuses are refused here.
     pub(super) fn parse(role: Role, json: &[u8], table: Table) -> Result<Self, ModelError> {
@@ -133,6 +160,24 @@ impl Fields {
         }
     }
 
+    /// Depths of transformers: one for all of `n` blocks, or a list with one per block, which may be a list with one per
+    /// layer; 1 where absent.
+    pub(super) fn depths_per_block(&self, key: &str, max: usize, n: usize) -> Result<Vec<Depths>, ModelError> {
+        let Some(value) = self.get(key) else { return Ok(vec![Depths::All(1); n]) };
+        let single = |value: &Value| Ok(Depths::All(self.as_size(key, value, 0, max)?));
+        let of_block = |value: &Value| match value {
+            Value::Array(layers) => {
+                Ok(Depths::Each(layers.iter().map(|depth| self.as_size(key, depth, 0, max)).collect::<Result<_, _>>()?))
+            }
+            depth => single(depth),
+        };
+        match value {
+            Value::Array(items) if items.len() == n => items.iter().map(of_block).collect(),
+            Value::Array(_) => Err(self.invalid(key, value, &format!("one depth or a list of {n} (one per block)"))),
+            depth => Ok(vec![single(depth)?; n]),
+        }
+    }
+
     /// A side length, or `[height, width]`.
     pub(super) fn resolution(&self, key: &str) -> Result<Option<Resolution>, ModelError> {
         let Some(value) = self.get(key) else {
@@ -216,6 +261,11 @@ impl Fields {
             .is_some_and(|items| items.iter().any(|item| item.as_str() == Some(text)))
     }
 
+    /// Whether the class has such a key.
+    pub(super) fn knows(&self, key: &str) -> bool {
+        self.table.keys().any(|(known, _)| known == key)
+    }
+
     /// Whether `key` is present.
     pub(super) fn has(&self, key: &str) -> bool {
         self.get(key).is_some()
@@ -270,7 +320,7 @@ impl Fields {
         self.get(key).ok_or_else(|| self.missing(key))
     }
 
-    fn missing(&self, key: &str) -> ModelError {
+    pub(super) fn missing(&self, key: &str) -> ModelError {
         ModelError::MissingKey { role: self.role, key: self.full(key) }
     }
 

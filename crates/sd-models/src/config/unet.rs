@@ -4,30 +4,40 @@
 
 use sd_spec::keys::UNET;
 
-use super::fields::{Fields, MAX_BLOCKS, MAX_CHANNELS, MAX_LAYERS, MAX_RESNETS};
+use super::fields::{Depths, Fields, MAX_BLOCKS, MAX_CHANNELS, MAX_LAYERS, MAX_RESNETS};
 use super::{Configuration, Resolution};
 use crate::{ModelError, Role};
 
 /// The denoiser.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UNetConfig {
-    /// Channels of the noisy latent.
-    pub in_channels: usize,
+    /// Everything up to the coarsest level.
+    pub way_down: WayDownConfig,
     /// Channels of the prediction.
     pub out_channels: usize,
     /// Latent size that the checkpoint was made for, corrected as [`CORRECTED_SIDE`] says.
     pub sample_size: Option<Resolution>,
     /// The side that the file has, where it was corrected.
     pub stated_side: Option<usize>,
-    /// Width of the text states.
-    pub cross_attention_dim: usize,
-    /// Levels on the way down, finest first.
-    pub down_blocks: Vec<UNetBlockConfig>,
-    /// The attention of the middle block, which has the channels of the last down block; small distilled networks have
-    /// no middle block at all.
-    pub mid_block: Option<TransformerConfig>,
     /// Levels on the way up, coarsest first.
     pub up_blocks: Vec<UNetBlockConfig>,
+    /// Kernel side of the last convolution; odd.
+    pub conv_out_kernel: usize,
+    /// Whether the sample is moved from `[0, 1]` to `[−1, 1]` first.
+    pub center_input_sample: bool,
+}
+
+/// The half of a denoiser that a `ControlNet` is a copy of: conditions, first convolution, levels on the way down, middle.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WayDownConfig {
+    /// Channels of the noisy latent.
+    pub in_channels: usize,
+    /// Width of the text states.
+    pub cross_attention_dim: usize,
+    /// Levels, finest first.
+    pub down_blocks: Vec<UNetBlockConfig>,
+    /// The middle block, which has the channels of the last down block; small distilled networks have none at all.
+    pub mid_block: Option<UNetMidBlockConfig>,
     /// How a timestep becomes a vector.
     pub time: TimestepConfig,
     /// XL's second conditioning, if any.
@@ -40,12 +50,15 @@ pub struct UNetConfig {
     pub downsample_padding: usize,
     /// Kernel side of the first convolution; odd.
     pub conv_in_kernel: usize,
-    /// Kernel side of the last convolution; odd.
-    pub conv_out_kernel: usize,
-    /// Whether the sample is moved from `[0, 1]` to `[−1, 1]` first.
-    pub center_input_sample: bool,
     /// Whether scores of attention, self and cross alike, and their softmax are in f32 whatever else is computed in.
     pub upcast_attention: bool,
+}
+
+/// The middle block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UNetMidBlockConfig {
+    /// Its transformer, between two residual blocks; without one there is one residual block.
+    pub transformer: Option<TransformerConfig>,
 }
 
 /// One level of the denoiser.
@@ -55,11 +68,11 @@ pub struct UNetBlockConfig {
     pub channels: usize,
     /// Number of residual blocks.
     pub n_layers: usize,
-    /// Attention after every residual block, if the level has any.
-    pub attention: Option<TransformerConfig>,
+    /// The transformer after each residual block, or none at all.
+    pub transformers: Vec<TransformerConfig>,
 }
 
-/// The transformers of one level.
+/// One transformer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransformerConfig {
     /// Attention heads; divides the level's channels.
@@ -75,6 +88,8 @@ pub struct TimestepConfig {
     pub channels: usize,
     /// Width after the two linear layers.
     pub embed_dim: usize,
+    /// Width of the embedding of the guidance scale, for networks that guidance was distilled into.
+    pub guidance_dim: Option<usize>,
     /// Cosines before sines.
     pub flip_sin_to_cos: bool,
     /// Subtracted from half the width in the exponent.
@@ -102,50 +117,86 @@ impl Configuration for UNetConfig {
 
 impl UNetConfig {
     pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
-        let channels = fields.sizes("block_out_channels", MAX_CHANNELS, MAX_BLOCKS)?;
-        let norm_groups = fields.size_or("norm_num_groups", MAX_CHANNELS, 32)?;
-        require_groups_divide(fields, norm_groups, &channels)?;
-        let levels = Levels::read(fields, channels)?;
-        let time = TimestepConfig::read(fields, levels.channels[0])?;
+        let levels = Levels::read(fields)?;
         Ok(Self {
-            in_channels: fields.size_or("in_channels", MAX_CHANNELS, 4)?,
+            way_down: WayDownConfig::read(fields, &levels)?,
             out_channels: fields.size_or("out_channels", MAX_CHANNELS, 4)?,
             stated_side: read_stated_side(fields)?,
             sample_size: read_sample_size(fields)?,
+            up_blocks: levels.up(fields)?,
+            conv_out_kernel: read_odd(fields, "conv_out_kernel")?,
+            center_input_sample: fields.flag_or("center_input_sample", false)?,
+        })
+    }
+}
+
+/// One of the states that a denoiser hands from its way down to its way up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Residual {
+    /// Its channels.
+    pub channels: usize,
+    /// How often height and width were halved.
+    pub n_halvings: usize,
+    /// Whether halving rounds up.
+    pub rounds_up: bool,
+}
+
+impl Residual {
+    /// Its side, of a latent's.
+    #[must_use]
+    pub fn side(&self, latent: usize) -> usize {
+        let halve = |side: usize| if self.rounds_up { side.div_ceil(2) } else { side / 2 };
+        (0..self.n_halvings).fold(latent, |side, _| halve(side))
+    }
+}
+
+impl WayDownConfig {
+    pub(super) fn read(fields: &Fields, levels: &Levels) -> Result<Self, ModelError> {
+        let norm_groups = fields.size_or("norm_num_groups", MAX_CHANNELS, 32)?;
+        require_groups_divide(fields, norm_groups, &levels.channels)?;
+        Ok(Self {
+            in_channels: fields.size_or("in_channels", MAX_CHANNELS, 4)?,
             cross_attention_dim: read_cross_attention_dim(fields, levels.channels.len())?,
             mid_block: levels.mid(fields)?,
             down_blocks: levels.down(fields)?,
-            up_blocks: levels.up(fields)?,
             added: AddedConditionConfig::read(fields)?,
-            time,
+            time: TimestepConfig::read(fields, levels.channels[0])?,
             norm_groups,
             norm_eps: fields.positive_or("norm_eps", 1e-5)?,
             downsample_padding: fields.count_or("downsample_padding", 1, 1)?,
             conv_in_kernel: read_odd(fields, "conv_in_kernel")?,
-            conv_out_kernel: read_odd(fields, "conv_out_kernel")?,
-            center_input_sample: fields.flag_or("center_input_sample", false)?,
             // diffusers 0.42.1: every transformer of every block, the middle one included, has this value.
             upcast_attention: fields.flag_or("upcast_attention", false)?,
         })
     }
 
-    /// Width of the time embedding that every residual block receives.
+    /// The states that are handed over, in the order in which they arise, and the middle block's result.
     #[must_use]
-    pub fn time_embed_dim(&self) -> usize {
-        self.time.embed_dim
+    pub fn residuals(&self) -> Vec<Residual> {
+        let rounds_up = self.downsample_padding == 1;
+        let at = |channels, n_halvings| Residual { channels, n_halvings, rounds_up };
+        let last = self.down_blocks.len() - 1;
+        let mut residuals = vec![at(self.down_blocks[0].channels, 0)];
+        for (level, block) in self.down_blocks.iter().enumerate() {
+            residuals.extend((0..block.n_layers).map(|_| at(block.channels, level)));
+            residuals.extend((level < last).then(|| at(block.channels, level + 1)));
+        }
+        residuals.push(at(self.down_blocks[last].channels, last));
+        residuals
     }
 }
 
 /// Per-level values, finest level first.
-struct Levels {
+pub(super) struct Levels {
     channels: Vec<usize>,
     n_layers: Vec<usize>,
     n_heads: Vec<usize>,
-    n_transformer_layers: Vec<usize>,
+    n_transformer_layers: Vec<Depths>,
 }
 
 impl Levels {
-    fn read(fields: &Fields, channels: Vec<usize>) -> Result<Self, ModelError> {
+    pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
+        let channels = fields.sizes("block_out_channels", MAX_CHANNELS, MAX_BLOCKS)?;
         let n = channels.len();
         // What diffusers calls attention_head_dim is the number of heads (its own comment says
         // so), unless num_attention_heads is given.
@@ -162,27 +213,46 @@ impl Levels {
         }
         Ok(Self {
             n_layers: fields.size_per_block("layers_per_block", MAX_RESNETS, n, Some(2))?,
-            n_transformer_layers: fields.size_per_block("transformer_layers_per_block", MAX_LAYERS, n, Some(1))?,
+            n_transformer_layers: fields.depths_per_block("transformer_layers_per_block", MAX_LAYERS, n)?,
             n_heads,
             channels,
         })
     }
 
     /// `null` is no default here, but a network without a middle block (diffusers 0.42 `get_mid_block`).
-    fn mid(&self, fields: &Fields) -> Result<Option<TransformerConfig>, ModelError> {
-        const ONLY: &str = "UNetMidBlock2DCrossAttn";
+    fn mid(&self, fields: &Fields) -> Result<Option<UNetMidBlockConfig>, ModelError> {
+        const ATTENDS: &str = "UNetMidBlock2DCrossAttn";
         let key = "mid_block_type";
         if fields.is_null(key) {
             return Ok(None);
         }
-        match fields.text_or(key, ONLY)? {
-            ONLY => Ok(Some(self.transformer(self.channels.len() - 1))),
-            other => Err(fields.unsupported(key, &other.into(), "UNetMidBlock2DCrossAttn, null")),
+        let level = self.channels.len() - 1;
+        match fields.text_or(key, ATTENDS)? {
+            ATTENDS => {
+                let n_layers = self.n_transformer_layers[level].of(0);
+                let transformer = Some(TransformerConfig { n_heads: self.n_heads[level], n_layers });
+                Ok(Some(UNetMidBlockConfig { transformer }))
+            }
+            "UNetMidBlock2D" => Ok(Some(UNetMidBlockConfig { transformer: None })),
+            other => Err(fields.unsupported(key, &other.into(), "UNetMidBlock2DCrossAttn, UNetMidBlock2D, null")),
         }
     }
 
-    fn transformer(&self, level: usize) -> TransformerConfig {
-        TransformerConfig { n_heads: self.n_heads[level], n_layers: self.n_transformer_layers[level] }
+    /// The transformers after a level's residual blocks.
+    fn transformers(
+        &self,
+        fields: &Fields,
+        key: &str,
+        level: usize,
+        depths: &Depths,
+        n: usize,
+    ) -> Result<Vec<TransformerConfig>, ModelError> {
+        if !depths.is_for(n) {
+            return Err(
+                fields.contradiction(key, &format!("one depth, or {n}, for block {level}, which has {n} layers"))
+            );
+        }
+        Ok((0..n).map(|layer| TransformerConfig { n_heads: self.n_heads[level], n_layers: depths.of(layer) }).collect())
     }
 
     fn down(&self, fields: &Fields) -> Result<Vec<UNetBlockConfig>, ModelError> {
@@ -202,11 +272,12 @@ impl Levels {
                         ));
                     }
                 };
-                Ok(UNetBlockConfig {
-                    channels: self.channels[level],
-                    n_layers: self.n_layers[level],
-                    attention: attends.then(|| self.transformer(level)),
-                })
+                let (n_layers, depths) = (self.n_layers[level], &self.n_transformer_layers[level]);
+                let transformers = match attends {
+                    true => self.transformers(fields, "transformer_layers_per_block", level, depths, n_layers)?,
+                    false => Vec::new(),
+                };
+                Ok(UNetBlockConfig { channels: self.channels[level], n_layers, transformers })
             })
             .collect()
     }
@@ -215,9 +286,13 @@ impl Levels {
         let n = self.channels.len();
         let kinds = fields.texts("up_block_types", n)?;
         let key = "reverse_transformer_layers_per_block";
-        let reversed = match fields.has(key) {
-            true => fields.size_per_block(key, MAX_LAYERS, n, None)?,
-            false => self.n_transformer_layers.iter().rev().copied().collect(),
+        let reversed: Vec<Depths> = match fields.has(key) {
+            true => fields.depths_per_block(key, MAX_LAYERS, n)?,
+            // diffusers 0.42 `_check_config`: depths by layer are not mirrored, since the way up has a layer more.
+            false if self.n_transformer_layers.iter().any(|depths| matches!(depths, Depths::Each(_))) => {
+                return Err(fields.missing(key));
+            }
+            false => self.n_transformer_layers.iter().rev().cloned().collect(),
         };
         kinds
             .into_iter()
@@ -235,12 +310,12 @@ impl Levels {
                         ));
                     }
                 };
-                Ok(UNetBlockConfig {
-                    channels: self.channels[level],
-                    n_layers: self.n_layers[level] + 1,
-                    attention: attends
-                        .then(|| TransformerConfig { n_heads: self.n_heads[level], n_layers: reversed[step] }),
-                })
+                let n_layers = self.n_layers[level] + 1;
+                let transformers = match attends {
+                    true => self.transformers(fields, key, level, &reversed[step], n_layers)?,
+                    false => Vec::new(),
+                };
+                Ok(UNetBlockConfig { channels: self.channels[level], n_layers, transformers })
             })
             .collect()
     }
@@ -250,7 +325,14 @@ impl TimestepConfig {
     fn read(fields: &Fields, channels: usize) -> Result<Self, ModelError> {
         let config = Self {
             channels,
-            embed_dim: fields.size_or("time_embedding_dim", 4 * MAX_CHANNELS, 4 * channels)?,
+            embed_dim: match fields.knows("time_embedding_dim") {
+                true => fields.size_or("time_embedding_dim", 4 * MAX_CHANNELS, 4 * channels)?,
+                false => 4 * channels,
+            },
+            guidance_dim: match fields.knows("time_cond_proj_dim") {
+                true => fields.optional_size("time_cond_proj_dim", MAX_CHANNELS)?,
+                false => None,
+            },
             flip_sin_to_cos: fields.flag_or("flip_sin_to_cos", true)?,
             freq_shift: fields.non_negative_or("freq_shift", 0.0)?,
         };
@@ -266,6 +348,12 @@ impl TimestepConfig {
 }
 
 impl AddedConditionConfig {
+    /// Width of the pooled text beside this many numbers; none where the numbers alone are wider than the layer takes.
+    #[must_use]
+    pub fn pooled_width(&self, n_numbers: usize) -> Option<usize> {
+        self.input_dim.checked_sub(n_numbers * self.time_channels).filter(|&width| width > 0)
+    }
+
     fn read(fields: &Fields) -> Result<Option<Self>, ModelError> {
         match fields.text_or("addition_embed_type", "none")? {
             "none" => return Ok(None),
@@ -330,8 +418,9 @@ fn read_cross_attention_dim(fields: &Fields, n: usize) -> Result<usize, ModelErr
     Ok(dims[0])
 }
 
+/// A kernel's side: 3 where the class has no such key.
 fn read_odd(fields: &Fields, key: &str) -> Result<usize, ModelError> {
-    let side = fields.size_or(key, 31, 3)?;
+    let side = if fields.knows(key) { fields.size_or(key, 31, 3)? } else { 3 };
     if side.is_multiple_of(2) {
         return Err(fields.contradiction(key, "an odd kernel side"));
     }

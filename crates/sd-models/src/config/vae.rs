@@ -29,6 +29,8 @@ pub struct VaeConfig {
     pub post_quant_conv: bool,
     /// What latents are multiplied with before the UNet sees them.
     pub scaling_factor: f64,
+    /// Whether diffusers' pipelines of XL run it in full precision: training left values that half precision cannot hold.
+    pub force_upcast: bool,
     /// The picture size that the checkpoint names, in pixels.
     pub sample_size: Option<Resolution>,
 }
@@ -65,6 +67,7 @@ impl VaeConfig {
             quant_conv: fields.flag_or("use_quant_conv", true)?,
             post_quant_conv: fields.flag_or("use_post_quant_conv", true)?,
             scaling_factor: fields.positive_or("scaling_factor", 0.18215)?,
+            force_upcast: fields.flag_or("force_upcast", true)?,
             sample_size: fields.resolution("sample_size")?,
             block_out_channels: channels,
         })

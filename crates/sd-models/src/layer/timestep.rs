@@ -5,24 +5,34 @@ use burn::nn::Linear;
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::linear;
+use super::{linear, linear_without_bias};
 use crate::TimestepConfig;
 
 /// The two linear layers behind a sinusoid (diffusers `TimestepEmbedding`).
 #[derive(Module, Debug)]
 pub struct TimestepEmbedding {
     linear_1: Linear,
+    cond_proj: Option<Linear>,
     linear_2: Linear,
 }
 
 impl TimestepEmbedding {
-    pub(crate) fn init(input_dim: usize, embed_dim: usize, device: &Device) -> Self {
-        Self { linear_1: linear(input_dim, embed_dim, device), linear_2: linear(embed_dim, embed_dim, device) }
+    /// `condition_dim`: width of what is added to the input, if anything is.
+    pub(crate) fn init(input_dim: usize, condition_dim: Option<usize>, embed_dim: usize, device: &Device) -> Self {
+        Self {
+            linear_1: linear(input_dim, embed_dim, device),
+            cond_proj: condition_dim.map(|dim| linear_without_bias(dim, input_dim, device)),
+            linear_2: linear(embed_dim, embed_dim, device),
+        }
     }
 
-    /// `[B, input_dim]` to `[B, embed_dim]`.
+    /// `[B, input_dim]`, and `[B, condition_dim]` where there is one, to `[B, embed_dim]`.
     #[must_use]
-    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+    pub fn forward(&self, x: Tensor<2>, condition: Option<Tensor<2>>) -> Tensor<2> {
+        let x = match (&self.cond_proj, condition) {
+            (Some(project), Some(condition)) => x + project.forward(condition),
+            _ => x,
+        };
         self.linear_2.forward(silu(self.linear_1.forward(x)))
     }
 }

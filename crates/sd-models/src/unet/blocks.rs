@@ -6,17 +6,26 @@ use burn::tensor::{Device, Tensor};
 use crate::layer::{
     Downsample, DownsamplePadding, NormConfig, ResnetBlock, ResnetConfig, SpatialTransformer, Upsample,
 };
-use crate::{Resolution, TransformerConfig, UNetBlockConfig};
+use crate::{Resolution, TransformerConfig, UNetBlockConfig, UNetMidBlockConfig, WayDownConfig};
 
 /// What every level is built with.
-pub(super) struct BlockContext<'a> {
+pub(crate) struct BlockContext<'a> {
     pub(super) text_dim: usize,
     pub(super) time_dim: usize,
     pub(super) norm: NormConfig,
     pub(super) device: &'a Device,
 }
 
-impl BlockContext<'_> {
+impl<'a> BlockContext<'a> {
+    pub(crate) const fn new(config: &WayDownConfig, device: &'a Device) -> Self {
+        Self {
+            text_dim: config.cross_attention_dim,
+            time_dim: config.time.embed_dim,
+            norm: NormConfig { groups: config.norm_groups, eps: config.norm_eps },
+            device,
+        }
+    }
+
     fn resnet(&self, in_channels: usize, out_channels: usize) -> ResnetBlock {
         let config = ResnetConfig { in_channels, out_channels, time_dim: Some(self.time_dim), norm: self.norm };
         config.init(self.device)
@@ -29,11 +38,7 @@ impl BlockContext<'_> {
 
     /// One transformer after each residual block, or none.
     fn transformers(&self, block: &UNetBlockConfig) -> Vec<SpatialTransformer> {
-        block
-            .attention
-            .iter()
-            .flat_map(|config| (0..block.n_layers).map(|_| self.transformer(config, block.channels)))
-            .collect()
+        block.transformers.iter().map(|config| self.transformer(config, block.channels)).collect()
     }
 }
 
@@ -99,7 +104,7 @@ impl DownBlock {
     }
 }
 
-/// Residual, transformer, residual (diffusers `UNetMidBlock2DCrossAttn`).
+/// Residual, transformer, residual (diffusers `UNetMidBlock2DCrossAttn`), or one residual alone (`UNetMidBlock2D`).
 #[derive(Module, Debug)]
 pub struct UNetMidBlock {
     attentions: Vec<SpatialTransformer>,
@@ -107,11 +112,10 @@ pub struct UNetMidBlock {
 }
 
 impl UNetMidBlock {
-    pub(super) fn init(config: &TransformerConfig, channels: usize, context: &BlockContext<'_>) -> Self {
-        Self {
-            attentions: vec![context.transformer(config, channels)],
-            resnets: vec![context.resnet(channels, channels), context.resnet(channels, channels)],
-        }
+    pub(super) fn init(config: &UNetMidBlockConfig, channels: usize, context: &BlockContext<'_>) -> Self {
+        let attentions: Vec<_> = config.transformer.iter().map(|t| context.transformer(t, channels)).collect();
+        let resnets = (0..=attentions.len()).map(|_| context.resnet(channels, channels)).collect();
+        Self { attentions, resnets }
     }
 
     /// `[B, C, H, W]` to `[B, C, H, W]`; arguments as in [`DownBlock::forward`].

@@ -58,7 +58,7 @@ const UNET_ROWS: &[Row] = &[
     ("time_embedding_dim", Followed),
     ("time_embedding_act_fn", Only(&["null"])),
     ("timestep_post_act", Only(&["null"])),
-    ("time_cond_proj_dim", Only(&["null"])),
+    ("time_cond_proj_dim", Followed),
     ("conv_in_kernel", Followed),
     ("conv_out_kernel", Followed),
     ("projection_class_embeddings_input_dim", Followed),
@@ -71,6 +71,51 @@ const UNET_ROWS: &[Row] = &[
     ("skip_time_act", Only(&["false"])),
     ("use_checkpoint", NoEffect(TRAINING)),
     ("use_memory_efficient_attention", NoEffect("another way to compute the same")),
+];
+
+/// A picture that guides: diffusers `ControlNetModel`.
+pub const CONTROL_NET: Table = Table {
+    name: "ControlNetModel",
+    classes: &["ConfigMixin", "ControlNetModel"],
+    rows: &[CONTROL_NET_ROWS, DIFFUSERS],
+    nulls: &["mid_block_type"],
+};
+
+const CONTROL_NET_ROWS: &[Row] = &[
+    ("_class_name", Only(&["\"ControlNetModel\""])),
+    ("in_channels", Followed),
+    ("conditioning_channels", Followed),
+    ("flip_sin_to_cos", Followed),
+    ("freq_shift", Followed),
+    ("down_block_types", Followed),
+    ("mid_block_type", Followed),
+    ("only_cross_attention", Only(&["false"])),
+    ("block_out_channels", Followed),
+    ("layers_per_block", Followed),
+    ("downsample_padding", Followed),
+    ("mid_block_scale_factor", Only(&["1"])),
+    ("act_fn", Only(&["\"silu\"", "\"swish\""])),
+    ("norm_num_groups", Followed),
+    ("norm_eps", Followed),
+    ("cross_attention_dim", Followed),
+    ("transformer_layers_per_block", Followed),
+    ("encoder_hid_dim", Only(&["null"])),
+    ("encoder_hid_dim_type", Only(&["null"])),
+    ("attention_head_dim", Followed),
+    ("num_attention_heads", Followed),
+    ("use_linear_projection", NoEffect(SAME_MAP)),
+    ("class_embed_type", Only(&["null"])),
+    ("addition_embed_type", Followed),
+    ("addition_time_embed_dim", Followed),
+    ("num_class_embeds", Only(&["null"])),
+    ("upcast_attention", Followed),
+    ("resnet_time_scale_shift", Only(&["\"default\""])),
+    ("projection_class_embeddings_input_dim", Followed),
+    ("controlnet_conditioning_channel_order", Followed),
+    ("conditioning_embedding_out_channels", Followed),
+    // Reference-only networks give one number per channel, which is no residual of the latents' size.
+    ("global_pool_conditions", Only(&["false"])),
+    ("addition_embed_type_num_heads", NoEffect(OTHER_LAYERS)),
 ];
 
 /// The autoencoder: diffusers `AutoencoderKL`.
@@ -97,10 +142,8 @@ const AUTOENCODER_KL_ROWS: &[Row] = &[
     ("shift_factor", Only(&["null"])),
     ("latents_mean", Only(&["null"])),
     ("latents_std", Only(&["null"])),
-    (
-        "force_upcast",
-        NoEffect("a half-precision VAE is looked at for overflow when it is converted, whatever this says"),
-    ),
+    // For XL; all others are looked at for overflow, whatever this says.
+    ("force_upcast", Followed),
     ("use_quant_conv", Followed),
     ("use_post_quant_conv", Followed),
     ("mid_block_add_attention", Followed),

@@ -9,8 +9,9 @@ pub(super) const CHECKER: RoleSpec = RoleSpec {
     role: Role::SafetyChecker,
     name: "safety-checker",
     folder: "safety_checker",
+    stands_alone: false,
     classes: &["StableDiffusionSafetyChecker"],
-    package: PackageName { apple: "safety_checker", swift: "SafetyChecker" },
+    package: PackageName::last("safety_checker", "SafetyChecker"),
     inputs: &[
         FeatureSpec::input(
             "clip_input",

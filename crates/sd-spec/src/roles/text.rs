@@ -1,32 +1,63 @@
 //! Text encoders.
 
-use crate::feature::{Axis, FeatureSpec};
+use crate::feature::{Axis, FeatureSpec, Presence, TextState};
 use crate::role::{Layout, PackageName, Role, RoleSpec, Stage};
+
+const INPUTS: &[FeatureSpec] =
+    &[FeatureSpec::ids("input_ids", &[Axis::One, Axis::Tokens], "Token ids of the text, padded to full length")];
+
+const PENULTIMATE: FeatureSpec = FeatureSpec::output(
+    "hidden_embeds",
+    &[Axis::One, Axis::Tokens, Axis::TextWidth],
+    "One embedding per token, of the last layer but one",
+);
+
+const PROJECTED: FeatureSpec = FeatureSpec::output(
+    "pooled_outputs",
+    &[Axis::One, Axis::ProjectedWidth],
+    "The embedding at the end-of-text token, projected where the encoder has a projection",
+);
 
 pub(super) const ENCODER: RoleSpec = RoleSpec {
     role: Role::TextEncoder,
     name: "text-encoder",
     folder: "text_encoder",
+    stands_alone: false,
     classes: &["CLIPTextModel", "CLIPTextModelWithProjection"],
-    package: PackageName { apple: "text_encoder", swift: "TextEncoder" },
-    inputs: &[FeatureSpec::ids(
-        "input_ids",
-        &[Axis::One, Axis::Tokens],
-        "Token ids of the text, padded to full length",
-    )],
+    package: PackageName::last("text_encoder", "TextEncoder"),
+    inputs: INPUTS,
     outputs: &[
         FeatureSpec::output(
             "last_hidden_state",
             &[Axis::One, Axis::Tokens, Axis::TextWidth],
             "One embedding per token, after the final normalisation",
-        ),
+        )
+        .of(Presence::OfText(TextState::Last)),
+        PENULTIMATE.of(Presence::OfText(TextState::Penultimate)),
         FeatureSpec::output(
             "pooled_outputs",
             &[Axis::One, Axis::PooledWidth],
             "The embedding at the end-of-text token",
-        ),
+        )
+        .of(Presence::OfText(TextState::Last)),
+        PROJECTED.of(Presence::OfText(TextState::Penultimate)),
     ],
     summary: "Text encoder of Stable Diffusion: turns token ids into embeddings that condition the denoiser.",
+    is_compressed: true,
+    layout: Layout::Plain,
+    stage: Stage::Text,
+};
+
+pub(super) const ENCODER_2: RoleSpec = RoleSpec {
+    role: Role::TextEncoder2,
+    name: "text-encoder-2",
+    folder: "text_encoder_2",
+    stands_alone: false,
+    classes: &["CLIPTextModelWithProjection", "CLIPTextModel"],
+    package: PackageName::last("text_encoder_2", "TextEncoder2"),
+    inputs: INPUTS,
+    outputs: &[PENULTIMATE, PROJECTED],
+    summary: "Second text encoder of Stable Diffusion XL and 3: turns token ids into embeddings that condition the denoiser.",
     is_compressed: true,
     layout: Layout::Plain,
     stage: Stage::Text,

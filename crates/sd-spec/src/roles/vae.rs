@@ -10,8 +10,9 @@ pub(super) const DECODER: RoleSpec = RoleSpec {
     role: Role::VaeDecoder,
     name: "vae-decoder",
     folder: "vae",
+    stands_alone: false,
     classes: CLASSES,
-    package: PackageName { apple: "vae_decoder", swift: "VAEDecoder" },
+    package: PackageName::last("vae_decoder", "VAEDecoder"),
     inputs: &[FeatureSpec::input(
         "z",
         &[Axis::One, Axis::LatentChannels, Axis::LatentHeight, Axis::LatentWidth],
@@ -29,8 +30,9 @@ pub(super) const ENCODER: RoleSpec = RoleSpec {
     role: Role::VaeEncoder,
     name: "vae-encoder",
     folder: "vae",
+    stands_alone: false,
     classes: CLASSES,
-    package: PackageName { apple: "vae_encoder", swift: "VAEEncoder" },
+    package: PackageName::last("vae_encoder", "VAEEncoder"),
     inputs: &[FeatureSpec::input("x", PICTURE, Draw::Picture, "Picture, channels first, −1 to 1")],
     outputs: &[FeatureSpec::output(
         "latent",

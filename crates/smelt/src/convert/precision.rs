@@ -33,6 +33,7 @@ pub(super) struct Made {
     precision: Precision,
     asked: Option<Precision>,
     check: Option<HalfCheck>,
+    is_known_to_leave_half: bool,
     /// Whether this is the component's first package, which warnings are about.
     is_first: bool,
 }
@@ -54,8 +55,9 @@ impl Makers {
         };
         let made = sd_convert::convert_checked(checkpoint, item.role, &options, &item.sizes, on_overflow)?;
         self.checked.insert(item.role, made.precision);
-        let Found { converted, precision, check, .. } = made;
-        Ok(Made { converted, precision, asked: self.asked, check, is_first: known.is_none() })
+        let Found { converted, precision, check, is_known_to_leave_half, .. } = made;
+        let (asked, is_first) = (self.asked, known.is_none());
+        Ok(Made { converted, precision, asked, check, is_known_to_leave_half, is_first })
     }
 }
 
@@ -91,6 +93,21 @@ impl Made {
                     "the {role} leaves half precision, and on a device that computes in it, pictures will be \
                      black or noise: {first}; --precision float16 was asked for, so it is converted in float16; \
                      in float32: {}",
+                    cure(from, to, role, &typed(asked))
+                ),
+            };
+            watch::warn(watch, &words)?;
+        }
+        if self.is_known_to_leave_half {
+            let known = format!(
+                "the {role} of Stable Diffusion XL is known to leave half precision unless its config.json says \
+                 force_upcast false"
+            );
+            let words = match self.precision {
+                Precision::Float32 => format!("{known}, so it is converted in float32"),
+                Precision::Float16 => format!(
+                    "{known}, and pictures may be black or noise; --precision float16 was asked for, so it is converted \
+                     in float16; in float32: {}",
                     cure(from, to, role, &typed(asked))
                 ),
             };

@@ -10,6 +10,7 @@ use sd_engines::{MilEngine, Rounding};
 use super::functions::Side;
 use crate::engine::EngineSpec;
 use crate::error::{Context, Result, refuse};
+use crate::model_dir;
 use crate::package::open_package;
 
 /// How a package is compared.
@@ -80,7 +81,7 @@ impl Against {
         match self {
             Self::Package(package) => Side::of(package.model()).engine(function, executor).with_context(cannot),
             Self::Checkpoint(checkpoint) => {
-                let role = role_of(asked, inputs)?;
+                let role = role_of(asked, checkpoint, inputs)?;
                 let converted = convert(checkpoint, role, &reference_options(checkpoint, role, inputs)?)?;
                 MilEngine::from_program(&converted.program, executor).with_context(cannot)
             }
@@ -88,15 +89,36 @@ impl Against {
     }
 }
 
-/// The component that the package is.
-pub(super) fn role_of(asked: &Asked, inputs: &[Input]) -> Result<Role> {
-    let told = || Role::of_inputs(inputs.iter().map(|f| f.name.as_str()));
-    asked.how.role.or_else(told).with_context(|| {
-        let names: Vec<&str> = inputs.iter().map(|f| f.name.as_str()).collect();
-        format!(
+/// The component that the package is: one that takes its inputs and that the checkpoint has; among several, the one that
+/// the package's name says.
+pub(super) fn role_of(asked: &Asked, checkpoint: &Checkpoint, inputs: &[Input]) -> Result<Role> {
+    if let Some(role) = asked.how.role {
+        return Ok(role);
+    }
+    let names: Vec<&str> = inputs.iter().map(|f| f.name.as_str()).collect();
+    let candidates = Role::of_inputs(names.iter().copied());
+    if candidates.is_empty() {
+        refuse!(
             "{} takes {}, as no component does; say which with --component",
             asked.package.display(),
             names.join(", ")
-        )
-    })
+        );
+    }
+    let there: Vec<Role> = candidates.iter().copied().filter(|&role| checkpoint.has(role)).collect();
+    let named = asked.package.file_name().and_then(|name| model_dir::role_of(&name.to_string_lossy()));
+    match (&there[..], named) {
+        // What is not there is said by whoever converts it.
+        ([], _) => Ok(candidates[0]),
+        (&[role], _) => Ok(role),
+        (several, Some(role)) if several.contains(&role) => Ok(role),
+        (several, _) => {
+            let several: Vec<&str> = several.iter().map(|role| role.name()).collect();
+            refuse!(
+                "{} takes {}, as several components do; say which with --component: {}",
+                asked.package.display(),
+                names.join(", "),
+                several.join(" or ")
+            )
+        }
+    }
 }

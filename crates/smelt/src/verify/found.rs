@@ -170,7 +170,10 @@ impl VerifyReport {
 /// The command that converts the component in full precision; what is not known of it is left to be filled in.
 fn cure_of(asked: &Asked, package: &Package, against: &Against, verdicts: &[Verdict]) -> Option<String> {
     let verdict = verdicts.iter().find(|v| v.look.as_ref().is_some_and(Look::is_overflow))?;
-    let role = role_of(asked, &verdict.inputs).ok()?;
+    let role = match against {
+        Against::Checkpoint(checkpoint) => role_of(asked, checkpoint, &verdict.inputs).ok()?,
+        Against::Package(_) => *Role::of_inputs(verdict.inputs.iter().map(|f| f.name.as_str())).first()?,
+    };
     let output = asked.package.parent().unwrap_or(Path::new("."));
     let mut more = Vec::new();
     let opset = package.model().program().and_then(|p| p.functions.values().map(|f| f.opset).max());
