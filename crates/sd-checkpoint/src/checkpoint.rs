@@ -145,6 +145,12 @@ impl Checkpoint {
         Role::ALL.into_iter().filter(is_usual).collect()
     }
 
+    /// Whether it is one network alone, of a class that repositories hold without a pipeline.
+    #[must_use]
+    pub const fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+
     /// Its denoiser's role.
     #[must_use]
     pub fn denoiser(&self) -> Role {

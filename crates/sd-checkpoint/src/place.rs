@@ -187,7 +187,7 @@ const CLASSES: [(&str, &str, Option<&str>); 15] = [
     ("AutoencoderTiny", "a TAESD, a small VAE", Some("vae")),
     ("ConsistencyDecoderVAE", "a consistency decoder, which is not read", None),
     ("UNet2DConditionModel", "a UNet", Some("unet")),
-    ("ControlNetModel", "a ControlNet, which is not converted yet", None),
+    ("ControlNetModel", "a ControlNet", None),
     ("ControlNetXSAdapter", "a ControlNet-XS, which is not converted", None),
     ("T2IAdapter", "a T2I-Adapter, which is not converted", None),
     ("MotionAdapter", "a motion module of AnimateDiff, which is not converted", None),
@@ -195,7 +195,7 @@ const CLASSES: [(&str, &str, Option<&str>); 15] = [
     ("FluxTransformer2DModel", "the transformer of Flux, which is not converted", None),
     ("PriorTransformer", "a prior of unCLIP, which is not converted", None),
     ("CLIPTextModel", "a text encoder", Some("text_encoder")),
-    ("CLIPTextModelWithProjection", "a text encoder with a projection", None),
+    ("CLIPTextModelWithProjection", "a text encoder with a projection", Some("text_encoder_2")),
     ("T5EncoderModel", "a T5 text encoder, which is not converted yet", None),
     ("StableDiffusionSafetyChecker", "a safety checker", Some("safety_checker")),
 ];
@@ -293,7 +293,7 @@ fn safetensors_file(path: &Path, next: String) -> Place {
     } else if any(&["lora_unet_", "lora_te", ".lora_down", ".lora_up", ".lora_A", ".lora_B", ".hada_w1", ".lokr_w"]) {
         Place::new("a LoRA, which is not read yet", next)
     } else if any(&["control_model.", "controlnet_cond_embedding", "controlnet_"]) {
-        Place::new("a ControlNet, which is not converted yet", next)
+        Place::new("a ControlNet in one file, which is not read yet; give its folder, the one with config.json", next)
     } else if any(&["emb_params", "string_to_param", "clip_l", "clip_g"]) && keys.len() < 4 {
         Place::new("an embedding (textual inversion), which is not read yet", next)
     } else if any(&["joint_blocks.", "double_blocks."]) {

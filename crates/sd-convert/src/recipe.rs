@@ -55,7 +55,7 @@ impl Recipe {
             warnings = latent.map_or_else(Vec::new, |(h, w)| size_warnings(ckpt, role, &facts, [h, w]));
         }
         if needs(spec, Axis::Tokens) && facts.dims.get(Axis::Tokens).is_none() {
-            dims = dims.with(Axis::Tokens, text_length(ckpt, options)?);
+            dims = dims.with(Axis::Tokens, asked_length(ckpt, options)?);
         }
         if let Some(added) = &facts.added {
             check_added(ckpt, role, added)?;
@@ -119,7 +119,7 @@ fn sized(dims: Dims, spec: &RoleSpec, ckpt: &Checkpoint, role: Role, options: &O
     let native = match (ckpt.has(denoiser), options.latent_size, scale) {
         (_, Some(_), _) => None,
         (true, ..) => facts(ckpt, denoiser)?.native.map(latent),
-        (false, _, Some(scale)) => facts(ckpt, Role::VaeDecoder)?
+        (false, _, Some(scale)) if ckpt.has(Role::VaeDecoder) => facts(ckpt, Role::VaeDecoder)?
             .native
             .map(|picture| LatentSize { height: picture.height / scale, width: picture.width / scale }),
         (false, ..) => None,
@@ -156,7 +156,7 @@ fn size_warnings(ckpt: &Checkpoint, role: Role, facts: &Facts, [height, width]: 
     let Some(own) = facts.native else { return warnings };
     let is_far = |a: usize, b: usize| a >= FAR * b || b >= FAR * a;
     if is_far(height, own.height) || is_far(width, own.width) {
-        let scale = vae_scale(ckpt).unwrap_or(8);
+        let scale = scale_of(ckpt).unwrap_or(8);
         warnings.push(format!(
             "latents of {} make pictures {} wide, {} high; the checkpoint was made for {} wide, {} high, and draws \
              badly so far from it",
@@ -181,7 +181,7 @@ pub fn native_size(ckpt: &Checkpoint) -> Result<(Option<LatentSize>, usize), Con
         true => facts(ckpt, denoiser)?.native,
         false => None,
     };
-    Ok((own.map(latent), vae_scale(ckpt).unwrap_or(8)))
+    Ok((own.map(latent), scale_of(ckpt).unwrap_or(8)))
 }
 
 /// Picture pixels per latent pixel: what the role's network says, or else the autoencoder.
@@ -191,23 +191,29 @@ pub(crate) fn picture_scale(ckpt: &Checkpoint, role: Role) -> Result<usize, Conv
     Ok(scale.unwrap_or(1).max(1))
 }
 
-/// Picture pixels per latent pixel, if the checkpoint has an autoencoder.
-fn vae_scale(ckpt: &Checkpoint) -> Option<usize> {
-    picture_scale(ckpt, Role::VaeDecoder).ok()
+/// Picture pixels per latent pixel, if a network of the checkpoint says it.
+fn scale_of(ckpt: &Checkpoint) -> Option<usize> {
+    ckpt.roles().into_iter().find_map(|role| facts(ckpt, role).ok()?.scale)
 }
 
-/// Tokens that the UNet attends to.
-fn text_length(ckpt: &Checkpoint, options: &Options) -> Result<usize, ConvertError> {
-    /// CLIP's length, for checkpoints without a text encoder.
-    const CLIP_LENGTH: usize = 77;
+/// Tokens that the denoiser attends to.
+fn asked_length(ckpt: &Checkpoint, options: &Options) -> Result<usize, ConvertError> {
     const MAX_LENGTH: usize = 4096;
     match options.text_length {
         Some(n) if (1..=MAX_LENGTH).contains(&n) => Ok(n),
         Some(n) => Err(ConvertError::Option(format!("text length {n} is not in 1 to {MAX_LENGTH}"))),
-        None => {
-            let encoder = [Role::TextEncoder, Role::TextEncoder2].into_iter().find(|&role| ckpt.has(role));
-            let facts = encoder.map(|role| facts(ckpt, role)).transpose()?;
-            Ok(facts.and_then(|facts| facts.dims.get(Axis::Tokens)).unwrap_or(CLIP_LENGTH))
-        }
+        None => text_length(ckpt),
     }
+}
+
+/// Tokens that a checkpoint's denoiser attends to where nothing else is asked for: those of its text encoder, or 77.
+///
+/// # Errors
+/// For a text encoder whose configuration cannot be read.
+pub fn text_length(ckpt: &Checkpoint) -> Result<usize, ConvertError> {
+    /// CLIP's length, for checkpoints without a text encoder.
+    const CLIP_LENGTH: usize = 77;
+    let encoder = [Role::TextEncoder, Role::TextEncoder2].into_iter().find(|&role| ckpt.has(role));
+    let facts = encoder.map(|role| facts(ckpt, role)).transpose()?;
+    Ok(facts.and_then(|facts| facts.dims.get(Axis::Tokens)).unwrap_or(CLIP_LENGTH))
 }

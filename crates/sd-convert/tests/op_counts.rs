@@ -4,7 +4,9 @@
 
 #![allow(clippy::print_stdout, reason = "a table of what was measured belongs to the test")]
 
-use sd_convert::{AttentionLayout, Checkpoint, Interface, LatentSize, NetworkConfig, Options, Role, convert};
+use sd_convert::{
+    AttentionLayout, Checkpoint, Interface, LatentSize, NetworkConfig, Options, Precision, Role, convert,
+};
 use std::collections::BTreeMap;
 use testkit::Summary;
 
@@ -27,9 +29,9 @@ fn total(histogram: &Histogram) -> usize {
 }
 
 /// Casts around scores that the configuration wants in f32, which Apple's converter leaves in f16.
-fn upcasts(golden: &std::path::Path, checkpoint: &str, role: Role, ours: &Histogram) -> usize {
+fn upcasts(golden: &std::path::Path, checkpoint: &str, role: Role, options: &Options, ours: &Histogram) -> usize {
     let ckpt = Checkpoint::open(golden.join("checkpoints").join(checkpoint)).expect("a checkpoint");
-    let interface = Interface::new(&ckpt, role, &Options::default()).expect("a configuration");
+    let interface = Interface::new(&ckpt, role, options).expect("a configuration");
     let NetworkConfig::UNet(config) = &interface.network else { return 0 };
     if !config.way_down.upcast_attention {
         return 0;
@@ -42,23 +44,58 @@ fn upcasts(golden: &std::path::Path, checkpoint: &str, role: Role, ours: &Histog
 
 #[track_caller]
 fn check(checkpoint: &str, role: Role, summary: &str, options: &Options) {
+    check_against(checkpoint, role, &format!("{checkpoint}.{summary}"), options);
+}
+
+/// The same, for a package that Apple's converter made with another checkpoint.
+#[track_caller]
+fn check_against(checkpoint: &str, role: Role, summary: &str, options: &Options) {
     let Some(golden) = testkit::golden() else { return };
-    let apple = Summary::read(&golden, &format!("{checkpoint}.{summary}"));
+    let apple = Summary::read(&golden, summary);
     let theirs: Histogram = apple.op_counts();
     let ours = ours(&golden, checkpoint, role, options);
     let kinds: std::collections::BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
     let count = |h: &Histogram, k: &String| h.get(k).copied().unwrap_or(0);
-    println!("{checkpoint}.{summary}: {} operations, Apple's {}", total(&ours), total(&theirs));
+    println!("{summary}: {} operations, Apple's {}", total(&ours), total(&theirs));
     for kind in kinds.into_iter().filter(|k| count(&ours, k) != count(&theirs, k)) {
         println!("    {kind:<28} {:>5} {:>5}", count(&ours, kind), count(&theirs, kind));
     }
     let calculating = |h: &Histogram| total(h) - h.get("const").copied().unwrap_or(0);
-    let upcasts = upcasts(&golden, checkpoint, role, &ours);
+    let upcasts = upcasts(&golden, checkpoint, role, options, &ours);
     assert!(total(&ours) <= total(&theirs), "{summary}: more operations than Apple's");
     assert!(
         calculating(&ours) - upcasts <= calculating(&theirs),
         "{summary}: more operations besides constants than Apple's"
     );
+}
+
+#[test]
+fn no_component_of_xl_has_more_operations_than_apples() {
+    let options = Options::default();
+    let full = Options { precision: Precision::Float32, ..Options::default() };
+    for (role, summary, options) in [
+        (Role::TextEncoder, "split_einsum.text_encoder", &options),
+        (Role::TextEncoder2, "split_einsum.text_encoder_2", &options),
+        (Role::UNet, "split_einsum.unet", &options),
+        (Role::VaeDecoder, "split_einsum.vae_decoder", &full),
+        (Role::VaeEncoder, "split_einsum.vae_encoder", &full),
+    ] {
+        check("tiny-sdxl", role, summary, options);
+    }
+    check_against("tiny-sdxl-refiner", Role::Refiner, "tiny-sdxl.split_einsum.refiner", &options);
+}
+
+#[test]
+fn neither_control_nets_nor_guided_unets_have_more_operations_than_apples() {
+    let size = LatentSize { height: 16, width: 16 };
+    for (attention, variant) in
+        [(AttentionLayout::SplitEinsum, "controlnet"), (AttentionLayout::Original, "controlnet_original")]
+    {
+        let options = Options { attention, latent_size: Some(size), ..Options::default() };
+        check("tiny-sd15", Role::ControlledUNet, &format!("{variant}.control-unet"), &options);
+        let summary = format!("tiny-sd15.{variant}.ControlNet_tiny-controlnet");
+        check_against("tiny-controlnet", Role::ControlNet, &summary, &options);
+    }
 }
 
 #[test]

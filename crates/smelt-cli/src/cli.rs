@@ -79,7 +79,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = examples::CONVERT)]
 pub(crate) struct ConvertArgs {
-    /// Directory of the checkpoint in diffusers layout (the one with model_index.json).
+    /// Directory of the checkpoint in diffusers layout (the one with model_index.json), or of a ControlNet.
     pub(crate) checkpoint: PathBuf,
     /// Directory to write the packages to; made if it is not there.
     #[arg(short, long, value_name = "DIR")]
@@ -103,6 +103,15 @@ pub(crate) struct ConvertArgs {
     /// Convert the UNet for one sample at a time, not for prompt and negative prompt at once.
     #[arg(long)]
     pub(crate) unet_batch_one: bool,
+    /// Convert the UNet as one that takes what ControlNets add, in the place of the plain one.
+    #[arg(long)]
+    pub(crate) unet_support_controlnet: bool,
+    /// Folder of a ControlNet (the one with its config.json) to convert too, for the checkpoint's sizes; repeatable.
+    #[arg(long = "controlnet", value_name = "DIR")]
+    pub(crate) controlnets: Vec<PathBuf>,
+    /// Folder of a checkpoint of XL's refiner, whose UNet is converted too, for the checkpoint's sizes.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) refiner: Option<PathBuf>,
     /// Oldest system to run on: macOS13, macOS14, macOS15, iOS16, iOS17 or iOS18.
     #[arg(long, value_name = "SYSTEM", default_value = "macOS13")]
     pub(crate) target: Target,

@@ -127,7 +127,8 @@ const SITUATIONS: &[Situation] = &[
             });
             demo(dir, "alt").json("text_encoder/config.json", |config| config["model_type"] = "xlm-roberta".into());
             demo(dir, "lcm").json("unet/config.json", |config| config["time_cond_proj_dim"] = 256.into());
-            demo(dir, "cascade").json("unet/config.json", |config| config["mid_block_type"] = "UNetMidBlock2D".into());
+            demo(dir, "cascade")
+                .json("unet/config.json", |config| config["mid_block_type"] = "UNetMidBlock2DSimpleCrossAttn".into());
         },
         commands: &[
             "convert xl -o out",

@@ -12,6 +12,7 @@
 use std::path::{Path, PathBuf};
 
 use safe_files::{OutputFile, Outputs};
+use sd_checkpoint::Checkpoint;
 use sd_runtime::pipeline::{PipelineConfig, PreprocessorConfig, VaeConfig};
 use sd_runtime::scheduler::{PredictionType, SchedulerConfig};
 use sd_runtime::tokenizer::ClipTokenizer;
@@ -64,9 +65,11 @@ pub(crate) struct Bundle {
 
 impl Bundle {
     /// Gathers the files of a checkpoint.
-    pub(crate) fn of_checkpoint(root: &Path, model_version: &str) -> Result<Self> {
+    pub(crate) fn of_checkpoint(checkpoint: &Checkpoint, model_version: &str) -> Result<Self> {
+        let (root, family) = (checkpoint.root(), checkpoint.family());
         let mut bundle = Self::default();
-        bundle.add_tokenizer(&root.join("tokenizer"))?;
+        // All tokenizers of a family have one vocabulary.
+        bundle.add_tokenizer(&root.join(family.spec().tokenizers[0]))?;
         let prediction_type = bundle.add_scheduler(&root.join("scheduler").join(SCHEDULER_FILE))?;
         let vae = json_if_present(&root.join("vae/config.json"))?.unwrap_or_default();
         let vae = ["scaling_factor", "shift_factor"].map(|key| (key.to_owned(), vae[key].clone()));
@@ -80,7 +83,9 @@ impl Bundle {
         if let Some(json) = &settings.feature_extractor {
             bundle.warnings.extend(fit::feature_extractor(root, json));
         }
-        if let Some(what) = fit::other_unet(root)? {
+        if let Some(what) = fit::other_family(family) {
+            bundle.warnings.push(format!("generate will refuse the packages: {what}"));
+        } else if let Some(what) = fit::other_unet(root)? {
             bundle.warnings.push(format!("generate will refuse the packages: the UNet {what}"));
         }
         let mut json = serde_json::to_vec_pretty(&settings)?;
@@ -286,7 +291,7 @@ mod tests {
     use crate::watch::Unwatched;
 
     fn demo_bundle() -> Bundle {
-        Bundle::of_checkpoint(&testkit::demo(), "sd-emoji").unwrap()
+        Bundle::of_checkpoint(&Checkpoint::open(testkit::demo()).unwrap(), "sd-emoji").unwrap()
     }
 
     fn write(bundle: &Bundle, dir: &Path) {
@@ -363,7 +368,7 @@ mod tests {
     fn added_tokens_are_taken_and_read_back() {
         let added = ("tokenizer/added_tokens.json", serde_json::json!({"<cat-toy>": 4096}));
         let source = checkpoint(&[added]);
-        let bundle = Bundle::of_checkpoint(source.path(), "x").unwrap();
+        let bundle = Bundle::of_checkpoint(&Checkpoint::open(source.path()).unwrap(), "x").unwrap();
         assert!(bundle.warnings.is_empty(), "{:?}", bundle.warnings);
         let dir = tempfile::tempdir().unwrap();
         write(&bundle, dir.path());
@@ -374,7 +379,7 @@ mod tests {
     #[track_caller]
     fn check_warning(name: &str, change: Value, facts: &[&str]) {
         let source = checkpoint(&[(name, change)]);
-        let bundle = Bundle::of_checkpoint(source.path(), "x").unwrap();
+        let bundle = Bundle::of_checkpoint(&Checkpoint::open(source.path()).unwrap(), "x").unwrap();
         let [warning] = &bundle.warnings[..] else { panic!("{:?}", bundle.warnings) };
         assert!(facts.iter().all(|fact| warning.contains(fact)), "{warning}");
     }

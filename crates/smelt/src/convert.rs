@@ -4,6 +4,7 @@
 
 mod items;
 mod options;
+mod parts;
 mod place;
 mod plan;
 mod precision;

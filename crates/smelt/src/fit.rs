@@ -6,10 +6,17 @@ use std::path::Path;
 use sd_runtime::pipeline::PreprocessorConfig;
 use sd_runtime::scheduler::{SchedulerConfig, SchedulerKind};
 use sd_runtime::tokenizer::ClipTokenizer;
+use sd_spec::Family;
 use serde_json::Value;
 
 use crate::error::{Context, Result};
 use crate::file::json_if_present;
+
+/// What a checkpoint is that generate cannot draw with, if it is of such a family.
+pub(crate) fn other_family(family: Family) -> Option<String> {
+    let is_drawn = family == Family::Sd;
+    (!is_drawn).then(|| format!("it is {}, which is converted and run, and not drawn with yet", family.spec().name))
+}
 
 /// What a checkpoint's UNet is that generate cannot draw with, if it is not one for latents alone.
 pub(crate) fn other_unet(root: &Path) -> Result<Option<String>> {

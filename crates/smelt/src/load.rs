@@ -94,7 +94,11 @@ pub(crate) fn load(options: &PipelineOptions, opened: &Opened) -> Result<Loaded>
         }
         false => None,
     };
-    from_packages(options, dir, &ModelDir::find(dir, size)?, size)
+    let packages = ModelDir::find(dir, size)?;
+    if let Some(what) = fit::other_family(packages.family()) {
+        refuse!("{}: {what}", dir.display());
+    }
+    from_packages(options, dir, &packages, size)
 }
 
 /// Refuses options of a conversion, which packages have behind them.
@@ -237,7 +241,13 @@ fn config_of(asked: &PipelineOptions, checkpoint: &Checkpoint) -> Result<Pipelin
 
 fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: bool) -> Result<Loaded> {
     let checkpoint = checkpoint.clone().with_variant(asked.variant.clone());
+    if checkpoint.is_alone() {
+        refuse!("{} is one network alone; give the folder of a whole checkpoint", checkpoint.root().display());
+    }
     checkpoint.check_family()?;
+    if let Some(what) = fit::other_family(checkpoint.family()) {
+        refuse!("{}: {what}", checkpoint.root().display());
+    }
     let mut config = config_of(asked, &checkpoint)?;
     settle_scheduler(asked, &mut config)?;
     if let Some(what) = fit::other_unet(checkpoint.root())? {

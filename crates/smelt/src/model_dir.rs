@@ -20,6 +20,7 @@ const COMPONENT_FILES: [&str; 5] =
 /// The packages of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ModelDir {
+    family: Family,
     /// One package each, or the chunks of one in the order in which they run.
     by_role: BTreeMap<Role, Vec<PathBuf>>,
 }
@@ -31,7 +32,8 @@ impl ModelDir {
     /// their names.
     pub(crate) fn find(dir: &Path, size: Option<LatentSize>) -> Result<Self> {
         let packages = packages(dir)?;
-        let FamilySpec { required, optional, .. } = Family::Sd.spec();
+        let family = family_of(&packages);
+        let FamilySpec { required, optional, .. } = family.spec();
         let mut roles: Vec<Role> = required.iter().chain(*optional).copied().collect();
         // What is wrong with the denoiser is said first.
         roles.sort_by_key(|role| !role.is_denoiser());
@@ -50,7 +52,12 @@ impl ModelDir {
                 by_role.insert(role, found);
             }
         }
-        Ok(Self { by_role })
+        Ok(Self { family, by_role })
+    }
+
+    /// The family of the models.
+    pub(crate) const fn family(&self) -> Family {
+        self.family
     }
 
     /// The package of a role, or its chunks in the order in which they run; none for a role that is not there.
@@ -79,9 +86,25 @@ impl ModelDir {
         let (z, image) = (of_decoder("z"), of_decoder("image"));
         // The description of an output may leave its shape open; every Stable Diffusion has 8.
         let scale = z.zip(image).map_or(8, |(z, image)| image[2] / z[2].max(1)).max(1);
-        let sample = first(Role::UNet)?.and_then(|unet| shape(&unet, "sample"));
+        let denoiser = self.by_role.keys().copied().find(|role| role.is_denoiser()).unwrap_or(Role::UNet);
+        let sample = first(denoiser)?.and_then(|unet| shape(&unet, "sample"));
         Ok((scale, sample.map(|s| LatentSize { height: s[2], width: s[3] })))
     }
+}
+
+/// The family of packages, by their roles: a second text encoder is of XL's, and without a UNet of its refiner's.
+fn family_of(packages: &[PathBuf]) -> Family {
+    let has = |role: Role| packages.iter().any(|path| plays(path, &role.spec().package.both()));
+    match (has(Role::TextEncoder2), has(Role::UNet) || !has(Role::Refiner)) {
+        (false, _) => Family::Sd,
+        (true, true) => Family::Sdxl,
+        (true, false) => Family::SdxlRefiner,
+    }
+}
+
+/// Whether a package has one of these names, or one that ends so.
+fn plays(path: &Path, names: &[&str; 2]) -> bool {
+    path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| has_suffix(stem, *names))
 }
 
 /// All packages in a directory, in the order of their names.
@@ -210,8 +233,7 @@ fn sized(packages: &[PathBuf], role: Role, size: Option<LatentSize>) -> Result<O
 /// The one package with one of these names, if there is one.
 fn named(packages: &[PathBuf], names: [impl AsRef<str>; 2]) -> Result<Option<PathBuf>> {
     let names = [names[0].as_ref(), names[1].as_ref()];
-    let plays = |path: &&PathBuf| path.file_stem().and_then(|s| s.to_str()).is_some_and(|stem| has_suffix(stem, names));
-    let found: Vec<&PathBuf> = packages.iter().filter(plays).collect();
+    let found: Vec<&PathBuf> = packages.iter().filter(|path| plays(path, &names)).collect();
     match found[..] {
         [] => Ok(None),
         [one] => Ok(Some(one.clone())),

@@ -5,16 +5,22 @@
 
 use std::path::{Path, PathBuf};
 
-use sd_convert::{LatentSize, Role, check_sizes, has_functions, has_sizes, package_name};
+use sd_checkpoint::Checkpoint;
+use sd_convert::{LatentSize, Options, Role, check_sizes, has_functions, has_sizes, package_name};
 
 use super::options::Conversion;
+use super::parts::Part;
 use crate::chunk;
 use crate::error::Result;
 
 /// A package to be written.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Item {
     pub(super) role: Role,
+    /// The checkpoint that the network is in.
+    pub(super) checkpoint: Checkpoint,
+    /// The checkpoint's name in metadata.
+    pub(super) version: String,
     /// Sizes of the latents; none stands for the checkpoint's own.
     pub(super) sizes: Vec<LatentSize>,
     pub(super) path: PathBuf,
@@ -27,14 +33,8 @@ pub(super) struct Item {
 }
 
 /// Every package, in the order in which they are written.
-pub(super) fn of(
-    conversion: &Conversion,
-    to: &Path,
-    sizes: &[LatentSize],
-    roles: &[Role],
-    model_version: &str,
-) -> Result<Vec<Item>> {
-    check_sizes(sizes)?;
+pub(super) fn of(conversion: &Conversion, to: &Path, parts: &[Part]) -> Result<Vec<Item>> {
+    parts.iter().try_for_each(|part| check_sizes(&part.sizes))?;
     let chunks = |role: Role, path: Option<&PathBuf>| {
         let stem = path.and_then(|path| path.file_stem()).and_then(|s| s.to_str());
         match (conversion.chunk_unet, stem) {
@@ -42,23 +42,29 @@ pub(super) fn of(
             _ => Vec::new(),
         }
     };
-    let item = |role: Role, sizes: Vec<LatentSize>, path: PathBuf, first: Option<PathBuf>| {
-        let (chunks, first_chunks) = (chunks(role, Some(&path)), chunks(role, first.as_ref()));
-        Item { role, sizes, path, first, chunks, first_chunks }
-    };
     let mut items = Vec::new();
-    for &role in roles {
-        let path = to.join(package_name(model_version, role));
+    for (part, role) in parts.iter().flat_map(|part| part.roles.iter().map(move |&role| (part, role))) {
+        let item = |sizes: Vec<LatentSize>, path: PathBuf, first: Option<PathBuf>| Item {
+            role,
+            checkpoint: part.checkpoint.clone(),
+            version: part.version.clone(),
+            sizes,
+            chunks: chunks(role, Some(&path)),
+            first_chunks: chunks(role, first.as_ref()),
+            path,
+            first,
+        };
+        let (path, sizes) = (to.join(package_name(&part.file_version, role)), &part.sizes);
         let is_apart = sizes.len() > 1 && has_sizes(role) && !has_functions(conversion.target);
         if !is_apart {
             let sizes = if has_sizes(role) { sizes.to_vec() } else { Vec::new() };
-            items.push(item(role, sizes, path, None));
+            items.push(item(sizes, path, None));
             continue;
         }
         for (i, &size) in sizes.iter().enumerate() {
             let sized = if i == 0 { path.clone() } else { with_size(&path, size) };
             let first = (i > 0).then(|| path.clone());
-            items.push(item(role, vec![size], sized, first));
+            items.push(item(vec![size], sized, first));
         }
     }
     Ok(items)
@@ -71,11 +77,20 @@ fn with_size(path: &Path, size: LatentSize) -> PathBuf {
 }
 
 impl Item {
+    /// How it is converted, where the conversion as a whole is asked for this.
+    pub(super) fn options(&self, all: &Options) -> Options {
+        Options { model_version: Some(self.version.clone()), ..all.clone() }
+    }
+
     /// What it is called where it is told of.
     pub(super) fn label(&self) -> String {
+        let name = match self.role.spec().stands_alone {
+            true => format!("{} {}", self.role, self.version),
+            false => self.role.to_string(),
+        };
         match (&self.first, &self.sizes[..]) {
-            (Some(_), [size]) => format!("{} {size}", self.role),
-            _ => self.role.to_string(),
+            (Some(_), [size]) => format!("{name} {size}"),
+            _ => name,
         }
     }
 }

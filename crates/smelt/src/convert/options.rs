@@ -1,5 +1,7 @@
 //! What a conversion is asked for.
 
+use std::path::PathBuf;
+
 use safe_files::Existing;
 use sd_convert::{AttentionLayout, Precision, Role, Target};
 
@@ -19,6 +21,12 @@ pub struct Conversion {
     /// Take this variant of the weights (`fp16`, `non_ema`) where a component has it; default: the plain ones, or the only
     /// ones.
     pub variant: Option<String>,
+    /// Convert the UNet as one that takes what ControlNets add (`control-unet`), in the place of the plain one.
+    pub unet_support_controlnet: bool,
+    /// ControlNets to convert too, for the checkpoint's sizes.
+    pub controlnets: Vec<PathBuf>,
+    /// A checkpoint of XL's refiner, whose UNet is converted too, for the checkpoint's sizes.
+    pub refiner: Option<PathBuf>,
     /// Convert the UNet for one sample at a time, not for prompt and negative prompt at once.
     pub unet_batch_one: bool,
     /// Oldest system to run on.
@@ -44,6 +52,9 @@ impl Default for Conversion {
             sizes: Sizes::default(),
             text_length: None,
             variant: None,
+            unet_support_controlnet: false,
+            controlnets: Vec::new(),
+            refiner: None,
             unet_batch_one: false,
             target: Target::MacOs13,
             precision: None,

@@ -19,15 +19,17 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Refuses what cannot be written, and what would replace a file of the checkpoint.
-    pub(super) fn new(to: &Path, root: &Path, items: &[Item], bundle: &Bundle) -> Result<Self> {
+    /// Refuses what cannot be written, and what would replace a file of the checkpoints in `roots`.
+    pub(super) fn new(to: &Path, roots: &[&Path], items: &[Item], bundle: &Bundle) -> Result<Self> {
         let mut outputs = Outputs::new();
         // What an earlier conversion left in the checkpoint's own folder is no part of it.
         let is_ours = |path: &Path| {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            path.parent() == Some(root) && (name.ends_with(".mlpackage") || bundle.names().any(|ours| ours == name))
+            path.parent().is_some_and(|parent| roots.contains(&parent))
+                && (name.ends_with(".mlpackage") || bundle.names().any(|ours| ours == name))
         };
-        for path in crate::model_dir::files(root).iter().filter(|path| !is_ours(path)) {
+        let read: Vec<PathBuf> = roots.iter().flat_map(|root| crate::model_dir::files(root)).collect();
+        for path in read.iter().filter(|path| !is_ours(path)) {
             outputs.reads("the checkpoint's file", path)?;
         }
         let folder = outputs.folder("-o", to)?;

@@ -5,9 +5,11 @@ use std::time::Instant;
 
 use safe_files::Existing;
 use sd_convert::{AttentionLayout, Checkpoint, Options, Precision, Role, Target, native_size};
+use sd_spec::{Axis, Layout};
 
 use super::items::{self, Item};
 use super::options::Conversion;
+use super::parts::{Part, Parts};
 use super::place::Place;
 use crate::bundle::Bundle;
 use crate::error::{Error, Result, refuse};
@@ -40,28 +42,36 @@ impl ConversionPlan {
         }
         let checkpoint = checkpoint.clone().with_variant(conversion.variant.clone());
         let model_version = conversion.model_version.clone().unwrap_or_else(|| checkpoint.name());
-        let (roles, skipped) = choose(&checkpoint, &conversion.roles)?;
-        refuse_ineffective(conversion, &roles)?;
         let (own, scale) = native_size(&checkpoint)?;
         let sizes = conversion.sizes.latents(scale, own)?;
-        let items = items::of(conversion, to, &sizes, &roles, &model_version)?;
-        let bundle = Bundle::of_checkpoint(checkpoint.root(), &model_version)?;
-        Owner::of_model(&model_version).check_may_enter(to)?;
+        let Parts { parts, skipped } = Parts::new(&checkpoint, conversion, &model_version, &sizes, own)?;
+        let roles: Vec<Role> = parts.iter().flat_map(|part| part.roles.iter().copied()).collect();
+        refuse_ineffective(conversion, &roles)?;
+        let items = items::of(conversion, to, &parts)?;
+        // What stands alone may stand beside any model.
+        let bundle = match checkpoint.is_alone() {
+            true => Bundle::default(),
+            false => Bundle::of_checkpoint(&checkpoint, &model_version)?,
+        };
+        if !checkpoint.is_alone() {
+            Owner::of_model(&model_version).check_may_enter(to)?;
+        }
         if conversion.existing == Existing::Refuse {
             refuse_existing(&items, &bundle, to)?;
         }
-        let place = Place::new(to, checkpoint.root(), &items, &bundle)?;
+        let roots: Vec<&Path> = parts.iter().map(|part| part.checkpoint.root()).collect();
+        let place = Place::new(to, &roots, &items, &bundle)?;
         let options = Options {
             attention: conversion.attention.unwrap_or(AttentionLayout::SplitEinsum),
             latent_size: None,
-            text_length: conversion.text_length,
+            text_length: text_length(&checkpoint, conversion, &parts)?,
             unet_batch_one: conversion.unet_batch_one,
             target: conversion.target,
             precision: conversion.precision.unwrap_or(Precision::Float16),
             model_version: Some(model_version.clone()),
         };
         let mut warnings = checkpoint.warnings();
-        warnings.extend(check(&checkpoint, &items, &options)?);
+        warnings.extend(check(&items, &options)?);
         let (source, to, conversion) = (source.to_owned(), to.to_owned(), conversion.clone());
         Ok(Self {
             source,
@@ -81,13 +91,13 @@ impl ConversionPlan {
 }
 
 /// Looks at every package's component before any is built; what is said of several sizes or components is said once.
-fn check(checkpoint: &Checkpoint, items: &[Item], options: &Options) -> Result<Vec<String>> {
+fn check(items: &[Item], options: &Options) -> Result<Vec<String>> {
     let mut warnings: Vec<String> = Vec::new();
     for item in items {
         let sizes = item.sizes.iter().copied().map(Some);
         for latent_size in if item.sizes.is_empty() { vec![None] } else { sizes.collect() } {
-            let options = Options { latent_size, ..options.clone() };
-            for warning in sd_convert::check(checkpoint, item.role, &options)? {
+            let options = Options { latent_size, ..item.options(options) };
+            for warning in sd_convert::check(&item.checkpoint, item.role, &options)? {
                 if !warnings.contains(&warning) {
                     warnings.push(warning);
                 }
@@ -112,12 +122,17 @@ fn refuse_existing(items: &[Item], bundle: &Bundle, to: &Path) -> Result<()> {
 
 /// Refuses options that none of the chosen components heeds.
 fn refuse_ineffective(conversion: &Conversion, roles: &[Role]) -> Result<()> {
-    let denoiser: fn(Role) -> bool = Role::is_denoiser;
+    let takes_text: fn(Role) -> bool = |role| role.spec().input("encoder_hidden_states").is_some();
+    let has_batch: fn(Role) -> bool = |role| role.spec().features().any(|f| f.axes.contains(&Axis::Batch));
     for (option, is_given, heeded_by) in [
-        ("--attention", conversion.attention.is_some(), denoiser),
-        ("--text-length", conversion.text_length.is_some(), denoiser),
-        ("--unet-batch-one", conversion.unet_batch_one, denoiser),
-        ("--chunk-unet", conversion.chunk_unet.is_some(), denoiser),
+        (
+            "--attention",
+            conversion.attention.is_some(),
+            (|role| role.spec().layout == Layout::ChannelsFirst) as fn(Role) -> bool,
+        ),
+        ("--text-length", conversion.text_length.is_some(), takes_text),
+        ("--unet-batch-one", conversion.unet_batch_one, has_batch),
+        ("--chunk-unet", conversion.chunk_unet.is_some(), Role::is_denoiser),
         ("--quantize-nbits", conversion.quantize_nbits.is_some(), |role| role.spec().is_compressed),
         ("a size", conversion.sizes.is_given(), |role| role.spec().is_sized()),
     ] {
@@ -131,26 +146,12 @@ fn refuse_ineffective(conversion: &Conversion, roles: &[Role]) -> Result<()> {
     Ok(())
 }
 
-/// The components to convert, and those of the default that the checkpoint lacks.
-fn choose(checkpoint: &Checkpoint, asked: &[Role]) -> Result<(Vec<Role>, Vec<Role>)> {
-    if asked.is_empty() {
-        checkpoint.check_family()?;
+/// Tokens that denoisers attend to: what is converted beside a checkpoint has its length.
+fn text_length(checkpoint: &Checkpoint, conversion: &Conversion, parts: &[Part]) -> Result<Option<usize>> {
+    if parts.len() == 1 || conversion.text_length.is_some() {
+        return Ok(conversion.text_length);
     }
-    // What the index lists must be there, or the download is incomplete; people leave the safety checker out by hand.
-    let is_needed = |c: Role| match asked.is_empty() {
-        true => checkpoint.lists(c) && (c != Role::SafetyChecker || checkpoint.has(c)),
-        false => asked.contains(&c),
-    };
-    Role::ALL.into_iter().filter(|&c| is_needed(c)).try_for_each(|role| checkpoint.check(role))?;
-    let all = Role::ALL.into_iter().filter(|c| asked.is_empty() || asked.contains(c));
-    let (there, missing): (Vec<_>, Vec<_>) = all.partition(|&c| checkpoint.has(c));
-    if let Some(role) = missing.iter().find(|c| asked.contains(c)) {
-        refuse!("{} has no {role}", checkpoint.root().display());
-    }
-    if there.is_empty() {
-        refuse!("{} has no component that can be converted", checkpoint.root().display());
-    }
-    Ok((there, missing))
+    Ok(Some(sd_convert::text_length(checkpoint)?))
 }
 
 /// Refuses widths that no palette has, or not on the system.

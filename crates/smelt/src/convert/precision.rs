@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sd_convert::half::Found;
-use sd_convert::{Checkpoint, Converted, Exceptional, HalfCheck, OnOverflow, Options, Precision, Role, Target};
+use sd_convert::{Converted, Exceptional, HalfCheck, OnOverflow, Options, Precision, Role, Target};
 
 use super::items::Item;
 use super::options::Conversion;
@@ -24,7 +24,7 @@ const NAMED_TENSORS: usize = 5;
 pub(super) struct Makers {
     /// What was typed.
     asked: Option<Precision>,
-    checked: BTreeMap<Role, Precision>,
+    checked: BTreeMap<(Role, String), Precision>,
 }
 
 /// A converted component, and what was found on the way.
@@ -44,17 +44,18 @@ impl Makers {
     }
 
     /// Converts an item; nothing is written.
-    pub(super) fn make(&mut self, item: &Item, checkpoint: &Checkpoint, options: &Options) -> Result<Made> {
-        let mut options = options.clone();
-        let known = self.checked.get(&item.role).copied();
+    pub(super) fn make(&mut self, item: &Item, options: &Options) -> Result<Made> {
+        let mut options = item.options(options);
+        let network = (item.role, item.version.clone());
+        let known = self.checked.get(&network).copied();
         options.precision = known.unwrap_or(options.precision);
         let on_overflow = match (known, self.asked) {
             (Some(_), _) => OnOverflow::Ignore,
             (None, Some(_)) => OnOverflow::Tell,
             (None, None) => OnOverflow::UseFloat32,
         };
-        let made = sd_convert::convert_checked(checkpoint, item.role, &options, &item.sizes, on_overflow)?;
-        self.checked.insert(item.role, made.precision);
+        let made = sd_convert::convert_checked(&item.checkpoint, item.role, &options, &item.sizes, on_overflow)?;
+        self.checked.insert(network, made.precision);
         let Found { converted, precision, check, is_known_to_leave_half, .. } = made;
         let (asked, is_first) = (self.asked, known.is_none());
         Ok(Made { converted, precision, asked, check, is_known_to_leave_half, is_first })

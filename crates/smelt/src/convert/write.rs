@@ -24,7 +24,7 @@ pub(super) fn all(plan: &ConversionPlan, watch: &mut dyn Watch) -> Result<Vec<Co
             let mut makers = Makers::new(plan.conversion.precision);
             for item in &plan.items {
                 let begin = Instant::now();
-                let result = makers.make(item, &plan.checkpoint, &plan.options);
+                let result = makers.make(item, &plan.options);
                 let is_last = result.is_err();
                 if sender.send((result, begin.elapsed())).is_err() || is_last {
                     break;
