@@ -238,7 +238,9 @@ impl Checkpoint {
     fn other_models(&self) -> impl Iterator<Item = &str> {
         let entries = self.index.iter().flatten();
         let is_model = |name: &str| {
-            let is_ours = Role::ALL.iter().any(|&c| c.spec().folder == name);
+            let FamilySpec { required, optional, on_request, .. } = self.family.spec();
+            let is_ours =
+                [required, optional, on_request].into_iter().any(|r| r.iter().any(|c| c.spec().folder == name));
             !is_ours && !is_companion(name)
         };
         let is_loaded = |pair: &Value| pair.get(1).is_some_and(Value::is_string);
@@ -262,10 +264,18 @@ impl Checkpoint {
             return Ok(());
         }
         let class = self.pipeline().unwrap_or_else(|| "pipeline of another kind".to_owned());
-        let what = format!(
-            "this is a {class}, whose {} cannot be converted yet; --component NAME converts one of the others",
-            needed.join(", ")
-        );
+        let is_of_another_family = needed.iter().all(|name| Role::ALL.iter().any(|role| role.spec().folder == *name));
+        let (names, family) = (needed.join(", "), self.family.spec().name);
+        let what = match is_of_another_family {
+            true => {
+                format!("this is a {class} with {names}, but its other models are those of {family}, which has none")
+            }
+            false => {
+                format!(
+                    "this is a {class}, whose {names} cannot be converted yet; --component NAME converts one of the others"
+                )
+            }
+        };
         Err(CheckpointError::Unsupported { path: self.root.join("model_index.json"), what })
     }
 

@@ -209,6 +209,33 @@ fn autoencoders_of_xl_match_pytorch() {
 }
 
 #[test]
+fn an_autoencoder_of_xl_that_is_safe_in_half_precision_stays_in_it() {
+    let Some(golden) = testkit::golden() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let copy = |folder: &str, change: &dyn Fn(String) -> String| {
+        let (from, to) = (golden.join("checkpoints/mini-sdxl").join(folder), dir.path().join(folder));
+        std::fs::create_dir(&to).unwrap();
+        for file in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+            match file.file_name() == "config.json" {
+                true => {
+                    let json = std::fs::read_to_string(file.path()).unwrap();
+                    std::fs::write(to.join("config.json"), change(json)).unwrap();
+                }
+                false => drop(std::fs::copy(file.path(), to.join(file.file_name())).unwrap()),
+            }
+        }
+    };
+    copy("unet", &|json| json);
+    copy("vae", &|json| json.replace("\"force_upcast\": true", "\"force_upcast\": false"));
+    let ckpt = Checkpoint::open(dir.path()).unwrap();
+    for role in [Role::VaeDecoder, Role::VaeEncoder] {
+        let found = convert_checked(&ckpt, role, &Options::default(), &[], OnOverflow::UseFloat32).unwrap();
+        assert_eq!((found.precision, found.is_known_to_leave_half), (Precision::Float16, false), "{role}");
+        assert!(found.check.is_some(), "the {role} is looked at all the same");
+    }
+}
+
+#[test]
 fn unets_match_pytorch() {
     for checkpoint in ["tiny-sd15", "tiny-sd21"] {
         check(&case(checkpoint, Role::UNet, "unet"));

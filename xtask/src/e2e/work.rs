@@ -88,7 +88,8 @@ impl Work {
             let made = row(&file_name(package), &said, hash::of_folder(package)?);
             faults.extend(validate(package).err().map(|e| format!("{}: {e:#}", made.product)));
             rows.push(made);
-            if matches!(case.verb, Verb::Convert | Verb::Compress) && !file_name(package).contains("_chunk") {
+            let is_whole = !file_name(package).contains("_chunk") && !is_of_another(package, case);
+            if matches!(case.verb, Verb::Convert | Verb::Compress) && is_whole {
                 rows.extend(self.verify(package, &source)?);
             }
         }
@@ -179,7 +180,9 @@ impl Work {
             let option = if option == "{picture}" {
                 self.source("picture")?.context("the picture is drawn by the demo")?.join("picture.png")
             } else {
-                PathBuf::from(option.replace("{out}", &out.to_string_lossy()))
+                let golden = self.golden.as_ref().map(|golden| golden.join("checkpoints"));
+                let golden = golden.unwrap_or_default().to_string_lossy().into_owned();
+                PathBuf::from(option.replace("{out}", &out.to_string_lossy()).replace("{golden}", &golden))
             };
             command.arg(option);
         }
@@ -255,6 +258,13 @@ fn validate(package: &Path) -> Result<()> {
 
 fn is_package(path: &Path) -> bool {
     path.extension() == Some(OsStr::new("mlpackage"))
+}
+
+/// Whether a package was made of a checkpoint that stands in the options, and not of the case's source.
+fn is_of_another(package: &Path, case: &Case) -> bool {
+    let name = file_name(package);
+    let is_guide = name.starts_with("ControlNet_") && case.options.contains("--controlnet");
+    is_guide || name.ends_with("_refiner.mlpackage") && case.options.contains("--refiner")
 }
 
 /// The packages in a folder, sorted.
