@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::json::{MAX_JSON_BYTES, read_json};
 use crate::place::{Place, Wanted};
-use crate::{Adapter, CheckpointError, Source, Variant, Weights, family, hub};
+use crate::{Adapter, CheckpointError, Source, Variant, Weights, family, foreign, hub};
 
 /// A checkpoint.
 #[derive(Debug, Clone)]
@@ -259,11 +259,15 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError::Unsupported`] with the class of the pipeline.
     pub fn check_family(&self) -> Result<(), CheckpointError> {
+        let unsupported = |what| Err(CheckpointError::Unsupported { path: self.root.join("model_index.json"), what });
+        let class = self.pipeline().unwrap_or_else(|| "pipeline of another kind".to_owned());
+        if let Some(words) = foreign::pipeline(&class) {
+            return unsupported(format!("this is {words} ({class}), which is not converted"));
+        }
         let needed = self.needed_others();
         if needed.is_empty() {
             return Ok(());
         }
-        let class = self.pipeline().unwrap_or_else(|| "pipeline of another kind".to_owned());
         let is_of_another_family = needed.iter().all(|name| Role::ALL.iter().any(|role| role.spec().folder == *name));
         let (names, family) = (needed.join(", "), self.family.spec().name);
         let what = match is_of_another_family {
@@ -276,7 +280,7 @@ impl Checkpoint {
                 )
             }
         };
-        Err(CheckpointError::Unsupported { path: self.root.join("model_index.json"), what })
+        unsupported(what)
     }
 
     /// Refuses a pipeline, or a component of it, that is known to be another thing; before anything is read of it.
@@ -445,7 +449,7 @@ mod tests {
         let checkpoint = Checkpoint::open(dir.path()).unwrap();
         assert!(checkpoint.check_family().is_err());
         let error = checkpoint.check_family().unwrap_err().to_string();
-        assert!(error.contains("a FluxPipeline, whose transformer cannot be converted yet"), "{error}");
+        assert!(error.contains("this is FLUX (FluxPipeline), which is not converted"), "{error}");
     }
 
     #[test]

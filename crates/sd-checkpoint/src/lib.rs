@@ -27,6 +27,7 @@ mod checkpoint;
 mod error;
 mod family;
 mod files;
+mod foreign;
 pub mod hub;
 mod json;
 pub mod place;

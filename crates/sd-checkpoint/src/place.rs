@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use safe_files::{FileKind, kind_of};
 use serde_json::Value;
 
-use crate::hub;
+use crate::{foreign, hub};
 
 /// What a command needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +98,9 @@ fn one_model(path: &Path, wanted: Wanted) -> Option<Place> {
             "a compiled model (.mlmodelc), which only Core ML can run",
             "give the .mlpackage that it was compiled from",
         ));
+    }
+    if extension(path) == "aimodel" {
+        return Some(Place::new("a model of Apple's Core AI (.aimodel), which is not read", wanted.next()));
     }
     if has("Manifest.json") && has("Data") {
         return Some(match wanted {
@@ -274,7 +277,8 @@ fn file(path: &Path, wanted: Wanted) -> Place {
         "safetensors" => Place::new("named as safetensors, but damaged or cut off", "fetch it again"),
         "ckpt" | "pt" | "pth" | "bin" => Place::new("one file", SINGLE_FILE),
         "onnx" => Place::new("an ONNX model, which is not read yet", next),
-        "gguf" => Place::new("a GGUF file, which is not read", next),
+        "gguf" => Place::new("a GGUF file, weights that other programs quantized, which is not read", next),
+        "aimodel" => Place::new("a model of Apple's Core AI (.aimodel), which is not read", next),
         "mlmodel" if wanted.takes_checkpoints() => Place::new("one model of Core ML, which is converted already", next),
         "json" => Place::new("a file of JSON", next),
         "7z" | "rar" | "tar" | "tgz" => Place::new("an archive; unpack it first", next),
@@ -288,6 +292,9 @@ fn safetensors_file(path: &Path, next: String) -> Place {
         return Place::new("a safetensors file that is damaged or cut off", "fetch it again");
     };
     let any = |parts: &[&str]| keys.iter().any(|key| parts.iter().any(|part| key.contains(part)));
+    if let Some(what) = foreign::tensors(&keys) {
+        return Place::new(format!("{what}, which is not converted"), next);
+    }
     if any(&["model.diffusion_model.", "cond_stage_model.", "conditioner.embedders."]) {
         Place::new("a single-file checkpoint", SINGLE_FILE)
     } else if any(&["lora_unet_", "lora_te", ".lora_down", ".lora_up", ".lora_A", ".lora_B", ".hada_w1", ".lokr_w"]) {
@@ -296,8 +303,8 @@ fn safetensors_file(path: &Path, next: String) -> Place {
         Place::new("a ControlNet in one file, which is not read yet; give its folder, the one with config.json", next)
     } else if any(&["emb_params", "string_to_param", "clip_l", "clip_g"]) && keys.len() < 4 {
         Place::new("an embedding (textual inversion), which is not read yet", next)
-    } else if any(&["joint_blocks.", "double_blocks."]) {
-        Place::new("the transformer of Stable Diffusion 3 or Flux, which is not converted yet", next)
+    } else if any(&["joint_blocks."]) {
+        Place::new("the transformer of Stable Diffusion 3 in one file, which is not read yet", next)
     } else if any(&["first_stage_model.", "decoder.conv_in.", "quant_conv."]) {
         Place::new("a file with the weights of a VAE", format!("its config.json is needed too: {next}"))
     } else if any(&["down_blocks.", "text_model.", "vision_model."]) {
@@ -415,6 +422,8 @@ mod tests {
         use Wanted::{Checkpoint, Packages};
         let lfs = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n";
         check(&[("m.safetensors", lfs)], "m.safetensors", Checkpoint, "Git LFS pointer", "");
+        check(&[("m.gguf", b"GGUF")], "m.gguf", Checkpoint, "a GGUF file", "");
+        check(&[("m.aimodel/x", b"")], "m.aimodel", Checkpoint, "Core AI", "");
         check(&[("m.zip", b"PK\x03\x04")], "m.zip", Checkpoint, "a zip archive", "");
         check(&[("m.ckpt", b"PK\x03\x04")], "m.ckpt", Checkpoint, "PyTorch", "from_single_file");
         check(&[("m.ckpt", b"\x80\x02}")], "m.ckpt", Checkpoint, "a pickle", "from_single_file");
@@ -425,6 +434,10 @@ mod tests {
             ("lora_unet_down_blocks_0.lora_down.weight", "a LoRA"),
             ("emb_params", "an embedding"),
             ("control_model.zero_convs.0.0.weight", "a ControlNet"),
+            ("ip_adapter.1.to_k_ip.weight", "an IP-Adapter"),
+            ("model.diffusion_model.double_blocks.0.img_attn.qkv.weight", "the transformer of FLUX"),
+            ("transformer_blocks.0.img_mod.1.weight", "Qwen-Image"),
+            ("noise_refiner.0.attention.qkv.weight", "Z-Image"),
             ("down_blocks.0.resnets.0.conv1.weight", "one component"),
             ("x", "no model known"),
         ] {

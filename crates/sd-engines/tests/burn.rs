@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 
 use host_tensor::{HostTensor, element_count};
 use sd_convert::verify::Input;
-use sd_convert::{Checkpoint, Interface, Options, Precision, Role, convert};
+use sd_convert::{Checkpoint, Interface, LatentSize, Options, Precision, Role, convert};
 use sd_engines::{BurnEngine, BurnOptions, CpuOptions, MilEngine};
 use sd_runtime::pipeline::{GenerateOptions, GeneratedImage, Models, PipelineConfig, TextToImage};
 use sd_runtime::{Engine, Feature, Signature, Stop, Tensors};
@@ -22,12 +22,14 @@ const NETWORK_DB: f64 = 60.0;
 /// The same for a picture after several steps, each of which amplifies what differs.
 const PICTURE_DB: f64 = 50.0;
 
-fn options(precision: Precision) -> Options {
-    Options { precision, ..Options::default() }
+/// Networks that stand alone say no size.
+fn options(checkpoint: &Checkpoint, precision: Precision) -> Options {
+    let latent_size = checkpoint.is_alone().then_some(LatentSize { height: 16, width: 16 });
+    Options { precision, latent_size, ..Options::default() }
 }
 
 fn burn_with(checkpoint: &Checkpoint, role: Role, precision: Precision, how: BurnOptions) -> BurnEngine {
-    let interface = Interface::new(checkpoint, role, &options(precision)).unwrap();
+    let interface = Interface::new(checkpoint, role, &options(checkpoint, precision)).unwrap();
     BurnEngine::new(&interface.network, signature(&interface), &checkpoint.weights(role).unwrap(), how).unwrap()
 }
 
@@ -42,7 +44,7 @@ fn burn(checkpoint: &Checkpoint, role: Role) -> BurnEngine {
 }
 
 fn mil(checkpoint: &Checkpoint, role: Role, precision: Precision) -> MilEngine {
-    let converted = convert(checkpoint, role, &options(precision)).unwrap();
+    let converted = convert(checkpoint, role, &options(checkpoint, precision)).unwrap();
     MilEngine::from_program(&converted.program, CpuOptions::default()).unwrap()
 }
 
@@ -53,6 +55,7 @@ fn draw(engine: &dyn Engine) -> Tensors {
         match name {
             "input_ids" => (0..n).map(|i| (i * 37 % 90) as f32).collect(),
             "timestep" => vec![421.0; n],
+            "time_ids" => (0..n).map(|i| (i * 40 % 128) as f32).collect(),
             "adjustment" => vec![0.0; n],
             _ => rng.normals(n),
         }
@@ -90,7 +93,17 @@ fn every_component_of_the_demo_gives_what_its_program_gives() {
 #[test]
 fn every_component_of_the_golden_checkpoints_gives_what_its_program_gives() {
     let Some(golden) = golden() else { return };
-    for name in ["tiny-sd15", "tiny-sd21"] {
+    for name in [
+        "tiny-sd15",
+        "tiny-sd21",
+        "tiny-sdxl",
+        "tiny-sdxl-refiner",
+        "mini-sdxl",
+        "mini-sdxl-controlnet",
+        "tiny-controlnet",
+        "tiny-lcm",
+        "tiny-sd15-inpaint",
+    ] {
         let checkpoint = Checkpoint::open(golden.join("checkpoints").join(name)).unwrap();
         components(&checkpoint).for_each(|role| agree(&checkpoint, role));
     }

@@ -121,6 +121,11 @@ const SITUATIONS: &[Situation] = &[
                 index["transformer"] = json!(["diffusers", "SD3Transformer2DModel"]);
                 index["unet"] = json!([null, null]);
             });
+            for (name, class) in [("flux", "FluxPipeline"), ("depth", "StableDiffusionDepth2ImgPipeline")] {
+                demo(dir, name).json("model_index.json", |index| index["_class_name"] = class.into());
+            }
+            put(&dir.join("model.gguf"), "GGUF");
+            put(&dir.join("model.aimodel/weights"), "");
             demo(dir, "tae").json("vae/config.json", |config| config["_class_name"] = "AutoencoderTiny".into());
             demo(dir, "onnx").json("model_index.json", |index| {
                 index["unet"] = json!(["diffusers", "OnnxRuntimeModel"]);
@@ -135,6 +140,10 @@ const SITUATIONS: &[Situation] = &[
             "generate cat -m xl -o a.png",
             "convert sd3 -o out",
             "convert sd3 -o out --component unet",
+            "convert flux -o out",
+            "generate cat -m depth -o a.png",
+            "convert model.gguf -o out",
+            "convert model.aimodel -o out",
             "convert tae -o out",
             "generate cat -m tae -o a.png",
             "convert onnx -o out",
