@@ -81,6 +81,47 @@ impl fmt::Display for LatentSize {
     }
 }
 
+/// How many samples a denoiser, or a ControlNet beside it, takes at a time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Batch {
+    /// One, for guidance in two calls or none at all.
+    One,
+    /// Two, the negative prompt's and the prompt's, for guidance in one call.
+    #[default]
+    Two,
+}
+
+impl Batch {
+    /// How many.
+    #[must_use]
+    pub const fn n(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+        }
+    }
+}
+
+impl FromStr for Batch {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        match s {
+            "1" => Ok(Self::One),
+            "2" => Ok(Self::Two),
+            _ => Err(format!(
+                "{s:?} is not a number of samples that a pipeline gives a denoiser at a time, which is 1 or 2"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.n())
+    }
+}
+
 /// Choices for one conversion; the default is what Apple's converter does by default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
@@ -90,8 +131,8 @@ pub struct Options {
     pub latent_size: Option<LatentSize>,
     /// Tokens of text that the UNet attends to; `None` takes the text encoder's length.
     pub text_length: Option<usize>,
-    /// One sample at a time in the UNet instead of two, for guidance in two calls or none at all.
-    pub unet_batch_one: bool,
+    /// How many samples the UNet, and what guides it, takes at a time.
+    pub unet_batch: Batch,
     /// Oldest system.
     pub target: Target,
     /// Precision.
@@ -106,7 +147,7 @@ impl Default for Options {
             attention: AttentionLayout::SplitEinsum,
             latent_size: None,
             text_length: None,
-            unet_batch_one: false,
+            unet_batch: Batch::Two,
             target: Target::MacOs13,
             precision: Precision::Float16,
             model_version: None,
@@ -136,6 +177,16 @@ mod tests {
         assert_eq!("32".parse(), Ok(LatentSize { height: 32, width: 32 }));
         for bad in ["", "x", "0x64", "64x", "-1x3", "1025x64", "64x64x64"] {
             assert!(bad.parse::<LatentSize>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn batches_are_those_that_a_pipeline_gives() {
+        for batch in [Batch::One, Batch::Two] {
+            assert_eq!(batch.to_string().parse(), Ok(batch));
+        }
+        for bad in ["", "0", "3", "01", "two"] {
+            assert!(bad.parse::<Batch>().is_err(), "{bad}");
         }
     }
 

@@ -47,7 +47,7 @@ impl Recipe {
     pub(crate) fn new(ckpt: &Checkpoint, role: Role, options: &Options) -> Result<Self, ConvertError> {
         let (spec, network) = (role.spec(), ckpt.network(role)?);
         let facts = network.facts();
-        let mut dims = Dims::new().with(Axis::Batch, if options.unet_batch_one { 1 } else { 2 });
+        let mut dims = Dims::new().with(Axis::Batch, options.unet_batch.n());
         let mut warnings = Vec::new();
         if spec.is_sized() {
             dims = sized(dims, spec, ckpt, role, options)?;

@@ -3,7 +3,7 @@
 //! A role says what its model takes and gives and what its files are called. Which network plays it is the checkpoint's
 //! choice, by class; how that computes is `sd-models`' business.
 
-use crate::feature::FeatureSpec;
+use crate::feature::{Axis, FeatureSpec};
 
 /// What a network does in a pipeline.
 ///
@@ -122,6 +122,12 @@ impl RoleSpec {
     #[must_use]
     pub fn is_sized(&self) -> bool {
         self.features().flat_map(|feature| feature.axes).any(|axis| axis.is_sized())
+    }
+
+    /// Whether its model takes samples by the batch: a denoiser, or what guides one.
+    #[must_use]
+    pub fn is_batched(&self) -> bool {
+        self.features().any(|feature| feature.axes.contains(&Axis::Batch))
     }
 
     /// Inputs, then outputs.

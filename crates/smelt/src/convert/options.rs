@@ -1,7 +1,7 @@
 //! What a conversion is asked for.
 
 use safe_files::Existing;
-use sd_convert::{AttentionLayout, Precision, Role, Target};
+use sd_convert::{AttentionLayout, Batch, Precision, Role, Target};
 
 use crate::size::Sizes;
 
@@ -19,8 +19,9 @@ pub struct Conversion {
     /// Take this variant of the weights (`fp16`, `non_ema`) where a component has it; default: the plain ones, or the only
     /// ones.
     pub variant: Option<String>,
-    /// Convert the UNet for one sample at a time, not for prompt and negative prompt at once.
-    pub unet_batch_one: bool,
+    /// How many samples the UNet, and what guides it, takes at a time; default: two, prompt and negative prompt at once.
+    /// One and two share their weights, as several sizes do.
+    pub unet_batches: Vec<Batch>,
     /// Oldest system to run on.
     pub target: Target,
     /// Precision of weights and arithmetic; default: float16, and float32 for a VAE's decoder or encoder whose results
@@ -44,7 +45,7 @@ impl Default for Conversion {
             sizes: Sizes::default(),
             text_length: None,
             variant: None,
-            unet_batch_one: false,
+            unet_batches: Vec::new(),
             target: Target::MacOs13,
             precision: None,
             model_version: None,

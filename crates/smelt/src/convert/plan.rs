@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use safe_files::Existing;
-use sd_convert::{AttentionLayout, Checkpoint, Options, Precision, Role, Target, native_size};
+use sd_convert::{AttentionLayout, Batch, Checkpoint, Options, Precision, Role, Shapes, Target, native_size};
 
 use super::items::{self, Item};
 use super::options::Conversion;
@@ -43,8 +43,8 @@ impl ConversionPlan {
         let (roles, skipped) = choose(&checkpoint, &conversion.roles)?;
         refuse_ineffective(conversion, &roles)?;
         let (own, scale) = native_size(&checkpoint)?;
-        let sizes = conversion.sizes.latents(scale, own)?;
-        let items = items::of(conversion, to, &sizes, &roles, &model_version)?;
+        let shapes = Shapes::new(conversion.sizes.latents(scale, own)?, conversion.unet_batches.clone())?;
+        let items = items::of(conversion, to, &shapes, &roles, &model_version);
         let bundle = Bundle::of_checkpoint(checkpoint.root(), &model_version)?;
         Owner::of_model(&model_version).check_may_enter(to)?;
         if conversion.existing == Existing::Refuse {
@@ -55,7 +55,7 @@ impl ConversionPlan {
             attention: conversion.attention.unwrap_or(AttentionLayout::SplitEinsum),
             latent_size: None,
             text_length: conversion.text_length,
-            unet_batch_one: conversion.unet_batch_one,
+            unet_batch: Batch::Two,
             target: conversion.target,
             precision: conversion.precision.unwrap_or(Precision::Float16),
             model_version: Some(model_version.clone()),
@@ -80,14 +80,12 @@ impl ConversionPlan {
     }
 }
 
-/// Looks at every package's component before any is built; what is said of several sizes or components is said once.
+/// Looks at every package's component before any is built; what is said of several shapes or components is said once.
 fn check(checkpoint: &Checkpoint, items: &[Item], options: &Options) -> Result<Vec<String>> {
     let mut warnings: Vec<String> = Vec::new();
     for item in items {
-        let sizes = item.sizes.iter().copied().map(Some);
-        for latent_size in if item.sizes.is_empty() { vec![None] } else { sizes.collect() } {
-            let options = Options { latent_size, ..options.clone() };
-            for warning in sd_convert::check(checkpoint, item.role, &options)? {
+        for shape in item.shapes.all() {
+            for warning in sd_convert::check(checkpoint, item.role, &shape.chosen_in(options))? {
                 if !warnings.contains(&warning) {
                     warnings.push(warning);
                 }
@@ -116,7 +114,7 @@ fn refuse_ineffective(conversion: &Conversion, roles: &[Role]) -> Result<()> {
     for (option, is_given, heeded_by) in [
         ("--attention", conversion.attention.is_some(), denoiser),
         ("--text-length", conversion.text_length.is_some(), denoiser),
-        ("--unet-batch-one", conversion.unet_batch_one, denoiser),
+        ("a batch", !conversion.unet_batches.is_empty(), |role| role.spec().is_batched()),
         ("--chunk-unet", conversion.chunk_unet.is_some(), denoiser),
         ("--quantize-nbits", conversion.quantize_nbits.is_some(), |role| role.spec().is_compressed),
         ("a size", conversion.sizes.is_given(), |role| role.spec().is_sized()),
