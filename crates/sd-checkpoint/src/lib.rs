@@ -29,8 +29,11 @@ mod family;
 mod files;
 pub mod hub;
 mod json;
+mod pickle;
 pub mod place;
+mod projection;
 mod source;
+mod torch_script;
 mod weight;
 mod weights;
 

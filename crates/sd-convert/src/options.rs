@@ -27,6 +27,18 @@ impl Target {
     }
 }
 
+impl Target {
+    /// This one, or the oldest on which a role's models are of use, where that is newer.
+    #[must_use]
+    pub const fn for_role(self, role: Role) -> Self {
+        match (self, role.oldest_macos()) {
+            (Self::MacOs13, 14) => Self::MacOs14,
+            (Self::MacOs13 | Self::MacOs14, 15) => Self::MacOs15,
+            (target, _) => target,
+        }
+    }
+}
+
 impl FromStr for Target {
     type Err = String;
 
@@ -156,11 +168,12 @@ impl Default for Options {
 }
 
 /// A package's file name: `Stable_Diffusion_version_<version>_<submodule>.mlpackage`, or `ControlNet_<version>.mlpackage`,
-/// with `/` as `_`.
+/// with `/` as `_`; what serves any pipeline has no version in its name.
 #[must_use]
 pub fn package_name(model_version: &str, role: Role) -> String {
     let package = role.spec().package;
     let name = match package.is_first {
+        _ if package.is_whole => format!("{}.mlpackage", package.apple),
         true => format!("{}_{model_version}.mlpackage", package.apple),
         false => format!("Stable_Diffusion_version_{model_version}_{}.mlpackage", package.apple),
     };
@@ -200,5 +213,6 @@ mod tests {
             package_name("lllyasviel/sd-controlnet-mlsd", Role::ControlNet),
             "ControlNet_lllyasviel_sd-controlnet-mlsd.mlpackage"
         );
+        assert_eq!(package_name("x", Role::MultilingualProjection), "MultilingualTextEncoderProjection.mlpackage");
     }
 }

@@ -17,7 +17,7 @@ use sd_spec::{Axis, Dims, Feature, FeatureSpec, Kind, Role, RoleSpec, model::Unk
 /// Element type that the network computes with.
 pub(crate) const fn inner_dtype(feature: &FeatureSpec) -> DType {
     match feature.kind {
-        Kind::Real => DType::F32,
+        Kind::Real | Kind::Single => DType::F32,
         Kind::Ids => DType::I32,
     }
 }
@@ -26,7 +26,7 @@ pub(crate) const fn inner_dtype(feature: &FeatureSpec) -> DType {
 pub(crate) const fn declared_dtype(feature: &FeatureSpec, precision: Precision) -> DType {
     match (feature.kind, precision) {
         (Kind::Real, Precision::Float16) => DType::F16,
-        (Kind::Real, Precision::Float32) | (Kind::Ids, _) => DType::F32,
+        (Kind::Real, Precision::Float32) | (Kind::Single | Kind::Ids, _) => DType::F32,
     }
 }
 

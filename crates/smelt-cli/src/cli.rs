@@ -81,7 +81,8 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = examples::CONVERT)]
 pub(crate) struct ConvertArgs {
-    /// Directory of the checkpoint in diffusers layout (the one with model_index.json).
+    /// Directory of the checkpoint in diffusers layout (the one with model_index.json), or a file with the projection of a
+    /// multilingual text path.
     pub(crate) checkpoint: PathBuf,
     /// Directory to write the packages to; made if it is not there.
     #[arg(short, long, value_name = "DIR")]

@@ -117,7 +117,7 @@ pub(crate) fn model_of(name: &str) -> Option<&str> {
     let of_role = |role: Role| role.spec().package.both().map(str::to_owned).into_iter().chain(pipeline_names(role));
     let rest = Role::ALL
         .into_iter()
-        .filter(|role| !role.spec().package.is_first)
+        .filter(|role| !role.spec().package.is_first && !role.spec().package.is_whole)
         .flat_map(of_role)
         .filter_map(|name| stem.strip_suffix(&*name));
     rest.filter(|rest| rest.is_empty() || rest.ends_with('_')).map(|rest| rest.trim_end_matches('_')).next()
@@ -130,6 +130,7 @@ pub(crate) fn role_of(name: &str) -> Option<Role> {
     Role::ALL.into_iter().find(|role| {
         let package = role.spec().package;
         match package.is_first {
+            _ if package.is_whole => stem == package.apple,
             true => stem.starts_with(&format!("{}_", package.apple)),
             false => has_suffix(stem, package.both()),
         }

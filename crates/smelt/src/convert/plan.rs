@@ -45,8 +45,14 @@ impl ConversionPlan {
         let (own, scale) = native_size(&checkpoint)?;
         let shapes = Shapes::new(conversion.sizes.latents(scale, own)?, conversion.unet_batches.clone())?;
         let items = items::of(conversion, to, &shapes, &roles, &model_version);
-        let bundle = Bundle::of_checkpoint(checkpoint.root(), &model_version)?;
-        Owner::of_model(&model_version).check_may_enter(to)?;
+        // What serves any pipeline may enter any model's folder, and leaves its files alone.
+        let bundle = match roles.iter().all(|role| role.spec().package.is_whole) {
+            true => Bundle::default(),
+            false => {
+                Owner::of_model(&model_version).check_may_enter(to)?;
+                Bundle::of_checkpoint(checkpoint.root(), &model_version)?
+            }
+        };
         if conversion.existing == Existing::Refuse {
             refuse_existing(&items, &bundle, to)?;
         }
@@ -140,8 +146,11 @@ fn choose(checkpoint: &Checkpoint, asked: &[Role]) -> Result<(Vec<Role>, Vec<Rol
         false => asked.contains(&c),
     };
     Role::ALL.into_iter().filter(|&c| is_needed(c)).try_for_each(|role| checkpoint.check(role))?;
-    let all = Role::ALL.into_iter().filter(|c| asked.is_empty() || asked.contains(c));
-    let (there, missing): (Vec<_>, Vec<_>) = all.partition(|&c| checkpoint.has(c));
+    let all = match asked.is_empty() {
+        true => checkpoint.usual_roles(),
+        false => Role::ALL.into_iter().filter(|c| asked.contains(c)).collect(),
+    };
+    let (there, missing): (Vec<_>, Vec<_>) = all.into_iter().partition(|&c| checkpoint.has(c));
     if let Some(role) = missing.iter().find(|c| asked.contains(c)) {
         refuse!("{} has no {role}", checkpoint.root().display());
     }
