@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::json::{MAX_JSON_BYTES, read_json};
 use crate::place::{Place, Wanted};
+use crate::projection::Projection;
 use crate::{Adapter, CheckpointError, Source, Variant, Weights, family, foreign, hub};
 
 /// A checkpoint.
@@ -24,8 +25,10 @@ pub struct Checkpoint {
     index: Option<Map<String, Value>>,
     /// Its family, as far as its configurations tell.
     family: Family,
-    /// Whether the folder is that of one network, of a class that stands alone.
-    is_alone: bool,
+    /// The role of the network that all of it is, where that stands alone.
+    alone: Option<Role>,
+    /// The network, where it is one file without a configuration.
+    projection: Option<Arc<Projection>>,
     /// The variant of the weights that was asked for.
     variant: Option<String>,
     adapters: Vec<Arc<dyn Adapter>>,
@@ -81,7 +84,8 @@ impl Checkpoint {
             CheckpointError::Place { path: root.clone(), what, next }
         };
         if !root.is_dir() {
-            return Err(refuse());
+            let projection = if wanted == Wanted::Checkpoint { Projection::read(&root)? } else { None };
+            return projection.map(|projection| Self::of_projection(root.clone(), projection)).ok_or_else(refuse);
         }
         let index_file = root.join("model_index.json");
         let index = match safe_files::read_if_present(&index_file, MAX_JSON_BYTES)? {
@@ -90,12 +94,13 @@ impl Checkpoint {
             ),
             None => None,
         };
-        let is_alone = index.is_none() && alone(&root).is_some();
+        let alone = if index.is_none() { alone(&root) } else { None };
         let mut checkpoint = Self {
             name: name(path, &root),
             root: root.clone(),
             family: Family::Sd,
-            is_alone,
+            alone,
+            projection: None,
             index,
             variant: None,
             adapters: Vec::new(),
@@ -105,6 +110,21 @@ impl Checkpoint {
             return Err(refuse());
         }
         Ok(checkpoint)
+    }
+
+    /// One file that is the projection of a multilingual text path.
+    fn of_projection(root: PathBuf, projection: Projection) -> Self {
+        let name = root.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
+        Self {
+            name,
+            root,
+            index: None,
+            family: Family::Sd,
+            alone: Some(Role::MultilingualProjection),
+            projection: Some(Arc::new(projection)),
+            variant: None,
+            adapters: Vec::new(),
+        }
     }
 
     /// The same with the weights of a variant (`fp16`, `non_ema`) where a component has it; `None` asks for none.
@@ -138,9 +158,9 @@ impl Checkpoint {
     #[must_use]
     pub fn usual_roles(&self) -> Vec<Role> {
         let FamilySpec { required, optional, .. } = self.family.spec();
-        let is_usual = |role: &Role| match self.is_alone {
-            true => role.spec().stands_alone,
-            false => required.contains(role) || optional.contains(role),
+        let is_usual = |role: &Role| match self.alone {
+            Some(own) => *role == own,
+            None => required.contains(role) || optional.contains(role),
         };
         Role::ALL.into_iter().filter(is_usual).collect()
     }
@@ -148,7 +168,7 @@ impl Checkpoint {
     /// Whether it is one network alone, of a class that repositories hold without a pipeline.
     #[must_use]
     pub const fn is_alone(&self) -> bool {
-        self.is_alone
+        self.alone.is_some()
     }
 
     /// Its denoiser's role.
@@ -173,9 +193,9 @@ impl Checkpoint {
     /// The folder of a component.
     #[must_use]
     pub fn folder(&self, role: Role) -> PathBuf {
-        match self.is_alone {
-            true => self.root.clone(),
-            false => self.root.join(role.spec().folder),
+        match self.alone {
+            Some(_) => self.root.clone(),
+            None => self.root.join(role.spec().folder),
         }
     }
 
@@ -190,7 +210,10 @@ impl Checkpoint {
         let family = self.family.spec();
         let shares = role.is_denoiser();
         let is_of_family = || [family.required, family.on_request].concat().contains(&role);
-        if self.is_alone { role.spec().stands_alone } else { !shares || is_of_family() }
+        match self.alone {
+            Some(own) => role == own,
+            None => !shares || is_of_family(),
+        }
     }
 
     /// True when the index lists the component, whether it is there or not.
@@ -200,7 +223,10 @@ impl Checkpoint {
     }
 
     fn has_folder(&self, role: Role) -> bool {
-        self.folder(role).join("config.json").is_file()
+        match self.projection {
+            Some(_) => self.alone == Some(role),
+            None => self.folder(role).join("config.json").is_file(),
+        }
     }
 
     /// What the index says of an entry; one without an entry is left out, as in diffusers.
@@ -340,6 +366,9 @@ impl Checkpoint {
     /// As [`Checkpoint::check`]; when the file is unreadable or absurdly large.
     pub fn config(&self, role: Role) -> Result<Vec<u8>, CheckpointError> {
         self.check(role)?;
+        if let Some(projection) = &self.projection {
+            return Ok(projection.config());
+        }
         read_json(&self.folder(role).join("config.json"))
     }
 
@@ -358,7 +387,10 @@ impl Checkpoint {
     /// # Errors
     /// When no weights are there, a file is damaged, or an adapter does not fit.
     pub fn weights(&self, role: Role) -> Result<Weights, CheckpointError> {
-        let mut weights = Weights::open(&self.folder(role), self.variant.as_deref())?;
+        let mut weights = match &self.projection {
+            Some(projection) => projection.weights(),
+            None => Weights::open(&self.folder(role), self.variant.as_deref())?,
+        };
         self.adapters.iter().try_for_each(|adapter| adapter.adapt(role, &mut weights))?;
         Ok(weights)
     }
@@ -368,6 +400,9 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::weights`].
     pub fn variant(&self, role: Role) -> Result<Variant, CheckpointError> {
+        if self.projection.is_some() {
+            return Ok(Variant::Plain);
+        }
         Variant::choose(&self.folder(role), self.variant.as_deref()).map(|(variant, _)| variant)
     }
 }

@@ -80,6 +80,14 @@ pub enum CheckpointError {
         /// What is wrong.
         message: String,
     },
+    /// A file of PyTorch is damaged, or holds what is not read.
+    #[error("{}: {message}", path.display())]
+    Torch {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
     /// A configuration is not that of a network which is known here.
     #[error("{}: {source}", path.display())]
     Model {

@@ -30,8 +30,11 @@ mod files;
 mod foreign;
 pub mod hub;
 mod json;
+mod pickle;
 pub mod place;
+mod projection;
 mod source;
+mod torch_script;
 mod weight;
 mod weights;
 

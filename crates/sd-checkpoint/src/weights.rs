@@ -32,16 +32,10 @@ impl Weights {
         Self::map(&files)
     }
 
-    fn map(files: &[PathBuf]) -> Result<Self, CheckpointError> {
+    pub(crate) fn map(files: &[PathBuf]) -> Result<Self, CheckpointError> {
         let mut weights = Self::default();
         for path in files {
-            let io = |source| safe_files::ReadError::Io { path: path.clone(), source };
-            let file = File::open(path).map_err(io)?;
-            // SAFETY: the map is private and read-only. A checkpoint that another process shortens while it
-            // is converted may still stop this one; that is the price of not copying it.
-            #[allow(unsafe_code)]
-            let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-            weights.add(path, Bytes::from_owner(map))?;
+            weights.add(path, map_file(path)?)?;
         }
         Ok(weights)
     }
@@ -120,6 +114,17 @@ impl Weights {
         };
         Some(view.ok()?.cast(DType::F32))
     }
+}
+
+/// Maps a file.
+pub(crate) fn map_file(path: &Path) -> Result<Bytes, CheckpointError> {
+    let io = |source| safe_files::ReadError::Io { path: path.to_owned(), source };
+    let file = File::open(path).map_err(io)?;
+    // SAFETY: the map is private and read-only. A checkpoint that another process shortens while it
+    // is converted may still stop this one; that is the price of not copying it.
+    #[allow(unsafe_code)]
+    let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+    Ok(Bytes::from_owner(map))
 }
 
 fn dtype_of(dtype: Dtype) -> Option<DType> {

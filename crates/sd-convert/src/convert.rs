@@ -76,11 +76,12 @@ pub(crate) fn convert_with(
     mapped: &Mapped,
 ) -> Result<Converted, ConvertError> {
     let recipe = Recipe::new(ckpt, role, options)?;
-    let mut function =
-        recipe::lower(&recipe, &mapped.weights, options.target.opset()).map_err(|failure| match failure {
+    let mut function = recipe::lower(&recipe, &mapped.weights, options.target.for_role(role).opset()).map_err(
+        |failure| match failure {
             Failure::Model(source) => ConvertError::Model { path: ckpt.folder(role), source },
             Failure::Lower(source) => ConvertError::Lower { role, source },
-        })?;
+        },
+    )?;
     mapped.read(&function);
     optimise(&mut function, &recipe, options, mapped).map_err(|source| ConvertError::Pass { role, source })?;
     let program = Program::single(function);

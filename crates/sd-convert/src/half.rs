@@ -4,12 +4,12 @@
 //! pictures. Whether one does hardly depends on the size of the picture, so a small one tells.
 
 use crate::{
-    Checkpoint, ConvertError, Converted, LatentSize, Options, Precision, Role,
+    Checkpoint, ConvertError, Converted, LatentSize, Options, Precision, Role, Shapes,
     convert::convert_with,
     exceptional::Mapped,
     has_sizes,
     recipe::facts,
-    sizes::join_sizes,
+    shapes::join_shapes,
     verify::{Input, random_inputs},
 };
 use host_tensor::{HostTensor, Stop};
@@ -58,18 +58,18 @@ pub struct HalfCheck {
     pub elapsed: Duration,
 }
 
-/// Converts one component, for one size or several; in half precision, an autoencoder's halves are checked before.
+/// Converts one component, for one shape or several; in half precision, an autoencoder's halves are checked before.
 ///
-/// Without a size in `sizes` that of `options` counts; several become functions of one model.
+/// Where `shapes` says nothing, `options` counts; several become functions of one model.
 /// Memory does not grow with the model: the check reads one weight after the other.
 ///
 /// # Errors
-/// As [`convert()`](crate::convert()) and [`convert_sizes`](crate::convert_sizes), and when the check cannot run.
+/// As [`convert()`](crate::convert()) and [`convert_shapes`](crate::convert_shapes), and when the check cannot run.
 pub fn convert_checked(
     ckpt: &Checkpoint,
     role: Role,
     options: &Options,
-    sizes: &[LatentSize],
+    shapes: &Shapes,
     on_overflow: OnOverflow,
 ) -> Result<Found, ConvertError> {
     let mapped = Mapped::new(ckpt.weights(role)?);
@@ -86,10 +86,9 @@ pub fn convert_checked(
         options.precision = Precision::Float32;
     }
     let precision = options.precision;
-    let converted = match sizes {
-        [] => convert_with(ckpt, role, &options, &mapped)?,
-        &[size] => convert_with(ckpt, role, &Options { latent_size: Some(size), ..options }, &mapped)?,
-        _ => join_sizes(ckpt, role, &options, sizes, &mapped)?,
+    let converted = match shapes.all()[..] {
+        [only] => convert_with(ckpt, role, &only.chosen_in(&options), &mapped)?,
+        _ => join_shapes(ckpt, role, &options, shapes, &mapped)?,
     };
     Ok(Found { converted, precision, check, is_known_to_leave_half })
 }
@@ -222,7 +221,8 @@ mod tests {
         let ckpt = Checkpoint::open(testkit::demo()).unwrap();
         let checked = |role, precision, on_overflow| {
             let options = Options { precision, ..Options::default() };
-            let found = convert_checked(&ckpt, role, &options, &[CHECK_SIZE], on_overflow).unwrap();
+            let shapes = Shapes::new(vec![CHECK_SIZE], Vec::new()).unwrap();
+            let found = convert_checked(&ckpt, role, &options, &shapes, on_overflow).unwrap();
             assert_eq!(found.precision, precision, "nothing in the demo leaves half precision");
             assert!(found.converted.exceptional.is_empty());
             found.check.is_some()

@@ -27,6 +27,18 @@ impl Target {
     }
 }
 
+impl Target {
+    /// This one, or the oldest on which a role's models are of use, where that is newer.
+    #[must_use]
+    pub const fn for_role(self, role: Role) -> Self {
+        match (self, role.oldest_macos()) {
+            (Self::MacOs13, 14) => Self::MacOs14,
+            (Self::MacOs13 | Self::MacOs14, 15) => Self::MacOs15,
+            (target, _) => target,
+        }
+    }
+}
+
 impl FromStr for Target {
     type Err = String;
 
@@ -81,6 +93,47 @@ impl fmt::Display for LatentSize {
     }
 }
 
+/// How many samples a denoiser, or a ControlNet beside it, takes at a time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Batch {
+    /// One, for guidance in two calls or none at all.
+    One,
+    /// Two, the negative prompt's and the prompt's, for guidance in one call.
+    #[default]
+    Two,
+}
+
+impl Batch {
+    /// How many.
+    #[must_use]
+    pub const fn n(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+        }
+    }
+}
+
+impl FromStr for Batch {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        match s {
+            "1" => Ok(Self::One),
+            "2" => Ok(Self::Two),
+            _ => Err(format!(
+                "{s:?} is not a number of samples that a pipeline gives a denoiser at a time, which is 1 or 2"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.n())
+    }
+}
+
 /// Choices for one conversion; the default is what Apple's converter does by default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
@@ -90,8 +143,8 @@ pub struct Options {
     pub latent_size: Option<LatentSize>,
     /// Tokens of text that the UNet attends to; `None` takes the text encoder's length.
     pub text_length: Option<usize>,
-    /// One sample at a time in the UNet instead of two, for guidance in two calls or none at all.
-    pub unet_batch_one: bool,
+    /// How many samples the UNet, and what guides it, takes at a time.
+    pub unet_batch: Batch,
     /// Oldest system.
     pub target: Target,
     /// Precision.
@@ -106,7 +159,7 @@ impl Default for Options {
             attention: AttentionLayout::SplitEinsum,
             latent_size: None,
             text_length: None,
-            unet_batch_one: false,
+            unet_batch: Batch::Two,
             target: Target::MacOs13,
             precision: Precision::Float16,
             model_version: None,
@@ -115,11 +168,12 @@ impl Default for Options {
 }
 
 /// A package's file name: `Stable_Diffusion_version_<version>_<submodule>.mlpackage`, or `ControlNet_<version>.mlpackage`,
-/// with `/` as `_`.
+/// with `/` as `_`; what serves any pipeline has no version in its name.
 #[must_use]
 pub fn package_name(model_version: &str, role: Role) -> String {
     let package = role.spec().package;
     let name = match package.is_first {
+        _ if package.is_whole => format!("{}.mlpackage", package.apple),
         true => format!("{}_{model_version}.mlpackage", package.apple),
         false => format!("Stable_Diffusion_version_{model_version}_{}.mlpackage", package.apple),
     };
@@ -140,6 +194,16 @@ mod tests {
     }
 
     #[test]
+    fn batches_are_those_that_a_pipeline_gives() {
+        for batch in [Batch::One, Batch::Two] {
+            assert_eq!(batch.to_string().parse(), Ok(batch));
+        }
+        for bad in ["", "0", "3", "01", "two"] {
+            assert!(bad.parse::<Batch>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn package_names_are_apples() {
         assert_eq!(
             package_name("runwayml/stable-diffusion-v1-5", Role::UNet),
@@ -149,5 +213,6 @@ mod tests {
             package_name("lllyasviel/sd-controlnet-mlsd", Role::ControlNet),
             "ControlNet_lllyasviel_sd-controlnet-mlsd.mlpackage"
         );
+        assert_eq!(package_name("x", Role::MultilingualProjection), "MultilingualTextEncoderProjection.mlpackage");
     }
 }

@@ -17,7 +17,7 @@ use sd_spec::{Axis, Dims, Feature, FeatureSpec, Kind, Role, RoleSpec, model::Unk
 /// Element type that the network computes with.
 pub(crate) const fn inner_dtype(feature: &FeatureSpec) -> DType {
     match feature.kind {
-        Kind::Real => DType::F32,
+        Kind::Real | Kind::Single => DType::F32,
         Kind::Ids => DType::I32,
     }
 }
@@ -26,7 +26,7 @@ pub(crate) const fn inner_dtype(feature: &FeatureSpec) -> DType {
 pub(crate) const fn declared_dtype(feature: &FeatureSpec, precision: Precision) -> DType {
     match (feature.kind, precision) {
         (Kind::Real, Precision::Float16) => DType::F16,
-        (Kind::Real, Precision::Float32) | (Kind::Ids, _) => DType::F32,
+        (Kind::Real, Precision::Float32) | (Kind::Single | Kind::Ids, _) => DType::F32,
     }
 }
 
@@ -47,7 +47,7 @@ impl Recipe {
     pub(crate) fn new(ckpt: &Checkpoint, role: Role, options: &Options) -> Result<Self, ConvertError> {
         let (spec, network) = (role.spec(), ckpt.network(role)?);
         let facts = network.facts();
-        let mut dims = Dims::new().with(Axis::Batch, if options.unet_batch_one { 1 } else { 2 });
+        let mut dims = Dims::new().with(Axis::Batch, options.unet_batch.n());
         let mut warnings = Vec::new();
         if spec.is_sized() {
             dims = sized(dims, spec, ckpt, role, options)?;

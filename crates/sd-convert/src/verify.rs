@@ -5,7 +5,7 @@
 //! Running the models is an engine's business.
 
 use crate::recipe::picture_scale;
-use crate::{Checkpoint, ConvertError, LatentSize, Options, Precision, Role};
+use crate::{Batch, Checkpoint, ConvertError, LatentSize, Options, Precision, Role};
 use host_tensor::{DType, HostTensor, element_count};
 use mil::{Function, Op, ValueId, pass::AttentionLayout};
 use sd_spec::{Axis, Dims, Draw, Misfit, Presence};
@@ -59,7 +59,7 @@ pub fn reference_options(ckpt: &Checkpoint, role: Role, inputs: &[Input]) -> Res
         Some(_) => size(Axis::PictureHeight, Axis::PictureWidth, picture_scale(ckpt, role)?),
         None => size(Axis::LatentHeight, Axis::LatentWidth, 1),
     };
-    options.unet_batch_one = dims.get(Axis::Batch) == Some(1);
+    options.unet_batch = if dims.get(Axis::Batch) == Some(1) { Batch::One } else { Batch::Two };
     options.text_length = dims.get(Axis::Tokens);
     Ok(options)
 }

@@ -7,8 +7,8 @@ use host_tensor::{HostTensor, Stop};
 use mil_engine::reference::{Options as EngineOptions, Reference, Rounding};
 use mlpackage::Package;
 use sd_convert::{
-    AttentionLayout, Checkpoint, LatentSize, OnOverflow, Options, Precision, Role, convert, convert_checked,
-    package_name,
+    AttentionLayout, Batch, Checkpoint, LatentSize, OnOverflow, Options, Precision, Role, Shapes, convert,
+    convert_checked, package_name,
 };
 use std::{
     collections::BTreeMap,
@@ -50,7 +50,7 @@ impl Case {
 
     /// Apple's package of this component, size and layout.
     fn apple(&self, golden: &Path) -> Option<PathBuf> {
-        let plain = self.options.latent_size.is_none() && !self.options.unet_batch_one;
+        let plain = self.options.latent_size.is_none() && self.options.unet_batch == Batch::Two;
         let variant = match self.options.attention {
             AttentionLayout::Original => "original",
             AttentionLayout::SplitEinsum => "split_einsum",
@@ -112,8 +112,8 @@ fn check_checkpoint(golden: &Path, case: &Case, ckpt: &Checkpoint) {
     let Some(path) = case.apple(golden) else { return };
     if ckpt.family().spec().autoencoder_leaves_half && matches!(case.role, Role::VaeDecoder | Role::VaeEncoder) {
         // Apple's is in full precision, and so is what is converted by default.
-        let found =
-            convert_checked(ckpt, case.role, &Options::default(), &[], OnOverflow::UseFloat32).expect("converts");
+        let found = convert_checked(ckpt, case.role, &Options::default(), &Shapes::default(), OnOverflow::UseFloat32)
+            .expect("converts");
         assert_eq!((found.precision, found.is_known_to_leave_half), (Precision::Float32, true), "{label}");
         let theirs = Package::open(path).expect("Apple's package");
         let apple = worst_psnr(golden, case, theirs.model().program().expect("a program"), Rounding::Declared);
@@ -162,7 +162,7 @@ fn unets_of_xl_match_pytorch_in_every_attention_layout() {
     check(&case("mini-sdxl", Role::UNet, "unet_t1"));
     check(&case("mini-sdxl", Role::UNet, "unet_8x12").sized(8, 12));
     let mut batch_one = case("mini-sdxl", Role::UNet, "unet_batch_one");
-    batch_one.options.unet_batch_one = true;
+    batch_one.options.unet_batch = Batch::One;
     check(&batch_one);
 }
 
@@ -229,7 +229,8 @@ fn an_autoencoder_of_xl_that_is_safe_in_half_precision_stays_in_it() {
     copy("vae", &|json| json.replace("\"force_upcast\": true", "\"force_upcast\": false"));
     let ckpt = Checkpoint::open(dir.path()).unwrap();
     for role in [Role::VaeDecoder, Role::VaeEncoder] {
-        let found = convert_checked(&ckpt, role, &Options::default(), &[], OnOverflow::UseFloat32).unwrap();
+        let found =
+            convert_checked(&ckpt, role, &Options::default(), &Shapes::default(), OnOverflow::UseFloat32).unwrap();
         assert_eq!((found.precision, found.is_known_to_leave_half), (Precision::Float16, false), "{role}");
         assert!(found.check.is_some(), "the {role} is looked at all the same");
     }
@@ -243,7 +244,7 @@ fn unets_match_pytorch() {
     check(&case("tiny-sd15", Role::UNet, "unet").layout(AttentionLayout::Original));
     check(&case("tiny-sd15", Role::UNet, "unet_t1"));
     let mut batch_one = case("tiny-sd15", Role::UNet, "unet_batch_one");
-    batch_one.options.unet_batch_one = true;
+    batch_one.options.unet_batch = Batch::One;
     check(&batch_one);
 }
 

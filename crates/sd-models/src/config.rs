@@ -8,12 +8,14 @@
 mod clip;
 mod control_net;
 mod fields;
+mod linear;
 mod tiny_autoencoder;
 mod unet;
 mod vae;
 
 pub use clip::{ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig, Pooling, SafetyCheckerConfig};
 pub use control_net::ControlNetConfig;
+pub use linear::LinearLayerConfig;
 pub use tiny_autoencoder::{TinyAutoencoderConfig, TinyLevelsConfig};
 pub use unet::{
     AddedConditionConfig, CORRECTED_SIDE, Residual, TimestepConfig, TransformerConfig, UNetBlockConfig, UNetConfig,
@@ -77,6 +79,8 @@ mod tests {
         let tiny = r#"{"encoder_block_out_channels": [8], "decoder_block_out_channels": [8], "num_encoder_blocks": 1,
             "num_decoder_blocks": 1, "scaling_factor": 1.0}"#;
         check(Role::VaeDecoder, keys::AUTOENCODER_TINY, tiny, |f| TinyAutoencoderConfig::read(f).map(drop));
+        let linear = r#"{"in_features": 512, "out_features": 768, "bias": false}"#;
+        check(Role::MultilingualProjection, keys::LINEAR, linear, |f| LinearLayerConfig::read(f).map(drop));
         let text = r#"{"architectures": ["CLIPTextModelWithProjection"]}"#;
         check(Role::TextEncoder, keys::CLIP_TEXT, text, |f| ClipTextConfig::read(f).map(drop));
         check(Role::SafetyChecker, keys::CLIP_VISION, "{}", |f| ClipVisionConfig::read(f).map(drop));

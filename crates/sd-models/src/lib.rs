@@ -26,6 +26,7 @@
 pub mod clip;
 pub mod control_net;
 pub mod layer;
+pub mod multilingual_projection;
 pub mod safety_checker;
 pub mod tiny_autoencoder;
 pub mod unet;
@@ -40,12 +41,13 @@ mod networks;
 pub use clip::{ClipTextEncoder, ClipTextOutput};
 pub use config::{
     AddedConditionConfig, CORRECTED_SIDE, ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig,
-    Configuration, ControlNetConfig, Pooling, Residual, Resolution, SafetyCheckerConfig, TimestepConfig,
-    TinyAutoencoderConfig, TinyLevelsConfig, TransformerConfig, UNetBlockConfig, UNetConfig, UNetMidBlockConfig,
-    VaeConfig, WayDownConfig,
+    Configuration, ControlNetConfig, LinearLayerConfig, Pooling, Residual, Resolution, SafetyCheckerConfig,
+    TimestepConfig, TinyAutoencoderConfig, TinyLevelsConfig, TransformerConfig, UNetBlockConfig, UNetConfig,
+    UNetMidBlockConfig, VaeConfig, WayDownConfig,
 };
 pub use control_net::ControlNet;
 pub use error::ModelError;
+pub use multilingual_projection::MultilingualProjection;
 pub use network::{Facts, Features, Network, WithNetwork};
 pub use networks::NetworkConfig;
 pub use safety_checker::{SafetyChecker, SafetyVerdict};

@@ -119,6 +119,8 @@ impl fmt::Display for Axis {
 pub enum Kind {
     /// Numbers: f16 or f32 as the precision says on the way in, f32 on the way out.
     Real,
+    /// Numbers: f32 whatever the precision, for what the system gives in f32.
+    Single,
     /// Token ids: integers to the network, declared as f32 because that is how Core ML pipelines pass them.
     Ids,
 }
@@ -210,6 +212,12 @@ impl FeatureSpec {
     #[must_use]
     pub const fn of(self, presence: Presence) -> Self {
         Self { presence, ..self }
+    }
+
+    /// The same, in f32 whatever the precision.
+    #[must_use]
+    pub const fn in_single(self) -> Self {
+        Self { kind: Kind::Single, ..self }
     }
 
     /// Whether a feature of this name is this one, or one of these where they are numbered.

@@ -3,7 +3,7 @@
 //! A role says what its model takes and gives and what its files are called. Which network plays it is the checkpoint's
 //! choice, by class; how that computes is `sd-models`' business.
 
-use crate::feature::FeatureSpec;
+use crate::feature::{Axis, FeatureSpec};
 
 /// What a network does in a pipeline.
 ///
@@ -28,6 +28,8 @@ pub enum Role {
     VaeEncoder,
     /// Scores of concepts in a picture.
     SafetyChecker,
+    /// Contextual embeddings of macOS's NaturalLanguage, of any script, to text states.
+    MultilingualProjection,
 }
 
 /// Everything that is the same for every model that plays a role.
@@ -68,19 +70,27 @@ pub struct PackageName {
     pub swift: &'static str,
     /// Whether it comes before the version and an underscore: one pipeline may have several models of the role.
     pub is_first: bool,
+    /// Whether it is all of the name, without a version: the model serves any pipeline.
+    pub is_whole: bool,
 }
 
 impl PackageName {
     /// A name that comes last.
     #[must_use]
     pub const fn last(apple: &'static str, swift: &'static str) -> Self {
-        Self { apple, swift, is_first: false }
+        Self { apple, swift, is_first: false, is_whole: false }
     }
 
     /// A name that comes first, spelled the same by both.
     #[must_use]
     pub const fn first(name: &'static str) -> Self {
-        Self { apple: name, swift: name, is_first: true }
+        Self { apple: name, swift: name, is_first: true, is_whole: false }
+    }
+
+    /// A name that is all of the file's, spelled the same by both.
+    #[must_use]
+    pub const fn whole(name: &'static str) -> Self {
+        Self { apple: name, swift: name, is_first: false, is_whole: true }
     }
 
     /// Both spellings.
@@ -122,6 +132,12 @@ impl RoleSpec {
     #[must_use]
     pub fn is_sized(&self) -> bool {
         self.features().flat_map(|feature| feature.axes).any(|axis| axis.is_sized())
+    }
+
+    /// Whether its model takes samples by the batch: a denoiser, or what guides one.
+    #[must_use]
+    pub fn is_batched(&self) -> bool {
+        self.features().any(|feature| feature.axes.contains(&Axis::Batch))
     }
 
     /// Inputs, then outputs.

@@ -13,7 +13,7 @@ use crate::role::{Role, RoleSpec, Stage};
 
 impl Role {
     /// Every role, in the order in which a pipeline is usually converted.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::TextEncoder,
         Self::TextEncoder2,
         Self::UNet,
@@ -23,6 +23,7 @@ impl Role {
         Self::VaeDecoder,
         Self::VaeEncoder,
         Self::SafetyChecker,
+        Self::MultilingualProjection,
     ];
 
     /// What is the same for every model that plays it.
@@ -38,6 +39,7 @@ impl Role {
             Self::VaeDecoder => &vae::DECODER,
             Self::VaeEncoder => &vae::ENCODER,
             Self::SafetyChecker => &safety::CHECKER,
+            Self::MultilingualProjection => &text::MULTILINGUAL_PROJECTION,
         }
     }
 
@@ -62,6 +64,16 @@ impl Role {
             Self::Refiner => 5,
             // Target height and width in the place of the score.
             _ => 6,
+        }
+    }
+
+    /// The oldest macOS on which its models are of use.
+    #[must_use]
+    pub const fn oldest_macos(self) -> u8 {
+        match self {
+            // The first one with NLContextualEmbedding.
+            Self::MultilingualProjection => 14,
+            _ => 13,
         }
     }
 

@@ -12,7 +12,9 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use smelt::{AttentionLayout, DEVICES, Device, Existing, Precision, RandomKind, Role, Rounding, SchedulerKind, Target};
+use smelt::{
+    AttentionLayout, Batch, DEVICES, Device, Existing, Precision, RandomKind, Role, Rounding, SchedulerKind, Target,
+};
 
 use crate::engine_args::{EngineArgs, named};
 use crate::view::ViewArgs;
@@ -79,7 +81,8 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = examples::CONVERT)]
 pub(crate) struct ConvertArgs {
-    /// Directory of the checkpoint in diffusers layout (the one with model_index.json), or of a ControlNet.
+    /// Directory of the checkpoint in diffusers layout (the one with model_index.json), or of a ControlNet; or a file with
+    /// the projection of a multilingual text path.
     pub(crate) checkpoint: PathBuf,
     /// Directory to write the packages to; made if it is not there.
     #[arg(short, long, value_name = "DIR")]
@@ -100,7 +103,11 @@ pub(crate) struct ConvertArgs {
     /// Take this variant of the weights (fp16, non_ema) where a component has it; default: the plain ones, or the only ones.
     #[arg(long, value_name = "NAME")]
     pub(crate) variant: Option<String>,
-    /// Convert the UNet for one sample at a time, not for prompt and negative prompt at once.
+    /// How many samples the UNet takes at a time: 2, prompt and negative prompt at once, as by default, 1, or 1,2 for
+    /// both, which share their weights as several sizes do.
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    pub(crate) unet_batches: Vec<Batch>,
+    /// The same as --unet-batches 1.
     #[arg(long)]
     pub(crate) unet_batch_one: bool,
     /// Convert the UNet as one that takes what ControlNets add, in the place of the plain one.

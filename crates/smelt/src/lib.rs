@@ -73,7 +73,7 @@ pub use request::{Drawing, Picture, Request, Start};
 pub use run::{Execution, Prepared, TensorSummary};
 pub use safe_files::Existing;
 pub use sd_convert::half::CHECK_SIZE;
-pub use sd_convert::{AttentionLayout, LatentSize, Precision, Role, Target};
+pub use sd_convert::{AttentionLayout, Batch, LatentSize, Precision, Role, Target};
 pub use sd_engines::{Precision as ComputePrecision, Rounding, WeightForm};
 pub use sd_runtime::Tensors;
 pub use sd_runtime::rng::RandomKind;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sd_checkpoint::{Checkpoint, hub};
-use sd_convert::{AttentionLayout, LatentSize, Precision, convert, size_function};
+use sd_convert::{AttentionLayout, LatentSize, Precision, convert, functions_of_size};
 use sd_engines::{Executor, MilEngine, Options, Weights};
 use sd_runtime::pipeline::{Models, PipelineConfig, TextToImage};
 use sd_runtime::scheduler::SchedulerKind;
@@ -194,12 +194,14 @@ fn from_packages(
     Ok(Loaded { source, found: Found::default(), config: beside.config, name, warnings })
 }
 
-/// Prepares a package for a size, if it has a function of it.
+/// Prepares a package for a size, if it has a function of it; else its default, which takes prompt and negative prompt at
+/// once where it has functions for both batches.
 fn open(path: &Path, executor: Result<Executor>, size: Option<LatentSize>) -> Result<MilEngine> {
     let package = open_package(path)?;
     let cannot = || format!("cannot run {}", path.display());
     let (model, executor) = (package.model(), executor.with_context(cannot)?);
-    let engine = match size.map(size_function).filter(|name| model.description.function(name).is_some()) {
+    let names = size.map(functions_of_size).into_iter().flatten();
+    let engine = match names.into_iter().find(|name| model.description.function(name).is_some()) {
         Some(function) => MilEngine::from_function(model, &function, executor),
         None => MilEngine::from_model(model, executor),
     };

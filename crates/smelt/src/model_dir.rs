@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use mlpackage::{FeatureType, Package};
 use sd_checkpoint::hub;
-use sd_convert::LatentSize;
+use sd_convert::{Batch, LatentSize};
 use sd_spec::{Family, FamilySpec, Role};
 
 use crate::error::{Context, Result, refuse};
@@ -125,7 +125,7 @@ pub fn packages(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// What a package's name has before its role, its size and the number of a chunk, without the last underscore; `None`
+/// What a package's name has before its role, its size and batch and the number of a chunk, without the last underscore; `None`
 /// for packages without a role in a pipeline.
 pub(crate) fn model_of(name: &str) -> Option<&str> {
     let stem = name.strip_suffix(".mlpackage").unwrap_or(name);
@@ -136,11 +136,11 @@ pub(crate) fn model_of(name: &str) -> Option<&str> {
     };
     let stem = &stem[..without(stem, "_chunk")];
     let stem = &stem[..without(stem, "Chunk")];
-    let stem = without_size(stem).unwrap_or(stem);
+    let stem = without_shape(stem).unwrap_or(stem);
     let of_role = |role: Role| role.spec().package.both().map(str::to_owned).into_iter().chain(pipeline_names(role));
     let rest = Role::ALL
         .into_iter()
-        .filter(|role| !role.spec().package.is_first)
+        .filter(|role| !role.spec().package.is_first && !role.spec().package.is_whole)
         .flat_map(of_role)
         .filter_map(|name| stem.strip_suffix(&*name));
     rest.filter(|rest| rest.is_empty() || rest.ends_with('_')).map(|rest| rest.trim_end_matches('_')).next()
@@ -149,10 +149,11 @@ pub(crate) fn model_of(name: &str) -> Option<&str> {
 /// The role that a package's name says.
 pub(crate) fn role_of(name: &str) -> Option<Role> {
     let stem = name.strip_suffix(".mlpackage").unwrap_or(name);
-    let stem = without_size(stem).unwrap_or(stem);
+    let stem = without_shape(stem).unwrap_or(stem);
     Role::ALL.into_iter().find(|role| {
         let package = role.spec().package;
         match package.is_first {
+            _ if package.is_whole => stem == package.apple,
             true => stem.starts_with(&format!("{}_", package.apple)),
             false => has_suffix(stem, package.both()),
         }
@@ -265,9 +266,12 @@ fn chunks(packages: &[PathBuf], role: Role, size: Option<LatentSize>) -> Result<
     }
 }
 
-/// `x_unet` of `x_unet_64x96`.
-pub(crate) fn without_size(stem: &str) -> Option<&str> {
-    stem.rsplit_once('_').filter(|(_, size)| size.contains('x') && size.parse::<LatentSize>().is_ok()).map(|(w, _)| w)
+/// `x_unet` of `x_unet_64x96`, `x_unet_batch1` and `x_unet_64x96_batch1`.
+pub(crate) fn without_shape(stem: &str) -> Option<&str> {
+    let batchless = stem.rsplit_once("_batch").filter(|(_, n)| n.parse::<Batch>().is_ok()).map(|(whole, _)| whole);
+    let is_size = |size: &str| size.contains('x') && size.parse::<LatentSize>().is_ok();
+    let sizeless = batchless.unwrap_or(stem).rsplit_once('_').filter(|(_, size)| is_size(size)).map(|(whole, _)| whole);
+    sizeless.or(batchless)
 }
 
 /// True when a file's stem is one of the names, or ends with one after an underscore.
@@ -345,6 +349,20 @@ mod tests {
         let chunks = ["a_unet_12x8_chunk1", "a_unet_12x8_chunk2"].map(str::to_owned).to_vec();
         assert_eq!(of(Some("12x8")), (chunks, "a_vae_decoder".to_owned()));
         assert_eq!(of(Some("9x9")).0, ["a_unet"]);
+    }
+
+    #[test]
+    fn a_package_for_another_batch_is_not_taken_for_the_plain_one() {
+        let names = ["a_text_encoder", "a_unet", "a_unet_batch1", "a_unet_8x12", "a_unet_8x12_batch1", "a_vae_decoder"];
+        let names = names.map(|name| format!("{name}.mlpackage"));
+        let place = dir(&names.each_ref().map(String::as_str));
+        for (size, name) in [(None, "a_unet.mlpackage"), (Some("8x12"), "a_unet_8x12.mlpackage")] {
+            let found = ModelDir::find(place.path(), size.map(|s| s.parse().unwrap())).unwrap();
+            assert_eq!(found.packages(Role::UNet), [place.path().join(name)]);
+        }
+        for name in &names[1..5] {
+            assert_eq!((role_of(name), model_of(name)), (Some(Role::UNet), Some("a")), "{name}");
+        }
     }
 
     #[test]

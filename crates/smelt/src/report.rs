@@ -39,6 +39,8 @@ pub struct ConvertedPackage {
     pub component: &'static str,
     /// Sizes of the latents that were asked for; several are functions of one package.
     pub latent_sizes: Vec<String>,
+    /// Samples at a time that were asked for; several are functions of one package.
+    pub batches: Vec<usize>,
     /// Where it is.
     pub path: String,
     /// Operations of all its functions.

@@ -95,7 +95,7 @@ const CONVERT: Factors = Factors {
         &["", "--precision float16", "--precision float32"],
         &["", "--latent-size 24x16", "--latent-size 16x16,24x16"],
         &["", "--chunk-unet", "--chunk-unet 3"],
-        &["", "--unet-batch-one"],
+        &["", "--unet-batch-one", "--unet-batches 1,2"],
         &["", "--model-version name"],
     ],
     apart: &[("--quantize-nbits 3", "--target macOS13"), ("--quantize-nbits 3", "--target macOS14")],

@@ -182,3 +182,13 @@ const AUTOENCODER_TINY_ROWS: &[Row] = &[
 ];
 
 const STORING: &str = "only counts where latents are stored as bytes";
+
+/// One layer of PyTorch, `torch.nn.Linear`, whose file has no configuration: what is read off its tensors.
+pub const LINEAR: Table = Table { name: "Linear", classes: &[], rows: &[LINEAR_ROWS], nulls: &[] };
+
+const LINEAR_ROWS: &[Row] = &[
+    ("_class_name", Only(&["\"Linear\""])),
+    ("in_features", Followed),
+    ("out_features", Followed),
+    ("bias", Followed),
+];

@@ -1,6 +1,6 @@
 //! Text encoders.
 
-use crate::feature::{Axis, FeatureSpec, Presence, TextState};
+use crate::feature::{Axis, Draw, FeatureSpec, Presence, TextState};
 use crate::role::{Layout, PackageName, Role, RoleSpec, Stage};
 
 const INPUTS: &[FeatureSpec] =
@@ -59,6 +59,37 @@ pub(super) const ENCODER_2: RoleSpec = RoleSpec {
     outputs: &[PENULTIMATE, PROJECTED],
     summary: "Second text encoder of Stable Diffusion XL and 3: turns token ids into embeddings that condition the denoiser.",
     is_compressed: true,
+    layout: Layout::Plain,
+    stage: Stage::Text,
+};
+
+/// Vectors that `NLContextualEmbedding` gives for a text, and their width (macOS 14 and iOS 17).
+const EMBEDDING_LENGTH: usize = 256;
+const EMBEDDING_WIDTH: usize = 512;
+
+/// ml-stable-diffusion 1.1.1, `multilingual_projection.py`: names, shapes and the name of the package.
+pub(super) const MULTILINGUAL_PROJECTION: RoleSpec = RoleSpec {
+    role: Role::MultilingualProjection,
+    name: "multilingual-projection",
+    folder: "multilingual_projection",
+    stands_alone: true,
+    classes: &["Linear"],
+    package: PackageName::whole("MultilingualTextEncoderProjection"),
+    inputs: &[FeatureSpec::input(
+        "nlcontextualembeddings_output",
+        &[Axis::One, Axis::Fixed(EMBEDDING_LENGTH), Axis::Fixed(EMBEDDING_WIDTH)],
+        Draw::Normal,
+        "Contextual embeddings of the text, as NLContextualEmbedding gives them",
+    )
+    .in_single()],
+    outputs: &[FeatureSpec::output(
+        "encoder_hidden_states",
+        &[Axis::One, Axis::TextWidth, Axis::One, Axis::Fixed(EMBEDDING_LENGTH)],
+        "Text embeddings, channels first: batch, channels, 1, embeddings",
+    )],
+    summary: "Projection of Stable Diffusion's multilingual text path: turns contextual embeddings of any script into \
+              embeddings that condition the denoiser.",
+    is_compressed: false,
     layout: Layout::Plain,
     stage: Stage::Text,
 };

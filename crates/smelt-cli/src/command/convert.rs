@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
-use smelt::{Conversion, ConversionReport, ConvertedPackage, Event, Part, Watch};
+use anyhow::{Result, bail};
+use smelt::{Batch, Conversion, ConversionReport, ConvertedPackage, Event, Part, Watch};
 
 use crate::cli::{ConvertArgs, existing};
 use crate::report::{Report, Table, bytes, count, seconds};
@@ -14,30 +14,45 @@ use crate::screen::Screen;
 
 pub(super) fn run(args: &ConvertArgs, report: &Report) -> Result<ExitCode> {
     let mut rows = Rows { screen: Screen::new(report), report };
-    let converted = smelt::open_checkpoint(&args.checkpoint)?.convert(&args.output, &conversion(args), &mut rows)?;
+    let converted = smelt::open_checkpoint(&args.checkpoint)?.convert(&args.output, &conversion(args)?, &mut rows)?;
     tell(args, &converted, report);
     report.json(&converted)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// What was typed, as the library takes it.
-fn conversion(args: &ConvertArgs) -> Conversion {
-    Conversion {
+fn conversion(args: &ConvertArgs) -> Result<Conversion> {
+    Ok(Conversion {
         roles: args.components.clone(),
         attention: args.attention,
         sizes: (&args.sizes).into(),
         text_length: args.text_length,
         variant: args.variant.clone(),
-        unet_batch_one: args.unet_batch_one,
         unet_support_controlnet: args.unet_support_controlnet,
         controlnets: args.controlnets.clone(),
         refiner: args.refiner.clone(),
+        unet_batches: unet_batches(args)?,
         target: args.target,
         precision: args.precision,
         model_version: args.model_version.clone(),
         chunk_unet: args.chunk_unet,
         quantize_nbits: args.quantize_nbits,
         existing: existing(args.force),
+    })
+}
+
+/// How many samples at a time, by either option.
+fn unet_batches(args: &ConvertArgs) -> Result<Vec<Batch>> {
+    match (args.unet_batch_one, &args.unet_batches[..]) {
+        (false, batches) => Ok(batches.to_vec()),
+        (true, [] | [Batch::One]) => Ok(vec![Batch::One]),
+        (true, others) => {
+            let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+            bail!(
+                "--unet-batch-one is --unet-batches 1, and --unet-batches {} contradicts it: leave one of them out",
+                others.join(",")
+            )
+        }
     }
 }
 
@@ -68,15 +83,21 @@ fn row(package: &ConvertedPackage) -> Table {
         format!("{:>16}", count(package.n_operations, "operation")),
         format!("{:>8}", bytes(package.bytes)),
         format!("{:>12}", seconds(time)),
-        match (package.is_shared, package.latent_sizes.len()) {
+        match (package.is_shared, functions(package)) {
             (true, _) => "and the first one's weights".to_owned(),
-            (false, 0 | 1) => check,
-            (false, _) => {
-                format!("for {}{}{check}", package.latent_sizes.join(", "), if check.is_empty() { "" } else { "; " })
-            }
+            (false, None) => check,
+            (false, Some(functions)) => format!("for {functions}{}{check}", if check.is_empty() { "" } else { "; " }),
         },
     ]);
     table
+}
+
+/// What the functions of a package of several are for.
+fn functions(package: &ConvertedPackage) -> Option<String> {
+    let batches: Vec<String> = package.batches.iter().map(|n| format!("batch {n}")).collect();
+    let several = [&package.latent_sizes, &batches].into_iter().filter(|list| list.len() > 1);
+    let words: Vec<String> = several.map(|list| list.join(", ")).collect();
+    (!words.is_empty()).then(|| words.join(", each for "))
 }
 
 fn chunk_line(part: &Part) -> String {

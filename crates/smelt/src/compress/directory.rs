@@ -7,7 +7,7 @@ use sd_checkpoint::place::Wanted;
 use sd_spec::OTHER_COMPRESSED;
 
 use crate::error::{Context, Result, refuse};
-use crate::model_dir::{has_suffix, role_of, without_size};
+use crate::model_dir::{has_suffix, role_of, without_shape};
 use crate::package::not_wanted;
 use crate::watch::{Watch, Writing};
 
@@ -36,7 +36,7 @@ pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Copies)> {
         let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
         if is_package && is_compressed(stem) { inputs.push((path, to)) } else { copies.push((Tree::read(&path)?, to)) }
     }
-    // Packages for other sizes follow the one whose weights they share.
+    // Packages for other sizes and batches follow the one whose weights they share.
     inputs.sort_by_key(|(_, to)| first_of(to).is_some());
     if inputs.is_empty() {
         refuse!(
@@ -53,16 +53,16 @@ pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Copies)> {
 /// Whether Apple's converter compresses a package of this name too.
 fn is_compressed(stem: &str) -> bool {
     let whole = stem.rsplit_once("_chunk").filter(|(_, n)| n.parse::<u16>().is_ok()).map_or(stem, |(whole, _)| whole);
-    let whole = without_size(whole).unwrap_or(whole);
+    let whole = without_shape(whole).unwrap_or(whole);
     let role = role_of(whole).is_some_and(|role| role.spec().is_compressed);
     role || OTHER_COMPRESSED.into_iter().any(|name| has_suffix(whole, name.both()))
 }
 
-/// The package whose weights one for another size shares: `x_unet` for `x_unet_64x96`, chunk by chunk.
+/// The package whose weights one for another size or batch shares: `x_unet` for `x_unet_64x96`, chunk by chunk.
 pub(super) fn first_of(package: &Path) -> Option<PathBuf> {
     let stem = package.file_stem()?.to_str()?;
     let (whole, chunk) = stem.find("_chunk").map_or((stem, ""), |at| stem.split_at(at));
-    Some(package.with_file_name(format!("{}{chunk}.mlpackage", without_size(whole)?)))
+    Some(package.with_file_name(format!("{}{chunk}.mlpackage", without_shape(whole)?)))
 }
 
 /// Copies files and packages; returns their names.
@@ -95,24 +95,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packages_are_known_by_their_names_with_and_without_chunks_and_sizes() {
+    fn packages_are_known_by_their_names_with_and_without_chunks_and_shapes() {
         for stem in [
             "a_unet",
             "Unet",
             "a_unet_chunk1",
             "a_unet_64x96",
             "a_unet_64x96_chunk12",
+            "a_unet_batch1",
+            "a_unet_64x96_batch1_chunk2",
             "ControlNet_x",
             "a_text_encoder",
         ] {
             assert!(is_compressed(stem), "{stem}");
         }
-        for stem in ["a_vae_decoder", "a_vae_decoder_64x96", "a_unet_64", "a_unet_chunkx", "a_safety_checker"] {
+        for stem in
+            ["a_vae_decoder", "a_vae_decoder_64x96", "a_unet_64", "a_unet_batch3", "a_unet_chunkx", "a_safety_checker"]
+        {
             assert!(!is_compressed(stem), "{stem}");
         }
         let first = |name: &str| first_of(Path::new(name));
         assert_eq!(first("d/a_unet_64x96.mlpackage"), Some("d/a_unet.mlpackage".into()));
         assert_eq!(first("d/a_unet_64x96_chunk2.mlpackage"), Some("d/a_unet_chunk2.mlpackage".into()));
+        assert_eq!(first("d/a_unet_batch1.mlpackage"), Some("d/a_unet.mlpackage".into()));
+        assert_eq!(first("d/a_unet_64x96_batch1_chunk2.mlpackage"), Some("d/a_unet_chunk2.mlpackage".into()));
         assert_eq!((first("d/a_unet.mlpackage"), first("d/a_unet_chunk2.mlpackage")), (None, None));
     }
 }

@@ -1,17 +1,17 @@
 //! Which packages a conversion writes, and where.
 //!
-//! Several sizes are one package with a function for each where the system has functions; elsewhere they are a package
-//! each, the first under the plain name and the others, which share its weight file, with their size behind it.
+//! Several shapes, which are sizes and batches, are one package with a function for each where the system has functions;
+//! elsewhere they are a package each, the first under the plain name and the others, which share its weight file, with
+//! what is another size or batch behind it.
 
 use std::path::{Path, PathBuf};
 
 use sd_checkpoint::Checkpoint;
-use sd_convert::{LatentSize, Options, Role, check_sizes, has_functions, has_sizes, package_name};
+use sd_convert::{Options, Role, Shape, Shapes, has_functions, package_name};
 
 use super::options::Conversion;
 use super::parts::Part;
 use crate::chunk;
-use crate::error::Result;
 
 /// A package to be written.
 #[derive(Debug)]
@@ -21,8 +21,10 @@ pub(super) struct Item {
     pub(super) checkpoint: Checkpoint,
     /// The checkpoint's name in metadata.
     pub(super) version: String,
-    /// Sizes of the latents; none stands for the checkpoint's own.
-    pub(super) sizes: Vec<LatentSize>,
+    /// What it is for.
+    pub(super) shapes: Shapes,
+    /// What tells it from the first one.
+    other: Shape,
     pub(super) path: PathBuf,
     /// A package with the same weights, which is written before.
     pub(super) first: Option<PathBuf>,
@@ -33,8 +35,7 @@ pub(super) struct Item {
 }
 
 /// Every package, in the order in which they are written.
-pub(super) fn of(conversion: &Conversion, to: &Path, parts: &[Part]) -> Result<Vec<Item>> {
-    parts.iter().try_for_each(|part| check_sizes(&part.sizes))?;
+pub(super) fn of(conversion: &Conversion, to: &Path, parts: &[Part]) -> Vec<Item> {
     let chunks = |role: Role, path: Option<&PathBuf>| {
         let stem = path.and_then(|path| path.file_stem()).and_then(|s| s.to_str());
         match (conversion.chunk_unet, stem) {
@@ -44,36 +45,36 @@ pub(super) fn of(conversion: &Conversion, to: &Path, parts: &[Part]) -> Result<V
     };
     let mut items = Vec::new();
     for (part, role) in parts.iter().flat_map(|part| part.roles.iter().map(move |&role| (part, role))) {
-        let item = |sizes: Vec<LatentSize>, path: PathBuf, first: Option<PathBuf>| Item {
+        let item = |shapes: Shapes, other: Shape, path: PathBuf, first: Option<PathBuf>| Item {
             role,
             checkpoint: part.checkpoint.clone(),
             version: part.version.clone(),
-            sizes,
+            shapes,
+            other,
             chunks: chunks(role, Some(&path)),
             first_chunks: chunks(role, first.as_ref()),
             path,
             first,
         };
-        let (path, sizes) = (to.join(package_name(&part.file_version, role)), &part.sizes);
-        let is_apart = sizes.len() > 1 && has_sizes(role) && !has_functions(conversion.target);
-        if !is_apart {
-            let sizes = if has_sizes(role) { sizes.to_vec() } else { Vec::new() };
-            items.push(item(sizes, path, None));
+        let (path, shapes) = (to.join(package_name(&part.file_version, role)), part.shapes.of(role));
+        let all = shapes.all();
+        if all.len() == 1 || has_functions(conversion.target) {
+            items.push(item(shapes, Shape::default(), path, None));
             continue;
         }
-        for (i, &size) in sizes.iter().enumerate() {
-            let sized = if i == 0 { path.clone() } else { with_size(&path, size) };
-            let first = (i > 0).then(|| path.clone());
-            items.push(item(vec![size], sized, first));
+        for &shape in &all {
+            let other = shape.but(all[0]);
+            let first = (shape != all[0]).then(|| path.clone());
+            items.push(item(Shapes::only(shape), other, with_suffix(&path, &other.suffix()), first));
         }
     }
-    Ok(items)
+    items
 }
 
 /// `…_unet.mlpackage` as `…_unet_64x96.mlpackage`.
-fn with_size(path: &Path, size: LatentSize) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let stem = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
-    path.with_file_name(format!("{stem}_{size}.mlpackage"))
+    path.with_file_name(format!("{stem}{suffix}.mlpackage"))
 }
 
 impl Item {
@@ -88,9 +89,8 @@ impl Item {
             true => format!("{} {}", self.role, self.version),
             false => self.role.to_string(),
         };
-        match (&self.first, &self.sizes[..]) {
-            (Some(_), [size]) => format!("{name} {size}"),
-            _ => name,
-        }
+        let size = self.other.size.map_or_else(String::new, |size| format!(" {size}"));
+        let batch = self.other.batch.map_or_else(String::new, |batch| format!(" batch {batch}"));
+        format!("{name}{size}{batch}")
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use safe_files::Existing;
-use sd_convert::{AttentionLayout, Precision, Role, Target};
+use sd_convert::{AttentionLayout, Batch, Precision, Role, Target};
 
 use crate::size::Sizes;
 
@@ -27,8 +27,9 @@ pub struct Conversion {
     pub controlnets: Vec<PathBuf>,
     /// A checkpoint of XL's refiner, whose UNet is converted too, for the checkpoint's sizes.
     pub refiner: Option<PathBuf>,
-    /// Convert the UNet for one sample at a time, not for prompt and negative prompt at once.
-    pub unet_batch_one: bool,
+    /// How many samples the UNet, and what guides it, takes at a time; default: two, prompt and negative prompt at once.
+    /// One and two share their weights, as several sizes do.
+    pub unet_batches: Vec<Batch>,
     /// Oldest system to run on.
     pub target: Target,
     /// Precision of weights and arithmetic; default: float16, and float32 for a VAE's decoder or encoder whose results
@@ -55,7 +56,7 @@ impl Default for Conversion {
             unet_support_controlnet: false,
             controlnets: Vec::new(),
             refiner: None,
-            unet_batch_one: false,
+            unet_batches: Vec::new(),
             target: Target::MacOs13,
             precision: None,
             model_version: None,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sd_checkpoint::Checkpoint;
-use sd_convert::{Facts, LatentSize, Role};
+use sd_convert::{Facts, LatentSize, Role, Shapes};
 use sd_spec::{Axis, Family};
 
 use super::options::Conversion;
@@ -20,8 +20,8 @@ pub(super) struct Part {
     pub(super) file_version: String,
     /// What is converted of it.
     pub(super) roles: Vec<Role>,
-    /// Sizes of the latents; none stands for the checkpoint's own.
-    pub(super) sizes: Vec<LatentSize>,
+    /// What it is converted for.
+    pub(super) shapes: Shapes,
 }
 
 /// What is converted, and which of the checkpoint's usual networks are not there.
@@ -36,7 +36,7 @@ impl Parts {
         checkpoint: &Checkpoint,
         conversion: &Conversion,
         version: &str,
-        sizes: &[LatentSize],
+        shapes: &Shapes,
         own: Option<LatentSize>,
     ) -> Result<Self> {
         let (roles, skipped) = choose(checkpoint, conversion)?;
@@ -46,9 +46,10 @@ impl Parts {
             version,
             file_version,
             // What is converted beside the checkpoint has its size.
-            sizes: if sizes.is_empty() { own.into_iter().collect() } else { sizes.to_vec() },
+            shapes: shapes.clone().or_size(own),
         };
-        let mut parts = vec![Part { sizes: sizes.to_vec(), ..part(checkpoint, roles, version.into(), version.into()) }];
+        let mut parts =
+            vec![Part { shapes: shapes.clone(), ..part(checkpoint, roles, version.into(), version.into()) }];
         if let Some(path) = &conversion.refiner {
             let refiner = open(path, conversion)?;
             if refiner.family() != Family::SdxlRefiner || checkpoint.family() != Family::Sdxl {

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use safe_files::Existing;
-use sd_convert::{AttentionLayout, Checkpoint, Options, Precision, Role, Target, native_size};
-use sd_spec::{Axis, Layout};
+use sd_convert::{AttentionLayout, Batch, Checkpoint, Options, Precision, Role, Shapes, Target, native_size};
+use sd_spec::Layout;
 
 use super::items::{self, Item};
 use super::options::Conversion;
@@ -43,17 +43,18 @@ impl ConversionPlan {
         let checkpoint = checkpoint.clone().with_variant(conversion.variant.clone());
         let model_version = conversion.model_version.clone().unwrap_or_else(|| checkpoint.name());
         let (own, scale) = native_size(&checkpoint)?;
-        let sizes = conversion.sizes.latents(scale, own)?;
-        let Parts { parts, skipped } = Parts::new(&checkpoint, conversion, &model_version, &sizes, own)?;
+        let shapes = Shapes::new(conversion.sizes.latents(scale, own)?, conversion.unet_batches.clone())?;
+        let Parts { parts, skipped } = Parts::new(&checkpoint, conversion, &model_version, &shapes, own)?;
         let roles: Vec<Role> = parts.iter().flat_map(|part| part.roles.iter().copied()).collect();
         refuse_ineffective(conversion, &roles)?;
-        let items = items::of(conversion, to, &parts)?;
-        // What stands alone may stand beside any model.
-        let bundle = match checkpoint.is_alone() {
-            true => Bundle::default(),
-            false => Bundle::of_checkpoint(&checkpoint, &model_version)?,
+        let items = items::of(conversion, to, &parts);
+        // What serves any pipeline, or stands alone, may enter any model's folder, and leaves its files alone.
+        let is_own = !checkpoint.is_alone() && !roles.iter().all(|role| role.spec().package.is_whole);
+        let bundle = match is_own {
+            true => Bundle::of_checkpoint(&checkpoint, &model_version)?,
+            false => Bundle::default(),
         };
-        if !checkpoint.is_alone() {
+        if is_own {
             Owner::of_model(&model_version).check_may_enter(to)?;
         }
         if conversion.existing == Existing::Refuse {
@@ -65,7 +66,7 @@ impl ConversionPlan {
             attention: conversion.attention.unwrap_or(AttentionLayout::SplitEinsum),
             latent_size: None,
             text_length: text_length(&checkpoint, conversion, &parts)?,
-            unet_batch_one: conversion.unet_batch_one,
+            unet_batch: Batch::Two,
             target: conversion.target,
             precision: conversion.precision.unwrap_or(Precision::Float16),
             model_version: Some(model_version.clone()),
@@ -90,13 +91,12 @@ impl ConversionPlan {
     }
 }
 
-/// Looks at every package's component before any is built; what is said of several sizes or components is said once.
+/// Looks at every package's component before any is built; what is said of several shapes or components is said once.
 fn check(items: &[Item], options: &Options) -> Result<Vec<String>> {
     let mut warnings: Vec<String> = Vec::new();
     for item in items {
-        let sizes = item.sizes.iter().copied().map(Some);
-        for latent_size in if item.sizes.is_empty() { vec![None] } else { sizes.collect() } {
-            let options = Options { latent_size, ..item.options(options) };
+        for shape in item.shapes.all() {
+            let options = shape.chosen_in(&item.options(options));
             for warning in sd_convert::check(&item.checkpoint, item.role, &options)? {
                 if !warnings.contains(&warning) {
                     warnings.push(warning);
@@ -123,7 +123,6 @@ fn refuse_existing(items: &[Item], bundle: &Bundle, to: &Path) -> Result<()> {
 /// Refuses options that none of the chosen components heeds.
 fn refuse_ineffective(conversion: &Conversion, roles: &[Role]) -> Result<()> {
     let takes_text: fn(Role) -> bool = |role| role.spec().input("encoder_hidden_states").is_some();
-    let has_batch: fn(Role) -> bool = |role| role.spec().features().any(|f| f.axes.contains(&Axis::Batch));
     for (option, is_given, heeded_by) in [
         (
             "--attention",
@@ -131,7 +130,7 @@ fn refuse_ineffective(conversion: &Conversion, roles: &[Role]) -> Result<()> {
             (|role| role.spec().layout == Layout::ChannelsFirst) as fn(Role) -> bool,
         ),
         ("--text-length", conversion.text_length.is_some(), takes_text),
-        ("--unet-batch-one", conversion.unet_batch_one, has_batch),
+        ("a batch", !conversion.unet_batches.is_empty(), |role| role.spec().is_batched()),
         ("--chunk-unet", conversion.chunk_unet.is_some(), Role::is_denoiser),
         ("--quantize-nbits", conversion.quantize_nbits.is_some(), |role| role.spec().is_compressed),
         ("a size", conversion.sizes.is_given(), |role| role.spec().is_sized()),

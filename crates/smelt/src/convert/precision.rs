@@ -54,7 +54,7 @@ impl Makers {
             (None, Some(_)) => OnOverflow::Tell,
             (None, None) => OnOverflow::UseFloat32,
         };
-        let made = sd_convert::convert_checked(&item.checkpoint, item.role, &options, &item.sizes, on_overflow)?;
+        let made = sd_convert::convert_checked(&item.checkpoint, item.role, &options, &item.shapes, on_overflow)?;
         self.checked.insert(network, made.precision);
         let Found { converted, precision, check, is_known_to_leave_half, .. } = made;
         let (asked, is_first) = (self.asked, known.is_none());

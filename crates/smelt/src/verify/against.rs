@@ -61,7 +61,10 @@ pub(super) enum Against {
 
 impl Against {
     pub(super) fn open(asked: &Asked) -> Result<Self> {
-        let is_package = asked.against.is_file() || asked.against.extension().is_some_and(|e| e == "mlpackage");
+        // A file is a model of Core ML, unless it is one network of PyTorch by itself.
+        let is_network = asked.against.is_file() && Checkpoint::open(&asked.against).is_ok();
+        let is_package =
+            (asked.against.is_file() && !is_network) || asked.against.extension().is_some_and(|e| e == "mlpackage");
         if !is_package {
             return Ok(Self::Checkpoint(Checkpoint::open(&asked.against)?.with_variant(asked.how.variant.clone())));
         }
