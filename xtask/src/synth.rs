@@ -72,6 +72,14 @@ pub(crate) fn ensure_checkpoint(preset: PresetName, output: &Path, seed: u64) ->
     Ok(())
 }
 
+/// The layers with a matrix or a kernel that a preset's network has, each with its number of weights.
+pub(crate) fn layers(preset: PresetName, folder: &str) -> Vec<(String, usize)> {
+    let networks = Preset::new(preset).networks;
+    let tensors = networks.iter().filter(|(name, _)| *name == folder).flat_map(|(_, network)| network.tensors());
+    let matrices = tensors.filter(|tensor| tensor.shape.len() > 1);
+    matrices.filter_map(|t| Some((t.name.strip_suffix(".weight")?.to_owned(), t.n_elements()))).collect()
+}
+
 /// Writes a safetensors file of normal numbers in f16: names, shapes, means and standard deviations.
 pub(crate) fn write_normal(path: &Path, tensors: &[(&str, &[usize], f32, f32)], seed: u64) -> Result<()> {
     let spec = |&(name, shape, mean, std): &(&str, &[usize], f32, f32)| TensorSpec {
