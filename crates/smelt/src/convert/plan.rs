@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use safe_files::Existing;
 use sd_convert::{AttentionLayout, Checkpoint, Options, Precision, Role, Target, native_size};
+use sd_spec::Layout;
 
 use super::items::{self, Item};
 use super::options::Conversion;
@@ -114,7 +115,11 @@ fn refuse_existing(items: &[Item], bundle: &Bundle, to: &Path) -> Result<()> {
 fn refuse_ineffective(conversion: &Conversion, roles: &[Role]) -> Result<()> {
     let denoiser: fn(Role) -> bool = Role::is_denoiser;
     for (option, is_given, heeded_by) in [
-        ("--attention", conversion.attention.is_some(), denoiser),
+        (
+            "--attention",
+            conversion.attention.is_some(),
+            (|role| role.spec().layout == Layout::ChannelsFirst) as fn(Role) -> bool,
+        ),
         ("--text-length", conversion.text_length.is_some(), denoiser),
         ("--unet-batch-one", conversion.unet_batch_one, denoiser),
         ("--chunk-unet", conversion.chunk_unet.is_some(), denoiser),
@@ -142,7 +147,9 @@ fn choose(checkpoint: &Checkpoint, asked: &[Role]) -> Result<(Vec<Role>, Vec<Rol
         false => asked.contains(&c),
     };
     Role::ALL.into_iter().filter(|&c| is_needed(c)).try_for_each(|role| checkpoint.check(role))?;
-    let all = Role::ALL.into_iter().filter(|c| asked.is_empty() || asked.contains(c));
+    let family = checkpoint.family().spec();
+    let is_default = |c: &Role| family.required.contains(c) || family.optional.contains(c);
+    let all = Role::ALL.into_iter().filter(|c| if asked.is_empty() { is_default(c) } else { asked.contains(c) });
     let (there, missing): (Vec<_>, Vec<_>) = all.partition(|&c| checkpoint.has(c));
     if let Some(role) = missing.iter().find(|c| asked.contains(c)) {
         refuse!("{} has no {role}", checkpoint.root().display());
