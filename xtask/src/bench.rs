@@ -4,12 +4,14 @@
 //! These are whole-program measurements; micro-benchmarks are criterion suites in `benches`.
 
 mod build;
+mod chunk;
 mod compress;
 mod convert;
 mod engine;
 mod newcomer;
 mod peer;
 mod process;
+mod recipe;
 mod record;
 mod script;
 mod stop;
@@ -17,6 +19,7 @@ mod stop;
 use anyhow::{Result, ensure};
 
 use self::record::Metrics;
+use crate::synth::PresetName;
 
 /// Arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
@@ -25,6 +28,9 @@ pub(crate) struct Arguments {
     /// Measured runs, after the warm-up.
     #[arg(long)]
     runs: Option<usize>,
+    /// Whose shapes the checkpoint has, for `convert`, `compress` and `chunk`; SD 1.5 by default.
+    #[arg(long, value_enum)]
+    preset: Option<PresetName>,
     /// Measure other tools on the same work in the same run; needs Python, and the network once.
     #[arg(long)]
     peers: bool,
@@ -35,10 +41,12 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Name {
-    /// `smelt convert` of a real-shape SD 1.5 checkpoint against `cp` of the same files.
+    /// `smelt convert` of a checkpoint of real shape against `cp` of the same files.
     Convert,
     /// `smelt compress` of the UNet of that checkpoint against `cp` of its weights; with `--peers` also coremltools.
     Compress,
+    /// `smelt chunk` of the UNet of that checkpoint against `cp` of its weights.
+    Chunk,
     /// Release build of `smelt` from an empty target folder.
     Build,
     /// A fresh clone with empty caches: the README's two commands.
@@ -52,12 +60,16 @@ enum Name {
 /// Measures, records and prints; a part is printed only.
 #[allow(clippy::print_stdout, reason = "the result is the output")]
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let Arguments { name, runs, peers, only } = *arguments;
+    let Arguments { name, runs, preset, peers, only } = *arguments;
+    let takes_preset = matches!(name, Name::Convert | Name::Compress | Name::Chunk);
+    ensure!(preset.is_none() || takes_preset, "only convert, compress and chunk take a preset");
+    let preset = preset.unwrap_or(PresetName::Sd15);
     ensure!(!peers || matches!(name, Name::Compress | Name::Engine), "only compress and engine have peers");
     ensure!(only.is_none() || matches!(name, Name::Engine), "only engine has parts");
     let (name, metrics): (_, Metrics) = match name {
-        Name::Convert => ("convert", convert::run(runs.unwrap_or(5))?),
-        Name::Compress => ("compress", compress::run(runs.unwrap_or(5), peers)?),
+        Name::Convert => ("convert", convert::run(preset, runs.unwrap_or(5))?),
+        Name::Compress => ("compress", compress::run(preset, runs.unwrap_or(5), peers)?),
+        Name::Chunk => ("chunk", chunk::run(preset, runs.unwrap_or(5))?),
         Name::Build => ("build", build::run(runs.unwrap_or(1))?),
         Name::Newcomer => ("newcomer", newcomer::run()?),
         Name::Engine => ("engine", engine::run(runs.unwrap_or(3).max(1), peers, only)?),

@@ -53,8 +53,8 @@ enum Command {
     DemoModel(demo_model::Arguments),
     /// Pack every crate that is published, and check what it says of itself and how large it is.
     Package,
-    /// Convert checkpoints and have coremltools judge the packages; needs Python and network.
-    Oracle,
+    /// Convert checkpoints and have coremltools judge the packages, or PyTorch the networks; needs Python and network.
+    Oracle(oracle::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -69,7 +69,7 @@ fn main() -> anyhow::Result<()> {
         Command::ConfigKeys => config_keys::run(),
         Command::DemoModel(arguments) => demo_model::run(&arguments),
         Command::Package => package::run(),
-        Command::Oracle => oracle::run(),
+        Command::Oracle(arguments) => oracle::run(&arguments),
     }
 }
 

@@ -1,11 +1,13 @@
-//! `cargo xtask oracle`: has tools that are not ours judge freshly converted packages.
+//! `cargo xtask oracle [WHAT]`: has tools that are not ours judge freshly converted packages.
 //!
-//! A strict structural validator and coremltools' own loader, which infers the type of every op anew; and coremltools'
+//! `packages`: a strict structural validator and coremltools' own loader, which infers the type of every op anew; and coremltools'
 //! compressor, whose bytes must be those of `smelt compress` where the algorithm leaves no choice.
+//! `networks`: PyTorch, with diffusers' classes, on small networks of shapes that golden data lacks.
 //! Needs Python 3.11 or 3.12, the network on its first run, and the validator's folder (`SMELT_TOOLS`, default
 //! `../shared/tools`); therefore it is a command and not a test.
 
 mod made;
+mod networks;
 
 use std::{
     ffi::OsStr,
@@ -27,8 +29,33 @@ const REQUIREMENTS: [&str; 3] = ["numpy==1.26.4", "coremltools==9.0", "scikit-le
 const SAME_BYTES: &str = include_str!("oracle/same_bytes.py");
 const LAYOUTS: [&str; 3] = ["original", "split-einsum", "split-einsum-v2"];
 
+/// Arguments of `cargo xtask oracle`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[arg(value_enum, default_value_t)]
+    what: What,
+}
+
+/// What is judged.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum What {
+    /// The form of packages, and the bytes of compressed weights, by coremltools.
+    #[default]
+    Packages,
+    /// What networks compute, by PyTorch.
+    Networks,
+}
+
+/// Converts, and fails if what comes of it is refused.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    match arguments.what {
+        What::Packages => judge_packages(),
+        What::Networks => networks::run(),
+    }
+}
+
 /// Converts every known checkpoint in every attention layout and fails if a package is refused.
-pub(crate) fn run() -> Result<()> {
+fn judge_packages() -> Result<()> {
     let place = smelt::target_dir()?.join("oracle");
     let judge = Judge::new()?;
     let packages = make_all(&place.join("packages"))?;

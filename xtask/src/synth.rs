@@ -6,6 +6,8 @@
 //! bytes on any number of threads.
 
 mod clip;
+mod control_net;
+mod pipeline;
 mod presets;
 mod stream;
 mod tensors;
@@ -20,11 +22,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub(crate) use self::presets::PresetName;
 use self::{
-    presets::{Pipeline, Preset},
+    pipeline::feature_extractor,
+    presets::{Network, Preset},
     stream::{Dtype, write_safetensors},
     tensors::TensorSpec,
     tokenizer::write_tokenizer,
@@ -69,6 +72,14 @@ pub(crate) fn ensure_checkpoint(preset: PresetName, output: &Path, seed: u64) ->
     Ok(())
 }
 
+/// The layers with a matrix or a kernel that a preset's network has, each with its number of weights.
+pub(crate) fn layers(preset: PresetName, folder: &str) -> Vec<(String, usize)> {
+    let networks = Preset::new(preset).networks;
+    let tensors = networks.iter().filter(|(name, _)| *name == folder).flat_map(|(_, network)| network.tensors());
+    let matrices = tensors.filter(|tensor| tensor.shape.len() > 1);
+    matrices.filter_map(|t| Some((t.name.strip_suffix(".weight")?.to_owned(), t.n_elements()))).collect()
+}
+
 /// Writes a safetensors file of normal numbers in f16: names, shapes, means and standard deviations.
 pub(crate) fn write_normal(path: &Path, tensors: &[(&str, &[usize], f32, f32)], seed: u64) -> Result<()> {
     let spec = |&(name, shape, mean, std): &(&str, &[usize], f32, f32)| TensorSpec {
@@ -105,34 +116,30 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn checkpoint(&self, preset: &Preset) -> Result<u64> {
         let mut n_parameters = 0;
-        for (index, text_encoder) in preset.text_encoders.iter().enumerate() {
-            let suffix = if index == 0 { String::new() } else { format!("_{}", index + 1) };
-            let folder = format!("text_encoder{suffix}");
-            let config = text_encoder.config(self.dtype.torch_name());
-            n_parameters += self.model(&folder, "model", config, text_encoder.tensors())?;
-            let folder = self.folder(&format!("tokenizer{suffix}"))?;
-            write_tokenizer(&folder, preset.padding_of_tokenizer(index))?;
+        for (folder, network) in &preset.networks {
+            n_parameters += self.network(folder, network.as_ref())?;
         }
-        let weights = "diffusion_pytorch_model";
-        n_parameters += self.model("unet", weights, preset.unet.config(), preset.unet.tensors())?;
-        n_parameters += self.model("vae", weights, preset.vae.config(), preset.vae.tensors())?;
-        if let Some(checker) = &preset.safety_checker {
-            let config = checker.config(self.dtype.torch_name());
-            n_parameters += self.model("safety_checker", "model", config, checker.tensors())?;
+        for (folder, padding) in &preset.tokenizers {
+            write_tokenizer(&self.folder(folder)?, *padding)?;
         }
-        if preset.pipeline == Pipeline::StableDiffusion {
-            write_json(&self.folder("feature_extractor")?.join("preprocessor_config.json"), feature_extractor())?;
+        if let Some(scheduler) = preset.scheduler {
+            write_json(&self.folder("scheduler")?.join("scheduler_config.json"), scheduler.config())?;
         }
-        write_json(&self.folder("scheduler")?.join("scheduler_config.json"), preset.scheduler.config())?;
-        write_json(&self.root.join("model_index.json"), preset.model_index())?;
+        if let Some(pipeline) = preset.pipeline {
+            if pipeline.has_feature_extractor() {
+                write_json(&self.folder("feature_extractor")?.join("preprocessor_config.json"), feature_extractor())?;
+            }
+            write_json(&self.root.join("model_index.json"), pipeline.model_index(preset))?;
+        }
         Ok(n_parameters)
     }
 
     /// Writes one component's configuration and weights.
-    fn model(&self, folder: &str, weights: &str, config: Value, tensors: Vec<TensorSpec>) -> Result<u64> {
+    fn network(&self, folder: &str, network: &dyn Network) -> Result<u64> {
         let dir = self.folder(folder)?;
-        write_json(&dir.join("config.json"), config)?;
-        write_safetensors(&dir.join(format!("{weights}.safetensors")), tensors, folder, self.seed, self.dtype)
+        write_json(&dir.join("config.json"), network.config(self.dtype.torch_name()))?;
+        let path = dir.join(format!("{}.safetensors", network.class().0.weights()));
+        write_safetensors(&path, network.tensors(), folder, self.seed, self.dtype)
     }
 
     fn folder(&self, name: &str) -> Result<PathBuf> {
@@ -147,24 +154,6 @@ fn write_json(path: &Path, mut value: Value) -> Result<()> {
     value.sort_all_objects();
     let text = serde_json::to_string_pretty(&value)? + "\n";
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// The settings of CLIP's image processor (OpenAI CLIP ViT-L/14).
-fn feature_extractor() -> Value {
-    json!({
-        "crop_size": {"height": 224, "width": 224},
-        "do_center_crop": true,
-        "do_convert_rgb": true,
-        "do_normalize": true,
-        "do_rescale": true,
-        "do_resize": true,
-        "image_mean": [0.48145466, 0.4578275, 0.40821073],
-        "image_processor_type": "CLIPImageProcessor",
-        "image_std": [0.26862954, 0.26130258, 0.27577711],
-        "resample": 3,
-        "rescale_factor": 0.00392156862745098,
-        "size": {"shortest_edge": 224},
-    })
 }
 
 #[cfg(test)]
@@ -223,20 +212,73 @@ mod tests {
         assert_eq!(merges(&ours), merges(&golden));
     }
 
+    /// What a preset's networks are made of: folder, then key, then shape.
+    fn shapes(preset: PresetName) -> BTreeMap<String, BTreeMap<String, Vec<usize>>> {
+        let of = |network: &dyn Network| network.tensors().into_iter().map(|t| (t.name, t.shape)).collect();
+        let networks = Preset::new(preset).networks;
+        networks.iter().map(|(folder, network)| ((*folder).to_owned(), of(network.as_ref()))).collect()
+    }
+
     #[test]
     fn real_presets_have_the_published_numbers_of_parameters() {
-        let count = |tensors: Vec<TensorSpec>| tensors.iter().map(TensorSpec::n_elements).sum::<usize>();
-        let check = |name, texts: &[usize], unet, vae, checker: usize| {
-            let preset = Preset::new(name);
-            let encoders: Vec<_> = preset.text_encoders.iter().map(|encoder| count(encoder.tensors())).collect();
-            assert_eq!(encoders, texts, "{name:?} text encoders");
-            assert_eq!(count(preset.unet.tensors()), unet, "{name:?} UNet");
-            assert_eq!(count(preset.vae.tensors()), vae, "{name:?} VAE");
-            assert_eq!(preset.safety_checker.map_or(0, |c| count(c.tensors())), checker, "{name:?} safety checker");
+        let check = |name, folder: &str, n: usize| {
+            let count: usize = shapes(name)[folder].values().map(|shape| shape.iter().product::<usize>()).sum();
+            assert_eq!(count, n, "{name:?} {folder}");
         };
-        check(PresetName::Sd15, &[123_060_480], 859_520_964, 83_653_863, 303_981_588);
-        check(PresetName::Sd21, &[340_387_840], 865_910_724, 83_653_863, 0);
-        check(PresetName::Sdxl, &[123_060_480, 694_659_840], 2_567_463_684, 83_653_863, 0);
+        for (name, text_encoder, unet) in
+            [(PresetName::Sd15, 123_060_480, 859_520_964), (PresetName::Sd21, 340_387_840, 865_910_724)]
+        {
+            check(name, "text_encoder", text_encoder);
+            check(name, "unet", unet);
+            check(name, "vae", 83_653_863);
+        }
+        check(PresetName::Sd15, "safety_checker", 303_981_588);
+        check(PresetName::Sdxl, "text_encoder", 123_060_480);
+        check(PresetName::Sdxl, "text_encoder_2", 694_659_840);
+        check(PresetName::Sdxl, "unet", 2_567_463_684);
+        check(PresetName::Controlnet, "", 361_279_120);
+    }
+
+    /// Keys and shapes of the real models, as diffusers' converters of single files make them.
+    #[test]
+    fn real_presets_have_exactly_the_tensors_that_diffusers_makes_of_the_real_files() {
+        let Some(golden) = testkit::golden() else { return };
+        for (name, layout) in [
+            (PresetName::Sd15, "sd15"),
+            (PresetName::Sd21, "sd21"),
+            (PresetName::Sdxl, "sdxl-base"),
+            (PresetName::SdxlRefiner, "sdxl-refiner"),
+            (PresetName::Controlnet, "controlnet-sd15"),
+        ] {
+            let path = golden.join(format!("single-file/layouts/{layout}.json.gz"));
+            let file = fs::File::open(path).expect(layout);
+            let table: Value = serde_json::from_reader(flate2::read::GzDecoder::new(file)).expect("valid JSON");
+            let mut wanted: BTreeMap<String, BTreeMap<String, Vec<usize>>> = BTreeMap::new();
+            for row in table["rows"].as_array().expect("rows") {
+                let text = |key: &str| row[key].as_str().expect(key).to_owned();
+                let folder = text("component").replace("controlnet", "");
+                let shape = serde_json::from_value(row["shape"].clone()).expect("a shape");
+                wanted.entry(folder).or_default().insert(text("key"), shape);
+            }
+            let mut ours = shapes(name);
+            // Single files do not have it.
+            ours.remove("safety_checker");
+            for (folder, tensors) in &wanted {
+                for (key, shape) in tensors {
+                    assert_eq!(ours[folder].get(key), Some(shape), "{layout} {folder} {key}");
+                }
+            }
+            assert_eq!(ours, wanted, "{layout}");
+        }
+    }
+
+    #[test]
+    fn inpainting_takes_nine_channels_and_is_else_the_same() {
+        let mut ours = shapes(PresetName::Sd15Inpaint);
+        let conv_in = ours.get_mut("unet").and_then(|unet| unet.get_mut("conv_in.weight")).expect("conv_in.weight");
+        assert_eq!(*conv_in, [320, 9, 3, 3]);
+        conv_in[1] = 4;
+        assert_eq!(ours, shapes(PresetName::Sd15));
     }
 
     #[test]

@@ -30,7 +30,7 @@ mod tests;
 mod to_f16;
 
 pub use attention::{AttentionLayout, expand_attention};
-pub use boundary::{declare_input, declare_output};
+pub use boundary::{declare_input, declare_output, keep_inputs};
 pub use cancel_transposes::cancel_transposes;
 pub use channels_first::channels_first;
 pub use dead_code::eliminate_dead_code;

@@ -49,7 +49,6 @@ fn read(model: &[u8], weights: &[u8], name: &str) -> Option<Model> {
 }
 
 fn write_and_read_again(model: &Model) {
-    use coremltools_proto::Message;
     let Body::Program(program) = &model.body else { return };
     // A validator sees hostile programs first wherever one is written.
     if mil::validate(program).is_err() {
@@ -62,6 +61,6 @@ fn write_and_read_again(model: &Model) {
             .expect("invariant: a planned blob has its planned size");
         writer.finish().expect("invariant: memory takes what is written");
     }
-    let again = read(&message.encode_to_vec(), out.get_ref(), encode::WEIGHT_FILE);
+    let again = read(&message, out.get_ref(), encode::WEIGHT_FILE);
     assert!(again.is_some(), "what was written must be readable");
 }

@@ -18,7 +18,9 @@ use crate::{
 
 /// A model and its weight file, in memory.
 fn encoded(program: &Program) -> (pb::Model, Vec<u8>) {
-    let (model, plan) = encode::model(program, &Description::of(program)).unwrap();
+    let (bytes, plan) = encode::model(program, &Description::of(program)).unwrap();
+    let model = pb::Model::decode(&bytes[..]).unwrap();
+    assert!(model.encode_to_vec() == bytes, "it is put together as protobuf does");
     let mut writer = BlobWriter::new(Cursor::new(Vec::new()), "weight.bin").unwrap();
     let mut reported = 0;
     let mut report = |n| {

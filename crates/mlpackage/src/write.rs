@@ -7,7 +7,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use coremltools_proto::{self as pb, Message};
 use mil::{HostTensor, Valid};
 use safe_files::{Existing, Flusher, StagedDir};
 
@@ -104,7 +103,7 @@ pub fn write_until(
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Written, Error> {
     let (model, weights) = encode::model(program.program(), description)?;
-    write_plans(path.as_ref(), &model, &[weights], existing, progress)
+    write_plans(path.as_ref(), model, &[weights], existing, progress)
 }
 
 /// Writes a package of several models that run one after another, unless `progress` breaks off; `description` is the
@@ -121,18 +120,19 @@ pub fn write_pipeline(
 ) -> Result<Written, Error> {
     let stages: Vec<_> = stages.iter().map(|s| (s.name, s.program.program(), s.description)).collect();
     let (model, weights) = encode::pipeline(&stages, description)?;
-    write_plans(path.as_ref(), &model, &weights, existing, progress)
+    write_plans(path.as_ref(), model, &weights, existing, progress)
 }
 
 fn write_plans(
     path: &Path,
-    model: &pb::Model,
+    model: Vec<u8>,
     plans: &[WeightPlan<'_>],
     existing: Existing,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Written, Error> {
-    check_size(model)?;
-    let draft = Draft::new(StagedDir::new(path, existing)?, model, plans)?;
+    check_size(&model)?;
+    let draft = Draft::new(StagedDir::new(path, existing)?, &model, plans)?;
+    drop(model);
     let mut report = Progress { written_bytes: 0, total_bytes: plans.iter().map(WeightPlan::n_data_bytes).sum() };
     for plan in plans.iter().filter(|p| !p.is_empty()) {
         let mut file = WeightOutput::create(&draft.staged, &draft.weight_file(plan))?;
@@ -146,8 +146,8 @@ fn write_plans(
 }
 
 /// Refuses a model that protobuf cannot hold, before anything is staged for it.
-pub(crate) fn check_size(model: &pb::Model) -> Result<(), Error> {
-    match model.encoded_len() as u64 {
+pub(crate) fn check_size(model: &[u8]) -> Result<(), Error> {
+    match model.len() as u64 {
         n if n > MAX_MODEL_BYTES => Err(model_error("model", ModelFault::ModelTooLarge(n))),
         _ => Ok(()),
     }
@@ -164,19 +164,18 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// Writes manifest and model; weight files get their directory.
-    pub(crate) fn new(staged: StagedDir, model: &pb::Model, plans: &[WeightPlan<'_>]) -> Result<Self, Error> {
+    pub(crate) fn new(staged: StagedDir, model: &[u8], plans: &[WeightPlan<'_>]) -> Result<Self, Error> {
         let package = staged.path();
         let manifest = Manifest::for_program(plans.iter().any(|p| !p.is_empty()));
         let model_file = package.join(DATA_DIR).join(&manifest.root().path);
         let directory = model_file.parent().unwrap_or(&package).to_path_buf();
-        let bytes = model.encode_to_vec();
-        staged.write(&model_file, &bytes)?;
+        staged.write(&model_file, model)?;
         if let Some(item) = manifest.weights() {
             staged.make_folder(&package.join(DATA_DIR).join(&item.path))?;
         }
         staged.write(&package.join(MANIFEST_FILE), manifest.to_json().as_bytes())?;
         let written = Written {
-            model_bytes: bytes.len() as u64,
+            model_bytes: model.len() as u64,
             weight_bytes: plans.iter().map(WeightPlan::n_bytes).sum(),
             n_blobs: plans.iter().map(WeightPlan::len).sum(),
             weight_file: WeightFile::Written,

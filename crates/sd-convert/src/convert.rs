@@ -12,7 +12,7 @@ use mil::{
     Const, DType, Function, Program, Valid,
     pass::{
         self, AttentionPrecision, HalfPrecision, PassError, channels_first, declare_input, declare_output,
-        expand_attention, tidy, to_f16_with,
+        expand_attention, keep_inputs, tidy, to_f16_with,
     },
     validate,
 };
@@ -118,6 +118,8 @@ fn optimise(f: &mut Function, recipe: &Recipe, options: &Options, mapped: &Mappe
         to_f16_with(f, HalfPrecision { attention, beyond_half: Some(&beyond_half) })?;
     }
     pass::run(f, pass::TIDY)?;
+    // Nothing attends to the text in small ControlNets, and it is an input of theirs all the same.
+    keep_inputs(f)?;
     Ok(())
 }
 

@@ -18,14 +18,15 @@ use crate::{
 };
 
 /// Measures `n_runs` pairs after one warm-up pair.
-pub(super) fn run(n_runs: usize) -> Result<Metrics> {
+pub(super) fn run(preset: PresetName, n_runs: usize) -> Result<Metrics> {
     let scratch = smelt::target_dir()?.join("bench");
     fs::create_dir_all(&scratch)?;
-    let checkpoint = scratch.join("sd15");
-    synth::ensure_checkpoint(PresetName::Sd15, &checkpoint, 0)?;
+    let checkpoint = scratch.join(preset.name());
+    synth::ensure_checkpoint(preset, &checkpoint, 0)?;
     let binary = smelt::build(Profile::Release, |_| {})?.binary;
     warm(&checkpoint)?;
     let mut metrics = Metrics::default();
+    metrics.note("preset", preset.name());
     for turn in 0..=n_runs {
         let (copy_s, synced_s) = copy(&checkpoint, &scratch.join("copy"))?;
         let convert = convert(&binary, &checkpoint, &scratch.join("packages"))?;

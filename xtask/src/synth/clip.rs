@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::tensors::{Bias, TensorList, TensorSpec};
+use super::{
+    presets::{Library, Network},
+    tensors::{Bias, TensorList, TensorSpec},
+};
 
 /// What both towers' layers depend on.
 #[derive(Debug, Clone, Copy)]
@@ -55,16 +58,14 @@ const VOCAB_SIZE: usize = 49408;
 /// Longest token sequence.
 const MAX_POSITIONS: usize = 77;
 
-impl ClipText {
-    /// The model's class in transformers.
-    pub(super) fn class(&self) -> &'static str {
-        if self.has_projection { "CLIPTextModelWithProjection" } else { "CLIPTextModel" }
+impl Network for ClipText {
+    fn class(&self) -> (Library, &'static str) {
+        (Library::Transformers, if self.has_projection { "CLIPTextModelWithProjection" } else { "CLIPTextModel" })
     }
 
-    /// `config.json`.
-    pub(super) fn config(&self, torch_dtype: &str) -> Value {
+    fn config(&self, torch_dtype: &str) -> Value {
         json!({
-            "architectures": [self.class()],
+            "architectures": [self.class().1],
             "attention_dropout": 0.0,
             "bos_token_id": 0,
             "eos_token_id": 2,
@@ -89,8 +90,7 @@ impl ClipText {
         })
     }
 
-    /// The tensors of `model.safetensors`.
-    pub(super) fn tensors(&self) -> Vec<TensorSpec> {
+    fn tensors(&self) -> Vec<TensorSpec> {
         let hidden = self.transformer.hidden_size;
         let mut list = TensorList::default();
         list.tensor("text_model.embeddings.token_embedding.weight", &[VOCAB_SIZE, hidden], 0.0, 0.5);
@@ -123,11 +123,14 @@ const DEFAULT_PATCH_SIZE: usize = 32;
 const N_CONCEPTS: usize = 17;
 const N_SPECIAL_CONCEPTS: usize = 3;
 
-impl SafetyChecker {
-    /// `config.json`.
-    pub(super) fn config(&self, torch_dtype: &str) -> Value {
+impl Network for SafetyChecker {
+    fn class(&self) -> (Library, &'static str) {
+        (Library::StableDiffusion, "StableDiffusionSafetyChecker")
+    }
+
+    fn config(&self, torch_dtype: &str) -> Value {
         let mut config = json!({
-            "architectures": ["StableDiffusionSafetyChecker"],
+            "architectures": [self.class().1],
             "initializer_factor": 1.0,
             "logit_scale_init_value": 2.6592,
             "model_type": "clip",
@@ -156,8 +159,7 @@ impl SafetyChecker {
         config
     }
 
-    /// The tensors of `model.safetensors`.
-    pub(super) fn tensors(&self) -> Vec<TensorSpec> {
+    fn tensors(&self) -> Vec<TensorSpec> {
         let (hidden, patch) = (self.vision.hidden_size, self.patch_size);
         let n_positions = (IMAGE_SIZE / patch).pow(2) + 1;
         let fan_in = (3 * patch * patch) as f32;

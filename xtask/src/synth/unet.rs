@@ -1,20 +1,25 @@
-//! `UNet2DConditionModel` as diffusers stores it, for SD 1.x, 2.x and XL.
+//! `UNet2DConditionModel` as diffusers stores it, for SD 1.x, 2.x and XL, and the half of it that a `ControlNet` copies.
 
 use serde_json::{Value, json};
 
-use super::tensors::{Bias, TensorList, TensorSpec};
+use super::{
+    presets::{Library, Network},
+    tensors::{Bias, TensorList, TensorSpec},
+};
 
 /// The hyper-parameters in which the presets differ.
 #[derive(Debug, Clone)]
 pub(super) struct UNet {
     /// Side of the square latent that the model was made for.
     pub(super) sample_size: usize,
+    /// Channels of the sample: latents, and what stands beside them.
+    pub(super) in_channels: usize,
     /// Channels of each level, from the finest.
     pub(super) channels: Vec<usize>,
-    /// Depth of each level's transformers; `None` where the level has none.
-    pub(super) transformer_depths: Vec<Option<usize>>,
-    /// Depth of the middle transformer.
-    pub(super) mid_depth: usize,
+    /// Whether each level has transformers; the middle has one.
+    pub(super) attends: Vec<bool>,
+    /// Depth of each level's transformers, stated even where it has none; the middle has the depth of the last.
+    pub(super) transformer_depths: Vec<usize>,
     /// Heads of each level (diffusers' `attention_head_dim`, which for these models holds head counts).
     pub(super) n_heads: Vec<usize>,
     pub(super) layers_per_block: usize,
@@ -51,52 +56,26 @@ const LATENT_CHANNELS: usize = 4;
 const CONV_IN_GAIN: f32 = 0.3;
 const CONV_OUT_GAIN: f32 = 0.1;
 
-impl UNet {
-    /// `config.json`.
-    pub(super) fn config(&self) -> Value {
-        let kinds = |with: &str, without: &str, depths: &mut dyn Iterator<Item = &Option<usize>>| -> Vec<String> {
-            depths.map(|depth| if depth.is_some() { with } else { without }.to_owned()).collect()
-        };
-        json!({
-            "_class_name": "UNet2DConditionModel",
-            "_diffusers_version": "0.30.2",
-            "act_fn": "silu",
-            "addition_embed_type": self.addition.map(|_| "text_time"),
-            "addition_embed_type_num_heads": 64,
-            "addition_time_embed_dim": self.addition.map(|addition| addition.time_dim),
-            "attention_head_dim": one_or_all(&self.n_heads),
+impl Network for UNet {
+    fn class(&self) -> (Library, &'static str) {
+        (Library::Diffusers, "UNet2DConditionModel")
+    }
+
+    fn config(&self, _torch_dtype: &str) -> Value {
+        let mut config = self.way_down_config();
+        let own = json!({
             "attention_type": "default",
-            "block_out_channels": self.channels,
             "center_input_sample": false,
-            "class_embed_type": null,
             "class_embeddings_concat": false,
             "conv_in_kernel": 3,
             "conv_out_kernel": 3,
-            "cross_attention_dim": self.cross_attention_dim,
             "cross_attention_norm": null,
-            "down_block_types": kinds("CrossAttnDownBlock2D", "DownBlock2D", &mut self.transformer_depths.iter()),
-            "downsample_padding": 1,
             "dropout": 0.0,
             "dual_cross_attention": false,
-            "encoder_hid_dim": null,
-            "encoder_hid_dim_type": null,
-            "flip_sin_to_cos": true,
-            "freq_shift": 0,
-            "in_channels": LATENT_CHANNELS,
-            "layers_per_block": self.layers_per_block,
             "mid_block_only_cross_attention": null,
-            "mid_block_scale_factor": 1,
-            "mid_block_type": "UNetMidBlock2DCrossAttn",
-            "norm_eps": 1e-05,
-            "norm_num_groups": 32,
-            "num_attention_heads": null,
-            "num_class_embeds": null,
-            "only_cross_attention": false,
             "out_channels": LATENT_CHANNELS,
-            "projection_class_embeddings_input_dim": self.addition.map(|addition| addition.n_in),
             "resnet_out_scale_factor": 1.0,
             "resnet_skip_time_act": false,
-            "resnet_time_scale_shift": "default",
             "reverse_transformer_layers_per_block": null,
             "sample_size": self.sample_size,
             "time_cond_proj_dim": null,
@@ -104,39 +83,92 @@ impl UNet {
             "time_embedding_dim": null,
             "time_embedding_type": "positional",
             "timestep_post_act": null,
-            "transformer_layers_per_block": self.transformer_layers_per_block(),
-            "up_block_types": kinds("CrossAttnUpBlock2D", "UpBlock2D", &mut self.transformer_depths.iter().rev()),
+            "up_block_types": kinds("CrossAttnUpBlock2D", "UpBlock2D", self.attends.iter().rev()),
+        });
+        extend(&mut config, self.class().1, own);
+        config
+    }
+
+    fn tensors(&self) -> Vec<TensorSpec> {
+        let mut list = TensorList::default();
+        self.way_down(&mut list);
+        self.up_blocks(&mut list);
+        list.norm("conv_norm_out", self.channels[0]);
+        list.conv_with_gain("conv_out", LATENT_CHANNELS, self.channels[0], 3, CONV_OUT_GAIN);
+        list.0
+    }
+}
+
+/// The kind of each level's block.
+fn kinds<'a>(with: &str, without: &str, attends: impl Iterator<Item = &'a bool>) -> Vec<String> {
+    attends.map(|&attends| if attends { with } else { without }.to_owned()).collect()
+}
+
+/// Names the class, and adds its own keys to those that it shares.
+pub(super) fn extend(config: &mut Value, class: &str, own: Value) {
+    config["_class_name"] = class.into();
+    if let (Value::Object(config), Value::Object(own)) = (config, own) {
+        config.extend(own);
+    }
+}
+
+impl UNet {
+    /// The keys that a `ControlNet` has too.
+    pub(super) fn way_down_config(&self) -> Value {
+        json!({
+            "_diffusers_version": "0.30.2",
+            "act_fn": "silu",
+            "addition_embed_type": self.addition.map(|_| "text_time"),
+            "addition_embed_type_num_heads": 64,
+            "addition_time_embed_dim": self.addition.map(|addition| addition.time_dim),
+            "attention_head_dim": one_or_all(&self.n_heads),
+            "block_out_channels": self.channels,
+            "class_embed_type": null,
+            "cross_attention_dim": self.cross_attention_dim,
+            "down_block_types": kinds("CrossAttnDownBlock2D", "DownBlock2D", self.attends.iter()),
+            "downsample_padding": 1,
+            "encoder_hid_dim": null,
+            "encoder_hid_dim_type": null,
+            "flip_sin_to_cos": true,
+            "freq_shift": 0,
+            "in_channels": self.in_channels,
+            "layers_per_block": self.layers_per_block,
+            "mid_block_scale_factor": 1,
+            "mid_block_type": "UNetMidBlock2DCrossAttn",
+            "norm_eps": 1e-05,
+            "norm_num_groups": 32,
+            "num_attention_heads": null,
+            "num_class_embeds": null,
+            "only_cross_attention": false,
+            "projection_class_embeddings_input_dim": self.addition.map(|addition| addition.n_in),
+            "resnet_time_scale_shift": "default",
+            "transformer_layers_per_block": one_or_all(&self.transformer_depths),
             "upcast_attention": self.upcast_attention,
             "use_linear_projection": self.projection == Projection::Linear,
         })
     }
 
-    /// diffusers wants a depth even where a level has no transformer, and writes one number where all are equal.
-    fn transformer_layers_per_block(&self) -> Value {
-        one_or_all(&self.transformer_depths.iter().map(|depth| depth.unwrap_or(1)).collect::<Vec<_>>())
-    }
-
-    /// The tensors of `diffusion_pytorch_model.safetensors`.
-    pub(super) fn tensors(&self) -> Vec<TensorSpec> {
-        let mut list = TensorList::default();
+    /// Conditions, first convolution, levels on the way down, middle.
+    pub(super) fn way_down(&self, list: &mut TensorList) {
         let (first, time_dim) = (self.channels[0], self.time_dim());
-        list.conv_with_gain("conv_in", first, LATENT_CHANNELS, 3, CONV_IN_GAIN);
+        list.conv_with_gain("conv_in", first, self.in_channels, 3, CONV_IN_GAIN);
         list.linear("time_embedding.linear_1", time_dim, first, Bias::With);
         list.linear("time_embedding.linear_2", time_dim, time_dim, Bias::With);
         if let Some(addition) = self.addition {
             list.linear("add_embedding.linear_1", time_dim, addition.n_in, Bias::With);
             list.linear("add_embedding.linear_2", time_dim, time_dim, Bias::With);
         }
-        self.down_blocks(&mut list);
-        self.mid_block(&mut list);
-        self.up_blocks(&mut list);
-        list.norm("conv_norm_out", first);
-        list.conv_with_gain("conv_out", LATENT_CHANNELS, first, 3, CONV_OUT_GAIN);
-        list.0
+        self.down_blocks(list);
+        self.mid_block(list);
     }
 
     fn time_dim(&self) -> usize {
         4 * self.channels[0]
+    }
+
+    /// Depth of a level's transformers, if it has any.
+    fn depth(&self, level: usize) -> Option<usize> {
+        self.attends[level].then(|| self.transformer_depths[level])
     }
 
     fn down_blocks(&self, list: &mut TensorList) {
@@ -146,7 +178,7 @@ impl UNet {
             for layer in 0..self.layers_per_block {
                 let layer_in = if layer == 0 { n_in } else { n_out };
                 resnet(list, &format!("{block}.resnets.{layer}"), layer_in, n_out, Some(self.time_dim()));
-                self.transformer(list, &format!("{block}.attentions.{layer}"), n_out, self.transformer_depths[level]);
+                self.transformer(list, &format!("{block}.attentions.{layer}"), n_out, self.depth(level));
             }
             if level + 1 < self.channels.len() {
                 list.conv(&format!("{block}.downsamplers.0.conv"), n_out, n_out, 3);
@@ -155,12 +187,21 @@ impl UNet {
         }
     }
 
+    /// Channels of the states that the way down hands over.
+    pub(super) fn skips(&self) -> Vec<usize> {
+        let n_levels = self.channels.len();
+        let of_level =
+            |(level, &n): (usize, &usize)| vec![n; self.layers_per_block + usize::from(level + 1 < n_levels)];
+        let levels = self.channels.iter().enumerate().flat_map(of_level);
+        std::iter::once(self.channels[0]).chain(levels).collect()
+    }
+
     fn mid_block(&self, list: &mut TensorList) {
         let n_channels = self.channels[self.channels.len() - 1];
         for layer in 0..2 {
             resnet(list, &format!("mid_block.resnets.{layer}"), n_channels, n_channels, Some(self.time_dim()));
         }
-        self.transformer(list, "mid_block.attentions.0", n_channels, Some(self.mid_depth));
+        self.transformer(list, "mid_block.attentions.0", n_channels, self.transformer_depths.last().copied());
     }
 
     /// Each layer takes a skip connection: the last one of a block the input of the matching down block's level.
@@ -175,7 +216,7 @@ impl UNet {
                 let n_skip = if layer == self.layers_per_block { n_below } else { n_out };
                 let n_in = if layer == 0 { n_previous } else { n_out };
                 resnet(list, &format!("{block}.resnets.{layer}"), n_in + n_skip, n_out, Some(self.time_dim()));
-                self.transformer(list, &format!("{block}.attentions.{layer}"), n_out, self.transformer_depths[level]);
+                self.transformer(list, &format!("{block}.attentions.{layer}"), n_out, self.depth(level));
             }
             if level > 0 {
                 list.conv(&format!("{block}.upsamplers.0.conv"), n_out, n_out, 3);

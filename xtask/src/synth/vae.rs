@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
+    presets::{Library, Network},
     tensors::{Bias, TensorList, TensorSpec},
     unet::resnet,
 };
@@ -24,11 +25,14 @@ const LAYERS_PER_BLOCK: usize = 2;
 /// Latents of an untrained UNet are an order too large (see `unet.rs`) and are divided by 0.18 before decoding.
 const POST_QUANT_GAIN: f32 = 0.1;
 
-impl Vae {
-    /// `config.json`.
-    pub(super) fn config(&self) -> Value {
+impl Network for Vae {
+    fn class(&self) -> (Library, &'static str) {
+        (Library::Diffusers, "AutoencoderKL")
+    }
+
+    fn config(&self, _torch_dtype: &str) -> Value {
         json!({
-            "_class_name": "AutoencoderKL",
+            "_class_name": self.class().1,
             "_diffusers_version": "0.30.2",
             "act_fn": "silu",
             "block_out_channels": self.channels,
@@ -51,8 +55,7 @@ impl Vae {
         })
     }
 
-    /// The tensors of `diffusion_pytorch_model.safetensors`.
-    pub(super) fn tensors(&self) -> Vec<TensorSpec> {
+    fn tensors(&self) -> Vec<TensorSpec> {
         let mut list = TensorList::default();
         self.encoder(&mut list);
         self.decoder(&mut list);
@@ -60,7 +63,9 @@ impl Vae {
         list.conv_with_gain("post_quant_conv", LATENT_CHANNELS, LATENT_CHANNELS, 1, POST_QUANT_GAIN);
         list.0
     }
+}
 
+impl Vae {
     fn encoder(&self, list: &mut TensorList) {
         let (first, last) = (self.channels[0], self.channels[self.channels.len() - 1]);
         list.conv("encoder.conv_in", first, 3, 3);

@@ -80,3 +80,32 @@ fn output(function: &mut Function, index: usize, name: &str, dtype: DType) -> Re
     function.rename(output, name);
     Ok(())
 }
+
+/// Lets an operation read each input that none reads, because a model has its inputs whether they count or not.
+///
+/// Run it last: to every other pass that operation is dead code.
+/// Source: coremltools 9.0, `handle_unused_inputs`.
+///
+/// ```text
+/// func(%x, %y)             func(%x, %y)
+///                   ==>    %y_tmp = identity(x=%y)
+/// %z = relu(x=%x)          %z = relu(x=%x)
+/// ```
+///
+/// # Errors
+/// When an `identity` is refused, which does not happen.
+pub fn keep_inputs(function: &mut Function) -> Result<usize, PassError> {
+    atomically("keep_inputs", function, |function| {
+        let mut unused = function.inputs.clone();
+        function.body.for_each_use(&mut |v| unused.retain(|&input| input != v));
+        let mut emitter = Emitter::new(function);
+        for &input in &unused {
+            let label = format!("{}_tmp", emitter.function().name_of(input));
+            emitter.op("identity", &label, [("x", input.into())])?;
+        }
+        let mut ops = emitter.into_ops();
+        ops.append(&mut function.body.ops);
+        function.body.ops = ops;
+        Ok(unused.len())
+    })
+}

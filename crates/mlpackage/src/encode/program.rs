@@ -1,25 +1,38 @@
-//! Functions, blocks and operations to messages.
+//! Functions, blocks and operations to messages, and those to bytes as soon as they are whole.
 
 use std::collections::BTreeMap;
 
-use coremltools_proto::mil_spec::{self as pb, argument};
+use coremltools_proto::{
+    Message,
+    mil_spec::{self as pb, argument},
+};
 use mil::{Arg, Block, Function, Literal, Op, Opset, Program, ValueId};
 
-use super::{WeightPlan, value};
+use super::{
+    WeightPlan,
+    raw::{put_entry, put_message},
+    value,
+};
 use crate::{
     error::{Error, ModelFault, model_error},
     types,
 };
 
-/// The message of a program; large constants are added to `weights` in program order.
-pub(crate) fn encode<'p>(program: &'p Program, weights: &mut WeightPlan<'p>) -> Result<pb::Program, Error> {
-    let mut functions = BTreeMap::new();
+/// The bytes of a program's message; large constants are added to `weights` in program order.
+pub(crate) fn encode<'p>(program: &'p Program, weights: &mut WeightPlan<'p>) -> Result<Vec<u8>, Error> {
+    let mut out = pb::Program { version: 1, ..pb::Program::default() }.encode_to_vec();
     for (name, function) in &program.functions {
-        functions.insert(name.clone(), encode_function(function, weights)?);
+        put_entry(&mut out, FUNCTIONS, name, &encode_function(function, weights)?);
     }
     let attributes = encode_attributes(&program.attributes, weights)?;
-    Ok(pb::Program { version: 1, functions, doc_string: String::new(), attributes })
+    out.extend(pb::Program { attributes, ..pb::Program::default() }.encode_to_vec());
+    Ok(out)
 }
+
+/// Numbers of the fields that are put together from bytes: of a program, a function and a block.
+const FUNCTIONS: u32 = 2;
+const BLOCK_SPECIALIZATIONS: u32 = 3;
+const OPERATIONS: u32 = 3;
 
 fn encode_attributes<'p>(
     attributes: &'p BTreeMap<String, Literal>,
@@ -28,16 +41,15 @@ fn encode_attributes<'p>(
     attributes.iter().map(|(name, literal)| Ok((name.clone(), value::encode(literal, weights)?))).collect()
 }
 
-fn encode_function<'p>(function: &'p Function, weights: &mut WeightPlan<'p>) -> Result<pb::Function, Error> {
+fn encode_function<'p>(function: &'p Function, weights: &mut WeightPlan<'p>) -> Result<Vec<u8>, Error> {
     let attributes = encode_attributes(&function.attributes, weights)?;
     let mut encoder = Encoder { function, weights, is_emitted: vec![false; function.values().len()] };
     let body = encoder.body()?;
-    Ok(pb::Function {
-        inputs: encoder.named(&function.inputs),
-        opset: function.opset.name().to_owned(),
-        block_specializations: BTreeMap::from([(function.opset.name().to_owned(), body)]),
-        attributes,
-    })
+    let (inputs, opset) = (encoder.named(&function.inputs), function.opset.name());
+    let mut out = pb::Function { inputs, opset: opset.to_owned(), ..pb::Function::default() }.encode_to_vec();
+    put_entry(&mut out, BLOCK_SPECIALIZATIONS, opset, &body);
+    out.extend(pb::Function { attributes, ..pb::Function::default() }.encode_to_vec());
+    Ok(out)
 }
 
 struct Encoder<'e, 'p> {
@@ -48,28 +60,23 @@ struct Encoder<'e, 'p> {
 }
 
 impl<'p> Encoder<'_, 'p> {
-    /// The function's block, with a `const` operation before the first user of each constant.
+    /// The bytes of the function's block, with a `const` operation before the first user of each constant.
     ///
     /// Constants of nested blocks stand before the operation that holds the blocks, so that each stands once.
-    fn body(&mut self) -> Result<pb::Block, Error> {
+    fn body(&mut self) -> Result<Vec<u8>, Error> {
         let body = &self.function.body;
-        let mut operations = Vec::with_capacity(body.ops.len() * 2);
+        let mut out = pb::Block { outputs: self.names(&body.outputs), ..pb::Block::default() }.encode_to_vec();
         for op in &body.ops {
             let mut used = Vec::new();
             for_each_bound(op, &mut |v| used.push(v));
-            self.constants(&used, &mut operations)?;
-            operations.push(self.op(op)?);
+            self.constants(&used, &mut out)?;
+            put_message(&mut out, OPERATIONS, &self.op(op)?);
         }
-        self.constants(&body.outputs, &mut operations)?;
-        Ok(pb::Block {
-            inputs: Vec::new(),
-            outputs: self.names(&body.outputs),
-            operations,
-            attributes: BTreeMap::new(),
-        })
+        self.constants(&body.outputs, &mut out)?;
+        Ok(out)
     }
 
-    fn constants(&mut self, values: &[ValueId], operations: &mut Vec<pb::Operation>) -> Result<(), Error> {
+    fn constants(&mut self, values: &[ValueId], out: &mut Vec<u8>) -> Result<(), Error> {
         let function = self.function;
         for &id in values {
             let Some(literal) = function.literal(id) else { continue };
@@ -81,12 +88,13 @@ impl<'p> Encoder<'_, 'p> {
                 };
                 let attributes =
                     BTreeMap::from([("name".to_owned(), self.string(function.name_of(id))?), ("val".to_owned(), val)]);
-                operations.push(pb::Operation {
+                let operation = pb::Operation {
                     r#type: "const".to_owned(),
                     outputs: vec![output],
                     attributes,
                     ..pb::Operation::default()
-                });
+                };
+                put_message(out, OPERATIONS, &operation);
             }
         }
         Ok(())

@@ -197,6 +197,22 @@ fn outputs_that_are_one_value_get_producers_of_their_own() {
 }
 
 #[test]
+fn an_input_that_nothing_reads_is_read_and_others_are_not_read_again() {
+    let mut unread = program(Opset::CoreML6, "(fp32 x, fp32 y) { fp32 z = relu(x = x); } -> (z)");
+    assert!(validate(&unread).is_err());
+    let main = unread.functions.get_mut("main").unwrap();
+    assert_eq!((keep_inputs(main), keep_inputs(main)), (Ok(1), Ok(0)));
+    expect![[r#"
+        (fp32 x, fp32 y) {
+            fp32 y_tmp = identity(x = y);
+            fp32 z = relu(x = x);
+        } -> (z);
+    "#]]
+    .assert_eq(&statements(&unread));
+    assert!(validate(&unread).is_ok());
+}
+
+#[test]
 fn borders_that_do_not_exist_are_named() {
     let mut program = program(Opset::CoreML6, "(fp32 x) { fp32 y = relu(x = x); } -> (y)");
     let main = program.functions.get_mut("main").unwrap();
