@@ -191,7 +191,7 @@ const CLASSES: [(&str, &str, Option<&str>); 15] = [
     ("ControlNetXSAdapter", "a ControlNet-XS, which is not converted", None),
     ("T2IAdapter", "a T2I-Adapter, which is not converted", None),
     ("MotionAdapter", "a motion module of AnimateDiff, which is not converted", None),
-    ("SD3Transformer2DModel", "the transformer of Stable Diffusion 3, which is not converted yet", None),
+    ("SD3Transformer2DModel", "the transformer of Stable Diffusion 3", Some("transformer")),
     ("FluxTransformer2DModel", "the transformer of Flux, which is not converted", None),
     ("PriorTransformer", "a prior of unCLIP, which is not converted", None),
     ("CLIPTextModel", "a text encoder", Some("text_encoder")),
@@ -297,7 +297,10 @@ fn safetensors_file(path: &Path, next: String) -> Place {
     } else if any(&["emb_params", "string_to_param", "clip_l", "clip_g"]) && keys.len() < 4 {
         Place::new("an embedding (textual inversion), which is not read yet", next)
     } else if any(&["joint_blocks.", "double_blocks."]) {
-        Place::new("the transformer of Stable Diffusion 3 or Flux, which is not converted yet", next)
+        Place::new(
+            "the transformer of Stable Diffusion 3 or Flux, alone and in their own layout, which is not read",
+            next,
+        )
     } else if any(&["first_stage_model.", "decoder.conv_in.", "quant_conv."]) {
         Place::new("a file with the weights of a VAE", format!("its config.json is needed too: {next}"))
     } else if any(&["down_blocks.", "text_model.", "vision_model."]) {

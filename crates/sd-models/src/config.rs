@@ -8,12 +8,14 @@
 mod clip;
 mod control_net;
 mod fields;
+mod mmdit;
 mod tiny_autoencoder;
 mod unet;
 mod vae;
 
 pub use clip::{ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig, Pooling, SafetyCheckerConfig};
 pub use control_net::ControlNetConfig;
+pub use mmdit::MmditConfig;
 pub use tiny_autoencoder::{TinyAutoencoderConfig, TinyLevelsConfig};
 pub use unet::{
     AddedConditionConfig, CORRECTED_SIDE, Residual, TimestepConfig, TransformerConfig, UNetBlockConfig, UNetConfig,
@@ -71,6 +73,8 @@ mod tests {
             "num_attention_heads": 4, "reverse_transformer_layers_per_block": [1, 1], "mid_block_type": "UNetMidBlock2DCrossAttn",
             "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"]}"#;
         check(Role::UNet, keys::UNET, unet, |f| UNetConfig::read(f).map(drop));
+        let mmdit = r#"{"caption_projection_dim": 1152}"#;
+        check(Role::Mmdit, keys::SD3_TRANSFORMER, mmdit, |f| MmditConfig::read(f).map(drop));
         let vae = r#"{"block_out_channels": [32], "down_block_types": ["DownEncoderBlock2D"],
             "up_block_types": ["UpDecoderBlock2D"]}"#;
         check(Role::VaeDecoder, keys::AUTOENCODER_KL, vae, |f| VaeConfig::read(f).map(drop));

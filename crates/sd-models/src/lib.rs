@@ -26,6 +26,7 @@
 pub mod clip;
 pub mod control_net;
 pub mod layer;
+pub mod mmdit;
 pub mod safety_checker;
 pub mod tiny_autoencoder;
 pub mod unet;
@@ -40,13 +41,14 @@ mod networks;
 pub use clip::{ClipTextEncoder, ClipTextOutput};
 pub use config::{
     AddedConditionConfig, CORRECTED_SIDE, ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig,
-    Configuration, ControlNetConfig, Pooling, Residual, Resolution, SafetyCheckerConfig, TimestepConfig,
+    Configuration, ControlNetConfig, MmditConfig, Pooling, Residual, Resolution, SafetyCheckerConfig, TimestepConfig,
     TinyAutoencoderConfig, TinyLevelsConfig, TransformerConfig, UNetBlockConfig, UNetConfig, UNetMidBlockConfig,
     VaeConfig, WayDownConfig,
 };
 pub use control_net::ControlNet;
 pub use error::ModelError;
-pub use network::{Facts, Features, Network, WithNetwork};
+pub use mmdit::Mmdit;
+pub use network::{Facts, Features, Network, Sides, WithNetwork};
 pub use networks::NetworkConfig;
 pub use safety_checker::{SafetyChecker, SafetyVerdict};
 pub use sd_spec::Role;

@@ -11,7 +11,7 @@ mod schedulers;
 mod tokenizer;
 
 pub use clip::{CLIP_TEXT, CLIP_VISION, SAFETY_CHECKER};
-pub use networks::{AUTOENCODER_KL, AUTOENCODER_TINY, CONTROL_NET, UNET};
+pub use networks::{AUTOENCODER_KL, AUTOENCODER_TINY, CONTROL_NET, SD3_TRANSFORMER, UNET};
 pub use preprocessor::CLIP_IMAGE_PROCESSOR;
 pub use schedulers::{DDIM, DPM_SOLVER_MULTISTEP, EULER_DISCRETE, PNDM, TRAINED_WITH, has_betas, is_scheduler_key};
 pub use tokenizer::CLIP_TOKENIZER;
@@ -140,9 +140,12 @@ pub const DIFFUSERS: &[Row] = &[
 mod tests {
     use super::*;
 
-    const TABLES: [Table; 11] = [
+    const TABLES: [Table; 14] = [
         UNET,
+        CONTROL_NET,
+        SD3_TRANSFORMER,
         AUTOENCODER_KL,
+        AUTOENCODER_TINY,
         CLIP_TEXT,
         CLIP_VISION,
         SAFETY_CHECKER,

@@ -22,6 +22,8 @@ pub enum Role {
     Refiner,
     /// What a picture that guides adds to the denoiser.
     ControlNet,
+    /// The denoiser that is a transformer over text and picture together, of 3.
+    Mmdit,
     /// Latents to pictures.
     VaeDecoder,
     /// Pictures to latents, or to the moments of their distribution.
@@ -113,9 +115,6 @@ pub enum Stage {
     /// Once for each picture, where it is wanted.
     Check,
 }
-
-/// Packages that Apple's converter makes, that have no role here yet and are compressed with a directory all the same.
-pub const OTHER_COMPRESSED: [PackageName; 1] = [PackageName::last("mmdit", "MultiModalDiffusionTransformer")];
 
 impl RoleSpec {
     /// Whether the shapes of its model follow from the size of the picture.

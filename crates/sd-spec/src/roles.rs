@@ -1,5 +1,6 @@
 //! The table of roles; there is one file for each group that shares features.
 
+mod mmdit;
 mod safety;
 mod text;
 mod unet;
@@ -13,13 +14,14 @@ use crate::role::{Role, RoleSpec, Stage};
 
 impl Role {
     /// Every role, in the order in which a pipeline is usually converted.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::TextEncoder,
         Self::TextEncoder2,
         Self::UNet,
         Self::ControlledUNet,
         Self::Refiner,
         Self::ControlNet,
+        Self::Mmdit,
         Self::VaeDecoder,
         Self::VaeEncoder,
         Self::SafetyChecker,
@@ -35,6 +37,7 @@ impl Role {
             Self::ControlledUNet => &unet::CONTROLLED,
             Self::Refiner => &unet::REFINER,
             Self::ControlNet => &unet::CONTROL_NET,
+            Self::Mmdit => &mmdit::SPEC,
             Self::VaeDecoder => &vae::DECODER,
             Self::VaeEncoder => &vae::ENCODER,
             Self::SafetyChecker => &safety::CHECKER,
