@@ -196,7 +196,7 @@ const CLASSES: [(&str, &str, Option<&str>); 15] = [
     ("PriorTransformer", "a prior of unCLIP, which is not converted", None),
     ("CLIPTextModel", "a text encoder", Some("text_encoder")),
     ("CLIPTextModelWithProjection", "a text encoder with a projection", None),
-    ("T5EncoderModel", "a T5 text encoder, which is not converted yet", None),
+    ("T5EncoderModel", "a T5 text encoder", Some("text_encoder_3")),
     ("StableDiffusionSafetyChecker", "a safety checker", Some("safety_checker")),
 ];
 

@@ -162,6 +162,18 @@ fn text_encoders_of_sd3_match_pytorch() {
     }
 }
 
+#[test]
+fn third_text_encoders_match_pytorch_at_every_length() {
+    for reference in ["text_encoder_3", "text_encoder_3_empty"] {
+        check(&case("tiny-sd3", Role::TextEncoder3, reference));
+    }
+    for reference in ["text_encoder_3_256", "text_encoder_3_empty_256"] {
+        let mut long = case("tiny-sd3", Role::TextEncoder3, reference);
+        long.options.text_length = Some(256);
+        check(&long);
+    }
+}
+
 const LAYOUTS: [AttentionLayout; 3] =
     [AttentionLayout::Original, AttentionLayout::SplitEinsum, AttentionLayout::SplitEinsumV2];
 

@@ -9,6 +9,7 @@ mod clip;
 mod control_net;
 mod fields;
 mod mmdit;
+mod t5;
 mod tiny_autoencoder;
 mod unet;
 mod vae;
@@ -16,6 +17,7 @@ mod vae;
 pub use clip::{ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig, Pooling, SafetyCheckerConfig};
 pub use control_net::ControlNetConfig;
 pub use mmdit::MmditConfig;
+pub use t5::T5Config;
 pub use tiny_autoencoder::{TinyAutoencoderConfig, TinyLevelsConfig};
 pub use unet::{
     AddedConditionConfig, CORRECTED_SIDE, Residual, TimestepConfig, TransformerConfig, UNetBlockConfig, UNetConfig,
@@ -83,6 +85,8 @@ mod tests {
         check(Role::VaeDecoder, keys::AUTOENCODER_TINY, tiny, |f| TinyAutoencoderConfig::read(f).map(drop));
         let text = r#"{"architectures": ["CLIPTextModelWithProjection"]}"#;
         check(Role::TextEncoder, keys::CLIP_TEXT, text, |f| ClipTextConfig::read(f).map(drop));
+        let t5 = r#"{"feed_forward_proj": "gated-gelu"}"#;
+        check(Role::TextEncoder3, keys::T5_ENCODER, t5, |f| T5Config::read(f).map(drop));
         check(Role::SafetyChecker, keys::CLIP_VISION, "{}", |f| ClipVisionConfig::read(f).map(drop));
         let checker = r#"{"vision_config": {}}"#;
         check(Role::SafetyChecker, keys::SAFETY_CHECKER, checker, |f| SafetyCheckerConfig::read(f).map(drop));

@@ -28,6 +28,7 @@ pub mod control_net;
 pub mod layer;
 pub mod mmdit;
 pub mod safety_checker;
+pub mod t5;
 pub mod tiny_autoencoder;
 pub mod unet;
 pub mod vae;
@@ -41,9 +42,9 @@ mod networks;
 pub use clip::{ClipTextEncoder, ClipTextOutput};
 pub use config::{
     AddedConditionConfig, CORRECTED_SIDE, ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig,
-    Configuration, ControlNetConfig, MmditConfig, Pooling, Residual, Resolution, SafetyCheckerConfig, TimestepConfig,
-    TinyAutoencoderConfig, TinyLevelsConfig, TransformerConfig, UNetBlockConfig, UNetConfig, UNetMidBlockConfig,
-    VaeConfig, WayDownConfig,
+    Configuration, ControlNetConfig, MmditConfig, Pooling, Residual, Resolution, SafetyCheckerConfig, T5Config,
+    TimestepConfig, TinyAutoencoderConfig, TinyLevelsConfig, TransformerConfig, UNetBlockConfig, UNetConfig,
+    UNetMidBlockConfig, VaeConfig, WayDownConfig,
 };
 pub use control_net::ControlNet;
 pub use error::ModelError;
@@ -52,6 +53,7 @@ pub use network::{Facts, Features, Network, Sides, WithNetwork};
 pub use networks::NetworkConfig;
 pub use safety_checker::{SafetyChecker, SafetyVerdict};
 pub use sd_spec::Role;
+pub use t5::T5Encoder;
 pub use tiny_autoencoder::{TinyDecoder, TinyEncoder};
 pub use unet::{AddedConditions, UNet, UNetConditions};
 pub use vae::{VaeDecoder, VaeEncoder};

@@ -11,8 +11,8 @@ use crate::config::Configuration;
 use crate::network::{Facts, Network, WithNetwork};
 use crate::weights::{CheckpointTensor, LoadReport, Parameter, parameters};
 use crate::{
-    ClipTextEncoder, ControlNet, Mmdit, ModelError, SafetyChecker, TinyDecoder, TinyEncoder, UNet, VaeDecoder,
-    VaeEncoder,
+    ClipTextEncoder, ControlNet, Mmdit, ModelError, SafetyChecker, T5Encoder, TinyDecoder, TinyEncoder, UNet,
+    VaeDecoder, VaeEncoder,
 };
 
 /// The class that a `config.json` names, as diffusers and as transformers write it.
@@ -127,7 +127,18 @@ macro_rules! networks {
     };
 }
 
-networks![ClipTextEncoder, UNet, ControlNet, Mmdit, VaeDecoder, VaeEncoder, TinyDecoder, TinyEncoder, SafetyChecker];
+networks![
+    ClipTextEncoder,
+    T5Encoder,
+    UNet,
+    ControlNet,
+    Mmdit,
+    VaeDecoder,
+    VaeEncoder,
+    TinyDecoder,
+    TinyEncoder,
+    SafetyChecker
+];
 
 #[cfg(test)]
 mod tests {

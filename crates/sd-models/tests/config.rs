@@ -2,7 +2,7 @@
 
 use sd_models::{
     ClipTextConfig, Configuration, MmditConfig, ModelError, NetworkConfig, Pooling, Resolution, Role,
-    SafetyCheckerConfig, UNetConfig, VaeConfig,
+    SafetyCheckerConfig, T5Config, UNetConfig, VaeConfig,
 };
 use serde_json::{Value, json};
 
@@ -121,6 +121,38 @@ fn transformers_that_cannot_be_built_are_refused_by_key() {
         ("_class_name", json!("FluxTransformer2DModel"), "supported: SD3Transformer2DModel"),
     ] {
         check(MmditConfig::from_json(&with(mmdit(), key, value)), expected);
+    }
+}
+
+fn t5() -> Value {
+    json!({"feed_forward_proj": "gated-gelu", "d_model": 32, "is_encoder_decoder": true, "output_past": true})
+}
+
+#[test]
+fn third_text_encoders_that_cannot_be_built_are_refused_by_key() {
+    let config = T5Config::from_json(t5().to_string().as_bytes()).expect("T5 1.1");
+    assert_eq!((config.dim, config.attention_dim(), config.n_buckets), (32, 512, 32));
+    assert!(NetworkConfig::unknown_keys(Role::TextEncoder3, t5().to_string().as_bytes()).expect("T5").is_empty());
+    for (key, value, expected) in [
+        (
+            "feed_forward_proj",
+            json!("relu"),
+            "\"feed_forward_proj\" = \"relu\" is not supported; supported: gated-gelu",
+        ),
+        ("feed_forward_proj", Value::Null, "\"feed_forward_proj\" = \"relu\" is not supported"),
+        ("model_type", json!("umt5"), "\"model_type\" = \"umt5\" is not supported; supported: t5"),
+        ("is_decoder", json!(true), "\"is_decoder\" = true is not supported"),
+        ("d_ff", json!(0), "\"d_ff\" is 0, expected an integer from 1"),
+        ("num_heads", json!(60_000), "\"num_heads\" is 60000, expected a number of heads of 64"),
+        ("layer_norm_epsilon", json!(0), "\"layer_norm_epsilon\" is 0, expected a finite number above 0"),
+        (
+            "relative_attention_num_buckets",
+            json!(6),
+            "\"relative_attention_num_buckets\" is 6, expected a multiple of 4",
+        ),
+        ("relative_attention_max_distance", json!(8), "\"relative_attention_max_distance\" is 8, expected more than 8"),
+    ] {
+        check(T5Config::from_json(&with(t5(), key, value)), expected);
     }
 }
 

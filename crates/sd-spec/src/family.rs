@@ -97,6 +97,7 @@ const SD3: FamilySpec = FamilySpec {
     family: Family::Sd3,
     name: "Stable Diffusion 3 or 3.5",
     required: &[Role::TextEncoder, Role::TextEncoder2, Role::Mmdit, Role::VaeDecoder],
+    optional: &[Role::TextEncoder3, Role::VaeEncoder],
     on_request: &[],
     // Its file says force_upcast, which only pipelines of XL heed; diffusers runs this one in half precision.
     autoencoder_leaves_half: false,

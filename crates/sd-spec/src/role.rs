@@ -14,6 +14,8 @@ pub enum Role {
     TextEncoder,
     /// The second text encoder, of XL and 3.
     TextEncoder2,
+    /// The third text encoder, of 3, which is no CLIP.
+    TextEncoder3,
     /// The denoiser.
     UNet,
     /// The denoiser that takes what ControlNets add.

@@ -14,9 +14,10 @@ use crate::role::{Role, RoleSpec, Stage};
 
 impl Role {
     /// Every role, in the order in which a pipeline is usually converted.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::TextEncoder,
         Self::TextEncoder2,
+        Self::TextEncoder3,
         Self::UNet,
         Self::ControlledUNet,
         Self::Refiner,
@@ -33,6 +34,7 @@ impl Role {
         match self {
             Self::TextEncoder => &text::ENCODER,
             Self::TextEncoder2 => &text::ENCODER_2,
+            Self::TextEncoder3 => &text::ENCODER_3,
             Self::UNet => &unet::SPEC,
             Self::ControlledUNet => &unet::CONTROLLED,
             Self::Refiner => &unet::REFINER,

@@ -62,3 +62,22 @@ pub(super) const ENCODER_2: RoleSpec = RoleSpec {
     layout: Layout::Plain,
     stage: Stage::Text,
 };
+
+pub(super) const ENCODER_3: RoleSpec = RoleSpec {
+    role: Role::TextEncoder3,
+    name: "text-encoder-3",
+    folder: "text_encoder_3",
+    stands_alone: false,
+    classes: &["T5EncoderModel"],
+    package: PackageName::last("text_encoder_3", "TextEncoderT5"),
+    inputs: INPUTS,
+    outputs: &[FeatureSpec::output(
+        "encoder_hidden_states",
+        &[Axis::One, Axis::Tokens, Axis::TextWidth],
+        "One embedding per token, after the final normalisation",
+    )],
+    summary: "Third text encoder of Stable Diffusion 3: turns token ids into embeddings that condition the denoiser.",
+    is_compressed: true,
+    layout: Layout::Plain,
+    stage: Stage::Text,
+};

@@ -115,7 +115,7 @@ fn refuse_ineffective(conversion: &Conversion, roles: &[Role]) -> Result<()> {
     let denoiser: fn(Role) -> bool = Role::is_denoiser;
     for (option, is_given, heeded_by) in [
         ("--attention", conversion.attention.is_some(), denoiser),
-        ("--text-length", conversion.text_length.is_some(), denoiser),
+        ("--text-length", conversion.text_length.is_some(), |role| role.is_denoiser() || role == Role::TextEncoder3),
         ("--unet-batch-one", conversion.unet_batch_one, denoiser),
         ("--chunk-unet", conversion.chunk_unet.is_some(), denoiser),
         ("--quantize-nbits", conversion.quantize_nbits.is_some(), |role| role.spec().is_compressed),
