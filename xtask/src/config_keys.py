@@ -83,6 +83,10 @@ def main():
         clip = classes(t / "models/clip/configuration_clip.py")
         for name in ("CLIPTextConfig", "CLIPVisionConfig", "CLIPConfig"):
             put(name, TRANSFORMERS, fields(clip[name]))
+        t5 = classes(t / "models/t5/configuration_t5.py")["T5Config"]
+        put("T5Config", TRANSFORMERS, fields(t5))
+        t5 = classes(old / "models/t5/configuration_t5.py")["T5Config"]
+        put("T5Config of transformers 4", OLD, arguments(t5))
         put("PreTrainedConfig", TRANSFORMERS, ["model_type"] + fields(classes(t / "configuration_utils.py")["PreTrainedConfig"]))
         put("PretrainedConfig", OLD, attributes(classes(old / "configuration_utils.py")["PretrainedConfig"]))
         four = " of transformers 4"

@@ -5,10 +5,11 @@
 //! that the checkpoint holds.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::backend::capture::TensorId;
-use burn::backend::ir::{BaseOperationIr, OperationIr};
+use burn::backend::ir::{BaseOperationIr, OperationIr, SliceOpIr};
 use mil::{Const, ConstError, DType};
 
 /// A value that is known before the program runs.
@@ -61,6 +62,17 @@ impl Static {
         value.ok().map(|base| Self { shape: base.shape().to_vec(), base, ..self.clone() })
     }
 
+    /// A part without gaps.
+    fn sliced(&self, op: &SliceOpIr) -> Option<Self> {
+        let mut parts: Vec<Range<usize>> = self.shape.iter().map(|&size| 0..size).collect();
+        for (part, slice) in parts.iter_mut().zip(&op.ranges) {
+            let (range, step) = slice.to_range_and_step(part.end);
+            (step == 1).then(|| *part = range)?;
+        }
+        let base = self.value().ok()?.crop(&parts).ok()?;
+        Some(Self { shape: base.shape().to_vec(), base, ..self.clone() })
+    }
+
     fn cast(&self, dtype: DType) -> Self {
         Self { base: self.base.cast(dtype), ..self.clone() }
     }
@@ -81,6 +93,7 @@ pub(crate) fn view(operation: &OperationIr, statics: &Statics) -> Option<(Tensor
             perm.swap(op.dim1, op.dim2);
             Some((op.out.id, statics.get(&op.input.id)?.permuted(&perm)?))
         }
+        BaseOperationIr::Slice(op) => Some((op.out.id, statics.get(&op.tensor.id)?.sliced(op)?)),
         BaseOperationIr::Permute(op) => Some((op.out.id, statics.get(&op.input.id)?.permuted(&op.axes)?)),
         BaseOperationIr::Cast(op) => {
             let (from, to) = (crate::types::dtype(op.input.dtype).ok()?, crate::types::dtype(op.out.dtype).ok()?);

@@ -1,5 +1,6 @@
 //! Constants: tensors that still lie in a checkpoint or are computed from one, and literals of every other type.
 
+mod crop;
 mod literal;
 mod source;
 #[cfg(test)]
@@ -11,7 +12,7 @@ pub use source::{Compute, SourceId};
 use crate::types::TensorType;
 use host_tensor::{Bytes, DType, Exceptions, HostTensor, convert_bytes, element_count};
 use source::{Computed, Source, permute};
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, ops::Range, sync::Arc};
 
 /// Where a constant was read from; only a note for printers, no part of its value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -41,6 +42,14 @@ pub enum ConstError {
         perm: Vec<usize>,
         /// Rank of the source.
         rank: usize,
+    },
+    /// The part is not inside.
+    #[error("{ranges:?} is not a part of a constant with shape {shape:?}")]
+    Crop {
+        /// Refused ranges, one for each axis.
+        ranges: Vec<Range<usize>>,
+        /// Shape of the constant.
+        shape: Vec<usize>,
     },
     /// A computation promises what no tensor is.
     #[error(
@@ -197,6 +206,24 @@ impl Const {
         };
         let identity = composed.iter().enumerate().all(|(i, &p)| i == p);
         Ok(Self { shape, perm: (!identity).then(|| composed.into()), location: None, ..self.clone() })
+    }
+
+    /// The part of the value whose indices lie in these ranges, one for each axis.
+    ///
+    /// Stored bytes are cut while they are read; a view that transposes, or is computed, is computed first, and kept
+    /// in memory.
+    ///
+    /// # Errors
+    /// When the ranges are not inside the value, or its elements are no whole bytes.
+    pub fn crop(&self, ranges: &[Range<usize>]) -> Result<Self, ConstError> {
+        let whole = match (&self.source, &self.perm) {
+            (Source::Stored(tensor), None) => tensor.reshape(self.shape.clone()).ok(),
+            _ => None,
+        };
+        let tensor = whole.unwrap_or_else(|| self.read());
+        let cropped = crop::Crop::new(tensor, ranges).map(|crop| Self::computed(Arc::new(crop)));
+        let refuse = || ConstError::Crop { ranges: ranges.to_vec(), shape: self.shape.clone() };
+        Ok(cropped.ok_or_else(refuse)??.cast(self.dtype))
     }
 
     /// The value converted to another element type.

@@ -105,7 +105,7 @@ impl Checkpoint {
             variant: None,
             adapters: Vec::new(),
         };
-        checkpoint.family = family::of(|role| checkpoint.raw_config(role), checkpoint.asks_for_scores());
+        checkpoint.family = family::of(|role| checkpoint.known_config(role), checkpoint.asks_for_scores());
         if checkpoint.index.is_none() && !Role::ALL.iter().any(|&c| checkpoint.has_folder(c)) {
             return Err(refuse());
         }
@@ -263,10 +263,9 @@ impl Checkpoint {
     /// Entries of the index that are models, and none of ours.
     fn other_models(&self) -> impl Iterator<Item = &str> {
         let entries = self.index.iter().flatten();
+        let FamilySpec { required, optional, on_request, .. } = self.family.spec();
         let is_model = |name: &str| {
-            let FamilySpec { required, optional, on_request, .. } = self.family.spec();
-            let is_ours =
-                [required, optional, on_request].into_iter().any(|r| r.iter().any(|c| c.spec().folder == name));
+            let is_ours = [*required, *optional, *on_request].concat().iter().any(|role| role.spec().folder == name);
             !is_ours && !is_companion(name)
         };
         let is_loaded = |pair: &Value| pair.get(1).is_some_and(Value::is_string);
@@ -346,6 +345,15 @@ impl Checkpoint {
     /// A configuration as it stands in its file, if it can be read.
     fn raw_config(&self, role: Role) -> Option<Value> {
         serde_json::from_slice(&read_json(&self.folder(role).join("config.json")).ok()?).ok()
+    }
+
+    /// As much as is known of a configuration: where its file is not there, the class that the index names.
+    fn known_config(&self, role: Role) -> Option<Value> {
+        let class = || match self.listed(role.spec().folder) {
+            Listed::Class(class) => Some(serde_json::json!({ "_class_name": class })),
+            _ => None,
+        };
+        self.raw_config(role).or_else(|| class().filter(|_| role == Role::Mmdit))
     }
 
     /// Whether the index says that the denoiser is told an aesthetic score, as that of XL's refiner is.
@@ -485,6 +493,25 @@ mod tests {
         assert!(checkpoint.check_family().is_err());
         let error = checkpoint.check_family().unwrap_err().to_string();
         assert!(error.contains("this is FLUX (FluxPipeline), which is not converted"), "{error}");
+    }
+
+    #[test]
+    fn the_class_of_the_transformer_says_the_family() {
+        let dir = checkpoint_of(None, &["transformer", "text_encoder", "text_encoder_2", "vae"]);
+        let class = |class: &str| {
+            let json = format!(r#"{{"_class_name": "{class}"}}"#);
+            fs::write(dir.path().join("transformer/config.json"), json).unwrap();
+            Checkpoint::open(dir.path()).unwrap()
+        };
+        let sd3 = class("SD3Transformer2DModel");
+        assert_eq!((sd3.family(), sd3.denoiser()), (Family::Sd3, Role::Mmdit));
+        assert!(sd3.has(Role::Mmdit) && !sd3.has(Role::UNet));
+        let other = class("FluxTransformer2DModel");
+        assert!(other.family() != Family::Sd3 && !other.has(Role::Mmdit));
+        let index = r#"{"transformer": ["diffusers", "SD3Transformer2DModel"]}"#;
+        let listed = Checkpoint::open(checkpoint_of(Some(index), &["vae"]).path()).unwrap();
+        assert_eq!(listed.family(), Family::Sd3);
+        assert!(listed.config(Role::Mmdit).unwrap_err().to_string().contains("transformer/config.json"));
     }
 
     #[test]

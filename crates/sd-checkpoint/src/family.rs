@@ -9,6 +9,9 @@ use serde_json::Value;
 /// The family of a checkpoint with these configurations; `asks_for_scores`: the pipeline tells its denoiser an aesthetic
 /// score.
 pub(crate) fn of(config: impl Fn(Role) -> Option<Value>, asks_for_scores: bool) -> Family {
+    if config(Role::Mmdit).is_some_and(|transformer| is_of(&transformer, Role::Mmdit)) {
+        return Family::Sd3;
+    }
     let Some(unet) = config(Role::UNet) else {
         return if config(Role::TextEncoder2).is_some() { Family::Sdxl } else { Family::Sd };
     };
@@ -23,6 +26,11 @@ pub(crate) fn of(config: impl Fn(Role) -> Option<Value>, asks_for_scores: bool) 
         None if asks_for_scores => Family::SdxlRefiner,
         None => Family::Sdxl,
     }
+}
+
+/// Whether a configuration names a class that plays the role.
+fn is_of(config: &Value, role: Role) -> bool {
+    config["_class_name"].as_str().is_some_and(|class| role.spec().classes.contains(&class))
 }
 
 /// How many numbers go with a pooled text of a known width.

@@ -194,12 +194,12 @@ const CLASSES: [(&str, &str, Option<&str>); 15] = [
     ("ControlNetXSAdapter", "a ControlNet-XS, which is not converted", None),
     ("T2IAdapter", "a T2I-Adapter, which is not converted", None),
     ("MotionAdapter", "a motion module of AnimateDiff, which is not converted", None),
-    ("SD3Transformer2DModel", "the transformer of Stable Diffusion 3, which is not converted yet", None),
+    ("SD3Transformer2DModel", "the transformer of Stable Diffusion 3", Some("transformer")),
     ("FluxTransformer2DModel", "the transformer of Flux, which is not converted", None),
     ("PriorTransformer", "a prior of unCLIP, which is not converted", None),
     ("CLIPTextModel", "a text encoder", Some("text_encoder")),
     ("CLIPTextModelWithProjection", "a text encoder with a projection", Some("text_encoder_2")),
-    ("T5EncoderModel", "a T5 text encoder, which is not converted yet", None),
+    ("T5EncoderModel", "a T5 text encoder", Some("text_encoder_3")),
     ("StableDiffusionSafetyChecker", "a safety checker", Some("safety_checker")),
 ];
 

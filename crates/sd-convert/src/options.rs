@@ -141,7 +141,8 @@ pub struct Options {
     pub attention: AttentionLayout,
     /// Size of the latent; `None` takes the checkpoint's `sample_size`.
     pub latent_size: Option<LatentSize>,
-    /// Tokens of text that the UNet attends to; `None` takes the text encoder's length.
+    /// Tokens of text that the denoiser attends to, or for Stable Diffusion 3 those of its third text encoder; `None` takes
+    /// CLIP's length.
     pub text_length: Option<usize>,
     /// How many samples the UNet, and what guides it, takes at a time.
     pub unet_batch: Batch,

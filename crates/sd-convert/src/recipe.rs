@@ -51,11 +51,16 @@ impl Recipe {
         let mut warnings = Vec::new();
         if spec.is_sized() {
             dims = sized(dims, spec, ckpt, role, options)?;
+            check_sides(role, &facts, &dims)?;
             let latent = dims.get(Axis::LatentHeight).zip(dims.get(Axis::LatentWidth));
             warnings = latent.map_or_else(Vec::new, |(h, w)| size_warnings(ckpt, role, &facts, [h, w]));
         }
         if needs(spec, Axis::Tokens) && facts.dims.get(Axis::Tokens).is_none() {
             dims = dims.with(Axis::Tokens, asked_length(ckpt, options)?);
+        }
+        if needs(spec, Axis::JointTokens) {
+            // CLIP's, whose length is fixed, then those of the third encoder.
+            dims = dims.with(Axis::JointTokens, text_length(ckpt)? + asked_length(ckpt, options)?);
         }
         if let Some(added) = &facts.added {
             check_added(ckpt, role, added)?;
@@ -94,6 +99,22 @@ fn check_added(ckpt: &Checkpoint, role: Role, added: &AddedConditionConfig) -> R
                  text_encoder_2's {own} and {n} sizes of {time_channels} (addition_time_embed_dim)"
             );
             Err(ConvertError::Unsupported { path, what })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses latents of sides that the denoiser cannot take.
+fn check_sides(role: Role, facts: &Facts, dims: &Dims) -> Result<(), ConvertError> {
+    let latent = dims.get(Axis::LatentHeight).zip(dims.get(Axis::LatentWidth));
+    match (facts.sides, latent) {
+        (Some(sides), Some((height, width))) if !sides.has(height) || !sides.has(width) => {
+            let size = LatentSize { height, width };
+            Err(ConvertError::Option(format!(
+                "latents of {size} do not fit the {role}: its sides are multiples of {} (patch_size), {} at most \
+                 (pos_embed_max_size patches)",
+                sides.multiple, sides.max
+            )))
         }
         _ => Ok(()),
     }

@@ -10,6 +10,7 @@ use sd_convert::{
     AttentionLayout, Batch, Checkpoint, LatentSize, OnOverflow, Options, Precision, Role, Shapes, convert,
     convert_checked, package_name,
 };
+use sd_spec::Family;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -149,6 +150,30 @@ fn text_encoders_of_xl_match_pytorch() {
     check(&case("tiny-sdxl-refiner", Role::TextEncoder2, "text_encoder_2_empty"));
 }
 
+#[test]
+fn text_encoders_of_sd3_match_pytorch() {
+    for (role, reference) in [
+        (Role::TextEncoder, "text_encoder"),
+        (Role::TextEncoder, "text_encoder_empty"),
+        (Role::TextEncoder2, "text_encoder_2"),
+        (Role::TextEncoder2, "text_encoder_2_empty"),
+    ] {
+        check(&case("tiny-sd3", role, reference));
+    }
+}
+
+#[test]
+fn third_text_encoders_match_pytorch_at_every_length() {
+    for reference in ["text_encoder_3", "text_encoder_3_empty"] {
+        check(&case("tiny-sd3", Role::TextEncoder3, reference));
+    }
+    for reference in ["text_encoder_3_256", "text_encoder_3_empty_256"] {
+        let mut long = case("tiny-sd3", Role::TextEncoder3, reference);
+        long.options.text_length = Some(256);
+        check(&long);
+    }
+}
+
 const LAYOUTS: [AttentionLayout; 3] =
     [AttentionLayout::Original, AttentionLayout::SplitEinsum, AttentionLayout::SplitEinsumV2];
 
@@ -181,6 +206,60 @@ fn guided_unets_match_pytorch() {
     for layout in LAYOUTS {
         check(&case("tiny-sd15", Role::ControlledUNet, "control-unet").layout(layout));
         check(&case("mini-sdxl", Role::ControlledUNet, "control-unet").layout(layout));
+    }
+}
+
+/// A folder like that of a checkpoint, with what its `assemble.json` takes from others beside it.
+fn assembled(golden: &Path, checkpoint: &str) -> std::io::Result<tempfile::TempDir> {
+    let dir = tempfile::tempdir()?;
+    let checkpoints = golden.join("checkpoints");
+    let recipes: serde_json::Value = serde_json::from_slice(&std::fs::read(checkpoints.join("assemble.json"))?)?;
+    copy_into(&checkpoints.join(checkpoint), dir.path())?;
+    for (to, from) in recipes[checkpoint].as_object().into_iter().flatten() {
+        copy_into(&checkpoints.join(from.as_str().unwrap_or_default()), &dir.path().join(to))?;
+    }
+    Ok(dir)
+}
+
+fn copy_into(from: &Path, to: &Path) -> std::io::Result<()> {
+    if from.is_file() {
+        std::fs::create_dir_all(to.parent().unwrap_or(to))?;
+        return std::fs::copy(from, to).map(drop);
+    }
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        copy_into(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn transformers_match_pytorch_in_every_attention_layout() {
+    let Some(golden) = testkit::golden() else { return };
+    for checkpoint in ["tiny-sd3", "tiny-sd35-large", "tiny-sd35-medium"] {
+        let dir = assembled(&golden, checkpoint).unwrap();
+        let ckpt = Checkpoint::open(dir.path()).unwrap();
+        assert_eq!(ckpt.family(), Family::Sd3);
+        for layout in LAYOUTS {
+            check_checkpoint(&golden, &case(checkpoint, Role::Mmdit, "mmdit").layout(layout), &ckpt);
+        }
+        check_checkpoint(&golden, &case(checkpoint, Role::Mmdit, "mmdit_t1"), &ckpt);
+        let mut wide = case(checkpoint, Role::Mmdit, "mmdit_wide").sized(10, 20);
+        wide.options.text_length = Some(256);
+        check_checkpoint(&golden, &wide, &ckpt);
+    }
+}
+
+#[test]
+fn latents_that_the_table_of_positions_does_not_cover_are_refused() {
+    let Some(golden) = testkit::golden() else { return };
+    let ckpt = Checkpoint::open(golden.join("checkpoints/tiny-sd3")).unwrap();
+    for (height, width) in [(15, 16), (16, 50)] {
+        let options = Options { latent_size: Some(LatentSize { height, width }), ..Options::default() };
+        let error = convert(&ckpt, Role::Mmdit, &options).unwrap_err().to_string();
+        let expected = format!("latents of {height}x{width} do not fit the mmdit: its sides are multiples of 2");
+        assert!(error.contains(&expected) && error.contains("48 at most"), "{error}");
     }
 }
 
@@ -234,6 +313,21 @@ fn an_autoencoder_of_xl_that_is_safe_in_half_precision_stays_in_it() {
         assert_eq!((found.precision, found.is_known_to_leave_half), (Precision::Float16, false), "{role}");
         assert!(found.check.is_some(), "the {role} is looked at all the same");
     }
+}
+
+#[test]
+fn autoencoders_of_sd3_match_pytorch() {
+    check(&case("tiny-sd3", Role::VaeDecoder, "vae_decoder"));
+    check(&case("tiny-sd3", Role::VaeEncoder, "vae_encoder"));
+    let Some(golden) = testkit::golden() else { return };
+    let ckpt = Checkpoint::open(golden.join("checkpoints/tiny-sd3")).unwrap();
+    let facts = ckpt.network(Role::VaeDecoder).unwrap().facts();
+    assert_eq!((facts.scaling_factor, facts.shift_factor), (Some(1.5305), Some(0.0609)));
+    // The file says force_upcast, which only XL's pipelines heed: it is looked at.
+    let found =
+        convert_checked(&ckpt, Role::VaeDecoder, &Options::default(), &Shapes::default(), OnOverflow::UseFloat32)
+            .unwrap();
+    assert!(!found.is_known_to_leave_half && found.check.is_some());
 }
 
 #[test]

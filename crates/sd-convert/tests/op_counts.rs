@@ -116,6 +116,22 @@ fn no_component_has_more_operations_than_apples() {
 }
 
 #[test]
+fn a_transformer_moves_no_tokens_between_its_layers() {
+    let Some(golden) = testkit::golden() else { return };
+    for (checkpoint, n_attentions) in [("tiny-sd3", 3), ("tiny-sd35-large", 2), ("tiny-sd35-medium", 6)] {
+        let options = Options { attention: AttentionLayout::Original, text_length: Some(77), ..Options::default() };
+        let ours = ours(&golden, checkpoint, Role::Mmdit, &options);
+        println!("{checkpoint}: {ours:?}");
+        assert_eq!(ours["softmax"], n_attentions);
+        // Patches are put side by side in two steps, from tokens in rows.
+        assert_eq!(ours["transpose"], 3, "{ours:?}");
+        for kind in ["linear", "square", "pow", "tanh", "fill", "slice_by_index", "reduce_mean"] {
+            assert!(!ours.contains_key(kind), "{kind}: {ours:?}");
+        }
+    }
+}
+
+#[test]
 fn no_attention_layout_has_more_operations_than_apples() {
     let original = Options { attention: AttentionLayout::Original, ..Options::default() };
     check("tiny-sd15", Role::UNet, "original.unet", &original);

@@ -9,6 +9,8 @@ mod clip;
 mod control_net;
 mod fields;
 mod linear;
+mod mmdit;
+mod t5;
 mod tiny_autoencoder;
 mod unet;
 mod vae;
@@ -16,6 +18,8 @@ mod vae;
 pub use clip::{ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig, Pooling, SafetyCheckerConfig};
 pub use control_net::ControlNetConfig;
 pub use linear::LinearLayerConfig;
+pub use mmdit::MmditConfig;
+pub use t5::T5Config;
 pub use tiny_autoencoder::{TinyAutoencoderConfig, TinyLevelsConfig};
 pub use unet::{
     AddedConditionConfig, CORRECTED_SIDE, Residual, TimestepConfig, TransformerConfig, UNetBlockConfig, UNetConfig,
@@ -73,6 +77,8 @@ mod tests {
             "num_attention_heads": 4, "reverse_transformer_layers_per_block": [1, 1], "mid_block_type": "UNetMidBlock2DCrossAttn",
             "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"]}"#;
         check(Role::UNet, keys::UNET, unet, |f| UNetConfig::read(f).map(drop));
+        let mmdit = r#"{"caption_projection_dim": 1152}"#;
+        check(Role::Mmdit, keys::SD3_TRANSFORMER, mmdit, |f| MmditConfig::read(f).map(drop));
         let vae = r#"{"block_out_channels": [32], "down_block_types": ["DownEncoderBlock2D"],
             "up_block_types": ["UpDecoderBlock2D"]}"#;
         check(Role::VaeDecoder, keys::AUTOENCODER_KL, vae, |f| VaeConfig::read(f).map(drop));
@@ -83,6 +89,8 @@ mod tests {
         check(Role::MultilingualProjection, keys::LINEAR, linear, |f| LinearLayerConfig::read(f).map(drop));
         let text = r#"{"architectures": ["CLIPTextModelWithProjection"]}"#;
         check(Role::TextEncoder, keys::CLIP_TEXT, text, |f| ClipTextConfig::read(f).map(drop));
+        let t5 = r#"{"feed_forward_proj": "gated-gelu"}"#;
+        check(Role::TextEncoder3, keys::T5_ENCODER, t5, |f| T5Config::read(f).map(drop));
         check(Role::SafetyChecker, keys::CLIP_VISION, "{}", |f| ClipVisionConfig::read(f).map(drop));
         let checker = r#"{"vision_config": {}}"#;
         check(Role::SafetyChecker, keys::SAFETY_CHECKER, checker, |f| SafetyCheckerConfig::read(f).map(drop));

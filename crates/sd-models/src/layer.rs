@@ -12,7 +12,7 @@ pub use attention::{Attention, multi_head_attention};
 pub use resample::{Downsample, Upsample};
 pub use resnet::ResnetBlock;
 pub use timestep::{TimestepEmbedding, sinusoid};
-pub use transformer::{FeedForward, GeGlu, SpatialTransformer, TransformerBlock};
+pub use transformer::{FeedForward, GeGlu, GeluFeedForward, GeluProjection, SpatialTransformer, TransformerBlock};
 
 pub(crate) use resample::DownsamplePadding;
 pub(crate) use resnet::ResnetConfig;

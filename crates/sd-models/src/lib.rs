@@ -26,8 +26,10 @@
 pub mod clip;
 pub mod control_net;
 pub mod layer;
+pub mod mmdit;
 pub mod multilingual_projection;
 pub mod safety_checker;
+pub mod t5;
 pub mod tiny_autoencoder;
 pub mod unet;
 pub mod vae;
@@ -41,17 +43,19 @@ mod networks;
 pub use clip::{ClipTextEncoder, ClipTextOutput};
 pub use config::{
     AddedConditionConfig, CORRECTED_SIDE, ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig,
-    Configuration, ControlNetConfig, LinearLayerConfig, Pooling, Residual, Resolution, SafetyCheckerConfig,
-    TimestepConfig, TinyAutoencoderConfig, TinyLevelsConfig, TransformerConfig, UNetBlockConfig, UNetConfig,
-    UNetMidBlockConfig, VaeConfig, WayDownConfig,
+    Configuration, ControlNetConfig, LinearLayerConfig, MmditConfig, Pooling, Residual, Resolution,
+    SafetyCheckerConfig, T5Config, TimestepConfig, TinyAutoencoderConfig, TinyLevelsConfig, TransformerConfig,
+    UNetBlockConfig, UNetConfig, UNetMidBlockConfig, VaeConfig, WayDownConfig,
 };
 pub use control_net::ControlNet;
 pub use error::ModelError;
+pub use mmdit::Mmdit;
 pub use multilingual_projection::MultilingualProjection;
-pub use network::{Facts, Features, Network, WithNetwork};
+pub use network::{Facts, Features, Network, Sides, WithNetwork};
 pub use networks::NetworkConfig;
 pub use safety_checker::{SafetyChecker, SafetyVerdict};
 pub use sd_spec::Role;
+pub use t5::T5Encoder;
 pub use tiny_autoencoder::{TinyDecoder, TinyEncoder};
 pub use unet::{AddedConditions, UNet, UNetConditions};
 pub use vae::{VaeDecoder, VaeEncoder};

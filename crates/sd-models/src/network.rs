@@ -91,12 +91,16 @@ pub struct Facts {
     pub dims: Dims,
     /// The size that the checkpoint was made for: of the latents for a denoiser, of the picture for an autoencoder.
     pub native: Option<Resolution>,
+    /// Which sides of the latents it can take, where not all.
+    pub sides: Option<Sides>,
     /// The side that the file states instead, where it is known to be wrong.
     pub stated_side: Option<usize>,
     /// Picture pixels per latent pixel, for an autoencoder.
     pub scale: Option<usize>,
     /// What latents are multiplied with before the denoiser sees them, for an autoencoder.
     pub scaling_factor: Option<f64>,
+    /// What is subtracted from latents before that multiplication, for an autoencoder.
+    pub shift_factor: Option<f64>,
     /// Whether its numbers are known to leave half precision in pipelines of XL, for an autoencoder.
     pub leaves_half: bool,
     /// Whether scores of attention and their softmax are in f32 whatever else is computed in.
@@ -107,6 +111,23 @@ pub struct Facts {
     pub added: Option<AddedConditionConfig>,
     /// The states that a denoiser hands over from its way down, that of the middle last.
     pub residuals: Vec<Residual>,
+}
+
+/// Sides of latents that a denoiser can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sides {
+    /// They are multiples of this.
+    pub multiple: usize,
+    /// And no longer than this.
+    pub max: usize,
+}
+
+impl Sides {
+    /// Whether a side is one of them.
+    #[must_use]
+    pub const fn has(self, side: usize) -> bool {
+        side > 0 && side.is_multiple_of(self.multiple) && side <= self.max
+    }
 }
 
 impl Facts {

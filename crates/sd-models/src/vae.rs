@@ -70,6 +70,7 @@ fn facts(config: &VaeConfig, picture_channels: usize) -> Facts {
         native: config.sample_size,
         scale: Some(config.scale()),
         scaling_factor: Some(config.scaling_factor),
+        shift_factor: Some(config.shift_factor),
         leaves_half: config.force_upcast,
         ..Facts::default()
     }

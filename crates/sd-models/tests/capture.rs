@@ -126,6 +126,7 @@ fn recorded(role: Role, config: &[u8], [height, width]: [usize; 2], scale: usize
     let dims = Dims::new()
         .with(Axis::Batch, 2)
         .with(Axis::Tokens, 77)
+        .with(Axis::JointTokens, 154)
         .with(Axis::LatentHeight, height)
         .with(Axis::LatentWidth, width)
         .with(Axis::PictureHeight, height * scale)

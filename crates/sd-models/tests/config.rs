@@ -1,8 +1,8 @@
 //! Configurations from outside: what is refused, and that the message names key and value.
 
 use sd_models::{
-    ClipTextConfig, Configuration, ModelError, NetworkConfig, Pooling, Resolution, Role, SafetyCheckerConfig,
-    UNetConfig, VaeConfig,
+    ClipTextConfig, Configuration, MmditConfig, ModelError, NetworkConfig, Pooling, Resolution, Role,
+    SafetyCheckerConfig, T5Config, UNetConfig, VaeConfig,
 };
 use serde_json::{Value, json};
 
@@ -96,6 +96,66 @@ fn hostile_denoiser_sizes_are_refused_by_key() {
     }
 }
 
+fn mmdit() -> Value {
+    json!({"num_attention_heads": 4, "attention_head_dim": 8, "caption_projection_dim": 32, "num_layers": 2})
+}
+
+#[test]
+fn transformers_that_cannot_be_built_are_refused_by_key() {
+    let config = MmditConfig::from_json(&with(mmdit(), "qk_norm", Value::Null)).expect("SD3");
+    assert_eq!((config.dim(), config.normalizes_heads, config.dual_layers.len()), (32, false, 0));
+    let config = MmditConfig::from_json(&with(mmdit(), "dual_attention_layers", json!([1, 0]))).expect("SD3.5");
+    assert_eq!(config.dual_layers, [0, 1]);
+    for (key, value, expected) in [
+        ("num_layers", json!(65), "\"num_layers\" is 65, expected an integer from 1 to 64"),
+        ("patch_size", json!(0), "\"patch_size\" is 0, expected an integer from 1"),
+        ("pos_embed_max_size", json!(1u64 << 40), "\"pos_embed_max_size\" is 1099511627776"),
+        ("sample_size", json!([128, 64]), "\"sample_size\" is [128,64]"),
+        ("num_attention_heads", json!(9000), "\"num_attention_heads\" is 9000, expected a number of heads of 8"),
+        ("caption_projection_dim", json!(64), "\"caption_projection_dim\" is 64, expected 32, which is num_attention"),
+        ("caption_projection_dim", Value::Null, "expected 32, which is num_attention_heads"),
+        ("dual_attention_layers", json!([0, 2]), "\"dual_attention_layers\" is [0,2], expected a list of different"),
+        ("dual_attention_layers", json!([1, 1]), "\"dual_attention_layers\" is [1,1]"),
+        ("dual_attention_layers", json!(1), "\"dual_attention_layers\" is 1"),
+        ("qk_norm", json!("layer_norm"), "\"qk_norm\" = \"layer_norm\" is not supported; supported: rms_norm"),
+        ("_class_name", json!("FluxTransformer2DModel"), "supported: SD3Transformer2DModel"),
+    ] {
+        check(MmditConfig::from_json(&with(mmdit(), key, value)), expected);
+    }
+}
+
+fn t5() -> Value {
+    json!({"feed_forward_proj": "gated-gelu", "d_model": 32, "is_encoder_decoder": true, "output_past": true})
+}
+
+#[test]
+fn third_text_encoders_that_cannot_be_built_are_refused_by_key() {
+    let config = T5Config::from_json(t5().to_string().as_bytes()).expect("T5 1.1");
+    assert_eq!((config.dim, config.attention_dim(), config.n_buckets), (32, 512, 32));
+    assert!(NetworkConfig::unknown_keys(Role::TextEncoder3, t5().to_string().as_bytes()).expect("T5").is_empty());
+    for (key, value, expected) in [
+        (
+            "feed_forward_proj",
+            json!("relu"),
+            "\"feed_forward_proj\" = \"relu\" is not supported; supported: gated-gelu",
+        ),
+        ("feed_forward_proj", Value::Null, "\"feed_forward_proj\" = \"relu\" is not supported"),
+        ("model_type", json!("umt5"), "\"model_type\" = \"umt5\" is not supported; supported: t5"),
+        ("is_decoder", json!(true), "\"is_decoder\" = true is not supported"),
+        ("d_ff", json!(0), "\"d_ff\" is 0, expected an integer from 1"),
+        ("num_heads", json!(60_000), "\"num_heads\" is 60000, expected a number of heads of 64"),
+        ("layer_norm_epsilon", json!(0), "\"layer_norm_epsilon\" is 0, expected a finite number above 0"),
+        (
+            "relative_attention_num_buckets",
+            json!(6),
+            "\"relative_attention_num_buckets\" is 6, expected a multiple of 4",
+        ),
+        ("relative_attention_max_distance", json!(8), "\"relative_attention_max_distance\" is 8, expected more than 8"),
+    ] {
+        check(T5Config::from_json(&with(t5(), key, value)), expected);
+    }
+}
+
 #[test]
 fn unsupported_variants_are_refused_by_name() {
     for (key, value, expected) in [
@@ -116,7 +176,8 @@ fn unsupported_variants_are_refused_by_name() {
         check(UNetConfig::from_json(&with(unet(), key, value)), expected);
     }
     check(ClipTextConfig::from_json(&with(text(), "hidden_act", json!("relu"))), "supported: quick_gelu, gelu");
-    check(VaeConfig::from_json(&with(vae(), "shift_factor", json!(0.1))), "\"shift_factor\" = 0.1");
+    let shift = json!("none");
+    check(VaeConfig::from_json(&with(vae(), "shift_factor", shift)), "is \"none\", expected a finite number");
     let attention = json!(["AttnDownEncoderBlock2D", "DownEncoderBlock2D"]);
     check(VaeConfig::from_json(&with(vae(), "down_block_types", attention)), "supported: DownEncoderBlock2D");
 }

@@ -39,6 +39,7 @@ fn keys_of_old_diffusers_and_new_transformers_are_found_too() {
             key: match network.roles()[0] {
                 Role::TextEncoder => match tensor.key.strip_prefix("text_model.") {
                     Some(rest) => rest.to_owned(),
+                    None if tensor.key.starts_with("text_projection.") => tensor.key,
                     None => format!("text_model.{}", tensor.key),
                 },
                 _ => tensor

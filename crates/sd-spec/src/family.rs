@@ -15,6 +15,8 @@ pub enum Family {
     Sdxl,
     /// The refiner of Stable Diffusion XL.
     SdxlRefiner,
+    /// Stable Diffusion 3 and 3.5.
+    Sd3,
 }
 
 /// What is the same for every checkpoint of a family.
@@ -44,7 +46,7 @@ pub struct FamilySpec {
 
 impl Family {
     /// Every family.
-    pub const ALL: [Self; 3] = [Self::Sd, Self::Sdxl, Self::SdxlRefiner];
+    pub const ALL: [Self; 4] = [Self::Sd, Self::Sdxl, Self::SdxlRefiner, Self::Sd3];
 
     /// What is the same for every checkpoint of it.
     #[must_use]
@@ -53,6 +55,7 @@ impl Family {
             Self::Sd => &SD,
             Self::Sdxl => &SDXL,
             Self::SdxlRefiner => &SDXL_REFINER,
+            Self::Sd3 => &SD3,
         }
     }
 }
@@ -88,5 +91,17 @@ const SDXL_REFINER: FamilySpec = FamilySpec {
     required: &[Role::TextEncoder2, Role::Refiner, Role::VaeDecoder],
     on_request: &[],
     tokenizers: &["tokenizer_2"],
+    ..SDXL
+};
+
+const SD3: FamilySpec = FamilySpec {
+    family: Family::Sd3,
+    name: "Stable Diffusion 3 or 3.5",
+    required: &[Role::TextEncoder, Role::TextEncoder2, Role::Mmdit, Role::VaeDecoder],
+    optional: &[Role::TextEncoder3, Role::VaeEncoder],
+    on_request: &[],
+    // Its file says force_upcast, which only pipelines of XL heed; diffusers runs this one in half precision.
+    autoencoder_leaves_half: false,
+    tokenizers: &["tokenizer", "tokenizer_2", "tokenizer_3"],
     ..SDXL
 };

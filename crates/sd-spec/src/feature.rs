@@ -22,6 +22,12 @@ pub enum Axis {
     PooledWidth,
     /// Width of a text's pooled embedding as a denoiser takes it, after the projection if there is one.
     ProjectedWidth,
+    /// Tokens of all text encoders, one after the other.
+    JointTokens,
+    /// Width of a token's embedding where the texts of all encoders stand together.
+    JointWidth,
+    /// Width of the pooled embeddings of several encoders, side by side.
+    JointPooledWidth,
     /// Channels of what the denoiser takes: latents, and what an inpainting or editing model puts beside them.
     SampleChannels,
     /// Channels of what the denoiser gives.
@@ -90,6 +96,9 @@ impl fmt::Display for Axis {
             Self::TextWidth => "text width",
             Self::PooledWidth => "pooled text width",
             Self::ProjectedWidth => "projected text width",
+            Self::JointTokens => "tokens of all text encoders",
+            Self::JointWidth => "width of the joint text",
+            Self::JointPooledWidth => "pooled width of the joint text",
             Self::SampleChannels => "sample channels",
             Self::NoiseChannels => "noise channels",
             Self::LatentChannels => "latent channels",

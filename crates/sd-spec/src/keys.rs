@@ -8,12 +8,14 @@ mod clip;
 mod networks;
 mod preprocessor;
 mod schedulers;
+mod t5;
 mod tokenizer;
 
 pub use clip::{CLIP_TEXT, CLIP_VISION, SAFETY_CHECKER};
-pub use networks::{AUTOENCODER_KL, AUTOENCODER_TINY, CONTROL_NET, LINEAR, UNET};
+pub use networks::{AUTOENCODER_KL, AUTOENCODER_TINY, CONTROL_NET, LINEAR, SD3_TRANSFORMER, UNET};
 pub use preprocessor::CLIP_IMAGE_PROCESSOR;
 pub use schedulers::{DDIM, DPM_SOLVER_MULTISTEP, EULER_DISCRETE, PNDM, TRAINED_WITH, has_betas, is_scheduler_key};
+pub use t5::T5_ENCODER;
 pub use tokenizer::CLIP_TOKENIZER;
 
 use serde_json::{Map, Value};
@@ -140,12 +142,16 @@ pub const DIFFUSERS: &[Row] = &[
 mod tests {
     use super::*;
 
-    const TABLES: [Table; 11] = [
+    const TABLES: [Table; 15] = [
         UNET,
+        CONTROL_NET,
+        SD3_TRANSFORMER,
         AUTOENCODER_KL,
+        AUTOENCODER_TINY,
         CLIP_TEXT,
         CLIP_VISION,
         SAFETY_CHECKER,
+        T5_ENCODER,
         CLIP_TOKENIZER,
         CLIP_IMAGE_PROCESSOR,
         PNDM,

@@ -14,6 +14,8 @@ pub enum Role {
     TextEncoder,
     /// The second text encoder, of XL and 3.
     TextEncoder2,
+    /// The third text encoder, of 3, which is no CLIP.
+    TextEncoder3,
     /// The denoiser.
     UNet,
     /// The denoiser that takes what ControlNets add.
@@ -22,6 +24,8 @@ pub enum Role {
     Refiner,
     /// What a picture that guides adds to the denoiser.
     ControlNet,
+    /// The denoiser that is a transformer over text and picture together, of 3.
+    Mmdit,
     /// Latents to pictures.
     VaeDecoder,
     /// Pictures to latents, or to the moments of their distribution.
@@ -123,9 +127,6 @@ pub enum Stage {
     /// Once for each picture, where it is wanted.
     Check,
 }
-
-/// Packages that Apple's converter makes, that have no role here yet and are compressed with a directory all the same.
-pub const OTHER_COMPRESSED: [PackageName; 1] = [PackageName::last("mmdit", "MultiModalDiffusionTransformer")];
 
 impl RoleSpec {
     /// Whether the shapes of its model follow from the size of the picture.

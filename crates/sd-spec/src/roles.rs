@@ -1,5 +1,6 @@
 //! The table of roles; there is one file for each group that shares features.
 
+mod mmdit;
 mod safety;
 mod text;
 mod unet;
@@ -13,13 +14,15 @@ use crate::role::{Role, RoleSpec, Stage};
 
 impl Role {
     /// Every role, in the order in which a pipeline is usually converted.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::TextEncoder,
         Self::TextEncoder2,
+        Self::TextEncoder3,
         Self::UNet,
         Self::ControlledUNet,
         Self::Refiner,
         Self::ControlNet,
+        Self::Mmdit,
         Self::VaeDecoder,
         Self::VaeEncoder,
         Self::SafetyChecker,
@@ -32,10 +35,12 @@ impl Role {
         match self {
             Self::TextEncoder => &text::ENCODER,
             Self::TextEncoder2 => &text::ENCODER_2,
+            Self::TextEncoder3 => &text::ENCODER_3,
             Self::UNet => &unet::SPEC,
             Self::ControlledUNet => &unet::CONTROLLED,
             Self::Refiner => &unet::REFINER,
             Self::ControlNet => &unet::CONTROL_NET,
+            Self::Mmdit => &mmdit::SPEC,
             Self::VaeDecoder => &vae::DECODER,
             Self::VaeEncoder => &vae::ENCODER,
             Self::SafetyChecker => &safety::CHECKER,

@@ -275,7 +275,7 @@ pub(crate) fn without_shape(stem: &str) -> Option<&str> {
 }
 
 /// True when a file's stem is one of the names, or ends with one after an underscore.
-pub(crate) fn has_suffix(stem: &str, names: [&str; 2]) -> bool {
+fn has_suffix(stem: &str, names: [&str; 2]) -> bool {
     let ends = |name: &str| stem.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('_'));
     names.into_iter().any(ends)
 }

@@ -17,6 +17,23 @@ fn a_view_transposes_reshapes_and_casts_when_it_is_read() {
 }
 
 #[test]
+fn a_part_is_cut_out_of_a_view_whatever_it_views() {
+    let base = Const::new(HostTensor::from_f16([24], &(0..24u8).map(f32::from).collect::<Vec<_>>()));
+    let table = base.reshape([3, 4, 2]).unwrap().cast(DType::F32);
+    let part = table.crop(&[1..3, 1..3, 0..2]).unwrap();
+    assert_eq!((part.dtype(), part.shape()), (DType::F32, &[2, 2, 2][..]));
+    assert_eq!(part.read().to_f32_vec(), [10., 11., 12., 13., 18., 19., 20., 21.]);
+    assert_eq!(table.crop(&[2..3, 0..4, 1..2]).unwrap().read().to_f32_vec(), [17., 19., 21., 23.]);
+    let turned = table.transpose(&[2, 1, 0]).unwrap().crop(&[1..2, 0..2, 0..3]).unwrap();
+    assert_eq!(turned.read().to_f32_vec(), [1., 9., 17., 3., 11., 19.]);
+    let again = part.reshape([4, 2]).unwrap().transpose(&[1, 0]).unwrap();
+    assert_eq!(again.read().to_f32_vec(), [10., 12., 18., 20., 11., 13., 19., 21.]);
+    for outside in [&[0..4, 0..4, 0..2][..], &[0..3, 0..4], &[0..3, 0..4, 0..2, 0..1]] {
+        assert!(table.crop(outside).is_err(), "{outside:?}");
+    }
+}
+
+#[test]
 fn a_transposition_after_a_reshape_is_right() {
     let base = Const::new(HostTensor::from_f32([6], (0..6u8).map(f32::from).collect()));
     let t = base.reshape([2, 3]).unwrap().transpose(&[1, 0]).unwrap();

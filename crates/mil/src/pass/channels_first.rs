@@ -18,6 +18,8 @@
 //! shadows replaces the old operation; whoever still wants the old layout gets it from the shadow by a
 //! transposition, and what nobody reads is removed at the end.
 
+mod rms_norm;
+
 use super::{
     attention::{AttentionLayout, attend},
     cancel_transposes::permutation,
@@ -31,6 +33,7 @@ use crate::{
     ir::{Function, Op, ValueId},
     ops::OpError,
 };
+use rms_norm::match_rms_norm;
 use std::collections::HashMap;
 
 /// Rewrites token tensors to channels first, with attention in the given layout.
@@ -157,6 +160,12 @@ impl Shadows {
                     return Ok(true);
                 }
             }
+            // One that is meant for every token.
+            ([b, c], [b2, 1, c2]) if (b, c) == (b2, c2) => {
+                if let Some(&shadow) = self.tokens.get(&x) {
+                    self.tokens.insert(out, shadow);
+                }
+            }
             // An image in [B, H, W, C] becomes tokens.
             ([b, h, w, c], [b2, s, c2]) if (b, c) == (b2, c2) && h * w == *s => {
                 let image = rw.def_of(x, "transpose").filter(|t| permutation(rw, t).as_deref() == Some(&[0, 2, 3, 1]));
@@ -248,7 +257,7 @@ impl Shadows {
     fn binary(&mut self, rw: &mut Rewriter<'_>, op: &Op) -> Result<bool, OpError> {
         let (Some(x), Some(y)) = (op.input("x"), op.input("y")) else { return Ok(false) };
         if !self.tokens.contains_key(&x) && !self.tokens.contains_key(&y) {
-            return Ok(false);
+            return self.head_norm(rw, op);
         }
         let Some(out) = rw.shape(op.output()).filter(|s| matches!(s.len(), 2 | 3)) else { return Ok(false) };
         let (Some(a), Some(b)) = (self.operand(rw, x, &out), self.operand(rw, y, &out)) else { return Ok(false) };
@@ -256,16 +265,38 @@ impl Shadows {
         self.settle(rw, op.output(), shadow)
     }
 
-    /// An operand of a binary operation in the new layout: a token value, a scalar, or a vector of channels.
+    /// A normalisation of heads gets a shadow; the old operations go when nobody reads them.
+    fn head_norm(&mut self, rw: &mut Rewriter<'_>, op: &Op) -> Result<bool, OpError> {
+        if op.kind != "mul" {
+            return Ok(false);
+        }
+        let Some(norm) = match_rms_norm(rw, op) else { return Ok(false) };
+        let Some(&shadow) = self.head_rows.get(&norm.x) else { return Ok(false) };
+        let normed = norm.on(rw, shadow)?;
+        self.head_rows.insert(op.output(), normed);
+        Ok(false)
+    }
+
+    /// An operand of a binary operation in the new layout: token values, or one for all tokens, a scalar, a vector of
+    /// channels, or a table of tokens.
     fn operand(&self, rw: &Rewriter<'_>, v: ValueId, out: &[usize]) -> Option<Bound> {
         if let Some(&shadow) = self.tokens.get(&v) {
-            return (rw.shape(v)? == out).then(|| shadow.into());
+            let shape = rw.shape(v)?;
+            let fits = shape.len() == out.len() && shape.iter().zip(out).all(|(&d, &o)| d == o || d == 1);
+            return fits.then(|| shadow.into());
         }
         let c = rw.literal(v)?.as_const()?;
         if c.shape().is_empty() {
             return Some(v.into());
         }
         let channels = *c.shape().last()?;
+        if let ([.., s, channels], [_, out_s, out_c]) = (c.shape(), out)
+            && *s > 1
+            && (s, channels, s * channels) == (out_s, out_c, c.len())
+        {
+            let rows = c.reshape([*s, *channels]).and_then(|rows| rows.transpose(&[1, 0]));
+            return rows.and_then(|columns| columns.reshape([1, *channels, 1, *s])).ok().map(Bound::from);
+        }
         let vector = c.len() == channels && (Some(&channels) == out.last() || channels == 1);
         vector.then(|| c.reshape([1, channels, 1, 1]).ok().map(Bound::from)).flatten()
     }

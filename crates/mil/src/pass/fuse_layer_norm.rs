@@ -49,20 +49,24 @@ pub(crate) fn match_normalized(rw: &Rewriter<'_>, v: ValueId) -> Option<Normaliz
     let sum = rw.def_of(rw.def_of(deviation, "sqrt")?.input("x")?, "add")?;
     let epsilon = sum.input("y").filter(|&e| rw.scalar(e).is_some())?;
     let (square, axes) = mean(rw, sum.input("x")?)?;
-    let squared = rw.def(square)?;
-    let is_square = match &*squared.kind {
-        "square" => squared.input("x") == Some(centred),
-        "mul" => squared.input("x") == Some(centred) && squared.input("y") == Some(centred),
-        "pow" => squared.input("x") == Some(centred) && squared.input("y").and_then(|y| rw.scalar(y)) == Some(2.0),
-        _ => false,
-    };
     let difference = rw.def_of(centred, "sub")?;
     let (x, mean_axes) = (difference.input("x")?, mean(rw, difference.input("y")?)?);
-    (is_square && mean_axes == (x, axes.clone())).then_some(Normalized { x, axes, epsilon })
+    (is_square(rw, square, centred) && mean_axes == (x, axes.clone())).then_some(Normalized { x, axes, epsilon })
+}
+
+/// Whether `v` is the square of `x`, in whichever spelling.
+pub(super) fn is_square(rw: &Rewriter<'_>, v: ValueId, x: ValueId) -> bool {
+    let Some(op) = rw.def(v).filter(|op| op.input("x") == Some(x)) else { return false };
+    match &*op.kind {
+        "square" => true,
+        "mul" => op.input("y") == Some(x),
+        "pow" => op.input("y").and_then(|y| rw.scalar(y)) == Some(2.0),
+        _ => false,
+    }
 }
 
 /// Operand and non-negative axes of a `reduce_mean` that keeps its dimensions.
-fn mean(rw: &Rewriter<'_>, v: ValueId) -> Option<(ValueId, Vec<i32>)> {
+pub(super) fn mean(rw: &Rewriter<'_>, v: ValueId) -> Option<(ValueId, Vec<i32>)> {
     let op = rw.def_of(v, "reduce_mean")?;
     let x = op.input("x")?;
     let rank = rw.tensor(x)?.rank() as i64;

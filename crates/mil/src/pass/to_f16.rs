@@ -6,6 +6,8 @@
 //!   limits its diffusion models to about 60 dB.)
 //! - operations with a finite constant beyond ±65 504, unless it stands for infinity (1e38 and more in a constant of
 //!   few elements);
+//! - the sum of squares of a root-mean-square normalisation, which leaves f16 from 256 on, and the sums of the states that
+//!   such normalisations read: networks that have them let their states grow;
 //! - where the caller asks for it, the scores of attention and their softmax.
 //!
 //! ```text
@@ -15,6 +17,7 @@
 //! ```
 
 mod kept;
+mod states;
 
 use super::error::{Failure, PassError, atomically};
 use crate::{

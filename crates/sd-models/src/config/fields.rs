@@ -178,6 +178,17 @@ impl Fields {
         }
     }
 
+    /// A list of different numbers from 0 to `n`, exclusive; absent is none.
+    pub(super) fn indices(&self, key: &str, n: usize) -> Result<Vec<usize>, ModelError> {
+        let Some(value) = self.get(key) else { return Ok(Vec::new()) };
+        let expected = || format!("a list of different numbers below {n}");
+        let items = value.as_array().ok_or_else(|| self.invalid(key, value, &expected()))?;
+        let index = |item: &Value| item.as_u64().and_then(|i| usize::try_from(i).ok()).filter(|i| *i < n);
+        let found: Option<BTreeSet<usize>> = items.iter().map(index).collect();
+        let all = found.filter(|found| found.len() == items.len());
+        Ok(all.ok_or_else(|| self.invalid(key, value, &expected()))?.into_iter().collect())
+    }
+
     /// A side length, or `[height, width]`.
     pub(super) fn resolution(&self, key: &str) -> Result<Option<Resolution>, ModelError> {
         let Some(value) = self.get(key) else {
@@ -208,6 +219,11 @@ impl Fields {
     /// A finite number of at least zero, or `default` when absent.
     pub(super) fn non_negative_or(&self, key: &str, default: f64) -> Result<f64, ModelError> {
         self.number_where(key, default, "a finite number of at least 0", |x| x >= 0.0)
+    }
+
+    /// A finite number, or `default` when absent.
+    pub(super) fn number_or(&self, key: &str, default: f64) -> Result<f64, ModelError> {
+        self.number_where(key, default, "a finite number", |_| true)
     }
 
     fn number_where(

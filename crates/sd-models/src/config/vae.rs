@@ -27,8 +27,10 @@ pub struct VaeConfig {
     pub quant_conv: bool,
     /// Whether a 1×1 convolution precedes the decoder.
     pub post_quant_conv: bool,
-    /// What latents are multiplied with before the UNet sees them.
+    /// What latents are multiplied with before the denoiser sees them.
     pub scaling_factor: f64,
+    /// What is subtracted from them before that.
+    pub shift_factor: f64,
     /// Whether diffusers' pipelines of XL run it in full precision: training left values that half precision cannot hold.
     pub force_upcast: bool,
     /// The picture size that the checkpoint names, in pixels.
@@ -67,6 +69,7 @@ impl VaeConfig {
             quant_conv: fields.flag_or("use_quant_conv", true)?,
             post_quant_conv: fields.flag_or("use_post_quant_conv", true)?,
             scaling_factor: fields.positive_or("scaling_factor", 0.18215)?,
+            shift_factor: fields.number_or("shift_factor", 0.0)?,
             force_upcast: fields.flag_or("force_upcast", true)?,
             sample_size: fields.resolution("sample_size")?,
             block_out_channels: channels,

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, GroupNorm, LayerNorm, LayerNormConfig, Linear};
-use burn::tensor::activation::gelu;
+use burn::tensor::activation::{gelu, gelu_approximate};
 use burn::tensor::{Device, Tensor};
 
 use super::{Attention, NormConfig, linear};
@@ -132,4 +132,33 @@ impl GeGlu {
         let gate = both.narrow(2, width / 2, width / 2);
         hidden * gelu(gate)
     }
+}
+
+/// A linear layer through GELU's tanh form, then another.
+///
+/// `net` is the checkpoint's `Sequential`, as in [`FeedForward`].
+#[derive(Module, Debug)]
+pub struct GeluFeedForward {
+    net: (GeluProjection, Dropout, Linear),
+}
+
+impl GeluFeedForward {
+    pub(crate) fn init(dim: usize, device: &Device) -> Self {
+        let inner = 4 * dim;
+        let projection = GeluProjection { proj: linear(dim, inner, device) };
+        Self { net: (projection, DropoutConfig::new(0.0).init(), linear(inner, dim, device)) }
+    }
+
+    /// `[B, S, C]` to `[B, S, C]`.
+    #[must_use]
+    pub fn forward(&self, tokens: Tensor<3>) -> Tensor<3> {
+        let (projection, _dropout, project) = &self.net;
+        project.forward(gelu_approximate(projection.proj.forward(tokens)))
+    }
+}
+
+/// The linear layer before GELU (diffusers `GELU`).
+#[derive(Module, Debug)]
+pub struct GeluProjection {
+    proj: Linear,
 }

@@ -73,7 +73,7 @@ impl ParameterVisitor {
         let field = self.path.last().map_or("", String::as_str);
         let holder = self.holders.last().map_or("", String::as_str);
         let key = match (holder, field) {
-            ("Struct:GroupNorm" | "Struct:LayerNorm", "gamma") => self.sibling("weight"),
+            ("Struct:GroupNorm" | "Struct:LayerNorm" | "Struct:RmsNorm", "gamma") => self.sibling("weight"),
             ("Struct:GroupNorm" | "Struct:LayerNorm", "beta") => self.sibling("bias"),
             _ => path.clone(),
         };

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use sd_models::{CheckpointTensor, Role};
 
-/// The checkpoints under test: two golden ones and the demo model, those that are there.
+/// The checkpoints under test: three golden ones and the demo model, those that are there.
 pub(crate) fn checkpoints() -> Vec<PathBuf> {
     let golden = testkit::golden()
         .into_iter()
-        .flat_map(|golden| ["tiny-sd15", "tiny-sd21"].map(|model| golden.join("checkpoints").join(model)));
+        .flat_map(|golden| ["tiny-sd15", "tiny-sd21", "tiny-sd3"].map(|model| golden.join("checkpoints").join(model)));
     golden.chain([testkit::demo()]).collect()
 }
 

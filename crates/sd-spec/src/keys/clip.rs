@@ -3,11 +3,11 @@
 use super::Answer::{Followed, NoEffect, Only};
 use super::{Row, Table};
 
-const TRAINING: &str = "only counts in training";
+pub(super) const TRAINING: &str = "only counts in training";
 const PYTHON: &str = "says how Python runs the model, not what it computes";
-const GENERATION: &str = "only counts for models that write text";
+pub(super) const GENERATION: &str = "only counts for models that write text";
 const ORIGIN: &str = "says where the file came from";
-const LABELS: &str = "only counts for classifiers";
+pub(super) const LABELS: &str = "only counts for classifiers";
 const TOKENS: &str = "the tokenizer's own files say which tokens are special";
 const OTHER_TOWER: &str = "belongs to the half of CLIP that is not used";
 
@@ -80,7 +80,7 @@ const TOWER_ROWS: &[Row] = &[
 ];
 
 /// What every configuration of transformers may hold, of version 5 and before.
-const TRANSFORMERS_ROWS: &[Row] = &[
+pub(super) const TRANSFORMERS_ROWS: &[Row] = &[
     ("model_type", NoEffect("the component's place in the checkpoint says it")),
     ("transformers_version", NoEffect("says who wrote the file")),
     ("architectures", NoEffect("the component's place in the checkpoint says it")),

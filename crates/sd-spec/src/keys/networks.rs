@@ -118,6 +118,31 @@ const CONTROL_NET_ROWS: &[Row] = &[
     ("addition_embed_type_num_heads", NoEffect(OTHER_LAYERS)),
 ];
 
+/// The transformer of Stable Diffusion 3: diffusers `SD3Transformer2DModel`.
+pub const SD3_TRANSFORMER: Table = Table {
+    name: "SD3Transformer2DModel",
+    classes: &["ConfigMixin", "SD3Transformer2DModel"],
+    rows: &[SD3_TRANSFORMER_ROWS, DIFFUSERS],
+    nulls: &[],
+};
+
+const SD3_TRANSFORMER_ROWS: &[Row] = &[
+    ("_class_name", Only(&["\"SD3Transformer2DModel\""])),
+    ("sample_size", Followed),
+    ("patch_size", Followed),
+    ("in_channels", Followed),
+    ("num_layers", Followed),
+    ("attention_head_dim", Followed),
+    ("num_attention_heads", Followed),
+    ("joint_attention_dim", Followed),
+    ("caption_projection_dim", Followed),
+    ("pooled_projection_dim", Followed),
+    ("out_channels", Followed),
+    ("pos_embed_max_size", Followed),
+    ("dual_attention_layers", Followed),
+    ("qk_norm", Only(&["\"rms_norm\""])),
+];
+
 /// The autoencoder: diffusers `AutoencoderKL`.
 pub const AUTOENCODER_KL: Table = Table {
     name: "AutoencoderKL",
@@ -139,7 +164,7 @@ const AUTOENCODER_KL_ROWS: &[Row] = &[
     ("norm_num_groups", Followed),
     ("sample_size", Followed),
     ("scaling_factor", Followed),
-    ("shift_factor", Only(&["null"])),
+    ("shift_factor", Followed),
     ("latents_mean", Only(&["null"])),
     ("latents_std", Only(&["null"])),
     // For XL; all others are looked at for overflow, whatever this says.

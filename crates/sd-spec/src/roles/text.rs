@@ -63,6 +63,25 @@ pub(super) const ENCODER_2: RoleSpec = RoleSpec {
     stage: Stage::Text,
 };
 
+pub(super) const ENCODER_3: RoleSpec = RoleSpec {
+    role: Role::TextEncoder3,
+    name: "text-encoder-3",
+    folder: "text_encoder_3",
+    stands_alone: false,
+    classes: &["T5EncoderModel"],
+    package: PackageName::last("text_encoder_3", "TextEncoderT5"),
+    inputs: INPUTS,
+    outputs: &[FeatureSpec::output(
+        "encoder_hidden_states",
+        &[Axis::One, Axis::Tokens, Axis::TextWidth],
+        "One embedding per token, after the final normalisation",
+    )],
+    summary: "Third text encoder of Stable Diffusion 3: turns token ids into embeddings that condition the denoiser.",
+    is_compressed: true,
+    layout: Layout::Plain,
+    stage: Stage::Text,
+};
+
 /// Vectors that `NLContextualEmbedding` gives for a text, and their width (macOS 14 and iOS 17).
 const EMBEDDING_LENGTH: usize = 256;
 const EMBEDDING_WIDTH: usize = 512;

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use safe_files::{Tree, is_stream};
 use sd_checkpoint::place::Wanted;
-use sd_spec::OTHER_COMPRESSED;
 
 use crate::error::{Context, Result, refuse};
-use crate::model_dir::{has_suffix, role_of, without_shape};
+use crate::model_dir::{role_of, without_shape};
 use crate::package::not_wanted;
 use crate::watch::{Watch, Writing};
 
@@ -54,8 +53,7 @@ pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Copies)> {
 fn is_compressed(stem: &str) -> bool {
     let whole = stem.rsplit_once("_chunk").filter(|(_, n)| n.parse::<u16>().is_ok()).map_or(stem, |(whole, _)| whole);
     let whole = without_shape(whole).unwrap_or(whole);
-    let role = role_of(whole).is_some_and(|role| role.spec().is_compressed);
-    role || OTHER_COMPRESSED.into_iter().any(|name| has_suffix(whole, name.both()))
+    role_of(whole).is_some_and(|role| role.spec().is_compressed)
 }
 
 /// The package whose weights one for another size or batch shares: `x_unet` for `x_unet_64x96`, chunk by chunk.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use safe_files::Existing;
 use sd_convert::{AttentionLayout, Batch, Checkpoint, Options, Precision, Role, Shapes, Target, native_size};
-use sd_spec::Layout;
+use sd_spec::{Axis, Layout};
 
 use super::items::{self, Item};
 use super::options::Conversion;
@@ -122,7 +122,12 @@ fn refuse_existing(items: &[Item], bundle: &Bundle, to: &Path) -> Result<()> {
 
 /// Refuses options that none of the chosen components heeds.
 fn refuse_ineffective(conversion: &Conversion, roles: &[Role]) -> Result<()> {
-    let takes_text: fn(Role) -> bool = |role| role.spec().input("encoder_hidden_states").is_some();
+    // The length of CLIP's texts is the network's own.
+    let takes_text: fn(Role) -> bool = |role| {
+        let is_of_clip = matches!(role, Role::TextEncoder | Role::TextEncoder2);
+        let has = |axis| role.spec().inputs.iter().any(|feature| feature.axes.contains(&axis));
+        !is_of_clip && (has(Axis::Tokens) || has(Axis::JointTokens))
+    };
     for (option, is_given, heeded_by) in [
         (
             "--attention",

@@ -90,6 +90,33 @@ fn the_exact_gelu_is_recognised_with_its_factors_in_any_order() {
     );
 }
 
+const GELU_TANH: &str = "(tensor<fp32, [2]> x) {
+    tensor<fp32, [2]> c = pow(x = x, y = fp32(3));
+    tensor<fp32, [2]> k = mul(x = c, y = fp32(0.044715));
+    tensor<fp32, [2]> s = add(x = x, y = k);
+    tensor<fp32, [2]> i = mul(x = s, y = fp32(0.79788456));
+    tensor<fp32, [2]> t = tanh(x = i);
+    tensor<fp32, [2]> p = add(x = t, y = fp32(1));
+    tensor<fp32, [2]> h = mul(x = x, y = p);
+    tensor<fp32, [2]> y = mul(x = h, y = fp32(0.5));
+} -> (y)";
+
+#[test]
+fn the_approximate_gelu_is_recognised() {
+    let (n, program) = apply(Opset::CoreML6, GELU_TANH, fuse_gelu);
+    assert_eq!(n, 1);
+    let text = statements(&program);
+    assert!(
+        text.contains("string(\"TANH_APPROXIMATION\")") && text.contains("y = gelu(mode = y_mode, x = x)"),
+        "{text}"
+    );
+    for (old, new) in [("fp32(3)", "fp32(2)"), ("0.044715", "0.0447"), ("0.79788456", "0.8"), ("fp32(0.5)", "fp32(1)")]
+    {
+        check_kept(fuse_gelu, &GELU_TANH.replace(old, new));
+    }
+    check_kept(fuse_gelu, &GELU_TANH.replace("-> (y)", "-> (y, c)"));
+}
+
 #[test]
 fn other_factors_are_no_gelu() {
     check_kept(fuse_gelu, &GELU.replace("fp32(0.5)", "fp32(0.51)"));

@@ -310,6 +310,92 @@ fn vectors_that_a_linear_layer_reads_become_images_of_one_pixel() {
     );
 }
 
+/// Heads of two channels, each divided by its root mean square.
+const HEAD_NORM: &str = "(tensor<fp32, [1, 4, 3]> x) {
+    tensor<fp32, [1, 3, 4]> t = transpose(perm = tensor<int32, [3]>([0, 2, 1]), x = x);
+    tensor<fp32, [1, 3, 2, 2]> h = reshape(shape = tensor<int32, [4]>([1, 3, 2, 2]), x = t);
+    tensor<fp32, [1, 3, 2, 2]> s = mul(x = h, y = h);
+    tensor<fp32, [1, 3, 2, 1]> m = reduce_mean(axes = tensor<int32, [1]>([-1]), keep_dims = bool(true), x = s);
+    tensor<fp32, [1, 3, 2, 1]> a = add(x = m, y = fp32(1e-6));
+    tensor<fp32, [1, 3, 2, 1]> r = sqrt(x = a);
+    tensor<fp32, [1, 3, 2, 2]> n = real_div(x = h, y = r);
+    tensor<fp32, [1, 3, 2, 2]> g = mul(x = n, y = tensor<fp32, [1, 1, 1, 2]>([[[[5, 6]]]]));
+    tensor<fp32, [1, 3, 4]> c = reshape(shape = tensor<int32, [3]>([1, 3, 4]), x = g);
+    tensor<fp32, [1, 4, 3]> y = transpose(perm = tensor<int32, [3]>([0, 2, 1]), x = c);
+} -> (y)";
+
+#[test]
+fn heads_are_normalised_together_with_their_negatives() {
+    let pass = |f: &mut Function| Ok(channels_first(f, AttentionLayout::Original)? + tidy(f)?);
+    check_in(
+        Opset::CoreML6,
+        pass,
+        HEAD_NORM,
+        expect![[r#"
+        (tensor<fp32, [1, 4, 3]> x) {
+            tensor<int32, [4]> g_1_shape = tensor<int32, [4]>([2, 2, 1, 3]);
+            tensor<fp32, [2, 2, 1, 3]> g_1_1 = reshape(shape = g_1_shape, x = x);
+            fp32 g_y_1 = fp32(-0x1p+0);
+            tensor<fp32, [2, 2, 1, 3]> g_2 = mul(x = g_1_1, y = g_y_1);
+            int32 g_axis = int32(1);
+            bool g_interleave = bool(false);
+            tensor<fp32, [2, 4, 1, 3]> g_3 = concat(axis = g_axis, interleave = g_interleave, values = (g_1_1, g_2));
+            tensor<int32, [1]> g_axes = tensor<int32, [1]>([1]);
+            fp32 g_epsilon = fp32(0x1.0c6f7ap-20);
+            tensor<fp32, [4]> g_gamma = tensor<fp32, [4]>([0x1.4p+2, 0x1.8p+2, 0x1.4p+2, 0x1.8p+2]);
+            tensor<fp32, [2, 4, 1, 3]> g_4 = layer_norm(axes = g_axes, epsilon = g_epsilon, gamma = g_gamma, x = g_3);
+            int32 g_num_splits = int32(2);
+            tensor<fp32, [2, 2, 1, 3]> g_5_0, tensor<fp32, [2, 2, 1, 3]> g_5_1 = split(axis = g_axis, num_splits = g_num_splits, x = g_4);
+            tensor<int32, [3]> y_1_shape = tensor<int32, [3]>([1, 4, 3]);
+            tensor<fp32, [1, 4, 3]> y = reshape(shape = y_1_shape, x = g_5_0);
+        } -> (y);
+    "#]],
+    );
+    // A mean over tokens is another normalisation.
+    let other = HEAD_NORM.replace("axes = tensor<int32, [1]>([-1])", "axes = tensor<int32, [1]>([1])");
+    let other = other.replace("[1, 3, 2, 1]", "[1, 1, 2, 2]");
+    assert!(!statements(&apply(Opset::CoreML6, &other, pass).1).contains("layer_norm"));
+}
+
+/// A table of tokens and a vector for all tokens, added to tokens.
+const TABLE: &str = "(tensor<fp32, [2, 2, 3]> x, tensor<fp32, [2, 2]> v) {
+    tensor<fp32, [2, 3, 2]> t = transpose(perm = tensor<int32, [3]>([0, 2, 1]), x = x);
+    tensor<fp32, [2, 3, 2]> p = add(x = t, y = tensor<fp32, [1, 3, 2]>([[[1, 2], [3, 4], [5, 6]]]));
+    tensor<fp32, [2, 2]> l = linear(weight = tensor<fp32, [2, 2]>([[1, 2], [3, 4]]), x = v);
+    tensor<fp32, [2, 1, 2]> e = reshape(shape = tensor<int32, [3]>([2, 1, 2]), x = l);
+    tensor<fp32, [2, 3, 2]> m = mul(x = p, y = e);
+    tensor<fp32, [2, 2, 3]> y = transpose(perm = tensor<int32, [3]>([0, 2, 1]), x = m);
+} -> (y)";
+
+#[test]
+fn tables_of_tokens_and_vectors_for_all_tokens_move_along() {
+    let pass = |f: &mut Function| Ok(tidy(f)? + channels_first(f, AttentionLayout::Original)? + tidy(f)?);
+    check_in(
+        Opset::CoreML6,
+        pass,
+        TABLE,
+        expect![[r#"
+            (tensor<fp32, [2, 2, 3]> x, tensor<fp32, [2, 2]> v) {
+                tensor<int32, [4]> t_shape = tensor<int32, [4]>([2, 2, 1, 3]);
+                tensor<fp32, [2, 2, 1, 3]> t_1 = reshape(shape = t_shape, x = x);
+                tensor<fp32, [1, 2, 1, 3]> p_y_1 = tensor<fp32, [1, 2, 1, 3]>([[[[0x1p+0, 0x1.8p+1, 0x1.4p+2]], [[0x1p+1, 0x1p+2, 0x1.8p+2]]]]);
+                tensor<fp32, [2, 2, 1, 3]> p_1 = add(x = t_1, y = p_y_1);
+                tensor<int32, [4]> l_shape = tensor<int32, [4]>([2, 2, 1, 1]);
+                tensor<fp32, [2, 2, 1, 1]> l_1 = reshape(shape = l_shape, x = v);
+                tensor<int32, [2]> l_strides = tensor<int32, [2]>([1, 1]);
+                int32 l_groups = int32(1);
+                tensor<int32, [4]> l_pad = tensor<int32, [4]>([0, 0, 0, 0]);
+                string l_pad_type = string("valid");
+                tensor<fp32, [2, 2, 1, 1]> l_weight_1 = tensor<fp32, [2, 2, 1, 1]>([[[[0x1p+0]], [[0x1p+1]]], [[[0x1.8p+1]], [[0x1p+2]]]]);
+                tensor<fp32, [2, 2, 1, 1]> l_2 = conv(dilations = l_strides, groups = l_groups, pad = l_pad, pad_type = l_pad_type, strides = l_strides, weight = l_weight_1, x = l_1);
+                tensor<fp32, [2, 2, 1, 3]> m_1 = mul(x = p_1, y = l_2);
+                tensor<int32, [3]> p_shape = tensor<int32, [3]>([2, 2, 3]);
+                tensor<fp32, [2, 2, 3]> y = reshape(shape = p_shape, x = m_1);
+            } -> (y);
+        "#]],
+    );
+}
+
 /// Attention of two heads over tokens [1, S, 4], all three operands the same.
 fn self_attention(s: usize) -> String {
     format!(

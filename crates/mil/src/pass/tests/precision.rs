@@ -31,6 +31,55 @@ fn arithmetic_becomes_half_and_the_border_keeps_its_types() {
     );
 }
 
+const STATES: &str = "(tensor<fp32, [1, 2]> x) {
+    tensor<fp32, [1, 2]> w = linear(weight = tensor<fp32, [2, 2]>([[1, 2], [3, 4]]), x = x);
+    tensor<fp32, [1, 2]> u = mul(x = w, y = fp32(64));
+    tensor<fp32, [1, 2]> s = add(x = x, y = u);
+    tensor<fp32, [1, 2]> q = mul(x = s, y = s);
+    tensor<fp32, [1, 1]> m = reduce_mean(axes = tensor<int32, [1]>([1]), keep_dims = bool(true), x = q);
+    tensor<fp32, [1, 1]> e = add(x = m, y = fp32(0.00001));
+    tensor<fp32, [1, 1]> r = sqrt(x = e);
+    tensor<fp32, [1, 2]> n = real_div(x = s, y = r);
+    tensor<fp32, [1, 2]> y = mul(x = n, y = tensor<fp32, [2]>([5, 6]));
+} -> (y)";
+
+#[test]
+fn states_are_summed_and_their_squares_averaged_in_full_precision() {
+    check(
+        to_f16,
+        STATES,
+        expect![[r#"
+        (tensor<fp32, [1, 2]> x) {
+            string x_to_fp16_dtype = string("fp16");
+            tensor<fp16, [1, 2]> x_to_fp16 = cast(dtype = x_to_fp16_dtype, x = x);
+            tensor<fp16, [2, 2]> w_weight_to_fp16 = tensor<fp16, [2, 2]>([[0x1p+0, 0x1p+1], [0x1.8p+1, 0x1p+2]]);
+            tensor<fp16, [1, 2]> w = linear(weight = w_weight_to_fp16, x = x_to_fp16);
+            string w_to_fp32_dtype = string("fp32");
+            tensor<fp32, [1, 2]> w_to_fp32 = cast(dtype = w_to_fp32_dtype, x = w);
+            fp32 u_y = fp32(0x1p+6);
+            tensor<fp32, [1, 2]> u = mul(x = w_to_fp32, y = u_y);
+            tensor<fp32, [1, 2]> s = add(x = x, y = u);
+            tensor<fp32, [1, 2]> q = mul(x = s, y = s);
+            tensor<int32, [1]> m_axes = tensor<int32, [1]>([1]);
+            bool m_keep_dims = bool(true);
+            tensor<fp32, [1, 1]> m = reduce_mean(axes = m_axes, keep_dims = m_keep_dims, x = q);
+            fp32 e_y = fp32(0x1.4f8b58p-17);
+            tensor<fp32, [1, 1]> e = add(x = m, y = e_y);
+            tensor<fp32, [1, 1]> r = sqrt(x = e);
+            tensor<fp32, [1, 2]> n = real_div(x = s, y = r);
+            tensor<fp16, [1, 2]> n_to_fp16 = cast(dtype = x_to_fp16_dtype, x = n);
+            tensor<fp16, [2]> y_y_to_fp16 = tensor<fp16, [2]>([0x1.4p+2, 0x1.8p+2]);
+            tensor<fp16, [1, 2]> y_fp16 = mul(x = n_to_fp16, y = y_y_to_fp16);
+            tensor<fp32, [1, 2]> y = cast(dtype = w_to_fp32_dtype, x = y_fp16);
+        } -> (y);
+    "#]],
+    );
+    // The square of something else is no normalisation of it.
+    let other = STATES.replace("q = mul(x = s, y = s)", "q = mul(x = u, y = u)");
+    let text = statements(&apply(Opset::CoreML6, &other, to_f16).1);
+    assert!(text.contains("tensor<fp16, [1, 1]> r = sqrt"), "{text}");
+}
+
 #[test]
 fn angles_stay_in_full_precision() {
     check(

@@ -19,6 +19,7 @@ pub(super) fn kept_in_f32(f: &Function, choices: HalfPrecision<'_>) -> HashSet<u
     if choices.attention == AttentionPrecision::Full {
         kept.extend(scores(f, &defs));
     }
+    kept.extend(super::states::kept(f, &defs));
     let mut stack: Vec<usize> = Vec::new();
     for (i, op) in f.body.ops.iter().enumerate() {
         if matches!(&*op.kind, "sin" | "cos") {
