@@ -28,7 +28,12 @@ impl Module {
             return Ok(None);
         }
         let torch = |message: String| CheckpointError::Torch { path: path.to_owned(), message };
-        let files = unzip(&bytes).map_err(|e| torch(format!("the archive is damaged or of another kind: {e}")))?;
+        let files = match unzip(&bytes) {
+            Ok(files) => files,
+            // Of archives of other names it is said what they are, damaged or not.
+            Err(_) if path.extension().is_none_or(|e| e != "pt" && e != "pth") => return Ok(None),
+            Err(e) => return Err(torch(format!("the archive is damaged or of another kind: {e}"))),
+        };
         // Everything lies in one folder, which has the name of the file that was saved.
         let Some(folder) = files.keys().find_map(|name| name.strip_suffix("data.pkl").map(str::to_owned)) else {
             return Ok(None);

@@ -288,7 +288,7 @@ fn damaged_archives_are_errors() {
         assert!(Checkpoint::open(file.as_path()).is_err(), "cut at {cut}");
         // The pickle is at the beginning, and the table of contents at the end.
         let mut changed = whole.clone();
-        let at = if cut % 2 == 0 { random.below(800) } else { whole.len() - 1 - random.below(600) };
+        let at = if cut.is_multiple_of(2) { random.below(800) } else { whole.len() - 1 - random.below(600) };
         changed[at] = changed[at].wrapping_add(1 + random.below(255) as u8);
         std::fs::write(&file, &changed).unwrap();
         // Whatever it is then, it is no panic.
