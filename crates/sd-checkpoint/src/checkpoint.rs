@@ -84,7 +84,8 @@ impl Checkpoint {
             CheckpointError::Place { path: root.clone(), what, next }
         };
         if !root.is_dir() {
-            let projection = if wanted == Wanted::Checkpoint { Projection::read(&root)? } else { None };
+            let is_looked_at = wanted == Wanted::Checkpoint && root.is_file();
+            let projection = if is_looked_at { Projection::read(&root)? } else { None };
             return projection.map(|projection| Self::of_projection(root.clone(), projection)).ok_or_else(refuse);
         }
         let index_file = root.join("model_index.json");

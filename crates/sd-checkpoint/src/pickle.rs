@@ -138,6 +138,31 @@ impl<'a> Machine<'a> {
             },
             b'.' => return self.pop().map(Some),
             b'(' => self.marks.push(self.stack.len()),
+            b'q' => {
+                let index = self.byte()?;
+                self.remember(index.into())?;
+            }
+            b'r' => {
+                let index = u32::from_le_bytes(self.array()?);
+                self.remember(index)?;
+            }
+            b'h' => {
+                let index = self.byte()?;
+                self.recall(index.into())?;
+            }
+            b'j' => {
+                let index = u32::from_le_bytes(self.array()?);
+                self.recall(index)?;
+            }
+            code if self.scalar(code)? || self.container(code)? => {}
+            code => return Err(format!("opcode 0x{code:02x} at byte {at} is not among those that are read")),
+        }
+        Ok(None)
+    }
+
+    /// Obeys an opcode of a value without others in it; false for another.
+    fn scalar(&mut self, code: u8) -> Result<bool, String> {
+        match code {
             b'N' => self.stack.push(Value::None),
             0x88 => self.stack.push(Value::Bool(true)),
             0x89 => self.stack.push(Value::Bool(false)),
@@ -167,6 +192,14 @@ impl<'a> Machine<'a> {
                 let name = format!("{}.{}", self.line()?, self.line()?);
                 self.stack.push(Value::Global(name.into()));
             }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Obeys an opcode of a value that holds others; false for another.
+    fn container(&mut self, code: u8) -> Result<bool, String> {
+        match code {
             b')' => self.push(Value::Tuple, Vec::new())?,
             b']' => self.push(Value::List, Vec::new())?,
             b'}' => self.push(Value::Dict, Vec::new())?,
@@ -203,25 +236,9 @@ impl<'a> Machine<'a> {
                 let values = self.pop_n(1)?;
                 self.push(Value::Persistent, values)?;
             }
-            b'q' => {
-                let index = self.byte()?;
-                self.remember(index.into())?;
-            }
-            b'r' => {
-                let index = u32::from_le_bytes(self.array()?);
-                self.remember(index)?;
-            }
-            b'h' => {
-                let index = self.byte()?;
-                self.recall(index.into())?;
-            }
-            b'j' => {
-                let index = u32::from_le_bytes(self.array()?);
-                self.recall(index)?;
-            }
-            other => return Err(format!("opcode 0x{other:02x} at byte {at} is not among those that are read")),
+            _ => return Ok(false),
         }
-        Ok(None)
+        Ok(true)
     }
 
     fn byte(&mut self) -> Result<u8, String> {

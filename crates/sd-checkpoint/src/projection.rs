@@ -110,7 +110,8 @@ fn of_module(module: &Module) -> Result<Projection, String> {
     if let Some((other, _)) = state(layer).entries().find(|(name, _)| !known.contains(name)) {
         return Err(format!("its {other} is nothing that a torch.nn.Linear has; {ADVICE}"));
     }
-    let weight = tensor("weight")?.ok_or("it has no weight")?;
+    let weight = tensor("weight")?
+        .ok_or("it has no weight; a frozen module has it in its code, so save it without torch.jit.freeze")?;
     Ok(Projection { weight, bias: tensor("bias")? })
 }
 

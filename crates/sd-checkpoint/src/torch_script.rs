@@ -1,6 +1,6 @@
-//! Archives of PyTorch (`torch.jit.save`): uncompressed zip archives of a pickle, tensors' bytes and code.
+//! Archives of PyTorch (`torch.jit.save`): zip archives of a pickle, tensors' bytes and code.
 //!
-//! The code is never read, so only modules whose class says what they compute are of use.
+//! Pickle and tensors lie in it as they are, and the code, which is compressed, is never read, so only modules whose class says what they compute are of use.
 //! Archives of 4 GiB and more have another form (zip64), which is not read here.
 
 use std::collections::BTreeMap;
@@ -28,26 +28,30 @@ impl Module {
             return Ok(None);
         }
         let torch = |message: String| CheckpointError::Torch { path: path.to_owned(), message };
-        let files = unzip(&bytes).map_err(|e| torch(format!("the archive is damaged or of another kind: {e}")))?;
+        let files = match unzip(&bytes) {
+            Ok(files) => files,
+            // Of archives of other names it is said what they are, damaged or not.
+            Err(_) if path.extension().is_none_or(|e| e != "pt" && e != "pth") => return Ok(None),
+            Err(e) => return Err(torch(format!("the archive is damaged or of another kind: {e}"))),
+        };
         // Everything lies in one folder, which has the name of the file that was saved.
         let Some(folder) = files.keys().find_map(|name| name.strip_suffix("data.pkl").map(str::to_owned)) else {
             return Ok(None);
         };
-        let inside = |name: &str| files.get(&format!("{folder}{name}"));
+        let inside = |name: &str| files.get(&format!("{folder}{name}"))?.clone();
         // A file of torch.save has no code.
         let code = format!("{folder}code/");
         if !files.keys().any(|name| name.starts_with(&code)) {
             return Ok(None);
         }
-        if inside("byteorder").is_some_and(|order| &order[..] != b"little") {
+        if inside("byteorder").is_some_and(|order: Bytes| &order[..] != b"little") {
             return Err(torch("its numbers are big-endian; save it on another machine".to_owned()));
         }
-        let pickled = inside("data.pkl").cloned().unwrap_or_default();
+        let pickled = inside("data.pkl").ok_or_else(|| torch("data.pkl in it is compressed".to_owned()))?;
         let root = pickle::read(&pickled).map_err(|e| torch(format!("data.pkl cannot be read: {e}")))?;
         let data = format!("{folder}data/");
-        let storages =
-            files.iter().filter_map(|(name, bytes)| Some((name.strip_prefix(&data)?.to_owned(), bytes.clone())));
-        Ok(Some(Self { root, storages: storages.collect() }))
+        let storage = |(name, bytes): (String, Option<Bytes>)| Some((name.strip_prefix(&data)?.to_owned(), bytes?));
+        Ok(Some(Self { root, storages: files.into_iter().filter_map(storage).collect() }))
     }
 
     /// Its class and its attributes.
@@ -96,7 +100,8 @@ impl Module {
             "torch.DoubleStorage" => DType::F64,
             other => return Err(format!("numbers of {other} are not read")),
         };
-        let bytes = self.storages.get(&**key).ok_or_else(|| format!("its bytes, data/{key}, are not there"))?;
+        let bytes =
+            self.storages.get(&**key).ok_or_else(|| format!("its bytes, data/{key}, are not there, or compressed"))?;
         Ok((dtype, bytes))
     }
 }
@@ -118,10 +123,10 @@ fn contiguous(shape: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// The files of an archive by name; none may be compressed.
+/// The files of an archive by name, and the bytes of those that are not compressed.
 ///
 /// PKWARE's APPNOTE 6.3.10, sections 4.3.7, 4.3.12 and 4.3.16.
-fn unzip(bytes: &Bytes) -> Result<BTreeMap<String, Bytes>, String> {
+fn unzip(bytes: &Bytes) -> Result<BTreeMap<String, Option<Bytes>>, String> {
     const END_BYTES: usize = 22;
     const ENTRY_BYTES: usize = 46;
     const LOCAL_BYTES: usize = 30;
@@ -148,16 +153,14 @@ fn unzip(bytes: &Bytes) -> Result<BTreeMap<String, Bytes>, String> {
             entry().filter(|_| starts(at, b"PK\x01\x02")).ok_or(damaged)?;
         let name = bytes.get(sum([at, ENTRY_BYTES])..sum([at, ENTRY_BYTES, lengths[0]])).ok_or(damaged)?;
         let name = std::str::from_utf8(name).map_err(|_| damaged)?.to_owned();
-        if method != 0 || flags & 1 != 0 || stored != size {
-            return Err(format!("{name} in it is compressed or encrypted, as PyTorch never does"));
-        }
+        let is_plain = method == 0 && flags & 1 == 0 && stored == size;
         let start = u16_at(sum([local, 26]))
             .zip(u16_at(sum([local, 28])))
             .map(|(name, extra)| sum([local, LOCAL_BYTES, name, extra]));
-        let range = start.filter(|_| starts(local, b"PK\x03\x04")).map(|start| start..sum([start, size]));
+        let range = start.filter(|_| starts(local, b"PK\x03\x04")).map(|start| start..sum([start, stored]));
         let range = range.filter(|range| range.end <= bytes.len());
         let range = range.ok_or_else(|| format!("{name} lies outside of it, or it has 4 GiB and more"))?;
-        if files.insert(name.clone(), bytes.slice(range)).is_some() {
+        if files.insert(name.clone(), is_plain.then(|| bytes.slice(range))).is_some() {
             return Err(format!("{name} is in it twice"));
         }
         at = sum([at, ENTRY_BYTES, lengths[0], lengths[1], lengths[2]]);

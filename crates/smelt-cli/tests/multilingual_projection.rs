@@ -105,7 +105,7 @@ fn strided(key: usize, storage: &str, shape: &[usize], strides: &[usize]) -> Vec
     [&b"ctorch._utils\n_rebuild_tensor_v2\n"[..], &id, &rest].concat()
 }
 
-/// A zip archive without compression.
+/// A zip archive whose code is compressed, as PyTorch does it; nobody reads it.
 fn archive(path: &Path, pickle: &[u8], tensors: &[(Vec<usize>, &[f32])]) {
     let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
     let mut files = vec![
@@ -124,11 +124,12 @@ fn zip(path: &Path, files: &[(String, Vec<u8>)]) {
         let name = format!("projection/{name}");
         let (offset, n) = ((out.len() as u32).to_le_bytes(), (bytes.len() as u32).to_le_bytes());
         let n_name = (name.len() as u16).to_le_bytes();
+        let method = if name.ends_with(".py") { [8, 0] } else { [0, 0] };
         // Version, flags, method, time, date, checksum; sizes, lengths of the name and of what stands behind it.
-        let local = [&[0; 14][..], &n, &n, &n_name, &[4, 0]].concat();
+        let local = [&[0; 4], &method[..], &[0; 8], &n, &n, &n_name, &[4, 0]].concat();
         out.extend([b"PK\x03\x04", &local[..], name.as_bytes(), b"FB\x00\x00", bytes].concat());
         // Two versions; lengths, disk, attributes, place.
-        let entry = [&[0; 16][..], &n, &n, &n_name, &[0; 12], &offset].concat();
+        let entry = [&[0; 6], &method[..], &[0; 8], &n, &n, &n_name, &[0; 12], &offset].concat();
         directory.extend([b"PK\x01\x02", &entry[..], name.as_bytes()].concat());
     }
     let (start, n) = (out.len() as u32, files.len() as u16);
@@ -287,7 +288,7 @@ fn damaged_archives_are_errors() {
         assert!(Checkpoint::open(file.as_path()).is_err(), "cut at {cut}");
         // The pickle is at the beginning, and the table of contents at the end.
         let mut changed = whole.clone();
-        let at = if cut % 2 == 0 { random.below(800) } else { whole.len() - 1 - random.below(600) };
+        let at = if cut.is_multiple_of(2) { random.below(800) } else { whole.len() - 1 - random.below(600) };
         changed[at] = changed[at].wrapping_add(1 + random.below(255) as u8);
         std::fs::write(&file, &changed).unwrap();
         // Whatever it is then, it is no panic.

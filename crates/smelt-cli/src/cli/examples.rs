@@ -19,7 +19,9 @@ Examples:
   smelt convert ~/models/stable-diffusion-v1-5 -o sd15
   smelt convert ~/models/stable-diffusion-v1-5 -o sd15-gpu --attention original
   smelt convert ~/models/stable-diffusion-v1-5 -o sd15-6bit --quantize-nbits 6 --chunk-unet
-  smelt convert ~/models/stable-diffusion-v1-5 -o sizes --size 512x512,512x768 --target macOS15";
+  smelt convert ~/models/stable-diffusion-v1-5 -o sizes --size 512x512,512x768 --target macOS15
+  smelt convert ~/models/stable-diffusion-v1-5 -o both --unet-batches 1,2 --target macOS15
+  smelt convert projection.pt -o sd15 --component multilingual-projection";
 
 pub(super) const GENERATE: &str = "\
 Examples:
