@@ -35,7 +35,8 @@ impl Window {
     pub fn of(tokenizer: &dyn Tokenizer, text: &str, length: usize) -> Result<Self> {
         let Frame { start, end, pad, max_length } = tokenizer.frame();
         let window = length.min(max_length);
-        let Some(room) = window.checked_sub(2) else {
+        let around = 1 + usize::from(start.is_some());
+        let Some(room) = window.checked_sub(around) else {
             return Err(RuntimeError::Tokenizer(format!("a prompt of {window} tokens has no room for start and end")));
         };
         let tokens = tokenizer.tokens(text)?;
@@ -44,7 +45,7 @@ impl Window {
             n_tokens: tokens.len() - room,
         });
         let mut ids = Vec::with_capacity(length);
-        ids.push(start);
+        ids.extend(start);
         ids.extend(tokens.iter().take(room).map(|token| token.id));
         ids.push(end);
         let n_tokens = ids.len();

@@ -3,8 +3,10 @@
 //! What frames ids, cuts them into windows and pads them is `prompt`.
 
 mod clip;
+mod t5;
 
 pub use clip::ClipTokenizer;
+pub use t5::T5Tokenizer;
 
 use crate::error::Result;
 
@@ -20,8 +22,8 @@ pub struct Token {
 /// What stands around a text, and how long it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
-    /// Id before every text.
-    pub start: u32,
+    /// Id before every text; T5 has none.
+    pub start: Option<u32>,
     /// Id after every text.
     pub end: u32,
     /// Id that fills up the rest.

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use sd_runtime::prompt::Window;
-use sd_runtime::tokenizer::ClipTokenizer;
+use sd_runtime::tokenizer::{ClipTokenizer, T5Tokenizer};
 
 fn assert_ids_are_hugging_faces(tokenizer: &ClipTokenizer, golden: &Path) {
     let text = std::fs::read_to_string(golden.join("vectors/clip_tokens.json")).unwrap();
@@ -51,6 +51,23 @@ fn ids_from_tokenizer_json_are_hugging_faces() {
     let tokenizer = ClipTokenizer::from_dir(&dir);
     std::fs::remove_dir_all(&dir).unwrap();
     assert_ids_are_hugging_faces(&tokenizer.unwrap(), &golden);
+}
+
+#[test]
+fn t5_ids_are_hugging_faces() {
+    let Some(golden) = testkit::golden() else { return };
+    let tokenizer = T5Tokenizer::from_dir(&golden.join("checkpoints/tiny-sd3/tokenizer_3")).unwrap();
+    let text = std::fs::read_to_string(golden.join("vectors/t5_tokens.json")).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let cases = document["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 609);
+    for case in cases {
+        let text = case[0].as_str().unwrap();
+        let want: Vec<u32> = case[1].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
+        let got = Window::of(&tokenizer, text, 256).unwrap();
+        assert_eq!(got.ids[..got.n_tokens], want, "{text:?}");
+        assert!(got.ids[got.n_tokens..].iter().all(|&id| id == 0), "{text:?}");
+    }
 }
 
 #[test]

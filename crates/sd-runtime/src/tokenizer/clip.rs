@@ -131,7 +131,7 @@ impl Tokenizer for ClipTokenizer {
     }
 
     fn frame(&self) -> Frame {
-        Frame { start: self.start, end: self.end, pad: self.pad, max_length: self.max_length }
+        Frame { start: Some(self.start), end: self.end, pad: self.pad, max_length: self.max_length }
     }
 }
 
