@@ -92,9 +92,13 @@ impl ModelDir {
     }
 }
 
-/// The family of packages, by their roles: a second text encoder is of XL's, and without a UNet of its refiner's.
+/// The family of packages, by their roles: a transformer is of 3, a second text encoder of XL, and without a UNet of its
+/// refiner.
 fn family_of(packages: &[PathBuf]) -> Family {
     let has = |role: Role| packages.iter().any(|path| plays(path, &role.spec().package.both()));
+    if has(Role::Mmdit) {
+        return Family::Sd3;
+    }
     match (has(Role::TextEncoder2), has(Role::UNet) || !has(Role::Refiner)) {
         (false, _) => Family::Sd,
         (true, true) => Family::Sdxl,
