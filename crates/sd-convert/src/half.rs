@@ -120,7 +120,7 @@ pub fn at_check_size(role: Role, options: &Options) -> Options {
 }
 
 /// Inputs of the scale that a pipeline gives them: as [`random_inputs`], but latents for a decoder divided by the
-/// checkpoint's scaling factor (or that of Stable Diffusion 1.x, without a checkpoint), and pictures for an encoder
+/// checkpoint's scaling factor (or that of Stable Diffusion 1.x, without a checkpoint) and shifted by its shift factor, and pictures for an encoder
 /// in [−1, 1], the left half noisy and the right half smooth.
 ///
 /// # Errors
@@ -137,12 +137,13 @@ pub fn typical_inputs(
     for input in inputs {
         match sd_spec::input(&input.name).map(|spec| spec.draw) {
             Some(Draw::Latents) => {
-                let own = of.map(|(ckpt, role)| facts(ckpt, role)).transpose()?.and_then(|facts| facts.scaling_factor);
-                let factor = own.unwrap_or(USUAL_SCALING_FACTOR);
-                let divide = |values: &mut [f32], _: &[usize]| {
-                    values.iter_mut().for_each(|v| *v = (f64::from(*v) / factor) as f32);
+                let own = of.map(|(ckpt, role)| facts(ckpt, role)).transpose()?.unwrap_or_default();
+                let factor = own.scaling_factor.unwrap_or(USUAL_SCALING_FACTOR);
+                let shift = own.shift_factor.unwrap_or(0.0);
+                let undo = |values: &mut [f32], _: &[usize]| {
+                    values.iter_mut().for_each(|v| *v = (f64::from(*v) / factor + shift) as f32);
                 };
-                change(&mut drawn, &input.name, divide);
+                change(&mut drawn, &input.name, undo);
             }
             Some(Draw::Picture) => change(&mut drawn, &input.name, picture),
             _ => {}
