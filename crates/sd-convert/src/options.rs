@@ -1,7 +1,7 @@
 //! What the user may choose about a conversion.
 
 use mil::{Opset, pass::AttentionLayout};
-use sd_spec::Role;
+use sd_spec::{Kind, Role};
 use std::{fmt, str::FromStr};
 
 /// The oldest systems that a package must run on.
@@ -59,6 +59,17 @@ pub enum Precision {
     Float16,
     /// Single precision.
     Float32,
+}
+
+impl Precision {
+    /// The one that a role is converted in where none is asked for: half, but for models that take their inputs in single.
+    #[must_use]
+    pub fn default_of(role: Role) -> Self {
+        match role.spec().inputs.iter().any(|feature| feature.kind == Kind::Single) {
+            true => Self::Float32,
+            false => Self::Float16,
+        }
+    }
 }
 
 /// Height and width of the latent in latent pixels.
