@@ -136,6 +136,7 @@ fn write_plans(
     let mut report = Progress { written_bytes: 0, total_bytes: plans.iter().map(WeightPlan::n_data_bytes).sum() };
     for plan in plans.iter().filter(|p| !p.is_empty()) {
         let mut file = WeightOutput::create(&draft.staged, &draft.weight_file(plan))?;
+        file.reserve(plan.n_bytes())?;
         file.write(plan, &mut |n| {
             report.written_bytes += n;
             progress(report)
@@ -210,6 +211,11 @@ impl WeightOutput {
         let flusher = Flusher::new(&file).at("flush", path)?;
         let blobs = BlobWriter::new(BufWriter::with_capacity(BUFFER_BYTES, file), path.display().to_string())?;
         Ok(Self { path: path.to_path_buf(), blobs, flusher })
+    }
+
+    /// Sets aside the space that the whole file takes, where that can be done.
+    fn reserve(&self, n_bytes: u64) -> Result<(), Error> {
+        safe_files::reserve(self.blobs.get_ref().get_ref(), n_bytes).at("write", &self.path)
     }
 
     /// Where the file lies.

@@ -57,10 +57,38 @@ impl Flusher {
     }
 }
 
+/// Asks the file system to set aside the space of a file that is about to be written from its beginning.
+///
+/// Blocks that are there need not be found while the file is flushed, and a disk that is too small says so before any work.
+/// Where the file system, or the operating system, cannot, nothing happens.
+///
+/// # Errors
+/// When there is no such space.
+pub fn reserve(file: &File, n_bytes: u64) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::{fs::FallocateFlags, io::Errno};
+        let reserved = rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, n_bytes);
+        if let Err(error @ (Errno::NOSPC | Errno::DQUOT)) = reserved {
+            return Err(error.into());
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, n_bytes);
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Write;
+
+    #[test]
+    fn reserved_space_is_no_part_of_the_file() {
+        let file = tempfile::tempfile().unwrap();
+        reserve(&file, 1 << 20).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 0);
+    }
 
     #[test]
     fn a_growing_file_is_flushed_and_whole() {

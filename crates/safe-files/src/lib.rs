@@ -25,7 +25,7 @@ mod tree;
 mod write;
 
 pub use error::{WriteError, is_closed_pipe};
-pub use flush::Flusher;
+pub use flush::{Flusher, reserve};
 pub use kind::{FileKind, kind_of};
 pub use outputs::{OutputFolder, Outputs, is_stream, remove_empty_folders};
 pub use read::{ReadError, read, read_if_present, read_text, read_text_if_present, strip_bom};

@@ -26,9 +26,10 @@ pub(super) fn write(preset: PresetName, path: &Path) -> Result<f64> {
 fn mixed(mut layers: Vec<(String, usize)>) -> (Map<String, Value>, f64) {
     layers.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     let (mut recipe, mut n_bits, mut n_weights) = (Map::new(), 0.0, 0.0);
-    for (i, (name, n)) in layers.into_iter().enumerate() {
-        let choices = if n_bits < MEAN_BITS * n_weights || i == 0 { MORE } else { FEWER };
-        let bits = choices[i % 2];
+    let (mut more, mut fewer) = (MORE.into_iter().cycle(), FEWER.into_iter().cycle());
+    for (name, n) in layers {
+        let choices = if n_bits <= MEAN_BITS * n_weights { &mut more } else { &mut fewer };
+        let bits = choices.next().unwrap_or_default();
         n_bits += f64::from(bits) * n as f64;
         n_weights += n as f64;
         recipe.insert(name, bits.into());

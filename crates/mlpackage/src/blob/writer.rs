@@ -58,6 +58,11 @@ impl<W: Write + Seek> BlobWriter<W> {
         Ok(BlobSink { plan, written: 0, writer: self })
     }
 
+    /// The output.
+    pub(crate) const fn get_ref(&self) -> &W {
+        &self.out
+    }
+
     /// Hands everything written so far to the file, whose length is returned; the header counts nothing yet.
     ///
     /// # Errors
