@@ -226,7 +226,7 @@ fn contradictions_and_batches_without_effect_are_refused() {
     let message = refuse("--unet-batches 2,2");
     assert!(message.contains("batch 2 is given twice"), "{message}");
     let message = refuse("--component vae-decoder --unet-batches 1,2");
-    assert!(message.contains("no effect here: it is for unet, control-unet, refiner, controlnet"), "{message}");
+    assert!(message.contains("no effect here: it is for unet, control-unet, refiner, mmdit, controlnet"), "{message}");
     convert(&demo(), &output, "--component unet --unet-batch-one --unet-batches 1");
     assert_eq!(functions(&output.join(format!("{UNET}.mlpackage"))).0, set(["main"]));
 }

@@ -93,7 +93,7 @@ fn control_nets_are_converted_beside_their_model_or_alone() {
     assert!(verified(&out.join("ControlNet_tiny-controlnet.mlpackage"), &guide) >= 65.0);
     assert!(verified(&out.join("Stable_Diffusion_version_tiny-sd15_control-unet.mlpackage"), &base) >= 65.0);
     // What stands alone may be put beside any model.
-    succeed(["convert", &text(&checkpoint(&golden, "mini-sdxl-controlnet")), "-o", &text(&out), "--size", "64x64"]);
+    succeed(["convert", &text(checkpoint(&golden, "mini-sdxl-controlnet")), "-o", &text(&out), "--size", "64x64"]);
     let size = fail(["convert", &text(&guide), "-o", &text(dir.path().join("alone"))]);
     assert!(size.contains("does not say its size; give --size"), "{size}");
     let other = ["--controlnet", &text(checkpoint(&golden, "mini-sdxl-controlnet"))];
