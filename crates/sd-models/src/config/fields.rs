@@ -279,7 +279,7 @@ impl Fields {
 
     /// Whether the class has such a key.
     pub(super) fn knows(&self, key: &str) -> bool {
-        self.table.keys().any(|(known, _)| known == key)
+        self.table.answer(key).is_some()
     }
 
     /// Whether `key` is present.
