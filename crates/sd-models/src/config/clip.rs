@@ -6,10 +6,9 @@
 use sd_spec::keys::{CLIP_TEXT, CLIP_VISION, SAFETY_CHECKER};
 
 use super::Configuration;
-use super::fields::{Fields, MAX_CHANNELS, MAX_LAYERS, MAX_SIDE};
+use super::fields::{Fields, MAX_CHANNELS, MAX_LAYERS, MAX_SIDE, MAX_VOCABULARY};
 use crate::{ModelError, Role};
 
-const MAX_VOCABULARY: usize = 1 << 24;
 const MAX_POSITIONS: usize = 1 << 16;
 
 /// The non-linearity between the two layers of a CLIP feed-forward block.

@@ -24,6 +24,8 @@ pub(super) const MAX_LAYERS: usize = 64;
 pub(super) const MAX_RESNETS: usize = 8;
 /// Most resolution levels; each halves the picture.
 pub(super) const MAX_BLOCKS: usize = 8;
+/// Most token ids; far more than any tokenizer has.
+pub(super) const MAX_VOCABULARY: usize = 1 << 24;
 /// Longest side of a latent or picture.
 pub(super) const MAX_SIDE: usize = 1 << 16;
 

@@ -3,10 +3,9 @@
 use sd_spec::keys::T5_ENCODER;
 
 use super::Configuration;
-use super::fields::{Fields, MAX_CHANNELS, MAX_LAYERS};
+use super::fields::{Fields, MAX_CHANNELS, MAX_LAYERS, MAX_VOCABULARY};
 use crate::{ModelError, Role};
 
-const MAX_VOCABULARY: usize = 1 << 24;
 const MAX_BUCKETS: usize = 1 << 12;
 const MAX_DISTANCE: usize = 1 << 20;
 
