@@ -1,5 +1,6 @@
 //! Where a checkpoint comes from.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -26,6 +27,17 @@ pub enum Source {
 /// How a reference to the Hub begins.
 const HUB: &str = "hf:";
 
+impl Source {
+    /// The path, where it is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Folder(path) | Self::File(path) => Some(path),
+            Self::Hub { .. } => None,
+        }
+    }
+}
+
 impl From<&Path> for Source {
     /// A file where there is one, else a folder.
     fn from(path: &Path) -> Self {
@@ -45,6 +57,26 @@ impl From<PathBuf> for Source {
 impl From<&PathBuf> for Source {
     fn from(path: &PathBuf) -> Self {
         Self::from(path.as_path())
+    }
+}
+
+impl TryFrom<&str> for Source {
+    type Error = String;
+
+    fn try_from(text: &str) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl TryFrom<OsString> for Source {
+    type Error = String;
+
+    /// The same; a path need not be text.
+    fn try_from(text: OsString) -> Result<Self, Self::Error> {
+        match text.to_str() {
+            Some(text) => text.parse(),
+            None => Ok(PathBuf::from(text).into()),
+        }
     }
 }
 

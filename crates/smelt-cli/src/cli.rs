@@ -6,6 +6,7 @@ mod examples;
 mod own;
 mod seed;
 mod size;
+mod source;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,7 +14,8 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use smelt::{
-    AttentionLayout, Batch, DEVICES, Device, Existing, Precision, RandomKind, Role, Rounding, SchedulerKind, Target,
+    AttentionLayout, Batch, DEVICES, Device, Existing, Precision, RandomKind, Role, Rounding, SchedulerKind, Source,
+    Target,
 };
 
 use crate::engine_args::{EngineArgs, named};
@@ -22,6 +24,7 @@ pub(crate) use examples::with_example;
 pub(crate) use own::{CompareArgs, CompletionsArgs, DoctorArgs, ManArgs};
 pub(crate) use seed::Seed;
 pub(crate) use size::SizeArgs;
+pub(crate) use source::{SourceArgs, source};
 
 /// Turns Stable Diffusion checkpoints into Core ML packages, and runs them on any machine.
 #[derive(Debug, Parser)]
@@ -83,7 +86,8 @@ pub(crate) enum Command {
 pub(crate) struct ConvertArgs {
     /// Directory of the checkpoint in diffusers layout (the one with model_index.json), or of a ControlNet; or a file with
     /// the projection of a multilingual text path.
-    pub(crate) checkpoint: PathBuf,
+    #[arg(value_parser = source())]
+    pub(crate) checkpoint: Source,
     /// Directory to write the packages to; made if it is not there.
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: PathBuf,
@@ -100,9 +104,8 @@ pub(crate) struct ConvertArgs {
     /// Number of text tokens that the UNet attends to; default: the text encoder's.
     #[arg(long, value_name = "N")]
     pub(crate) text_length: Option<usize>,
-    /// Take this variant of the weights (fp16, non_ema) where a component has it; default: the plain ones, or the only ones.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) variant: Option<String>,
+    #[command(flatten)]
+    pub(crate) opening: SourceArgs,
     /// How many samples the UNet takes at a time: 2, prompt and negative prompt at once, as by default, 1, or 1,2 for
     /// both, which share their weights as several sizes do.
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
@@ -114,11 +117,11 @@ pub(crate) struct ConvertArgs {
     #[arg(long)]
     pub(crate) unet_support_controlnet: bool,
     /// Folder of a ControlNet (the one with its config.json) to convert too, for the checkpoint's sizes; repeatable.
-    #[arg(long = "controlnet", value_name = "DIR")]
-    pub(crate) controlnets: Vec<PathBuf>,
+    #[arg(long = "controlnet", value_name = "DIR", value_parser = source())]
+    pub(crate) controlnets: Vec<Source>,
     /// Folder of a checkpoint of XL's refiner, whose UNet is converted too, for the checkpoint's sizes.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) refiner: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", value_parser = source())]
+    pub(crate) refiner: Option<Source>,
     /// Oldest system to run on: macOS13, macOS14, macOS15, iOS16, iOS17 or iOS18.
     #[arg(long, value_name = "SYSTEM", default_value = "macOS13")]
     pub(crate) target: Target,
@@ -304,8 +307,8 @@ pub(crate) struct GenerateArgs {
     pub(crate) prompt: String,
     /// Directory of packages, or a checkpoint, which is then converted in memory; default: the small model in the box,
     /// which draws emoji from their names.
-    #[arg(short, long, value_name = "DIR")]
-    pub(crate) model: Option<PathBuf>,
+    #[arg(short, long, value_name = "SOURCE", value_parser = source())]
+    pub(crate) model: Option<Source>,
     /// The PNG to write; with --count, -1, -2, … come before the extension. - is standard output. Default: a new file here,
     /// named by the prompt.
     #[arg(short, long, value_name = "FILE")]
@@ -355,9 +358,8 @@ pub(crate) struct GenerateArgs {
     /// Directory of the tokenizer's files, where the model directory has none.
     #[arg(long, value_name = "DIR")]
     pub(crate) tokenizer: Option<PathBuf>,
-    /// Variant of a checkpoint's weights (fp16, non_ema), where a component has it.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) variant: Option<String>,
+    #[command(flatten)]
+    pub(crate) opening: SourceArgs,
     /// Attention layout of a checkpoint that is converted in memory; default: split-einsum.
     #[arg(long, value_name = "LAYOUT", value_parser = attention)]
     pub(crate) attention: Option<AttentionLayout>,
@@ -453,14 +455,13 @@ pub(crate) struct VerifyArgs {
     /// The package to judge.
     pub(crate) package: PathBuf,
     /// What it must agree with: a checkpoint, converted in memory at float32, or another package.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) against: PathBuf,
+    #[arg(long, value_name = "PATH", value_parser = source())]
+    pub(crate) against: Source,
     /// Which component of the checkpoint it is; default: told by the package's name or inputs.
     #[arg(long = "component", value_name = "NAME", value_parser = role)]
     pub(crate) role: Option<Role>,
-    /// Variant of the checkpoint's weights (fp16, non_ema), where the component has it.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) variant: Option<String>,
+    #[command(flatten)]
+    pub(crate) opening: SourceArgs,
     /// Seed of the random inputs.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,

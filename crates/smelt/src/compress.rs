@@ -69,7 +69,7 @@ impl Opened {
         compression: &Compression,
         watch: &mut dyn Watch,
     ) -> Result<CompressionReport> {
-        compression.plan(self.source(), to.as_ref())?.run(watch)
+        compression.plan(self.source().path().unwrap_or_else(|| self.root()), to.as_ref())?.run(watch)
     }
 }
 

@@ -44,7 +44,7 @@ impl Opened {
     /// there already or belong to another model, places that cannot be written.
     pub fn plan_conversion(&self, to: impl AsRef<Path>, conversion: &Conversion) -> Result<ConversionPlan> {
         match self.model() {
-            Model::Checkpoint(checkpoint) => ConversionPlan::new(self.source(), checkpoint, to.as_ref(), conversion),
+            Model::Checkpoint(checkpoint) => ConversionPlan::new(self, checkpoint, to.as_ref(), conversion),
             Model::Packages(dir) => Err(not_wanted(dir, Wanted::Checkpoint).into()),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use sd_checkpoint::Source;
 use sd_engines::{Cause, NonFinite};
 use sd_spec::Role;
 use serde::Serialize;
@@ -50,11 +51,11 @@ impl From<&NonFinite> for Overflow {
 }
 
 /// The command that converts a component in full precision.
-pub(crate) fn cure(checkpoint: &Path, output: &Path, role: Role, more: &[String]) -> String {
+pub(crate) fn cure(checkpoint: &Source, output: &Path, role: Role, more: &[String]) -> String {
     let output = if output.as_os_str().is_empty() { Path::new(".") } else { output };
     let mut command = format!(
         "smelt convert {} -o {} --component {role} --precision float32",
-        quoted(&checkpoint.display().to_string()),
+        quoted(&checkpoint.to_string()),
         quoted(&output.display().to_string())
     );
     for word in more {
@@ -82,7 +83,7 @@ mod tests {
     #[test]
     fn the_cure_can_be_typed_into_a_shell() {
         let cured = |checkpoint: &str, output: &str, more: &[String]| {
-            cure(Path::new(checkpoint), Path::new(output), Role::VaeDecoder, more)
+            cure(&Path::new(checkpoint).into(), Path::new(output), Role::VaeDecoder, more)
         };
         assert_eq!(
             cured("models/sd15", "out", &[]),

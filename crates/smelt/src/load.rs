@@ -103,11 +103,7 @@ pub(crate) fn load(options: &PipelineOptions, opened: &Opened) -> Result<Loaded>
 
 /// Refuses options of a conversion, which packages have behind them.
 fn refuse_ineffective(options: &PipelineOptions, dir: &Path) -> Result<()> {
-    let given = [
-        ("--attention", options.attention.is_some()),
-        ("--precision", options.precision.is_some()),
-        ("--variant", options.variant.is_some()),
-    ];
+    let given = [("--attention", options.attention.is_some()), ("--precision", options.precision.is_some())];
     match given.into_iter().find(|(_, is_given)| *is_given) {
         Some((option, _)) => refuse!(
             "{option} is for a checkpoint that is converted in memory, and {} holds packages; leave it out, or convert \
@@ -242,7 +238,7 @@ fn config_of(asked: &PipelineOptions, checkpoint: &Checkpoint) -> Result<Pipelin
 }
 
 fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: bool) -> Result<Loaded> {
-    let checkpoint = checkpoint.clone().with_variant(asked.variant.clone());
+    let checkpoint = checkpoint.clone();
     if checkpoint.is_alone() {
         refuse!("{} is one network alone; give the folder of a whole checkpoint", checkpoint.root().display());
     }

@@ -1,14 +1,16 @@
 //! A model, wherever it comes from: a folder of packages, or a checkpoint.
 
-use std::path::{Path, PathBuf};
+use std::fmt::Display;
+use std::path::Path;
 
 use sd_checkpoint::place::Wanted;
 use sd_checkpoint::{Checkpoint, hub};
 use sd_convert::{LatentSize, native_size};
 use sd_spec::Role;
 
-use crate::error::Result;
+use crate::error::{Result, refusal, refuse};
 use crate::model_dir::{self, ModelDir};
+pub use sd_checkpoint::Source;
 
 /// Opens a folder of packages, or of a checkpoint in diffusers layout; a repository in the cache of huggingface_hub
 /// stands for its snapshot.
@@ -16,32 +18,89 @@ use crate::model_dir::{self, ModelDir};
 /// # Errors
 /// For everything else, which is named for what it is, with the next step: single files, components of their own, names
 /// of models that are not on this machine.
-pub fn open(source: impl AsRef<Path>) -> Result<Opened> {
-    open_for(source, Wanted::Model)
+pub fn open<S: TryInto<Source, Error: Display>>(source: S) -> Result<Opened> {
+    Opening::default().open(source)
 }
 
 /// The same where a checkpoint is wanted, and packages are refused.
 ///
 /// # Errors
 /// As [`open`], and for a folder of packages.
-pub fn open_checkpoint(source: impl AsRef<Path>) -> Result<Opened> {
-    open_for(source, Wanted::Checkpoint)
+pub fn open_checkpoint<S: TryInto<Source, Error: Display>>(source: S) -> Result<Opened> {
+    Opening::default().open_checkpoint(source)
 }
 
-fn open_for(source: impl AsRef<Path>, wanted: Wanted) -> Result<Opened> {
-    let source = source.as_ref().to_owned();
-    let dir = hub::resolve(&source)?;
-    if wanted == Wanted::Model && dir.is_dir() && !model_dir::packages(&dir)?.is_empty() {
-        return Ok(Opened { source, model: Model::Packages(dir) });
+/// What a model is opened with: how its checkpoint is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// Variant of the weights (`fp16`, `non_ema`), where a component has it; default: the plain ones, or the only ones.
+    pub variant: Option<String>,
+}
+
+impl Opening {
+    /// Opens a folder of packages, which none of these options is for, or a checkpoint.
+    ///
+    /// # Errors
+    /// As [`open`], and for options without effect.
+    pub fn open<S: TryInto<Source, Error: Display>>(&self, source: S) -> Result<Opened> {
+        self.open_for(source, Wanted::Model)
     }
-    let checkpoint = Checkpoint::open_for(&source, wanted)?;
-    Ok(Opened { source, model: Model::Checkpoint(checkpoint) })
+
+    /// Opens a checkpoint.
+    ///
+    /// # Errors
+    /// As [`open_checkpoint`].
+    pub fn open_checkpoint<S: TryInto<Source, Error: Display>>(&self, source: S) -> Result<Opened> {
+        self.open_for(source, Wanted::Checkpoint)
+    }
+
+    fn open_for<S: TryInto<Source, Error: Display>>(&self, source: S, wanted: Wanted) -> Result<Opened> {
+        let source: Source = source.try_into().map_err(|error| refusal!("{error}"))?;
+        let opened = |model| Opened { source: source.clone(), opening: self.clone(), model };
+        if let (Wanted::Model, Some(path)) = (wanted, source.path()) {
+            let dir = hub::resolve(path)?;
+            if dir.is_dir() && !model_dir::packages(&dir)?.is_empty() {
+                self.refuse_for_packages(&dir)?;
+                return Ok(opened(Model::Packages(dir)));
+            }
+        }
+        Ok(opened(Model::Checkpoint(self.checkpoint(&source, wanted)?)))
+    }
+
+    /// A checkpoint with all that these options make of it.
+    pub(crate) fn checkpoint(&self, source: &Source, wanted: Wanted) -> Result<Checkpoint> {
+        Ok(Checkpoint::open_for(source.clone(), wanted)?.with_variant(self.variant.clone()))
+    }
+
+    /// What is opened beside the checkpoint itself: its own weights, unchanged.
+    pub(crate) fn beside(&self) -> Self {
+        Self { variant: self.variant.clone() }
+    }
+
+    /// The options that are given, as they are typed.
+    pub(crate) fn typed(&self) -> Vec<String> {
+        let variant = self.variant.iter().flat_map(|name| ["--variant".to_owned(), name.clone()]);
+        variant.collect()
+    }
+
+    /// Refuses what packages have behind them.
+    fn refuse_for_packages(&self, packages: &Path) -> Result<()> {
+        match self.typed().first() {
+            Some(option) => refuse!(
+                "{option} is for a checkpoint that is converted in memory, and {} holds packages; leave it out, or convert \
+                 the checkpoint anew with it",
+                packages.display()
+            ),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A model that was found.
 #[derive(Debug, Clone)]
 pub struct Opened {
-    source: PathBuf,
+    source: Source,
+    opening: Opening,
     model: Model,
 }
 
@@ -49,15 +108,21 @@ pub struct Opened {
 #[derive(Debug, Clone)]
 pub(crate) enum Model {
     /// A folder of packages.
-    Packages(PathBuf),
+    Packages(std::path::PathBuf),
     Checkpoint(Checkpoint),
 }
 
 impl Opened {
-    /// The path as it was given.
+    /// What was opened, as it was given.
     #[must_use]
-    pub fn source(&self) -> &Path {
+    pub const fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// What it was opened with.
+    #[must_use]
+    pub const fn opening(&self) -> &Opening {
+        &self.opening
     }
 
     /// The folder that is read.

@@ -29,7 +29,7 @@ impl Opened {
         let mut loaded = load(options, self)?;
         let scheduler = loaded.config.scheduler.kind()?;
         let (name, mut warnings) = (std::mem::take(&mut loaded.name), std::mem::take(&mut loaded.warnings));
-        let (inner, found) = loaded.pipeline().with_context(|| self.source().display().to_string())?;
+        let (inner, found) = loaded.pipeline().with_context(|| self.source().to_string())?;
         warnings.extend(found);
         Ok(Pipeline { inner, name, scheduler, warnings })
     }

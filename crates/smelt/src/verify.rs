@@ -11,6 +11,7 @@ mod half;
 use std::path::Path;
 
 use mlpackage::Package;
+use sd_checkpoint::Source;
 use sd_convert::verify::{Input, compare, random_inputs};
 use sd_engines::Options;
 
@@ -29,8 +30,8 @@ impl Verification {
     /// # Errors
     /// When either cannot be opened or run, and when they do not take the same inputs; that they do not agree is no
     /// error.
-    pub fn run(&self, package: &Path, against: &Path, watch: &mut dyn Watch) -> Result<VerifyReport> {
-        let asked = Asked { package: package.to_owned(), against: against.to_owned(), how: self.clone() };
+    pub fn run(&self, package: &Path, against: &Source, watch: &mut dyn Watch) -> Result<VerifyReport> {
+        let asked = Asked { package: package.to_owned(), against: against.clone(), how: self.clone() };
         self.engine.executor(asked.rounding())?;
         let package = open_package(package)?;
         refuse_chunk(&package)?;
@@ -46,7 +47,7 @@ impl Verification {
             refuse!(
                 "no function of {} ({here}) is in {} ({there}), so there is nothing to compare",
                 asked.package.display(),
-                asked.against.display()
+                asked.against
             );
         }
         let verify = |function: &String| verify_function(&asked, &against, &ours, function);
@@ -80,7 +81,7 @@ fn verify_function(asked: &Asked, against: &Against, ours: &Side<'_>, function: 
     let reference = against.engine(asked, function, &inputs)?;
     check_same_inputs(asked, &inputs, &inputs_of(&reference))?;
     let drawn = random_inputs(&inputs, ours.first_function(function), asked.how.seed)?;
-    let expected = reference.run_once(&drawn).with_context(|| format!("cannot run {}", asked.against.display()))?;
+    let expected = reference.run_once(&drawn).with_context(|| format!("cannot run {}", asked.against))?;
     let (outputs, mut found) = engine.run_watched(&drawn).with_context(cannot)?;
     let comparisons = compare(&expected, &outputs)?;
     let is_finite = outputs.values().all(|tensor| tensor.to_f32_vec().iter().all(|v| v.is_finite()));
@@ -108,7 +109,7 @@ fn check_same_inputs(asked: &Asked, package: &[Input], against: &[Input]) -> Res
     };
     let (ours, theirs) = (list(package), list(against));
     if ours != theirs {
-        refuse!("{} takes {ours}, but {} takes {theirs}", asked.package.display(), asked.against.display());
+        refuse!("{} takes {ours}, but {} takes {theirs}", asked.package.display(), asked.against);
     }
     Ok(())
 }

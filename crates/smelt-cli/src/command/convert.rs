@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use smelt::{Batch, Conversion, ConversionReport, ConvertedPackage, Event, Part, Watch};
+use smelt::{Batch, Conversion, ConversionReport, ConvertedPackage, Event, Opening, Part, Watch};
 
 use crate::cli::{ConvertArgs, existing};
 use crate::report::{Report, Table, bytes, count, seconds};
@@ -14,7 +14,8 @@ use crate::screen::Screen;
 
 pub(super) fn run(args: &ConvertArgs, report: &Report) -> Result<ExitCode> {
     let mut rows = Rows { screen: Screen::new(report), report };
-    let converted = smelt::open_checkpoint(&args.checkpoint)?.convert(&args.output, &conversion(args)?, &mut rows)?;
+    let opened = Opening::from(&args.opening).open_checkpoint(args.checkpoint.clone())?;
+    let converted = opened.convert(&args.output, &conversion(args)?, &mut rows)?;
     tell(args, &converted, report);
     report.json(&converted)?;
     Ok(ExitCode::SUCCESS)
@@ -27,7 +28,6 @@ fn conversion(args: &ConvertArgs) -> Result<Conversion> {
         attention: args.attention,
         sizes: (&args.sizes).into(),
         text_length: args.text_length,
-        variant: args.variant.clone(),
         unet_support_controlnet: args.unet_support_controlnet,
         controlnets: args.controlnets.clone(),
         refiner: args.refiner.clone(),

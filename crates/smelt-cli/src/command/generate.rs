@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use safe_files::{OutputFile, Outputs, is_stream};
 use serde::Serialize;
 use smelt::sheet::Cell;
-use smelt::{Event, Picture, Pipeline, PipelineOptions, Request, Start, Watch, demo, tensor_file};
+use smelt::{Event, Opening, Picture, Pipeline, PipelineOptions, Request, Source, Start, Watch, demo, tensor_file};
 
 use crate::cli::{GenerateArgs, Seed};
 use crate::file;
@@ -103,7 +103,10 @@ fn request(args: &GenerateArgs) -> Request {
 /// Loads the models.
 fn load(args: &GenerateArgs, report: &Report) -> Result<Pipeline> {
     let spinner = report.spinner("loading");
-    let dir = args.model.clone().map_or_else(|| demo::directory(demo_cache()), Ok)?;
+    let model = match &args.model {
+        Some(model) => model.clone(),
+        None => demo::directory(demo_cache())?.into(),
+    };
     let options = PipelineOptions {
         engine: args.engine.spec(args.device),
         sizes: (&args.size).into(),
@@ -113,12 +116,11 @@ fn load(args: &GenerateArgs, report: &Report) -> Result<Pipeline> {
         safety_check: !args.no_safety_check,
         low_memory: args.low_memory,
         tokenizer: args.tokenizer.clone(),
-        variant: args.variant.clone(),
         attention: args.attention,
         precision: args.precision,
     };
     options.engine.check()?;
-    let pipeline = smelt::open(dir)?.pipeline(&options)?;
+    let pipeline = Opening::from(&args.opening).open(model)?.pipeline(&options)?;
     spinner.finish_and_clear();
     pipeline.warnings().iter().for_each(|warning| report.warn(warning));
     Ok(pipeline)
@@ -169,7 +171,8 @@ fn name_inputs(outputs: &mut Outputs, args: &GenerateArgs) -> Result<()> {
     if let Some(image) = &args.image {
         outputs.reads("--image", image)?;
     }
-    for dir in args.model.iter().chain(&args.tokenizer) {
+    let model = args.model.as_ref().and_then(Source::path);
+    for dir in model.into_iter().chain(args.tokenizer.as_deref()) {
         smelt::files(dir).iter().try_for_each(|path| outputs.reads("the model's file", path))?;
     }
     Ok(())

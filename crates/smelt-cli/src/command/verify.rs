@@ -12,7 +12,7 @@ use crate::screen::Screen;
 pub(super) fn run(args: &VerifyArgs, report: &Report) -> Result<ExitCode> {
     let verification = Verification {
         role: args.role,
-        variant: args.variant.clone(),
+        opening: (&args.opening).into(),
         seed: args.seed,
         min_psnr: args.min_psnr,
         rounding: args.rounding.map(Into::into),
@@ -28,11 +28,10 @@ fn tell(args: &VerifyArgs, report: &Report, found: &VerifyReport) {
     tell_outputs(report, &found.verdicts, &found.outputs);
     let many = found.verdicts.len() > 1;
     found.verdicts.iter().for_each(|verdict| tell_function(report, verdict, many));
-    for (names, has, lacks) in
-        [(&found.only_in_package, &args.package, &args.against), (&found.only_in_against, &args.against, &args.package)]
-    {
+    let (here, there) = (args.package.display().to_string(), args.against.to_string());
+    for (names, has, lacks) in [(&found.only_in_package, &here, &there), (&found.only_in_against, &there, &here)] {
         names.iter().for_each(|name| {
-            report.line(format_args!("  {} has a function {name}, and {} has none", has.display(), lacks.display()));
+            report.line(format_args!("  {has} has a function {name}, and {lacks} has none"));
         });
     }
     let agrees = found.agrees();
@@ -46,7 +45,6 @@ fn tell(args: &VerifyArgs, report: &Report, found: &VerifyReport) {
         (true, true) => format!(", but {does}"),
         (true, false) => format!(", and {does}"),
     };
-    let (here, there) = (args.package.display(), args.against.display());
     report.line(format_args!("{here} {verdict} {there} at {} dB{but}", args.min_psnr));
     if let Some(command) = &found.cure {
         report.line(format_args!("convert it in float32:\n  {command}"));

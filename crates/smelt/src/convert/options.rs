@@ -1,8 +1,7 @@
 //! What a conversion is asked for.
 
-use std::path::PathBuf;
-
 use safe_files::Existing;
+use sd_checkpoint::Source;
 use sd_convert::{AttentionLayout, Batch, Precision, Role, Target};
 
 use crate::size::Sizes;
@@ -18,15 +17,12 @@ pub struct Conversion {
     pub sizes: Sizes,
     /// Number of text tokens that the UNet attends to; default: the text encoder's.
     pub text_length: Option<usize>,
-    /// Take this variant of the weights (`fp16`, `non_ema`) where a component has it; default: the plain ones, or the only
-    /// ones.
-    pub variant: Option<String>,
     /// Convert the UNet as one that takes what ControlNets add (`control-unet`), in the place of the plain one.
     pub unet_support_controlnet: bool,
     /// ControlNets to convert too, for the checkpoint's sizes.
-    pub controlnets: Vec<PathBuf>,
+    pub controlnets: Vec<Source>,
     /// A checkpoint of XL's refiner, whose UNet is converted too, for the checkpoint's sizes.
-    pub refiner: Option<PathBuf>,
+    pub refiner: Option<Source>,
     /// How many samples the UNet, and what guides it, takes at a time; default: two, prompt and negative prompt at once.
     /// One and two share their weights, as several sizes do.
     pub unet_batches: Vec<Batch>,
@@ -52,7 +48,6 @@ impl Default for Conversion {
             attention: None,
             sizes: Sizes::default(),
             text_length: None,
-            variant: None,
             unet_support_controlnet: false,
             controlnets: Vec::new(),
             refiner: None,

@@ -1,13 +1,13 @@
 //! Of which checkpoints a conversion takes which networks: the checkpoint's own, a refiner's, ControlNets.
 
-use std::path::Path;
-
-use sd_checkpoint::Checkpoint;
+use sd_checkpoint::place::Wanted;
+use sd_checkpoint::{Checkpoint, Source};
 use sd_convert::{Facts, LatentSize, Role, Shapes};
 use sd_spec::{Axis, Family};
 
 use super::options::Conversion;
 use crate::error::{Context, Result, refuse};
+use crate::open::Opening;
 
 /// Networks of one checkpoint.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ impl Parts {
     /// `own`: the size of latents that the checkpoint was made for.
     pub(super) fn new(
         checkpoint: &Checkpoint,
+        opening: &Opening,
         conversion: &Conversion,
         version: &str,
         shapes: &Shapes,
@@ -51,11 +52,11 @@ impl Parts {
         let mut parts =
             vec![Part { shapes: shapes.clone(), ..part(checkpoint, roles, version.into(), version.into()) }];
         if let Some(path) = &conversion.refiner {
-            let refiner = open(path, conversion)?;
+            let refiner = open(path, opening)?;
             if refiner.family() != Family::SdxlRefiner || checkpoint.family() != Family::Sdxl {
                 refuse!(
                     "--refiner takes a checkpoint of XL's refiner beside one of XL: {} is {}, and {} is {}",
-                    path.display(),
+                    path,
                     refiner.family().spec().name,
                     checkpoint.root().display(),
                     checkpoint.family().spec().name
@@ -65,9 +66,9 @@ impl Parts {
             parts.push(part(&refiner, vec![Role::Refiner], refiner.name(), version.to_owned()));
         }
         for path in &conversion.controlnets {
-            let guide = open(path, conversion)?;
+            let guide = open(path, opening)?;
             if !guide.has(Role::ControlNet) {
-                refuse!("--controlnet {} is no ControlNet; give the folder with its config.json", path.display());
+                refuse!("--controlnet {} is no ControlNet; give the folder with its config.json", path);
             }
             check_guides(checkpoint, &guide)?;
             let name = guide.name();
@@ -80,8 +81,8 @@ impl Parts {
     }
 }
 
-fn open(path: &Path, conversion: &Conversion) -> Result<Checkpoint> {
-    Ok(Checkpoint::open(path)?.with_variant(conversion.variant.clone()))
+fn open(source: &Source, opening: &Opening) -> Result<Checkpoint> {
+    opening.beside().checkpoint(source, Wanted::Checkpoint)
 }
 
 /// Refuses a ControlNet that was made for another denoiser.

@@ -13,13 +13,14 @@ use super::parts::{Part, Parts};
 use super::place::Place;
 use crate::bundle::Bundle;
 use crate::error::{Error, Result, refuse};
+use crate::open::Opened;
 use crate::owner::Owner;
 
 /// What is to be done.
 #[derive(Debug)]
 pub struct ConversionPlan {
-    /// The checkpoint as it was given.
-    pub(super) source: PathBuf,
+    /// The checkpoint as it was opened.
+    pub(super) opened: Opened,
     pub(super) checkpoint: Checkpoint,
     pub(super) to: PathBuf,
     pub(super) conversion: Conversion,
@@ -35,16 +36,17 @@ pub struct ConversionPlan {
 }
 
 impl ConversionPlan {
-    pub(super) fn new(source: &Path, checkpoint: &Checkpoint, to: &Path, conversion: &Conversion) -> Result<Self> {
+    pub(super) fn new(opened: &Opened, checkpoint: &Checkpoint, to: &Path, conversion: &Conversion) -> Result<Self> {
         let begin = Instant::now();
         if let Some(bits) = conversion.quantize_nbits {
             check_bits(bits, conversion)?;
         }
-        let checkpoint = checkpoint.clone().with_variant(conversion.variant.clone());
+        let checkpoint = checkpoint.clone();
         let model_version = conversion.model_version.clone().unwrap_or_else(|| checkpoint.name());
         let (own, scale) = native_size(&checkpoint)?;
         let shapes = Shapes::new(conversion.sizes.latents(scale, own)?, conversion.unet_batches.clone())?;
-        let Parts { parts, skipped } = Parts::new(&checkpoint, conversion, &model_version, &shapes, own)?;
+        let Parts { parts, skipped } =
+            Parts::new(&checkpoint, opened.opening(), conversion, &model_version, &shapes, own)?;
         let roles: Vec<Role> = parts.iter().flat_map(|part| part.roles.iter().copied()).collect();
         refuse_ineffective(conversion, &roles)?;
         let items = items::of(conversion, to, &parts);
@@ -73,9 +75,9 @@ impl ConversionPlan {
         };
         let mut warnings = checkpoint.warnings();
         warnings.extend(check(&items, &options)?);
-        let (source, to, conversion) = (source.to_owned(), to.to_owned(), conversion.clone());
+        let (opened, to, conversion) = (opened.clone(), to.to_owned(), conversion.clone());
         Ok(Self {
-            source,
+            opened,
             checkpoint,
             to,
             conversion,

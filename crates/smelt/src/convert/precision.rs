@@ -14,6 +14,7 @@ use super::items::Item;
 use super::options::Conversion;
 use crate::error::Result;
 use crate::half_precision::{Overflow, cure};
+use crate::open::Opened;
 use crate::units::count;
 use crate::watch::{self, Watch};
 
@@ -79,7 +80,7 @@ impl Made {
     }
 
     /// Says what is wrong with the component's numbers, once for all its packages.
-    pub(super) fn warn(&self, from: &Path, to: &Path, asked: &Conversion, watch: &mut dyn Watch) -> Result<()> {
+    pub(super) fn warn(&self, from: &Opened, to: &Path, asked: &Conversion, watch: &mut dyn Watch) -> Result<()> {
         if !self.is_first {
             return Ok(());
         }
@@ -94,7 +95,7 @@ impl Made {
                     "the {role} leaves half precision, and on a device that computes in it, pictures will be \
                      black or noise: {first}; --precision float16 was asked for, so it is converted in float16; \
                      in float32: {}",
-                    cure(from, to, role, &typed(asked))
+                    cure(from.source(), to, role, &typed(from, asked))
                 ),
             };
             watch::warn(watch, &words)?;
@@ -109,7 +110,7 @@ impl Made {
                 Precision::Float16 => format!(
                     "{known}, and pictures may be black or noise; --precision float16 was asked for, so it is converted \
                      in float16; in float32: {}",
-                    cure(from, to, role, &typed(asked))
+                    cure(from.source(), to, role, &typed(from, asked))
                 ),
             };
             watch::warn(watch, &words)?;
@@ -120,11 +121,9 @@ impl Made {
 }
 
 /// What was typed besides, and makes the same package.
-fn typed(conversion: &Conversion) -> Vec<String> {
+fn typed(from: &Opened, conversion: &Conversion) -> Vec<String> {
     let mut words = conversion.sizes.typed();
-    if let Some(variant) = &conversion.variant {
-        words.extend(["--variant".to_owned(), variant.clone()]);
-    }
+    words.extend(from.opening().typed());
     match conversion.target {
         Target::MacOs13 => {}
         Target::MacOs14 => words.extend(["--target".to_owned(), "macOS14".to_owned()]),

@@ -38,7 +38,7 @@ pub(super) fn all(plan: &ConversionPlan, watch: &mut dyn Watch) -> Result<Vec<Co
                 converted.recv().map_err(std::io::Error::other).context("the conversion ended early")?;
             watch::end(watch)?;
             let made = result?;
-            made.warn(&plan.source, &plan.to, &plan.conversion, watch)?;
+            made.warn(&plan.opened, &plan.to, &plan.conversion, watch)?;
             let mut package = one(plan, item, &made, convert_s, watch)?;
             watch::tell(watch, Event::Converted(&package))?;
             package.chunks = chunks(plan, item, watch)?;

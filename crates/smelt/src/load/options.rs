@@ -29,8 +29,6 @@ pub struct PipelineOptions {
     pub low_memory: bool,
     /// Folder of the tokenizer's files, where the model has none.
     pub tokenizer: Option<PathBuf>,
-    /// Variant of a checkpoint's weights (`fp16`, `non_ema`), where a component has it.
-    pub variant: Option<String>,
     /// Attention layout of a checkpoint that is converted in memory; default: split-einsum.
     pub attention: Option<AttentionLayout>,
     /// Precision of a checkpoint that is converted in memory; default: float16.
@@ -48,7 +46,6 @@ impl Default for PipelineOptions {
             safety_check: true,
             low_memory: false,
             tokenizer: None,
-            variant: None,
             attention: None,
             precision: None,
         }

@@ -1,8 +1,10 @@
 //! What a package must agree with.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mlpackage::Package;
+use sd_checkpoint::Source;
+use sd_checkpoint::place::Wanted;
 use sd_convert::verify::{Input, reference_options};
 use sd_convert::{Checkpoint, Role, convert};
 use sd_engines::{MilEngine, Rounding};
@@ -11,6 +13,7 @@ use super::functions::Side;
 use crate::engine::EngineSpec;
 use crate::error::{Context, Result, refuse};
 use crate::model_dir;
+use crate::open::Opening;
 use crate::package::open_package;
 
 /// How a package is compared.
@@ -18,8 +21,8 @@ use crate::package::open_package;
 pub struct Verification {
     /// Which component of the checkpoint it is; default: the one that has its inputs.
     pub role: Option<Role>,
-    /// Variant of the checkpoint's weights (`fp16`, `non_ema`), where the component has it.
-    pub variant: Option<String>,
+    /// How the checkpoint is read.
+    pub opening: Opening,
     /// Seed of the random inputs.
     pub seed: u64,
     /// Least peak signal-to-noise ratio of every output, in dB.
@@ -34,14 +37,14 @@ pub struct Verification {
 impl Default for Verification {
     fn default() -> Self {
         let engine = EngineSpec::default();
-        Self { role: None, variant: None, seed: 0, min_psnr: 35.0, rounding: None, engine }
+        Self { role: None, opening: Opening::default(), seed: 0, min_psnr: 35.0, rounding: None, engine }
     }
 }
 
 /// The same, with the paths.
 pub(super) struct Asked {
     pub(super) package: PathBuf,
-    pub(super) against: PathBuf,
+    pub(super) against: Source,
     pub(super) how: Verification,
 }
 
@@ -50,6 +53,11 @@ impl Asked {
     pub(super) fn rounding(&self) -> Rounding {
         self.how.rounding.unwrap_or(Rounding::Boundary)
     }
+}
+
+/// Whether a path is that of a package; a file is a model of Core ML, unless it is one network of PyTorch by itself.
+fn is_package(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "mlpackage") || (path.is_file() && Checkpoint::open(path).is_err())
 }
 
 /// What the package must agree with.
@@ -61,25 +69,22 @@ pub(super) enum Against {
 
 impl Against {
     pub(super) fn open(asked: &Asked) -> Result<Self> {
-        // A file is a model of Core ML, unless it is one network of PyTorch by itself.
-        let is_network = asked.against.is_file() && Checkpoint::open(&asked.against).is_ok();
-        let is_package =
-            (asked.against.is_file() && !is_network) || asked.against.extension().is_some_and(|e| e == "mlpackage");
-        if !is_package {
-            return Ok(Self::Checkpoint(Checkpoint::open(&asked.against)?.with_variant(asked.how.variant.clone())));
-        }
-        if asked.how.variant.is_some() {
-            refuse!("--variant chooses weights of a checkpoint, and {} is a package", asked.against.display());
+        let opening = &asked.how.opening;
+        let Some(path) = asked.against.path().filter(|path| is_package(path)) else {
+            return Ok(Self::Checkpoint(opening.checkpoint(&asked.against, Wanted::Checkpoint)?));
+        };
+        if let Some(option) = opening.typed().first() {
+            refuse!("{option} is for a checkpoint, and {} is a package", asked.against);
         }
         if asked.how.role.is_some() {
-            refuse!("--component chooses from a checkpoint, and {} is a package", asked.against.display());
+            refuse!("--component chooses from a checkpoint, and {} is a package", asked.against);
         }
-        Ok(Self::Package(Box::new(open_package(&asked.against)?)))
+        Ok(Self::Package(Box::new(open_package(path)?)))
     }
 
     /// What a function must agree with, ready to run in f32.
     pub(super) fn engine(&self, asked: &Asked, function: &str, inputs: &[Input]) -> Result<MilEngine> {
-        let cannot = || format!("cannot run {}", asked.against.display());
+        let cannot = || format!("cannot run {}", asked.against);
         let executor = asked.how.engine.executor(Rounding::Boundary)?;
         match self {
             Self::Package(package) => Side::of(package.model()).engine(function, executor).with_context(cannot),

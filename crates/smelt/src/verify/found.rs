@@ -140,7 +140,7 @@ impl VerifyReport {
         let overflows = verdicts.iter().filter_map(|v| v.look.as_ref()).any(|look| look.found.is_some());
         Self {
             package: asked.package.display().to_string(),
-            against: asked.against.display().to_string(),
+            against: asked.against.to_string(),
             seed: asked.how.seed,
             min_psnr_db: asked.how.min_psnr,
             passed: agrees && !overflows,
@@ -183,7 +183,7 @@ fn cure_of(asked: &Asked, package: &Package, against: &Against, verdicts: &[Verd
         _ => {}
     }
     let Against::Checkpoint(checkpoint) = against else {
-        return Some(cure(Path::new("CHECKPOINT"), output, role, &more));
+        return Some(cure(&Path::new("CHECKPOINT").into(), output, role, &more));
     };
     let version = &package.model().description.metadata.version;
     if !version.is_empty() && *version != checkpoint.name() {
@@ -194,7 +194,8 @@ fn cure_of(asked: &Asked, package: &Package, against: &Against, verdicts: &[Verd
         let sizes: Vec<String> = options.filter_map(|o| Some(o.latent_size?.to_string())).collect();
         more.extend(["--latent-size".to_owned(), sizes.join(",")]);
     }
-    Some(cure(checkpoint.root(), output, role, &more))
+    more.extend(asked.how.opening.typed());
+    Some(cure(&asked.against, output, role, &more))
 }
 
 /// True when a conversion without a size makes what these functions take.

@@ -174,7 +174,7 @@ mod tests {
         let decoder = convert(&checkpoint, Role::VaeDecoder, &options).unwrap();
         decoder.write(&path, mlpackage::Existing::Refuse, &mut |_| ()).unwrap();
         let package = open_package(&path).unwrap();
-        let asked = Asked { package: "x".into(), against: "y".into(), how: Verification::default() };
+        let asked = Asked { package: "x".into(), against: Path::new("y").into(), how: Verification::default() };
         let ours = Side::of(package.model());
         let engine = ours.engine("main", rounded().into()).unwrap();
         let inputs = inputs_of(&engine);
