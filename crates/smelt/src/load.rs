@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sd_checkpoint::{Checkpoint, hub};
-use sd_convert::{AttentionLayout, LatentSize, Precision, convert, functions_of_size};
+use sd_convert::{AttentionLayout, LatentSize, convert, functions_of_size};
 use sd_engines::{Executor, MilEngine, Options, Weights};
 use sd_runtime::pipeline::{Models, PipelineConfig, TextToImage};
 use sd_runtime::scheduler::SchedulerKind;
@@ -253,7 +253,7 @@ fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: 
     }
     let options = sd_convert::Options {
         attention: asked.attention.unwrap_or(AttentionLayout::SplitEinsum),
-        precision: asked.precision.unwrap_or(Precision::Float16),
+        precision: asked.precision,
         latent_size: {
             let (own, scale) = sd_convert::native_size(&checkpoint)?;
             asked.sizes.latent(scale, own)?

@@ -3,8 +3,10 @@
 use crate::feature::{Axis, Draw, FeatureSpec, Presence, TextState};
 use crate::role::{Layout, PackageName, Role, RoleSpec, Stage};
 
-const INPUTS: &[FeatureSpec] =
-    &[FeatureSpec::ids("input_ids", &[Axis::One, Axis::Tokens], "Token ids of the text, padded to full length")];
+const IDS: FeatureSpec =
+    FeatureSpec::ids("input_ids", &[Axis::One, Axis::Tokens], "Token ids of the text, padded to full length");
+
+const INPUTS: &[FeatureSpec] = &[IDS];
 
 const PENULTIMATE: FeatureSpec = FeatureSpec::output(
     "hidden_embeds",
@@ -70,7 +72,15 @@ pub(super) const ENCODER_3: RoleSpec = RoleSpec {
     stands_alone: false,
     classes: &["T5EncoderModel"],
     package: PackageName::last("text_encoder_3", "TextEncoderT5"),
-    inputs: INPUTS,
+    inputs: &[
+        IDS,
+        // diffusers does not mask, nor do released weights expect it.
+        FeatureSpec::mask(
+            "attention_mask",
+            &[Axis::One, Axis::Tokens],
+            "1 for each token that counts, 0 for padding, which no token attends to then",
+        ),
+    ],
     outputs: &[FeatureSpec::output(
         "encoder_hidden_states",
         &[Axis::One, Axis::Tokens, Axis::TextWidth],

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use safe_files::Existing;
-use sd_convert::{AttentionLayout, Batch, Checkpoint, Options, Precision, Role, Shapes, Target, native_size};
+use sd_convert::{AttentionLayout, Batch, Checkpoint, Options, Role, Shapes, Target, native_size};
 use sd_spec::{Axis, Layout};
 
 use super::items::{self, Item};
@@ -70,7 +70,8 @@ impl ConversionPlan {
             text_length: text_length(&checkpoint, conversion, &parts)?,
             unet_batch: Batch::Two,
             target: conversion.target,
-            precision: conversion.precision.unwrap_or(Precision::Float16),
+            precision: conversion.precision,
+            on_request: Vec::new(),
             model_version: Some(model_version.clone()),
         };
         let mut warnings = checkpoint.warnings();

@@ -112,7 +112,7 @@ fn small(
 ) -> Result<Look> {
     let full = at_check_size(role, &reference_options(checkpoint, role, inputs)?);
     let half =
-        sd_convert::Options { precision: Precision::Float16, attention: attention_of(functions), ..full.clone() };
+        sd_convert::Options { precision: Some(Precision::Float16), attention: attention_of(functions), ..full.clone() };
     let half = convert(checkpoint, role, &half)?;
     let engine = MilEngine::from_program(&half.program, rounded())?;
     let drawn = typical_inputs(Some((checkpoint, role)), &inputs_of(&engine), half.program.main(), asked.how.seed)?;
