@@ -135,7 +135,7 @@ pub(crate) struct ConvertArgs {
     /// Write the UNet in parts too, 2 or as many as told; they are what it is, compressed or not.
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "2", value_parser = clap::value_parser!(u16).range(2..))]
     pub(crate) chunk_unet: Option<u16>,
-    /// Palettize text encoder and UNet to this many bits by k-means: 1, 2, 3 (macOS15), 4, 6 or 8.
+    /// Palettize CLIP text encoders, UNet and ControlNets to this many bits by k-means: 1, 2, 3 (macOS15), 4, 6 or 8.
     #[arg(long, value_name = "N")]
     pub(crate) quantize_nbits: Option<u8>,
     /// Replace packages that are there already.

@@ -1,7 +1,7 @@
 //! Text encoders.
 
 use crate::feature::{Axis, Draw, FeatureSpec, Presence, TextState};
-use crate::role::{Layout, PackageName, Role, RoleSpec, Stage};
+use crate::role::{Compression, Layout, PackageName, Role, RoleSpec, Stage};
 
 const IDS: FeatureSpec =
     FeatureSpec::ids("input_ids", &[Axis::One, Axis::Tokens], "Token ids of the text, padded to full length");
@@ -45,7 +45,10 @@ pub(super) const ENCODER: RoleSpec = RoleSpec {
         PROJECTED.of(Presence::OfText(TextState::Penultimate)),
     ],
     summary: "Text encoder of Stable Diffusion: turns token ids into embeddings that condition the denoiser.",
-    is_compressed: true,
+    compression: Compression::ALWAYS,
+    is_denoiser: false,
+    n_size_numbers: 0,
+    oldest_macos: 13,
     layout: Layout::Plain,
     stage: Stage::Text,
 };
@@ -60,7 +63,10 @@ pub(super) const ENCODER_2: RoleSpec = RoleSpec {
     inputs: INPUTS,
     outputs: &[PENULTIMATE, PROJECTED],
     summary: "Second text encoder of Stable Diffusion XL and 3: turns token ids into embeddings that condition the denoiser.",
-    is_compressed: true,
+    compression: Compression::ALWAYS,
+    is_denoiser: false,
+    n_size_numbers: 0,
+    oldest_macos: 13,
     layout: Layout::Plain,
     stage: Stage::Text,
 };
@@ -87,7 +93,10 @@ pub(super) const ENCODER_3: RoleSpec = RoleSpec {
         "One embedding per token, after the final normalisation",
     )],
     summary: "Third text encoder of Stable Diffusion 3: turns token ids into embeddings that condition the denoiser.",
-    is_compressed: true,
+    compression: Compression::IN_DIRECTORY,
+    is_denoiser: false,
+    n_size_numbers: 0,
+    oldest_macos: 13,
     layout: Layout::Plain,
     stage: Stage::Text,
 };
@@ -118,7 +127,11 @@ pub(super) const MULTILINGUAL_PROJECTION: RoleSpec = RoleSpec {
     )],
     summary: "Projection of Stable Diffusion's multilingual text path: turns contextual embeddings of any script into \
               embeddings that condition the denoiser.",
-    is_compressed: false,
+    compression: Compression::NEVER,
+    is_denoiser: false,
+    n_size_numbers: 0,
+    // The first one with NLContextualEmbedding.
+    oldest_macos: 14,
     layout: Layout::Plain,
     stage: Stage::Text,
 };
