@@ -1,6 +1,8 @@
-//! CLIP's tokenizer files. The vocabulary follows from the merges and is not stored.
+//! The tokenizers' files. CLIP's vocabulary follows from its merges and is not stored.
 //!
 //! `clip-merges.txt.gz` is OpenAI CLIP's list of merges (MIT licence, copyright 2021 OpenAI) as transformers writes it.
+
+mod unigram;
 
 use std::{fs, io::Read, path::Path};
 
@@ -14,6 +16,31 @@ const MERGES: &[u8] = include_bytes!("clip-merges.txt.gz");
 const START: &str = "<|startoftext|>";
 const END: &str = "<|endoftext|>";
 
+/// Whose files a folder holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tokenizer {
+    Clip(Padding),
+    T5,
+}
+
+impl Tokenizer {
+    /// Its class in transformers.
+    pub(super) const fn class(self) -> &'static str {
+        match self {
+            Self::Clip(_) => "CLIPTokenizer",
+            Self::T5 => "T5TokenizerFast",
+        }
+    }
+
+    /// Writes its files.
+    pub(super) fn write(self, dir: &Path) -> Result<()> {
+        match self {
+            Self::Clip(padding) => write_clip(dir, padding),
+            Self::T5 => unigram::write(dir, &vocabulary(&merges()?)),
+        }
+    }
+}
+
 /// Which token fills a short prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Padding {
@@ -23,16 +50,21 @@ pub(super) enum Padding {
     Zero,
 }
 
-/// Writes `merges.txt`, `vocab.json`, `tokenizer_config.json` and `special_tokens_map.json`.
-pub(super) fn write_tokenizer(dir: &Path, padding: Padding) -> Result<()> {
-    let mut merges = String::new();
-    GzDecoder::new(MERGES).read_to_string(&mut merges).context("clip-merges.txt.gz does not unpack")?;
+/// Writes CLIP's `merges.txt`, `vocab.json`, `tokenizer_config.json` and `special_tokens_map.json`.
+fn write_clip(dir: &Path, padding: Padding) -> Result<()> {
+    let merges = merges()?;
     let vocab: Map<String, Value> =
         vocabulary(&merges).into_iter().enumerate().map(|(id, token)| (token, id.into())).collect();
     fs::write(dir.join("vocab.json"), serde_json::to_string(&vocab)?)?;
     fs::write(dir.join("merges.txt"), merges)?;
     write_json(&dir.join("tokenizer_config.json"), tokenizer_config(padding))?;
     write_json(&dir.join("special_tokens_map.json"), special_tokens_map(padding))
+}
+
+fn merges() -> Result<String> {
+    let mut merges = String::new();
+    GzDecoder::new(MERGES).read_to_string(&mut merges).context("clip-merges.txt.gz does not unpack")?;
+    Ok(merges)
 }
 
 /// Tokens by id: every byte, every byte at the end of a word, every merge, start and end.
@@ -110,9 +142,7 @@ mod tests {
 
     #[test]
     fn the_vocabulary_has_clips_size_and_known_ids() {
-        let mut merges = String::new();
-        GzDecoder::new(MERGES).read_to_string(&mut merges).expect("gzip");
-        let vocab = vocabulary(&merges);
+        let vocab = vocabulary(&merges().expect("gzip"));
         assert_eq!(vocab.len(), 49408);
         assert_eq!(vocab.iter().collect::<HashSet<_>>().len(), vocab.len());
         // OpenAI CLIP: "!" is 0, "a</w>" 320, "photo</w>" 1125, "cat</w>" 2368.
