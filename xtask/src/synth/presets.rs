@@ -44,6 +44,14 @@ impl PresetName {
         use clap::ValueEnum;
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
+
+    /// What `smelt convert` needs to be told beside the checkpoint: for which pictures a network is that stands alone.
+    pub(crate) const fn convert_arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Controlnet => &["--size", "512x512"],
+            _ => &[],
+        }
+    }
 }
 
 /// The Python library that a network's class is of.
@@ -111,6 +119,11 @@ impl Preset {
             PresetName::Sd3Medium => sd3_medium(),
             PresetName::Tiny => tiny(),
         }
+    }
+
+    /// Whether a network has this folder.
+    pub(super) fn has(&self, folder: &str) -> bool {
+        self.networks.iter().any(|(name, _)| *name == folder)
     }
 }
 
