@@ -30,6 +30,16 @@ pub enum CheckpointError {
         /// What to do.
         next: String,
     },
+    /// What a reference to the Hub stands for is not in the cache, or it is not clear what is meant.
+    #[error("{reference}: {what}; {next}")]
+    Hub {
+        /// The reference.
+        reference: String,
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        next: String,
+    },
     /// A checkpoint says that a part of it is something that cannot be converted.
     #[error("{}: {what}", path.display())]
     Unsupported {

@@ -9,7 +9,7 @@ use crate::CheckpointError;
 use crate::json::read_json;
 
 /// Names under which diffusers and transformers save the weights of one component, without variant and extension.
-const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
+pub(crate) const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
 
 const EXTENSION: &str = ".safetensors";
 
@@ -108,7 +108,7 @@ fn variants(folder: &Path) -> Result<BTreeMap<String, Files>, CheckpointError> {
 /// The variant in what follows the stem, and whether the file is an index of shards: `.fp16.safetensors`,
 /// `.safetensors.index.fp16.json` (diffusers since 0.31), `.safetensors.fp16.index.json` (before),
 /// `.fp16.safetensors.index.json` (by hand). Shards themselves have a number behind the stem or before the extension.
-fn variant_of(rest: &str) -> Option<(&str, bool)> {
+pub(crate) fn variant_of(rest: &str) -> Option<(&str, bool)> {
     let bare = |variant: &str| !variant.contains('.') && !variant.contains("-of-");
     let between = |start: &str, end: &str| {
         let inner = rest.strip_prefix(start)?.strip_suffix(end)?;
