@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::CheckpointError;
 pub use cache::{Cache, Repository, files, home, is_commit, slashed, variable};
-pub use select::{Extent, Selection, Unclear, Wanted, index_of, select};
+pub use select::{Extent, Selection, Unclear, Wanted, index_of, optional_folders, select};
 
 const PREFIX: &str = "models--";
 /// Length of a reference file that is read: a commit's hash.

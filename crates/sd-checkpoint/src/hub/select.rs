@@ -178,6 +178,14 @@ fn network_folders() -> BTreeSet<&'static str> {
     Role::ALL.iter().map(|role| role.spec().folder).filter(|folder| !folder.is_empty()).collect()
 }
 
+/// Folders of networks that no family needs to draw: an index may list one that is not there.
+#[must_use]
+pub fn optional_folders() -> BTreeSet<&'static str> {
+    let required = Family::ALL.into_iter().flat_map(|family| family.spec().required);
+    let required: BTreeSet<&str> = required.map(|role| role.spec().folder).collect();
+    network_folders().into_iter().filter(|folder| !required.contains(folder)).collect()
+}
+
 fn companion_folders() -> BTreeSet<&'static str> {
     let of = |family: Family| {
         let spec = family.spec();
