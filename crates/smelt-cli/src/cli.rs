@@ -24,7 +24,7 @@ pub(crate) use examples::with_example;
 pub(crate) use own::{CompareArgs, CompletionsArgs, DoctorArgs, ManArgs};
 pub(crate) use seed::Seed;
 pub(crate) use size::SizeArgs;
-pub(crate) use source::{SourceArgs, source};
+pub(crate) use source::{DownloadArgs, SourceArgs, source};
 
 /// Turns Stable Diffusion checkpoints into Core ML packages, and runs them on any machine.
 #[derive(Debug, Parser)]
@@ -56,6 +56,8 @@ impl Cli {
 pub(crate) enum Command {
     /// Convert a diffusers checkpoint to Core ML packages.
     Convert(ConvertArgs),
+    /// Fetch a model from the Hugging Face Hub.
+    Download(DownloadArgs),
     /// Draw a picture from a prompt.
     Generate(GenerateArgs),
     /// Run one package on tensors from a file.

@@ -3,8 +3,9 @@
 use std::fmt::Display;
 use std::path::Path;
 
+use sd_checkpoint::Checkpoint;
+use sd_checkpoint::hub::{self, Cache};
 use sd_checkpoint::place::Wanted;
-use sd_checkpoint::{Checkpoint, hub};
 use sd_convert::{LatentSize, native_size};
 use sd_spec::Role;
 
@@ -13,7 +14,7 @@ use crate::model_dir::{self, ModelDir};
 pub use sd_checkpoint::Source;
 
 /// Opens a folder of packages, or of a checkpoint in diffusers layout; a repository in the cache of huggingface_hub
-/// stands for its snapshot.
+/// stands for its snapshot, and a reference to the Hub (`hf:owner/name`) for what [`Opening::fetch`] put there.
 ///
 /// # Errors
 /// For everything else, which is named for what it is, with the next step: single files, components of their own, names
@@ -35,6 +36,8 @@ pub fn open_checkpoint<S: TryInto<Source, Error: Display>>(source: S) -> Result<
 pub struct Opening {
     /// Variant of the weights (`fp16`, `non_ema`), where a component has it; default: the plain ones, or the only ones.
     pub variant: Option<String>,
+    /// What a reference to the Hub needs must be in the cache: [`Opening::fetch`] fetches nothing.
+    pub offline: bool,
 }
 
 impl Opening {
@@ -56,8 +59,9 @@ impl Opening {
 
     fn open_for<S: TryInto<Source, Error: Display>>(&self, source: S, wanted: Wanted) -> Result<Opened> {
         let source: Source = source.try_into().map_err(|error| refusal!("{error}"))?;
+        let found = Cache::standard().locate(&source)?;
         let opened = |model| Opened { source: source.clone(), opening: self.clone(), model };
-        if let (Wanted::Model, Some(path)) = (wanted, source.path()) {
+        if let (Wanted::Model, Some(path)) = (wanted, found.path()) {
             let dir = hub::resolve(path)?;
             if dir.is_dir() && !model_dir::packages(&dir)?.is_empty() {
                 self.refuse_for_packages(&dir)?;
@@ -69,12 +73,13 @@ impl Opening {
 
     /// A checkpoint with all that these options make of it.
     pub(crate) fn checkpoint(&self, source: &Source, wanted: Wanted) -> Result<Checkpoint> {
-        Ok(Checkpoint::open_for(source.clone(), wanted)?.with_variant(self.variant.clone()))
+        let found = Cache::standard().locate(source)?;
+        Ok(Checkpoint::open_for(found, wanted)?.with_variant(self.variant.clone()))
     }
 
     /// What is opened beside the checkpoint itself: its own weights, unchanged.
     pub(crate) fn beside(&self) -> Self {
-        Self { variant: self.variant.clone() }
+        Self { variant: self.variant.clone(), offline: self.offline }
     }
 
     /// The options that are given, as they are typed.
