@@ -37,20 +37,23 @@ pub struct HubServer {
 struct Stored {
     bytes: Vec<u8>,
     is_large: bool,
+    /// SHA-256 of a large file, Git's hash of a small one.
+    etag: String,
 }
 
 impl Stored {
-    /// Its tag: SHA-256 of a large file, Git's hash of a small one.
-    fn etag(&self) -> String {
-        match self.is_large {
-            true => hex(&Sha256::digest(&self.bytes)),
+    fn new(bytes: Vec<u8>) -> Self {
+        let is_large = bytes.len() > 100;
+        let etag = match is_large {
+            true => hex(&Sha256::digest(&bytes)),
             false => {
                 let mut hash = Sha1::new();
-                hash.update(format!("blob {}\0", self.bytes.len()));
-                hash.update(&self.bytes);
+                hash.update(format!("blob {}\0", bytes.len()));
+                hash.update(&bytes);
                 hex(&hash.finalize())
             }
-        }
+        };
+        Self { bytes, is_large, etag }
     }
 }
 
@@ -106,12 +109,8 @@ impl HubServer {
         let bind = || TcpListener::bind("127.0.0.1:0").expect("a port of this machine");
         let [hub, elsewhere] = [bind(), bind()];
         let address = |listener: &TcpListener| listener.local_addr().expect("an address of a listener");
-        let stored = |(name, bytes): (String, Vec<u8>)| {
-            let is_large = bytes.len() > 100;
-            (name, Stored { bytes, is_large })
-        };
         let state = Arc::new(State {
-            files: files.into_iter().map(stored).collect(),
+            files: files.into_iter().map(|(name, bytes)| (name, Stored::new(bytes))).collect(),
             elsewhere: address(&elsewhere),
             access: Mutex::new(Access::Public),
             rules: Mutex::default(),
@@ -156,7 +155,7 @@ impl HubServer {
     /// When there is no such file.
     #[must_use]
     pub fn etag(&self, name: &str) -> String {
-        self.state.files.get(name).expect("a file of the server").etag()
+        self.state.files.get(name).expect("a file of the server").etag.clone()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use smelt::{At, CHECK_SIZE, Look, Role, Verdict, Verification, VerifiedOutput, VerifyReport};
+use smelt::{At, CHECK_SIZE, Look, Verdict, Verification, VerifiedOutput, VerifyReport};
 
 use crate::cli::VerifyArgs;
 use crate::report::{Report, Table, decibels};
@@ -18,8 +18,7 @@ pub(super) fn run(args: &VerifyArgs, report: &Report) -> Result<ExitCode> {
         rounding: args.rounding.map(Into::into),
         engine: args.engine.spec(None),
     };
-    let roles: Vec<Role> = args.role.into_iter().collect();
-    verification.opening.fetch([&args.against], &roles, &mut Screen::new(report))?;
+    verification.fetch(&args.package, &args.against, &mut Screen::new(report))?;
     let found = verification.run(&args.package, &args.against, &mut Screen::new(report))?;
     tell(args, report, &found);
     report.json(&found)?;
