@@ -201,16 +201,24 @@ fn briefly(error: &HubError) -> String {
     }
 }
 
+/// Whether somebody was there, and went away.
+fn is_cut(kind: ErrorKind) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof, WouldBlock};
+    matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | TimedOut | UnexpectedEof | WouldBlock)
+}
+
 /// Why no answer came, and whether one may come later.
 pub(crate) fn unreachable(url: &str, error: &Error) -> Trouble {
     let again = match error {
         Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve)
         | Error::HostNotFound
         | Error::ConnectionFailed => Again::Reach,
-        Error::Io(e) if e.kind() == ErrorKind::ConnectionRefused => Again::Reach,
         // Certificates that are not trusted come as this kind.
         Error::Io(e) if e.kind() == ErrorKind::InvalidData => Again::Never,
-        Error::Io(_) | Error::Timeout(_) | Error::Protocol(_) => Again::After(None),
+        Error::Io(e) if is_cut(e.kind()) => Again::After(None),
+        // Refused, no way there, or a name that is not resolved, which has no kind of its own.
+        Error::Io(_) => Again::Reach,
+        Error::Timeout(_) | Error::Protocol(_) => Again::After(None),
         _ => Again::Never,
     };
     let what = match error {

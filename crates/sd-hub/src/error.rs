@@ -64,15 +64,15 @@ pub enum HubError {
     },
     /// There is less room than the files need.
     #[error(
-        "{id} needs {needed} more bytes, and {} has {free} free; make room, or let HF_HUB_CACHE name a folder elsewhere",
-        cache.display()
+        "{id} needs {} more, and {} has {} free; make room, or let HF_HUB_CACHE name a folder elsewhere",
+        gigabytes(*needed), cache.display(), gigabytes(*free)
     )]
     Room {
         /// The repository.
         id: String,
-        /// What is yet to be fetched.
+        /// Bytes that are yet to be fetched.
         needed: u64,
-        /// What is free.
+        /// Bytes that are free.
         free: u64,
         /// Where it would go.
         cache: PathBuf,
@@ -111,6 +111,11 @@ pub enum HubError {
     /// The watcher broke off; what was fetched is gone on with the next time.
     #[error("stopped")]
     Stopped,
+}
+
+/// A size as people have it in mind where there is little room.
+fn gigabytes(n_bytes: u64) -> String {
+    format!("{:.1} GB", n_bytes as f64 / 1e9)
 }
 
 /// What to do about a disk that is full.
