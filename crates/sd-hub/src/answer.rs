@@ -7,7 +7,7 @@ use ureq::Body;
 use ureq::http::{HeaderMap, Response, StatusCode};
 
 use crate::address::shown;
-use crate::client::{About, Again, Ask, Client, Trouble};
+use crate::ask::{About, Again, Ask, Trouble};
 use crate::pause::asked_for;
 use crate::{HubError, Settings};
 
@@ -28,10 +28,17 @@ enum Reason {
     Other,
 }
 
-pub(crate) fn refusal(client: &Client, ask: &Ask<'_>, url: &str, mut response: Response<Body>) -> Trouble {
+/// `is_hub`: whether it is the Hub itself that answers, and not where it leads.
+pub(crate) fn refusal(
+    settings: &Settings,
+    is_hub: bool,
+    ask: &Ask<'_>,
+    url: &str,
+    mut response: Response<Body>,
+) -> Trouble {
     let status = response.status();
     let words = words_of(response.headers()).or_else(|| error_in(&mut response));
-    let has_token = client.settings.token.is_some() && client.is_hub(url);
+    let has_token = settings.token.is_some() && is_hub;
     let reason = reason(status, response.headers(), words.as_deref(), ask, has_token);
     let asked = asked_for(response.headers());
     let again = match status.as_u16() {
@@ -39,7 +46,7 @@ pub(crate) fn refusal(client: &Client, ask: &Ask<'_>, url: &str, mut response: R
         408 | 425 | 500 | 502 | 504 => Again::After(None),
         _ => Again::Never,
     };
-    let (mut what, mut next) = explained(reason, status, &ask.about, &client.settings, has_token);
+    let (mut what, mut next) = explained(reason, status, &ask.about, settings, has_token);
     if let Some(asked) = asked.filter(|_| matches!(again, Again::After(Some(_)))) {
         what.push_str(&format!(", for {} s", asked.as_secs()));
         next = format!("run it again after that; what is there is kept. {next}");
@@ -47,7 +54,8 @@ pub(crate) fn refusal(client: &Client, ask: &Ask<'_>, url: &str, mut response: R
     if let Some(words) = words.filter(|_| reason == Reason::Other || reason == Reason::Token) {
         what.push_str(&format!(" ({words:?})"));
     }
-    Trouble { error: HubError::Answer { url: shown(url).to_owned(), status: status.as_u16(), what, next }, again }
+    let error = HubError::Answer { url: shown(url).to_owned(), status: status.as_u16(), what, next };
+    Trouble { error: Box::new(error), again }
 }
 
 fn words_of(headers: &HeaderMap) -> Option<String> {

@@ -10,7 +10,8 @@ use ureq::http::{HeaderMap, Method, StatusCode, header};
 
 use crate::HubError;
 use crate::address::shown;
-use crate::client::{About, Again, Answer, Ask, Client, Trouble, unreachable};
+use crate::ask::{About, Again, Ask, Trouble, unreachable};
+use crate::client::{Answer, Client};
 use crate::hash::{Hash, HashKind};
 use crate::listing::address;
 use crate::pause::wait;
@@ -172,7 +173,7 @@ impl Task<'_> {
         let ask = Ask { url: &self.url, method: Method::GET, from, about };
         let answer = match self.origin.client.ask(&ask) {
             // What is there is longer than the file is said to be now; asked from its beginning, the server says how long.
-            Err(Trouble { error: HubError::Answer { status: 416, .. }, .. }) if from > 0 => {
+            Err(trouble) if from > 0 && trouble.is_status(416) => {
                 self.restart()?;
                 return self.stream();
             }
@@ -248,7 +249,7 @@ impl Task<'_> {
     fn cut(&self, url: &str, source: std::io::Error) -> Trouble {
         let mut trouble = unreachable(url, &ureq::Error::Io(source));
         trouble.again = Again::After(None);
-        if let HubError::Unreachable { what, .. } = &mut trouble.error {
+        if let HubError::Unreachable { what, .. } = &mut *trouble.error {
             let listed = self.blob.n_bytes.map_or_else(String::new, |listed| format!(" of {listed}"));
             what.push_str(&format!(", after {}{listed} bytes of {}", self.file.n_bytes(), self.blob.path));
         }

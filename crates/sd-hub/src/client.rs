@@ -1,6 +1,5 @@
 //! Requests: where they go, who asks, which redirections are followed, and what is tried again.
 
-use std::io::ErrorKind;
 use std::time::Duration;
 
 use host_tensor::Stop;
@@ -10,6 +9,7 @@ use ureq::{Agent, Body, Error};
 
 use crate::address::{is_same_origin, joined, shown};
 use crate::answer;
+use crate::ask::{Again, Ask, Trouble, unreachable};
 use crate::pause::{TRIES_TO_REACH, wait};
 use crate::{HubError, Settings};
 
@@ -23,23 +23,6 @@ pub(crate) struct Client {
     pub(crate) settings: Settings,
 }
 
-/// What is asked for, as far as messages need it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct About<'a> {
-    pub(crate) id: &'a str,
-    pub(crate) revision: &'a str,
-    pub(crate) file: Option<&'a str>,
-}
-
-/// A request.
-pub(crate) struct Ask<'a> {
-    pub(crate) url: &'a str,
-    pub(crate) method: Method,
-    /// The first byte that is wanted.
-    pub(crate) from: u64,
-    pub(crate) about: About<'a>,
-}
-
 /// An answer of success.
 pub(crate) struct Answer {
     pub(crate) response: Response<Body>,
@@ -47,28 +30,6 @@ pub(crate) struct Answer {
     pub(crate) url: String,
     /// What the Hub itself said of the file, before it led elsewhere.
     pub(crate) first: HeaderMap,
-}
-
-/// A try that failed.
-pub(crate) struct Trouble {
-    pub(crate) error: HubError,
-    pub(crate) again: Again,
-}
-
-/// Whether a try is worth another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Again {
-    Never,
-    /// The server cannot be reached.
-    Reach,
-    /// After a pause, of this length where the server asks for one.
-    After(Option<Duration>),
-}
-
-impl From<HubError> for Trouble {
-    fn from(error: HubError) -> Self {
-        Self { error, again: Again::Never }
-    }
 }
 
 impl Client {
@@ -114,7 +75,7 @@ impl Client {
                     let first = first.unwrap_or_else(|| headers.clone());
                     return Ok(Answer { response, url, first });
                 }
-                None => return Err(answer::refusal(self, ask, &url, response)),
+                None => return Err(answer::refusal(&self.settings, self.is_hub(&url), ask, &url, response)),
             }
         }
         let (url, to) = (shown(ask.url).to_owned(), shown(&url).to_owned());
@@ -179,12 +140,12 @@ impl Client {
     ) -> Result<(), HubError> {
         let patience = self.settings.patience;
         let (tries, asked) = match trouble.again {
-            Again::Never => return Err(trouble.error),
+            Again::Never => return Err(*trouble.error),
             Again::Reach => (TRIES_TO_REACH.min(patience.tries), None),
             Again::After(asked) => (patience.tries, asked),
         };
         if n_failed >= tries || asked.is_some_and(|asked| asked > patience.longest) {
-            return Err(trouble.error);
+            return Err(*trouble.error);
         }
         let pause = asked.unwrap_or_else(|| patience.pause_behind(n_failed));
         note(format!("{}; trying again in {:.0} s", briefly(&trouble.error), pause.as_secs_f64().ceil()));
@@ -199,39 +160,4 @@ fn briefly(error: &HubError) -> String {
         HubError::Unreachable { url, what, .. } => format!("{url}: {what}"),
         other => other.to_string(),
     }
-}
-
-/// Whether somebody was there, and went away.
-fn is_cut(kind: ErrorKind) -> bool {
-    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof, WouldBlock};
-    matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | TimedOut | UnexpectedEof | WouldBlock)
-}
-
-/// Why no answer came, and whether one may come later.
-pub(crate) fn unreachable(url: &str, error: &Error) -> Trouble {
-    let again = match error {
-        Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve)
-        | Error::HostNotFound
-        | Error::ConnectionFailed => Again::Reach,
-        // Certificates that are not trusted come as this kind.
-        Error::Io(e) if e.kind() == ErrorKind::InvalidData => Again::Never,
-        Error::Io(e) if is_cut(e.kind()) => Again::After(None),
-        // Refused, no way there, or a name that is not resolved, which has no kind of its own.
-        Error::Io(_) => Again::Reach,
-        Error::Timeout(_) | Error::Protocol(_) => Again::After(None),
-        _ => Again::Never,
-    };
-    let what = match error {
-        Error::HostNotFound => "the name of the server is not known".to_owned(),
-        Error::Timeout(_) => "it does not answer".to_owned(),
-        Error::Io(e) => e.to_string(),
-        other => other.to_string(),
-    };
-    let next = match again {
-        Again::Never => {
-            "check HTTPS_PROXY, the system's certificates (SSL_CERT_FILE names others) and HF_ENDPOINT".to_owned()
-        }
-        _ => "check the connection, HTTPS_PROXY and HF_ENDPOINT; --offline takes what is in the cache".to_owned(),
-    };
-    Trouble { error: HubError::Unreachable { url: shown(url).to_owned(), what, next }, again }
 }

@@ -27,6 +27,7 @@
 
 mod address;
 mod answer;
+mod ask;
 mod blob;
 mod client;
 mod error;
@@ -35,10 +36,12 @@ mod hash;
 mod listing;
 mod pause;
 mod settings;
+mod watch;
 mod work;
 
 pub use error::HubError;
-pub use fetch::{Event, Fetched, FetchedFile, Hub, Watch};
+pub use fetch::{Fetched, FetchedFile, Hub};
 pub use pause::Patience;
 pub use sd_checkpoint::hub::{Extent, Wanted};
 pub use settings::{Settings, is_offline};
+pub use watch::{Event, Watch};

@@ -7,7 +7,8 @@ use ureq::http::{HeaderMap, Method, header};
 
 use crate::HubError;
 use crate::address::{escaped, escaped_name, shown};
-use crate::client::{About, Again, Ask, Client, Trouble, unreachable};
+use crate::ask::{About, Ask, unreachable};
+use crate::client::Client;
 
 /// The longest listing that is read; that of a large repository has a few hundred kilobytes.
 const MAX_LISTING_BYTES: u64 = 32 << 20;
@@ -140,8 +141,7 @@ pub(crate) fn complete(
             Some(etag) => Ok((n_bytes, etag)),
             None => {
                 let what = "its answer has no ETag that names the file's content".to_owned();
-                let error = HubError::Listing { url: shown(&url).to_owned(), what };
-                Err(Trouble { error, again: Again::Never })
+                Err(HubError::Listing { url: shown(&url).to_owned(), what }.into())
             }
         }
     })

@@ -1,14 +1,13 @@
 //! Several files at a time, and one who hears of them all.
 
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::HubError;
 use crate::blob::{Blob, Origin, Word, obtain};
-use crate::fetch::{Event, Watch};
+use crate::watch::{Event, Watch};
 
 /// Files that are fetched at a time; the largest ones of a model are seldom more.
 const MAX_WORKERS: usize = 4;
@@ -84,11 +83,5 @@ fn listen(
         Some(error) => Err(error),
         None if origin.stop.is_set() => Err(HubError::Stopped),
         None => Ok(()),
-    }
-}
-
-impl<F: FnMut(Event<'_>) -> ControlFlow<()>> Watch for F {
-    fn event(&mut self, event: Event<'_>) -> ControlFlow<()> {
-        self(event)
     }
 }

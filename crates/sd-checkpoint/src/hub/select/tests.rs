@@ -1,3 +1,5 @@
+//! Which files are taken of repositories as they are.
+
 use super::*;
 
 /// As the repository of Stable Diffusion 1.5 has them: every format, every variant, single files beside.
