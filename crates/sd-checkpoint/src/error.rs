@@ -30,7 +30,15 @@ pub enum CheckpointError {
         /// What to do.
         next: String,
     },
-    /// What a reference to the Hub stands for is not in the cache, or it is not clear what is meant.
+    /// What a reference to the Hub stands for is not in the cache.
+    #[error("{reference}: {what}; fetch it: smelt download {reference}")]
+    NotCached {
+        /// The reference.
+        reference: String,
+        /// What is missing, and where it was looked for.
+        what: String,
+    },
+    /// It is not clear what a reference to the Hub stands for.
     #[error("{reference}: {what}; {next}")]
     Hub {
         /// The reference.

@@ -98,6 +98,9 @@ pub enum HubError {
     /// It is not in the cache, and nothing is fetched.
     #[error("{0}, without --offline and HF_HUB_OFFLINE")]
     Offline(CheckpointError),
+    /// It is not clear what of the cache is meant.
+    #[error(transparent)]
+    Cache(CheckpointError),
     /// A file of the cache cannot be read.
     #[error(transparent)]
     Read(#[from] safe_files::ReadError),

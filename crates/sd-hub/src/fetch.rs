@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use host_tensor::Stop;
 use safe_files::{OutputFolder, Outputs};
-use sd_checkpoint::Source;
 use sd_checkpoint::hub::{Repository, Selection, Unclear, Wanted, files, index_of, is_commit, select};
+use sd_checkpoint::{CheckpointError, Source};
 
 use crate::blob::{Blob, Origin, is_there};
 use crate::client::Client;
@@ -110,7 +110,7 @@ impl Hub {
             revision: revision.map(str::to_owned),
             path: wanted.path.as_ref().map(PathBuf::from),
         };
-        let path = match settings.cache.locate(&source).map_err(HubError::Offline)? {
+        let path = match settings.cache.locate(&source).map_err(not_found)? {
             Source::Folder(path) | Source::File(path) => path,
             _ => PathBuf::new(),
         };
@@ -239,6 +239,13 @@ fn file(snapshot: &Path, name: String, is_new: bool) -> FetchedFile {
     let path = snapshot.join(&name);
     let n_bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
     FetchedFile { name, path, n_bytes, is_new }
+}
+
+fn not_found(error: CheckpointError) -> HubError {
+    match error {
+        CheckpointError::NotCached { .. } => HubError::Offline(error),
+        other => HubError::Cache(other),
+    }
 }
 
 fn unclear(reference: &str, Unclear { what, next }: Unclear) -> HubError {

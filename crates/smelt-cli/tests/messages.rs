@@ -274,7 +274,6 @@ const SITUATIONS: &[Situation] = &[
         },
         commands: &[
             "download models/sd15",
-            "download hf:a -o out",
             "download hf:a/pipeline --all --variant fp16",
             "download hf:a/other --offline",
             "convert hf:a/other -o out --offline",

@@ -96,7 +96,7 @@ impl Cache {
     /// What a reference to the Hub stands for, out of the cache: a file, or a folder of a snapshot; a path stands for itself.
     ///
     /// # Errors
-    /// [`CheckpointError::Hub`] when it is not in the cache, and when it does not say which of several files is meant.
+    /// [`CheckpointError::NotCached`], and [`CheckpointError::Hub`] when it does not say which of several files is meant.
     pub fn locate(&self, source: &Source) -> Result<Source, CheckpointError> {
         let Source::Hub { id, revision, path } = source else { return Ok(source.clone()) };
         let repository = self.repository(id);
@@ -126,8 +126,7 @@ impl Cache {
 
 /// That something is not in the cache.
 fn absent(source: &Source, what: String) -> CheckpointError {
-    let next = format!("fetch it: smelt download {source}");
-    CheckpointError::Hub { reference: source.to_string(), what, next }
+    CheckpointError::NotCached { reference: source.to_string(), what }
 }
 
 /// That a reference does not say what is meant.
