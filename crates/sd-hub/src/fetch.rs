@@ -1,7 +1,7 @@
 //! A model from start to end: its listing, what is needed of it, what of that is not there yet, and where it lies then.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use host_tensor::Stop;
 use safe_files::{OutputFolder, Outputs};
@@ -76,6 +76,7 @@ impl Hub {
             return Err(HubError::Stopped);
         }
         let revision = revision.unwrap_or(MAIN);
+        check_revision(revision, &reference)?;
         let Listing { commit, entries } =
             listing(&self.client, id, revision, &stop, &mut |words| note(watch, &stop, &words))?;
         let repository = self.client.settings.cache.repository(id);
@@ -239,6 +240,16 @@ fn file(snapshot: &Path, name: String, is_new: bool) -> FetchedFile {
     let path = snapshot.join(&name);
     let n_bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
     FetchedFile { name, path, n_bytes, is_new }
+}
+
+/// Refuses what could not be a file's name below `refs`.
+fn check_revision(revision: &str, reference: &str) -> Result<(), HubError> {
+    let is_inside = Path::new(revision).components().all(|part| matches!(part, Component::Normal(_)));
+    if is_inside && !revision.is_empty() {
+        return Ok(());
+    }
+    let (what, next) = (format!("{revision:?} is no revision"), "give a branch, a tag or a commit".to_owned());
+    Err(HubError::Unclear { reference: reference.to_owned(), what, next })
 }
 
 fn not_found(error: CheckpointError) -> HubError {

@@ -41,8 +41,9 @@ fn work(origin: Origin<'_>, queue: &Mutex<VecDeque<&Blob>>, sender: &Sender<Mess
     while !origin.stop.is_set() {
         let Some(blob) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else { return };
         if let Err(error) = obtain(origin, blob, &mut |word| send(Message::Word(word))) {
-            origin.stop.set();
-            return send(Message::Failed(error));
+            // In this order: the others fail because they are stopped, and the first failure is the one that is told.
+            send(Message::Failed(error));
+            return origin.stop.set();
         }
     }
 }

@@ -128,6 +128,10 @@ fn names_that_lead_elsewhere_are_refused() {
         assert!(error.unwrap_err().to_string().contains(part));
     }
     let mut made = Made::pipeline();
+    for revision in ["../x", "/x", ""] {
+        let error = made.fetch_at(Some(revision), &Wanted::default()).unwrap_err().to_string();
+        assert!(error.contains("is no revision"), "{error}");
+    }
     for (listing, part) in [
         (format!(r#"{{"sha": "{COMMIT}", "siblings": [{{"rfilename": "../../x"}}]}}"#), "outside of the cache"),
         (

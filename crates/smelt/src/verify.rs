@@ -31,6 +31,9 @@ impl Verification {
     /// # Errors
     /// When the package cannot be read, and as [`Download::run`](crate::Download::run).
     pub fn fetch(&self, package: &Path, against: &Source, watch: &mut dyn Watch) -> Result<()> {
+        if against.path().is_some() {
+            return Ok(());
+        }
         let roles = match self.role {
             Some(role) => vec![role],
             None => {
