@@ -30,6 +30,7 @@ mod files;
 mod foreign;
 pub mod hub;
 mod json;
+mod ldm;
 mod pickle;
 pub mod place;
 mod projection;
