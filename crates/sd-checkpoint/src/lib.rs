@@ -23,6 +23,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 mod adapter;
+mod beside;
 mod checkpoint;
 mod error;
 mod family;
@@ -33,6 +34,7 @@ mod json;
 mod ldm;
 mod pickle;
 pub mod place;
+mod prediction;
 mod projection;
 mod source;
 mod torch_script;
@@ -40,10 +42,13 @@ mod weight;
 mod weights;
 
 pub use adapter::Adapter;
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, Reading};
 pub use error::CheckpointError;
 pub use files::Variant;
 pub use json::read_json;
+pub use ldm::network::Averages;
+pub use ldm::single::SingleFile;
+pub use prediction::Prediction;
 pub use source::Source;
 pub use weight::{Joined, LowRank, Sum, View, Weight, WeightError};
 pub use weights::Weights;

@@ -75,7 +75,7 @@ impl Wanted {
         .to_owned()
     }
 
-    const fn takes_checkpoints(self) -> bool {
+    pub(crate) const fn takes_checkpoints(self) -> bool {
         matches!(self, Self::Checkpoint | Self::Model)
     }
 }
@@ -326,6 +326,11 @@ fn keys(path: &Path) -> Option<Vec<String>> {
     file.take(u64::from_le_bytes(length).min(MAX_HEADER_BYTES)).read_to_end(&mut header).ok()?;
     let header: serde_json::Map<String, Value> = serde_json::from_slice(&header).ok()?;
     Some(header.into_iter().map(|(key, _)| key).filter(|key| key != "__metadata__").collect())
+}
+
+/// What a file is by its first bytes, as far as that is known.
+pub(crate) fn kind_of_file(path: &Path) -> Option<FileKind> {
+    kind_of(&head(path).ok()?)
 }
 
 fn head(path: &Path) -> std::io::Result<Vec<u8>> {

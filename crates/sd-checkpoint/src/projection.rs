@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use host_tensor::HostTensor;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::pickle::Value;
 use crate::torch_script::Module;
@@ -36,14 +36,13 @@ impl Projection {
     }
 
     /// What a configuration would say of it.
-    pub(crate) fn config(&self) -> Vec<u8> {
-        let config = json!({
+    pub(crate) fn config(&self) -> Json {
+        json!({
             "_class_name": "Linear",
             "in_features": self.weight.shape()[1],
             "out_features": self.weight.shape()[0],
             "bias": self.bias.is_some(),
-        });
-        config.to_string().into_bytes()
+        })
     }
 
     /// Its tensors, under the names of the network.

@@ -68,6 +68,17 @@ pub enum WeightError {
         /// The tensor's shape.
         shape: Vec<usize>,
     },
+    /// Rows that do not divide.
+    #[error("the rows of a tensor of shape {shape:?} are not {n} equal parts")]
+    Parts {
+        /// How many parts.
+        n: usize,
+        /// The tensor's shape.
+        shape: Vec<usize>,
+    },
+    /// A part is asked for of what no file holds as it is.
+    #[error("a weight of shape {0:?} that is computed has no parts")]
+    Computed(Vec<usize>),
     /// Only matrices are transposed.
     #[error("a tensor of shape {0:?} is no matrix and cannot be transposed")]
     NoMatrix(Vec<usize>),

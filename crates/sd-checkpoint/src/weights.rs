@@ -1,6 +1,6 @@
 //! The weights of one network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -114,6 +114,16 @@ impl Weights {
         };
         Some(view.ok()?.cast(DType::F32))
     }
+}
+
+/// What a safetensors file says of itself.
+pub(crate) fn metadata(path: &Path) -> Result<HashMap<String, String>, CheckpointError> {
+    let damaged = |e: safetensors::SafeTensorError| CheckpointError::Safetensors {
+        path: path.to_owned(),
+        message: format!("damaged or cut off ({e}); fetch it again"),
+    };
+    let (_, header) = SafeTensors::read_metadata(&map_file(path)?).map_err(damaged)?;
+    Ok(header.metadata().clone().unwrap_or_default())
 }
 
 /// Maps a file.

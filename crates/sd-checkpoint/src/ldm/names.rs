@@ -72,14 +72,21 @@ impl Names {
 
     /// What diffusers calls the tensor, or the module, of the file; the first of several that are made of it.
     pub(crate) fn diffusers(&self, file: &str) -> Option<String> {
-        self.modules.iter().find_map(|module| {
-            let rest = below(file, &module.file)?;
+        self.made_of(file).into_iter().next().map(|(name, _)| name)
+    }
+
+    /// Everything that is made of a tensor of the file, by diffusers' names.
+    pub(crate) fn made_of(&self, file: &str) -> Vec<(String, How)> {
+        let of_module = |module: &Module| -> Vec<(String, How)> {
+            let Some(rest) = below(file, &module.file) else { return Vec::new() };
             if module.leaves.is_empty() {
-                return Some(join(&module.diffusers, rest));
+                return vec![(join(&module.diffusers, rest), How::Same)];
             }
-            let of_leaf = |Leaf(name, file, _): &Leaf| Some(join(&join(&module.diffusers, name), below(rest, file)?));
-            module.leaves.iter().find_map(of_leaf)
-        })
+            let of_leaf =
+                |Leaf(name, file, how): &Leaf| Some((join(&join(&module.diffusers, name), below(rest, file)?), *how));
+            module.leaves.iter().filter_map(of_leaf).collect()
+        };
+        self.modules.iter().flat_map(of_module).collect()
     }
 }
 

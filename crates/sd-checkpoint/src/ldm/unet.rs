@@ -30,7 +30,6 @@ const UPSAMPLER: &[Leaf] = &[same("conv", "conv")];
 const HEAD: &[Leaf] = &[
     same("time_embedding.linear_1", "time_embed.0"),
     same("time_embedding.linear_2", "time_embed.2"),
-    same("time_embedding.cond_proj", "time_embed.cond_proj"),
     same("add_embedding.linear_1", "label_emb.0.0"),
     same("add_embedding.linear_2", "label_emb.0.2"),
     same("conv_in", "input_blocks.0.0"),
