@@ -24,19 +24,24 @@
 
 mod adapter;
 mod checkpoint;
+mod element;
 mod error;
 mod family;
 mod files;
 mod foreign;
 pub mod hub;
 mod json;
+mod map;
 mod pickle;
 pub mod place;
 mod projection;
 mod source;
+mod strided;
+pub mod torch;
 mod torch_script;
 mod weight;
 mod weights;
+mod zip;
 
 pub use adapter::Adapter;
 pub use checkpoint::Checkpoint;
