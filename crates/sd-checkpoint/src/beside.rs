@@ -14,7 +14,6 @@ use crate::json::MAX_JSON_BYTES;
 #[derive(Debug, Clone)]
 pub(crate) enum Made {
     Json(serde_json::Value),
-    Text(&'static str),
     /// One of CLIP's tokenizer files, made when it is read.
     Tokenizer(&'static str, Padding),
 }
@@ -144,7 +143,6 @@ impl Made {
     fn bytes(&self) -> Vec<u8> {
         match self {
             Self::Json(value) => format!("{value:#}\n").into_bytes(),
-            Self::Text(text) => text.as_bytes().to_vec(),
             Self::Tokenizer(name, padding) => clip_tokenizer::file(name, *padding).unwrap_or_default(),
         }
     }
@@ -160,19 +158,19 @@ mod tests {
         std::fs::create_dir(dir.path().join("unet")).unwrap();
         std::fs::write(dir.path().join("unet/config.json"), "folder").unwrap();
         std::fs::write(dir.path().join("config.json"), "component").unwrap();
-        let files = ["unet/config.json", "vae/config.json"].map(|name| (name.to_owned(), Made::Text("made")));
+        let files = ["unet/config.json", "vae/config.json"].map(|name| (name.to_owned(), Made::Json("made".into())));
         let made = Beside::made(files.into_iter().collect(), Path::new("x.safetensors"));
         let read = |beside: &Beside, name: &str| beside.read(name).unwrap().map(|b| String::from_utf8(b).unwrap());
         let over = made.clone().over(dir.path());
         assert_eq!(read(&over, "unet/config.json").as_deref(), Some("folder"));
-        assert_eq!(read(&over, "vae/config.json").as_deref(), Some("made"));
+        assert_eq!(read(&over, "vae/config.json").as_deref(), Some("\"made\"\n"));
         assert_eq!(read(&over, "scheduler/scheduler_config.json"), None);
         let component = made.over_component("vae", dir.path());
         assert_eq!(read(&component, "vae/config.json").as_deref(), Some("component"));
-        assert_eq!(read(&component, "unet/config.json").as_deref(), Some("made"));
+        assert_eq!(read(&component, "unet/config.json").as_deref(), Some("\"made\"\n"));
         assert_eq!(component.place("vae/config.json"), dir.path().join("config.json"));
         assert_eq!(component.place("unet/config.json"), Path::new("x.safetensors (unet/config.json)"));
         assert!(over.has("vae") && !over.has("tokenizer"));
-        assert!(over.own().read("unet/config.json").unwrap().is_some_and(|bytes| bytes == b"made"));
+        assert!(over.own().read("unet/config.json").unwrap().is_some_and(|bytes| bytes == b"\"made\"\n"));
     }
 }

@@ -23,7 +23,7 @@ pub(crate) mod names;
 pub(crate) mod network;
 pub(crate) mod notes;
 mod parts;
-mod predict;
+pub(crate) mod predict;
 pub(crate) mod single;
 mod tensors;
 pub(crate) mod unet;

@@ -25,6 +25,7 @@
 mod adapter;
 mod beside;
 mod checkpoint;
+mod element;
 mod error;
 mod family;
 mod files;
@@ -32,14 +33,18 @@ mod foreign;
 pub mod hub;
 mod json;
 mod ldm;
+mod map;
 mod pickle;
 pub mod place;
 mod prediction;
 mod projection;
 mod source;
+mod strided;
+pub mod torch;
 mod torch_script;
 mod weight;
 mod weights;
+mod zip;
 
 pub use adapter::Adapter;
 pub use checkpoint::{Checkpoint, Reading};

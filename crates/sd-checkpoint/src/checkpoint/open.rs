@@ -10,9 +10,11 @@ use serde_json::{Map, Value};
 use super::index::Index;
 use super::{Checkpoint, Stored};
 use crate::beside::{Beside, Made};
+use crate::ldm::predict::STEP_KEY;
 use crate::ldm::single::{Asked, SingleFile};
 use crate::place::{Place, Wanted, kind_of_file};
 use crate::projection::Projection;
+use crate::torch::{self, TorchEntry};
 use crate::{Averages, CheckpointError, Prediction, Source, Weights, family, hub, weights};
 
 /// How a checkpoint is read, where that is not left to it.
@@ -203,13 +205,24 @@ fn of_file(path: &Path, wanted: Wanted, reading: &Reading) -> Result<Option<Chec
     Ok(Some(Checkpoint { root, name, beside, stored, index, family, alone, variant, adapters }))
 }
 
-/// A model in a file of safetensors.
+/// A model in a file of safetensors, or of PyTorch.
 fn single(path: &Path, reading: &Reading) -> Result<Option<SingleFile>, CheckpointError> {
-    if kind_of_file(path) != Some(FileKind::Safetensors) {
-        return Ok(None);
-    }
+    let (weights, metadata) = match kind_of_file(path) {
+        Some(FileKind::Safetensors) => (Weights::map(&[path.to_owned()])?, weights::metadata(path)?),
+        Some(FileKind::Zip | FileKind::Pickle) => {
+            let file = torch::read(path)?;
+            let mut weights = Weights::default();
+            weights.add_torch(&file)?;
+            let step = match file.get(STEP_KEY) {
+                Some(TorchEntry::Int(step)) => Some((STEP_KEY.to_owned(), step.to_string())),
+                _ => None,
+            };
+            (weights, step.into_iter().collect())
+        }
+        _ => return Ok(None),
+    };
     let asked = Asked { prediction: reading.prediction, averages: reading.averages };
-    SingleFile::of(path, Weights::map(&[path.to_owned()])?, weights::metadata(path)?, asked)
+    SingleFile::of(path, weights, metadata, asked)
 }
 
 /// `owner/name` where the directory lies in the Hub's cache, else its own name.

@@ -40,7 +40,6 @@ pub(crate) struct UNetRules {
 /// What an autoencoder's tensors do not say.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct VaeRules {
-    pub(crate) side: usize,
     pub(crate) scaling_factor: f64,
     pub(crate) shift_factor: Option<f64>,
 }
@@ -80,7 +79,6 @@ pub(crate) struct EncoderSpec {
 /// What is the same for every model of a kind.
 #[derive(Debug)]
 pub(crate) struct KindSpec {
-    pub(crate) kind: Kind,
     /// What people call it.
     pub(crate) name: &'static str,
     pub(crate) family: Family,
@@ -175,12 +173,11 @@ const FLOW_EULER: &str = r#"{
 }"#;
 
 const SD1: KindSpec = KindSpec {
-    kind: Kind::Sd1,
     name: "Stable Diffusion 1.x",
     family: Family::Sd,
     unet: UNetRules { heads: Heads::Number(8), upcast_attention: false, latent_side: 64, added_time_width: 256 },
     latent_side_of_velocity: 64,
-    vae: VaeRules { side: 512, scaling_factor: 0.18215, shift_factor: None },
+    vae: VaeRules { scaling_factor: 0.18215, shift_factor: None },
     encoders: &[encoder("cond_stage_model.transformer.", Role::TextEncoder, EncoderNames::Transformers(CLIP_L))],
     pipelines: &[
         (4, "StableDiffusionPipeline"),
@@ -194,7 +191,6 @@ const SD1: KindSpec = KindSpec {
 };
 
 const SD2: KindSpec = KindSpec {
-    kind: Kind::Sd2,
     name: "Stable Diffusion 2.x",
     unet: UNetRules { heads: Heads::OfWidth(64), upcast_attention: true, ..SD1.unet },
     latent_side_of_velocity: 96,
@@ -210,12 +206,11 @@ const SD2: KindSpec = KindSpec {
 };
 
 const SDXL: KindSpec = KindSpec {
-    kind: Kind::Sdxl,
     name: "Stable Diffusion XL",
     family: Family::Sdxl,
     unet: UNetRules { heads: Heads::OfWidth(64), latent_side: 128, ..SD1.unet },
     latent_side_of_velocity: 128,
-    vae: VaeRules { side: 1024, scaling_factor: 0.13025, shift_factor: None },
+    vae: VaeRules { scaling_factor: 0.13025, shift_factor: None },
     encoders: &[
         encoder("conditioner.embedders.0.transformer.", Role::TextEncoder, EncoderNames::Transformers(CLIP_L)),
         encoder("conditioner.embedders.1.model.", Role::TextEncoder2, EncoderNames::OpenClip(CLIP_G)),
@@ -232,7 +227,6 @@ const SDXL: KindSpec = KindSpec {
 };
 
 const SDXL_REFINER: KindSpec = KindSpec {
-    kind: Kind::SdxlRefiner,
     name: "the refiner of Stable Diffusion XL",
     family: Family::SdxlRefiner,
     encoders: &[encoder("conditioner.embedders.0.model.", Role::TextEncoder2, EncoderNames::OpenClip(CLIP_G))],
@@ -244,10 +238,9 @@ const SDXL_REFINER: KindSpec = KindSpec {
 };
 
 const SD3: KindSpec = KindSpec {
-    kind: Kind::Sd3,
     name: "Stable Diffusion 3 or 3.5",
     family: Family::Sd3,
-    vae: VaeRules { side: 1024, scaling_factor: 1.5305, shift_factor: Some(0.0609) },
+    vae: VaeRules { scaling_factor: 1.5305, shift_factor: Some(0.0609) },
     encoders: &[
         encoder(
             "text_encoders.clip_l.transformer.",

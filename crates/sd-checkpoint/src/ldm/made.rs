@@ -60,7 +60,7 @@ fn config(weights: &Weights, part: &Part, spec: &KindSpec, predicted: &Predicted
         Layout::UNet => derive::unet(tensors, &rules),
         Layout::ControlNet => derive::control_net(tensors, &rules),
         Layout::Mmdit => derive::mmdit(tensors, &MMDIT),
-        Layout::Vae => derive::vae(tensors, &spec.vae),
+        Layout::Vae => derive::vae(tensors, &spec.vae, rules.latent_side),
         Layout::Transformers(rules) => derive::clip_of_transformers(tensors, &rules),
         Layout::OpenClip(rules) => derive::clip_of_open_clip(tensors, &rules),
         Layout::T5 => derive::t5(tensors),

@@ -67,16 +67,14 @@ const DENOISER: &[&str] = &["model.diffusion_model.", "diffusion_model.", ""];
 pub(crate) struct Contents {
     pub(crate) kind: Kind,
     pub(crate) parts: Vec<Part>,
-    /// How its own metadata calls it, if it has any.
-    pub(crate) architecture: Option<String>,
 }
 
 impl Contents {
     /// Looks for networks; none where there is no denoiser, ControlNet or autoencoder in these layouts.
-    pub(crate) fn of(weights: &Weights, architecture: Option<String>) -> Option<Self> {
+    pub(crate) fn of(weights: &Weights, architecture: Option<&str>) -> Option<Self> {
         let found: Vec<Part> = SOUGHT.iter().filter_map(|sought| sought.find(weights)).collect();
         let main = *found.first()?;
-        let kind = kind_of(weights, main, architecture.as_deref());
+        let kind = kind_of(weights, main, architecture);
         // A ControlNet stands alone, whatever else its file holds.
         let mut parts = if main.role == Role::ControlNet { vec![main] } else { found };
         if main.role != Role::ControlNet && main.role != Role::VaeDecoder {
@@ -87,7 +85,7 @@ impl Contents {
                 part.role = Role::Refiner;
             }
         }
-        Some(Self { kind, parts, architecture })
+        Some(Self { kind, parts })
     }
 }
 

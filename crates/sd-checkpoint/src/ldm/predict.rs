@@ -33,6 +33,9 @@ const VELOCITY_KEY: &str = "v_pred";
 /// And that of those whose noise schedule ends at pure noise.
 const ZERO_SNR_KEY: &str = "ztsnr";
 
+/// The step of the training that a file of PyTorch was saved at.
+pub(crate) const STEP_KEY: &str = "global_step";
+
 /// What the denoiser of a file predicts; `asked` overrides what the file says.
 ///
 /// # Errors
@@ -55,13 +58,13 @@ pub(crate) fn predicted(
     let (prediction, known) = match asked {
         Some(asked) => (asked, Known::Asked),
         None if is_flow => (Prediction::Flow, Known::Kind),
-        None => said(weights, metadata).unwrap_or_else(|| guessed(kind, denoiser)),
+        None => said(weights, kind, metadata).unwrap_or_else(|| guessed(kind, denoiser)),
     };
     Ok(Predicted { prediction, known, ends_at_noise: weights.get(ZERO_SNR_KEY).is_some() })
 }
 
 /// What the file says of itself.
-fn said(weights: &Weights, metadata: &HashMap<String, String>) -> Option<(Prediction, Known)> {
+fn said(weights: &Weights, kind: Kind, metadata: &HashMap<String, String>) -> Option<(Prediction, Known)> {
     if weights.get(VELOCITY_KEY).is_some() {
         return Some((Prediction::Velocity, Known::Said(format!("its key {VELOCITY_KEY}"))));
     }
@@ -70,6 +73,10 @@ fn said(weights: &Weights, metadata: &HashMap<String, String>) -> Option<(Predic
         && let Ok(prediction) = value.parse()
     {
         return Some((prediction, Known::Said(format!("its metadata {key}"))));
+    }
+    // Stability's step for the smaller of both, as diffusers reads it (`convert_from_ckpt.py`).
+    if kind == Kind::Sd2 && said(STEP_KEY).is_some_and(|(_, step)| step == "875000") {
+        return Some((Prediction::Epsilon, Known::Said(format!("its {STEP_KEY}"))));
     }
     let (key, architecture) = said("modelspec.architecture")?;
     // Stability's names: stable-diffusion-v2-512, stable-diffusion-v2-768-v.

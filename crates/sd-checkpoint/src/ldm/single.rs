@@ -51,7 +51,7 @@ impl SingleFile {
         if let Some(what) = foreign::tensors(&keys) {
             return Err(unsupported(format!("this is {what}, which is not converted")));
         }
-        let Some(contents) = Contents::of(&weights, metadata.get("modelspec.architecture").cloned()) else {
+        let Some(contents) = Contents::of(&weights, metadata.get("modelspec.architecture").map(String::as_str)) else {
             return Ok(None);
         };
         let denoiser = contents.parts.iter().find(|part| matches!(part.layout, Layout::UNet | Layout::ControlNet));

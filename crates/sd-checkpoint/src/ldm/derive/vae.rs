@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::ldm::kinds::VaeRules;
 use crate::ldm::tensors::Tensors;
 
-/// `config.json` of an `AutoencoderKL`.
-pub(crate) fn vae(tensors: Tensors, rules: &VaeRules) -> Result<Value, String> {
+/// `config.json` of an `AutoencoderKL`; `latent_side`: of the latents that its denoiser was made for.
+pub(crate) fn vae(tensors: Tensors, rules: &VaeRules, latent_side: usize) -> Result<Value, String> {
     let width = |level: usize| format!("encoder.down.{level}.block.0.conv2.weight");
     let n_levels = tensors.count(width);
     let channels: Vec<usize> = (0..n_levels).map(|level| tensors.dim(&width(level), 0)).collect::<Result<_, _>>()?;
@@ -23,7 +23,7 @@ pub(crate) fn vae(tensors: Tensors, rules: &VaeRules) -> Result<Value, String> {
         "mid_block_add_attention": tensors.has("encoder.mid.attn_1.q.weight"),
         "use_quant_conv": tensors.has("quant_conv.weight"),
         "use_post_quant_conv": tensors.has("post_quant_conv.weight"),
-        "sample_size": rules.side,
+        "sample_size": latent_side << n_levels.saturating_sub(1).min(8),
         "scaling_factor": rules.scaling_factor,
         "shift_factor": rules.shift_factor,
     }))
