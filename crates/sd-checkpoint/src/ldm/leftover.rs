@@ -35,10 +35,6 @@ const IGNORED: &[&str] = &[
     "*.attn_mask",
     "loss.*",
     "*.loss.*",
-    // Stable Diffusion 2 takes the last layer but one, and nothing pooled.
-    "cond_stage_model.model.transformer.resblocks.23.*",
-    "cond_stage_model.model.text_projection",
-    "conditioner.embedders.0.model.transformer.resblocks.23.*",
     // The same as shared.weight.
     "text_encoders.t5xxl.transformer.encoder.embed_tokens.weight",
 ];
@@ -84,8 +80,6 @@ mod tests {
             ("model_ema.diffusion_modelout2bias", true),
             ("cond_stage_model.transformer.text_model.embeddings.position_ids", true),
             ("conditioner.embedders.1.model.logit_scale", true),
-            ("conditioner.embedders.1.model.transformer.resblocks.23.ln_1.bias", false),
-            ("cond_stage_model.model.transformer.resblocks.23.ln_1.bias", true),
             ("loss.discriminator.main.0.weight", true),
             ("first_stage_model.loss.logvar", true),
             ("model.diffusion_model.closs.x", false),

@@ -64,7 +64,7 @@ pub(crate) fn weights(
     for (key, weight) in file.iter() {
         let Some(rest) = key.strip_prefix(part.prefix) else { continue };
         let is_others = part.prefix.is_empty() && others.iter().any(|prefix| key.starts_with(prefix));
-        if is_others || is_ignored(key) {
+        if is_others || is_ignored(key) || is_left_aside(part, rest) {
             continue;
         }
         let weight = match averages {
@@ -82,6 +82,14 @@ pub(crate) fn weights(
     }
     complete(&mut weights, file, part, config)?;
     Ok(weights)
+}
+
+/// Whether a text encoder has a tensor that its denoiser was never told of: Stable Diffusion 2 takes what the last layer but
+/// one gives, and nothing pooled.
+fn is_left_aside(part: &Part, rest: &str) -> bool {
+    let Layout::OpenClip(rules) = part.layout else { return false };
+    let layer = rest.strip_prefix("transformer.resblocks.").and_then(|rest| rest.split('.').next()?.parse().ok());
+    layer.is_some_and(|layer: usize| layer >= rules.max_layers) || (rest == "text_projection" && !rules.is_projected)
 }
 
 /// How keys of the average of a UNet begin; the UNet's own follow, without the first part and without dots.

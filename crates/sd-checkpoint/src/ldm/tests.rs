@@ -258,8 +258,7 @@ fn told(golden: &Path, name: &str, more: &[&str], metadata: &[(&str, &str)]) -> 
     let mut shapes = shapes_of(&layout(golden, name));
     shapes.extend(more.iter().map(|key| ((*key).to_owned(), vec![1])));
     let metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    let file =
-        SingleFile::of(Path::new("x"), weights_of(&shapes), metadata, Asked::default()).unwrap().unwrap();
+    let file = SingleFile::of(Path::new("x"), weights_of(&shapes), metadata, Asked::default()).unwrap().unwrap();
     (json(&file.made().unwrap(), "scheduler/scheduler_config.json"), file.prediction_source())
 }
 
@@ -299,7 +298,10 @@ fn other_forms_of_names_are_taken() {
         rows.map(|(key, shape)| (key.replacen(from, to, 1), shape)).collect()
     };
     // Old merges leave text_model. out.
-    let bare = open(&rename("sd15", "cond_stage_model.transformer.text_model.", "cond_stage_model.transformer."), Asked::default());
+    let bare = open(
+        &rename("sd15", "cond_stage_model.transformer.text_model.", "cond_stage_model.transformer."),
+        Asked::default(),
+    );
     let config = NetworkConfig::read(Role::TextEncoder, known::CLIP_L.as_bytes()).unwrap();
     let weights = bare.network(Role::TextEncoder, &config).unwrap();
     assert_eq!(weights.iter().count(), 196);

@@ -40,7 +40,9 @@ fn equal_part(weight: &Weight, which: usize, n: usize) -> Result<Weight, WeightE
 /// Rows of a tensor, in a shape with as many rows.
 fn part(weight: &Weight, rows: Range<usize>, shape: Vec<usize>) -> Result<Weight, WeightError> {
     match weight {
-        Weight::Computed(source) => Weight::computed(Arc::new(Rows { source: source.clone(), start: rows.start, shape })),
+        Weight::Computed(source) => {
+            Weight::computed(Arc::new(Rows { source: source.clone(), start: rows.start, shape }))
+        }
         _ => {
             let tensor = weight.stored().ok_or_else(|| WeightError::Computed(weight.shape()))?;
             let rows = Weight::rows_of(tensor, rows)?;
