@@ -16,6 +16,7 @@
 mod error;
 mod flush;
 mod kind;
+mod named;
 mod outputs;
 mod place;
 mod read;
@@ -27,6 +28,7 @@ mod write;
 pub use error::{WriteError, is_closed_pipe};
 pub use flush::{Flusher, reserve};
 pub use kind::{FileKind, kind_of};
+pub use named::{Below, Folder, NamedFiles};
 pub use outputs::{OutputFolder, Outputs, is_stream, remove_empty_folders};
 pub use read::{ReadError, read, read_if_present, read_text, read_text_if_present, strip_bom};
 pub use share::{Shared, link_or_copy};

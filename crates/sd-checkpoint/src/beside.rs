@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use safe_files::{NamedFiles, ReadError};
 use sd_spec::clip_tokenizer::{self, Padding};
 
-use crate::CheckpointError;
-use crate::json::MAX_JSON_BYTES;
 
 /// A file that is nowhere.
 #[derive(Debug, Clone)]
@@ -68,31 +67,6 @@ impl Beside {
         Self { layers: self.layers.last().cloned().into_iter().collect() }
     }
 
-    /// The bytes of a file, if it is there.
-    ///
-    /// # Errors
-    /// [`CheckpointError::Read`] for one that cannot be read or is absurdly large.
-    pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, CheckpointError> {
-        for layer in &self.layers {
-            let found = match layer {
-                Layer::Made { files, .. } => files.get(name).map(Made::bytes),
-                _ => match layer.path(name) {
-                    Some(path) => safe_files::read_if_present(&path, MAX_JSON_BYTES)?,
-                    None => None,
-                },
-            };
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whether there is a file, or a folder, of this name.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.layers.iter().any(|layer| layer.has(name))
-    }
-
     /// Whether a file of this name, or a folder, is the checkpoint's own or nowhere, and not of what stands before.
     pub(crate) fn is_own(&self, name: &str) -> bool {
         self.layers.iter().rev().skip(1).all(|layer| !layer.has(name))
@@ -105,9 +79,30 @@ impl Beside {
             _ => layer.path(name).is_some_and(|path| path.is_file()),
         })
     }
+}
 
-    /// Where a file is, or would be: what messages say.
-    pub(crate) fn place(&self, name: &str) -> PathBuf {
+impl NamedFiles for Beside {
+    fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        for layer in &self.layers {
+            let found = match layer {
+                Layer::Made { files, .. } => files.get(name).map(Made::bytes),
+                _ => match layer.path(name) {
+                    Some(path) => safe_files::read_if_present(&path, limit)?,
+                    None => None,
+                },
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.layers.iter().any(|layer| layer.has(name))
+    }
+
+    fn place(&self, name: &str) -> PathBuf {
         let there = self.layers.iter().find(|layer| layer.has(name)).or(self.layers.last());
         match there {
             Some(Layer::Made { of, .. }) => format!("{} ({name})", of.display()).into(),
@@ -160,7 +155,7 @@ mod tests {
         std::fs::write(dir.path().join("config.json"), "component").unwrap();
         let files = ["unet/config.json", "vae/config.json"].map(|name| (name.to_owned(), Made::Json("made".into())));
         let made = Beside::made(files.into_iter().collect(), Path::new("x.safetensors"));
-        let read = |beside: &Beside, name: &str| beside.read(name).unwrap().map(|b| String::from_utf8(b).unwrap());
+        let read = |beside: &Beside, name: &str| beside.read(name, 99).unwrap().map(|b| String::from_utf8(b).unwrap());
         let over = made.clone().over(dir.path());
         assert_eq!(read(&over, "unet/config.json").as_deref(), Some("folder"));
         assert_eq!(read(&over, "vae/config.json").as_deref(), Some("\"made\"\n"));
@@ -171,6 +166,6 @@ mod tests {
         assert_eq!(component.place("vae/config.json"), dir.path().join("config.json"));
         assert_eq!(component.place("unet/config.json"), Path::new("x.safetensors (unet/config.json)"));
         assert!(over.has("vae") && !over.has("tokenizer"));
-        assert!(over.own().read("unet/config.json").unwrap().is_some_and(|bytes| bytes == b"\"made\"\n"));
+        assert!(over.own().read("unet/config.json", 99).unwrap().is_some_and(|bytes| bytes == b"\"made\"\n"));
     }
 }

@@ -11,11 +11,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use safe_files::{NamedFiles, ReadError};
 use sd_models::NetworkConfig;
 use sd_spec::{Family, FamilySpec, Role};
 use serde_json::Value;
 
 use crate::beside::Beside;
+use crate::json::MAX_JSON_BYTES;
 use crate::ldm::notes;
 use crate::ldm::single::SingleFile;
 use crate::projection::Projection;
@@ -127,24 +129,12 @@ impl Checkpoint {
     }
 
     /// A small file beside the weights by its name in a folder of diffusers (`scheduler/scheduler_config.json`), if it is
-    /// there; for a model in one file it is made.
+    /// there; for a model in one file it is made. [`NamedFiles`] is the same with another cap.
     ///
     /// # Errors
     /// [`CheckpointError::Read`] for one that cannot be read or is absurdly large.
-    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, CheckpointError> {
-        self.beside.read(name)
-    }
-
-    /// Where such a file is, or would be, for messages.
-    #[must_use]
-    pub fn place(&self, name: &str) -> PathBuf {
-        self.beside.place(name)
-    }
-
-    /// Whether there is a file, or a folder, of this name beside the weights.
-    #[must_use]
-    pub fn has_beside(&self, name: &str) -> bool {
-        self.beside.has(name)
+    pub fn file(&self, name: &str) -> Result<Option<Vec<u8>>, CheckpointError> {
+        Ok(self.beside.read(name, MAX_JSON_BYTES)?)
     }
 
     /// Where the weights of a component are, for messages: its folder, or the file.
@@ -304,7 +294,7 @@ impl Checkpoint {
 
     /// As much as is known of a configuration: where its file is not there, the class that the index names.
     fn known_config(&self, role: Role) -> Option<Value> {
-        let json = self.beside.read(&self.config_name(role)).ok().flatten();
+        let json = self.file(&self.config_name(role)).ok().flatten();
         let class = || match self.index.listed(role.spec().folder) {
             Listed::Class(class) => Some(serde_json::json!({ "_class_name": class })),
             _ => None,
@@ -325,7 +315,7 @@ impl Checkpoint {
     pub fn config(&self, role: Role) -> Result<Vec<u8>, CheckpointError> {
         self.check(role)?;
         let name = self.config_name(role);
-        let json = self.beside.read(&name)?;
+        let json = self.file(&name)?;
         let json = json.ok_or_else(|| CheckpointError::MissingRole { role, path: self.beside.place(&name) })?;
         Ok(self.with_class(role, &json).unwrap_or(json))
     }
@@ -387,6 +377,21 @@ impl Checkpoint {
             Stored::File(_) if self.variant.is_some() => Ok(Variant::PlainInstead),
             Stored::File(_) | Stored::Projection(_) => Ok(Variant::Plain),
         }
+    }
+}
+
+/// What stands beside the weights.
+impl NamedFiles for Checkpoint {
+    fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        self.beside.read(name, limit)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.beside.has(name)
+    }
+
+    fn place(&self, name: &str) -> PathBuf {
+        self.beside.place(name)
     }
 }
 

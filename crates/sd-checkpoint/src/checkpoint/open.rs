@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use safe_files::FileKind;
+use safe_files::{FileKind, NamedFiles};
 use sd_spec::{Family, Role};
 use serde_json::{Map, Value};
 
 use super::index::Index;
 use super::{Checkpoint, Stored};
 use crate::beside::{Beside, Made};
+use crate::json::MAX_JSON_BYTES;
 use crate::ldm::predict::STEP_KEY;
 use crate::ldm::single::{Asked, SingleFile};
 use crate::place::{Place, Wanted, kind_of_file};
@@ -154,7 +155,7 @@ fn class_alone(folder: &Path) -> Option<String> {
 
 /// A JSON object beside a checkpoint, if it is there.
 pub(super) fn read_object(beside: &Beside, name: &str) -> Result<Option<Map<String, Value>>, CheckpointError> {
-    let Some(json) = beside.read(name)? else { return Ok(None) };
+    let Some(json) = beside.read(name, MAX_JSON_BYTES)? else { return Ok(None) };
     serde_json::from_slice(&json).map(Some).map_err(|source| CheckpointError::Json { path: beside.place(name), source })
 }
 

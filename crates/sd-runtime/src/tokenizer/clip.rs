@@ -9,6 +9,7 @@ mod special;
 
 use std::path::Path;
 
+use safe_files::{Folder, NamedFiles};
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::normalizers::replace::ReplacePattern;
 use tokenizers::normalizers::{self, NFC, Replace};
@@ -57,7 +58,15 @@ impl ClipTokenizer {
     /// # Errors
     /// [`RuntimeError::File`] for missing files, [`RuntimeError::Json`] and [`RuntimeError::Tokenizer`] for malformed ones.
     pub fn from_dir(dir: &Path) -> Result<Self> {
-        Self::build(TokenizerFiles::read(dir)?)
+        Self::from_files(&Folder(dir))
+    }
+
+    /// As [`from_dir`](Self::from_dir), from files that need not lie in a directory.
+    ///
+    /// # Errors
+    /// As [`from_dir`](Self::from_dir).
+    pub fn from_files(files: &dyn NamedFiles) -> Result<Self> {
+        Self::build(TokenizerFiles::read(files)?)
     }
 
     fn build(files: TokenizerFiles) -> Result<Self> {
