@@ -65,7 +65,7 @@ pub use half_precision::Overflow;
 pub use host_tensor::{DType, HostTensor, Stop};
 pub use load::PipelineOptions;
 pub use model_dir::{files, packages};
-pub use open::{Opened, Opening, Source, open, open_checkpoint};
+pub use open::{Averages, Opened, Opening, Prediction, Source, open, open_checkpoint};
 pub use package::open_package;
 pub use pipeline::Pipeline;
 pub use report::{ChunkReport, CompressedPackage, CompressionReport, ConversionReport, ConvertedPackage, Part};

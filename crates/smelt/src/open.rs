@@ -1,23 +1,23 @@
 //! A model, wherever it comes from: a folder of packages, or a checkpoint.
 
 use std::fmt::Display;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sd_checkpoint::place::Wanted;
-use sd_checkpoint::{Checkpoint, hub};
+use sd_checkpoint::{Checkpoint, Reading, hub};
 use sd_convert::{LatentSize, native_size};
 use sd_spec::Role;
 
 use crate::error::{Result, refusal, refuse};
 use crate::model_dir::{self, ModelDir};
-pub use sd_checkpoint::Source;
+pub use sd_checkpoint::{Averages, Prediction, Source};
 
-/// Opens a folder of packages, or of a checkpoint in diffusers layout; a repository in the cache of huggingface_hub
-/// stands for its snapshot.
+/// Opens a folder of packages, or of a checkpoint in diffusers layout, or one file that holds a model; a repository in the
+/// cache of huggingface_hub stands for its snapshot.
 ///
 /// # Errors
-/// For everything else, which is named for what it is, with the next step: single files, components of their own, names
-/// of models that are not on this machine.
+/// For everything else, which is named for what it is, with the next step: components of their own, other models, names of
+/// models that are not on this machine.
 pub fn open<S: TryInto<Source, Error: Display>>(source: S) -> Result<Opened> {
     Opening::default().open(source)
 }
@@ -35,6 +35,13 @@ pub fn open_checkpoint<S: TryInto<Source, Error: Display>>(source: S) -> Result<
 pub struct Opening {
     /// Variant of the weights (`fp16`, `non_ema`), where a component has it; default: the plain ones, or the only ones.
     pub variant: Option<String>,
+    /// A folder in diffusers layout, with or without weights, or of one network: its configurations, scheduler and tokenizers
+    /// stand before the checkpoint's own.
+    pub config: Option<PathBuf>,
+    /// What the denoiser predicts, whatever the checkpoint says.
+    pub prediction: Option<Prediction>,
+    /// Which weights of a single file are taken, where training kept an average of them too.
+    pub averages: Averages,
 }
 
 impl Opening {
@@ -69,18 +76,23 @@ impl Opening {
 
     /// A checkpoint with all that these options make of it.
     pub(crate) fn checkpoint(&self, source: &Source, wanted: Wanted) -> Result<Checkpoint> {
-        Ok(Checkpoint::open_for(source.clone(), wanted)?.with_variant(self.variant.clone()))
+        let reading =
+            Reading { config: self.config.clone(), prediction: self.prediction, averages: self.averages };
+        Ok(Checkpoint::open_with(source.clone(), wanted, &reading)?.with_variant(self.variant.clone()))
     }
 
     /// What is opened beside the checkpoint itself: its own weights, unchanged.
     pub(crate) fn beside(&self) -> Self {
-        Self { variant: self.variant.clone() }
+        Self { variant: self.variant.clone(), ..Self::default() }
     }
 
     /// The options that are given, as they are typed.
     pub(crate) fn typed(&self) -> Vec<String> {
         let variant = self.variant.iter().flat_map(|name| ["--variant".to_owned(), name.clone()]);
-        variant.collect()
+        let config = self.config.iter().flat_map(|dir| ["--config".to_owned(), dir.display().to_string()]);
+        let prediction = self.prediction.iter().flat_map(|p| ["--prediction".to_owned(), p.to_string()]);
+        let averages = (self.averages == Averages::Taken).then(|| "--ema".to_owned());
+        variant.chain(config).chain(prediction).chain(averages).collect()
     }
 
     /// Refuses what packages have behind them.
@@ -108,7 +120,7 @@ pub struct Opened {
 #[derive(Debug, Clone)]
 pub(crate) enum Model {
     /// A folder of packages.
-    Packages(std::path::PathBuf),
+    Packages(PathBuf),
     Checkpoint(Checkpoint),
 }
 
@@ -125,7 +137,7 @@ impl Opened {
         &self.opening
     }
 
-    /// The folder that is read.
+    /// The folder, or the file, that is read.
     #[must_use]
     pub fn root(&self) -> &Path {
         match &self.model {
