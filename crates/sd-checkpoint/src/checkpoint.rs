@@ -16,7 +16,7 @@ use sd_models::NetworkConfig;
 use sd_spec::{Family, FamilySpec, Role};
 use serde_json::Value;
 
-use crate::beside::Beside;
+use crate::beside::{Beside, Made};
 use crate::json::MAX_JSON_BYTES;
 use crate::ldm::notes;
 use crate::ldm::single::SingleFile;
@@ -59,6 +59,13 @@ impl Checkpoint {
     #[must_use]
     pub fn with_variant(self, variant: Option<String>) -> Self {
         Self { variant, ..self }
+    }
+
+    /// The same with other small files before its own, which follow from `of`.
+    pub(crate) fn with_made(mut self, files: BTreeMap<String, Value>, of: &Path) -> Self {
+        let files = files.into_iter().map(|(name, json)| (name, Made::Json(json))).collect();
+        self.beside = self.beside.over_made(files, of);
+        self
     }
 
     /// The same, with its weights changed by an adapter, after those that change them already.

@@ -26,6 +26,7 @@ mod adapter;
 mod beside;
 mod checkpoint;
 mod element;
+mod embedding;
 mod error;
 mod family;
 mod files;
@@ -48,6 +49,7 @@ mod zip;
 
 pub use adapter::Adapter;
 pub use checkpoint::{Checkpoint, Reading};
+pub use embedding::{Embedding, Embeddings, LearnedToken, LearnedVectors};
 pub use error::CheckpointError;
 pub use files::Variant;
 pub use json::read_json;
