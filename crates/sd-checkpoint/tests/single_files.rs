@@ -125,9 +125,11 @@ fn a_folder_of_configurations_stands_before_what_follows_from_the_file() {
     assert_eq!(read("tokenizer_2/merges.txt").unwrap(), std::fs::read(merges).unwrap());
     assert_eq!(sdxl.warnings(), [""; 0]);
     let nothing = tempfile::tempdir().unwrap();
-    let error = open(&golden, "sdxl.safetensors", &Reading { config: Some(nothing.path().into()), ..Reading::default() });
+    let error =
+        open(&golden, "sdxl.safetensors", &Reading { config: Some(nothing.path().into()), ..Reading::default() });
     assert!(error.unwrap_err().to_string().contains("without any configuration"));
-    let error = open(&golden, "sdxl.safetensors", &Reading { config: Some(PathBuf::from("no/such")), ..Reading::default() });
+    let error =
+        open(&golden, "sdxl.safetensors", &Reading { config: Some(PathBuf::from("no/such")), ..Reading::default() });
     assert!(error.unwrap_err().to_string().contains("--config takes a folder"));
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use host_tensor::{HostTensor, Stop};
 use mil_engine::reference::{Options as EngineOptions, Reference, Rounding};
+use safe_files::Below;
 use sd_checkpoint::{Embedding, Embeddings};
 use sd_convert::{Checkpoint, Options, Precision, Role, convert};
 use sd_runtime::prompt::Window;
@@ -48,17 +49,6 @@ fn copy_into(from: &Path, to: &Path) {
     }
 }
 
-/// A tokenizer of the checkpoint, from its files as they are changed by what was added.
-fn tokenizer(checkpoint: &Checkpoint, folder: &str) -> ClipTokenizer {
-    let dir = tempfile::tempdir().unwrap();
-    for name in ["vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"] {
-        if let Some(bytes) = checkpoint.read(&format!("{folder}/{name}")).unwrap() {
-            std::fs::write(dir.path().join(name), bytes).unwrap();
-        }
-    }
-    ClipTokenizer::from_dir(dir.path()).unwrap()
-}
-
 fn with(golden: &Path, checkpoint: Checkpoint, case: &Value) -> Checkpoint {
     let file = golden.join("textual-inversion").join(case["file"].as_str().unwrap());
     let embedding = Embedding::read(&file, case["token"].as_str()).unwrap();
@@ -72,7 +62,7 @@ fn check_ids(checkpoint: &Checkpoint, case: &Value) {
         if !checkpoint.has(role) {
             continue;
         }
-        let tokenizer = tokenizer(checkpoint, folder);
+        let tokenizer = ClipTokenizer::from_files(&Below { files: checkpoint, folder }).unwrap();
         for row in case["rows"].as_array().unwrap() {
             let want: Vec<u64> = row[format!("ids{end}")].as_array().unwrap().iter().flat_map(Value::as_u64).collect();
             let prompt = row["prompt"].as_str().unwrap();

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use safe_files::NamedFiles;
 use sd_spec::Role;
 use serde_json::Value;
 
 use super::files::{self, TokenizerFiles};
 use super::{Embedding, LearnedToken};
+use crate::json::MAX_JSON_BYTES;
 use crate::{Adapter, Checkpoint, CheckpointError, Weight, Weights};
 
 /// Text encoders of CLIP and the folders of their tokenizers.
@@ -67,7 +69,7 @@ impl Embeddings {
 /// The checkpoint's text encoders of CLIP.
 fn encoders(checkpoint: &Checkpoint) -> Result<Vec<Encoder>, CheckpointError> {
     let json = |name: &str| -> Result<Option<Value>, CheckpointError> {
-        let Some(bytes) = checkpoint.read(name)? else { return Ok(None) };
+        let Some(bytes) = checkpoint.read(name, MAX_JSON_BYTES)? else { return Ok(None) };
         let parsed = serde_json::from_slice(&bytes);
         parsed.map(Some).map_err(|source| CheckpointError::Json { path: checkpoint.place(name), source })
     };

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use host_tensor::DType;
+use safe_files::NamedFiles;
 
 use super::*;
 use crate::Checkpoint;
@@ -34,7 +35,7 @@ fn embedding(token: &str, n_vectors: usize, width: usize) -> Embedding {
 }
 
 fn json(checkpoint: &Checkpoint, name: &str) -> serde_json::Value {
-    serde_json::from_slice(&checkpoint.read(name).unwrap().unwrap_or_else(|| panic!("{name}"))).unwrap()
+    serde_json::from_slice(&checkpoint.read(name, 1 << 20).unwrap().unwrap_or_else(|| panic!("{name}"))).unwrap()
 }
 
 #[test]
@@ -96,7 +97,7 @@ fn a_list_of_all_added_tokens_takes_new_ones() {
     let config = json(&with, "tokenizer/tokenizer_config.json");
     assert_eq!(config["added_tokens_decoder"]["3"]["content"], "<x>");
     assert_eq!((&config["added_tokens_decoder"]["2"]["special"], &config["x"]), (&true.into(), &1.into()));
-    assert!(with.read("tokenizer/added_tokens.json").unwrap().is_none());
+    assert!(with.read("tokenizer/added_tokens.json", 1 << 20).unwrap().is_none());
 }
 
 #[test]
