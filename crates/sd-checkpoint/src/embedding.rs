@@ -6,6 +6,7 @@
 //! What it deliberately does not do: read a tokenizer, or a prompt.
 
 mod adapt;
+mod asked;
 mod files;
 mod forms;
 #[cfg(test)]
@@ -15,10 +16,12 @@ use std::path::{Path, PathBuf};
 
 use host_tensor::HostTensor;
 use sd_spec::Role;
+use serde::Serialize;
 
 use crate::{CheckpointError, Weight};
 
 pub use adapt::Embeddings;
+pub use asked::EmbeddingAsked;
 
 /// Vectors of one word; those of Automatic1111 have 75 at most.
 const MAX_VECTORS: usize = 1024;
@@ -50,6 +53,17 @@ pub struct LearnedVectors {
     pub encoder: Option<Role>,
     /// `[vectors, width]`.
     tensor: HostTensor,
+}
+
+/// A new word that a checkpoint was opened with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Word {
+    /// The word, as prompts have it.
+    pub word: String,
+    /// How many vectors it stands for, each of which takes the place of a token.
+    pub vectors: usize,
+    /// The file that it is of.
+    pub file: PathBuf,
 }
 
 /// Widths of the text encoders of models, and which these are.
@@ -113,6 +127,15 @@ impl Embedding {
     #[must_use]
     pub fn tokens(&self) -> &[LearnedToken] {
         &self.tokens
+    }
+
+    fn words(&self) -> impl Iterator<Item = Word> {
+        let word = |token: &LearnedToken| Word {
+            word: token.token.clone(),
+            vectors: token.n_vectors(),
+            file: self.path.clone(),
+        };
+        self.tokens.iter().map(word)
     }
 
     /// The models that it was made for, as far as the widths of its vectors tell.

@@ -34,6 +34,7 @@ mod foreign;
 pub mod hub;
 mod json;
 mod ldm;
+mod lookup;
 mod map;
 mod pickle;
 pub mod place;
@@ -49,7 +50,7 @@ mod zip;
 
 pub use adapter::Adapter;
 pub use checkpoint::{Checkpoint, Reading};
-pub use embedding::{Embedding, Embeddings, LearnedToken, LearnedVectors};
+pub use embedding::{Embedding, EmbeddingAsked, Embeddings, LearnedToken, LearnedVectors, Word};
 pub use error::CheckpointError;
 pub use files::Variant;
 pub use json::read_json;

@@ -228,6 +228,11 @@ fn check_size(dir: &Path, unet: &MilEngine, size: LatentSize, scale: impl FnOnce
 /// What stands beside the networks of a checkpoint.
 fn config_of(asked: &PipelineOptions, checkpoint: &Checkpoint) -> Result<PipelineConfig> {
     Ok(match &asked.tokenizer {
+        Some(tokenizer) if !checkpoint.words().is_empty() => refuse!(
+            "--embedding adds words to the checkpoint's own tokenizer, and --tokenizer {} takes its place; leave one of \
+             them out",
+            tokenizer.display()
+        ),
         Some(tokenizer) => PipelineConfig::with_tokenizer_from(tokenizer, checkpoint)?,
         None => PipelineConfig::from_files(checkpoint).map_err(|error| match error {
             RuntimeError::Tokenizer(_) => Error::from(error)

@@ -8,6 +8,7 @@ use sd_checkpoint::{Checkpoint, Reading, hub};
 use sd_convert::{LatentSize, native_size};
 use sd_spec::Role;
 
+use crate::embeddings::Embeddings;
 use crate::error::{Result, refusal, refuse};
 use crate::model_dir::{self, ModelDir};
 pub use sd_checkpoint::{Averages, Prediction, Source};
@@ -42,6 +43,8 @@ pub struct Opening {
     pub prediction: Option<Prediction>,
     /// Which weights of a single file are taken, where training kept an average of them too.
     pub averages: Averages,
+    /// New words that join its text encoders and tokenizers.
+    pub embeddings: Embeddings,
 }
 
 impl Opening {
@@ -76,9 +79,9 @@ impl Opening {
 
     /// A checkpoint with all that these options make of it.
     pub(crate) fn checkpoint(&self, source: &Source, wanted: Wanted) -> Result<Checkpoint> {
-        let reading =
-            Reading { config: self.config.clone(), prediction: self.prediction, averages: self.averages };
-        Ok(Checkpoint::open_with(source.clone(), wanted, &reading)?.with_variant(self.variant.clone()))
+        let reading = Reading { config: self.config.clone(), prediction: self.prediction, averages: self.averages };
+        let checkpoint = Checkpoint::open_with(source.clone(), wanted, &reading)?.with_variant(self.variant.clone());
+        self.embeddings.apply(checkpoint)
     }
 
     /// What is opened beside the checkpoint itself: its own weights, unchanged.
@@ -92,7 +95,7 @@ impl Opening {
         let config = self.config.iter().flat_map(|dir| ["--config".to_owned(), dir.display().to_string()]);
         let prediction = self.prediction.iter().flat_map(|p| ["--prediction".to_owned(), p.to_string()]);
         let averages = (self.averages == Averages::Taken).then(|| "--ema".to_owned());
-        variant.chain(config).chain(prediction).chain(averages).collect()
+        variant.chain(config).chain(prediction).chain(averages).chain(self.embeddings.typed()).collect()
     }
 
     /// Refuses what packages have behind them.

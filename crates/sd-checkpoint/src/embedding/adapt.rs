@@ -62,7 +62,8 @@ impl Embeddings {
             made.insert(format!("{}/{name}", encoder.tokenizer), file);
         }
         let tokens = embeddings.iter().flat_map(|embedding| embedding.tokens.clone()).collect();
-        Ok(checkpoint.with_made(made, &first.path).with(Self { tokens }))
+        let words = embeddings.iter().flat_map(Embedding::words).collect();
+        Ok(checkpoint.with_made(made, &first.path).with_words(words).with(Self { tokens }))
     }
 }
 

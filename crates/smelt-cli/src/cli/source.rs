@@ -6,6 +6,8 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use smelt::{Averages, Opening, Prediction, Source};
 
+use super::embedding::EmbeddingArgs;
+
 /// Reads the name of a checkpoint or model: a path, which need not be text, or a reference to the Hub.
 pub(crate) fn source() -> impl TypedValueParser<Value = Source> {
     OsStringValueParser::new().try_map(Source::try_from)
@@ -28,6 +30,8 @@ pub(crate) struct SourceArgs {
     /// Take the average (EMA) of the denoiser's weights that a single file holds beside them.
     #[arg(long)]
     pub(crate) ema: bool,
+    #[command(flatten)]
+    pub(crate) embeddings: EmbeddingArgs,
 }
 
 /// Reads what a denoiser predicts.
@@ -39,6 +43,6 @@ impl From<&SourceArgs> for Opening {
     fn from(args: &SourceArgs) -> Self {
         let averages = if args.ema { Averages::Taken } else { Averages::LeftAside };
         let (variant, config) = (args.variant.clone(), args.config.clone());
-        Self { variant, config, prediction: args.prediction, averages }
+        Self { variant, config, prediction: args.prediction, averages, embeddings: (&args.embeddings).into() }
     }
 }
