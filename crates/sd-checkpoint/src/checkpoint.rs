@@ -1,137 +1,84 @@
 //! A checkpoint: which networks it has, their configurations and weights.
 //!
 //! Which there are in a folder is what `model_index.json` says, as in diffusers, and where that is missing, what folders
-//! there are. Configurations are read by `sd-models`; here only the class is looked at.
+//! there are. What stands beside the weights is read by name ([`Checkpoint::read`]), for a model in one file has no folder.
+//! Configurations are read by `sd-models`; here only the class is looked at.
+
+mod index;
+mod open;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use safe_files::{NamedFiles, ReadError};
 use sd_models::NetworkConfig;
 use sd_spec::{Family, FamilySpec, Role};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::json::{MAX_JSON_BYTES, read_json};
-use crate::place::{Place, Wanted};
+use crate::beside::{Beside, Made};
+use crate::json::MAX_JSON_BYTES;
+use crate::ldm::notes;
+use crate::ldm::single::SingleFile;
 use crate::projection::Projection;
-use crate::{Adapter, CheckpointError, Source, Variant, Weights, family, foreign, hub};
+use crate::{Adapter, CheckpointError, Variant, Weights, Word, foreign};
+use index::{Index, Listed};
+pub use open::Reading;
 
 /// A checkpoint.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
+    /// The folder, or the file.
     root: PathBuf,
     name: String,
-    /// `model_index.json`, if there is one.
-    index: Option<Map<String, Value>>,
+    beside: Beside,
+    stored: Stored,
+    index: Index,
     /// Its family, as far as its configurations tell.
     family: Family,
     /// The role of the network that all of it is, where that stands alone.
     alone: Option<Role>,
-    /// The network, where it is one file without a configuration.
-    projection: Option<Arc<Projection>>,
     /// The variant of the weights that was asked for.
     variant: Option<String>,
     adapters: Vec<Arc<dyn Adapter>>,
+    /// New words that are in its text encoders and tokenizers.
+    words: Vec<Word>,
 }
 
-/// What `model_index.json` says of an entry.
-enum Listed {
-    /// A class that is loaded.
-    Class(String),
-    /// Nothing is loaded, whatever the folder holds.
-    LeftOut,
-    /// There is no index.
-    Unknown,
-}
-
-/// Whether an entry of the index holds no network: families that are not known here have several of them, with numbers.
-fn is_companion(entry: &str) -> bool {
-    let of_family = |family: Family| {
-        let spec = family.spec();
-        let companions = spec.tokenizers.iter().chain([&spec.scheduler, &spec.feature_extractor]);
-        companions.copied().any(|companion| entry.starts_with(companion))
-    };
-    Family::ALL.into_iter().any(of_family)
+/// Where its weights are.
+#[derive(Debug, Clone)]
+enum Stored {
+    /// In a folder for each network.
+    Folder,
+    /// In one file.
+    File(Arc<SingleFile>),
+    /// In a file that holds one layer.
+    Projection(Arc<Projection>),
 }
 
 impl Checkpoint {
-    /// Opens a folder that holds `model_index.json` or at least one network's folder, or the Hub's cache of one.
-    ///
-    /// # Errors
-    /// [`CheckpointError::Place`], which says what is there instead; [`CheckpointError::Read`] and [`CheckpointError::Json`]
-    /// for an index that cannot be read.
-    pub fn open(source: impl Into<Source>) -> Result<Self, CheckpointError> {
-        Self::open_for(source, Wanted::Checkpoint)
-    }
-
-    /// The same, with an error that says what else would have done.
-    ///
-    /// # Errors
-    /// As [`Checkpoint::open`].
-    pub fn open_for(source: impl Into<Source>, wanted: Wanted) -> Result<Self, CheckpointError> {
-        let source = source.into();
-        let path = match &source {
-            Source::Folder(path) | Source::File(path) => path.as_path(),
-            Source::Hub { id, .. } => {
-                let next = format!("nothing is downloaded: fetch it first (hf download {id}), and give its folder");
-                let what = "a model of the Hub".to_owned();
-                return Err(CheckpointError::Place { path: source.to_string().into(), what, next });
-            }
-        };
-        let root = hub::resolve(path)?;
-        let refuse = || {
-            let Place { what, next } = Place::of(&root, wanted);
-            CheckpointError::Place { path: root.clone(), what, next }
-        };
-        if !root.is_dir() {
-            let is_looked_at = wanted == Wanted::Checkpoint && root.is_file();
-            let projection = if is_looked_at { Projection::read(&root)? } else { None };
-            return projection.map(|projection| Self::of_projection(root.clone(), projection)).ok_or_else(refuse);
-        }
-        let index_file = root.join("model_index.json");
-        let index = match safe_files::read_if_present(&index_file, MAX_JSON_BYTES)? {
-            Some(json) => Some(
-                serde_json::from_slice(&json).map_err(|source| CheckpointError::Json { path: index_file, source })?,
-            ),
-            None => None,
-        };
-        let alone = if index.is_none() { alone(&root) } else { None };
-        let mut checkpoint = Self {
-            name: name(path, &root),
-            root: root.clone(),
-            family: Family::Sd,
-            alone,
-            projection: None,
-            index,
-            variant: None,
-            adapters: Vec::new(),
-        };
-        checkpoint.family = family::of(|role| checkpoint.known_config(role), checkpoint.asks_for_scores());
-        if checkpoint.index.is_none() && !Role::ALL.iter().any(|&c| checkpoint.has_folder(c)) {
-            return Err(refuse());
-        }
-        Ok(checkpoint)
-    }
-
-    /// One file that is the projection of a multilingual text path.
-    fn of_projection(root: PathBuf, projection: Projection) -> Self {
-        let name = root.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
-        Self {
-            name,
-            root,
-            index: None,
-            family: Family::Sd,
-            alone: Some(Role::MultilingualProjection),
-            projection: Some(Arc::new(projection)),
-            variant: None,
-            adapters: Vec::new(),
-        }
-    }
-
     /// The same with the weights of a variant (`fp16`, `non_ema`) where a component has it; `None` asks for none.
     #[must_use]
     pub fn with_variant(self, variant: Option<String>) -> Self {
         Self { variant, ..self }
+    }
+
+    /// The same with other small files before its own, which follow from `of`.
+    pub(crate) fn with_made(mut self, files: BTreeMap<String, Value>, of: &Path) -> Self {
+        let files = files.into_iter().map(|(name, json)| (name, Made::Json(json))).collect();
+        self.beside = self.beside.over_made(files, of);
+        self
+    }
+
+    pub(crate) fn with_words(mut self, words: Vec<Word>) -> Self {
+        self.words.extend(words);
+        self
+    }
+
+    /// New words that it was opened with, which prompts may have.
+    #[must_use]
+    pub fn words(&self) -> &[Word] {
+        &self.words
     }
 
     /// The same, with its weights changed by an adapter, after those that change them already.
@@ -179,31 +126,65 @@ impl Checkpoint {
         denoisers.next().unwrap_or(Role::UNet)
     }
 
-    /// The directory.
+    /// The folder, or the file.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// What stands for the model version where none is given: `owner/name` in the Hub's cache, else the directory's name.
+    /// The model in one file, where it is that.
+    #[must_use]
+    pub fn single_file(&self) -> Option<&SingleFile> {
+        match &self.stored {
+            Stored::File(file) => Some(file),
+            Stored::Folder | Stored::Projection(_) => None,
+        }
+    }
+
+    /// What stands for the model version where none is given: `owner/name` in the Hub's cache, else the name of the
+    /// directory, or that of the file without its ending.
     #[must_use]
     pub fn name(&self) -> String {
         self.name.clone()
     }
 
-    /// The folder of a component.
+    /// A small file beside the weights by its name in a folder of diffusers (`scheduler/scheduler_config.json`), if it is
+    /// there; for a model in one file it is made. [`NamedFiles`] is the same with another cap.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Read`] for one that cannot be read or is absurdly large.
+    pub fn file(&self, name: &str) -> Result<Option<Vec<u8>>, CheckpointError> {
+        Ok(self.beside.read(name, MAX_JSON_BYTES)?)
+    }
+
+    /// Where the weights of a component are, for messages: its folder, or the file.
     #[must_use]
     pub fn folder(&self, role: Role) -> PathBuf {
+        match (&self.stored, self.alone) {
+            (Stored::File(_) | Stored::Projection(_), _) | (_, Some(_)) => self.root.clone(),
+            (Stored::Folder, None) => self.root.join(role.spec().folder),
+        }
+    }
+
+    /// Where a component's configuration is, for messages.
+    #[must_use]
+    pub fn config_place(&self, role: Role) -> PathBuf {
+        self.beside.place(&self.config_name(role))
+    }
+
+    fn config_name(&self, role: Role) -> String {
         match self.alone {
-            Some(_) => self.root.clone(),
-            None => self.root.join(role.spec().folder),
+            Some(_) => "config.json".to_owned(),
+            None => format!("{}/config.json", role.spec().folder),
         }
     }
 
     /// True when the checkpoint has the component: the index lists it, or there is no index, and its configuration is there.
     #[must_use]
     pub fn has(&self, role: Role) -> bool {
-        self.is_possible(role) && !matches!(self.listed(role.spec().folder), Listed::LeftOut) && self.has_folder(role)
+        self.is_possible(role)
+            && !matches!(self.index.listed(role.spec().folder), Listed::LeftOut)
+            && self.has_folder(role)
     }
 
     /// Roles that share a folder are told by the family; a network that stands alone has its own only.
@@ -220,22 +201,15 @@ impl Checkpoint {
     /// True when the index lists the component, whether it is there or not.
     #[must_use]
     pub fn lists(&self, role: Role) -> bool {
-        matches!(self.listed(role.spec().folder), Listed::Class(_))
+        matches!(self.index.listed(role.spec().folder), Listed::Class(_))
     }
 
+    /// Whether the network is there, whatever the index says.
     fn has_folder(&self, role: Role) -> bool {
-        match self.projection {
-            Some(_) => self.alone == Some(role),
-            None => self.folder(role).join("config.json").is_file(),
-        }
-    }
-
-    /// What the index says of an entry; one without an entry is left out, as in diffusers.
-    fn listed(&self, entry: &str) -> Listed {
-        let Some(index) = &self.index else { return Listed::Unknown };
-        match index.get(entry).and_then(|pair| pair.get(1)).and_then(Value::as_str) {
-            Some(class) => Listed::Class(class.to_owned()),
-            None => Listed::LeftOut,
+        match &self.stored {
+            Stored::Projection(_) => self.alone == Some(role),
+            Stored::File(file) => file.has(role),
+            Stored::Folder => self.beside.own().is_file(&self.config_name(role)),
         }
     }
 
@@ -245,7 +219,7 @@ impl Checkpoint {
         let mut warnings = Vec::new();
         let folders: BTreeMap<&str, Role> = Role::ALL.iter().rev().map(|role| (role.spec().folder, *role)).collect();
         for (entry, role) in folders {
-            if matches!(self.listed(entry), Listed::LeftOut) && self.has_folder(role) {
+            if matches!(self.index.listed(entry), Listed::LeftOut) && self.has_folder(role) {
                 warnings.push(format!("model_index.json leaves out {entry}, so its folder is not used"));
             }
         }
@@ -254,30 +228,26 @@ impl Checkpoint {
                 "model_index.json lists a safety_checker, which is not there; pictures are not checked".to_owned(),
             );
         }
-        let others: Vec<&str> = self.other_models().collect();
+        let others: Vec<&str> = self.index.other_models(self.family).collect();
         if !others.is_empty() {
             warnings.push(format!("model_index.json lists {}, which cannot be converted yet", others.join(", ")));
         }
+        if let Stored::File(file) = &self.stored {
+            // What a folder says that stands before the file's own is not assumed.
+            let is_open = |note: &notes::Note| {
+                let settled = note.settled_by.as_deref();
+                settled.is_none_or(|name| self.beside.is_own(name))
+            };
+            warnings.extend(notes::notes(file).into_iter().filter(is_open).map(|note| note.words));
+        }
         warnings
-    }
-
-    /// Entries of the index that are models, and none of ours.
-    fn other_models(&self) -> impl Iterator<Item = &str> {
-        let entries = self.index.iter().flatten();
-        let FamilySpec { required, optional, on_request, .. } = self.family.spec();
-        let is_model = |name: &str| {
-            let is_ours = [*required, *optional, *on_request].concat().iter().any(|role| role.spec().folder == name);
-            !is_ours && !is_companion(name)
-        };
-        let is_loaded = |pair: &Value| pair.get(1).is_some_and(Value::is_string);
-        entries.filter(move |(name, pair)| is_loaded(pair) && is_model(name)).map(|(name, _)| name.as_str())
     }
 
     /// Models of the index that are none of ours, and that its pipeline cannot draw without.
     fn needed_others(&self) -> Vec<&str> {
         /// Networks beside the pipeline, which draws without them.
         const BESIDE: [&str; 2] = ["image_encoder", "controlnet"];
-        self.other_models().filter(|name| !BESIDE.contains(name)).collect()
+        self.index.other_models(self.family).filter(|name| !BESIDE.contains(name)).collect()
     }
 
     /// Refuses a checkpoint of which a part that cannot be converted is needed to draw.
@@ -285,7 +255,7 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError::Unsupported`] with the class of the pipeline.
     pub fn check_family(&self) -> Result<(), CheckpointError> {
-        let unsupported = |what| Err(CheckpointError::Unsupported { path: self.root.join("model_index.json"), what });
+        let unsupported = |what| Err(CheckpointError::Unsupported { path: self.place("model_index.json"), what });
         let class = self.pipeline().unwrap_or_else(|| "pipeline of another kind".to_owned());
         if let Some(words) = foreign::pipeline(&class) {
             return unsupported(format!("this is {words} ({class}), which is not converted"));
@@ -316,12 +286,11 @@ impl Checkpoint {
     /// that is not there.
     pub fn check(&self, role: Role) -> Result<(), CheckpointError> {
         let entry = role.spec().folder;
-        let unsupported =
-            |what: String| CheckpointError::Unsupported { path: self.root.join("model_index.json"), what };
-        let class = match self.listed(entry) {
+        let unsupported = |what: String| CheckpointError::Unsupported { path: self.place("model_index.json"), what };
+        let class = match self.index.listed(entry) {
             Listed::Unknown => String::new(),
             Listed::LeftOut => {
-                return Err(CheckpointError::LeftOut { role, path: self.root.join("model_index.json") });
+                return Err(CheckpointError::LeftOut { role, path: self.place("model_index.json") });
             }
             Listed::Class(class) => class,
         };
@@ -338,35 +307,25 @@ impl Checkpoint {
             return Err(unsupported(format!("{entry} is of the class {class}; supported: {}", known.join(", "))));
         }
         if !self.has_folder(role) {
-            return Err(CheckpointError::MissingRole { role, path: self.folder(role).join("config.json") });
+            return Err(CheckpointError::MissingRole { role, path: self.config_place(role) });
         }
         Ok(())
     }
 
-    /// A configuration as it stands in its file, if it can be read.
-    fn raw_config(&self, role: Role) -> Option<Value> {
-        serde_json::from_slice(&read_json(&self.folder(role).join("config.json")).ok()?).ok()
-    }
-
     /// As much as is known of a configuration: where its file is not there, the class that the index names.
     fn known_config(&self, role: Role) -> Option<Value> {
-        let class = || match self.listed(role.spec().folder) {
+        let json = self.file(&self.config_name(role)).ok().flatten();
+        let class = || match self.index.listed(role.spec().folder) {
             Listed::Class(class) => Some(serde_json::json!({ "_class_name": class })),
             _ => None,
         };
-        self.raw_config(role).or_else(|| class().filter(|_| role == Role::Mmdit))
-    }
-
-    /// Whether the index says that the denoiser is told an aesthetic score, as that of XL's refiner is.
-    fn asks_for_scores(&self) -> bool {
-        let value = self.index.as_ref().and_then(|index| index.get("requires_aesthetics_score"));
-        value == Some(&Value::Bool(true))
+        json.and_then(|json| serde_json::from_slice(&json).ok()).or_else(|| class().filter(|_| role == Role::Mmdit))
     }
 
     /// The class of the pipeline, if the index says it.
     #[must_use]
     pub fn pipeline(&self) -> Option<String> {
-        self.index.as_ref()?.get("_class_name")?.as_str().map(str::to_owned)
+        self.index.pipeline()
     }
 
     /// The bytes of a component's `config.json`.
@@ -375,10 +334,21 @@ impl Checkpoint {
     /// As [`Checkpoint::check`]; when the file is unreadable or absurdly large.
     pub fn config(&self, role: Role) -> Result<Vec<u8>, CheckpointError> {
         self.check(role)?;
-        if let Some(projection) = &self.projection {
-            return Ok(projection.config());
+        let name = self.config_name(role);
+        let json = self.file(&name)?;
+        let json = json.ok_or_else(|| CheckpointError::MissingRole { role, path: self.beside.place(&name) })?;
+        Ok(self.with_class(role, &json).unwrap_or(json))
+    }
+
+    /// transformers 5 writes configurations without their class, which the index has too.
+    fn with_class(&self, role: Role, json: &[u8]) -> Option<Vec<u8>> {
+        let class = self.index.class_of("transformers", role.spec().folder)?;
+        let mut config: serde_json::Map<String, Value> = serde_json::from_slice(json).ok()?;
+        if config.contains_key("architectures") || config.contains_key("_class_name") {
+            return None;
         }
-        read_json(&self.folder(role).join("config.json"))
+        config.insert("architectures".to_owned(), vec![class].into());
+        serde_json::to_vec(&config).ok()
     }
 
     /// The configuration of a role's network.
@@ -387,7 +357,7 @@ impl Checkpoint {
     /// As [`Checkpoint::config`], and [`CheckpointError::Model`] when it is none that is known here.
     pub fn network(&self, role: Role) -> Result<NetworkConfig, CheckpointError> {
         let json = self.config(role)?;
-        let path = || self.folder(role).join("config.json");
+        let path = || self.config_place(role);
         NetworkConfig::read(role, &json).map_err(|source| CheckpointError::Model { path: path(), source })
     }
 
@@ -396,12 +366,25 @@ impl Checkpoint {
     /// # Errors
     /// When no weights are there, a file is damaged, or an adapter does not fit.
     pub fn weights(&self, role: Role) -> Result<Weights, CheckpointError> {
-        let mut weights = match &self.projection {
-            Some(projection) => projection.weights(),
-            None => Weights::open(&self.folder(role), self.variant.as_deref())?,
+        let mut weights = match &self.stored {
+            Stored::Projection(projection) => projection.weights(),
+            Stored::File(file) => file.network(role, &self.network(role)?)?,
+            Stored::Folder => Weights::open(&self.folder(role), self.variant.as_deref())?,
         };
         self.adapters.iter().try_for_each(|adapter| adapter.adapt(role, &mut weights))?;
         Ok(weights)
+    }
+
+    /// What the checkpoint calls a tensor of a role's network that diffusers calls so.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::network`].
+    pub fn stored_key(&self, role: Role, key: &str) -> Result<String, CheckpointError> {
+        let own = match &self.stored {
+            Stored::File(file) => file.key_of(role, &self.network(role)?, key),
+            Stored::Folder | Stored::Projection(_) => None,
+        };
+        Ok(own.unwrap_or_else(|| key.to_owned()))
     }
 
     /// Which variant of the weights [`Checkpoint::weights`] takes for a component.
@@ -409,29 +392,27 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::weights`].
     pub fn variant(&self, role: Role) -> Result<Variant, CheckpointError> {
-        if self.projection.is_some() {
-            return Ok(Variant::Plain);
+        match &self.stored {
+            Stored::Folder => Variant::choose(&self.folder(role), self.variant.as_deref()).map(|(variant, _)| variant),
+            Stored::File(_) if self.variant.is_some() => Ok(Variant::PlainInstead),
+            Stored::File(_) | Stored::Projection(_) => Ok(Variant::Plain),
         }
-        Variant::choose(&self.folder(role), self.variant.as_deref()).map(|(variant, _)| variant)
     }
 }
 
-/// The role of the network that stands alone in a folder, if there is one.
-fn alone(root: &Path) -> Option<Role> {
-    let config: Value =
-        serde_json::from_slice(&safe_files::read(&root.join("config.json"), MAX_JSON_BYTES).ok()?).ok()?;
-    let class = config.get("_class_name")?.as_str()?.to_owned();
-    Role::ALL.into_iter().find(|role| role.spec().stands_alone && role.spec().classes.contains(&class.as_str()))
-}
+/// What stands beside the weights.
+impl NamedFiles for Checkpoint {
+    fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        self.beside.read(name, limit)
+    }
 
-/// `owner/name` where the directory lies in the Hub's cache, else its own name.
-fn name(given: &Path, root: &Path) -> String {
-    let repository = || hub::repository_name(given).filter(|_| given != root).or_else(|| hub::name_of(root));
-    let own = || {
-        let absolute = root.canonicalize().ok()?;
-        absolute.file_name().map(|n| n.to_string_lossy().into_owned())
-    };
-    repository().or_else(own).unwrap_or_else(|| "model".to_owned())
+    fn has(&self, name: &str) -> bool {
+        self.beside.has(name)
+    }
+
+    fn place(&self, name: &str) -> PathBuf {
+        self.beside.place(name)
+    }
 }
 
 #[cfg(test)]

@@ -106,6 +106,14 @@ pub enum CheckpointError {
         /// What is wrong.
         message: String,
     },
+    /// A file of new words does not fit the checkpoint, or is none.
+    #[error("{}: {message}", path.display())]
+    Embedding {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
     /// A configuration is not that of a network which is known here.
     #[error("{}: {source}", path.display())]
     Model {

@@ -8,15 +8,18 @@ use serde::Deserialize;
 use crate::CheckpointError;
 use crate::json::read_json;
 
-/// Names under which diffusers and transformers save the weights of one component, without variant and extension.
-pub(crate) const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
-
-const EXTENSION: &str = ".safetensors";
+/// Names under which diffusers and transformers save the weights of one component, without variant and extension; the first
+/// that is there is taken, as diffusers takes it.
+pub(crate) const NAMES: [(&str, &str); 4] = [
+    ("diffusion_pytorch_model", ".safetensors"),
+    ("model", ".safetensors"),
+    ("diffusion_pytorch_model", ".bin"),
+    ("pytorch_model", ".bin"),
+];
 
 /// Endings of weight files that are not read.
-const FOREIGN: [(&str, &str); 6] = [
-    (".bin", "PyTorch pickles, which are not read yet: save the model anew as safetensors"),
-    (".ckpt", "PyTorch pickles, which are not read yet: save the model anew as safetensors"),
+const FOREIGN: [(&str, &str); 5] = [
+    (".ckpt", "a whole model in one file: give that file instead of the folder"),
     (".msgpack", "weights of Flax: save the model anew as PyTorch's, with safetensors"),
     (".h5", "weights of TensorFlow: save the model anew as PyTorch's, with safetensors"),
     (".onnx", "an ONNX model: give the checkpoint that it was made of"),
@@ -84,20 +87,20 @@ impl Variant {
 fn variants(folder: &Path) -> Result<BTreeMap<String, Files>, CheckpointError> {
     let io = |source| safe_files::ReadError::Io { path: folder.to_owned(), source };
     let mut found = BTreeMap::new();
-    for stem in STEMS {
+    for (stem, extension) in NAMES {
         let mut whole = BTreeMap::new();
         for entry in std::fs::read_dir(folder).map_err(io)? {
             let path = entry.map_err(io)?.path();
             let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
             let Some(rest) = name.strip_prefix(stem) else { continue };
-            if let Some((variant, is_index)) = variant_of(rest) {
+            if let Some((variant, is_index)) = variant_of(rest, extension) {
                 let files = if is_index { Files::Sharded(path.clone()) } else { Files::Whole(path.clone()) };
                 if !is_index || !matches!(whole.get(variant), Some(Files::Whole(_))) {
                     whole.insert(variant.to_owned(), files);
                 }
             }
         }
-        // The first stem is diffusers' own, and a component has files of one.
+        // A component has files of one name, or of a second that is read only without the first.
         for (variant, files) in whole {
             found.entry(variant).or_insert(files);
         }
@@ -107,24 +110,25 @@ fn variants(folder: &Path) -> Result<BTreeMap<String, Files>, CheckpointError> {
 
 /// The variant in what follows the stem, and whether the file is an index of shards: `.fp16.safetensors`,
 /// `.safetensors.index.fp16.json` (diffusers since 0.31), `.safetensors.fp16.index.json` (before),
-/// `.fp16.safetensors.index.json` (by hand). Shards themselves have a number behind the stem or before the extension.
-pub(crate) fn variant_of(rest: &str) -> Option<(&str, bool)> {
+/// `.fp16.safetensors.index.json` (by hand); PyTorch's own files have `.bin` there. Shards themselves have a number behind the
+/// stem or before the extension.
+pub(crate) fn variant_of<'a>(rest: &'a str, extension: &str) -> Option<(&'a str, bool)> {
     let bare = |variant: &str| !variant.contains('.') && !variant.contains("-of-");
     let between = |start: &str, end: &str| {
         let inner = rest.strip_prefix(start)?.strip_suffix(end)?;
         (inner.is_empty() || inner.starts_with('.')).then(|| inner.trim_start_matches('.'))
     };
     if let Some(json) = rest.strip_suffix(".json") {
-        let variant = if let Some(variant) = json.strip_prefix(".safetensors.index") {
+        let variant = if let Some(variant) = json.strip_prefix(&format!("{extension}.index")) {
             variant.strip_prefix('.').unwrap_or(variant)
-        } else if let Some(variant) = between(".safetensors", ".index.json") {
+        } else if let Some(variant) = between(extension, ".index.json") {
             variant
         } else {
-            between("", ".safetensors.index.json")?
+            between("", &format!("{extension}.index.json"))?
         };
         return bare(variant).then_some((variant, true));
     }
-    let variant = between("", EXTENSION)?;
+    let variant = between("", extension)?;
     bare(variant).then_some((variant, false))
 }
 
@@ -135,16 +139,16 @@ fn no_weights(folder: &Path) -> CheckpointError {
     let foreign = FOREIGN.iter().find_map(|(end, what)| Some((names.iter().find(|name| name.ends_with(end))?, *what)));
     let found = match foreign {
         Some((name, what)) => format!("only {name}: {what}"),
-        None => match names.iter().find(|name| name.ends_with(EXTENSION)) {
-            Some(other) => {
-                format!(
-                    "only {other}, which is named neither diffusion_pytorch_model.safetensors nor model.safetensors"
-                )
-            }
-            None => "no weights (model.safetensors or diffusion_pytorch_model.safetensors)".to_owned(),
+        None => match names.iter().find(|name| NAMES.iter().any(|(_, extension)| name.ends_with(extension))) {
+            Some(other) => format!("only {other}, which is named none of {}", known_names()),
+            None => format!("no weights ({})", known_names()),
         },
     };
     CheckpointError::NoWeights { path: folder.to_owned(), found }
+}
+
+fn known_names() -> String {
+    NAMES.map(|(stem, extension)| format!("{stem}{extension}")).join(", ")
 }
 
 #[derive(Deserialize)]
@@ -176,6 +180,17 @@ mod tests {
     #[test]
     fn variants_are_found_in_every_spelling() {
         for (rest, variant) in [
+            (".bin", Some(("", false))),
+            (".fp16.bin", Some(("fp16", false))),
+            (".bin.index.json", Some(("", true))),
+            (".bin.index.fp16.json", Some(("fp16", true))),
+            (".fp16.bin.index.json", Some(("fp16", true))),
+            ("-00001-of-00002.bin", None),
+            (".safetensors", None),
+        ] {
+            assert_eq!(variant_of(rest, ".bin"), variant, "{rest}");
+        }
+        for (rest, variant) in [
             (".safetensors", Some(("", false))),
             (".fp16.safetensors", Some(("fp16", false))),
             (".non_ema.safetensors", Some(("non_ema", false))),
@@ -190,7 +205,7 @@ mod tests {
             (".fp16.bin", None),
             ("_other.safetensors", None),
         ] {
-            assert_eq!(variant_of(rest), variant, "{rest}");
+            assert_eq!(variant_of(rest, ".safetensors"), variant, "{rest}");
         }
     }
 
@@ -217,8 +232,29 @@ mod tests {
         chooses(&[HALF, "model.fp16.bin"], None, Ok(Variant::Only("fp16".into())));
         chooses(&[HALF, INDEX], None, Err("fp16, int8; choose with --variant"));
         chooses(&[HALF], Some("fp8"), Err("no weights of the variant fp8, only fp16"));
-        chooses(&["pytorch_model.bin"], None, Err("only pytorch_model.bin: PyTorch pickles"));
-        chooses(&["unet.safetensors"], None, Err("only unet.safetensors, which is named neither"));
+        chooses(
+            &["unet.safetensors"],
+            None,
+            Err("only unet.safetensors, which is named none of diffusion_pytorch_model"),
+        );
+        chooses(&["unet.ckpt"], None, Err("only unet.ckpt: a whole model in one file"));
         chooses(&["config.json"], None, Err("no weights"));
+    }
+
+    #[test]
+    fn pytorchs_own_files_are_taken_where_there_is_no_safetensors_file() {
+        const PICKLED: &str = "pytorch_model.bin";
+        const HALF: &str = "diffusion_pytorch_model.fp16.bin";
+        chooses(&[PICKLED], None, Ok(Variant::Plain));
+        chooses(&[PICKLED, "model.fp16.safetensors"], None, Ok(Variant::Plain));
+        chooses(&[HALF, "model.safetensors"], Some("fp16"), Ok(Variant::Named("fp16".into())));
+        chooses(&[HALF], None, Ok(Variant::Only("fp16".into())));
+        chooses(&["pytorch_model.bin.index.json"], None, Ok(Variant::Plain));
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["pytorch_model.bin", "model.safetensors"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let (_, files) = Variant::choose(dir.path(), None).unwrap();
+        assert_eq!(files, [dir.path().join("model.safetensors")]);
     }
 }

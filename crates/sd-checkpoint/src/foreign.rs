@@ -55,6 +55,12 @@ const KEYS: &[(&[&str], &str)] = &[
     (&["depth_model."], "the depth model of Stable Diffusion 2, in one file"),
     (&["low_scale_model."], "the x4 upscaler of Stable Diffusion 2, in one file"),
     (&["down_blocks.0.temp_"], "a model of videos"),
+    (&["noise_augmentor."], "Stable unCLIP, in one file"),
+    (&["edm_mean", "edm_std"], "Playground 2.5, whose noise schedule is its own"),
+    (&["edm_vpred."], "CosXL, whose noise schedule is its own"),
+    (&["lllite_"], "a ControlNet-LLLite"),
+    (&["control_add_embedding.", "task_embedding"], "a ControlNet of several tasks (Union)"),
+    (&["adapter.body.", "adapter.conv_in."], "a T2I-Adapter"),
 ];
 
 /// What a pipeline of this class is, if it is one that is not converted.

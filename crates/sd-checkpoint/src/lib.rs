@@ -23,26 +23,40 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 mod adapter;
+mod beside;
 mod checkpoint;
+mod element;
+mod embedding;
 mod error;
 mod family;
 mod files;
 mod foreign;
 pub mod hub;
 mod json;
+mod ldm;
+mod lookup;
+mod map;
 mod pickle;
 pub mod place;
+mod prediction;
 mod projection;
 mod source;
+mod strided;
+pub mod torch;
 mod torch_script;
 mod weight;
 mod weights;
+mod zip;
 
 pub use adapter::Adapter;
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, Reading};
+pub use embedding::{Embedding, EmbeddingAsked, Embeddings, LearnedToken, LearnedVectors, Word};
 pub use error::CheckpointError;
 pub use files::Variant;
 pub use json::read_json;
+pub use ldm::network::Averages;
+pub use ldm::single::SingleFile;
+pub use prediction::Prediction;
 pub use source::Source;
 pub use weight::{Joined, LowRank, Sum, View, Weight, WeightError};
 pub use weights::Weights;

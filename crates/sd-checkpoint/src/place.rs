@@ -75,10 +75,13 @@ fn named_as_on_the_hub(path: &Path) -> Option<&str> {
 impl Wanted {
     fn next(self) -> String {
         match self {
-            Self::Checkpoint => "give the folder of a checkpoint in diffusers layout, the one with model_index.json",
+            Self::Checkpoint => {
+                "give the folder of a checkpoint in diffusers layout, the one with model_index.json, or one file of a whole \
+                 model (.safetensors, .ckpt)"
+            }
             Self::Model => {
-                "give a folder of packages (made by smelt convert CHECKPOINT -o DIR), or a checkpoint's folder, the one \
-                 with model_index.json"
+                "give a folder of packages (made by smelt convert CHECKPOINT -o DIR), a checkpoint's folder, the one with \
+                 model_index.json, or one file of a whole model (.safetensors, .ckpt)"
             }
             Self::Package => "give a package, whose name ends with .mlpackage",
             Self::Packages => "give a package, whose name ends with .mlpackage, or a folder of them",
@@ -86,13 +89,10 @@ impl Wanted {
         .to_owned()
     }
 
-    const fn takes_checkpoints(self) -> bool {
+    pub(crate) const fn takes_checkpoints(self) -> bool {
         matches!(self, Self::Checkpoint | Self::Model)
     }
 }
-
-const SINGLE_FILE: &str = "single-file checkpoints are not read yet; make a folder of it with diffusers: \
-     StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER), and give that FOLDER";
 
 const COMPILED: &str = "compiled models (.mlmodelc), which only Core ML can run; \
      give the folder of .mlpackage files that they were compiled from";
@@ -179,7 +179,8 @@ fn other_files(path: &Path, wanted: Wanted) -> Place {
     let onnx = named(path, &[".onnx", ".msgpack", ".xml", ".tflite", ".gguf"]);
     let single = named(path, &[".safetensors", ".ckpt", ".pt", ".pth", ".bin"]);
     if !single.is_empty() {
-        return Place::new(format!("a folder that holds {}, no model in diffusers layout", some(&single)), SINGLE_FILE);
+        let next = if wanted.takes_checkpoints() { "give one of these files".to_owned() } else { next };
+        return Place::new(format!("a folder that holds {}, no model in diffusers layout", some(&single)), next);
     }
     if !onnx.is_empty() {
         return Place::new(format!("a folder that holds {}, files of other programs", some(&onnx)), next);
@@ -277,16 +278,16 @@ fn file(path: &Path, wanted: Wanted) -> Place {
             return Place::new(kind.to_string(), next);
         }
         Some(FileKind::Zip) if ["ckpt", "pt", "pth", "bin"].contains(&&*extension) => {
-            return Place::new("one file of PyTorch (a pickle in a zip archive)", SINGLE_FILE);
+            return Place::new(of_torch(wanted), next);
         }
         Some(kind @ FileKind::Zip) => return Place::new(kind.to_string(), next),
-        Some(FileKind::Pickle) => return Place::new("one file of PyTorch (a pickle)", SINGLE_FILE),
-        Some(FileKind::Safetensors) => return safetensors_file(path, next),
+        Some(FileKind::Pickle) => return Place::new(of_torch(wanted), next),
+        Some(FileKind::Safetensors) => return safetensors_file(path, wanted),
         _ => {}
     }
     match &*extension {
         "safetensors" => Place::new("named as safetensors, but damaged or cut off", "fetch it again"),
-        "ckpt" | "pt" | "pth" | "bin" => Place::new("one file", SINGLE_FILE),
+        "ckpt" | "pt" | "pth" | "bin" => Place::new("named as a file of PyTorch, and is none; it may be damaged", next),
         "onnx" => Place::new("an ONNX model, which is not read yet", next),
         "gguf" => Place::new("a GGUF file, weights that other programs quantized, which is not read", next),
         "aimodel" => Place::new("a model of Apple's Core AI (.aimodel), which is not read", next),
@@ -297,8 +298,17 @@ fn file(path: &Path, wanted: Wanted) -> Place {
     }
 }
 
+/// A file of PyTorch in which no network was found, or was looked for.
+const fn of_torch(wanted: Wanted) -> &'static str {
+    match wanted.takes_checkpoints() {
+        true => "a file of PyTorch in which no network is that is known here",
+        false => "a file of PyTorch",
+    }
+}
+
 /// What the keys of a safetensors file say.
-fn safetensors_file(path: &Path, next: String) -> Place {
+fn safetensors_file(path: &Path, wanted: Wanted) -> Place {
+    let next = wanted.next();
     let Some(keys) = keys(path) else {
         return Place::new("a safetensors file that is damaged or cut off", "fetch it again");
     };
@@ -307,15 +317,17 @@ fn safetensors_file(path: &Path, next: String) -> Place {
         return Place::new(format!("{what}, which is not converted"), next);
     }
     if any(&["model.diffusion_model.", "cond_stage_model.", "conditioner.embedders."]) {
-        Place::new("a single-file checkpoint", SINGLE_FILE)
+        let what = "a checkpoint in one file";
+        match wanted.takes_checkpoints() {
+            true => Place::new(format!("{what}, without what tells a network of it"), "fetch it again"),
+            false => Place::new(what, next),
+        }
     } else if any(&["lora_unet_", "lora_te", ".lora_down", ".lora_up", ".lora_A", ".lora_B", ".hada_w1", ".lokr_w"]) {
-        Place::new("a LoRA, which is not read yet", next)
+        Place::new("a LoRA", "give the checkpoint, and this file with --lora")
     } else if any(&["control_model.", "controlnet_cond_embedding", "controlnet_"]) {
-        Place::new("a ControlNet in one file, which is not read yet; give its folder, the one with config.json", next)
+        Place::new("the weights of a ControlNet", format!("its config.json is needed too: {next}"))
     } else if any(&["emb_params", "string_to_param", "clip_l", "clip_g"]) && keys.len() < 4 {
-        Place::new("an embedding (textual inversion), which is not read yet", next)
-    } else if any(&["joint_blocks."]) {
-        Place::new("the transformer of Stable Diffusion 3 in one file, which is not read yet", next)
+        Place::new("an embedding (textual inversion)", "give the checkpoint, and this file with --embedding")
     } else if any(&["first_stage_model.", "decoder.conv_in.", "quant_conv."]) {
         Place::new("a file with the weights of a VAE", format!("its config.json is needed too: {next}"))
     } else if any(&["down_blocks.", "text_model.", "vision_model."]) {
@@ -337,6 +349,11 @@ fn keys(path: &Path) -> Option<Vec<String>> {
     file.take(u64::from_le_bytes(length).min(MAX_HEADER_BYTES)).read_to_end(&mut header).ok()?;
     let header: serde_json::Map<String, Value> = serde_json::from_slice(&header).ok()?;
     Some(header.into_iter().map(|(key, _)| key).filter(|key| key != "__metadata__").collect())
+}
+
+/// What a file is by its first bytes, as far as that is known.
+pub(crate) fn kind_of_file(path: &Path) -> Option<FileKind> {
+    kind_of(&head(path).ok()?)
 }
 
 fn head(path: &Path) -> std::io::Result<Vec<u8>> {
@@ -419,7 +436,7 @@ mod tests {
         check(&[("v1/model_index.json", b"{}"), ("v2/model_index.json", b"{}")], "", Checkpoint, "below", "v2");
         check(&[("a_unet.mlpackage/x", b"")], "", Checkpoint, "converted already", "model_index.json");
         check(&[("m/Manifest.json", b"{}"), ("m/Data/x", b"")], "m", Package, "does not end with", "rename");
-        check(&[("dream.safetensors", &safetensors("x"))], "", Checkpoint, "dream.safetensors", "from_single_file");
+        check(&[("dream.safetensors", &safetensors("x"))], "", Checkpoint, "dream.safetensors", "one of these files");
         check(&[("unet.onnx", b"x")], "", Model, "other programs", "");
         check(&[("models--a--b/snapshots/x/y", b"")], "", Model, "the Hub's cache", "models--a--b");
         check(&[("adapter_config.json", b"{}")], "", Model, "a LoRA", "");
@@ -436,12 +453,12 @@ mod tests {
         check(&[("m.gguf", b"GGUF")], "m.gguf", Checkpoint, "a GGUF file", "");
         check(&[("m.aimodel/x", b"")], "m.aimodel", Checkpoint, "Core AI", "");
         check(&[("m.zip", b"PK\x03\x04")], "m.zip", Checkpoint, "a zip archive", "");
-        check(&[("m.ckpt", b"PK\x03\x04")], "m.ckpt", Checkpoint, "PyTorch", "from_single_file");
-        check(&[("m.ckpt", b"\x80\x02}")], "m.ckpt", Checkpoint, "a pickle", "from_single_file");
+        check(&[("m.ckpt", b"PK\x03\x04")], "m.ckpt", Checkpoint, "PyTorch", "one file of a whole");
+        check(&[("m.ckpt", b"\x80\x02}")], "m.ckpt", Checkpoint, "PyTorch", "one file of a whole");
         check(&[("m.safetensors", b"<!doctype html>")], "m.safetensors", Checkpoint, "HTML", "");
         check(&[("m.safetensors", b"\x10")], "m.safetensors", Checkpoint, "damaged", "fetch it again");
         for (key, what) in [
-            ("model.diffusion_model.input_blocks.0.0.weight", "a single-file checkpoint"),
+            ("model.diffusion_model.input_blocks.0.0.weight", "a checkpoint in one file"),
             ("lora_unet_down_blocks_0.lora_down.weight", "a LoRA"),
             ("emb_params", "an embedding"),
             ("control_model.zero_convs.0.0.weight", "a ControlNet"),

@@ -6,9 +6,9 @@
 use std::path::Path;
 
 use host_tensor::HostTensor;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
-use crate::pickle::Value;
+use crate::pickle::{Item, Kind};
 use crate::torch_script::Module;
 use crate::{CheckpointError, Weights};
 
@@ -36,14 +36,13 @@ impl Projection {
     }
 
     /// What a configuration would say of it.
-    pub(crate) fn config(&self) -> Vec<u8> {
-        let config = json!({
+    pub(crate) fn config(&self) -> Json {
+        json!({
             "_class_name": "Linear",
             "in_features": self.weight.shape()[1],
             "out_features": self.weight.shape()[0],
             "bias": self.bias.is_some(),
-        });
-        config.to_string().into_bytes()
+        })
     }
 
     /// Its tensors, under the names of the network.
@@ -74,10 +73,9 @@ impl Projection {
 }
 
 /// A class as Python names it: `torch.nn.modules.linear.Linear` of `__torch__.torch.nn.modules.linear.___torch_mangle_3.Linear`.
-fn class_of(module: &Value) -> Option<String> {
-    let Value::Object(object) = module else { return None };
-    let Some(Value::Global(name)) = object.first() else { return None };
-    let parts = name.split('.').filter(|part| *part != "__torch__" && !part.starts_with("___torch_mangle_"));
+fn class_of(module: Item<'_>) -> Option<String> {
+    let parts = module.class()?.split('.');
+    let parts = parts.filter(|part| *part != "__torch__" && !part.starts_with("___torch_mangle_"));
     Some(parts.collect::<Vec<_>>().join("."))
 }
 
@@ -89,9 +87,9 @@ fn of_module(module: &Module) -> Result<Projection, String> {
                           torch.jit.save(torch.jit.script(layer), FILE)";
     let mut layer = module.root();
     if class_of(layer).as_deref() == Some(SEQUENTIAL) {
-        let inside: Vec<&Value> =
-            state(layer).entries().map(|(_, value)| value).filter(|value| class_of(value).is_some()).collect();
-        let classes: Vec<String> = inside.iter().filter_map(|value| class_of(value)).collect();
+        let inside: Vec<Item<'_>> =
+            attributes(layer).map(|(_, value)| value).filter(|value| class_of(*value).is_some()).collect();
+        let classes: Vec<String> = inside.iter().filter_map(|value| class_of(*value)).collect();
         let [only] = inside[..] else {
             return Err(format!("it is {} layers one after another ({}); {ADVICE}", classes.len(), classes.join(", ")));
         };
@@ -102,12 +100,14 @@ fn of_module(module: &Module) -> Result<Projection, String> {
         Some(class) => return Err(format!("it is a module of the class {class}; {ADVICE}")),
         None => return Err(format!("it holds no module; {ADVICE}")),
     }
-    let tensor = |name: &str| match state(layer).get(name) {
-        None | Some(Value::None) => Ok(None),
-        Some(value) => module.tensor(value).map(Some).map_err(|e| format!("its {name}: {e}")),
+    let tensor = |name: &str| match layer.state().and_then(|state| state.get(name)) {
+        Some(value) if !matches!(value.kind(), Kind::None) => {
+            module.tensor(value).map(Some).map_err(|e| format!("its {name}: {e}"))
+        }
+        _ => Ok(None),
     };
     let known = ["weight", "bias", "training", "_is_full_backward_hook"];
-    if let Some((other, _)) = state(layer).entries().find(|(name, _)| !known.contains(name)) {
+    if let Some((other, _)) = attributes(layer).find(|(name, _)| !known.contains(name)) {
         return Err(format!("its {other} is nothing that a torch.nn.Linear has; {ADVICE}"));
     }
     let weight = tensor("weight")?
@@ -116,11 +116,9 @@ fn of_module(module: &Module) -> Result<Projection, String> {
 }
 
 /// The attributes of a module.
-fn state(module: &Value) -> &Value {
-    match module {
-        Value::Object(object) => object.get(1).unwrap_or(&Value::None),
-        _ => &Value::None,
-    }
+fn attributes(module: Item<'_>) -> impl Iterator<Item = (&str, Item<'_>)> {
+    let entries = module.state().into_iter().flat_map(Item::entries);
+    entries.filter_map(|(name, value)| Some((name.text()?, value)))
 }
 
 /// The linear layer of a safetensors file; none where there are others than linear layers.

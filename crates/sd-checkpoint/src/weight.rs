@@ -20,6 +20,8 @@ pub enum Weight {
     Joined(Arc<Joined>),
     /// One, with what adapters add to it.
     Sum(Arc<Sum>),
+    /// What something else computes by rows, such as a tensor whose elements are stored in another form.
+    Computed(Arc<dyn Compute>),
 }
 
 /// A tensor as it lies in a file, whole or some rows of it, and perhaps transposed.
@@ -68,6 +70,17 @@ pub enum WeightError {
         /// The tensor's shape.
         shape: Vec<usize>,
     },
+    /// Rows that do not divide.
+    #[error("the rows of a tensor of shape {shape:?} are not {n} equal parts")]
+    Parts {
+        /// How many parts.
+        n: usize,
+        /// The tensor's shape.
+        shape: Vec<usize>,
+    },
+    /// A part is asked for of what no file holds as it is.
+    #[error("a weight of shape {0:?} that is computed has no parts")]
+    Computed(Vec<usize>),
     /// Only matrices are transposed.
     #[error("a tensor of shape {0:?} is no matrix and cannot be transposed")]
     NoMatrix(Vec<usize>),
@@ -184,10 +197,23 @@ impl Weight {
         Ok(Self::Sum(Arc::new(Sum { base, added, shape })))
     }
 
+    /// What something else computes by rows.
+    ///
+    /// # Errors
+    /// When it has more elements than there are addresses, or they are narrower than a byte.
+    pub fn computed(source: Arc<dyn Compute>) -> Result<Self, WeightError> {
+        check_size(source.shape())?;
+        match source.dtype() {
+            dtype if dtype.is_sub_byte() => Err(WeightError::Type(dtype)),
+            _ => Ok(Self::Computed(source)),
+        }
+    }
+
     /// Element type.
     #[must_use]
     pub fn dtype(&self) -> DType {
         match self {
+            Self::Computed(source) => source.dtype(),
             Self::View(view) => view.tensor.dtype(),
             Self::Joined(joined) => joined.dtype,
             Self::Sum(_) => DType::F32,
@@ -202,6 +228,7 @@ impl Weight {
             Self::View(View { tensor, is_transposed: true }) => tensor.shape().iter().rev().copied().collect(),
             Self::Joined(joined) => joined.shape.clone(),
             Self::Sum(sum) => sum.shape.clone(),
+            Self::Computed(source) => source.shape().to_vec(),
         }
     }
 
@@ -234,6 +261,7 @@ impl Weight {
             }
             Self::Joined(joined) => computed(joined.clone()),
             Self::Sum(sum) => computed(sum.clone()),
+            Self::Computed(source) => computed(source.clone()),
         }
     }
 
@@ -245,6 +273,13 @@ impl Weight {
             Self::Sum(sum) => {
                 let values = sum.values(rows);
                 out.copy_from_slice(&convert_bytes(DType::F32, dtype, &to_bytes(&values), values.len()));
+            }
+            Self::Computed(source) if source.dtype() == dtype => source.fill_rows(rows, out),
+            Self::Computed(source) => {
+                let n = rows.len() * row_elements(source.shape());
+                let mut bytes = vec![0; n * source.dtype().bits() / 8];
+                source.fill_rows(rows, &mut bytes);
+                copy(source.dtype(), dtype, &bytes, n, out);
             }
         }
     }
@@ -260,12 +295,18 @@ impl Weight {
 
 /// Refuses what cannot be computed by rows.
 fn check_computed(parts: &[Weight], shape: &[usize]) -> Result<(), WeightError> {
-    if element_count(shape).and_then(|n| n.checked_mul(8)).is_none_or(|bytes| isize::try_from(bytes).is_err()) {
-        return Err(WeightError::TooLarge(shape.to_vec()));
-    }
+    check_size(shape)?;
     match parts.iter().map(Weight::dtype).find(|dtype| !dtype.is_float() || dtype.is_sub_byte()) {
         Some(other) => Err(WeightError::Type(other)),
         None => Ok(()),
+    }
+}
+
+/// Refuses a shape whose bytes in the widest type cannot be counted.
+fn check_size(shape: &[usize]) -> Result<(), WeightError> {
+    match element_count(shape).and_then(|n| n.checked_mul(8)).is_none_or(|bytes| isize::try_from(bytes).is_err()) {
+        true => Err(WeightError::TooLarge(shape.to_vec())),
+        false => Ok(()),
     }
 }
 

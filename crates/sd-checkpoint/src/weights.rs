@@ -1,18 +1,19 @@
 //! The weights of one network.
 
-use std::collections::BTreeMap;
-use std::fs::File;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use host_tensor::{DType, HostTensor};
-use memmap2::Mmap;
+use host_tensor::DType;
 use mil::Const;
-use safe_files::kind_of;
+use safe_files::{FileKind, kind_of};
 use safetensors::{Dtype, SafeTensors};
 use sd_models::weights::Binding;
 use sd_models::{ByteRelation, CheckpointTensor};
 
+use crate::element::{Element, SmallFloat};
+use crate::map::map_file;
+use crate::torch::{self, TorchFile};
 use crate::{CheckpointError, Variant, Weight};
 
 /// The weights of one network, by key: views of mapped files, and what adapters make of them.
@@ -35,30 +36,49 @@ impl Weights {
     pub(crate) fn map(files: &[PathBuf]) -> Result<Self, CheckpointError> {
         let mut weights = Self::default();
         for path in files {
-            weights.add(path, map_file(path)?)?;
+            let bytes = map_file(path)?;
+            let is_named = path.extension().is_some_and(|e| e == "safetensors");
+            match is_named || kind_of(&bytes) == Some(FileKind::Safetensors) {
+                true => weights.add(path, bytes)?,
+                false => weights.add_torch(&torch::of_bytes(path, &bytes)?)?,
+            }
         }
         Ok(weights)
+    }
+
+    /// Adds the tensors of a PyTorch file's state.
+    ///
+    /// # Errors
+    /// When one of them is not read, or is there already.
+    pub fn add_torch(&mut self, file: &TorchFile) -> Result<(), CheckpointError> {
+        for (key, weight) in file.state()? {
+            if self.by_key.insert(key.to_owned(), weight.clone()).is_some() {
+                let message = format!("tensor {key} is in two files");
+                return Err(CheckpointError::Torch { path: file.path().to_owned(), message });
+            }
+        }
+        Ok(())
     }
 
     /// Adds the tensors of one safetensors file.
     fn add(&mut self, path: &Path, bytes: Bytes) -> Result<(), CheckpointError> {
         let damaged = |message: String| CheckpointError::Safetensors { path: path.to_owned(), message };
-        if let Some(kind) = kind_of(&bytes).filter(|kind| *kind != safe_files::FileKind::Safetensors) {
+        if let Some(kind) = kind_of(&bytes).filter(|kind| *kind != FileKind::Safetensors) {
             return Err(safe_files::ReadError::Kind { path: path.to_owned(), kind }.into());
         }
         let (header, metadata) = SafeTensors::read_metadata(&bytes)
             .map_err(|e| damaged(format!("damaged or cut off ({e}); fetch it again")))?;
         let start = header.checked_add(8).ok_or_else(|| damaged("header length overflows".into()))?;
         for (key, info) in metadata.tensors() {
-            let dtype = dtype_of(info.dtype)
+            let element = element_of(info.dtype)
                 .ok_or_else(|| damaged(format!("tensor {key}: {:?} is not supported", info.dtype)))?;
             let (begin, end) = info.data_offsets;
             let range =
                 start.checked_add(begin).zip(start.checked_add(end)).filter(|&(b, e)| b <= e && e <= bytes.len());
             let (begin, end) = range.ok_or_else(|| damaged(format!("tensor {key} lies outside the file")))?;
-            let tensor = HostTensor::new(dtype, info.shape.clone(), bytes.slice(begin..end))
-                .map_err(|e| damaged(format!("tensor {key}: {e}")))?;
-            if self.by_key.insert(key.clone(), tensor.into()).is_some() {
+            let weight = element.weight(info.shape.clone(), bytes.slice(begin..end));
+            let weight = weight.map_err(|e| damaged(format!("tensor {key}: {e}")))?;
+            if self.by_key.insert(key.clone(), weight).is_some() {
                 return Err(damaged(format!("tensor {key} is in two files")));
             }
         }
@@ -116,19 +136,18 @@ impl Weights {
     }
 }
 
-/// Maps a file.
-pub(crate) fn map_file(path: &Path) -> Result<Bytes, CheckpointError> {
-    let io = |source| safe_files::ReadError::Io { path: path.to_owned(), source };
-    let file = File::open(path).map_err(io)?;
-    // SAFETY: the map is private and read-only. A checkpoint that another process shortens while it
-    // is converted may still stop this one; that is the price of not copying it.
-    #[allow(unsafe_code)]
-    let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-    Ok(Bytes::from_owner(map))
+/// What a safetensors file says of itself.
+pub(crate) fn metadata(path: &Path) -> Result<HashMap<String, String>, CheckpointError> {
+    let damaged = |e: safetensors::SafeTensorError| CheckpointError::Safetensors {
+        path: path.to_owned(),
+        message: format!("damaged or cut off ({e}); fetch it again"),
+    };
+    let (_, header) = SafeTensors::read_metadata(&map_file(path)?).map_err(damaged)?;
+    Ok(header.metadata().clone().unwrap_or_default())
 }
 
-fn dtype_of(dtype: Dtype) -> Option<DType> {
-    Some(match dtype {
+fn element_of(dtype: Dtype) -> Option<Element> {
+    Some(Element::Plain(match dtype {
         Dtype::BOOL => DType::Bool,
         Dtype::F16 => DType::F16,
         Dtype::BF16 => DType::BF16,
@@ -142,8 +161,10 @@ fn dtype_of(dtype: Dtype) -> Option<DType> {
         Dtype::U16 => DType::U16,
         Dtype::U32 => DType::U32,
         Dtype::U64 => DType::U64,
+        Dtype::F8_E4M3 => return Some(Element::Small(SmallFloat::E4M3FN)),
+        Dtype::F8_E5M2 => return Some(Element::Small(SmallFloat::E5M2)),
         _ => return None,
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -179,7 +200,7 @@ mod tests {
         cases.push(file(r#"{"a":{"dtype":"F16","shape":[2],"data_offsets":[4,0]}}"#, &[0; 4]));
         cases.push(file(r#"{"a":{"dtype":"F16","shape":[2],"data_offsets":[0,400]}}"#, &[0; 4]));
         cases.push(file(r#"{"a":{"dtype":"F32","shape":[4611686018427387904,8],"data_offsets":[0,4]}}"#, &[0; 4]));
-        cases.push(file(r#"{"a":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}}"#, &[0; 4]));
+        cases.push(file(r#"{"a":{"dtype":"F8_E8M0","shape":[4],"data_offsets":[0,4]}}"#, &[0; 4]));
         cases.push([u64::MAX.to_le_bytes().to_vec(), vec![0; 8]].concat());
         cases.push(f64::NAN.to_le_bytes().to_vec());
         for case in cases {

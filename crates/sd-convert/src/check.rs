@@ -1,7 +1,7 @@
 //! What can be known of a conversion before anything is built or written.
 
 use burn::tensor::Device;
-use sd_models::NetworkConfig;
+use sd_models::{LoadReport, NetworkConfig};
 use sd_spec::Role;
 
 use crate::{Checkpoint, ConvertError, Options, recipe::Recipe};
@@ -15,13 +15,13 @@ use sd_checkpoint::Variant;
 /// As [`convert`](crate::convert()), but for faults of lowering.
 pub fn check(ckpt: &Checkpoint, role: Role, options: &Options) -> Result<Vec<String>, ConvertError> {
     let folder = ckpt.folder(role);
-    let in_config = |source| ConvertError::Model { path: folder.join("config.json"), source };
+    let in_config = |source| ConvertError::Model { path: ckpt.config_place(role), source };
     let recipe = Recipe::new(ckpt, role, options)?;
     let mut warnings = Vec::new();
     let unknown = NetworkConfig::unknown_keys(role, &ckpt.config(role)?).map_err(in_config)?;
     if !unknown.is_empty() {
         let keys = unknown.join(", ");
-        let config = folder.join("config.json");
+        let config = ckpt.config_place(role);
         warnings.push(format!(
             "{} has keys that are not known here, and what they ask for is not done: {keys}",
             config.display()
@@ -45,8 +45,17 @@ pub fn check(ckpt: &Checkpoint, role: Role, options: &Options) -> Result<Vec<Str
         let tensors = if n == 1 { "1 tensor is".to_owned() } else { format!("{n} tensors are") };
         warnings.push(format!("{role}: {tensors} left aside, {} first: {reason}", keys[0]));
     }
-    report.into_bindings().map_err(|report| ConvertError::Model { path: folder, source: report.into() })?;
-    Ok(warnings)
+    let named = |mut report: Box<LoadReport>| -> Result<ConvertError, ConvertError> {
+        // A model in one file has names of its own.
+        for key in &mut report.missing {
+            *key = ckpt.stored_key(role, key)?;
+        }
+        Ok(ConvertError::Model { path: folder, source: report.into() })
+    };
+    match report.into_bindings() {
+        Ok(_) => Ok(warnings),
+        Err(report) => Err(named(report)?),
+    }
 }
 
 /// Each item once, in order.

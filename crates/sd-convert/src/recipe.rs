@@ -92,7 +92,7 @@ fn on_request(spec: &RoleSpec, options: &Options) -> Result<Vec<&'static str>, C
 /// Refuses added conditions that are not those of XL, or not of the checkpoint's text encoder.
 fn check_added(ckpt: &Checkpoint, role: Role, added: &AddedConditionConfig) -> Result<(), ConvertError> {
     let n = role.n_size_numbers();
-    let path = ckpt.folder(role).join("config.json");
+    let path = ckpt.config_place(role);
     let AddedConditionConfig { time_channels, input_dim } = added;
     let Some(width) = added.pooled_width(n) else {
         let what = format!(
@@ -181,7 +181,7 @@ fn size_warnings(ckpt: &Checkpoint, role: Role, facts: &Facts, [height, width]: 
         warnings.push(format!(
             "{} says sample_size {side}, but versions of diffusers before 0.9.0 wrote it wrongly; latents of \
              {CORRECTED_SIDE}x{CORRECTED_SIDE} are what it was made for, as diffusers has it too",
-            ckpt.folder(role).join("config.json").display()
+            ckpt.config_place(role).display()
         ));
     }
     let Some(own) = facts.native else { return warnings };

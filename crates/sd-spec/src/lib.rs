@@ -19,6 +19,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+pub mod clip_tokenizer;
 pub mod family;
 pub mod feature;
 pub mod keys;

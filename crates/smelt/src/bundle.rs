@@ -11,7 +11,7 @@
 
 use std::path::{Path, PathBuf};
 
-use safe_files::{OutputFile, Outputs};
+use safe_files::{Below, NamedFiles, OutputFile, Outputs};
 use sd_checkpoint::Checkpoint;
 use sd_runtime::pipeline::{PipelineConfig, PreprocessorConfig, VaeConfig};
 use sd_runtime::scheduler::{PredictionType, SchedulerConfig};
@@ -66,26 +66,26 @@ pub(crate) struct Bundle {
 impl Bundle {
     /// Gathers the files of a checkpoint.
     pub(crate) fn of_checkpoint(checkpoint: &Checkpoint, model_version: &str) -> Result<Self> {
-        let (root, family) = (checkpoint.root(), checkpoint.family());
+        let family = checkpoint.family();
         let mut bundle = Self::default();
         // All tokenizers of a family have one vocabulary.
-        bundle.add_tokenizer(&root.join(family.spec().tokenizers[0]))?;
-        let prediction_type = bundle.add_scheduler(&root.join("scheduler").join(SCHEDULER_FILE))?;
-        let vae = json_if_present(&root.join("vae/config.json"))?.unwrap_or_default();
+        bundle.add_tokenizer(checkpoint, family.spec().tokenizers[0])?;
+        let prediction_type = bundle.add_scheduler(&Below { files: checkpoint, folder: family.spec().scheduler })?;
+        let vae = json_if_present(checkpoint, "vae/config.json")?.unwrap_or_default();
         let vae = ["scaling_factor", "shift_factor"].map(|key| (key.to_owned(), vae[key].clone()));
         let settings = Settings {
             format: FORMAT,
             model_version: model_version.to_owned(),
             prediction_type,
             vae: vae.into_iter().filter(|(_, value)| !value.is_null()).collect(),
-            feature_extractor: json_if_present(&root.join("feature_extractor/preprocessor_config.json"))?,
+            feature_extractor: json_if_present(checkpoint, "feature_extractor/preprocessor_config.json")?,
         };
         if let Some(json) = &settings.feature_extractor {
-            bundle.warnings.extend(fit::feature_extractor(root, json));
+            bundle.warnings.extend(fit::feature_extractor(checkpoint, json));
         }
         if let Some(what) = fit::other_family(family) {
             bundle.warnings.push(format!("generate will refuse the packages: {what}"));
-        } else if let Some(what) = fit::other_unet(root)? {
+        } else if let Some(what) = fit::other_unet(checkpoint)? {
             bundle.warnings.push(format!("generate will refuse the packages: the UNet {what}"));
         }
         let mut json = serde_json::to_vec_pretty(&settings)?;
@@ -94,21 +94,22 @@ impl Bundle {
         Ok(bundle)
     }
 
-    fn add_tokenizer(&mut self, dir: &Path) -> Result<()> {
+    fn add_tokenizer(&mut self, checkpoint: &Checkpoint, folder: &str) -> Result<()> {
+        let files = Below { files: checkpoint, folder };
         for name in TOKENIZER_FILES {
-            if let Some(bytes) = safe_files::read_if_present(&dir.join(name), MAX_BYTES)? {
+            if let Some(bytes) = files.read(name, MAX_BYTES)? {
                 self.files.push((name.to_owned(), bytes));
             }
         }
         if !self.files.is_empty() {
-            match ClipTokenizer::from_dir(dir) {
+            match ClipTokenizer::from_files(&files) {
                 Ok(tokenizer) => {
                     self.warnings.extend(tokenizer.warnings().iter().map(ToString::to_string));
-                    self.warnings
-                        .extend(dir.parent().map(|root| fit::ids_beyond(root, &tokenizer)).transpose()?.flatten());
+                    self.warnings.extend(fit::ids_beyond(checkpoint, &tokenizer)?);
                 }
                 Err(error) => {
-                    self.warnings.push(format!("generate will need --tokenizer: {}: {error}", dir.display()));
+                    let place = files.place("");
+                    self.warnings.push(format!("generate will need --tokenizer: {}: {error}", place.display()));
                 }
             }
         }
@@ -121,7 +122,7 @@ impl Bundle {
         };
         let derived = vocab_and_merges(json);
         let (vocab, merges) =
-            derived.with_context(|| format!("{} is not CLIP's", dir.join(TOKENIZER_JSON).display()))?;
+            derived.with_context(|| format!("{} is not CLIP's", files.place(TOKENIZER_JSON).display()))?;
         self.files.retain(|(name, _)| name != VOCAB_FILE && name != MERGES_FILE);
         self.files.push((VOCAB_FILE.to_owned(), vocab));
         self.files.push((MERGES_FILE.to_owned(), merges));
@@ -129,8 +130,8 @@ impl Bundle {
     }
 
     /// Takes the scheduler's configuration as it is, and returns what the model predicts.
-    fn add_scheduler(&mut self, path: &Path) -> Result<Option<String>> {
-        let Some(text) = safe_files::read_text_if_present(path, MAX_BYTES)? else {
+    fn add_scheduler(&mut self, files: &dyn NamedFiles) -> Result<Option<String>> {
+        let Some(text) = files.read_text(SCHEDULER_FILE, MAX_BYTES)? else {
             self.warnings.push("the checkpoint has no scheduler; Stable Diffusion 1.x's own is assumed".to_owned());
             return Ok(None);
         };
@@ -141,7 +142,8 @@ impl Bundle {
                 Some(prediction_name(config.prediction_type).to_owned())
             }
             Err(error) => {
-                self.warnings.push(format!("{} cannot be used by generate: {error}", path.display()));
+                let place = files.place(SCHEDULER_FILE);
+                self.warnings.push(format!("{} cannot be used by generate: {error}", place.display()));
                 None
             }
         };
@@ -287,6 +289,8 @@ fn read_tokenizer(dir: &Path, given: Option<&Path>) -> Result<ClipTokenizer> {
 
 #[cfg(test)]
 mod tests {
+    use safe_files::Folder;
+
     use super::*;
     use crate::watch::Unwatched;
 
@@ -355,7 +359,8 @@ mod tests {
         for (name, content) in changes {
             let path = dir.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            let mut json = json_if_present(&path).unwrap().unwrap_or_else(|| Value::Object(Map::new()));
+            let mut json =
+                json_if_present(&Folder(dir.path()), name).unwrap().unwrap_or_else(|| Value::Object(Map::new()));
             for (key, value) in content.as_object().unwrap() {
                 json[key] = value.clone();
             }

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use safe_files::{FileKind, kind_of};
+use safe_files::{FileKind, NamedFiles, kind_of};
 use sd_runtime::image::RgbImage;
 use serde_json::Value;
 
@@ -33,9 +33,9 @@ pub(crate) fn refuse_kind(path: &Path, bytes: &[u8], wanted: Option<FileKind>) -
 }
 
 /// Reads a small JSON file of a checkpoint, if it is there.
-pub(crate) fn json_if_present(path: &Path) -> Result<Option<Value>> {
-    let Some(bytes) = safe_files::read_if_present(path, MAX_JSON_BYTES)? else { return Ok(None) };
-    serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", path.display()))
+pub(crate) fn json_if_present(files: &dyn NamedFiles, name: &str) -> Result<Option<Value>> {
+    let Some(bytes) = files.read(name, MAX_JSON_BYTES)? else { return Ok(None) };
+    serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", files.place(name).display()))
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! What of a checkpoint generate will not take, for convert, which makes packages of it all the same, and for generate,
 //! before it begins.
 
-use std::path::Path;
-
+use safe_files::NamedFiles;
 use sd_runtime::pipeline::PreprocessorConfig;
 use sd_runtime::scheduler::{SchedulerConfig, SchedulerKind};
 use sd_runtime::tokenizer::ClipTokenizer;
@@ -19,11 +18,11 @@ pub(crate) fn other_family(family: Family) -> Option<String> {
 }
 
 /// What a checkpoint's UNet is that generate cannot draw with, if it is not one for latents alone.
-pub(crate) fn other_unet(root: &Path) -> Result<Option<String>> {
+pub(crate) fn other_unet(files: &dyn NamedFiles) -> Result<Option<String>> {
     /// Defaults of diffusers 0.42, for both networks.
     const CHANNELS: u64 = 4;
     let channels = |file: &str, key: &str| -> Result<Option<u64>> {
-        let config = json_if_present(&root.join(file))?;
+        let config = json_if_present(files, file)?;
         Ok(config.map(|config| config[key].as_u64().unwrap_or(CHANNELS)))
     };
     let Some(unet) = channels("unet/config.json", "in_channels")? else { return Ok(None) };
@@ -33,8 +32,8 @@ pub(crate) fn other_unet(root: &Path) -> Result<Option<String>> {
 }
 
 /// What is wrong when the tokenizer has ids that the text encoder of a checkpoint has no embeddings for.
-pub(crate) fn ids_beyond(root: &Path, tokenizer: &ClipTokenizer) -> Result<Option<String>> {
-    let config = json_if_present(&root.join("text_encoder/config.json"))?;
+pub(crate) fn ids_beyond(files: &dyn NamedFiles, tokenizer: &ClipTokenizer) -> Result<Option<String>> {
+    let config = json_if_present(files, "text_encoder/config.json")?;
     let Some(n_tokens) = config.and_then(|config| config["vocab_size"].as_u64()) else { return Ok(None) };
     let last = tokenizer.largest_id();
     let is_padding = if u64::from(tokenizer.pad_id()) < n_tokens { "" } else { ", which padding is one of" };
@@ -59,9 +58,9 @@ pub(crate) fn scheduler(config: &SchedulerConfig) -> Option<String> {
 }
 
 /// What of the safety checker's preprocessing is unknown, or not implemented.
-pub(crate) fn feature_extractor(root: &Path, json: &Value) -> Vec<String> {
+pub(crate) fn feature_extractor(files: &dyn NamedFiles, json: &Value) -> Vec<String> {
     let refused = |error: crate::Error| format!("generate will need --no-safety-check: {error}");
-    let has_checker = root.join("safety_checker").is_dir();
+    let has_checker = files.has("safety_checker");
     match preprocessor(json) {
         Err(error) => vec![refused(error)],
         Ok(config) => {

@@ -1,5 +1,6 @@
 //! What a package holds, as data.
 
+mod embedding;
 mod facts;
 mod weights;
 
@@ -8,6 +9,7 @@ use sd_engines::MilEngine;
 
 use crate::engine::cpu_default;
 use crate::error::{Context, Result};
+pub use embedding::{EmbeddingFile, EncoderVectors, LearnedWord};
 pub use facts::{Facts, FeatureFacts, FileFacts, FunctionFacts, ItemFacts, ModelFacts, PackageFacts, WeightFacts};
 pub use weights::{StoredWeights, WeightEncoding, WeightOrder, WeightRow};
 

@@ -228,8 +228,13 @@ fn check_size(dir: &Path, unet: &MilEngine, size: LatentSize, scale: impl FnOnce
 /// What stands beside the networks of a checkpoint.
 fn config_of(asked: &PipelineOptions, checkpoint: &Checkpoint) -> Result<PipelineConfig> {
     Ok(match &asked.tokenizer {
-        Some(tokenizer) => PipelineConfig::with_tokenizer_from(tokenizer, checkpoint.root())?,
-        None => PipelineConfig::from_dir(checkpoint.root()).map_err(|error| match error {
+        Some(tokenizer) if !checkpoint.words().is_empty() => refuse!(
+            "--embedding adds words to the checkpoint's own tokenizer, and --tokenizer {} takes its place; leave one of \
+             them out",
+            tokenizer.display()
+        ),
+        Some(tokenizer) => PipelineConfig::with_tokenizer_from(tokenizer, checkpoint)?,
+        None => PipelineConfig::from_files(checkpoint).map_err(|error| match error {
             RuntimeError::Tokenizer(_) => Error::from(error)
                 .context("the checkpoint's tokenizer cannot be used; give the folder of another with --tokenizer"),
             other => other.into(),
@@ -240,7 +245,7 @@ fn config_of(asked: &PipelineOptions, checkpoint: &Checkpoint) -> Result<Pipelin
 fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: bool) -> Result<Loaded> {
     let checkpoint = checkpoint.clone();
     if checkpoint.is_alone() {
-        refuse!("{} is one network alone; give the folder of a whole checkpoint", checkpoint.root().display());
+        refuse!("{} is one network alone; give a whole checkpoint", checkpoint.root().display());
     }
     checkpoint.check_family()?;
     if let Some(what) = fit::other_family(checkpoint.family()) {
@@ -248,7 +253,7 @@ fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: 
     }
     let mut config = config_of(asked, &checkpoint)?;
     settle_scheduler(asked, &mut config)?;
-    if let Some(what) = fit::other_unet(checkpoint.root())? {
+    if let Some(what) = fit::other_unet(&checkpoint)? {
         refuse!("{}: the UNet {what}", checkpoint.root().display());
     }
     let options = sd_convert::Options {
@@ -262,7 +267,7 @@ fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: 
     };
     let mut warnings = checkpoint.warnings();
     warnings.extend(config.warnings().map(ToString::to_string));
-    warnings.extend(fit::ids_beyond(checkpoint.root(), &config.tokenizer)?);
+    warnings.extend(fit::ids_beyond(&checkpoint, &config.tokenizer)?);
     let mut check = |role: Role| -> Result<()> {
         let known = sd_convert::check(&checkpoint, role, &options)?;
         known.into_iter().for_each(|w| {

@@ -1,24 +1,26 @@
 //! A model, wherever it comes from: a folder of packages, or a checkpoint.
 
 use std::fmt::Display;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use sd_checkpoint::Checkpoint;
 use sd_checkpoint::hub::{self, Cache};
 use sd_checkpoint::place::Wanted;
+use sd_checkpoint::{Checkpoint, Reading};
 use sd_convert::{LatentSize, native_size};
 use sd_spec::Role;
 
+use crate::embeddings::Embeddings;
 use crate::error::{Result, refusal, refuse};
 use crate::model_dir::{self, ModelDir};
-pub use sd_checkpoint::Source;
+pub use sd_checkpoint::{Averages, Prediction, Source};
 
-/// Opens a folder of packages, or of a checkpoint in diffusers layout; a repository in the cache of huggingface_hub
-/// stands for its snapshot, and a reference to the Hub (`hf:owner/name`) for what [`Opening::fetch`] put there.
+/// Opens a folder of packages, or of a checkpoint in diffusers layout, or one file that holds a model; a repository in the
+/// cache of huggingface_hub stands for its snapshot, and a reference to the Hub (`hf:owner/name`) for what
+/// [`Opening::fetch`] put there.
 ///
 /// # Errors
-/// For everything else, which is named for what it is, with the next step: single files, components of their own, names
-/// of models that are not on this machine.
+/// For everything else, which is named for what it is, with the next step: components of their own, other models, names of
+/// models that are not on this machine.
 pub fn open<S: TryInto<Source, Error: Display>>(source: S) -> Result<Opened> {
     Opening::default().open(source)
 }
@@ -38,6 +40,15 @@ pub struct Opening {
     pub variant: Option<String>,
     /// What a reference to the Hub needs must be in the cache: [`Opening::fetch`] fetches nothing.
     pub offline: bool,
+    /// A folder in diffusers layout, with or without weights, or of one network: its configurations, scheduler and tokenizers
+    /// stand before the checkpoint's own.
+    pub config: Option<PathBuf>,
+    /// What the denoiser predicts, whatever the checkpoint says.
+    pub prediction: Option<Prediction>,
+    /// Which weights of a single file are taken, where training kept an average of them too.
+    pub averages: Averages,
+    /// New words that join its text encoders and tokenizers.
+    pub embeddings: Embeddings,
 }
 
 impl Opening {
@@ -74,18 +85,23 @@ impl Opening {
     /// A checkpoint with all that these options make of it.
     pub(crate) fn checkpoint(&self, source: &Source, wanted: Wanted) -> Result<Checkpoint> {
         let found = Cache::standard().locate(source)?;
-        Ok(Checkpoint::open_for(found, wanted)?.with_variant(self.variant.clone()))
+        let reading = Reading { config: self.config.clone(), prediction: self.prediction, averages: self.averages };
+        let checkpoint = Checkpoint::open_with(found, wanted, &reading)?.with_variant(self.variant.clone());
+        self.embeddings.apply(checkpoint)
     }
 
     /// What is opened beside the checkpoint itself: its own weights, unchanged.
     pub(crate) fn beside(&self) -> Self {
-        Self { variant: self.variant.clone(), offline: self.offline }
+        Self { variant: self.variant.clone(), offline: self.offline, ..Self::default() }
     }
 
     /// The options that are given, as they are typed.
     pub(crate) fn typed(&self) -> Vec<String> {
         let variant = self.variant.iter().flat_map(|name| ["--variant".to_owned(), name.clone()]);
-        variant.collect()
+        let config = self.config.iter().flat_map(|dir| ["--config".to_owned(), dir.display().to_string()]);
+        let prediction = self.prediction.iter().flat_map(|p| ["--prediction".to_owned(), p.to_string()]);
+        let averages = (self.averages == Averages::Taken).then(|| "--ema".to_owned());
+        variant.chain(config).chain(prediction).chain(averages).chain(self.embeddings.typed()).collect()
     }
 
     /// Refuses what packages have behind them.
@@ -113,7 +129,7 @@ pub struct Opened {
 #[derive(Debug, Clone)]
 pub(crate) enum Model {
     /// A folder of packages.
-    Packages(std::path::PathBuf),
+    Packages(PathBuf),
     Checkpoint(Checkpoint),
 }
 
@@ -130,7 +146,7 @@ impl Opened {
         &self.opening
     }
 
-    /// The folder that is read.
+    /// The folder, or the file, that is read.
     #[must_use]
     pub fn root(&self) -> &Path {
         match &self.model {

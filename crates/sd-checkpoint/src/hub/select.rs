@@ -8,11 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sd_spec::{Family, Role};
 use serde_json::{Map, Value};
 
-use crate::files::{STEMS, variant_of};
-
-/// Formats of weights, the better ones first, with the names that they have in a component's folder.
-const FORMATS: [(&str, [&str; 2]); 2] =
-    [(".safetensors", STEMS), (".bin", ["diffusion_pytorch_model", "pytorch_model"])];
+use crate::files::{NAMES, variant_of};
 
 /// Endings of whole models in one file, of adapters and of embeddings, the better ones first.
 const SINGLE: [&str; 5] = [".safetensors", ".ckpt", ".pth", ".pt", ".bin"];
@@ -296,16 +292,14 @@ fn component(
 ) -> Result<bool, Unclear> {
     configurations(below, folder, files);
     let inside = inside(below, folder);
-    for (end, stems) in FORMATS {
-        for stem in stems {
-            let of_stem = variants(&inside, stem, end);
-            if of_stem.is_empty() {
-                continue;
-            }
-            let chosen = choose(of_stem, folder, variant)?;
-            files.extend(chosen.into_iter().map(|name| joined(folder, name)));
-            return Ok(true);
+    for (stem, extension) in NAMES {
+        let of_stem = variants(&inside, stem, extension);
+        if of_stem.is_empty() {
+            continue;
         }
+        let chosen = choose(of_stem, folder, variant)?;
+        files.extend(chosen.into_iter().map(|name| joined(folder, name)));
+        return Ok(true);
     }
     Ok(false)
 }
@@ -325,21 +319,16 @@ impl<'a> Variant<'a> {
     }
 }
 
-fn variants<'a>(inside: &[&'a str], stem: &str, end: &str) -> BTreeMap<String, Variant<'a>> {
+fn variants<'a>(inside: &[&'a str], stem: &str, extension: &str) -> BTreeMap<String, Variant<'a>> {
     let mut found: BTreeMap<String, Variant<'a>> = BTreeMap::new();
     for &name in inside {
         let Some(rest) = name.strip_prefix(stem) else { continue };
         let (rest, is_shard) = without_number(rest);
-        // The spellings of variants are the same for both formats.
-        let rest = if end == FORMATS[0].0 { rest } else { rest.replace(end, FORMATS[0].0) };
-        let Some((variant, is_index)) = variant_of(&rest) else { continue };
-        let is_of_format = name.contains(end);
-        if is_of_format {
-            let entry = found.entry(variant.to_owned()).or_default();
-            match is_index || is_shard {
-                true => entry.sharded.push(name),
-                false => entry.whole = Some(name),
-            }
+        let Some((variant, is_index)) = variant_of(&rest, extension) else { continue };
+        let entry = found.entry(variant.to_owned()).or_default();
+        match is_index || is_shard {
+            true => entry.sharded.push(name),
+            false => entry.whole = Some(name),
         }
     }
     found

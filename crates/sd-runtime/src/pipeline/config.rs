@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use safe_files::read_text_if_present;
+use safe_files::{Below, Folder, NamedFiles};
 use serde_json::{Map, Value};
 
 use crate::autoencoder::VaeConfig;
@@ -37,26 +37,38 @@ impl PipelineConfig {
     /// # Errors
     /// As [`ClipTokenizer::from_dir`] and [`SchedulerConfig::from_json`]; [`RuntimeError::Json`](crate::RuntimeError::Json) for other files that do not parse.
     pub fn from_dir(dir: &Path) -> Result<Self> {
-        let folder = dir.join("tokenizer");
-        Self::with_tokenizer_from(if folder.is_dir() { &folder } else { dir }, dir)
+        Self::from_files(&Folder(dir))
     }
 
-    /// As [`from_dir`](Self::from_dir), with the tokenizer of another directory; the checkpoint's own is not read.
+    /// As [`from_dir`](Self::from_dir), from files that need not lie in a directory.
     ///
     /// # Errors
     /// As [`from_dir`](Self::from_dir).
-    pub fn with_tokenizer_from(tokenizer: &Path, dir: &Path) -> Result<Self> {
-        let tokenizer = ClipTokenizer::from_dir(tokenizer)?;
-        let scheduler = match read_text_if_present(&dir.join("scheduler/scheduler_config.json"), MAX_CONFIG_BYTES)? {
+    pub fn from_files(files: &dyn NamedFiles) -> Result<Self> {
+        let folder = Below { files, folder: "tokenizer" };
+        let tokenizer: &dyn NamedFiles = if folder.has("") { &folder } else { files };
+        Self::with_tokenizer(ClipTokenizer::from_files(tokenizer)?, files)
+    }
+
+    /// As [`from_files`](Self::from_files), with the tokenizer of another directory; the checkpoint's own is not read.
+    ///
+    /// # Errors
+    /// As [`from_dir`](Self::from_dir).
+    pub fn with_tokenizer_from(tokenizer: &Path, files: &dyn NamedFiles) -> Result<Self> {
+        Self::with_tokenizer(ClipTokenizer::from_dir(tokenizer)?, files)
+    }
+
+    fn with_tokenizer(tokenizer: ClipTokenizer, files: &dyn NamedFiles) -> Result<Self> {
+        let scheduler = match files.read_text("scheduler/scheduler_config.json", MAX_CONFIG_BYTES)? {
             Some(text) => SchedulerConfig::from_json(&text)?.for_latents(),
             None => SchedulerConfig::stable_diffusion(),
         };
-        let vae = match read_object(&dir.join("vae/config.json"))? {
+        let vae = match read_object(files, "vae/config.json")? {
             Some((what, object)) => json::from_object(&what, &object)?,
             None => VaeConfig::default(),
         };
         vae.check()?;
-        let preprocessor = match read_object(&dir.join("feature_extractor/preprocessor_config.json"))? {
+        let preprocessor = match read_object(files, "feature_extractor/preprocessor_config.json")? {
             Some((_, object)) => PreprocessorConfig::from_object(&object)?,
             None => PreprocessorConfig::default(),
         };
@@ -69,9 +81,9 @@ impl PipelineConfig {
     }
 }
 
-fn read_object(path: &Path) -> Result<Option<(String, Map<String, Value>)>> {
-    let Some(text) = read_text_if_present(path, MAX_CONFIG_BYTES)? else { return Ok(None) };
-    let what = path.display().to_string();
+fn read_object(files: &dyn NamedFiles, name: &str) -> Result<Option<(String, Map<String, Value>)>> {
+    let Some(text) = files.read_text(name, MAX_CONFIG_BYTES)? else { return Ok(None) };
+    let what = files.place(name).display().to_string();
     let object = json::parse(&what, &text)?;
     Ok(Some((what, object)))
 }

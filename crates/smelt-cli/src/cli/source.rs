@@ -1,9 +1,12 @@
 //! Checkpoints and models as they are named, and what they are opened with.
 
-use clap::Args;
-use clap::builder::{OsStringValueParser, TypedValueParser};
-use smelt::{Opening, Role, Source};
+use std::path::PathBuf;
 
+use clap::Args;
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
+use smelt::{Averages, Opening, Prediction, Role, Source};
+
+use super::embedding::EmbeddingArgs;
 use super::examples;
 
 /// Reads the name of a checkpoint or model: a path, which need not be text, or a reference to the Hub.
@@ -21,6 +24,23 @@ pub(crate) struct SourceArgs {
     /// Fetch nothing of the Hub (hf:owner/name): take what is in its cache, or say what is missing.
     #[arg(long)]
     pub(crate) offline: bool,
+    /// Take configurations, scheduler and tokenizers of this folder in diffusers layout (weights need not be in it) before the
+    /// checkpoint's own, or before those that follow from a single file.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) config: Option<PathBuf>,
+    /// What the checkpoint's denoiser predicts, whatever it says: epsilon, v or flow.
+    #[arg(long, value_name = "WHAT", value_parser = prediction())]
+    pub(crate) prediction: Option<Prediction>,
+    /// Take the average (EMA) of the denoiser's weights that a single file holds beside them.
+    #[arg(long)]
+    pub(crate) ema: bool,
+    #[command(flatten)]
+    pub(crate) embeddings: EmbeddingArgs,
+}
+
+/// Reads what a denoiser predicts.
+fn prediction() -> impl TypedValueParser<Value = Prediction> {
+    PossibleValuesParser::new(Prediction::ALL.map(Prediction::name)).try_map(|name| name.parse())
 }
 
 /// `smelt download`.
@@ -37,12 +57,25 @@ pub(crate) struct DownloadArgs {
     /// Every file, needed or not.
     #[arg(long, conflicts_with_all = ["components", "variant"])]
     pub(crate) all: bool,
-    #[command(flatten)]
-    pub(crate) opening: SourceArgs,
+    /// Take this variant of the weights (fp16, non_ema) where a component has it; default: the plain ones, or the only ones.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) variant: Option<String>,
+    /// Fetch nothing: say where it is in the cache, or what is missing.
+    #[arg(long)]
+    pub(crate) offline: bool,
 }
 
 impl From<&SourceArgs> for Opening {
     fn from(args: &SourceArgs) -> Self {
-        Self { variant: args.variant.clone(), offline: args.offline }
+        let averages = if args.ema { Averages::Taken } else { Averages::LeftAside };
+        let (variant, config) = (args.variant.clone(), args.config.clone());
+        Self {
+            variant,
+            offline: args.offline,
+            config,
+            prediction: args.prediction,
+            averages,
+            embeddings: (&args.embeddings).into(),
+        }
     }
 }

@@ -109,6 +109,10 @@ fn chunk_line(part: &Part) -> String {
 }
 
 fn tell(args: &ConvertArgs, converted: &ConversionReport, report: &Report) {
+    for word in &converted.words {
+        let tokens = count(word.vectors, "vector");
+        report.line(format_args!("prompts may say {} ({tokens} of {})", word.word, word.file.display()));
+    }
     report.line(format_args!(
         "wrote {} to {}: {} in {}",
         count(converted.packages.len(), "package"),

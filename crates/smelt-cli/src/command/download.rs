@@ -12,9 +12,9 @@ use crate::screen::Screen;
 pub(super) fn run(args: &DownloadArgs, report: &Report) -> Result<ExitCode> {
     let download = Download {
         roles: args.components.clone(),
-        variant: args.opening.variant.clone(),
+        variant: args.variant.clone(),
         all: args.all,
-        offline: args.opening.offline,
+        offline: args.offline,
     };
     let downloaded = download.run(&args.source, &mut Screen::new(report))?;
     let files = count(downloaded.files.len(), "file");

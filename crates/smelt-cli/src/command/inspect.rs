@@ -1,16 +1,30 @@
 //! `smelt inspect`: what a package holds.
 
+mod embedding;
+
 use std::process::ExitCode;
 
-use anyhow::Result;
-use smelt::inspect::{Facts, FunctionFacts, ModelFacts, PackageFacts, StoredWeights, WeightOrder, mil_text, plan_text};
+use anyhow::{Result, ensure};
+use smelt::inspect::{
+    EmbeddingFile, Facts, FunctionFacts, ModelFacts, PackageFacts, StoredWeights, WeightOrder, mil_text, plan_text,
+};
 
 use crate::cli::{InspectArgs, SortName};
 use crate::engine_args::isa;
 use crate::report::{Report, Table, bytes, count};
 
 pub(super) fn run(args: &InspectArgs, report: &Report) -> Result<ExitCode> {
-    let package = smelt::open_package(&args.package)?;
+    let path = &args.package;
+    if path.is_file()
+        && let Some(file) = EmbeddingFile::of(path)?
+    {
+        let is_asked = args.mil || args.plan || args.weights;
+        ensure!(!is_asked, "{} is a textual inversion, which holds no program", path.display());
+        report.json(&file)?;
+        embedding::tell(&file, report);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let package = smelt::open_package(path)?;
     if args.mil {
         mil_text(&package).iter().for_each(|text| report.text(text));
     } else if args.plan {

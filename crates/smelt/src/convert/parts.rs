@@ -68,7 +68,7 @@ impl Parts {
         for path in &conversion.controlnets {
             let guide = open(path, opening)?;
             if !guide.has(Role::ControlNet) {
-                refuse!("--controlnet {} is no ControlNet; give the folder with its config.json", path);
+                refuse!("--controlnet {} is no ControlNet; give its file, or the folder with its config.json", path);
             }
             check_guides(checkpoint, &guide)?;
             let name = guide.name();

@@ -55,9 +55,11 @@ impl Asked {
     }
 }
 
-/// Whether a path is that of a package; a file is a model of Core ML, unless it is one network of PyTorch by itself.
+/// Whether a path is that of a package; a file is a model of Core ML, unless its name says that it is a checkpoint.
 fn is_package(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e == "mlpackage") || (path.is_file() && Checkpoint::open(path).is_err())
+    const CHECKPOINTS: [&str; 5] = ["safetensors", "ckpt", "pt", "pth", "bin"];
+    let ends_with = |ends: &[&str]| path.extension().is_some_and(|e| ends.iter().any(|end| e == *end));
+    ends_with(&["mlpackage"]) || (path.is_file() && !ends_with(&CHECKPOINTS))
 }
 
 /// What the package must agree with.

@@ -5,9 +5,9 @@
 //! From the latter only vocabulary, merges and added tokens are taken: CLIP's normalisation is fixed, and transformers 5 rebuilds it in the same way.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::io::ErrorKind;
 
-use safe_files::{read_text, read_text_if_present};
+use safe_files::{NamedFiles, ReadError};
 use sd_spec::keys;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -69,22 +69,22 @@ struct Words {
 }
 
 impl TokenizerFiles {
-    pub(super) fn read(dir: &Path) -> Result<Self> {
-        let path = dir.join("tokenizer.json");
-        let words = match read_text_if_present(&path, MAX_FILE_BYTES)? {
-            Some(text) => Words::from_tokenizer_json(&path.display().to_string(), &text)?,
-            None if !dir.join("vocab.json").exists() && !dir.join("merges.txt").exists() => {
+    pub(super) fn read(files: &dyn NamedFiles) -> Result<Self> {
+        let name = "tokenizer.json";
+        let words = match files.read_text(name, MAX_FILE_BYTES)? {
+            Some(text) => Words::from_tokenizer_json(&files.place(name).display().to_string(), &text)?,
+            None if !files.has("vocab.json") && !files.has("merges.txt") => {
                 return Err(RuntimeError::Tokenizer(format!(
                     "{} holds none: neither tokenizer.json, nor vocab.json and merges.txt",
-                    dir.display()
+                    files.place("").display()
                 )));
             }
-            None => Words::from_vocab_and_merges(dir)?,
+            None => Words::from_vocab_and_merges(files)?,
         };
         let sources = Sources {
-            config: read_json(dir, "tokenizer_config.json")?,
-            map: read_json(dir, "special_tokens_map.json")?,
-            added: read_json::<BTreeMap<String, u32>>(dir, "added_tokens.json")?,
+            config: read_json(files, "tokenizer_config.json")?,
+            map: read_json(files, "special_tokens_map.json")?,
+            added: read_json::<BTreeMap<String, u32>>(files, "added_tokens.json")?,
             json: Vec::new(),
         };
         Self::combine(words, sources)
@@ -132,12 +132,19 @@ fn max_length(value: Option<&Value>) -> Result<usize> {
     }
 }
 
-fn read_json<T: DeserializeOwned + Default>(dir: &Path, name: &str) -> Result<T> {
-    let path = dir.join(name);
-    match read_text_if_present(&path, MAX_FILE_BYTES)? {
-        Some(text) => json::parse(&path.display().to_string(), &text),
+fn read_json<T: DeserializeOwned + Default>(files: &dyn NamedFiles, name: &str) -> Result<T> {
+    match files.read_text(name, MAX_FILE_BYTES)? {
+        Some(text) => json::parse(&files.place(name).display().to_string(), &text),
         None => Ok(T::default()),
     }
+}
+
+/// The text of a file that must be there, and where it is.
+fn text_of(files: &dyn NamedFiles, name: &str) -> Result<(String, String)> {
+    let path = files.place(name);
+    let missing = || ReadError::Io { path: path.clone(), source: ErrorKind::NotFound.into() };
+    let text = files.read_text(name, MAX_FILE_BYTES)?.ok_or_else(missing)?;
+    Ok((path.display().to_string(), text))
 }
 
 impl Words {
@@ -163,12 +170,10 @@ impl Words {
         Ok(Self { vocab: model.vocab, merges, added: file.added_tokens })
     }
 
-    fn from_vocab_and_merges(dir: &Path) -> Result<Self> {
-        let path = dir.join("vocab.json");
-        let vocab = json::parse(&path.display().to_string(), &read_text(&path, MAX_FILE_BYTES)?)?;
-        let path = dir.join("merges.txt");
-        let text = read_text(&path, MAX_FILE_BYTES)?;
-        let what = path.display().to_string();
+    fn from_vocab_and_merges(files: &dyn NamedFiles) -> Result<Self> {
+        let (what, text) = text_of(files, "vocab.json")?;
+        let vocab = json::parse(&what, &text)?;
+        let (what, text) = text_of(files, "merges.txt")?;
         // Only the version line is a comment: "# #" and its like are merges.
         let merges = text
             .lines()

@@ -1,0 +1,120 @@
+//! The small files of a folder of diffusers, made for a model in one file.
+
+use std::collections::BTreeMap;
+
+use sd_spec::Role;
+use sd_spec::clip_tokenizer;
+use serde_json::{Map, Value, json};
+
+use super::derive;
+use super::kinds::{KindSpec, MMDIT};
+use super::parts::{Contents, Layout, Part};
+use super::predict::Predicted;
+use super::tensors::Tensors;
+use crate::beside::Made;
+use crate::{Prediction, Weights};
+
+/// Every file, by name.
+///
+/// # Errors
+/// For a network that no configuration describes.
+pub(crate) fn files(
+    weights: &Weights,
+    contents: &Contents,
+    predicted: &Predicted,
+) -> Result<BTreeMap<String, Made>, String> {
+    let spec = contents.kind.spec();
+    let mut files = BTreeMap::new();
+    let configs: Vec<(Part, Value)> = contents
+        .parts
+        .iter()
+        .map(|part| Ok((*part, config(weights, part, spec, predicted)?)))
+        .collect::<Result<_, String>>()?;
+    for (part, config) in &configs {
+        let name = match part.role.spec().stands_alone {
+            true => "config.json".to_owned(),
+            false => format!("{}/config.json", part.role.spec().folder),
+        };
+        files.insert(name, Made::Json(config.clone()));
+    }
+    if let Some((_, denoiser)) = configs.iter().find(|(part, _)| part.role.is_denoiser()) {
+        let channels = denoiser["in_channels"].as_u64().unwrap_or_default();
+        files.insert("model_index.json".to_owned(), Made::Json(index(spec, &configs, channels)));
+        files.insert("scheduler/scheduler_config.json".to_owned(), Made::Json(scheduler(spec, predicted)?));
+        for (folder, padding) in spec.tokenizers {
+            for name in clip_tokenizer::FILES {
+                files.insert(format!("{folder}/{name}"), Made::Tokenizer(name, *padding));
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn config(weights: &Weights, part: &Part, spec: &KindSpec, predicted: &Predicted) -> Result<Value, String> {
+    let tensors = Tensors::new(weights, part.prefix);
+    let mut rules = spec.unet;
+    if predicted.prediction == Prediction::Velocity {
+        rules.latent_side = spec.latent_side_of_velocity;
+    }
+    match part.layout {
+        Layout::UNet => derive::unet(tensors, &rules),
+        Layout::ControlNet => derive::control_net(tensors, &rules),
+        Layout::Mmdit => derive::mmdit(tensors, &MMDIT),
+        Layout::Vae => derive::vae(tensors, &spec.vae, rules.latent_side),
+        Layout::Transformers(rules) => derive::clip_of_transformers(tensors, &rules),
+        Layout::OpenClip(rules) => derive::clip_of_open_clip(tensors, &rules),
+        Layout::T5 => derive::t5(tensors),
+    }
+}
+
+/// `model_index.json`.
+fn index(spec: &KindSpec, configs: &[(Part, Value)], channels: u64) -> Value {
+    let class = spec.pipelines.iter().find(|(n, _)| *n as u64 == channels).or(spec.pipelines.first());
+    let mut index = Map::new();
+    index.insert("_class_name".to_owned(), class.map(|(_, class)| *class).into());
+    let family = spec.family.spec();
+    for (entry, value) in spec.index {
+        index.insert((*entry).to_owned(), (*value).into());
+    }
+    for entry in [family.feature_extractor, "image_encoder"] {
+        index.insert(entry.to_owned(), json!([null, null]));
+    }
+    for role in Role::ALL {
+        let is_of_family = family.required.contains(&role) || family.optional.contains(&role);
+        let part = configs.iter().find(|(part, _)| part.role.spec().folder == role.spec().folder);
+        if is_of_family {
+            let pair = part.map_or(json!([null, null]), |(_, config)| pair_of(config));
+            index.insert(role.spec().folder.to_owned(), pair);
+        }
+    }
+    for folder in family.tokenizers {
+        let is_there = spec.tokenizers.iter().any(|(own, _)| own == folder);
+        let pair = if is_there { json!(["transformers", "CLIPTokenizer"]) } else { json!([null, null]) };
+        index.insert((*folder).to_owned(), pair);
+    }
+    let scheduler: Value = serde_json::from_str(spec.scheduler).unwrap_or_default();
+    index.insert(family.scheduler.to_owned(), json!(["diffusers", scheduler["_class_name"]]));
+    index.into()
+}
+
+/// The library and the class that a configuration is of.
+fn pair_of(config: &Value) -> Value {
+    match config.get("_class_name") {
+        Some(class) => json!(["diffusers", class]),
+        None => json!(["transformers", config["architectures"][0]]),
+    }
+}
+
+/// `scheduler_config.json`.
+fn scheduler(spec: &KindSpec, predicted: &Predicted) -> Result<Value, String> {
+    let mut config: Value = serde_json::from_str(spec.scheduler).map_err(|e| e.to_string())?;
+    if let Some(prediction) = predicted.prediction.in_diffusers() {
+        config["prediction_type"] = prediction.into();
+    }
+    if predicted.ends_at_noise {
+        // diffusers: the whole schedule is stretched, and its last step is drawn from.
+        config["rescale_betas_zero_snr"] = true.into();
+        config["timestep_spacing"] = "trailing".into();
+    }
+    Ok(config)
+}
