@@ -16,9 +16,8 @@ use std::path::{Path, PathBuf};
 
 use host_tensor::HostTensor;
 use sd_spec::Role;
-use serde::Serialize;
 
-use crate::{CheckpointError, Weight};
+use crate::{CheckpointError, Weight, Word};
 
 pub use adapt::Embeddings;
 pub use asked::EmbeddingAsked;
@@ -53,17 +52,6 @@ pub struct LearnedVectors {
     pub encoder: Option<Role>,
     /// `[vectors, width]`.
     tensor: HostTensor,
-}
-
-/// A new word that a checkpoint was opened with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Word {
-    /// The word, as prompts have it.
-    pub word: String,
-    /// How many vectors it stands for, each of which takes the place of a token.
-    pub vectors: usize,
-    /// The file that it is of.
-    pub file: PathBuf,
 }
 
 /// Widths of the text encoders of models, and which these are.

@@ -46,11 +46,12 @@ pub mod torch;
 mod torch_script;
 mod weight;
 mod weights;
+mod word;
 mod zip;
 
 pub use adapter::Adapter;
 pub use checkpoint::{Checkpoint, Reading};
-pub use embedding::{Embedding, EmbeddingAsked, Embeddings, LearnedToken, LearnedVectors, Word};
+pub use embedding::{Embedding, EmbeddingAsked, Embeddings, LearnedToken, LearnedVectors};
 pub use error::CheckpointError;
 pub use files::Variant;
 pub use json::read_json;
@@ -60,3 +61,4 @@ pub use prediction::Prediction;
 pub use source::Source;
 pub use weight::{Joined, LowRank, Sum, View, Weight, WeightError};
 pub use weights::Weights;
+pub use word::Word;

@@ -1,3 +1,5 @@
+//! Facts about files of new words, and about checkpoints with them.
+
 use std::path::PathBuf;
 
 use host_tensor::DType;
