@@ -8,7 +8,7 @@ mod select;
 use std::path::{Component, Path, PathBuf};
 
 use crate::CheckpointError;
-pub use cache::{Cache, Repository, files, home, is_commit, slashed, variable};
+pub use cache::{Cache, Repository, files, home, inside, is_commit, slashed, variable};
 pub use select::{Extent, Selection, Unclear, Wanted, index_of, optional_folders, select};
 
 const PREFIX: &str = "models--";

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use host_tensor::Stop;
 use safe_files::{OutputFolder, Outputs};
-use sd_checkpoint::hub::{Repository, Selection, Unclear, Wanted, files, index_of, is_commit, select};
+use sd_checkpoint::hub::{Repository, Selection, Unclear, Wanted, files, index_of, inside, is_commit, select};
 use sd_checkpoint::{CheckpointError, Source};
 
 use crate::blob::{Blob, Origin, is_there};
@@ -96,7 +96,7 @@ impl Hub {
         let blobs = place.blobs(&selection.files, watch)?;
         let (files, n_fetched_bytes) = place.obtain(&blobs, watch)?;
         place.refer(revision)?;
-        let path = repository.snapshot(&commit).join(&selection.root);
+        let path = inside(repository.snapshot(&commit), &selection.root);
         Ok(Fetched { path, commit, files, n_fetched_bytes })
     }
 

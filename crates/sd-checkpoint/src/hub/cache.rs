@@ -120,8 +120,15 @@ impl Cache {
             return Err(absent(source, format!("{path} is not in the cache ({})", snapshot.display())));
         }
         let root = select::root(&names, &wanted).map_err(|what| refused(source, what))?;
-        Ok(Source::from(snapshot.join(root)))
+        Ok(Source::from(inside(snapshot, &root)))
     }
+}
+
+/// A folder or file of a snapshot, or all of it.
+#[must_use]
+pub fn inside(snapshot: PathBuf, root: &str) -> PathBuf {
+    // Joined with nothing, a path would end with a slash.
+    if root.is_empty() { snapshot } else { snapshot.join(root) }
 }
 
 /// That something is not in the cache.

@@ -30,7 +30,7 @@ Examples:
   smelt download hf:stabilityai/stable-diffusion-xl-base-1.0 --variant fp16 --component unet,vae-decoder
   smelt download hf:stabilityai/sd-vae-ft-mse-original/vae-ft-mse-840000-ema-pruned.safetensors
   smelt download hf:apple/coreml-stable-diffusion-v1-5@main/split_einsum/packages
-  smelt convert \"$(smelt download hf:stabilityai/sd-turbo)\" -o turbo";
+  smelt download hf:stabilityai/sd-turbo --offline --json";
 
 pub(super) const GENERATE: &str = "\
 Examples:
