@@ -8,7 +8,6 @@ use std::sync::Arc;
 use safe_files::{NamedFiles, ReadError};
 use sd_spec::clip_tokenizer::{self, Padding};
 
-
 /// A file that is nowhere.
 #[derive(Debug, Clone)]
 pub(crate) enum Made {

@@ -359,7 +359,8 @@ mod tests {
         for (name, content) in changes {
             let path = dir.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            let mut json = json_if_present(&Folder(dir.path()), name).unwrap().unwrap_or_else(|| Value::Object(Map::new()));
+            let mut json =
+                json_if_present(&Folder(dir.path()), name).unwrap().unwrap_or_else(|| Value::Object(Map::new()));
             for (key, value) in content.as_object().unwrap() {
                 json[key] = value.clone();
             }

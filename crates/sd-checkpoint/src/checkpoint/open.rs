@@ -195,7 +195,7 @@ fn of_file(path: &Path, wanted: Wanted, reading: &Reading) -> Result<Option<Chec
         let stored = Stored::Projection(Arc::new(projection));
         (stored, Beside::made(files, path), Family::Sd, Some(Role::MultilingualProjection))
     } else if let Some(file) = single(path, reading)? {
-        let (family, alone, beside) = (file.family(), file.alone(), Beside::made(file.made()?, path));
+        let (family, alone, beside) = (file.family(), file.alone(), Beside::made(file.made(), path));
         (Stored::File(Arc::new(file)), beside, family, alone)
     } else {
         return Ok(None);

@@ -1,16 +1,35 @@
-//! `smelt inspect`: what a package holds.
+//! `smelt inspect`: what a package or a checkpoint holds.
+
+mod checkpoint;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
-use smelt::inspect::{Facts, FunctionFacts, ModelFacts, PackageFacts, StoredWeights, WeightOrder, mil_text, plan_text};
+use anyhow::{Result, bail};
+use smelt::Opening;
+use smelt::inspect::{
+    CheckpointFacts, Facts, FunctionFacts, ModelFacts, PackageFacts, StoredWeights, WeightOrder, mil_text, plan_text,
+};
 
 use crate::cli::{InspectArgs, SortName};
 use crate::engine_args::isa;
 use crate::report::{Report, Table, bytes, count};
 
 pub(super) fn run(args: &InspectArgs, report: &Report) -> Result<ExitCode> {
+    if let Some(facts) = CheckpointFacts::of(&args.package, &(&args.opening).into())? {
+        if args.mil || args.plan || args.weights {
+            bail!(
+                "{} is a checkpoint, which has no program; leave --mil, --plan and --weights out",
+                args.package.display()
+            );
+        }
+        report.json(&facts)?;
+        checkpoint::tell(&facts, report);
+        return Ok(ExitCode::SUCCESS);
+    }
     let package = smelt::open_package(&args.package)?;
+    if let Some(option) = Opening::from(&args.opening).typed().first() {
+        bail!("{option} is for a checkpoint, and {} is a package", args.package.display());
+    }
     if args.mil {
         mil_text(&package).iter().for_each(|text| report.text(text));
     } else if args.plan {
