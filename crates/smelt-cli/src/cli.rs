@@ -60,7 +60,7 @@ pub(crate) enum Command {
     Generate(GenerateArgs),
     /// Run one package on tensors from a file.
     Run(RunArgs),
-    /// Show what a package holds.
+    /// Show what a package or a checkpoint holds.
     Inspect(InspectArgs),
     /// Compress the weights of a package, or of all packages in a directory.
     Compress(CompressArgs),

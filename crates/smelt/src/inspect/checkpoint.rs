@@ -5,6 +5,7 @@ use std::path::Path;
 
 use sd_checkpoint::place::Wanted;
 use sd_checkpoint::{Averages, Checkpoint, Prediction};
+use sd_convert::{LatentSize, Options};
 use sd_spec::{Family, FamilySpec, Role};
 use serde::Serialize;
 
@@ -140,13 +141,16 @@ fn component(checkpoint: &Checkpoint, role: Role) -> ComponentFacts {
     }
     let networks = checkpoint.single_file().into_iter().flat_map(|file| file.networks());
     let is_same = |other: Role| other.spec().folder == role.spec().folder;
+    // A network that stands alone has no size of its own.
+    let latent_size = role.spec().stands_alone.then_some(LatentSize { height: 64, width: 64 });
+    let options = Options { latent_size, ..Options::default() };
     ComponentFacts {
         component: role.spec().folder,
         prefix: networks.into_iter().find(|(other, _)| is_same(*other)).map(|(_, prefix)| prefix),
         n_tensors,
         n_parameters,
         precision,
-        fault: sd_convert::check(checkpoint, role, &sd_convert::Options::default()).err().map(|e| e.to_string()),
+        fault: sd_convert::check(checkpoint, role, &options).err().map(|e| e.to_string()),
     }
 }
 
