@@ -17,9 +17,10 @@ mod script;
 mod stop;
 
 use anyhow::{Result, ensure};
+use sd_spec::Role;
 
 use self::record::Metrics;
-use crate::synth::PresetName;
+use crate::synth::{self, PresetName};
 
 /// Arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
@@ -31,6 +32,9 @@ pub(crate) struct Arguments {
     /// Whose shapes the checkpoint has, for `convert`, `compress` and `chunk`; SD 1.5 by default.
     #[arg(long, value_enum)]
     preset: Option<PresetName>,
+    /// Only these components of that checkpoint, for `convert`: where the disk is too small for all of it, twice.
+    #[arg(long = "component", value_name = "NAME,…", value_delimiter = ',', value_parser = synth::role)]
+    components: Vec<Role>,
     /// Measure other tools on the same work in the same run; needs Python, and the network once.
     #[arg(long)]
     peers: bool,
@@ -60,14 +64,15 @@ enum Name {
 /// Measures, records and prints; a part is printed only.
 #[allow(clippy::print_stdout, reason = "the result is the output")]
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let Arguments { name, runs, preset, peers, only } = *arguments;
+    let Arguments { name, runs, preset, ref components, peers, only } = *arguments;
     let takes_preset = matches!(name, Name::Convert | Name::Compress | Name::Chunk);
     ensure!(preset.is_none() || takes_preset, "only convert, compress and chunk take a preset");
+    ensure!(components.is_empty() || matches!(name, Name::Convert), "only convert takes components");
     let preset = preset.unwrap_or(PresetName::Sd15);
     ensure!(!peers || matches!(name, Name::Compress | Name::Engine), "only compress and engine have peers");
     ensure!(only.is_none() || matches!(name, Name::Engine), "only engine has parts");
     let (name, metrics): (_, Metrics) = match name {
-        Name::Convert => ("convert", convert::run(preset, runs.unwrap_or(5))?),
+        Name::Convert => ("convert", convert::run(preset, components, runs.unwrap_or(5))?),
         Name::Compress => ("compress", compress::run(preset, runs.unwrap_or(5), peers)?),
         Name::Chunk => ("chunk", chunk::run(preset, runs.unwrap_or(5))?),
         Name::Build => ("build", build::run(runs.unwrap_or(1))?),

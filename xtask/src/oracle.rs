@@ -3,11 +3,13 @@
 //! `packages`: a strict structural validator and coremltools' own loader, which infers the type of every op anew; and coremltools'
 //! compressor, whose bytes must be those of `smelt compress` where the algorithm leaves no choice.
 //! `networks`: PyTorch, with diffusers' classes, on small networks of shapes that golden data lacks.
+//! `onnx`: ONNX Runtime, on the packages of the example that takes ONNX files.
 //! Needs Python 3.11 or 3.12, the network on its first run, and the validator's folder (`SMELT_TOOLS`, default
 //! `../shared/tools`); therefore it is a command and not a test.
 
 mod made;
 mod networks;
+mod onnx;
 
 use std::{
     ffi::OsStr,
@@ -44,6 +46,8 @@ enum What {
     Packages,
     /// What networks compute, by PyTorch.
     Networks,
+    /// What packages made of ONNX files compute, by ONNX Runtime.
+    Onnx,
 }
 
 /// Converts, and fails if what comes of it is refused.
@@ -51,6 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match arguments.what {
         What::Packages => judge_packages(),
         What::Networks => networks::run(),
+        What::Onnx => onnx::run(),
     }
 }
 
@@ -233,6 +238,14 @@ fn report(packages: &[PathBuf], verdicts: &[Verdict]) -> Result<()> {
         0 => Ok(()),
         n => bail!("{n} of {} packages refused", packages.len()),
     }
+}
+
+/// Runs a command to its successful end; what it says counts only if it fails, for it warns of all that these checkpoints
+/// lack.
+fn quietly(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
 
 #[cfg(test)]

@@ -7,9 +7,11 @@
 
 mod clip;
 mod control_net;
+mod mmdit;
 mod pipeline;
 mod presets;
 mod stream;
+mod t5;
 mod tensors;
 mod tokenizer;
 mod unet;
@@ -21,7 +23,8 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use sd_spec::Role;
 use serde_json::Value;
 
 pub(crate) use self::presets::PresetName;
@@ -30,7 +33,6 @@ use self::{
     presets::{Network, Preset},
     stream::{Dtype, write_safetensors},
     tensors::TensorSpec,
-    tokenizer::write_tokenizer,
 };
 
 /// Arguments of `cargo xtask synth`.
@@ -48,17 +50,27 @@ pub(crate) struct Arguments {
     /// Type of all weights.
     #[arg(long, default_value = "f16")]
     dtype: Dtype,
+    /// Only the networks of these components, as `smelt convert` names them; default: all.
+    #[arg(long = "component", value_name = "NAME,…", value_delimiter = ',', value_parser = role)]
+    components: Vec<Role>,
+}
+
+/// A component by the name that `smelt convert` has for it.
+pub(crate) fn role(name: &str) -> Result<Role> {
+    let known = || Role::ALL.map(Role::name).join(", ");
+    Role::ALL.into_iter().find(|role| role.name() == name).with_context(|| format!("components are {}", known()))
 }
 
 /// Writes the checkpoint and says what was written.
 #[allow(clippy::print_stdout, reason = "a command reports on standard output")]
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let start = Instant::now();
-    let n_parameters = write_checkpoint(arguments.preset, &arguments.output, arguments.seed, arguments.dtype)?;
+    let Arguments { preset, output, seed, dtype, components } = arguments;
+    let n_parameters = write_checkpoint(*preset, components, output, *seed, *dtype)?;
     println!(
         "{}: {n_parameters} parameters as {} in {:.1} s",
-        arguments.output.display(),
-        arguments.dtype.torch_name(),
+        output.display(),
+        dtype.torch_name(),
         start.elapsed().as_secs_f64()
     );
     Ok(())
@@ -66,8 +78,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 /// Writes a checkpoint in f16 unless it is there already.
 pub(crate) fn ensure_checkpoint(preset: PresetName, output: &Path, seed: u64) -> Result<()> {
+    ensure_components(preset, &[], output, seed)
+}
+
+/// Writes a checkpoint with these components' networks only, all without any, in f16 unless it is there already.
+pub(crate) fn ensure_components(preset: PresetName, components: &[Role], output: &Path, seed: u64) -> Result<()> {
     if !output.is_dir() {
-        write_checkpoint(preset, output, seed, Dtype::F16)?;
+        write_checkpoint(preset, components, output, seed, Dtype::F16)?;
     }
     Ok(())
 }
@@ -93,22 +110,27 @@ pub(crate) fn write_normal(path: &Path, tensors: &[(&str, &[usize], f32, f32)], 
 }
 
 /// Writes the whole checkpoint beside `output` and renames it; returns the number of parameters.
-fn write_checkpoint(name: PresetName, output: &Path, seed: u64, dtype: Dtype) -> Result<u64> {
+fn write_checkpoint(name: PresetName, components: &[Role], output: &Path, seed: u64, dtype: Dtype) -> Result<u64> {
     ensure!(!output.exists(), "{} exists already", output.display());
+    let preset = Preset::new(name);
+    if let Some(role) = components.iter().find(|role| !preset.has(role.spec().folder)) {
+        bail!("{} has no {}", name.name(), role.name());
+    }
     let mut partial = output.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
     if partial.exists() {
         fs::remove_dir_all(&partial).with_context(|| format!("cannot remove {}", partial.display()))?;
     }
-    let writer = Writer { root: &partial, seed, dtype };
-    let n_parameters = writer.checkpoint(&Preset::new(name))?;
+    let n_parameters = Writer { root: &partial, components, seed, dtype }.checkpoint(&preset)?;
     fs::rename(&partial, output).with_context(|| format!("cannot rename to {}", output.display()))?;
     Ok(n_parameters)
 }
 
 struct Writer<'a> {
     root: &'a Path,
+    /// Whose networks are written; all without any.
+    components: &'a [Role],
     seed: u64,
     dtype: Dtype,
 }
@@ -116,11 +138,12 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn checkpoint(&self, preset: &Preset) -> Result<u64> {
         let mut n_parameters = 0;
-        for (folder, network) in &preset.networks {
+        // What is left out is named in `model_index.json` all the same, as in a download of some folders.
+        for (folder, network) in preset.networks.iter().filter(|(folder, _)| self.is_wanted(folder)) {
             n_parameters += self.network(folder, network.as_ref())?;
         }
-        for (folder, padding) in &preset.tokenizers {
-            write_tokenizer(&self.folder(folder)?, *padding)?;
+        for (folder, tokenizer) in &preset.tokenizers {
+            tokenizer.write(&self.folder(folder)?)?;
         }
         if let Some(scheduler) = preset.scheduler {
             write_json(&self.folder("scheduler")?.join("scheduler_config.json"), scheduler.config())?;
@@ -132,6 +155,10 @@ impl Writer<'_> {
             write_json(&self.root.join("model_index.json"), pipeline.model_index(preset))?;
         }
         Ok(n_parameters)
+    }
+
+    fn is_wanted(&self, folder: &str) -> bool {
+        self.components.is_empty() || self.components.iter().any(|role| role.spec().folder == folder)
     }
 
     /// Writes one component's configuration and weights.
@@ -170,7 +197,7 @@ mod tests {
     fn tiny(dtype: Dtype, seed: u64) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().expect("temporary directory");
         let checkpoint = dir.path().join("tiny");
-        write_checkpoint(PresetName::Tiny, &checkpoint, seed, dtype).expect("checkpoint");
+        write_checkpoint(PresetName::Tiny, &[], &checkpoint, seed, dtype).expect("checkpoint");
         (dir, checkpoint)
     }
 
@@ -237,6 +264,9 @@ mod tests {
         check(PresetName::Sdxl, "text_encoder_2", 694_659_840);
         check(PresetName::Sdxl, "unet", 2_567_463_684);
         check(PresetName::Controlnet, "", 361_279_120);
+        check(PresetName::Sd3Medium, "text_encoder", 123_650_304);
+        check(PresetName::Sd3Medium, "text_encoder_3", 4_762_310_656);
+        check(PresetName::Sd3Medium, "vae", 83_819_683);
     }
 
     /// Keys and shapes of the real models, as diffusers' converters of single files make them.
@@ -248,13 +278,17 @@ mod tests {
             (PresetName::Sd21, "sd21"),
             (PresetName::Sdxl, "sdxl-base"),
             (PresetName::SdxlRefiner, "sdxl-refiner"),
+            (PresetName::Sd3Medium, "sd3-medium"),
             (PresetName::Controlnet, "controlnet-sd15"),
         ] {
             let path = golden.join(format!("single-file/layouts/{layout}.json.gz"));
             let file = fs::File::open(path).expect(layout);
             let table: Value = serde_json::from_reader(flate2::read::GzDecoder::new(file)).expect("valid JSON");
             let mut wanted: BTreeMap<String, BTreeMap<String, Vec<usize>>> = BTreeMap::new();
-            for row in table["rows"].as_array().expect("rows") {
+            // What a file lacks and diffusers makes up stands in a list of its own.
+            let lists = ["rows", "computed"].map(|list| table[list].as_array().map_or(&[][..], Vec::as_slice));
+            assert!(!lists[0].is_empty(), "{layout} has no rows");
+            for row in lists.concat() {
                 let text = |key: &str| row[key].as_str().expect(key).to_owned();
                 let folder = text("component").replace("controlnet", "");
                 let shape = serde_json::from_value(row["shape"].clone()).expect("a shape");
@@ -315,8 +349,25 @@ mod tests {
     #[test]
     fn an_existing_output_is_left_alone() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let fault = write_checkpoint(PresetName::Tiny, dir.path(), 0, Dtype::F16).expect_err("it exists");
+        let fault = write_checkpoint(PresetName::Tiny, &[], dir.path(), 0, Dtype::F16).expect_err("it exists");
         assert!(fault.to_string().contains("exists already"), "{fault}");
         assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0);
+    }
+
+    #[test]
+    fn components_that_were_not_asked_for_are_left_out_and_strangers_refused() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let write = |components: &[Role], name: &str| {
+            write_checkpoint(PresetName::Tiny, components, &dir.path().join(name), 0, Dtype::F16)
+        };
+        let n_all = write(&[], "all").expect("checkpoint");
+        let n_text = write(&[Role::TextEncoder], "text").expect("checkpoint");
+        assert!(n_text < n_all, "{n_text} {n_all}");
+        let is_there = |file: &str| dir.path().join("text").join(file).exists();
+        assert!(is_there("text_encoder/model.safetensors") && is_there("tokenizer/vocab.json"));
+        assert!(!is_there("unet") && !is_there("vae"));
+        let fault = write(&[Role::Mmdit], "none").expect_err("a transformer");
+        assert_eq!(fault.to_string(), "tiny has no mmdit");
+        assert!(!dir.path().join("none.partial").exists());
     }
 }

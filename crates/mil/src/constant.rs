@@ -184,7 +184,7 @@ impl Const {
 
     /// The value with its axes permuted: axis `i` of the result is axis `perm[i]` of this.
     ///
-    /// A view that was reshaped before is computed first, and kept in memory.
+    /// A view whose axes a reshape has split before is computed first, and kept in memory.
     ///
     /// # Errors
     /// When `perm` is not a permutation of the axes.
@@ -196,34 +196,56 @@ impl Const {
             return Err(ConstError::Permutation { perm: perm.to_vec(), rank });
         }
         let shape: Vec<usize> = perm.iter().map(|&p| self.shape[p]).collect();
-        let composed: Vec<usize> = match &self.perm {
-            None if self.source.shape() == self.shape => perm.to_vec(),
-            Some(old) if self.shape.iter().copied().eq(old.iter().map(|&p| self.source.shape()[p])) => {
-                perm.iter().map(|&p| old[p]).collect()
-            }
-            // A reshape lies between: settle this view first.
-            _ => return Self::new(self.read()).transpose(perm),
-        };
+        // A reshape that splits axes lies between: settle this view first.
+        let Some(groups) = self.merged_axes() else { return Self::new(self.read()).transpose(perm) };
+        let composed = perm.iter().flat_map(|&p| groups[p].clone()).collect::<Vec<_>>();
         let identity = composed.iter().enumerate().all(|(i, &p)| i == p);
         Ok(Self { shape, perm: (!identity).then(|| composed.into()), location: None, ..self.clone() })
     }
 
+    /// The axes of the source that each axis of the value is made of; `None` where one of them was split.
+    fn merged_axes(&self) -> Option<Vec<Vec<usize>>> {
+        let sizes = self.source.shape();
+        let order = self.perm.as_deref().map_or_else(|| (0..sizes.len()).collect(), <[usize]>::to_vec);
+        let mut rest = order.into_iter();
+        let mut groups = Vec::with_capacity(self.shape.len());
+        for &size in &self.shape {
+            let (mut group, mut product) = (Vec::new(), 1usize);
+            while product != size {
+                let axis = rest.next()?;
+                product = product.checked_mul(sizes[axis])?;
+                group.push(axis);
+            }
+            groups.push(group);
+        }
+        // What is left has no extent, for the element counts agree, and no place.
+        match groups.last_mut() {
+            Some(last) => last.extend(rest),
+            None if rest.len() > 0 => return None,
+            None => {}
+        }
+        Some(groups)
+    }
+
     /// The part of the value whose indices lie in these ranges, one for each axis.
     ///
-    /// Stored bytes are cut while they are read; a view that transposes, or is computed, is computed first, and kept
-    /// in memory.
+    /// Stored bytes, and parts of them, are cut while they are read; a view that transposes, or is computed otherwise, is
+    /// computed first, and kept in memory.
     ///
     /// # Errors
     /// When the ranges are not inside the value, or its elements are no whole bytes.
     pub fn crop(&self, ranges: &[Range<usize>]) -> Result<Self, ConstError> {
-        let whole = match (&self.source, &self.perm) {
-            (Source::Stored(tensor), None) => tensor.reshape(self.shape.clone()).ok(),
+        let part: Option<Arc<dyn Compute>> = match (&self.source, &self.perm) {
+            (Source::Computed(computed), None) if computed.shape() == self.shape => computed.crop(ranges),
             _ => None,
         };
-        let tensor = whole.unwrap_or_else(|| self.read());
-        let cropped = crop::Crop::new(tensor, ranges).map(|crop| Self::computed(Arc::new(crop)));
+        let whole = || match (&self.source, &self.perm) {
+            (Source::Stored(tensor), None) => tensor.reshape(self.shape.clone()).unwrap_or_else(|_| self.read()),
+            _ => self.read(),
+        };
+        let crop = || crop::Crop::new(whole(), ranges).map(|crop| Arc::new(crop) as Arc<dyn Compute>);
         let refuse = || ConstError::Crop { ranges: ranges.to_vec(), shape: self.shape.clone() };
-        Ok(cropped.ok_or_else(refuse)??.cast(self.dtype))
+        Ok(Self::computed(part.or_else(crop).ok_or_else(refuse)?)?.cast(self.dtype))
     }
 
     /// The value converted to another element type.

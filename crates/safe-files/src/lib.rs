@@ -7,6 +7,7 @@
 //!   ([`OutputFile`], [`OutputFolder`]) is the way to write files and to make folders.
 //! - [`StagedDir`] is a directory that appears whole or not at all, and [`Tree`] one that is copied so.
 //! - [`link_or_copy`] and [`Flusher`] serve large files within staged directories.
+//! - [`Growing`], [`Lock`], [`point_to`] and [`free_bytes`] serve a cache that several processes fill, over several runs.
 //!
 //! This is the only crate of the product that creates, renames, copies or removes anything.
 //! Nothing here knows what a file means; formats are the callers'.
@@ -15,11 +16,14 @@
 
 mod error;
 mod flush;
+mod growing;
 mod kind;
+mod lock;
 mod named;
 mod outputs;
 mod place;
 mod read;
+mod room;
 mod share;
 mod staged;
 mod tree;
@@ -27,11 +31,14 @@ mod write;
 
 pub use error::{WriteError, is_closed_pipe};
 pub use flush::{Flusher, reserve};
+pub use growing::Growing;
 pub use kind::{FileKind, kind_of};
+pub use lock::Lock;
 pub use named::{Below, Folder, NamedFiles};
 pub use outputs::{OutputFolder, Outputs, is_stream, remove_empty_folders};
 pub use read::{ReadError, read, read_if_present, read_text, read_text_if_present, strip_bom};
-pub use share::{Shared, link_or_copy};
+pub use room::free_bytes;
+pub use share::{Shared, link_or_copy, point_to};
 pub use staged::{Existing, Residue, StagedDir};
 pub use tree::Tree;
 pub use write::OutputFile;

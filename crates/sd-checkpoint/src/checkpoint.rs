@@ -16,12 +16,12 @@ use sd_models::NetworkConfig;
 use sd_spec::{Family, FamilySpec, Role};
 use serde_json::Value;
 
-use crate::beside::Beside;
+use crate::beside::{Beside, Made};
 use crate::json::MAX_JSON_BYTES;
 use crate::ldm::notes;
 use crate::ldm::single::SingleFile;
 use crate::projection::Projection;
-use crate::{Adapter, CheckpointError, Variant, Weights, foreign};
+use crate::{Adapter, CheckpointError, Variant, Weights, Word, foreign};
 use index::{Index, Listed};
 pub use open::Reading;
 
@@ -41,6 +41,8 @@ pub struct Checkpoint {
     /// The variant of the weights that was asked for.
     variant: Option<String>,
     adapters: Vec<Arc<dyn Adapter>>,
+    /// New words that are in its text encoders and tokenizers.
+    words: Vec<Word>,
 }
 
 /// Where its weights are.
@@ -59,6 +61,24 @@ impl Checkpoint {
     #[must_use]
     pub fn with_variant(self, variant: Option<String>) -> Self {
         Self { variant, ..self }
+    }
+
+    /// The same with other small files before its own, which follow from `of`.
+    pub(crate) fn with_made(mut self, files: BTreeMap<String, Value>, of: &Path) -> Self {
+        let files = files.into_iter().map(|(name, json)| (name, Made::Json(json))).collect();
+        self.beside = self.beside.over_made(files, of);
+        self
+    }
+
+    pub(crate) fn with_words(mut self, words: Vec<Word>) -> Self {
+        self.words.extend(words);
+        self
+    }
+
+    /// New words that it was opened with, which prompts may have.
+    #[must_use]
+    pub fn words(&self) -> &[Word] {
+        &self.words
     }
 
     /// The same, with its weights changed by an adapter, after those that change them already.

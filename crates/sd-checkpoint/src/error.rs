@@ -30,6 +30,24 @@ pub enum CheckpointError {
         /// What to do.
         next: String,
     },
+    /// What a reference to the Hub stands for is not in the cache.
+    #[error("{reference}: {what}; fetch it: smelt download {reference}")]
+    NotCached {
+        /// The reference.
+        reference: String,
+        /// What is missing, and where it was looked for.
+        what: String,
+    },
+    /// It is not clear what a reference to the Hub stands for.
+    #[error("{reference}: {what}; {next}")]
+    Hub {
+        /// The reference.
+        reference: String,
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        next: String,
+    },
     /// A checkpoint says that a part of it is something that cannot be converted.
     #[error("{}: {what}", path.display())]
     Unsupported {
@@ -83,6 +101,14 @@ pub enum CheckpointError {
     /// A file of PyTorch is damaged, or holds what is not read.
     #[error("{}: {message}", path.display())]
     Torch {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// A file of new words does not fit the checkpoint, or is none.
+    #[error("{}: {message}", path.display())]
+    Embedding {
         /// The file.
         path: PathBuf,
         /// What is wrong.

@@ -10,7 +10,7 @@ use crate::json::read_json;
 
 /// Names under which diffusers and transformers save the weights of one component, without variant and extension; the first
 /// that is there is taken, as diffusers takes it.
-const NAMES: [(&str, &str); 4] = [
+pub(crate) const NAMES: [(&str, &str); 4] = [
     ("diffusion_pytorch_model", ".safetensors"),
     ("model", ".safetensors"),
     ("diffusion_pytorch_model", ".bin"),
@@ -112,7 +112,7 @@ fn variants(folder: &Path) -> Result<BTreeMap<String, Files>, CheckpointError> {
 /// `.safetensors.index.fp16.json` (diffusers since 0.31), `.safetensors.fp16.index.json` (before),
 /// `.fp16.safetensors.index.json` (by hand); PyTorch's own files have `.bin` there. Shards themselves have a number behind the
 /// stem or before the extension.
-fn variant_of<'a>(rest: &'a str, extension: &str) -> Option<(&'a str, bool)> {
+pub(crate) fn variant_of<'a>(rest: &'a str, extension: &str) -> Option<(&'a str, bool)> {
     let bare = |variant: &str| !variant.contains('.') && !variant.contains("-of-");
     let between = |start: &str, end: &str| {
         let inner = rest.strip_prefix(start)?.strip_suffix(end)?;

@@ -1,10 +1,15 @@
 //! The cache of huggingface_hub on the disk: `models--OWNER--NAME/{blobs, refs, snapshots/HASH}`.
 //!
-//! Snapshots hold links to blobs. Nothing is downloaded here.
+//! Snapshots hold links to blobs. Nothing is downloaded here; [`select()`] says what would have to be.
+
+mod cache;
+mod select;
 
 use std::path::{Component, Path, PathBuf};
 
 use crate::CheckpointError;
+pub use cache::{Cache, Repository, files, home, is_commit, slashed, variable};
+pub use select::{Extent, Selection, Unclear, Wanted, index_of, optional_folders, select};
 
 const PREFIX: &str = "models--";
 /// Length of a reference file that is read: a commit's hash.
@@ -33,7 +38,7 @@ pub fn resolve(path: &Path) -> Result<PathBuf, CheckpointError> {
         (last, _) => {
             let all: Vec<String> = found.iter().chain(&last).map(|p| p.display().to_string()).collect();
             let next = match all[..] {
-                [] => "fetch the model first: hf download ".to_owned() + &name,
+                [] => format!("fetch the model first: smelt download hf:{name}"),
                 _ => format!("give one of them: {}", all.join(", ")),
             };
             let what = format!("the cache of {name}, with {} snapshots and no refs/main that is there", all.len());
@@ -103,7 +108,7 @@ mod tests {
         let (_dir, repository) = cache(&[], Some(HASH));
         std::fs::create_dir_all(repository.join("snapshots")).unwrap();
         let error = resolve(&repository).unwrap_err().to_string();
-        assert!(error.contains("hf download someone/emoji-model"), "{error}");
+        assert!(error.contains("smelt download hf:someone/emoji-model"), "{error}");
     }
 
     #[test]

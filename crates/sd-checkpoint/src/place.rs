@@ -2,7 +2,7 @@
 //!
 //! People have models in many forms. A refusal says which one this is, never only what it is not.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use safe_files::{FileKind, kind_of};
 use serde_json::Value;
@@ -48,7 +48,11 @@ impl Place {
                 Some(parent) => format!("not there, and neither is {}", parent.display()),
                 None => "not there".to_owned(),
             };
-            return Self { what, next: format!("nothing is downloaded: {next}") };
+            let next = match named_as_on_the_hub(path).filter(|_| wanted.takes_checkpoints()) {
+                Some(name) => format!("a model of the Hub is named hf:{name}; else {next}"),
+                None => format!("nothing is downloaded: {next}"),
+            };
+            return Self { what, next };
         }
         if !path.exists() {
             return Self { what: "a link whose target is not there".to_owned(), next };
@@ -59,6 +63,13 @@ impl Place {
     fn new(what: impl Into<String>, next: impl Into<String>) -> Self {
         Self { what: what.into(), next: next.into() }
     }
+}
+
+/// `owner/name`, where a path is that and no folder of the owner is there.
+fn named_as_on_the_hub(path: &Path) -> Option<&str> {
+    let parts: Vec<Component<'_>> = path.components().collect();
+    let is_name = matches!(parts[..], [Component::Normal(owner), Component::Normal(_)] if !Path::new(owner).exists());
+    path.to_str().filter(|_| is_name)
 }
 
 impl Wanted {

@@ -86,7 +86,8 @@ pub(crate) fn convert_with(
     optimise(&mut function, &recipe, options, mapped).map_err(|source| ConvertError::Pass { role, source })?;
     let program = Program::single(function);
     let description = describe(&program, &recipe, ckpt, options);
-    let converted = Converted { role, program, description, exceptional: mapped.exceptional(options.precision) };
+    let converted =
+        Converted { role, program, description, exceptional: mapped.exceptional(options.precision_of(role)) };
     converted.valid()?;
     Ok(converted)
 }
@@ -103,13 +104,14 @@ fn optimise(f: &mut Function, recipe: &Recipe, options: &Options, mapped: &Mappe
     }
     expand_attention(f)?;
     tidy(f)?;
+    let precision = options.precision_of(recipe.role);
     for feature in &recipe.inputs {
-        let declared = declared_dtype(feature.spec, options.precision);
+        let declared = declared_dtype(feature.spec, precision);
         if declared != inner_dtype(feature.spec) {
             declare_input(f, &feature.name, declared)?;
         }
     }
-    if options.precision == Precision::Float16 {
+    if precision == Precision::Float16 {
         let attention = match recipe.facts.upcasts_attention {
             true => AttentionPrecision::Full,
             false => AttentionPrecision::Half,

@@ -73,7 +73,7 @@ pub fn convert_checked(
     on_overflow: OnOverflow,
 ) -> Result<Found, ConvertError> {
     let mapped = Mapped::new(ckpt.weights(role)?);
-    let is_looked_at = options.precision == Precision::Float16
+    let is_looked_at = options.precision_of(role) == Precision::Float16
         && on_overflow != OnOverflow::Ignore
         && matches!(role.spec().stage, Stage::Encode | Stage::Decode);
     let is_known_to_leave_half =
@@ -83,9 +83,9 @@ pub fn convert_checked(
     let overflows = is_known_to_leave_half || check.as_ref().is_some_and(|check| check.overflow.is_some());
     let mut options = options.clone();
     if overflows && on_overflow == OnOverflow::UseFloat32 {
-        options.precision = Precision::Float32;
+        options.precision = Some(Precision::Float32);
     }
-    let precision = options.precision;
+    let precision = options.precision_of(role);
     let converted = match shapes.all()[..] {
         [only] => convert_with(ckpt, role, &only.chosen_in(&options), &mapped)?,
         _ => join_shapes(ckpt, role, &options, shapes, &mapped)?,
@@ -221,7 +221,7 @@ mod tests {
     fn only_an_autoencoder_in_half_precision_is_checked() {
         let ckpt = Checkpoint::open(testkit::demo()).unwrap();
         let checked = |role, precision, on_overflow| {
-            let options = Options { precision, ..Options::default() };
+            let options = Options { precision: Some(precision), ..Options::default() };
             let shapes = Shapes::new(vec![CHECK_SIZE], Vec::new()).unwrap();
             let found = convert_checked(&ckpt, role, &options, &shapes, on_overflow).unwrap();
             assert_eq!(found.precision, precision, "nothing in the demo leaves half precision");

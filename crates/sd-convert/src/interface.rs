@@ -29,7 +29,7 @@ impl Interface {
     pub fn new(ckpt: &Checkpoint, role: Role, options: &Options) -> Result<Self, ConvertError> {
         let Recipe { network, inputs, outputs, .. } = Recipe::new(ckpt, role, options)?;
         let named = |f: Feature, dtype| Input { name: f.name, dtype, shape: f.shape };
-        let declared = |f: Feature| (declared_dtype(f.spec, options.precision), f);
+        let declared = |f: Feature| (declared_dtype(f.spec, options.precision_of(role)), f);
         let inputs = inputs.into_iter().map(declared).map(|(dtype, f)| named(f, dtype)).collect();
         Ok(Self { network, inputs, outputs: outputs.into_iter().map(|f| named(f, DType::F32)).collect() })
     }

@@ -159,8 +159,10 @@ pub struct Options {
     pub unet_batch: Batch,
     /// Oldest system.
     pub target: Target,
-    /// Precision.
-    pub precision: Precision,
+    /// Precision; `None` takes that of the role ([`Precision::default_of`]).
+    pub precision: Option<Precision>,
+    /// Features that a model has only where it is asked to (`sd_spec::Presence::OnRequest`), by name.
+    pub on_request: Vec<&'static str>,
     /// Name of the model in metadata and file names; `None` takes the checkpoint directory's name.
     pub model_version: Option<String>,
 }
@@ -173,9 +175,18 @@ impl Default for Options {
             text_length: None,
             unet_batch: Batch::Two,
             target: Target::MacOs13,
-            precision: Precision::Float16,
+            precision: None,
+            on_request: Vec::new(),
             model_version: None,
         }
+    }
+}
+
+impl Options {
+    /// The precision that a role's model is in.
+    #[must_use]
+    pub fn precision_of(&self, role: Role) -> Precision {
+        self.precision.unwrap_or_else(|| Precision::default_of(role))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{Checkpoint, ConvertError, LatentSize, Options, Precision};
 use host_tensor::DType;
 
 use sd_models::{AddedConditionConfig, CORRECTED_SIDE, Facts, NetworkConfig, Resolution};
-use sd_spec::{Axis, Dims, Feature, FeatureSpec, Kind, Role, RoleSpec, model::Unknown};
+use sd_spec::{Axis, Dims, Feature, FeatureSpec, Kind, Presence, Role, RoleSpec, model::Unknown};
 
 /// Element type that the network computes with.
 pub(crate) const fn inner_dtype(feature: &FeatureSpec) -> DType {
@@ -65,7 +65,8 @@ impl Recipe {
         if let Some(added) = &facts.added {
             check_added(ckpt, role, added)?;
         }
-        let model = facts.model_shape(&dims, role.n_size_numbers(), ckpt.family().spec().text_state);
+        let mut model = facts.model_shape(&dims, role.n_size_numbers(), ckpt.family().spec().text_state);
+        model.on_request = on_request(spec, options)?;
         let unknown = |unknown: Unknown| {
             ConvertError::Option(format!("{role}: nothing says the {} of {}", unknown.axis, unknown.feature))
         };
@@ -76,6 +77,15 @@ impl Recipe {
     /// What is the same for every model of its role.
     pub(crate) const fn spec(&self) -> &'static RoleSpec {
         self.role.spec()
+    }
+}
+
+/// The features that the model is asked to have, if models of the role can have them.
+fn on_request(spec: &RoleSpec, options: &Options) -> Result<Vec<&'static str>, ConvertError> {
+    let can_have = |name: &str| spec.features().any(|f| f.presence == Presence::OnRequest && f.is_named(name));
+    match options.on_request.iter().find(|name| !can_have(name)) {
+        Some(name) => Err(ConvertError::Option(format!("no {} has {name} on request", spec.role))),
+        None => Ok(options.on_request.clone()),
     }
 }
 

@@ -4,11 +4,11 @@
 //! every machine.
 //! Running the models is an engine's business.
 
-use crate::recipe::picture_scale;
+use crate::recipe::{picture_scale, text_length};
 use crate::{Batch, Checkpoint, ConvertError, LatentSize, Options, Precision, Role};
 use host_tensor::{DType, HostTensor, element_count};
 use mil::{Function, Op, ValueId, pass::AttentionLayout};
-use sd_spec::{Axis, Dims, Draw, Misfit, Presence};
+use sd_spec::{Axis, Dims, Draw, FeatureSpec, Misfit, Presence};
 use std::collections::{BTreeMap, HashSet};
 
 /// Largest number of elements of an input that is drawn.
@@ -50,7 +50,7 @@ pub struct Comparison {
 pub fn reference_options(ckpt: &Checkpoint, role: Role, inputs: &[Input]) -> Result<Options, ConvertError> {
     let dims = dims_of(role, inputs)?;
     let mut options =
-        Options { precision: Precision::Float32, attention: AttentionLayout::Original, ..Options::default() };
+        Options { precision: Some(Precision::Float32), attention: AttentionLayout::Original, ..Options::default() };
     let size = |height: Axis, width: Axis, scale: usize| {
         let (height, width) = (dims.get(height)? / scale, dims.get(width)? / scale);
         Some(LatentSize { height, width })
@@ -60,8 +60,25 @@ pub fn reference_options(ckpt: &Checkpoint, role: Role, inputs: &[Input]) -> Res
         None => size(Axis::LatentHeight, Axis::LatentWidth, 1),
     };
     options.unet_batch = if dims.get(Axis::Batch) == Some(1) { Batch::One } else { Batch::Two };
-    options.text_length = dims.get(Axis::Tokens);
+    options.text_length = match dims.get(Axis::JointTokens) {
+        Some(n) => Some(third_length(ckpt, role, n)?),
+        None => dims.get(Axis::Tokens),
+    };
+    let is_there = |spec: &FeatureSpec| inputs.iter().any(|input| spec.is_named(&input.name));
+    let on_request = role.spec().inputs.iter().filter(|spec| spec.presence == Presence::OnRequest && is_there(spec));
+    options.on_request = on_request.map(|spec| spec.name).collect();
     Ok(options)
+}
+
+/// Tokens of the third text encoder among those of all: CLIP's come first, and their number is fixed.
+fn third_length(ckpt: &Checkpoint, role: Role, all: usize) -> Result<usize, ConvertError> {
+    let clips = text_length(ckpt)?;
+    all.checked_sub(clips).filter(|&n| n > 0).ok_or_else(|| {
+        ConvertError::Option(format!(
+            "the model takes {all} tokens of text, of which {clips} are CLIP's and none are left for a third encoder: it is \
+             no {role}"
+        ))
+    })
 }
 
 /// The numbers of a role's axes in a model of these inputs; inputs without a size are not needed.
@@ -73,10 +90,10 @@ fn dims_of(role: Role, inputs: &[Input]) -> Result<Dims, ConvertError> {
             ConvertError::Option(format!("the model has no input {} of {rank} dimensions: it is no {role}", spec.name))
         };
         let Some(found) = inputs.iter().find(|input| spec.is_named(&input.name)) else {
-            match spec.presence {
-                Presence::WhereKnown => continue,
-                Presence::Always | Presence::OfText(_) | Presence::Numbered => return Err(of_no_such_model()),
+            if spec.presence.is_optional() {
+                continue;
             }
+            return Err(of_no_such_model());
         };
         match dims.learn(spec, &found.shape) {
             Ok(()) => {}
@@ -117,6 +134,7 @@ pub fn random_inputs(
             }
             Some(Draw::Step) => vec![random.below(TRAIN_STEPS) as f32; n],
             Some(Draw::Sizes) => (0..n).map(|_| (random.below(MAX_SIDE / 8) * 8) as f32).collect(),
+            Some(Draw::Mask) => (0..n).map(|i| if i < n.div_ceil(2) { 1.0 } else { 0.0 }).collect(),
             Some(Draw::Zero) => vec![0.0; n],
             Some(Draw::Unit) => (0..n).map(|_| random.unit() as f32).collect(),
             _ if !dtype.is_float() => (0..n).map(|_| random.below(2) as f32).collect(),

@@ -83,7 +83,7 @@ fn a_changed_checkpoint_is_converted_and_run_as_if_it_had_been_saved_so() {
     let _turn = turn();
     for role in [Role::UNet, Role::TextEncoder] {
         let with = |change| Checkpoint::open(testkit::demo()).unwrap().with(change);
-        let options = Options { precision: Precision::Float16, ..Options::default() };
+        let options = Options { precision: Some(Precision::Float16), ..Options::default() };
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, checkpoint: &Checkpoint| {
             let path = dir.path().join(name);

@@ -99,7 +99,7 @@ fn check(case: &Case) {
 #[track_caller]
 fn check_checkpoint(golden: &Path, case: &Case, ckpt: &Checkpoint) {
     let program = |precision| {
-        let options = Options { precision, ..case.options.clone() };
+        let options = Options { precision: Some(precision), ..case.options.clone() };
         convert(ckpt, case.role, &options).expect("converts").program
     };
     let (full, half) = (program(Precision::Float32), program(Precision::Float16));
@@ -172,6 +172,22 @@ fn third_text_encoders_match_pytorch_at_every_length() {
         long.options.text_length = Some(256);
         check(&long);
     }
+}
+
+#[test]
+fn a_third_text_encoder_masks_padding_where_it_is_asked_to() {
+    let mut masked = case("tiny-sd3", Role::TextEncoder3, "text_encoder_3_masked");
+    masked.options.text_length = Some(128);
+    masked.options.on_request = vec!["attention_mask"];
+    check(&masked);
+    let Some(golden) = testkit::golden() else { return };
+    let ckpt = Checkpoint::open(golden.join("checkpoints/tiny-sd3")).unwrap();
+    // Not by itself, for diffusers does not mask; and no other encoder has a mask.
+    let plain = convert(&ckpt, Role::TextEncoder3, &Options::default()).unwrap();
+    let inputs = &plain.description.functions[0].inputs;
+    assert_eq!(inputs.iter().map(|input| &*input.name).collect::<Vec<_>>(), ["input_ids"]);
+    let error = convert(&ckpt, Role::TextEncoder2, &masked.options).unwrap_err().to_string();
+    assert!(error.contains("no text-encoder-2 has attention_mask on request"), "{error}");
 }
 
 const LAYOUTS: [AttentionLayout; 3] =
@@ -279,6 +295,36 @@ fn control_nets_match_pytorch() {
     }
 }
 
+/// How much of two ControlNets' outputs is added, in the order of the folders.
+const STRENGTHS: [(&str, &str, f32); 2] =
+    [("tiny-controlnet", "tiny-sd15", 0.7), ("tiny-sd15-controlnet-b", "tiny-sd15-controlnet-b", 0.45)];
+
+#[test]
+fn two_control_nets_guide_one_unet_as_in_pytorch() {
+    let Some(golden) = testkit::golden() else { return };
+    let both = case("tiny-sd15-controlnet-b", Role::ControlledUNet, "multi-control-unet");
+    let mut expected = reference(&golden, &both, "in.");
+    expected.retain(|name, _| name.starts_with("additional_residual_"));
+    let mut sums: BTreeMap<String, Vec<f32>> = BTreeMap::new();
+    for (folder, references, strength) in STRENGTHS {
+        let ckpt = Checkpoint::open(golden.join("checkpoints").join(folder)).unwrap();
+        let case = case(references, Role::ControlNet, "controlnet").sized(16, 16);
+        let full = Options { precision: Some(Precision::Float32), ..case.options.clone() };
+        let net = convert(&ckpt, Role::ControlNet, &full).unwrap();
+        let engine = Reference::compile(net.valid().unwrap(), EngineOptions::default()).unwrap();
+        for (name, residual) in engine.run(&reference(&golden, &case, "in."), &Stop::never()).unwrap() {
+            let sum = sums.entry(name).or_insert_with(|| vec![0.0; residual.len()]);
+            sum.iter_mut().zip(residual.to_f32_vec()).for_each(|(sum, value)| *sum += strength * value);
+        }
+    }
+    assert!(sums.keys().eq(expected.keys()), "{:?}", sums.keys());
+    for (name, sum) in &sums {
+        let db = psnr(&expected[name].to_f32_vec(), sum);
+        assert!(db >= FLOAT32_DB, "{name}: {db:.1} dB");
+    }
+    check_checkpoint(&golden, &both, &Checkpoint::open(golden.join("checkpoints/tiny-sd15")).unwrap());
+}
+
 #[test]
 fn autoencoders_of_xl_match_pytorch() {
     for checkpoint in ["tiny-sdxl", "tiny-sdxl-refiner", "mini-sdxl"] {
@@ -321,13 +367,26 @@ fn autoencoders_of_sd3_match_pytorch() {
     check(&case("tiny-sd3", Role::VaeEncoder, "vae_encoder"));
     let Some(golden) = testkit::golden() else { return };
     let ckpt = Checkpoint::open(golden.join("checkpoints/tiny-sd3")).unwrap();
-    let facts = ckpt.network(Role::VaeDecoder).unwrap().facts();
-    assert_eq!((facts.scaling_factor, facts.shift_factor), (Some(1.5305), Some(0.0609)));
     // The file says force_upcast, which only XL's pipelines heed: it is looked at.
     let found =
         convert_checked(&ckpt, Role::VaeDecoder, &Options::default(), &Shapes::default(), OnOverflow::UseFloat32)
             .unwrap();
     assert!(!found.is_known_to_leave_half && found.check.is_some());
+}
+
+#[test]
+fn every_autoencoder_has_its_own_scale() {
+    let Some(golden) = testkit::golden() else { return };
+    for (checkpoint, scale, shift) in [
+        ("tiny-sd15", 0.18215, 0.0),
+        ("mini-sdxl", 0.13025, 0.0),
+        ("tiny-sdxl-refiner", 0.13025, 0.0),
+        ("tiny-sd3", 1.5305, 0.0609),
+    ] {
+        let ckpt = Checkpoint::open(golden.join("checkpoints").join(checkpoint)).unwrap();
+        let facts = ckpt.network(Role::VaeDecoder).unwrap().facts();
+        assert_eq!((facts.scaling_factor, facts.shift_factor), (Some(scale), Some(shift)), "{checkpoint}");
+    }
 }
 
 #[test]

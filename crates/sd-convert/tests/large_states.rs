@@ -37,7 +37,7 @@ fn states_beyond_half_precision_do_no_harm() {
     let inputs = BTreeMap::from([("input_ids".to_owned(), reference["in.input_ids"].clone())]);
     let states = |precision, rounding| {
         let ckpt = Checkpoint::open(golden.join("checkpoints/tiny-sd3")).unwrap().with(Louder(LOUDER));
-        let options = Options { precision, ..Options::default() };
+        let options = Options { precision: Some(precision), ..Options::default() };
         let converted = convert(&ckpt, Role::TextEncoder3, &options).unwrap();
         let run = RunOptions::default().with_rounding(rounding);
         let engine = Reference::compile(converted.valid().unwrap(), run).unwrap();

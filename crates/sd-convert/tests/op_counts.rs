@@ -72,7 +72,7 @@ fn check_against(checkpoint: &str, role: Role, summary: &str, options: &Options)
 #[test]
 fn no_component_of_xl_has_more_operations_than_apples() {
     let options = Options::default();
-    let full = Options { precision: Precision::Float32, ..Options::default() };
+    let full = Options { precision: Some(Precision::Float32), ..Options::default() };
     for (role, summary, options) in [
         (Role::TextEncoder, "split_einsum.text_encoder", &options),
         (Role::TextEncoder2, "split_einsum.text_encoder_2", &options),

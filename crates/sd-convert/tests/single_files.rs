@@ -29,7 +29,7 @@ fn worst_psnr(checkpoint: &Checkpoint, role: Role, reference: &Path) -> f64 {
     // The autoencoder's pictures have a size of their own.
     let side = inputs.get("x").map(|x| x.shape()[2] / 2);
     let latent_size = side.map(|side| LatentSize { height: side, width: side });
-    let options = Options { precision: Precision::Float32, latent_size, ..Options::default() };
+    let options = Options { precision: Some(Precision::Float32), latent_size, ..Options::default() };
     let program = convert(checkpoint, role, &options).unwrap().program;
     let engine = Reference::compile(mil::validate(&program).unwrap(), EngineOptions::default()).unwrap();
     let outputs = engine.run(&inputs, &Stop::never()).unwrap();

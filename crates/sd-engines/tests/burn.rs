@@ -25,7 +25,7 @@ const PICTURE_DB: f64 = 50.0;
 /// Networks that stand alone say no size.
 fn options(checkpoint: &Checkpoint, precision: Precision) -> Options {
     let latent_size = checkpoint.is_alone().then_some(LatentSize { height: 16, width: 16 });
-    Options { precision, latent_size, ..Options::default() }
+    Options { precision: Some(precision), latent_size, ..Options::default() }
 }
 
 fn burn_with(checkpoint: &Checkpoint, role: Role, precision: Precision, how: BurnOptions) -> BurnEngine {
@@ -103,6 +103,9 @@ fn every_component_of_the_golden_checkpoints_gives_what_its_program_gives() {
         "tiny-controlnet",
         "tiny-lcm",
         "tiny-sd15-inpaint",
+        "tiny-sd3",
+        "tiny-sd35-large",
+        "tiny-sd35-medium",
     ] {
         let checkpoint = Checkpoint::open(golden.join("checkpoints").join(name)).unwrap();
         components(&checkpoint).for_each(|role| agree(&checkpoint, role));

@@ -27,7 +27,7 @@ fn engines() -> Vec<Case> {
 }
 
 fn options() -> Options {
-    Options { precision: Precision::Float32, ..Options::default() }
+    Options { precision: Some(Precision::Float32), ..Options::default() }
 }
 
 fn program(checkpoint: &Checkpoint, role: Role, executor: Executor) -> Box<dyn Engine> {

@@ -29,21 +29,45 @@ pub use vae::VaeConfig;
 
 use std::fmt::Debug;
 
+use sd_spec::Role;
+use sd_spec::keys::Table;
+
 use crate::error::ModelError;
+use fields::Fields;
 
 /// What a `config.json` says of a network.
 pub trait Configuration: Sized + Clone + Debug + Send + Sync {
+    /// The role that messages about the file name.
+    const ROLE: Role;
+    /// What becomes of each of its keys.
+    const KEYS: Table;
+
+    /// Reads the file's values.
+    ///
+    /// # Errors
+    /// A [`ModelError`] that names key and value.
+    fn read(fields: &Fields) -> Result<Self, ModelError>;
+
+    /// Keys that no table knows; files with objects in them add those of the objects.
+    fn unknown(fields: &Fields) -> Vec<String> {
+        fields.unknown()
+    }
+
     /// Reads the file.
     ///
     /// # Errors
     /// A [`ModelError`] that names key and value.
-    fn from_json(json: &[u8]) -> Result<Self, ModelError>;
+    fn from_json(json: &[u8]) -> Result<Self, ModelError> {
+        Self::read(&Fields::parse(Self::ROLE, json, Self::KEYS)?)
+    }
 
     /// Keys of the file that no table knows, with the keys of the objects around them.
     ///
     /// # Errors
     /// As [`Configuration::from_json`], for values that are refused.
-    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError>;
+    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
+        Ok(Self::unknown(&Fields::parse(Self::ROLE, json, Self::KEYS)?))
+    }
 }
 
 /// Height and width, in the unit that the holder names.
@@ -58,16 +82,13 @@ pub struct Resolution {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ModelError, Role};
-    use fields::Fields;
-    use sd_spec::keys::{self, Table};
 
     /// A reader asks for every key that its table says is followed.
     #[track_caller]
-    fn check(role: Role, table: Table, json: &str, read: impl FnOnce(&Fields) -> Result<(), ModelError>) {
-        let fields = Fields::parse(role, json.as_bytes(), table).expect(json);
-        read(&fields).expect(json);
-        assert_eq!(fields.unread(), [""; 0], "{} says that these are followed", table.name);
+    fn check<C: Configuration>(json: &str) {
+        let fields = Fields::parse(C::ROLE, json.as_bytes(), C::KEYS).expect(json);
+        C::read(&fields).expect(json);
+        assert_eq!(fields.unread(), [""; 0], "{} says that these are followed", C::KEYS.name);
     }
 
     #[test]
@@ -76,23 +97,23 @@ mod tests {
             "projection_class_embeddings_input_dim": 64, "_diffusers_version": "0.6.0", "sample_size": 32,
             "num_attention_heads": 4, "reverse_transformer_layers_per_block": [1, 1], "mid_block_type": "UNetMidBlock2DCrossAttn",
             "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"]}"#;
-        check(Role::UNet, keys::UNET, unet, |f| UNetConfig::read(f).map(drop));
+        check::<UNetConfig>(unet);
         let mmdit = r#"{"caption_projection_dim": 1152}"#;
-        check(Role::Mmdit, keys::SD3_TRANSFORMER, mmdit, |f| MmditConfig::read(f).map(drop));
+        check::<MmditConfig>(mmdit);
         let vae = r#"{"block_out_channels": [32], "down_block_types": ["DownEncoderBlock2D"],
             "up_block_types": ["UpDecoderBlock2D"]}"#;
-        check(Role::VaeDecoder, keys::AUTOENCODER_KL, vae, |f| VaeConfig::read(f).map(drop));
+        check::<VaeConfig>(vae);
         let tiny = r#"{"encoder_block_out_channels": [8], "decoder_block_out_channels": [8], "num_encoder_blocks": 1,
             "num_decoder_blocks": 1, "scaling_factor": 1.0}"#;
-        check(Role::VaeDecoder, keys::AUTOENCODER_TINY, tiny, |f| TinyAutoencoderConfig::read(f).map(drop));
+        check::<TinyAutoencoderConfig>(tiny);
         let linear = r#"{"in_features": 512, "out_features": 768, "bias": false}"#;
-        check(Role::MultilingualProjection, keys::LINEAR, linear, |f| LinearLayerConfig::read(f).map(drop));
+        check::<LinearLayerConfig>(linear);
         let text = r#"{"architectures": ["CLIPTextModelWithProjection"]}"#;
-        check(Role::TextEncoder, keys::CLIP_TEXT, text, |f| ClipTextConfig::read(f).map(drop));
+        check::<ClipTextConfig>(text);
         let t5 = r#"{"feed_forward_proj": "gated-gelu"}"#;
-        check(Role::TextEncoder3, keys::T5_ENCODER, t5, |f| T5Config::read(f).map(drop));
-        check(Role::SafetyChecker, keys::CLIP_VISION, "{}", |f| ClipVisionConfig::read(f).map(drop));
+        check::<T5Config>(t5);
+        check::<ClipVisionConfig>("{}");
         let checker = r#"{"vision_config": {}}"#;
-        check(Role::SafetyChecker, keys::SAFETY_CHECKER, checker, |f| SafetyCheckerConfig::read(f).map(drop));
+        check::<SafetyCheckerConfig>(checker);
     }
 }

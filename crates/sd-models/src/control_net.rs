@@ -9,9 +9,9 @@ use sd_spec::Axis;
 
 use crate::layer::{TimestepEmbedding, same_conv};
 use crate::unet::{
-    BlockContext, DownBlock, TimeEmbedding, UNetConditions, UNetMidBlock, init_down_blocks, init_mid_block, walk_down,
+    BlockContext, DownBlock, UNetConditions, UNetMidBlock, Waves, init_down_blocks, init_mid_block, walk_down,
 };
-use crate::{AddedConditionConfig, ControlNetConfig, Facts, Features, Network, Role, TimestepConfig};
+use crate::{ControlNetConfig, Facts, Features, Network, Role};
 
 /// A copy of the denoiser's way down that sees a picture, and whose states are added to the denoiser's.
 #[derive(Module, Debug)]
@@ -25,9 +25,7 @@ pub struct ControlNet {
     mid_block: Option<UNetMidBlock>,
     controlnet_mid_block: Conv2d,
     #[module(skip)]
-    time: TimestepConfig,
-    #[module(skip)]
-    added: Option<AddedConditionConfig>,
+    waves: Waves,
     is_bgr: bool,
 }
 
@@ -83,8 +81,7 @@ impl ControlNetConfig {
             mid_block: init_mid_block(down, &context),
             controlnet_mid_block: residuals.pop().expect("invariant: the middle block has a residual"),
             controlnet_down_blocks: residuals,
-            time: down.time.clone(),
-            added: down.added.clone(),
+            waves: Waves::of(down),
             is_bgr: self.is_bgr,
         }
     }
@@ -132,16 +129,10 @@ impl ControlNet {
     /// If the configuration has added conditions and the conditions have none.
     #[must_use]
     pub fn forward(&self, sample: Tensor<4>, conditions: UNetConditions, hint: Tensor<4>) -> Vec<Tensor<4>> {
-        let embedding = TimeEmbedding {
-            time_embedding: &self.time_embedding,
-            add_embedding: self.add_embedding.as_ref(),
-            time: &self.time,
-            added: self.added.as_ref(),
-        };
-        let time = silu(embedding.forward(conditions.timestep, conditions.guidance, conditions.added));
+        let (time, text) = self.waves.embed(conditions, &self.time_embedding, self.add_embedding.as_ref());
         let hint = if self.is_bgr { reversed_channels(hint) } else { hint };
         let x = self.conv_in.forward(sample) + self.controlnet_cond_embedding.forward(hint);
-        let (x, skips) = walk_down(x, &self.down_blocks, self.mid_block.as_ref(), &time, &conditions.text);
+        let (x, skips) = walk_down(x, &self.down_blocks, self.mid_block.as_ref(), &time, &text);
         let states = skips.into_iter().zip(&self.controlnet_down_blocks);
         states.map(|(state, conv)| conv.forward(state)).chain([self.controlnet_mid_block.forward(x)]).collect()
     }

@@ -14,6 +14,7 @@ pub use resnet::ResnetBlock;
 pub use timestep::{TimestepEmbedding, sinusoid};
 pub use transformer::{FeedForward, GeGlu, GeluFeedForward, GeluProjection, SpatialTransformer, TransformerBlock};
 
+pub(crate) use attention::MASKED;
 pub(crate) use resample::DownsamplePadding;
 pub(crate) use resnet::ResnetConfig;
 

@@ -136,7 +136,8 @@ impl Facts {
     /// A denoiser with added conditions takes `n_size_numbers` of them.
     #[must_use]
     pub fn model_shape(&self, dims: &Dims, n_size_numbers: usize, text_state: TextState) -> ModelShape {
-        let mut model = ModelShape { dims: dims.clone().with_all(&self.dims), text_state, residuals: Vec::new() };
+        let dims = dims.clone().with_all(&self.dims);
+        let mut model = ModelShape { dims, text_state, residuals: Vec::new(), on_request: Vec::new() };
         let pooled = self.added.as_ref().and_then(|added| added.pooled_width(n_size_numbers));
         if let Some(width) = pooled {
             model.dims = model.dims.with(Axis::SizeNumbers, n_size_numbers).with(Axis::ProjectedWidth, width);

@@ -12,7 +12,7 @@ use burn::tensor::activation::gelu_approximate;
 use burn::tensor::{Device, Int, Tensor};
 use sd_spec::{Axis, Dims};
 
-use crate::layer::{linear_without_bias, multi_head_attention};
+use crate::layer::{MASKED, linear_without_bias, multi_head_attention};
 use crate::{Facts, Features, Naming, Network, Role, T5Config};
 
 /// What the inside of a feed-forward network is multiplied with before its last layer, and its result divided by.
@@ -65,8 +65,12 @@ impl Network for T5Encoder {
     }
 
     fn call<F: Features>(&self, features: &mut F) -> Result<(), F::Error> {
-        let states = self.forward(features.ids::<2>("input_ids", self.vocab_size)?);
-        features.give("encoder_hidden_states", states)
+        let input_ids = features.ids::<2>("input_ids", self.vocab_size)?;
+        let mask = match features.has("attention_mask") {
+            true => Some(features.ids::<2>("attention_mask", 2)?),
+            false => None,
+        };
+        features.give("encoder_hidden_states", self.forward(input_ids, mask))
     }
 }
 
@@ -85,15 +89,23 @@ fn reason_to_ignore(key: &str) -> Option<&'static str> {
 }
 
 impl T5Encoder {
-    /// Encodes token ids, none of them masked.
+    /// Encodes token ids. With a mask nothing attends to tokens where it is 0; where all are, it masks nothing.
     ///
     /// # Shapes
     /// - input_ids: `[B, S]`
+    /// - mask: `[B, S]`, 1 for each token that counts, else 0
     /// - output: `[B, S, dim]`
     #[must_use]
-    pub fn forward(&self, input_ids: Tensor<2, Int>) -> Tensor<3> {
-        self.encoder.forward(self.shared.forward(input_ids))
+    pub fn forward(&self, input_ids: Tensor<2, Int>, mask: Option<Tensor<2, Int>>) -> Tensor<3> {
+        self.encoder.forward(self.shared.forward(input_ids), mask.map(mask_bias))
     }
+}
+
+/// `[B, S]` of ones and zeros to `[B, 1, 1, S]`: 0 for keys that count, [`MASKED`] for others.
+fn mask_bias(mask: Tensor<2, Int>) -> Tensor<4> {
+    let [batch, len] = mask.dims();
+    let counts = mask.float().reshape([batch, 1, 1, len]);
+    counts * -MASKED + MASKED
 }
 
 /// Layers, and the final normalisation.
@@ -104,9 +116,14 @@ struct Stack {
 }
 
 impl Stack {
-    fn forward(&self, mut states: Tensor<3>) -> Tensor<3> {
+    /// `mask`: what is added to the scores beside the distances' numbers, `[B, 1, 1, S]`.
+    fn forward(&self, mut states: Tensor<3>, mask: Option<Tensor<4>>) -> Tensor<3> {
         let [_, len, _] = states.dims();
-        let bias = self.block.first().and_then(|block| block.layer.0.SelfAttention.bias(len, &states.device()));
+        let distances = self.block.first().and_then(|block| block.layer.0.SelfAttention.bias(len, &states.device()));
+        let bias = match (distances, mask) {
+            (Some(distances), Some(mask)) => Some(distances + mask),
+            (distances, mask) => distances.or(mask),
+        };
         for block in &self.block {
             states = block.forward(states, bias.as_ref());
         }

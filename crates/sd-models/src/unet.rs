@@ -8,7 +8,7 @@ pub use blocks::{DownBlock, UNetMidBlock, UpBlock};
 pub use conditions::{AddedConditions, UNetConditions};
 
 pub(crate) use blocks::BlockContext;
-pub(crate) use conditions::TimeEmbedding;
+pub(crate) use conditions::Waves;
 pub(crate) use way_down::{init_down_blocks, init_mid_block, walk_down};
 
 use burn::module::Module;
@@ -19,7 +19,7 @@ use burn::tensor::{Device, Tensor};
 use sd_spec::{Axis, Dims};
 
 use crate::layer::{TimestepEmbedding, same_conv};
-use crate::{AddedConditionConfig, Facts, Features, Network, Role, TimestepConfig, UNetConfig, WayDownConfig};
+use crate::{Facts, Features, Network, Role, UNetConfig, WayDownConfig};
 
 /// Predicts the noise (or velocity) in a latent.
 #[derive(Module, Debug)]
@@ -33,9 +33,7 @@ pub struct UNet {
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
     #[module(skip)]
-    time: TimestepConfig,
-    #[module(skip)]
-    added: Option<AddedConditionConfig>,
+    waves: Waves,
     center_input_sample: bool,
 }
 
@@ -55,8 +53,7 @@ impl UNetConfig {
             up_blocks: self.init_up_blocks(&context),
             conv_norm_out: context.norm.init(finest, device),
             conv_out: same_conv(finest, self.out_channels, self.conv_out_kernel, device),
-            time: down.time.clone(),
-            added: down.added.clone(),
+            waves: Waves::of(down),
             center_input_sample: self.center_input_sample,
         }
     }
@@ -131,14 +128,7 @@ impl UNet {
     /// If the configuration has added conditions and the conditions have none.
     #[must_use]
     pub fn forward(&self, sample: Tensor<4>, conditions: UNetConditions, residuals: Vec<Tensor<4>>) -> Tensor<4> {
-        let embedding = TimeEmbedding {
-            time_embedding: &self.time_embedding,
-            add_embedding: self.add_embedding.as_ref(),
-            time: &self.time,
-            added: self.added.as_ref(),
-        };
-        let (time, text) =
-            (silu(embedding.forward(conditions.timestep, conditions.guidance, conditions.added)), conditions.text);
+        let (time, text) = self.waves.embed(conditions, &self.time_embedding, self.add_embedding.as_ref());
         let sample = match self.center_input_sample {
             true => sample * 2.0 - 1.0,
             false => sample,

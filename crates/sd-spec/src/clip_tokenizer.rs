@@ -37,6 +37,12 @@ pub fn file(name: &str, padding: Padding) -> Option<Vec<u8>> {
     }
 }
 
+/// CLIP's tokens by id: every byte, every byte at the end of a word, every merge, start and end.
+#[must_use]
+pub fn tokens() -> Vec<String> {
+    vocabulary(&merges())
+}
+
 fn merges() -> String {
     let mut merges = String::new();
     GzDecoder::new(MERGES).read_to_string(&mut merges).expect("invariant: a file of this crate, which a test unpacks");
@@ -44,12 +50,11 @@ fn merges() -> String {
 }
 
 fn vocabulary_json() -> String {
-    let tokens = vocabulary(&merges()).into_iter().enumerate();
+    let tokens = tokens().into_iter().enumerate();
     let vocabulary: Map<String, Value> = tokens.map(|(id, token)| (token, id.into())).collect();
     Value::from(vocabulary).to_string()
 }
 
-/// Tokens by id: every byte, every byte at the end of a word, every merge, start and end.
 fn vocabulary(merges: &str) -> Vec<String> {
     let bytes: Vec<String> = byte_symbols().into_iter().map(String::from).collect();
     let ends = bytes.iter().map(|symbol| format!("{symbol}</w>"));

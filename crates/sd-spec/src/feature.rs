@@ -130,7 +130,8 @@ pub enum Kind {
     Real,
     /// Numbers: f32 whatever the precision, for what the system gives in f32.
     Single,
-    /// Token ids: integers to the network, declared as f32 because that is how Core ML pipelines pass them.
+    /// Token ids, or what is said of each: integers to the network, declared as f32 because that is how Core ML pipelines
+    /// pass them.
     Ids,
 }
 
@@ -153,6 +154,8 @@ pub enum Draw {
     Zero,
     /// Whole numbers below the size of the vocabulary.
     Ids,
+    /// 1 for the first half, then 0.
+    Mask,
     /// Nothing: it is an output.
     Output,
 }
@@ -164,10 +167,20 @@ pub enum Presence {
     Always,
     /// Those whose network gives its axes numbers.
     WhereKnown,
+    /// Those that are asked to have it.
+    OnRequest,
     /// Those of families that condition their denoiser on this state of the text.
     OfText(TextState),
     /// Those whose network has residuals: one feature for each, whose names end with numbers from 0.
     Numbered,
+}
+
+impl Presence {
+    /// Whether a model of the role may lack it for reasons of its own.
+    #[must_use]
+    pub const fn is_optional(self) -> bool {
+        matches!(self, Self::WhereKnown | Self::OnRequest)
+    }
 }
 
 /// A state of CLIP's that a denoiser attends to.
@@ -209,6 +222,12 @@ impl FeatureSpec {
     #[must_use]
     pub const fn ids(name: &'static str, axes: &'static [Axis], words: &'static str) -> Self {
         Self { name, kind: Kind::Ids, axes, draw: Draw::Ids, presence: Presence::Always, is_steady: false, words }
+    }
+
+    /// An input that says of each token whether it counts.
+    #[must_use]
+    pub const fn mask(name: &'static str, axes: &'static [Axis], words: &'static str) -> Self {
+        Self { name, kind: Kind::Ids, axes, draw: Draw::Mask, presence: Presence::OnRequest, is_steady: false, words }
     }
 
     /// An output.

@@ -30,5 +30,5 @@ mod roles;
 pub use family::{Family, FamilySpec};
 pub use feature::{Axis, Dims, Draw, FeatureSpec, Kind, Misfit, Presence, TextState};
 pub use model::{Feature, ModelShape};
-pub use role::{Layout, PackageName, Role, RoleSpec, Stage};
+pub use role::{Compression, Layout, PackageName, Role, RoleSpec, Stage};
 pub use roles::{input, steady_inputs};

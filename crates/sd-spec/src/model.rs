@@ -12,6 +12,8 @@ pub struct ModelShape {
     pub text_state: TextState,
     /// Channels, rows and columns of each residual.
     pub residuals: Vec<[usize; 3]>,
+    /// Names of the features that it is asked to have, of those that are there on request.
+    pub on_request: Vec<&'static str>,
 }
 
 /// An input or output of one model.
@@ -63,6 +65,7 @@ fn features(specs: &'static [FeatureSpec], model: &ModelShape) -> Result<Vec<Fea
         match spec.presence {
             Presence::Always => found.push(plain()?),
             Presence::WhereKnown => found.extend(plain().ok()),
+            Presence::OnRequest => found.extend(model.on_request.contains(&spec.name).then(plain).transpose()?),
             Presence::OfText(state) => found.extend((state == model.text_state).then(plain).transpose()?),
             Presence::Numbered => {
                 for (number, &[channels, height, width]) in model.residuals.iter().enumerate() {
@@ -90,7 +93,8 @@ mod tests {
         let dims =
             [Axis::Batch, Axis::SampleChannels, Axis::LatentHeight, Axis::LatentWidth, Axis::TextWidth, Axis::Tokens];
         let dims = dims.into_iter().fold(Dims::new(), |dims, axis| dims.with(axis, 2));
-        let mut model = ModelShape { dims, text_state: TextState::Last, residuals: vec![[3, 4, 5], [6, 7, 8]] };
+        let residuals = vec![[3, 4, 5], [6, 7, 8]];
+        let mut model = ModelShape { dims, text_state: TextState::Last, residuals, on_request: Vec::new() };
         assert_eq!(names(Role::UNet, &model), ["sample", "timestep", "encoder_hidden_states"]);
         let controlled = Role::ControlledUNet.spec().inputs_of(&model).unwrap();
         let last = controlled.last().unwrap();
@@ -107,6 +111,10 @@ mod tests {
             model.text_state = state;
             assert_eq!(Role::TextEncoder.spec().outputs_of(&model).unwrap()[0].name, name);
         }
+        assert_eq!(names(Role::TextEncoder3, &model), ["input_ids"]);
+        model.on_request = vec!["attention_mask"];
+        assert_eq!(names(Role::TextEncoder3, &model), ["input_ids", "attention_mask"]);
+        assert_eq!(names(Role::TextEncoder, &model), ["input_ids"]);
         let unknown = Role::UNet.spec().inputs_of(&model);
         assert_eq!(unknown, Err(Unknown { feature: "sample", axis: Axis::Batch }));
     }

@@ -57,8 +57,14 @@ pub struct RoleSpec {
     pub outputs: &'static [FeatureSpec],
     /// What the model file says of the model.
     pub summary: &'static str,
-    /// Whether a directory of packages is compressed with this one, as Apple's converter has it.
-    pub is_compressed: bool,
+    /// Which ways to compress take it without its name.
+    pub compression: Compression,
+    /// Whether its models denoise: what runs longest, is laid out for the device, and may be cut into chunks.
+    pub is_denoiser: bool,
+    /// Numbers that say sizes and crop, or the aesthetic score, to a model with added conditions; 0 for roles that have none.
+    pub n_size_numbers: usize,
+    /// The oldest macOS on which its models are of use.
+    pub oldest_macos: u8,
     /// How the model is laid out.
     pub layout: Layout,
     /// What runs it, and when a pipeline needs it.
@@ -102,6 +108,24 @@ impl PackageName {
     pub const fn both(self) -> [&'static str; 2] {
         [self.apple, self.swift]
     }
+}
+
+/// Which ways to compress take a role's models without its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compression {
+    /// Whether it is palettized while it is converted, where that is asked for: what Apple's converter takes.
+    pub in_conversion: bool,
+    /// Whether it is compressed with the other packages of a directory: whatever is large and bears it.
+    pub in_directory: bool,
+}
+
+impl Compression {
+    /// Both.
+    pub const ALWAYS: Self = Self { in_conversion: true, in_directory: true };
+    /// With a directory only: Apple's converter leaves it as it is.
+    pub const IN_DIRECTORY: Self = Self { in_conversion: false, in_directory: true };
+    /// Neither.
+    pub const NEVER: Self = Self { in_conversion: false, in_directory: false };
 }
 
 /// How a converted model is laid out.

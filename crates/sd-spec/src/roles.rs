@@ -9,8 +9,8 @@ mod vae;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::feature::{FeatureSpec, Presence};
-use crate::role::{Role, RoleSpec, Stage};
+use crate::feature::FeatureSpec;
+use crate::role::{Role, RoleSpec};
 
 impl Role {
     /// Every role, in the order in which a pipeline is usually converted.
@@ -54,32 +54,22 @@ impl Role {
         self.spec().name
     }
 
-    /// Whether its models denoise: what runs longest, is laid out for the device, and may be cut into chunks. What stands
-    /// alone guides another's denoiser.
+    /// Whether its models denoise ([`RoleSpec::is_denoiser`]).
     #[must_use]
-    pub fn is_denoiser(self) -> bool {
-        self.spec().stage == Stage::Denoise && !self.spec().stands_alone
+    pub const fn is_denoiser(self) -> bool {
+        self.spec().is_denoiser
     }
 
-    /// Numbers that say sizes and crop, or the aesthetic score, to a denoiser of XL's.
+    /// Numbers of sizes and crop ([`RoleSpec::n_size_numbers`]).
     #[must_use]
     pub const fn n_size_numbers(self) -> usize {
-        match self {
-            // Original height and width, crop from top and left, aesthetic score.
-            Self::Refiner => 5,
-            // Target height and width in the place of the score.
-            _ => 6,
-        }
+        self.spec().n_size_numbers
     }
 
-    /// The oldest macOS on which its models are of use.
+    /// The oldest macOS on which its models are of use ([`RoleSpec::oldest_macos`]).
     #[must_use]
     pub const fn oldest_macos(self) -> u8 {
-        match self {
-            // The first one with NLContextualEmbedding.
-            Self::MultilingualProjection => 14,
-            _ => 13,
-        }
+        self.spec().oldest_macos
     }
 
     /// The roles whose models can take inputs of exactly these names.
@@ -89,7 +79,7 @@ impl Role {
         let is_known = |spec: &RoleSpec| names.iter().all(|name| spec.input(name).is_some());
         let is_whole = |spec: &RoleSpec| {
             let is_there = |feature: &FeatureSpec| names.iter().any(|name| feature.is_named(name));
-            spec.inputs.iter().all(|feature| is_there(feature) || feature.presence == Presence::WhereKnown)
+            spec.inputs.iter().all(|feature| is_there(feature) || feature.presence.is_optional())
         };
         Self::ALL.into_iter().filter(|role| is_known(role.spec()) && is_whole(role.spec())).collect()
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sd_spec::{Draw, Family, FeatureSpec, Presence, Role};
+use sd_spec::{Axis, Draw, Family, FeatureSpec, Presence, Role, Stage};
 
 #[test]
 fn every_role_is_its_own_and_complete() {
@@ -73,4 +73,34 @@ fn sizes_matter_where_an_axis_says_so() {
     let sized: Vec<Role> = Role::ALL.into_iter().filter(|role| role.spec().is_sized()).collect();
     let unsized_: Vec<Role> = Role::ALL.into_iter().filter(|role| !sized.contains(role)).collect();
     assert_eq!(unsized_, [Role::TextEncoder, Role::TextEncoder2, Role::TextEncoder3, Role::MultilingualProjection]);
+}
+
+#[test]
+fn a_conversion_palettizes_what_apples_does_and_a_directory_is_compressed_with_all_that_is_large() {
+    let roles = |takes: fn(Role) -> bool| -> Vec<&str> {
+        Role::ALL.into_iter().filter(|&role| takes(role)).map(Role::name).collect()
+    };
+    // ml-stable-diffusion 1.1.1, torch2coreml.py: quantize_weights is called for these.
+    let apples = ["text-encoder", "text-encoder-2", "unet", "control-unet", "refiner", "controlnet"];
+    assert_eq!(roles(|role| role.spec().compression.in_conversion), apples);
+    let more = ["text-encoder-3", "mmdit"];
+    let only_in_directories = |role: Role| {
+        let compression = role.spec().compression;
+        compression.in_directory && !compression.in_conversion
+    };
+    assert_eq!(roles(only_in_directories), more);
+    assert_eq!(roles(|role| role.spec().compression.in_directory).len(), apples.len() + more.len());
+}
+
+#[test]
+fn numbers_of_sizes_and_denoising_agree_with_features_and_stages() {
+    for spec in Role::ALL.map(Role::spec) {
+        let takes_sizes = spec.features().any(|feature| feature.axes.contains(&Axis::SizeNumbers));
+        assert_eq!(spec.n_size_numbers > 0, takes_sizes, "{}", spec.role);
+        assert!(!spec.is_denoiser || spec.stage == Stage::Denoise, "{}", spec.role);
+    }
+    let denoisers: Vec<Role> = Role::ALL.into_iter().filter(|role| role.is_denoiser()).collect();
+    assert_eq!(denoisers, [Role::UNet, Role::ControlledUNet, Role::Refiner, Role::Mmdit]);
+    let of = |name: &'static str| Role::of_inputs(["input_ids", name]);
+    assert_eq!(of("attention_mask"), [Role::TextEncoder3]);
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing is read or decided here; names are turned into the types of the crates that do the work.
 
+mod embedding;
 mod examples;
 mod own;
 mod seed;
@@ -24,7 +25,7 @@ pub(crate) use examples::with_example;
 pub(crate) use own::{CompareArgs, CompletionsArgs, DoctorArgs, ManArgs};
 pub(crate) use seed::Seed;
 pub(crate) use size::SizeArgs;
-pub(crate) use source::{SourceArgs, source};
+pub(crate) use source::{DownloadArgs, SourceArgs, source};
 
 /// Turns Stable Diffusion checkpoints into Core ML packages, and runs them on any machine.
 #[derive(Debug, Parser)]
@@ -56,6 +57,8 @@ impl Cli {
 pub(crate) enum Command {
     /// Convert a diffusers checkpoint to Core ML packages.
     Convert(ConvertArgs),
+    /// Fetch a model from the Hugging Face Hub.
+    Download(DownloadArgs),
     /// Draw a picture from a prompt.
     Generate(GenerateArgs),
     /// Run one package on tensors from a file.
@@ -136,7 +139,7 @@ pub(crate) struct ConvertArgs {
     /// Write the UNet in parts too, 2 or as many as told; they are what it is, compressed or not.
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "2", value_parser = clap::value_parser!(u16).range(2..))]
     pub(crate) chunk_unet: Option<u16>,
-    /// Palettize text encoder and UNet to this many bits by k-means: 1, 2, 3 (macOS15), 4, 6 or 8.
+    /// Palettize CLIP text encoders, UNet and ControlNets to this many bits by k-means: 1, 2, 3 (macOS15), 4, 6 or 8.
     #[arg(long, value_name = "N")]
     pub(crate) quantize_nbits: Option<u8>,
     /// Replace packages that are there already.

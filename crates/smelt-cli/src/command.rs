@@ -7,6 +7,7 @@ mod completions;
 mod compress;
 mod convert;
 mod doctor;
+mod download;
 mod generate;
 mod inspect;
 mod man;
@@ -28,6 +29,7 @@ pub(crate) fn run(command: &Command, report: &Report) -> Result<ExitCode> {
     }
     match command {
         Command::Convert(args) => convert::run(args, report),
+        Command::Download(args) => download::run(args, report),
         Command::Generate(args) => generate::run(args, report),
         Command::Run(args) => run::run(args, report),
         Command::Inspect(args) => inspect::run(args, report),

@@ -61,6 +61,13 @@ impl Report {
         Ok(())
     }
 
+    /// Says what goes on beside the results, unless JSON was asked for.
+    pub(crate) fn aside(&self, line: impl Display) {
+        if !self.json {
+            eprintln!("{line}");
+        }
+    }
+
     /// Says what the user should know although nothing failed.
     pub(crate) fn warn(&self, message: impl Display) {
         eprintln!("warning: {message}");

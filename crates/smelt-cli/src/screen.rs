@@ -6,7 +6,7 @@ use indicatif::ProgressBar;
 use smelt::{Event, Progress, Unit, Watch};
 
 use crate::interrupt::{Writing, interrupted};
-use crate::report::Report;
+use crate::report::{Report, bytes, count};
 
 /// Whoever looks on for the user.
 pub(crate) struct Screen<'r> {
@@ -68,6 +68,10 @@ impl Watch for Screen<'_> {
     fn event(&mut self, event: Event<'_>) -> ControlFlow<()> {
         match event {
             Event::Warning(words) => self.warn(words),
+            Event::Fetching { source, n_files, bytes: size } => {
+                self.end();
+                self.report.aside(format_args!("fetching {source}: {}, {}", count(n_files, "file"), bytes(size)));
+            }
             Event::Begin(what) => self.begin(what),
             Event::Progress(at) => self.advance(at),
             Event::End => self.end(),

@@ -112,3 +112,24 @@ fn networks_that_take_more_than_latents_are_converted() {
         assert!(verified(&unet, &from) >= 65.0, "{name}");
     }
 }
+
+#[test]
+fn a_checkpoint_of_sd3_is_converted_and_every_function_verified() {
+    let Some(golden) = testkit::golden() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (from, out) = (checkpoint(&golden, "tiny-sd3"), dir.path());
+    let (source, to) = (text(&from), text(out));
+    let options = "--text-length 256 --unet-batches 1,2 --target macOS15 --chunk-unet --quantize-nbits 6".split(' ');
+    let report = json(["convert", &source, "-o", &to].into_iter().chain(options));
+    assert_eq!(report["model_version"], "tiny-sd3");
+    let prefix = "Stable_Diffusion_version_tiny-sd3_";
+    let whole = ["mmdit", "text_encoder", "text_encoder_2", "text_encoder_3", "vae_decoder", "vae_encoder"];
+    let expected = [&["mmdit", "mmdit_chunk1", "mmdit_chunk2"][..], &whole[1..]].concat();
+    assert_eq!(packages(out, prefix), expected);
+    for name in whole {
+        let ratio = verified(&out.join(format!("{prefix}{name}.mlpackage")), &from);
+        // Palettes of six bits cost what they cost; they are CLIP's alone.
+        let least = if matches!(name, "text_encoder" | "text_encoder_2") { 20.0 } else { 65.0 };
+        assert!(ratio >= least, "{name}: {ratio} dB");
+    }
+}

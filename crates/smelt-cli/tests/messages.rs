@@ -23,6 +23,7 @@ struct Situation {
 }
 
 const POINTER: &str = "version https://git-lfs.github.com/spec/v1\noid sha256:4d4d\nsize 3438167536\n";
+const HASH: &str = "39593d5650112b4cc580433f6b0435385882d819";
 const DIFFUSERS: &str = "diffusion_pytorch_model";
 
 fn demo(dir: &Path, name: &str) -> Made {
@@ -254,6 +255,32 @@ const SITUATIONS: &[Situation] = &[
             "convert hub/models--c--d -o out",
             "generate cat -m coreml -o a.png",
             "convert coreml -o out",
+        ],
+    },
+    Situation {
+        title: "models of the Hub, out of its cache",
+        make: |dir| {
+            let cached = |name: &str, file: &str| {
+                let repository = dir.join("hub").join(name);
+                put(&repository.join("refs/main"), HASH.as_bytes());
+                put(&repository.join("snapshots").join(HASH).join(file), b"{}");
+            };
+            cached("models--a--pipeline", "model_index.json");
+            cached("models--a--pipeline", "unet/config.json");
+            let index = dir.join("hub/models--a--pipeline/snapshots").join(HASH).join("model_index.json");
+            put(&index, br#"{"unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"]}"#);
+            cached("models--a--files", "one.safetensors");
+            cached("models--a--files", "two.ckpt");
+        },
+        commands: &[
+            "download models/sd15",
+            "download hf:a/pipeline --all --variant fp16",
+            "download hf:a/other --offline",
+            "convert hf:a/other -o out --offline",
+            "convert hf:a/pipeline@v2 -o out --offline",
+            "convert hf:a/pipeline -o out --offline",
+            "generate cat -m hf:a/files --offline -o a.png",
+            "generate cat -m hf:a/files/three.ckpt --offline -o a.png",
         ],
     },
     Situation {
@@ -492,8 +519,12 @@ fn every_message_is_one_that_helps() {
 /// What a command says on standard error, and how it ends when it fails.
 fn said(dir: &Path, line: &str) -> String {
     let mut command = command(line.split(' '));
-    let output =
-        command.current_dir(dir).env("SMELT_CACHE", std::env::temp_dir().join("smelt-tests")).output().unwrap();
+    let output = command
+        .current_dir(dir)
+        .env("HF_HUB_CACHE", "hub")
+        .env("SMELT_CACHE", std::env::temp_dir().join("smelt-tests"))
+        .output()
+        .unwrap();
     let mut text = String::from_utf8(output.stderr).unwrap();
     // Links of the temporary folder are resolved where a message names a parent.
     for root in [dir.canonicalize().unwrap(), dir.to_owned()] {

@@ -310,7 +310,7 @@ fn upcast_attention_keeps_half_precision_finite_and_the_fast_engine_still_fuses_
     ] {
         let options = Options { attention, target, ..Options::default() };
         let converted = |ckpt, precision| {
-            let options = Options { precision, ..options.clone() };
+            let options = Options { precision: Some(precision), ..options.clone() };
             sd_convert::convert(ckpt, Role::UNet, &options).unwrap().program
         };
         let half = converted(&upcast, Precision::Float16);

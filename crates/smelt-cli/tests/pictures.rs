@@ -207,8 +207,9 @@ fn what_is_missing_is_answered_with_what_to_type() {
     let output = text(dir.path().join("x.png"));
     let message = fail(["generate", "x", "-m", "no/such-model", "-o", &output]);
     assert!(
-        message.contains("no/such-model is not there, and neither is no; nothing is downloaded")
-            && message.contains("smelt convert"),
+        message.contains(
+            "no/such-model is not there, and neither is no; a model of the Hub is named hf:no/such-model; else"
+        ) && message.contains("smelt convert"),
         "{message}"
     );
     let message = fail(["generate", "x", "-m", &text(dir.path()), "-o", &output]);

@@ -87,7 +87,7 @@ fn worst_psnr(golden: &Golden, prompts: usize, checkpoint: &Path, options: &Opti
 #[test]
 fn pictures_in_f32_are_those_of_diffusers() {
     let Some(golden) = testkit::golden() else { return };
-    let options = Options { precision: Precision::Float32, ..Options::default() };
+    let options = Options { precision: Some(Precision::Float32), ..Options::default() };
     for (name, checkpoint) in [(DEMO, testkit::demo()), (TINY, golden.join("checkpoints/tiny-sd15"))] {
         let (latents, pictures) = worst_psnr(&Golden::read(&golden, name), usize::MAX, &checkpoint, &options);
         assert!(latents >= 60.0 && pictures >= 50.0, "{name}: {latents:.1} and {pictures:.1} dB");

@@ -73,6 +73,7 @@ impl ConversionPlan {
             bytes: packages.iter().map(|p| p.bytes).sum(),
             packages,
             skipped: self.skipped.iter().map(|c| c.name()).collect(),
+            words: self.checkpoint.words().to_vec(),
             files: self.bundle.names().map(str::to_owned).collect(),
             seconds: self.begin.elapsed().as_secs_f64(),
         })

@@ -50,6 +50,10 @@ pub enum Error {
     /// Weights could not be compressed as asked.
     #[error(transparent)]
     Compress(#[from] mil_compress::CompressError),
+    /// A model of the Hub could not be fetched.
+    #[cfg(feature = "hub")]
+    #[error(transparent)]
+    Hub(#[from] sd_hub::HubError),
     /// A file could not be read.
     #[error(transparent)]
     Read(#[from] safe_files::ReadError),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sd_checkpoint::{Checkpoint, hub};
-use sd_convert::{AttentionLayout, LatentSize, Precision, convert, functions_of_size};
+use sd_convert::{AttentionLayout, LatentSize, convert, functions_of_size};
 use sd_engines::{Executor, MilEngine, Options, Weights};
 use sd_runtime::pipeline::{Models, PipelineConfig, TextToImage};
 use sd_runtime::scheduler::SchedulerKind;
@@ -228,6 +228,11 @@ fn check_size(dir: &Path, unet: &MilEngine, size: LatentSize, scale: impl FnOnce
 /// What stands beside the networks of a checkpoint.
 fn config_of(asked: &PipelineOptions, checkpoint: &Checkpoint) -> Result<PipelineConfig> {
     Ok(match &asked.tokenizer {
+        Some(tokenizer) if !checkpoint.words().is_empty() => refuse!(
+            "--embedding adds words to the checkpoint's own tokenizer, and --tokenizer {} takes its place; leave one of \
+             them out",
+            tokenizer.display()
+        ),
         Some(tokenizer) => PipelineConfig::with_tokenizer_from(tokenizer, checkpoint)?,
         None => PipelineConfig::from_files(checkpoint).map_err(|error| match error {
             RuntimeError::Tokenizer(_) => Error::from(error)
@@ -253,7 +258,7 @@ fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: 
     }
     let options = sd_convert::Options {
         attention: asked.attention.unwrap_or(AttentionLayout::SplitEinsum),
-        precision: asked.precision.unwrap_or(Precision::Float16),
+        precision: asked.precision,
         latent_size: {
             let (own, scale) = sd_convert::native_size(&checkpoint)?;
             asked.sizes.latent(scale, own)?

@@ -3,17 +3,20 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
+use sd_checkpoint::hub::{self, Cache};
 use sd_checkpoint::place::Wanted;
-use sd_checkpoint::{Checkpoint, Reading, hub};
+use sd_checkpoint::{Checkpoint, Reading};
 use sd_convert::{LatentSize, native_size};
 use sd_spec::Role;
 
+use crate::embeddings::Embeddings;
 use crate::error::{Result, refusal, refuse};
 use crate::model_dir::{self, ModelDir};
 pub use sd_checkpoint::{Averages, Prediction, Source};
 
 /// Opens a folder of packages, or of a checkpoint in diffusers layout, or one file that holds a model; a repository in the
-/// cache of huggingface_hub stands for its snapshot.
+/// cache of huggingface_hub stands for its snapshot, and a reference to the Hub (`hf:owner/name`) for what
+/// [`Opening::fetch`] put there.
 ///
 /// # Errors
 /// For everything else, which is named for what it is, with the next step: components of their own, other models, names of
@@ -35,6 +38,8 @@ pub fn open_checkpoint<S: TryInto<Source, Error: Display>>(source: S) -> Result<
 pub struct Opening {
     /// Variant of the weights (`fp16`, `non_ema`), where a component has it; default: the plain ones, or the only ones.
     pub variant: Option<String>,
+    /// What a reference to the Hub needs must be in the cache: [`Opening::fetch`] fetches nothing.
+    pub offline: bool,
     /// A folder in diffusers layout, with or without weights, or of one network: its configurations, scheduler and tokenizers
     /// stand before the checkpoint's own.
     pub config: Option<PathBuf>,
@@ -42,6 +47,8 @@ pub struct Opening {
     pub prediction: Option<Prediction>,
     /// Which weights of a single file are taken, where training kept an average of them too.
     pub averages: Averages,
+    /// New words that join its text encoders and tokenizers.
+    pub embeddings: Embeddings,
 }
 
 impl Opening {
@@ -63,8 +70,9 @@ impl Opening {
 
     fn open_for<S: TryInto<Source, Error: Display>>(&self, source: S, wanted: Wanted) -> Result<Opened> {
         let source: Source = source.try_into().map_err(|error| refusal!("{error}"))?;
+        let found = Cache::standard().locate(&source)?;
         let opened = |model| Opened { source: source.clone(), opening: self.clone(), model };
-        if let (Wanted::Model, Some(path)) = (wanted, source.path()) {
+        if let (Wanted::Model, Some(path)) = (wanted, found.path()) {
             let dir = hub::resolve(path)?;
             if dir.is_dir() && !model_dir::packages(&dir)?.is_empty() {
                 self.refuse_for_packages(&dir)?;
@@ -76,13 +84,15 @@ impl Opening {
 
     /// A checkpoint with all that these options make of it.
     pub(crate) fn checkpoint(&self, source: &Source, wanted: Wanted) -> Result<Checkpoint> {
+        let found = Cache::standard().locate(source)?;
         let reading = Reading { config: self.config.clone(), prediction: self.prediction, averages: self.averages };
-        Ok(Checkpoint::open_with(source.clone(), wanted, &reading)?.with_variant(self.variant.clone()))
+        let checkpoint = Checkpoint::open_with(found, wanted, &reading)?.with_variant(self.variant.clone());
+        self.embeddings.apply(checkpoint)
     }
 
     /// What is opened beside the checkpoint itself: its own weights, unchanged.
     pub(crate) fn beside(&self) -> Self {
-        Self { variant: self.variant.clone(), ..Self::default() }
+        Self { variant: self.variant.clone(), offline: self.offline, ..Self::default() }
     }
 
     /// The options that are given, as they are typed.
@@ -92,7 +102,7 @@ impl Opening {
         let config = self.config.iter().flat_map(|dir| ["--config".to_owned(), dir.display().to_string()]);
         let prediction = self.prediction.iter().flat_map(|p| ["--prediction".to_owned(), p.to_string()]);
         let averages = (self.averages == Averages::Taken).then(|| "--ema".to_owned());
-        variant.chain(config).chain(prediction).chain(averages).collect()
+        variant.chain(config).chain(prediction).chain(averages).chain(self.embeddings.typed()).collect()
     }
 
     /// Refuses what packages have behind them.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::embeddings::Word;
 use crate::half_precision::Overflow;
 use crate::weights_report::Summary;
 
@@ -18,6 +19,9 @@ pub struct ConversionReport {
     pub packages: Vec<ConvertedPackage>,
     /// Components that the checkpoint does not have.
     pub skipped: Vec<&'static str>,
+    /// New words that prompts may have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<Word>,
     /// Files beside the packages.
     pub files: Vec<String>,
     /// Bytes of all packages.

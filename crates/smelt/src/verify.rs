@@ -14,6 +14,7 @@ use mlpackage::Package;
 use sd_checkpoint::Source;
 use sd_convert::verify::{Input, compare, random_inputs};
 use sd_engines::Options;
+use sd_spec::Role;
 
 use crate::error::{Context, Result, refuse};
 use crate::package::{inputs_of, open_package, stem};
@@ -25,6 +26,25 @@ use functions::{Pairing, Side};
 pub use half::{At, Look};
 
 impl Verification {
+    /// Fetches what the comparison needs of the Hub: the networks that the package may be.
+    ///
+    /// # Errors
+    /// When the package cannot be read, and as [`Download::run`](crate::Download::run).
+    pub fn fetch(&self, package: &Path, against: &Source, watch: &mut dyn Watch) -> Result<()> {
+        if against.path().is_some() {
+            return Ok(());
+        }
+        let roles = match self.role {
+            Some(role) => vec![role],
+            None => {
+                let package = open_package(package)?;
+                let function = package.model().description.functions.first();
+                Role::of_inputs(function.into_iter().flat_map(|f| f.inputs.iter().map(|input| input.name.as_str())))
+            }
+        };
+        self.opening.fetch([against], &roles, watch)
+    }
+
     /// Compares a package with a checkpoint, or with another package.
     ///
     /// # Errors

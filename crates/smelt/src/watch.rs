@@ -46,6 +46,15 @@ pub enum Event<'a> {
     Progress(Progress<'a>),
     /// The work that was told of last is done.
     End,
+    /// Files of a model come from the Hub now.
+    Fetching {
+        /// The reference.
+        source: &'a str,
+        /// How many files.
+        n_files: usize,
+        /// How large they are together.
+        bytes: u64,
+    },
     /// A package of a conversion is there.
     Converted(&'a ConvertedPackage),
     /// A part of a package is there.
@@ -75,7 +84,7 @@ pub struct Progress<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unit {
-    /// Bytes that are written.
+    /// Bytes that are written or fetched.
     Bytes,
     /// Elements of weights, which are only counted to know how long they take.
     Elements,

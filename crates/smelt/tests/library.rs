@@ -103,3 +103,42 @@ fn refusals_come_before_any_work() {
     assert!(!dir.path().join("x").exists());
     assert!(smelt::open(dir.path()).is_err());
 }
+
+#[test]
+fn palettes_of_a_conversion_are_for_what_apples_converter_compresses_and_the_rest_is_named() {
+    let Some(golden) = testkit::golden() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (plain, small) = (dir.path().join("plain"), dir.path().join("small"));
+    let roles = vec![Role::TextEncoder, Role::TextEncoder3, Role::Mmdit];
+    let convert = |to: &std::path::Path, quantize_nbits| {
+        let mut warnings = Vec::new();
+        let mut watch = |event: Event<'_>| {
+            if let Event::Warning(words) = event {
+                warnings.push(words.to_owned());
+            }
+            ControlFlow::Continue(())
+        };
+        let conversion = Conversion { roles: roles.clone(), quantize_nbits, ..Conversion::default() };
+        let model = smelt::open(golden.join("checkpoints/tiny-sd3")).unwrap();
+        let report = model.convert(to, &conversion, &mut watch).unwrap();
+        (report.packages.iter().map(|package| package.bytes).collect::<Vec<_>>(), warnings)
+    };
+    let (before, unasked) = convert(&plain, None);
+    let (after, warnings) = convert(&small, Some(4));
+    // Most of the tiny encoder is its table of embeddings, which stays as it is.
+    assert!(after[0] < before[0], "the text encoder: {after:?} of {before:?}");
+    assert_eq!(after[1..], before[1..], "the third text encoder and the transformer");
+    let told = |warnings: &[String]| warnings.iter().any(|w| w.contains("leaves text-encoder-3, mmdit as they are"));
+    assert!(told(&warnings) && !told(&unasked), "{warnings:?}");
+    // A folder is compressed as a whole, and takes them too.
+    let compressed = dir.path().join("compressed");
+    let packages = smelt::open(&plain).unwrap();
+    packages.compress(&compressed, &smelt::Compression::palettes(4), &mut Unwatched).unwrap();
+    for package in smelt::packages(&plain).unwrap() {
+        let weights = |folder: &std::path::Path| {
+            let file = folder.join(package.file_name().unwrap()).join("Data/com.apple.CoreML/weights/weight.bin");
+            std::fs::metadata(file).unwrap().len()
+        };
+        assert!(weights(&compressed) < weights(&plain), "{}", package.display());
+    }
+}

@@ -4,6 +4,7 @@
 //! It knows tensors and files, and deliberately nothing of MIL, Burn or diffusion.
 
 pub mod fuzz;
+pub mod hub;
 mod places;
 mod rng;
 mod summary;

@@ -7,6 +7,7 @@
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result};
+use sd_spec::Role;
 
 use super::{
     process::{self, fresh, warm},
@@ -18,18 +19,28 @@ use crate::{
 };
 
 /// Measures `n_runs` pairs after one warm-up pair.
-pub(super) fn run(preset: PresetName, n_runs: usize) -> Result<Metrics> {
+///
+/// Of the components only, if any are named: nothing else is written, copied or converted.
+pub(super) fn run(preset: PresetName, components: &[Role], n_runs: usize) -> Result<Metrics> {
     let scratch = smelt::target_dir()?.join("bench");
     fs::create_dir_all(&scratch)?;
-    let checkpoint = scratch.join(preset.name());
-    synth::ensure_checkpoint(preset, &checkpoint, 0)?;
+    let names: Vec<&str> = components.iter().map(|role| role.name()).collect();
+    let checkpoint = scratch.join([&[preset.name().as_str()], &names[..]].concat().join("-"));
+    synth::ensure_components(preset, components, &checkpoint, 0)?;
+    let mut choices: Vec<String> = preset.convert_arguments().iter().map(ToString::to_string).collect();
+    if !names.is_empty() {
+        choices.extend(["--component".to_owned(), names.join(",")]);
+    }
     let binary = smelt::build(Profile::Release, |_| {})?.binary;
     warm(&checkpoint)?;
     let mut metrics = Metrics::default();
     metrics.note("preset", preset.name());
+    if !names.is_empty() {
+        metrics.note("components", names.join(","));
+    }
     for turn in 0..=n_runs {
         let (copy_s, synced_s) = copy(&checkpoint, &scratch.join("copy"))?;
-        let convert = convert(&binary, &checkpoint, &scratch.join("packages"))?;
+        let convert = convert(&binary, &checkpoint, &scratch.join("packages"), &choices)?;
         if turn == 0 {
             continue;
         }
@@ -53,9 +64,9 @@ fn copy(from: &Path, to: &Path) -> Result<(f64, f64)> {
     Ok((copy.seconds, copy.seconds + sync.seconds))
 }
 
-fn convert(binary: &Path, checkpoint: &Path, to: &Path) -> Result<process::Usage> {
+fn convert(binary: &Path, checkpoint: &Path, to: &Path, choices: &[String]) -> Result<process::Usage> {
     fresh(to)?;
-    let usage = process::run(&mut smelt::convert(binary, checkpoint, to))?;
+    let usage = process::run(smelt::convert(binary, checkpoint, to).args(choices))?;
     fs::remove_dir_all(to).with_context(|| format!("conversion left nothing at {}", to.display()))?;
     Ok(usage)
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use testkit::{load_safetensors, psnr};
 
-use super::{LAYOUTS, packages_in};
+use super::{LAYOUTS, packages_in, quietly};
 use crate::{
     python,
     smelt::{self, Profile},
@@ -95,16 +95,8 @@ fn convert(binary: &Path, folder: &Path, case: &Case, layout: &str, precision: &
     Ok(package.clone())
 }
 
-/// Runs a command to its successful end; what it says counts only if it fails, for it warns of all that these checkpoints
-/// lack.
-fn quietly(command: &mut Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
-}
-
 /// The worst output's PSNR against the reference, which must have the same outputs of the same shapes.
-fn worst_psnr(reference: &Path, outputs: &Path) -> Result<f64> {
+pub(super) fn worst_psnr(reference: &Path, outputs: &Path) -> Result<f64> {
     let wanted: BTreeMap<_, _> = load_safetensors(reference)
         .into_iter()
         .filter_map(|(name, tensor)| Some((name.strip_prefix("out.")?.to_owned(), tensor)))

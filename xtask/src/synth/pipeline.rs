@@ -12,6 +12,7 @@ pub(super) enum Pipeline {
     Xl,
     /// XL's refiner, which diffusers runs from pictures.
     XlRefiner,
+    Sd3,
 }
 
 /// Components that a pipeline of XL may have, whether they are there or not.
@@ -27,16 +28,22 @@ impl Pipeline {
             Self::Inpaint => "StableDiffusionInpaintPipeline",
             Self::Xl => "StableDiffusionXLPipeline",
             Self::XlRefiner => "StableDiffusionXLImg2ImgPipeline",
+            Self::Sd3 => "StableDiffusion3Pipeline",
         }
     }
 
-    const fn is_xl(self) -> bool {
-        matches!(self, Self::Xl | Self::XlRefiner)
+    /// Components that `model_index.json` names even where they are missing.
+    const fn optional(self) -> &'static [&'static str] {
+        match self {
+            Self::StableDiffusion | Self::Inpaint => &OF_OLDER,
+            Self::Xl | Self::XlRefiner => &OF_XL,
+            Self::Sd3 => &[],
+        }
     }
 
     /// Whether `feature_extractor` is there, which prepares pictures for the safety checker.
     pub(super) const fn has_feature_extractor(self) -> bool {
-        !self.is_xl()
+        matches!(self, Self::StableDiffusion | Self::Inpaint)
     }
 
     /// `model_index.json`.
@@ -45,15 +52,15 @@ impl Pipeline {
             "_class_name": self.class(),
             "_diffusers_version": "0.30.2",
         });
-        for &name in if self.is_xl() { &OF_XL[..] } else { &OF_OLDER[..] } {
+        for &name in self.optional() {
             index[name] = json!([null, null]);
         }
         for (folder, network) in &preset.networks {
             let (library, class) = network.class();
             index[folder] = json!([library.name(), class]);
         }
-        for (folder, _) in &preset.tokenizers {
-            index[folder] = json!(["transformers", "CLIPTokenizer"]);
+        for (folder, tokenizer) in &preset.tokenizers {
+            index[folder] = json!(["transformers", tokenizer.class()]);
         }
         if let Some(scheduler) = preset.scheduler {
             index["scheduler"] = json!(["diffusers", scheduler.class()]);
@@ -69,6 +76,7 @@ impl Pipeline {
                 index["add_watermarker"] = Value::Null;
                 index["force_zeros_for_empty_prompt"] = (self == Self::Xl).into();
             }
+            Self::Sd3 => {}
         }
         if self == Self::XlRefiner {
             index["requires_aesthetics_score"] = true.into();
@@ -83,6 +91,7 @@ pub(super) enum Scheduler {
     Pndm,
     DdimVPrediction,
     Euler,
+    FlowMatchEuler,
 }
 
 impl Scheduler {
@@ -91,11 +100,15 @@ impl Scheduler {
             Self::Pndm => "PNDMScheduler",
             Self::DdimVPrediction => "DDIMScheduler",
             Self::Euler => "EulerDiscreteScheduler",
+            Self::FlowMatchEuler => "FlowMatchEulerDiscreteScheduler",
         }
     }
 
     /// `scheduler_config.json`.
     pub(super) fn config(self) -> Value {
+        if self == Self::FlowMatchEuler {
+            return self.flow();
+        }
         let mut config = json!({
             "_class_name": self.class(),
             "_diffusers_version": "0.30.2",
@@ -127,8 +140,24 @@ impl Scheduler {
                 config["interpolation_type"] = "linear".into();
                 config["use_karras_sigmas"] = false.into();
             }
+            Self::FlowMatchEuler => {}
         }
         config
+    }
+
+    /// Flows have no betas; a shift moves their times towards noise.
+    fn flow(self) -> Value {
+        json!({
+            "_class_name": self.class(),
+            "_diffusers_version": "0.30.2",
+            "base_image_seq_len": 256,
+            "base_shift": 0.5,
+            "max_image_seq_len": 4096,
+            "max_shift": 1.15,
+            "num_train_timesteps": 1000,
+            "shift": 3.0,
+            "use_dynamic_shifting": false,
+        })
     }
 }
 

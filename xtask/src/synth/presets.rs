@@ -7,11 +7,13 @@ use serde_json::Value;
 use super::{
     clip::{Activation, ClipText, SafetyChecker, Transformer},
     control_net::ControlNet,
+    mmdit::Mmdit,
     pipeline::{Pipeline, Scheduler},
+    t5::T5,
     tensors::TensorSpec,
-    tokenizer::Padding,
+    tokenizer::{Padding, Tokenizer},
     unet::{Addition, Projection, UNet},
-    vae::Vae,
+    vae::{Ends, Latents, Vae},
 };
 
 /// A model's name on the command line.
@@ -30,6 +32,8 @@ pub(crate) enum PresetName {
     Sdxl,
     /// The refiner of Stable Diffusion XL 1.0.
     SdxlRefiner,
+    /// Stable Diffusion 3 medium with all three text encoders.
+    Sd3Medium,
     /// The shape of the golden checkpoint `tiny-sd15`.
     Tiny,
 }
@@ -39,6 +43,14 @@ impl PresetName {
     pub(crate) fn name(self) -> String {
         use clap::ValueEnum;
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// What `smelt convert` needs to be told beside the checkpoint: for which pictures a network is that stands alone.
+    pub(crate) const fn convert_arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Controlnet => &["--size", "512x512"],
+            _ => &[],
+        }
     }
 }
 
@@ -91,7 +103,7 @@ pub(super) struct Preset {
     /// None for a network that is alone in its folder.
     pub(super) pipeline: Option<Pipeline>,
     pub(super) networks: Vec<Placed>,
-    pub(super) tokenizers: Vec<(&'static str, Padding)>,
+    pub(super) tokenizers: Vec<(&'static str, Tokenizer)>,
     pub(super) scheduler: Option<Scheduler>,
 }
 
@@ -104,8 +116,14 @@ impl Preset {
             PresetName::Sd21 => sd21(),
             PresetName::Sdxl => sdxl(),
             PresetName::SdxlRefiner => sdxl_refiner(),
+            PresetName::Sd3Medium => sd3_medium(),
             PresetName::Tiny => tiny(),
         }
+    }
+
+    /// Whether a network has this folder.
+    pub(super) fn has(&self, folder: &str) -> bool {
+        self.networks.iter().any(|(name, _)| *name == folder)
     }
 }
 
@@ -132,11 +150,15 @@ const SAFETY_CHECKER: SafetyChecker = SafetyChecker {
 };
 
 /// SD 1.x pads with the end token, SD 2.x and the second tokenizer of XL with "!", OpenCLIP's zero.
-const TOKENIZER: (&str, Padding) = ("tokenizer", Padding::EndToken);
-const TOKENIZER_2: (&str, Padding) = ("tokenizer_2", Padding::Zero);
+const TOKENIZER: (&str, Tokenizer) = ("tokenizer", Tokenizer::Clip(Padding::EndToken));
+const TOKENIZER_2: (&str, Tokenizer) = ("tokenizer_2", Tokenizer::Clip(Padding::Zero));
 
-fn full_vae(sample_size: usize, scaling_factor: f64) -> Vae {
-    Vae { sample_size, channels: vec![128, 256, 512, 512], scaling_factor }
+const LATENTS: Latents = Latents { n_channels: 4, shift: None, scale: 0.18215, ends: Ends::QuantConvs };
+const LATENTS_OF_XL: Latents = Latents { scale: 0.13025, ..LATENTS };
+const LATENTS_OF_SD3: Latents = Latents { n_channels: 16, shift: Some(0.0609), scale: 1.5305, ends: Ends::Nothing };
+
+fn full_vae(sample_size: usize, latents: Latents) -> Vae {
+    Vae { sample_size, channels: vec![128, 256, 512, 512], latents }
 }
 
 fn unet_of_sd15() -> UNet {
@@ -175,7 +197,7 @@ fn sd1(pipeline: Pipeline, unet: UNet) -> Preset {
         networks: vec![
             ("text_encoder", Box::new(CLIP_L)),
             ("unet", Box::new(unet)),
-            ("vae", Box::new(full_vae(512, 0.18215))),
+            ("vae", Box::new(full_vae(512, LATENTS))),
             ("safety_checker", Box::new(SAFETY_CHECKER)),
         ],
         tokenizers: vec![TOKENIZER],
@@ -217,9 +239,9 @@ fn sd21() -> Preset {
         networks: vec![
             ("text_encoder", Box::new(text_encoder)),
             ("unet", Box::new(unet)),
-            ("vae", Box::new(full_vae(768, 0.18215))),
+            ("vae", Box::new(full_vae(768, LATENTS))),
         ],
-        tokenizers: vec![("tokenizer", Padding::Zero)],
+        tokenizers: vec![("tokenizer", Tokenizer::Clip(Padding::Zero))],
         scheduler: Some(Scheduler::DdimVPrediction),
     }
 }
@@ -231,7 +253,7 @@ fn sdxl() -> Preset {
             ("text_encoder", Box::new(CLIP_L)),
             ("text_encoder_2", Box::new(CLIP_G)),
             ("unet", Box::new(unet_of_sdxl())),
-            ("vae", Box::new(full_vae(1024, 0.13025))),
+            ("vae", Box::new(full_vae(1024, LATENTS_OF_XL))),
         ],
         tokenizers: vec![TOKENIZER, TOKENIZER_2],
         scheduler: Some(Scheduler::Euler),
@@ -253,10 +275,34 @@ fn sdxl_refiner() -> Preset {
         networks: vec![
             ("text_encoder_2", Box::new(CLIP_G)),
             ("unet", Box::new(unet)),
-            ("vae", Box::new(full_vae(1024, 0.13025))),
+            ("vae", Box::new(full_vae(1024, LATENTS_OF_XL))),
         ],
         tokenizers: vec![TOKENIZER_2],
         scheduler: Some(Scheduler::Euler),
+    }
+}
+
+fn sd3_medium() -> Preset {
+    let transformer = Mmdit {
+        sample_size: 128,
+        channels: LATENTS_OF_SD3.n_channels,
+        table_side: 192,
+        n_layers: 24,
+        n_heads: 24,
+        text_dim: 4096,
+        pooled_dim: 2048,
+    };
+    Preset {
+        pipeline: Some(Pipeline::Sd3),
+        networks: vec![
+            ("text_encoder", Box::new(ClipText { has_projection: true, ..CLIP_L })),
+            ("text_encoder_2", Box::new(CLIP_G)),
+            ("text_encoder_3", Box::new(T5 { dim: 4096, inner_dim: 10240, n_layers: 24, n_heads: 64 })),
+            ("transformer", Box::new(transformer)),
+            ("vae", Box::new(full_vae(1024, LATENTS_OF_SD3))),
+        ],
+        tokenizers: vec![TOKENIZER, TOKENIZER_2, ("tokenizer_3", Tokenizer::T5)],
+        scheduler: Some(Scheduler::FlowMatchEuler),
     }
 }
 
@@ -282,7 +328,7 @@ fn tiny() -> Preset {
         text: Transformer { hidden_size: 64, n_layers: 1, n_heads: 2 },
         text_intermediate_size: 64,
     };
-    let vae = Vae { sample_size: 128, channels: vec![32, 64, 128, 128], scaling_factor: 0.18215 };
+    let vae = Vae { sample_size: 128, channels: vec![32, 64, 128, 128], latents: LATENTS };
     Preset {
         pipeline: Some(Pipeline::StableDiffusion),
         networks: vec![

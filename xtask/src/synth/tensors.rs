@@ -40,7 +40,12 @@ impl TensorList {
 
     /// `name.weight` [out, in] and, if wanted, `name.bias`.
     pub(super) fn linear(&mut self, name: &str, n_out: usize, n_in: usize, bias: Bias) {
-        self.weight_and_bias(name, &[n_out, n_in], 1.0, bias);
+        self.linear_with_gain(name, n_out, n_in, bias, 1.0);
+    }
+
+    /// A linear layer whose output has `gain` times the scale of its input.
+    pub(super) fn linear_with_gain(&mut self, name: &str, n_out: usize, n_in: usize, bias: Bias, gain: f32) {
+        self.weight_and_bias(name, &[n_out, n_in], gain, bias);
     }
 
     /// `name.weight` [out, in, kernel, kernel] and `name.bias`.

@@ -15,11 +15,28 @@ pub(super) struct Vae {
     pub(super) sample_size: usize,
     /// Channels of each level, from the finest.
     pub(super) channels: Vec<usize>,
-    /// Latents are multiplied by this before diffusion.
-    pub(super) scaling_factor: f64,
+    pub(super) latents: Latents,
 }
 
-const LATENT_CHANNELS: usize = 4;
+/// What the autoencoder makes of a picture.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Latents {
+    pub(super) n_channels: usize,
+    /// Subtracted before diffusion.
+    pub(super) shift: Option<f64>,
+    /// What they are then multiplied by.
+    pub(super) scale: f64,
+    pub(super) ends: Ends,
+}
+
+/// What stands between the latents and the encoder and the decoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ends {
+    /// 1×1 convolutions.
+    QuantConvs,
+    Nothing,
+}
+
 const LAYERS_PER_BLOCK: usize = 2;
 
 /// Latents of an untrained UNet are an order too large (see `unet.rs`) and are divided by 0.18 before decoding.
@@ -31,6 +48,7 @@ impl Network for Vae {
     }
 
     fn config(&self, _torch_dtype: &str) -> Value {
+        let has_convs = self.latents.ends == Ends::QuantConvs;
         json!({
             "_class_name": self.class().1,
             "_diffusers_version": "0.30.2",
@@ -39,7 +57,7 @@ impl Network for Vae {
             "down_block_types": vec!["DownEncoderBlock2D"; self.channels.len()],
             "force_upcast": true,
             "in_channels": 3,
-            "latent_channels": LATENT_CHANNELS,
+            "latent_channels": self.latents.n_channels,
             "latents_mean": null,
             "latents_std": null,
             "layers_per_block": LAYERS_PER_BLOCK,
@@ -47,11 +65,11 @@ impl Network for Vae {
             "norm_num_groups": 32,
             "out_channels": 3,
             "sample_size": self.sample_size,
-            "scaling_factor": self.scaling_factor,
-            "shift_factor": null,
+            "scaling_factor": self.latents.scale,
+            "shift_factor": self.latents.shift,
             "up_block_types": vec!["UpDecoderBlock2D"; self.channels.len()],
-            "use_post_quant_conv": true,
-            "use_quant_conv": true,
+            "use_post_quant_conv": has_convs,
+            "use_quant_conv": has_convs,
         })
     }
 
@@ -59,8 +77,11 @@ impl Network for Vae {
         let mut list = TensorList::default();
         self.encoder(&mut list);
         self.decoder(&mut list);
-        list.conv("quant_conv", 2 * LATENT_CHANNELS, 2 * LATENT_CHANNELS, 1);
-        list.conv_with_gain("post_quant_conv", LATENT_CHANNELS, LATENT_CHANNELS, 1, POST_QUANT_GAIN);
+        if self.latents.ends == Ends::QuantConvs {
+            let n = self.latents.n_channels;
+            list.conv("quant_conv", 2 * n, 2 * n, 1);
+            list.conv_with_gain("post_quant_conv", n, n, 1, POST_QUANT_GAIN);
+        }
         list.0
     }
 }
@@ -80,12 +101,12 @@ impl Vae {
         }
         mid_block(list, "encoder.mid_block", last);
         list.norm("encoder.conv_norm_out", last);
-        list.conv("encoder.conv_out", 2 * LATENT_CHANNELS, last, 3);
+        list.conv("encoder.conv_out", 2 * self.latents.n_channels, last, 3);
     }
 
     fn decoder(&self, list: &mut TensorList) {
         let (first, last) = (self.channels[0], self.channels[self.channels.len() - 1]);
-        list.conv("decoder.conv_in", last, LATENT_CHANNELS, 3);
+        list.conv("decoder.conv_in", last, self.latents.n_channels, 3);
         mid_block(list, "decoder.mid_block", last);
         let mut n_in = last;
         for (index, &n_out) in self.channels.iter().rev().enumerate() {

@@ -2,7 +2,7 @@
 
 use super::source::Compute;
 use host_tensor::{DType, HostTensor};
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 /// The elements of a stored tensor whose indices lie in these ranges.
 #[derive(Debug)]
@@ -15,10 +15,9 @@ pub(super) struct Crop {
 impl Crop {
     /// `None` for a tensor of parts of bytes, a range that leaves an axis, and another number of ranges than axes.
     pub(super) fn new(tensor: HostTensor, ranges: &[Range<usize>]) -> Option<Self> {
-        let fits = |(range, &size): (&Range<usize>, &usize)| range.start <= range.end && range.end <= size;
-        let is_inside = ranges.len() == tensor.shape().len() && ranges.iter().zip(tensor.shape()).all(fits);
+        let is_possible = are_inside(ranges, tensor.shape()) && !tensor.dtype().is_sub_byte();
         let shape = ranges.iter().map(ExactSizeIterator::len).collect();
-        (is_inside && !tensor.dtype().is_sub_byte()).then(|| Self { tensor, ranges: ranges.to_vec(), shape })
+        is_possible.then(|| Self { tensor, ranges: ranges.to_vec(), shape })
     }
 
     /// Appends the part below `at`, an offset in elements of the axes from `axis` on, to `out`.
@@ -63,4 +62,17 @@ impl Compute for Crop {
             out = rest;
         }
     }
+
+    /// A part of the part is one of the tensor.
+    fn crop(&self, ranges: &[Range<usize>]) -> Option<Arc<dyn Compute>> {
+        let moved = |(outer, inner): (&Range<usize>, &Range<usize>)| outer.start + inner.start..outer.start + inner.end;
+        let of_tensor = || self.ranges.iter().zip(ranges).map(moved).collect::<Vec<_>>();
+        let ranges = are_inside(ranges, &self.shape).then(of_tensor)?;
+        Some(Arc::new(Self::new(self.tensor.clone(), &ranges)?))
+    }
+}
+
+fn are_inside(ranges: &[Range<usize>], shape: &[usize]) -> bool {
+    let fits = |(range, &size): (&Range<usize>, &usize)| range.start <= range.end && range.end <= size;
+    ranges.len() == shape.len() && ranges.iter().zip(shape).all(fits)
 }

@@ -21,6 +21,13 @@ pub trait Compute: fmt::Debug + Send + Sync {
     ///
     /// A row is a slice along the first axis; a scalar is one row.
     fn fill_rows(&self, rows: Range<usize>, out: &mut [u8]);
+
+    /// The computation of the part whose indices lie in these ranges, one for each axis, if it takes less memory than
+    /// computing the whole and cutting.
+    fn crop(&self, ranges: &[Range<usize>]) -> Option<Arc<dyn Compute>> {
+        let _ = ranges;
+        None
+    }
 }
 
 /// Tells the sources of constants apart without reading them, as long as they live.
@@ -105,6 +112,18 @@ impl Computed {
         let n_rows = shape.first().copied().unwrap_or(1);
         let row_bytes = n_bytes.checked_div(n_rows).unwrap_or(0);
         Ok(Self { compute, dtype, shape, n_rows, row_bytes })
+    }
+
+    pub(super) fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// A part, if the computation knows a way to it.
+    pub(super) fn crop(&self, ranges: &[Range<usize>]) -> Option<Arc<dyn Compute>> {
+        let is_asked = |part: &Arc<dyn Compute>| {
+            part.dtype() == self.dtype && ranges.iter().map(ExactSizeIterator::len).eq(part.shape().iter().copied())
+        };
+        self.compute.crop(ranges).filter(is_asked)
     }
 
     /// Passes the bytes to `sink` in order, as many whole rows at a time as make a block.

@@ -34,10 +34,66 @@ fn a_part_is_cut_out_of_a_view_whatever_it_views() {
 }
 
 #[test]
+fn a_part_of_a_part_is_a_part_of_the_whole() {
+    let table = Const::new(HostTensor::from_f32([4, 4, 2], noise(32, 3)));
+    let outer = table.crop(&[1..4, 0..4, 0..2]).unwrap();
+    let part = outer.crop(&[1..2, 1..3, 0..2]).unwrap();
+    assert_eq!(part, table.crop(&[2..3, 1..3, 0..2]).unwrap());
+    assert!(part.stored().is_none(), "it was computed and kept");
+    // Inside the table, and not inside its part.
+    assert!(outer.crop(&[0..4, 0..4, 0..2]).is_err());
+    let reshaped = outer.reshape([12, 2]).unwrap().crop(&[3..5, 1..2]).unwrap();
+    assert_eq!(reshaped.read().to_f32_vec(), table.crop(&[1..3, 0..4, 1..2]).unwrap().read().to_f32_vec()[3..5]);
+}
+
+#[test]
 fn a_transposition_after_a_reshape_is_right() {
     let base = Const::new(HostTensor::from_f32([6], (0..6u8).map(f32::from).collect()));
     let t = base.reshape([2, 3]).unwrap().transpose(&[1, 0]).unwrap();
     assert_eq!(t.read().to_f32_vec(), [0., 3., 1., 4., 2., 5.]);
+}
+
+/// A transposition of a reshaped view is that of the tensor which the view is, and shares its source if told to.
+#[track_caller]
+fn check_transposed(source: &[usize], shape: &[usize], perm: &[usize], is_view: bool) {
+    let n = source.iter().product();
+    // Halves seen as floats: what computes this view copies it.
+    let base = Const::new(HostTensor::from_f16(source, &noise(n, 5))).cast(DType::F32);
+    let lazy = base.reshape(shape).unwrap().transpose(perm).unwrap();
+    let mut expected = vec![0.0; n];
+    let permuted: Vec<usize> = perm.iter().map(|&p| shape[p]).collect();
+    for (at, value) in base.read().to_f32_vec().into_iter().enumerate() {
+        let index: Vec<usize> =
+            (0..shape.len()).map(|axis| at / shape[axis + 1..].iter().product::<usize>() % shape[axis]).collect();
+        let place = perm.iter().zip(&permuted).fold(0, |place, (&p, &size)| place * size + index[p]);
+        expected[place] = value;
+    }
+    assert_eq!((lazy.shape(), lazy.read().to_f32_vec()), (&permuted[..], expected), "{source:?} {shape:?} {perm:?}");
+    assert_eq!(lazy.source_id() == base.source_id(), is_view, "{source:?} {shape:?} {perm:?}");
+}
+
+#[test]
+fn a_transposition_after_axes_were_merged_stays_a_view() {
+    check_transposed(&[2, 3, 4], &[6, 4], &[1, 0], true);
+    check_transposed(&[2, 3, 4], &[2, 12], &[1, 0], true);
+    check_transposed(&[2, 3], &[1, 2, 1, 3, 1], &[3, 0, 4, 1, 2], true);
+    check_transposed(&[1, 2, 1, 3, 1], &[2, 3], &[1, 0], true);
+    check_transposed(&[1, 5], &[1, 5], &[1, 0], true);
+    check_transposed(&[1, 1], &[], &[], false);
+    check_transposed(&[2, 0, 3], &[0, 3], &[1, 0], true);
+    // Split, or cut elsewhere.
+    check_transposed(&[6, 4], &[2, 3, 4], &[2, 0, 1], false);
+    check_transposed(&[2, 3], &[3, 2], &[1, 0], false);
+    check_transposed(&[4, 6], &[8, 3], &[1, 0], false);
+}
+
+#[test]
+fn transpositions_and_merges_in_turn_are_right() {
+    let base = Const::new(HostTensor::from_f32([2, 3, 4], noise(24, 9)));
+    let merged = base.transpose(&[2, 0, 1]).unwrap().reshape([4, 6]).unwrap();
+    let back = merged.transpose(&[1, 0]).unwrap();
+    assert!(back.same_view(&base.reshape([6, 4]).unwrap()));
+    assert_eq!(back, Const::new(merged.read()).transpose(&[1, 0]).unwrap());
 }
 
 #[test]

@@ -178,6 +178,7 @@ fn of_folder(given: &Path, root: &Path) -> Result<Option<Checkpoint>, Checkpoint
         index,
         variant: None,
         adapters: Vec::new(),
+        words: Vec::new(),
     };
     checkpoint.family = family::of(|role| checkpoint.known_config(role), checkpoint.index.asks_for_scores());
     let is_checkpoint = checkpoint.index.is_there() || Role::ALL.iter().any(|&role| checkpoint.has_folder(role));
@@ -202,8 +203,8 @@ fn of_file(path: &Path, wanted: Wanted, reading: &Reading) -> Result<Option<Chec
     };
     let name = path.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
     let index = Index::new(read_object(&beside, INDEX)?);
-    let (root, variant, adapters) = (path.to_owned(), None, Vec::new());
-    Ok(Some(Checkpoint { root, name, beside, stored, index, family, alone, variant, adapters }))
+    let (root, variant, adapters, words) = (path.to_owned(), None, Vec::new(), Vec::new());
+    Ok(Some(Checkpoint { root, name, beside, stored, index, family, alone, variant, adapters, words }))
 }
 
 /// A model in a file of safetensors, or of PyTorch.

@@ -6,15 +6,9 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use sd_spec::{Axis, Dims};
 
 use super::tower::{Encoder, layer_norm};
-use crate::layer::linear_without_bias;
+use crate::layer::{MASKED, linear_without_bias};
 use crate::weights::COUNTER;
 use crate::{ClipTextConfig, Facts, Features, Naming, Network, Pooling, Role};
-
-/// Added to the attention scores of later tokens.
-///
-/// Large enough that their softmax is exactly zero, small enough for f16 (where `−∞`, or the
-/// smallest f32, would give NaN or overflow). Apple's converter chose the same number.
-const MASKED: f32 = -1e4;
 
 /// CLIP text encoder (transformers `CLIPTextModel`, `CLIPTextModelWithProjection`).
 #[derive(Module, Debug)]

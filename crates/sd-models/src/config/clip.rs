@@ -3,7 +3,7 @@
 //! Defaults are those of transformers 4.44 and 5.24 `CLIPTextConfig` and `CLIPVisionConfig`; a nested configuration is
 //! written without what equals them.
 
-use sd_spec::keys::{CLIP_TEXT, CLIP_VISION, SAFETY_CHECKER};
+use sd_spec::keys::{CLIP_TEXT, CLIP_VISION, SAFETY_CHECKER, Table};
 
 use super::Configuration;
 use super::fields::{Fields, MAX_CHANNELS, MAX_LAYERS, MAX_SIDE, MAX_VOCABULARY};
@@ -85,17 +85,10 @@ pub struct SafetyCheckerConfig {
 }
 
 impl Configuration for ClipTextConfig {
-    fn from_json(json: &[u8]) -> Result<Self, ModelError> {
-        Self::read(&Fields::parse(Role::TextEncoder, json, CLIP_TEXT)?)
-    }
+    const ROLE: Role = Role::TextEncoder;
+    const KEYS: Table = CLIP_TEXT;
 
-    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
-        Ok(Fields::parse(Role::TextEncoder, json, CLIP_TEXT)?.unknown())
-    }
-}
-
-impl ClipTextConfig {
-    pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
+    fn read(fields: &Fields) -> Result<Self, ModelError> {
         let pooling = match fields.integer_or("eos_token_id", 49_407)? {
             // transformers 4.44 CLIPTextTransformer.forward: "A config that had eos_token_id=2".
             2 => Pooling::LargestId,
@@ -112,8 +105,12 @@ impl ClipTextConfig {
     }
 }
 
-impl ClipVisionConfig {
-    pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
+/// The object in the safety checker's file.
+impl Configuration for ClipVisionConfig {
+    const ROLE: Role = SafetyCheckerConfig::ROLE;
+    const KEYS: Table = CLIP_VISION;
+
+    fn read(fields: &Fields) -> Result<Self, ModelError> {
         let config = Self {
             tower: ClipTowerConfig::read(fields, &VISION_TOWER)?,
             image_size: fields.size_or("image_size", MAX_SIDE, 224)?,
@@ -126,7 +123,9 @@ impl ClipVisionConfig {
         }
         Ok(config)
     }
+}
 
+impl ClipVisionConfig {
     /// Number of patches along one side.
     #[must_use]
     pub fn grid(&self) -> usize {
@@ -135,27 +134,22 @@ impl ClipVisionConfig {
 }
 
 impl Configuration for SafetyCheckerConfig {
-    fn from_json(json: &[u8]) -> Result<Self, ModelError> {
-        Self::read(&Fields::parse(Role::SafetyChecker, json, SAFETY_CHECKER)?)
-    }
+    const ROLE: Role = Role::SafetyChecker;
+    const KEYS: Table = SAFETY_CHECKER;
 
-    /// Those of the vision encoder are among them.
-    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
-        let fields = Fields::parse(Role::SafetyChecker, json, SAFETY_CHECKER)?;
+    fn unknown(fields: &Fields) -> Vec<String> {
         let mut unknown = fields.unknown();
-        if let Ok(vision) = fields.nested("vision_config", CLIP_VISION) {
+        if let Ok(vision) = fields.nested("vision_config", ClipVisionConfig::KEYS) {
             unknown.extend(vision.unknown());
         }
-        Ok(unknown)
+        unknown
     }
-}
 
-impl SafetyCheckerConfig {
-    pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
+    fn read(fields: &Fields) -> Result<Self, ModelError> {
         // Files of early versions hold both; transformers takes all of this one where it is there.
         let key = if fields.has("vision_config_dict") { "vision_config_dict" } else { "vision_config" };
         Ok(Self {
-            vision: ClipVisionConfig::read(&fields.nested(key, CLIP_VISION)?)?,
+            vision: ClipVisionConfig::read(&fields.nested(key, ClipVisionConfig::KEYS)?)?,
             projection_dim: fields.size_or("projection_dim", MAX_CHANNELS, 512)?,
         })
     }

@@ -1,6 +1,6 @@
 //! Configuration of a picture's guidance (diffusers `ControlNetModel`).
 
-use sd_spec::keys::CONTROL_NET;
+use sd_spec::keys::{CONTROL_NET, Table};
 
 use super::Configuration;
 use super::fields::{Fields, MAX_BLOCKS, MAX_CHANNELS};
@@ -21,17 +21,10 @@ pub struct ControlNetConfig {
 }
 
 impl Configuration for ControlNetConfig {
-    fn from_json(json: &[u8]) -> Result<Self, ModelError> {
-        Self::read(&Fields::parse(Role::ControlNet, json, CONTROL_NET)?)
-    }
+    const ROLE: Role = Role::ControlNet;
+    const KEYS: Table = CONTROL_NET;
 
-    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
-        Ok(Fields::parse(Role::ControlNet, json, CONTROL_NET)?.unknown())
-    }
-}
-
-impl ControlNetConfig {
-    pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
+    fn read(fields: &Fields) -> Result<Self, ModelError> {
         let key = "controlnet_conditioning_channel_order";
         let is_bgr = match fields.text_or(key, "rgb")? {
             "rgb" => false,

@@ -30,7 +30,9 @@ pub(super) const MAX_VOCABULARY: usize = 1 << 24;
 pub(super) const MAX_SIDE: usize = 1 << 16;
 
 /// One JSON object of a configuration.
-pub(super) struct Fields {
+///
+/// Public because a [`Configuration`](super::Configuration) reads it; only this crate can make one, so only it implements that.
+pub struct Fields {
     role: Role,
     /// Keys of the enclosing objects, each followed by a dot.
     prefix: String,

@@ -1,7 +1,7 @@
 //! Configuration of one linear layer, as it is read off its tensors.
 
 use sd_spec::Role;
-use sd_spec::keys::LINEAR;
+use sd_spec::keys::{LINEAR, Table};
 
 use super::Configuration;
 use super::fields::{Fields, MAX_CHANNELS};
@@ -19,17 +19,10 @@ pub struct LinearLayerConfig {
 }
 
 impl Configuration for LinearLayerConfig {
-    fn from_json(json: &[u8]) -> Result<Self, ModelError> {
-        Self::read(&Fields::parse(Role::MultilingualProjection, json, LINEAR)?)
-    }
+    const ROLE: Role = Role::MultilingualProjection;
+    const KEYS: Table = LINEAR;
 
-    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
-        Ok(Fields::parse(Role::MultilingualProjection, json, LINEAR)?.unknown())
-    }
-}
-
-impl LinearLayerConfig {
-    pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
+    fn read(fields: &Fields) -> Result<Self, ModelError> {
         Ok(Self {
             in_features: fields.size("in_features", MAX_CHANNELS)?,
             out_features: fields.size("out_features", MAX_CHANNELS)?,

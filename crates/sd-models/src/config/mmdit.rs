@@ -1,6 +1,6 @@
 //! Configuration of the transformer over text and picture (diffusers `SD3Transformer2DModel`).
 
-use sd_spec::keys::SD3_TRANSFORMER;
+use sd_spec::keys::{SD3_TRANSFORMER, Table};
 
 use super::Configuration;
 use super::fields::{Fields, MAX_CHANNELS, MAX_LAYERS};
@@ -43,18 +43,11 @@ pub struct MmditConfig {
 }
 
 impl Configuration for MmditConfig {
-    fn from_json(json: &[u8]) -> Result<Self, ModelError> {
-        Self::read(&Fields::parse(Role::Mmdit, json, SD3_TRANSFORMER)?)
-    }
+    const ROLE: Role = Role::Mmdit;
+    const KEYS: Table = SD3_TRANSFORMER;
 
-    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
-        Ok(Fields::parse(Role::Mmdit, json, SD3_TRANSFORMER)?.unknown())
-    }
-}
-
-impl MmditConfig {
     /// Defaults are those of diffusers 0.42.1.
-    pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
+    fn read(fields: &Fields) -> Result<Self, ModelError> {
         let in_channels = fields.size_or("in_channels", MAX_CHANNELS, 16)?;
         let n_layers = fields.size_or("num_layers", MAX_LAYERS, 18)?;
         let config = Self {
@@ -83,7 +76,9 @@ impl MmditConfig {
         }
         Ok(config)
     }
+}
 
+impl MmditConfig {
     /// Width of a token in the blocks.
     #[must_use]
     pub const fn dim(&self) -> usize {

@@ -1,6 +1,6 @@
 //! Configuration of T5's encoder (transformers `T5EncoderModel`).
 
-use sd_spec::keys::T5_ENCODER;
+use sd_spec::keys::{T5_ENCODER, Table};
 
 use super::Configuration;
 use super::fields::{Fields, MAX_CHANNELS, MAX_LAYERS, MAX_VOCABULARY};
@@ -33,18 +33,11 @@ pub struct T5Config {
 }
 
 impl Configuration for T5Config {
-    fn from_json(json: &[u8]) -> Result<Self, ModelError> {
-        Self::read(&Fields::parse(Role::TextEncoder3, json, T5_ENCODER)?)
-    }
+    const ROLE: Role = Role::TextEncoder3;
+    const KEYS: Table = T5_ENCODER;
 
-    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
-        Ok(Fields::parse(Role::TextEncoder3, json, T5_ENCODER)?.unknown())
-    }
-}
-
-impl T5Config {
     /// Defaults are those of transformers 5.24.
-    pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
+    fn read(fields: &Fields) -> Result<Self, ModelError> {
         // The default is the first T5's.
         match fields.text_or("feed_forward_proj", "relu")? {
             "gated-gelu" => {}
@@ -74,7 +67,9 @@ impl T5Config {
         }
         Ok(config)
     }
+}
 
+impl T5Config {
     /// Width of all heads together.
     #[must_use]
     pub const fn attention_dim(&self) -> usize {

@@ -1,6 +1,6 @@
 //! Configuration of the small autoencoder (diffusers `AutoencoderTiny`, known as TAESD).
 
-use sd_spec::keys::AUTOENCODER_TINY;
+use sd_spec::keys::{AUTOENCODER_TINY, Table};
 
 use super::Configuration;
 use super::fields::{Fields, MAX_BLOCKS, MAX_CHANNELS, MAX_RESNETS};
@@ -33,17 +33,10 @@ pub struct TinyLevelsConfig {
 }
 
 impl Configuration for TinyAutoencoderConfig {
-    fn from_json(json: &[u8]) -> Result<Self, ModelError> {
-        Self::read(&Fields::parse(Role::VaeDecoder, json, AUTOENCODER_TINY)?)
-    }
+    const ROLE: Role = Role::VaeDecoder;
+    const KEYS: Table = AUTOENCODER_TINY;
 
-    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
-        Ok(Fields::parse(Role::VaeDecoder, json, AUTOENCODER_TINY)?.unknown())
-    }
-}
-
-impl TinyAutoencoderConfig {
-    pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
+    fn read(fields: &Fields) -> Result<Self, ModelError> {
         let config = Self {
             in_channels: fields.size_or("in_channels", MAX_CHANNELS, 3)?,
             out_channels: fields.size_or("out_channels", MAX_CHANNELS, 3)?,
@@ -59,7 +52,9 @@ impl TinyAutoencoderConfig {
         }
         Ok(config)
     }
+}
 
+impl TinyAutoencoderConfig {
     /// Pixels per latent element along one side.
     #[must_use]
     pub fn scale(&self) -> usize {

@@ -2,7 +2,7 @@
 //!
 //! Rules and defaults follow diffusers 0.30 `unet_2d_condition.py`.
 
-use sd_spec::keys::UNET;
+use sd_spec::keys::{Table, UNET};
 
 use super::fields::{Depths, Fields, MAX_BLOCKS, MAX_CHANNELS, MAX_LAYERS, MAX_RESNETS};
 use super::{Configuration, Resolution};
@@ -106,17 +106,10 @@ pub struct AddedConditionConfig {
 }
 
 impl Configuration for UNetConfig {
-    fn from_json(json: &[u8]) -> Result<Self, ModelError> {
-        Self::read(&Fields::parse(Role::UNet, json, UNET)?)
-    }
+    const ROLE: Role = Role::UNet;
+    const KEYS: Table = UNET;
 
-    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
-        Ok(Fields::parse(Role::UNet, json, UNET)?.unknown())
-    }
-}
-
-impl UNetConfig {
-    pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
+    fn read(fields: &Fields) -> Result<Self, ModelError> {
         let levels = Levels::read(fields)?;
         Ok(Self {
             way_down: WayDownConfig::read(fields, &levels)?,

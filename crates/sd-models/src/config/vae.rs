@@ -1,6 +1,6 @@
 //! Configuration of the autoencoder (diffusers `AutoencoderKL`).
 
-use sd_spec::keys::AUTOENCODER_KL;
+use sd_spec::keys::{AUTOENCODER_KL, Table};
 
 use super::fields::{Fields, MAX_BLOCKS, MAX_CHANNELS, MAX_RESNETS};
 use super::{Configuration, Resolution, unet};
@@ -38,17 +38,10 @@ pub struct VaeConfig {
 }
 
 impl Configuration for VaeConfig {
-    fn from_json(json: &[u8]) -> Result<Self, ModelError> {
-        Self::read(&Fields::parse(Role::VaeDecoder, json, AUTOENCODER_KL)?)
-    }
+    const ROLE: Role = Role::VaeDecoder;
+    const KEYS: Table = AUTOENCODER_KL;
 
-    fn unknown_keys(json: &[u8]) -> Result<Vec<String>, ModelError> {
-        Ok(Fields::parse(Role::VaeDecoder, json, AUTOENCODER_KL)?.unknown())
-    }
-}
-
-impl VaeConfig {
-    pub(super) fn read(fields: &Fields) -> Result<Self, ModelError> {
+    fn read(fields: &Fields) -> Result<Self, ModelError> {
         let channels = fields.sizes("block_out_channels", MAX_CHANNELS, MAX_BLOCKS)?;
         for (key, only) in [("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")] {
             for kind in fields.texts(key, channels.len())? {
@@ -75,7 +68,9 @@ impl VaeConfig {
             block_out_channels: channels,
         })
     }
+}
 
+impl VaeConfig {
     /// Pixels per latent element along one side: 8 for every Stable Diffusion.
     #[must_use]
     pub fn scale(&self) -> usize {

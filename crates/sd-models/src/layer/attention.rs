@@ -10,6 +10,12 @@ use burn::tensor::{Device, Tensor};
 
 use super::{linear, linear_without_bias};
 
+/// Added to the scores of keys that are not to be attended to.
+///
+/// Large enough that their softmax is exactly zero, small enough for f16 (where `−∞`, or the
+/// smallest f32, would give NaN or overflow). Apple's converter chose the same number.
+pub(crate) const MASKED: f32 = -1e4;
+
 /// Attention of the denoiser's transformer blocks (diffusers `Attention`): over the tokens
 /// themselves or over the text, depending on what `forward` is given.
 #[derive(Module, Debug)]

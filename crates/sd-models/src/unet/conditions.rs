@@ -1,9 +1,10 @@
 //! What a denoiser is told beside the latents: the step, the text, and what XL and distilled networks add.
 
+use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor};
 
 use crate::layer::{TimestepEmbedding, sinusoid};
-use crate::{AddedConditionConfig, Features, TimestepConfig};
+use crate::{AddedConditionConfig, Features, TimestepConfig, WayDownConfig};
 
 /// XL's second conditioning.
 #[derive(Debug)]
@@ -62,32 +63,38 @@ impl AddedConditionConfig {
     }
 }
 
-/// The layers that make one vector of the step and of the added conditions.
-pub(crate) struct TimeEmbedding<'a> {
-    pub(crate) time_embedding: &'a TimestepEmbedding,
-    pub(crate) add_embedding: Option<&'a TimestepEmbedding>,
-    pub(crate) time: &'a TimestepConfig,
-    pub(crate) added: Option<&'a AddedConditionConfig>,
+/// What the vectors of steps and added numbers are made with.
+#[derive(Clone, Debug)]
+pub(crate) struct Waves {
+    time: TimestepConfig,
+    added: Option<AddedConditionConfig>,
 }
 
-impl TimeEmbedding<'_> {
-    /// `[B]` and the rest of the conditions to `[B, embed_dim]`.
-    pub(crate) fn forward(
+impl Waves {
+    pub(crate) fn of(config: &WayDownConfig) -> Self {
+        Self { time: config.time.clone(), added: config.added.clone() }
+    }
+
+    /// One vector of the step, the guidance and the added conditions, after SiLU, as every residual block takes it:
+    /// `[B, embed_dim]`. The text is left.
+    pub(crate) fn embed(
         &self,
-        timestep: Tensor<1>,
-        guidance: Option<Tensor<2>>,
-        added: Option<AddedConditions>,
-    ) -> Tensor<2> {
-        let wave = sinusoid(timestep, self.time.channels, self.time);
-        let embedding = self.time_embedding.forward(wave, guidance);
-        let (Some(layers), Some(config)) = (self.add_embedding, self.added) else {
-            return embedding;
-        };
-        let added = added.expect("invariant: a network with added conditions is given them");
-        let [batch, n_numbers] = added.time_ids.dims();
-        let numbers = added.time_ids.reshape([batch * n_numbers]);
-        let waves = sinusoid(numbers, config.time_channels, self.time);
-        let waves = waves.reshape([batch, n_numbers * config.time_channels]);
-        embedding + layers.forward(Tensor::cat(vec![added.text_embeds, waves], 1), None)
+        conditions: UNetConditions,
+        time_embedding: &TimestepEmbedding,
+        add_embedding: Option<&TimestepEmbedding>,
+    ) -> (Tensor<2>, Tensor<3>) {
+        let UNetConditions { timestep, text, added, guidance } = conditions;
+        let wave = sinusoid(timestep, self.time.channels, &self.time);
+        let mut embedding = time_embedding.forward(wave, guidance);
+        if let (Some(layers), Some(config)) = (add_embedding, &self.added) {
+            let AddedConditions { text_embeds, time_ids } =
+                added.expect("invariant: a network with added conditions is given them");
+            let [batch, n_numbers] = time_ids.dims();
+            let numbers = time_ids.reshape([batch * n_numbers]);
+            let waves = sinusoid(numbers, config.time_channels, &self.time);
+            let waves = waves.reshape([batch, n_numbers * config.time_channels]);
+            embedding = embedding + layers.forward(Tensor::cat(vec![text_embeds, waves], 1), None);
+        }
+        (silu(embedding), text)
     }
 }

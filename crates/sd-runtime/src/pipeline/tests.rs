@@ -109,14 +109,16 @@ fn inputs_have_the_declared_element_type() {
 #[test]
 fn several_pictures_come_from_one_stream() {
     let two = GenerateOptions { image_count: 2, ..options() };
-    let run = pipeline(fake::unet(2, DType::F32)).generate(&two, &Stop::never(), &mut go).unwrap();
-    let mut source = NumpyRandom::new(93);
-    let mut again = pipeline(fake::unet(2, DType::F32));
-    for image in &run.images {
-        let single = again.generate_from(&mut source, &options(), &Stop::never(), &mut go).unwrap();
-        assert_eq!(single.images[0].latents.to_f32_vec(), image.latents.to_f32_vec());
+    for batch in [1, 2] {
+        let run = pipeline(fake::unet(batch, DType::F32)).generate(&two, &Stop::never(), &mut go).unwrap();
+        let mut source = NumpyRandom::new(93);
+        let mut again = pipeline(fake::unet(batch, DType::F32));
+        for image in &run.images {
+            let single = again.generate_from(&mut source, &options(), &Stop::never(), &mut go).unwrap();
+            assert_eq!(single.images[0].latents.to_f32_vec(), image.latents.to_f32_vec(), "batch {batch}");
+        }
+        assert_ne!(run.images[0].image, run.images[1].image);
     }
-    assert_ne!(run.images[0].image, run.images[1].image);
 }
 
 #[test]

@@ -2,9 +2,11 @@
 //!
 //! Text is brought to NFC, runs of white space to one space, letters to lower case; a regular expression cuts it into words, and byte-pair encoding with the word end `</w>` cuts words into tokens.
 //! Special tokens are found inside the text too, as Hugging Face finds them: with SD 2.x, whose padding token is "!", every exclamation mark becomes padding.
+//! A word that was learned with several vectors stands for all of them.
 //! The `tokenizers` crate does the work; this module reads the files and puts the pieces together.
 
 mod files;
+mod learned;
 mod special;
 
 use std::path::Path;
@@ -22,6 +24,7 @@ use super::{Frame, Token, Tokenizer};
 use crate::config::ConfigWarning;
 use crate::error::{Result, RuntimeError};
 use files::TokenizerFiles;
+use learned::Learned;
 use special::{Special, SpecialToken, not_in_vocabulary};
 
 /// CLIP's words, as transformers 5.23 cuts them: special tokens, English clitics, letters, single digits, everything else but spaces.
@@ -37,6 +40,7 @@ pub struct ClipTokenizer {
     end: u32,
     pad: u32,
     max_length: usize,
+    learned: Learned,
     warnings: Vec<ConfigWarning>,
 }
 
@@ -86,7 +90,8 @@ impl ClipTokenizer {
         let id = |content: &String| inner.token_to_id(content).ok_or_else(|| not_in_vocabulary(content));
         let Special { start, end, pad, .. } = &files.special;
         let (end, start, pad) = (id(end)?, id(start)?, id(pad)?);
-        Ok(Self { inner, start, end, pad, max_length: files.max_length, warnings: files.warnings })
+        let learned = Learned::of(&files.special.tokens);
+        Ok(Self { inner, start, end, pad, max_length: files.max_length, learned, warnings: files.warnings })
     }
 
     /// What the user should know of the files: keys that nobody knows, and choices that were made between them.
@@ -124,7 +129,7 @@ impl ClipTokenizer {
     /// # Errors
     /// [`RuntimeError::Tokenizer`] if the tokenizer itself fails.
     pub fn ids(&self, text: &str) -> Result<Vec<u32>> {
-        Ok(self.inner_encode(text)?.get_ids().to_vec())
+        Ok(self.tokens(text)?.into_iter().map(|token| token.id).collect())
     }
 
     fn inner_encode(&self, text: &str) -> Result<tokenizers::Encoding> {
@@ -136,7 +141,9 @@ impl Tokenizer for ClipTokenizer {
     fn tokens(&self, text: &str) -> Result<Vec<Token>> {
         let encoding = self.inner_encode(text)?;
         let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
-        Ok(tokens.map(|(&id, &(offset, _))| Token { id, offset }).collect())
+        let all =
+            |(&id, &(offset, _)): (&u32, &(usize, usize))| self.learned.ids(id).map(move |id| Token { id, offset });
+        Ok(tokens.flat_map(all).collect())
     }
 
     fn frame(&self) -> Frame {

@@ -1,7 +1,7 @@
 //! The denoiser that is a transformer over text and picture together.
 
 use crate::feature::{Axis, Draw, FeatureSpec};
-use crate::role::{Layout, PackageName, Role, RoleSpec, Stage};
+use crate::role::{Compression, Layout, PackageName, Role, RoleSpec, Stage};
 
 pub(super) const SPEC: RoleSpec = RoleSpec {
     role: Role::Mmdit,
@@ -44,7 +44,10 @@ pub(super) const SPEC: RoleSpec = RoleSpec {
         "Predicted velocity from picture to noise, of the latents' shape",
     )],
     summary: "Denoiser of Stable Diffusion 3: predicts the velocity of latents under the condition of a text.",
-    is_compressed: true,
+    compression: Compression::IN_DIRECTORY,
+    is_denoiser: true,
+    n_size_numbers: 0,
+    oldest_macos: 13,
     layout: Layout::ChannelsFirst,
     stage: Stage::Denoise,
 };

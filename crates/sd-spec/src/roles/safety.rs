@@ -1,7 +1,7 @@
 //! The safety checker.
 
 use crate::feature::{Axis, Draw, FeatureSpec};
-use crate::role::{Layout, PackageName, Role, RoleSpec, Stage};
+use crate::role::{Compression, Layout, PackageName, Role, RoleSpec, Stage};
 
 const IMAGES: &[Axis] = &[Axis::One, Axis::PictureHeight, Axis::PictureWidth, Axis::Fixed(3)];
 
@@ -41,7 +41,10 @@ pub(super) const CHECKER: RoleSpec = RoleSpec {
         ),
     ],
     summary: "Safety checker of Stable Diffusion: blanks pictures in which it finds unsafe concepts.",
-    is_compressed: false,
+    compression: Compression::NEVER,
+    is_denoiser: false,
+    n_size_numbers: 0,
+    oldest_macos: 13,
     layout: Layout::Plain,
     stage: Stage::Check,
 };

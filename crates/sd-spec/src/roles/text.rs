@@ -1,10 +1,12 @@
 //! Text encoders.
 
 use crate::feature::{Axis, Draw, FeatureSpec, Presence, TextState};
-use crate::role::{Layout, PackageName, Role, RoleSpec, Stage};
+use crate::role::{Compression, Layout, PackageName, Role, RoleSpec, Stage};
 
-const INPUTS: &[FeatureSpec] =
-    &[FeatureSpec::ids("input_ids", &[Axis::One, Axis::Tokens], "Token ids of the text, padded to full length")];
+const IDS: FeatureSpec =
+    FeatureSpec::ids("input_ids", &[Axis::One, Axis::Tokens], "Token ids of the text, padded to full length");
+
+const INPUTS: &[FeatureSpec] = &[IDS];
 
 const PENULTIMATE: FeatureSpec = FeatureSpec::output(
     "hidden_embeds",
@@ -43,7 +45,10 @@ pub(super) const ENCODER: RoleSpec = RoleSpec {
         PROJECTED.of(Presence::OfText(TextState::Penultimate)),
     ],
     summary: "Text encoder of Stable Diffusion: turns token ids into embeddings that condition the denoiser.",
-    is_compressed: true,
+    compression: Compression::ALWAYS,
+    is_denoiser: false,
+    n_size_numbers: 0,
+    oldest_macos: 13,
     layout: Layout::Plain,
     stage: Stage::Text,
 };
@@ -58,7 +63,10 @@ pub(super) const ENCODER_2: RoleSpec = RoleSpec {
     inputs: INPUTS,
     outputs: &[PENULTIMATE, PROJECTED],
     summary: "Second text encoder of Stable Diffusion XL and 3: turns token ids into embeddings that condition the denoiser.",
-    is_compressed: true,
+    compression: Compression::ALWAYS,
+    is_denoiser: false,
+    n_size_numbers: 0,
+    oldest_macos: 13,
     layout: Layout::Plain,
     stage: Stage::Text,
 };
@@ -70,14 +78,25 @@ pub(super) const ENCODER_3: RoleSpec = RoleSpec {
     stands_alone: false,
     classes: &["T5EncoderModel"],
     package: PackageName::last("text_encoder_3", "TextEncoderT5"),
-    inputs: INPUTS,
+    inputs: &[
+        IDS,
+        // diffusers does not mask, nor do released weights expect it.
+        FeatureSpec::mask(
+            "attention_mask",
+            &[Axis::One, Axis::Tokens],
+            "1 for each token that counts, 0 for padding, which no token attends to then",
+        ),
+    ],
     outputs: &[FeatureSpec::output(
         "encoder_hidden_states",
         &[Axis::One, Axis::Tokens, Axis::TextWidth],
         "One embedding per token, after the final normalisation",
     )],
     summary: "Third text encoder of Stable Diffusion 3: turns token ids into embeddings that condition the denoiser.",
-    is_compressed: true,
+    compression: Compression::IN_DIRECTORY,
+    is_denoiser: false,
+    n_size_numbers: 0,
+    oldest_macos: 13,
     layout: Layout::Plain,
     stage: Stage::Text,
 };
@@ -108,7 +127,11 @@ pub(super) const MULTILINGUAL_PROJECTION: RoleSpec = RoleSpec {
     )],
     summary: "Projection of Stable Diffusion's multilingual text path: turns contextual embeddings of any script into \
               embeddings that condition the denoiser.",
-    is_compressed: false,
+    compression: Compression::NEVER,
+    is_denoiser: false,
+    n_size_numbers: 0,
+    // The first one with NLContextualEmbedding.
+    oldest_macos: 14,
     layout: Layout::Plain,
     stage: Stage::Text,
 };

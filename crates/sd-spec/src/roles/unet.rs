@@ -1,7 +1,7 @@
 //! Denoisers that are UNets, and what guides them.
 
 use crate::feature::{Axis, Draw, FeatureSpec, Presence};
-use crate::role::{Layout, PackageName, Role, RoleSpec, Stage};
+use crate::role::{Compression, Layout, PackageName, Role, RoleSpec, Stage};
 
 const SAMPLE: FeatureSpec = FeatureSpec::input(
     "sample",
@@ -20,6 +20,11 @@ const TEXT: FeatureSpec = FeatureSpec::input(
     "Text embeddings, channels first: batch, channels, 1, tokens",
 )
 .steady();
+
+/// Original height and width, crop from top and left, target height and width.
+const SIZES_AND_CROP: usize = 6;
+/// The aesthetic score in the place of the target.
+const SIZES_CROP_AND_SCORE: usize = 5;
 
 const TIME_IDS: FeatureSpec = FeatureSpec::input(
     "time_ids",
@@ -68,7 +73,10 @@ pub(super) const SPEC: RoleSpec = RoleSpec {
     inputs: INPUTS,
     outputs: OUTPUTS,
     summary: "Denoiser of Stable Diffusion: predicts the noise in latents under the condition of a text.",
-    is_compressed: true,
+    compression: Compression::ALWAYS,
+    is_denoiser: true,
+    n_size_numbers: SIZES_AND_CROP,
+    oldest_macos: 13,
     layout: Layout::ChannelsFirst,
     stage: Stage::Denoise,
 };
@@ -101,6 +109,7 @@ pub(super) const REFINER: RoleSpec = RoleSpec {
     role: Role::Refiner,
     name: "refiner",
     package: PackageName::last("refiner", "UnetRefiner"),
+    n_size_numbers: SIZES_CROP_AND_SCORE,
     summary: "Refiner of Stable Diffusion XL: predicts the noise in latents of the last steps under the condition of a text.",
     ..SPEC
 };
@@ -133,7 +142,11 @@ pub(super) const CONTROL_NET: RoleSpec = RoleSpec {
     )
     .of(Presence::Numbered)],
     summary: "ControlNet of Stable Diffusion: what a picture that guides adds to the denoiser.",
-    is_compressed: true,
+    compression: Compression::ALWAYS,
+    // It guides another's.
+    is_denoiser: false,
+    n_size_numbers: SIZES_AND_CROP,
+    oldest_macos: 13,
     layout: Layout::ChannelsFirst,
     stage: Stage::Denoise,
 };

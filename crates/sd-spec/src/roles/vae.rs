@@ -1,7 +1,7 @@
 //! The two halves of the autoencoder.
 
 use crate::feature::{Axis, Draw, FeatureSpec};
-use crate::role::{Layout, PackageName, Role, RoleSpec, Stage};
+use crate::role::{Compression, Layout, PackageName, Role, RoleSpec, Stage};
 
 const CLASSES: &[&str] = &["AutoencoderKL", "AutoencoderTiny"];
 const PICTURE: &[Axis] = &[Axis::One, Axis::PictureChannels, Axis::PictureHeight, Axis::PictureWidth];
@@ -21,7 +21,10 @@ pub(super) const DECODER: RoleSpec = RoleSpec {
     )],
     outputs: &[FeatureSpec::output("image", PICTURE, "Picture, channels first, −1 to 1")],
     summary: "Decoder of Stable Diffusion's autoencoder: turns latents into a picture.",
-    is_compressed: false,
+    compression: Compression::NEVER,
+    is_denoiser: false,
+    n_size_numbers: 0,
+    oldest_macos: 13,
     layout: Layout::Plain,
     stage: Stage::Decode,
 };
@@ -40,7 +43,10 @@ pub(super) const ENCODER: RoleSpec = RoleSpec {
         "Mean and log-variance of the latents, one after the other along the channels",
     )],
     summary: "Encoder of Stable Diffusion's autoencoder: turns a picture into the distribution of its latents.",
-    is_compressed: false,
+    compression: Compression::NEVER,
+    is_denoiser: false,
+    n_size_numbers: 0,
+    oldest_macos: 13,
     layout: Layout::Plain,
     stage: Stage::Encode,
 };

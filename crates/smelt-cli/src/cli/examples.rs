@@ -17,12 +17,21 @@ Examples:
 pub(super) const CONVERT: &str = "\
 Examples:
   smelt convert ~/models/stable-diffusion-v1-5 -o sd15
+  smelt convert hf:stable-diffusion-v1-5/stable-diffusion-v1-5 -o sd15
   smelt convert ~/models/stable-diffusion-v1-5 -o sd15-gpu --attention original
   smelt convert ~/models/stable-diffusion-v1-5 -o sd15-6bit --quantize-nbits 6 --chunk-unet
   smelt convert ~/models/stable-diffusion-v1-5 -o sizes --size 512x512,512x768 --target macOS15
   smelt convert ~/models/stable-diffusion-v1-5 -o both --unet-batches 1,2 --target macOS15
   smelt convert dreamshaper.safetensors -o dream
   smelt convert projection.pt -o sd15 --component multilingual-projection";
+
+pub(super) const DOWNLOAD: &str = "\
+Examples:
+  smelt download hf:stable-diffusion-v1-5/stable-diffusion-v1-5
+  smelt download hf:stabilityai/stable-diffusion-xl-base-1.0 --variant fp16 --component unet,vae-decoder
+  smelt download hf:stabilityai/sd-vae-ft-mse-original/vae-ft-mse-840000-ema-pruned.safetensors
+  smelt download hf:apple/coreml-stable-diffusion-v1-5@main/split_einsum/packages
+  smelt convert \"$(smelt download hf:stabilityai/sd-turbo)\" -o turbo";
 
 pub(super) const GENERATE: &str = "\
 Examples:

@@ -14,8 +14,10 @@ use crate::screen::Screen;
 
 pub(super) fn run(args: &ConvertArgs, report: &Report) -> Result<ExitCode> {
     let mut rows = Rows { screen: Screen::new(report), report };
-    let opened = Opening::from(&args.opening).open_checkpoint(args.checkpoint.clone())?;
-    let converted = opened.convert(&args.output, &conversion(args)?, &mut rows)?;
+    let (opening, conversion) = (Opening::from(&args.opening), conversion(args)?);
+    opening.fetch([&args.checkpoint], &args.components, &mut rows)?;
+    opening.fetch(conversion.controlnets.iter().chain(&conversion.refiner), &[], &mut rows)?;
+    let converted = opening.open_checkpoint(args.checkpoint.clone())?.convert(&args.output, &conversion, &mut rows)?;
     tell(args, &converted, report);
     report.json(&converted)?;
     Ok(ExitCode::SUCCESS)
@@ -107,6 +109,10 @@ fn chunk_line(part: &Part) -> String {
 }
 
 fn tell(args: &ConvertArgs, converted: &ConversionReport, report: &Report) {
+    for word in &converted.words {
+        let tokens = count(word.vectors, "vector");
+        report.line(format_args!("prompts may say {} ({tokens} of {})", word.word, word.file.display()));
+    }
     report.line(format_args!(
         "wrote {} to {}: {} in {}",
         count(converted.packages.len(), "package"),

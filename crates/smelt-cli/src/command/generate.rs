@@ -102,7 +102,7 @@ fn request(args: &GenerateArgs) -> Request {
 
 /// Loads the models.
 fn load(args: &GenerateArgs, report: &Report) -> Result<Pipeline> {
-    let spinner = report.spinner("loading");
+    let opening = Opening::from(&args.opening);
     let model = match &args.model {
         Some(model) => model.clone(),
         None => demo::directory(demo_cache())?.into(),
@@ -120,7 +120,9 @@ fn load(args: &GenerateArgs, report: &Report) -> Result<Pipeline> {
         precision: args.precision,
     };
     options.engine.check()?;
-    let pipeline = Opening::from(&args.opening).open(model)?.pipeline(&options)?;
+    opening.fetch([&model], &[], &mut Screen::new(report))?;
+    let spinner = report.spinner("loading");
+    let pipeline = opening.open(model)?.pipeline(&options)?;
     spinner.finish_and_clear();
     pipeline.warnings().iter().for_each(|warning| report.warn(warning));
     Ok(pipeline)

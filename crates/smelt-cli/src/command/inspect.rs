@@ -1,13 +1,15 @@
 //! `smelt inspect`: what a package or a checkpoint holds.
 
 mod checkpoint;
+mod embedding;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use smelt::Opening;
 use smelt::inspect::{
-    CheckpointFacts, Facts, FunctionFacts, ModelFacts, PackageFacts, StoredWeights, WeightOrder, mil_text, plan_text,
+    CheckpointFacts, EmbeddingFile, Facts, FunctionFacts, ModelFacts, PackageFacts, StoredWeights, WeightOrder,
+    mil_text, plan_text,
 };
 
 use crate::cli::{InspectArgs, SortName};
@@ -15,20 +17,27 @@ use crate::engine_args::isa;
 use crate::report::{Report, Table, bytes, count};
 
 pub(super) fn run(args: &InspectArgs, report: &Report) -> Result<ExitCode> {
-    if let Some(facts) = CheckpointFacts::of(&args.package, &(&args.opening).into())? {
-        if args.mil || args.plan || args.weights {
-            bail!(
-                "{} is a checkpoint, which has no program; leave --mil, --plan and --weights out",
-                args.package.display()
-            );
-        }
+    let path = &args.package;
+    if path.is_file()
+        && let Some(file) = EmbeddingFile::of(path)?
+    {
+        let is_asked = args.mil || args.plan || args.weights;
+        ensure!(!is_asked, "{} is a textual inversion, which holds no program", path.display());
+        report.json(&file)?;
+        embedding::tell(&file, report);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let opening = Opening::from(&args.opening);
+    if let Some(facts) = CheckpointFacts::of(path, &opening)? {
+        let is_asked = args.mil || args.plan || args.weights;
+        ensure!(!is_asked, "{} is a checkpoint, which holds no program", path.display());
         report.json(&facts)?;
         checkpoint::tell(&facts, report);
         return Ok(ExitCode::SUCCESS);
     }
-    let package = smelt::open_package(&args.package)?;
-    if let Some(option) = Opening::from(&args.opening).typed().first() {
-        bail!("{option} is for a checkpoint, and {} is a package", args.package.display());
+    let package = smelt::open_package(path)?;
+    if let Some(option) = opening.typed().first() {
+        bail!("{option} is for a checkpoint, and {} is a package", path.display());
     }
     if args.mil {
         mil_text(&package).iter().for_each(|text| report.text(text));

@@ -18,6 +18,7 @@ pub(super) fn run(args: &VerifyArgs, report: &Report) -> Result<ExitCode> {
         rounding: args.rounding.map(Into::into),
         engine: args.engine.spec(None),
     };
+    verification.fetch(&args.package, &args.against, &mut Screen::new(report))?;
     let found = verification.run(&args.package, &args.against, &mut Screen::new(report))?;
     tell(args, report, &found);
     report.json(&found)?;

@@ -39,7 +39,7 @@ pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Copies)> {
     inputs.sort_by_key(|(_, to)| first_of(to).is_some());
     if inputs.is_empty() {
         refuse!(
-            "{} holds packages, but none of a text encoder, UNet or ControlNet, which are compressed; give one of the others by its name",
+            "{} holds packages, but none of a text encoder, denoiser or ControlNet, which are compressed; give one of the others by its name",
             input.display()
         );
     }
@@ -49,11 +49,11 @@ pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Copies)> {
     Ok((inputs, copies))
 }
 
-/// Whether Apple's converter compresses a package of this name too.
+/// Whether a package of this name is compressed with the others.
 fn is_compressed(stem: &str) -> bool {
     let whole = stem.rsplit_once("_chunk").filter(|(_, n)| n.parse::<u16>().is_ok()).map_or(stem, |(whole, _)| whole);
     let whole = without_shape(whole).unwrap_or(whole);
-    role_of(whole).is_some_and(|role| role.spec().is_compressed)
+    role_of(whole).is_some_and(|role| role.spec().compression.in_directory)
 }
 
 /// The package whose weights one for another size or batch shares: `x_unet` for `x_unet_64x96`, chunk by chunk.
@@ -104,6 +104,9 @@ mod tests {
             "a_unet_64x96_batch1_chunk2",
             "ControlNet_x",
             "a_text_encoder",
+            "a_text_encoder_3",
+            "a_mmdit",
+            "MultiModalDiffusionTransformer",
         ] {
             assert!(is_compressed(stem), "{stem}");
         }

@@ -35,7 +35,8 @@ pub struct Conversion {
     pub model_version: Option<String>,
     /// Write the UNet in so many parts too; they are what it is, compressed or not.
     pub chunk_unet: Option<u16>,
-    /// Palettize text encoder and UNet to this many bits by k-means: 1, 2, 3 (macOS15), 4, 6 or 8.
+    /// Palettize what Apple's converter does, which is CLIP's text encoders, UNets and ControlNets, to this many bits by
+    /// k-means: 1, 2, 3 (macOS15), 4, 6 or 8.
     pub quantize_nbits: Option<u8>,
     /// What happens to packages that are there already.
     pub existing: Existing,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use safe_files::Existing;
-use sd_convert::{AttentionLayout, Batch, Checkpoint, Options, Precision, Role, Shapes, Target, native_size};
+use sd_convert::{AttentionLayout, Batch, Checkpoint, Options, Role, Shapes, Target, native_size};
 use sd_spec::{Axis, Layout};
 
 use super::items::{self, Item};
@@ -70,11 +70,13 @@ impl ConversionPlan {
             text_length: text_length(&checkpoint, conversion, &parts)?,
             unet_batch: Batch::Two,
             target: conversion.target,
-            precision: conversion.precision.unwrap_or(Precision::Float16),
+            precision: conversion.precision,
+            on_request: Vec::new(),
             model_version: Some(model_version.clone()),
         };
         let mut warnings = checkpoint.warnings();
         warnings.extend(check(&items, &options)?);
+        warnings.extend(left_uncompressed(conversion, &roles));
         let (opened, to, conversion) = (opened.clone(), to.to_owned(), conversion.clone());
         Ok(Self {
             opened,
@@ -139,7 +141,7 @@ fn refuse_ineffective(conversion: &Conversion, roles: &[Role]) -> Result<()> {
         ("--text-length", conversion.text_length.is_some(), takes_text),
         ("a batch", !conversion.unet_batches.is_empty(), |role| role.spec().is_batched()),
         ("--chunk-unet", conversion.chunk_unet.is_some(), Role::is_denoiser),
-        ("--quantize-nbits", conversion.quantize_nbits.is_some(), |role| role.spec().is_compressed),
+        ("--quantize-nbits", conversion.quantize_nbits.is_some(), |role| role.spec().compression.in_conversion),
         ("a size", conversion.sizes.is_given(), |role| role.spec().is_sized()),
     ] {
         if is_given && !roles.iter().any(|&role| heeded_by(role)) {
@@ -150,6 +152,21 @@ fn refuse_ineffective(conversion: &Conversion, roles: &[Role]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Says which large components a conversion does not palettize, though they would bear it.
+fn left_uncompressed(conversion: &Conversion, roles: &[Role]) -> Option<String> {
+    let is_left = |role: &&Role| {
+        let compression = role.spec().compression;
+        compression.in_directory && !compression.in_conversion
+    };
+    let left: Vec<&str> = roles.iter().filter(is_left).map(|role| role.name()).collect();
+    (conversion.quantize_nbits.is_some() && !left.is_empty()).then(|| {
+        format!(
+            "--quantize-nbits leaves {} as they are, as Apple's converter does; smelt compress takes a whole folder",
+            left.join(", ")
+        )
+    })
 }
 
 /// Tokens that denoisers attend to: what is converted beside a checkpoint has its length.

@@ -49,7 +49,7 @@ impl Makers {
         let mut options = item.options(options);
         let network = (item.role, item.version.clone());
         let known = self.checked.get(&network).copied();
-        options.precision = known.or(self.asked).unwrap_or_else(|| Precision::default_of(item.role));
+        options.precision = known.or(self.asked);
         let on_overflow = match (known, self.asked) {
             (Some(_), _) => OnOverflow::Ignore,
             (None, Some(_)) => OnOverflow::Tell,

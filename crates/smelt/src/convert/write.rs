@@ -103,7 +103,7 @@ fn chunks(plan: &ConversionPlan, item: &Item, watch: &mut dyn Watch) -> Result<V
 fn palettes(plan: &ConversionPlan, converted: &Converted) -> Result<Option<mil_compress::Plan>> {
     let Some(bits) = plan.conversion.quantize_nbits else { return Ok(None) };
     let plan = || mil_compress::Plan::new(&converted.program, &mil_compress::Config::palettes(bits));
-    Ok(converted.role.spec().is_compressed.then(plan).transpose()?)
+    Ok(converted.role.spec().compression.in_conversion.then(plan).transpose()?)
 }
 
 /// Compresses a component straight into its package.

@@ -112,7 +112,7 @@ fn small(
 ) -> Result<Look> {
     let full = at_check_size(role, &reference_options(checkpoint, role, inputs)?);
     let half =
-        sd_convert::Options { precision: Precision::Float16, attention: attention_of(functions), ..full.clone() };
+        sd_convert::Options { precision: Some(Precision::Float16), attention: attention_of(functions), ..full.clone() };
     let half = convert(checkpoint, role, &half)?;
     let engine = MilEngine::from_program(&half.program, rounded())?;
     let drawn = typical_inputs(Some((checkpoint, role)), &inputs_of(&engine), half.program.main(), asked.how.seed)?;
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_large_package_is_looked_at_by_what_its_checkpoint_gives_at_a_small_size() {
-        let look = look_without_work(|_| Against::Checkpoint(Checkpoint::open(emoji()).unwrap()));
+        let look = look_without_work(|_| Against::Checkpoint(Box::new(Checkpoint::open(emoji()).unwrap())));
         assert!(matches!(look.at, At::Checkpoint { flops } if flops > 1e8));
         assert!(look.found.is_none());
         let [image] = &look.comparisons[..] else { panic!("one output") };

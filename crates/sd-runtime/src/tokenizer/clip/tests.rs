@@ -231,6 +231,18 @@ fn byte_order_marks_and_line_ends_of_windows_change_nothing() {
 }
 
 #[test]
+fn a_learned_word_stands_for_all_its_vectors() {
+    let added = r#"{"<X>": 12, "<X>_1": 13, "<X>_2": 14, "<X>_4": 16, "y": 15}"#;
+    let tokenizer = tiny(&[("added_tokens.json", added)]).unwrap();
+    assert_eq!(tokenizer.ids("a <X> <x>b").unwrap(), [4, 12, 13, 14, 12, 13, 14, 5]);
+    // One of them by its own name is that one.
+    assert_eq!(tokenizer.ids("<X>_1 <x>_4 y").unwrap(), [13, 16, 15]);
+    let prompt = Window::of(&tokenizer, "a <X>", 5).unwrap();
+    assert_eq!(prompt.ids, [10, 4, 12, 13, 11]);
+    assert_eq!(prompt.truncated.map(|cut| (cut.text, cut.n_tokens)), Some(("<X>".to_owned(), 1)));
+}
+
+#[test]
 fn pointers_of_git_lfs_are_named_with_what_to_do() {
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n";
     for name in ["vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "added_tokens.json"] {

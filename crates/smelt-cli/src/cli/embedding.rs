@@ -1,0 +1,29 @@
+//! New words as they are named.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use smelt::{EmbeddingAsked, Embeddings};
+
+/// New words that a checkpoint is opened with.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct EmbeddingArgs {
+    /// Add a textual inversion to a checkpoint: its word, or WORD in the place of it, then stands in prompts for its vectors;
+    /// repeat it for more. FILE is a safetensors, .pt or .bin file, or a name in --embedding-dir.
+    #[arg(
+        long = "embedding",
+        value_name = "FILE[=WORD]",
+        value_parser = OsStringValueParser::new().try_map(|text| EmbeddingAsked::read(&text))
+    )]
+    embeddings: Vec<EmbeddingAsked>,
+    /// Where names of textual inversions are looked up.
+    #[arg(long, value_name = "DIR", requires = "embeddings")]
+    embedding_dir: Option<PathBuf>,
+}
+
+impl From<&EmbeddingArgs> for Embeddings {
+    fn from(args: &EmbeddingArgs) -> Self {
+        Self { asked: args.embeddings.clone(), folder: args.embedding_dir.clone() }
+    }
+}
