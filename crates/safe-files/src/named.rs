@@ -43,7 +43,8 @@ impl NamedFiles for Folder<'_> {
     }
 
     fn place(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        // Joining nothing adds a slash.
+        if name.is_empty() { self.0.to_owned() } else { self.0.join(name) }
     }
 }
 
@@ -103,5 +104,6 @@ mod tests {
         assert!(matches!(below.read_text("c", 9), Err(ReadError::NotText { at: 1, .. })));
         assert_eq!(below.place("c"), dir.path().join("a/c"));
         assert_eq!(below.place(""), dir.path().join("a"));
+        assert_eq!(folder.place("").as_os_str(), dir.path().as_os_str());
     }
 }

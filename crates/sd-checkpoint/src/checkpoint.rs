@@ -336,7 +336,11 @@ impl Checkpoint {
         self.check(role)?;
         let name = self.config_name(role);
         let json = self.file(&name)?;
-        let json = json.ok_or_else(|| CheckpointError::MissingRole { role, path: self.beside.place(&name) })?;
+        let missing = || {
+            let fault = self.single_file().and_then(|file| file.fault(role));
+            fault.unwrap_or_else(|| CheckpointError::MissingRole { role, path: self.beside.place(&name) })
+        };
+        let json = json.ok_or_else(missing)?;
         Ok(self.with_class(role, &json).unwrap_or(json))
     }
 

@@ -40,8 +40,9 @@ impl Prediction {
         }
     }
 
-    /// What a `scheduler_config.json` says.
-    pub(crate) fn of_scheduler(config: &Value) -> Option<Self> {
+    /// What a `scheduler_config.json` says; none for what is no prediction known here.
+    #[must_use]
+    pub fn of_scheduler(config: &Value) -> Option<Self> {
         if config["_class_name"].as_str().is_some_and(|class| class.starts_with("FlowMatch")) {
             return Some(Self::Flow);
         }

@@ -63,7 +63,7 @@ pub(crate) enum Command {
     Generate(GenerateArgs),
     /// Run one package on tensors from a file.
     Run(RunArgs),
-    /// Show what a package holds.
+    /// Show what a package or a checkpoint holds.
     Inspect(InspectArgs),
     /// Compress the weights of a package, or of all packages in a directory.
     Compress(CompressArgs),
@@ -87,8 +87,9 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = examples::CONVERT)]
 pub(crate) struct ConvertArgs {
-    /// Directory of the checkpoint in diffusers layout (the one with model_index.json), or of a ControlNet; or a file with
-    /// the projection of a multilingual text path.
+    /// The checkpoint: its directory in diffusers layout (the one with model_index.json), or one file (.safetensors, .ckpt) of
+    /// Stable Diffusion 1.x, 2.x, XL, its refiner, 3 or 3.5; or a ControlNet, in either form; or a VAE in one file; or a file
+    /// with the projection of a multilingual text path.
     #[arg(value_parser = source())]
     pub(crate) checkpoint: Source,
     /// Directory to write the packages to; made if it is not there.
@@ -119,10 +120,10 @@ pub(crate) struct ConvertArgs {
     /// Convert the UNet as one that takes what ControlNets add, in the place of the plain one.
     #[arg(long)]
     pub(crate) unet_support_controlnet: bool,
-    /// Folder of a ControlNet (the one with its config.json) to convert too, for the checkpoint's sizes; repeatable.
+    /// A ControlNet (its folder, the one with config.json, or its file) to convert too, for the checkpoint's sizes; repeatable.
     #[arg(long = "controlnet", value_name = "DIR", value_parser = source())]
     pub(crate) controlnets: Vec<Source>,
-    /// Folder of a checkpoint of XL's refiner, whose UNet is converted too, for the checkpoint's sizes.
+    /// A checkpoint of XL's refiner, whose UNet is converted too, for the checkpoint's sizes.
     #[arg(long, value_name = "DIR", value_parser = source())]
     pub(crate) refiner: Option<Source>,
     /// Oldest system to run on: macOS13, macOS14, macOS15, iOS16, iOS17 or iOS18.
@@ -404,8 +405,10 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Args)]
 #[command(after_help = examples::INSPECT)]
 pub(crate) struct InspectArgs {
-    /// The package.
+    /// The package, or a checkpoint: its folder, or one file.
     pub(crate) package: PathBuf,
+    #[command(flatten)]
+    pub(crate) opening: SourceArgs,
     /// Print the program in MIL's text form instead.
     #[arg(long, conflicts_with = "json")]
     pub(crate) mil: bool,

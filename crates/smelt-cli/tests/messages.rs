@@ -307,7 +307,6 @@ const SITUATIONS: &[Situation] = &[
             "inspect Unet.mlpackage",
             "generate cat -m first -o a.png",
             "generate cat -m both -o a.png",
-            "inspect sd",
             "bench sd",
             "compress sd -o out --bits 4",
         ],

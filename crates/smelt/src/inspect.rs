@@ -1,5 +1,6 @@
-//! What a package holds, as data.
+//! What a package or a checkpoint holds, as data.
 
+mod checkpoint;
 mod embedding;
 mod facts;
 mod weights;
@@ -9,6 +10,7 @@ use sd_engines::MilEngine;
 
 use crate::engine::cpu_default;
 use crate::error::{Context, Result};
+pub use checkpoint::{AveragesFacts, CheckpointFacts, ComponentFacts};
 pub use embedding::{EmbeddingFile, EncoderVectors, LearnedWord};
 pub use facts::{Facts, FeatureFacts, FileFacts, FunctionFacts, ItemFacts, ModelFacts, PackageFacts, WeightFacts};
 pub use weights::{StoredWeights, WeightEncoding, WeightOrder, WeightRow};

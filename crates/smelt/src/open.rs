@@ -96,7 +96,8 @@ impl Opening {
     }
 
     /// The options that are given, as they are typed.
-    pub(crate) fn typed(&self) -> Vec<String> {
+    #[must_use]
+    pub fn typed(&self) -> Vec<String> {
         let variant = self.variant.iter().flat_map(|name| ["--variant".to_owned(), name.clone()]);
         let config = self.config.iter().flat_map(|dir| ["--config".to_owned(), dir.display().to_string()]);
         let prediction = self.prediction.iter().flat_map(|p| ["--prediction".to_owned(), p.to_string()]);

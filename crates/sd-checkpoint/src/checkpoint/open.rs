@@ -196,7 +196,7 @@ fn of_file(path: &Path, wanted: Wanted, reading: &Reading) -> Result<Option<Chec
         let stored = Stored::Projection(Arc::new(projection));
         (stored, Beside::made(files, path), Family::Sd, Some(Role::MultilingualProjection))
     } else if let Some(file) = single(path, reading)? {
-        let (family, alone, beside) = (file.family(), file.alone(), Beside::made(file.made()?, path));
+        let (family, alone, beside) = (file.family(), file.alone(), Beside::made(file.made(), path));
         (Stored::File(Arc::new(file)), beside, family, alone)
     } else {
         return Ok(None);
@@ -212,7 +212,12 @@ fn single(path: &Path, reading: &Reading) -> Result<Option<SingleFile>, Checkpoi
     let (weights, metadata) = match kind_of_file(path) {
         Some(FileKind::Safetensors) => (Weights::map(&[path.to_owned()])?, weights::metadata(path)?),
         Some(FileKind::Zip | FileKind::Pickle) => {
-            let file = torch::read(path)?;
+            let file = match torch::read(path) {
+                Ok(file) => file,
+                // Of archives of other names it is said what they are, damaged or not.
+                Err(_) if !is_named_for_torch(path) => return Ok(None),
+                Err(error) => return Err(error),
+            };
             let mut weights = Weights::default();
             weights.add_torch(&file)?;
             let step = match file.get(STEP_KEY) {
@@ -225,6 +230,12 @@ fn single(path: &Path, reading: &Reading) -> Result<Option<SingleFile>, Checkpoi
     };
     let asked = Asked { prediction: reading.prediction, averages: reading.averages };
     SingleFile::of(path, weights, metadata, asked)
+}
+
+/// Whether a file has a name that PyTorch's have.
+fn is_named_for_torch(path: &Path) -> bool {
+    const ENDINGS: [&str; 4] = ["ckpt", "pt", "pth", "bin"];
+    path.extension().is_some_and(|e| ENDINGS.iter().any(|ending| e.eq_ignore_ascii_case(ending)))
 }
 
 /// `owner/name` where the directory lies in the Hub's cache, else its own name.

@@ -99,6 +99,13 @@ pub(crate) struct KindSpec {
     pub(crate) architectures: &'static [&'static str],
 }
 
+impl ClipRules {
+    /// Its class in transformers.
+    pub(crate) const fn class(self) -> &'static str {
+        if self.is_projected { "CLIPTextModelWithProjection" } else { "CLIPTextModel" }
+    }
+}
+
 impl Kind {
     pub(crate) const fn spec(self) -> &'static KindSpec {
         match self {

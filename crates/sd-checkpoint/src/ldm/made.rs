@@ -14,43 +14,39 @@ use super::tensors::Tensors;
 use crate::beside::Made;
 use crate::{Prediction, Weights};
 
-/// Every file, by name.
-///
-/// # Errors
-/// For a network that no configuration describes.
-pub(crate) fn files(
-    weights: &Weights,
-    contents: &Contents,
-    predicted: &Predicted,
-) -> Result<BTreeMap<String, Made>, String> {
+/// Every file, by name, but for configurations of networks that none describes.
+pub(crate) fn files(weights: &Weights, contents: &Contents, predicted: &Predicted) -> BTreeMap<String, Made> {
     let spec = contents.kind.spec();
     let mut files = BTreeMap::new();
-    let configs: Vec<(Part, Value)> = contents
-        .parts
-        .iter()
-        .map(|part| Ok((*part, config(weights, part, spec, predicted)?)))
-        .collect::<Result<_, String>>()?;
-    for (part, config) in &configs {
+    for part in &contents.parts {
         let name = match part.role.spec().stands_alone {
             true => "config.json".to_owned(),
             false => format!("{}/config.json", part.role.spec().folder),
         };
-        files.insert(name, Made::Json(config.clone()));
+        if let Ok(config) = config(weights, part, spec, predicted) {
+            files.insert(name, Made::Json(config));
+        }
     }
-    if let Some((_, denoiser)) = configs.iter().find(|(part, _)| part.role.is_denoiser()) {
-        let channels = denoiser["in_channels"].as_u64().unwrap_or_default();
-        files.insert("model_index.json".to_owned(), Made::Json(index(spec, &configs, channels)));
-        files.insert("scheduler/scheduler_config.json".to_owned(), Made::Json(scheduler(spec, predicted)?));
+    if let Some(denoiser) = contents.parts.iter().find(|part| part.role.is_denoiser()) {
+        let tensors = Tensors::new(weights, denoiser.prefix);
+        let convolution = ["input_blocks.0.0.weight", "x_embedder.proj.weight"];
+        let channels = convolution.into_iter().find_map(|key| tensors.dim(key, 1).ok()).unwrap_or_default();
+        files.insert("model_index.json".to_owned(), Made::Json(index(spec, &contents.parts, channels)));
+        files.insert("scheduler/scheduler_config.json".to_owned(), Made::Json(scheduler(spec, predicted)));
         for (folder, padding) in spec.tokenizers {
             for name in clip_tokenizer::FILES {
                 files.insert(format!("{folder}/{name}"), Made::Tokenizer(name, *padding));
             }
         }
     }
-    Ok(files)
+    files
 }
 
-fn config(weights: &Weights, part: &Part, spec: &KindSpec, predicted: &Predicted) -> Result<Value, String> {
+/// The configuration of a network, by its tensors.
+///
+/// # Errors
+/// For a network that no configuration describes.
+pub(crate) fn config(weights: &Weights, part: &Part, spec: &KindSpec, predicted: &Predicted) -> Result<Value, String> {
     let tensors = Tensors::new(weights, part.prefix);
     let mut rules = spec.unet;
     if predicted.prediction == Prediction::Velocity {
@@ -68,8 +64,8 @@ fn config(weights: &Weights, part: &Part, spec: &KindSpec, predicted: &Predicted
 }
 
 /// `model_index.json`.
-fn index(spec: &KindSpec, configs: &[(Part, Value)], channels: u64) -> Value {
-    let class = spec.pipelines.iter().find(|(n, _)| *n as u64 == channels).or(spec.pipelines.first());
+fn index(spec: &KindSpec, parts: &[Part], channels: usize) -> Value {
+    let class = spec.pipelines.iter().find(|(n, _)| *n == channels).or(spec.pipelines.first());
     let mut index = Map::new();
     index.insert("_class_name".to_owned(), class.map(|(_, class)| *class).into());
     let family = spec.family.spec();
@@ -81,9 +77,9 @@ fn index(spec: &KindSpec, configs: &[(Part, Value)], channels: u64) -> Value {
     }
     for role in Role::ALL {
         let is_of_family = family.required.contains(&role) || family.optional.contains(&role);
-        let part = configs.iter().find(|(part, _)| part.role.spec().folder == role.spec().folder);
+        let part = parts.iter().find(|part| part.role.spec().folder == role.spec().folder);
         if is_of_family {
-            let pair = part.map_or(json!([null, null]), |(_, config)| pair_of(config));
+            let pair = part.map_or(json!([null, null]), |part| pair_of(part.layout));
             index.insert(role.spec().folder.to_owned(), pair);
         }
     }
@@ -97,17 +93,21 @@ fn index(spec: &KindSpec, configs: &[(Part, Value)], channels: u64) -> Value {
     index.into()
 }
 
-/// The library and the class that a configuration is of.
-fn pair_of(config: &Value) -> Value {
-    match config.get("_class_name") {
-        Some(class) => json!(["diffusers", class]),
-        None => json!(["transformers", config["architectures"][0]]),
+/// The library and the class of a network.
+fn pair_of(layout: Layout) -> Value {
+    match layout {
+        Layout::UNet => json!(["diffusers", "UNet2DConditionModel"]),
+        Layout::ControlNet => json!(["diffusers", "ControlNetModel"]),
+        Layout::Mmdit => json!(["diffusers", "SD3Transformer2DModel"]),
+        Layout::Vae => json!(["diffusers", "AutoencoderKL"]),
+        Layout::Transformers(rules) | Layout::OpenClip(rules) => json!(["transformers", rules.class()]),
+        Layout::T5 => json!(["transformers", "T5EncoderModel"]),
     }
 }
 
 /// `scheduler_config.json`.
-fn scheduler(spec: &KindSpec, predicted: &Predicted) -> Result<Value, String> {
-    let mut config: Value = serde_json::from_str(spec.scheduler).map_err(|e| e.to_string())?;
+fn scheduler(spec: &KindSpec, predicted: &Predicted) -> Value {
+    let mut config: Value = serde_json::from_str(spec.scheduler).unwrap_or_default();
     if let Some(prediction) = predicted.prediction.in_diffusers() {
         config["prediction_type"] = prediction.into();
     }
@@ -116,5 +116,5 @@ fn scheduler(spec: &KindSpec, predicted: &Predicted) -> Result<Value, String> {
         config["rescale_betas_zero_snr"] = true.into();
         config["timestep_spacing"] = "trailing".into();
     }
-    Ok(config)
+    config
 }

@@ -70,11 +70,6 @@ impl Names {
         })
     }
 
-    /// What diffusers calls the tensor, or the module, of the file; the first of several that are made of it.
-    pub(crate) fn diffusers(&self, file: &str) -> Option<String> {
-        self.made_of(file).into_iter().next().map(|(name, _)| name)
-    }
-
     /// Everything that is made of a tensor of the file, by diffusers' names.
     pub(crate) fn made_of(&self, file: &str) -> Vec<(String, How)> {
         let of_module = |module: &Module| -> Vec<(String, How)> {
@@ -123,8 +118,8 @@ mod tests {
         for unknown in ["mid.attentions.00.to_q", "mid.attentions.0.to_qk", "convolution", "mid.attentions.0.to_k"] {
             assert_eq!(names.origin(unknown), None, "{unknown}");
         }
-        assert_eq!(names.diffusers("mid.attn_1.q.weight").as_deref(), Some("mid.attentions.0.to_q.weight"));
-        assert_eq!(names.diffusers("out.2").as_deref(), Some("conv"));
-        assert_eq!(names.diffusers("out.20"), None);
+        assert_eq!(names.made_of("mid.attn_1.q.weight"), [("mid.attentions.0.to_q.weight".to_owned(), How::Squeezed)]);
+        assert_eq!(names.made_of("out.2"), [("conv".to_owned(), How::Same)]);
+        assert_eq!(names.made_of("out.20"), []);
     }
 }

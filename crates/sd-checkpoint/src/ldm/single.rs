@@ -68,12 +68,17 @@ impl SingleFile {
     }
 
     /// The small files that stand beside the weights in a folder of diffusers.
-    ///
-    /// # Errors
-    /// [`CheckpointError::Unsupported`] for a network that no configuration describes.
-    pub(crate) fn made(&self) -> Result<BTreeMap<String, Made>, CheckpointError> {
+    pub(crate) fn made(&self) -> BTreeMap<String, Made> {
         made::files(&self.weights, &self.contents, &self.predicted)
-            .map_err(|what| CheckpointError::Unsupported { path: self.path.clone(), what })
+    }
+
+    /// Why no configuration follows from the tensors of a role's network.
+    pub(crate) fn fault(&self, role: Role) -> Option<CheckpointError> {
+        let config = made::config(&self.weights, self.part(role)?, self.kind().spec(), &self.predicted);
+        let next = "the file may be incomplete, or --config DIR says what the network is";
+        let unsupported =
+            |what| CheckpointError::Unsupported { path: self.path.clone(), what: format!("{what}; {next}") };
+        config.err().map(unsupported)
     }
 
     /// The weights of a role's network under the names of diffusers.

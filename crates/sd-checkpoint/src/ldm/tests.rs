@@ -213,7 +213,7 @@ fn configurations_follow_from_shapes() {
     for (name, _, _, networks) in MODELS {
         let prediction = (name == "sd21").then_some(Prediction::Velocity);
         let file = open(&shapes_of(&layout(&golden, name)), Asked { prediction, ..Asked::default() });
-        let files = file.made().unwrap();
+        let files = file.made();
         for &(_, role, theirs) in networks {
             let place = if role == Role::ControlNet { String::new() } else { format!("{}/", role.spec().folder) };
             let ours = json(&files, &format!("{place}config.json")).to_string();
@@ -234,14 +234,14 @@ fn the_files_beside_are_those_of_the_kind() {
     let index = |channels: usize| {
         let mut shapes = shapes.clone();
         shapes.insert("model.diffusion_model.input_blocks.0.0.weight".into(), vec![320, channels, 3, 3]);
-        let files = open(&shapes, Asked::default()).made().unwrap();
+        let files = open(&shapes, Asked::default()).made();
         assert_eq!(json(&files, "unet/config.json")["in_channels"], channels);
         json(&files, "model_index.json")["_class_name"].as_str().unwrap().to_owned()
     };
     assert_eq!(index(4), "StableDiffusionPipeline");
     assert_eq!(index(9), "StableDiffusionInpaintPipeline");
     assert_eq!(index(8), "StableDiffusionInstructPix2PixPipeline");
-    let files = |name: &str| open(&shapes_of(&layout(&golden, name)), Asked::default()).made().unwrap();
+    let files = |name: &str| open(&shapes_of(&layout(&golden, name)), Asked::default()).made();
     let refiner = files("sdxl-refiner");
     let index = json(&refiner, "model_index.json");
     assert_eq!(index["requires_aesthetics_score"], true);
@@ -259,7 +259,7 @@ fn told(golden: &Path, name: &str, more: &[&str], metadata: &[(&str, &str)]) -> 
     shapes.extend(more.iter().map(|key| ((*key).to_owned(), vec![1])));
     let metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let file = SingleFile::of(Path::new("x"), weights_of(&shapes), metadata, Asked::default()).unwrap().unwrap();
-    (json(&file.made().unwrap(), "scheduler/scheduler_config.json"), file.prediction_source())
+    (json(&file.made(), "scheduler/scheduler_config.json"), file.prediction_source())
 }
 
 #[test]

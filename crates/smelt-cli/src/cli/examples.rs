@@ -22,6 +22,7 @@ Examples:
   smelt convert ~/models/stable-diffusion-v1-5 -o sd15-6bit --quantize-nbits 6 --chunk-unet
   smelt convert ~/models/stable-diffusion-v1-5 -o sizes --size 512x512,512x768 --target macOS15
   smelt convert ~/models/stable-diffusion-v1-5 -o both --unet-batches 1,2 --target macOS15
+  smelt convert dreamshaper.safetensors -o dream
   smelt convert projection.pt -o sd15 --component multilingual-projection";
 
 pub(super) const DOWNLOAD: &str = "\
@@ -52,7 +53,8 @@ Examples:
   smelt inspect unet.mlpackage
   smelt inspect unet.mlpackage --weights --sort size
   smelt inspect unet.mlpackage --mil
-  smelt inspect unet.mlpackage --json";
+  smelt inspect unet.mlpackage --json
+  smelt inspect dreamshaper.safetensors";
 
 pub(super) const COMPRESS: &str = "\
 Examples:

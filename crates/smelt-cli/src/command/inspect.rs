@@ -1,12 +1,15 @@
-//! `smelt inspect`: what a package holds.
+//! `smelt inspect`: what a package or a checkpoint holds.
 
+mod checkpoint;
 mod embedding;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
+use smelt::Opening;
 use smelt::inspect::{
-    EmbeddingFile, Facts, FunctionFacts, ModelFacts, PackageFacts, StoredWeights, WeightOrder, mil_text, plan_text,
+    CheckpointFacts, EmbeddingFile, Facts, FunctionFacts, ModelFacts, PackageFacts, StoredWeights, WeightOrder,
+    mil_text, plan_text,
 };
 
 use crate::cli::{InspectArgs, SortName};
@@ -24,7 +27,18 @@ pub(super) fn run(args: &InspectArgs, report: &Report) -> Result<ExitCode> {
         embedding::tell(&file, report);
         return Ok(ExitCode::SUCCESS);
     }
+    let opening = Opening::from(&args.opening);
+    if let Some(facts) = CheckpointFacts::of(path, &opening)? {
+        let is_asked = args.mil || args.plan || args.weights;
+        ensure!(!is_asked, "{} is a checkpoint, which holds no program", path.display());
+        report.json(&facts)?;
+        checkpoint::tell(&facts, report);
+        return Ok(ExitCode::SUCCESS);
+    }
     let package = smelt::open_package(path)?;
+    if let Some(option) = opening.typed().first() {
+        bail!("{option} is for a checkpoint, and {} is a package", path.display());
+    }
     if args.mil {
         mil_text(&package).iter().for_each(|text| report.text(text));
     } else if args.plan {

@@ -66,14 +66,15 @@ fn is_package(path: &Path) -> bool {
 #[derive(Debug)]
 pub(super) enum Against {
     Package(Box<Package>),
-    Checkpoint(Checkpoint),
+    Checkpoint(Box<Checkpoint>),
 }
 
 impl Against {
     pub(super) fn open(asked: &Asked) -> Result<Self> {
         let opening = &asked.how.opening;
         let Some(path) = asked.against.path().filter(|path| is_package(path)) else {
-            return Ok(Self::Checkpoint(opening.checkpoint(&asked.against, Wanted::Checkpoint)?));
+            let checkpoint = opening.checkpoint(&asked.against, Wanted::Checkpoint)?;
+            return Ok(Self::Checkpoint(Box::new(checkpoint)));
         };
         if let Some(option) = opening.typed().first() {
             refuse!("{option} is for a checkpoint, and {} is a package", asked.against);

@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_large_package_is_looked_at_by_what_its_checkpoint_gives_at_a_small_size() {
-        let look = look_without_work(|_| Against::Checkpoint(Checkpoint::open(emoji()).unwrap()));
+        let look = look_without_work(|_| Against::Checkpoint(Box::new(Checkpoint::open(emoji()).unwrap())));
         assert!(matches!(look.at, At::Checkpoint { flops } if flops > 1e8));
         assert!(look.found.is_none());
         let [image] = &look.comparisons[..] else { panic!("one output") };

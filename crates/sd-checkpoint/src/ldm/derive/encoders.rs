@@ -59,9 +59,8 @@ pub(crate) fn clip_of_open_clip(tensors: Tensors, rules: &ClipRules) -> Result<V
 }
 
 fn config(clip: &Clip, rules: &ClipRules) -> Value {
-    let class = if rules.is_projected { "CLIPTextModelWithProjection" } else { "CLIPTextModel" };
     json!({
-        "architectures": [class],
+        "architectures": [rules.class()],
         "model_type": "clip_text_model",
         "vocab_size": clip.vocabulary,
         "hidden_size": clip.width,

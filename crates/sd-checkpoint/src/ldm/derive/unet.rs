@@ -210,7 +210,7 @@ fn layer(tensors: Tensors, block: &str, levels: &mut [Level]) -> Result<bool, St
 
 fn whole(levels: Vec<Level>) -> Result<Vec<Level>, String> {
     match levels.iter().any(|level| level.depths.is_empty()) {
-        true => Err("a level of its UNet has no residual block; the file may be incomplete".to_owned()),
+        true => Err("a level of its UNet has no residual block".to_owned()),
         false => Ok(levels),
     }
 }
