@@ -21,7 +21,7 @@ use crate::json::MAX_JSON_BYTES;
 use crate::ldm::notes;
 use crate::ldm::single::SingleFile;
 use crate::projection::Projection;
-use crate::{Adapter, CheckpointError, Variant, Weights, Word, foreign};
+use crate::{Adapter, Applied, CheckpointError, Variant, Weights, Word, foreign};
 use index::{Index, Listed};
 pub use open::Reading;
 
@@ -86,6 +86,12 @@ impl Checkpoint {
     pub fn with(mut self, adapter: impl Adapter + 'static) -> Self {
         self.adapters.push(Arc::new(adapter));
         self
+    }
+
+    /// The adapters that people name which change its weights, in their order.
+    #[must_use]
+    pub fn applied(&self) -> Vec<Applied> {
+        self.adapters.iter().filter_map(|adapter| adapter.applied()).collect()
     }
 
     /// Its family, as far as its configurations tell; [`Checkpoint::check_family`] says whether all of it is known here.
@@ -240,6 +246,7 @@ impl Checkpoint {
             };
             warnings.extend(notes::notes(file).into_iter().filter(is_open).map(|note| note.words));
         }
+        warnings.extend(self.adapters.iter().flat_map(|adapter| adapter.warnings()));
         warnings
     }
 
