@@ -14,7 +14,7 @@ mod strength;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use host_tensor::HostTensor;
@@ -40,7 +40,7 @@ pub struct Lora {
     /// Tensors that are parts of no module.
     strays: Vec<String>,
     config: Config,
-    header: BTreeMap<String, String>,
+    header: HashMap<String, String>,
 }
 
 impl Lora {
@@ -52,7 +52,8 @@ impl Lora {
         let path = file_in(path);
         let fail = |message: String| CheckpointError::Lora { path: path.clone(), message };
         let stored = Weights::map(std::slice::from_ref(&path))?;
-        let header = weights::header(&path)?;
+        // PyTorch's files have no header.
+        let header = weights::metadata(&path).unwrap_or_default();
         let config = config(&path, &header).map_err(fail)?;
         let mut lora = Self { path: path.clone(), modules: BTreeMap::new(), strays: Vec::new(), config, header };
         if stored.iter().count() > MAX_TENSORS {
@@ -93,9 +94,11 @@ impl Lora {
         self.path.file_stem().map_or_else(|| "lora".to_owned(), |stem| stem.to_string_lossy().into_owned())
     }
 
-    /// Whether names of tensors are those of a LoRA.
-    pub fn is_named_so<'a>(names: impl IntoIterator<Item = &'a str>) -> bool {
-        names.into_iter().any(Key::is_of_adapter)
+    /// Whether a file, or what a folder holds, is a safetensors file with a LoRA's tensors; nothing else of it is read.
+    #[must_use]
+    pub fn is_one(path: &Path) -> bool {
+        let path = file_in(path);
+        path.is_file() && weights::keys(&path).is_some_and(|keys| keys.iter().any(|key| Key::is_of_adapter(key)))
     }
 }
 
@@ -108,7 +111,7 @@ fn file_in(path: &Path) -> PathBuf {
 }
 
 /// The configuration in the header, or in PEFT's file beside.
-fn config(path: &Path, header: &BTreeMap<String, String>) -> Result<Config, String> {
+fn config(path: &Path, header: &HashMap<String, String>) -> Result<Config, String> {
     if let Some(json) = header.get(scale::HEADER_KEY) {
         return Config::read(json).map_err(|error| format!("{} in its header: {error}", scale::HEADER_KEY));
     }

@@ -2,6 +2,7 @@
 
 mod embedding;
 mod facts;
+mod lora;
 mod weights;
 
 use mlpackage::Package;
@@ -11,6 +12,7 @@ use crate::engine::cpu_default;
 use crate::error::{Context, Result};
 pub use embedding::{EmbeddingFile, EncoderVectors, LearnedWord};
 pub use facts::{Facts, FeatureFacts, FileFacts, FunctionFacts, ItemFacts, ModelFacts, PackageFacts, WeightFacts};
+pub use lora::{LoraFile, LoraFit};
 pub use weights::{StoredWeights, WeightEncoding, WeightOrder, WeightRow};
 
 /// The programs of a package in MIL's text form.

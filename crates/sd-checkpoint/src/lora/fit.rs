@@ -59,7 +59,8 @@ impl Fitted {
 impl Adapter for Fitted {
     fn adapt(&self, role: Role, weights: &mut Weights) -> Result<(), CheckpointError> {
         for change in self.changes.get(role.spec().folder).into_iter().flatten() {
-            let fail = |what: String| CheckpointError::Adapter(format!("the LoRA {}: {}: {what}", self.name, change.key));
+            let fail =
+                |what: String| CheckpointError::Adapter(format!("the LoRA {}: {}: {what}", self.name, change.key));
             let base = weights.remove(&change.key).ok_or_else(|| fail("the weight is not there".to_owned()))?;
             let changed = change.apply(base).map_err(|error| fail(error.to_string()))?;
             weights.insert(change.key.clone(), changed);

@@ -185,10 +185,12 @@ impl Module {
             Kind::Bias => None,
         };
         if weight.is_none() && self.lengths().is_some() {
-            return Err(Fault::Missing { end: match self.spelling {
-                Some(Spelling::Peft) => ".lora_A.weight",
-                _ => ".lora_down.weight",
-            } });
+            return Err(Fault::Missing {
+                end: match self.spelling {
+                    Some(Spelling::Peft) => ".lora_A.weight",
+                    _ => ".lora_down.weight",
+                },
+            });
         }
         let bias = [(Slot::DiffBias, 1.0), (Slot::UpBias, scale)];
         let bias = bias.into_iter().filter(|(slot, _)| self.has(&[*slot])).collect();

@@ -147,6 +147,7 @@ impl Targets {
 fn layout(network: &NetworkConfig) -> Option<Names> {
     match network {
         NetworkConfig::UNet(config) => Some(ldm::unet::unet(config)),
+        NetworkConfig::Mmdit(config) => Some(ldm::mmdit::mmdit(config)),
         _ => None,
     }
 }

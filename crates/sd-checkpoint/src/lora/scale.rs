@@ -115,7 +115,9 @@ mod tests {
 
     #[test]
     fn what_is_no_configuration_is_refused() {
-        for bad in ["", "[]", r#"{"lora_alpha": "x"}"#, r#"{"alpha_pattern": 3}"#, r#"{"unet.alpha_pattern": {"x": null}}"#] {
+        for bad in
+            ["", "[]", r#"{"lora_alpha": "x"}"#, r#"{"alpha_pattern": 3}"#, r#"{"unet.alpha_pattern": {"x": null}}"#]
+        {
             assert!(Config::read(bad).is_err(), "{bad}");
         }
     }

@@ -1,6 +1,7 @@
 //! How strongly a LoRA is applied, as people write it behind its name.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Factors of what a LoRA adds.
@@ -55,6 +56,15 @@ impl Asked {
     /// With what the folder holds, when there is neither.
     pub fn find(&self, folder: Option<&Path>) -> Result<PathBuf, String> {
         find(&self.file, folder, &["safetensors"])
+    }
+}
+
+impl fmt::Display for Asked {
+    /// As it is written on a command line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Strength { denoiser, text } = self.strength;
+        write!(f, "{}:{denoiser}", self.file.display())?;
+        if text == denoiser { Ok(()) } else { write!(f, ":{text}") }
     }
 }
 

@@ -150,8 +150,7 @@ fn add_kronecker(first: &Matrix, second: &Matrix, scale: f32, rows: Range<usize>
         let end = n.min(begin + rows.end - row);
         let (factors, block) = (first.rows(of_first..of_first + 1), second.rows(begin..end));
         let (here, after) = rest.split_at_mut((end - begin) * width * factors.len());
-        for (out, values) in
-            here.chunks_exact_mut((width * factors.len()).max(1)).zip(block.chunks_exact(width.max(1)))
+        for (out, values) in here.chunks_exact_mut((width * factors.len()).max(1)).zip(block.chunks_exact(width.max(1)))
         {
             for (out, factor) in out.chunks_exact_mut(width.max(1)).zip(&factors) {
                 let factor = factor * scale;

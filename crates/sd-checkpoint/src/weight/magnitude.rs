@@ -35,7 +35,8 @@ impl Magnitude {
         check_real(&[values])?;
         let misfit = || WeightError::Magnitude { values: values.shape().to_vec(), shape: shape.to_vec() };
         let one = |dims: &[usize]| element_count(dims) == Some(1);
-        let (n_rows, n_inputs) = shape.first().copied().zip(Some(shape.get(1).copied().unwrap_or(1))).ok_or_else(misfit)?;
+        let (n_rows, n_inputs) =
+            shape.first().copied().zip(Some(shape.get(1).copied().unwrap_or(1))).ok_or_else(misfit)?;
         let along = match values.shape() {
             [n, rest @ ..] if *n == n_rows && one(rest) => Along::Rows,
             [1, n, rest @ ..] if *n == n_inputs && one(rest) => Along::Inputs { norms: OnceLock::new() },

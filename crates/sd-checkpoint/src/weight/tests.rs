@@ -77,9 +77,10 @@ fn every_kind_is_the_same_whatever_rows_are_asked_for() {
     let inputs = tensor(&[1, 2, 1, 1], DType::F32);
     for (name, delta) in kinds() {
         let mut weights = vec![Weight::sum(base.clone(), vec![delta.clone()]).unwrap()];
-        weights.extend([&lengths, &inputs].map(|lengths| {
-            Weight::decomposed(base.clone(), vec![delta.clone(), delta.clone()], lengths).unwrap()
-        }));
+        weights.extend(
+            [&lengths, &inputs]
+                .map(|lengths| Weight::decomposed(base.clone(), vec![delta.clone(), delta.clone()], lengths).unwrap()),
+        );
         for weight in weights {
             let whole = weight.values(0..6);
             for at_a_time in 1..6 {

@@ -8,6 +8,7 @@ use smelt::{Averages, Opening, Prediction, Role, Source};
 
 use super::embedding::EmbeddingArgs;
 use super::examples;
+use super::lora::LoraArgs;
 
 /// Reads the name of a checkpoint or model: a path, which need not be text, or a reference to the Hub.
 pub(crate) fn source() -> impl TypedValueParser<Value = Source> {
@@ -36,6 +37,8 @@ pub(crate) struct SourceArgs {
     pub(crate) ema: bool,
     #[command(flatten)]
     pub(crate) embeddings: EmbeddingArgs,
+    #[command(flatten)]
+    pub(crate) loras: LoraArgs,
 }
 
 /// Reads what a denoiser predicts.
@@ -76,6 +79,7 @@ impl From<&SourceArgs> for Opening {
             prediction: args.prediction,
             averages,
             embeddings: (&args.embeddings).into(),
+            loras: (&args.loras).into(),
         }
     }
 }
