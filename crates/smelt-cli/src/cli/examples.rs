@@ -22,6 +22,7 @@ Examples:
   smelt convert ~/models/stable-diffusion-v1-5 -o sd15-6bit --quantize-nbits 6 --chunk-unet
   smelt convert ~/models/stable-diffusion-v1-5 -o sizes --size 512x512,512x768 --target macOS15
   smelt convert ~/models/stable-diffusion-v1-5 -o both --unet-batches 1,2 --target macOS15
+  smelt convert ~/models/stable-diffusion-v1-5 -o sd15-pixel --lora pixel-art.safetensors:0.8
   smelt convert projection.pt -o sd15 --component multilingual-projection";
 
 pub(super) const DOWNLOAD: &str = "\
@@ -52,6 +53,7 @@ Examples:
   smelt inspect unet.mlpackage
   smelt inspect unet.mlpackage --weights --sort size
   smelt inspect unet.mlpackage --mil
+  smelt inspect pixel-art.safetensors --against ~/models/stable-diffusion-v1-5
   smelt inspect unet.mlpackage --json";
 
 pub(super) const COMPRESS: &str = "\
