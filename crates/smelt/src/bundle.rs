@@ -54,6 +54,9 @@ pub(crate) struct Settings {
     /// The checkpoint's `preprocessor_config.json`, for the safety checker.
     #[serde(default)]
     feature_extractor: Option<Value>,
+    /// Whose autoencoder it is, where it is not the checkpoint's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vae_of: Option<String>,
     /// LoRAs that are in the weights.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) loras: Vec<Applied>,
@@ -83,6 +86,7 @@ impl Bundle {
             prediction_type,
             vae: vae.into_iter().filter(|(_, value)| !value.is_null()).collect(),
             feature_extractor: json_if_present(checkpoint, "feature_extractor/preprocessor_config.json")?,
+            vae_of: checkpoint.vae_name().map(str::to_owned),
             loras: checkpoint.applied(),
         };
         if let Some(json) = &settings.feature_extractor {

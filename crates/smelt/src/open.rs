@@ -48,6 +48,8 @@ pub struct Opening {
     pub prediction: Option<Prediction>,
     /// Which weights of a single file are taken, where training kept an average of them too.
     pub averages: Averages,
+    /// Another checkpoint, or a VAE alone, whose autoencoder takes the place of its own.
+    pub vae: Option<Source>,
     /// New words that join its text encoders and tokenizers.
     pub embeddings: Embeddings,
     /// LoRAs that are added to its weights.
@@ -90,6 +92,10 @@ impl Opening {
         let found = Cache::standard().locate(source)?;
         let reading = Reading { config: self.config.clone(), prediction: self.prediction, averages: self.averages };
         let checkpoint = Checkpoint::open_with(found, wanted, &reading)?.with_variant(self.variant.clone());
+        let checkpoint = match &self.vae {
+            Some(vae) => checkpoint.with_vae(&Cache::standard().locate(vae)?)?,
+            None => checkpoint,
+        };
         self.loras.apply(self.embeddings.apply(checkpoint)?)
     }
 
@@ -104,7 +110,8 @@ impl Opening {
         let config = self.config.iter().flat_map(|dir| ["--config".to_owned(), dir.display().to_string()]);
         let prediction = self.prediction.iter().flat_map(|p| ["--prediction".to_owned(), p.to_string()]);
         let averages = (self.averages == Averages::Taken).then(|| "--ema".to_owned());
-        let more = averages.into_iter().chain(self.embeddings.typed()).chain(self.loras.typed());
+        let vae = self.vae.iter().flat_map(|vae| ["--vae".to_owned(), vae.to_string()]);
+        let more = averages.into_iter().chain(vae).chain(self.embeddings.typed()).chain(self.loras.typed());
         variant.chain(config).chain(prediction).chain(more).collect()
     }
 

@@ -35,6 +35,9 @@ pub(crate) struct SourceArgs {
     /// Take the average (EMA) of the denoiser's weights that a single file holds beside them.
     #[arg(long)]
     pub(crate) ema: bool,
+    /// Take the VAE of this checkpoint, or this VAE alone, in the place of a checkpoint's own.
+    #[arg(long, value_name = "SOURCE", value_parser = source())]
+    pub(crate) vae: Option<Source>,
     #[command(flatten)]
     pub(crate) embeddings: EmbeddingArgs,
     #[command(flatten)]
@@ -78,6 +81,7 @@ impl From<&SourceArgs> for Opening {
             config,
             prediction: args.prediction,
             averages,
+            vae: args.vae.clone(),
             embeddings: (&args.embeddings).into(),
             loras: (&args.loras).into(),
         }

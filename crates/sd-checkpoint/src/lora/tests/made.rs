@@ -177,3 +177,52 @@ fn strength_zero_changes_nothing_and_no_bytes_panic() {
         }
     });
 }
+
+#[test]
+fn loras_of_stable_diffusion_3_apply_under_both_names() {
+    let Some(golden) = testkit::golden() else { return };
+    let checkpoint = Checkpoint::open(golden.join("checkpoints/tiny-sd3")).unwrap();
+    let role = sd_spec::Role::Mmdit;
+    let before = checkpoint.weights(role).unwrap();
+    let width = before.get("transformer_blocks.0.attn.to_q.weight").unwrap().shape()[0];
+    let dir = tempfile::tempdir().unwrap();
+    let added = |lora: &Path, key: &str| -> Vec<f32> {
+        let fitted = fit(&Lora::open(lora).unwrap(), &checkpoint, 1.0).unwrap();
+        assert_eq!(fitted.unapplied(), [""; 0]);
+        let after = checkpoint.clone().with(fitted).weights(role).unwrap();
+        let read = |weights: &Weights| weights.get(key).unwrap().constant().read().to_f32_vec();
+        read(&after).into_iter().zip(read(&before)).map(|(after, before)| after - before).collect()
+    };
+    // One matrix for queries, keys and values: each has its third of the rows.
+    let (up, down) = (values(3 * width * 2, 0.1), values(2 * width, 0.1));
+    let whole = product(&up, &down, 2, 1.0);
+    let names = ["lora_down.weight", "lora_up.weight"];
+    let names = names.map(|part| format!("lora_unet_joint_blocks_0_context_block_attn_qkv.{part}"));
+    let tensors: [(&str, &[usize], Vec<f32>); 2] =
+        [(&names[0], &[2, width], down.clone()), (&names[1], &[3 * width, 2], up.clone())];
+    let lora = file(dir.path(), "kohya.safetensors", &[], &tensors);
+    for (third, name) in ["add_q_proj", "add_k_proj", "add_v_proj"].into_iter().enumerate() {
+        let expected = &whole[third * width * width..(third + 1) * width * width];
+        let got = added(&lora, &format!("transformer_blocks.0.attn.{name}.weight"));
+        testkit::assert_all_close(name, expected, &got, 1e-5, 1e-5);
+    }
+    assert_eq!(Lora::open(&lora).unwrap().base(), Some(Base::Sd3));
+    // The last layer's shift and scale change places.
+    let (up, n) = (values(2 * width * 2, 0.1), width * width);
+    let whole = product(&up, &down, 2, 1.0);
+    let names = ["lora_down.weight", "lora_up.weight"];
+    let names = names.map(|part| format!("lora_unet_final_layer_adaLN_modulation_1.{part}"));
+    let tensors: [(&str, &[usize], Vec<f32>); 2] =
+        [(&names[0], &[2, width], down.clone()), (&names[1], &[2 * width, 2], up.clone())];
+    let lora = file(dir.path(), "norm.safetensors", &[], &tensors);
+    let expected = [&whole[n..], &whole[..n]].concat();
+    testkit::assert_all_close("norm_out", &expected, &added(&lora, "norm_out.linear.weight"), 1e-5, 1e-5);
+    // diffusers' own names.
+    let names = ["A", "B"].map(|part| format!("transformer.transformer_blocks.0.attn.to_q.lora_{part}.weight"));
+    let up = values(width * 2, 0.1);
+    let tensors: [(&str, &[usize], Vec<f32>); 2] =
+        [(&names[0], &[2, width], down.clone()), (&names[1], &[width, 2], up.clone())];
+    let lora = file(dir.path(), "peft.safetensors", &[], &tensors);
+    let got = added(&lora, "transformer_blocks.0.attn.to_q.weight");
+    testkit::assert_all_close("peft", &product(&up, &down, 2, 1.0), &got, 1e-5, 1e-5);
+}
