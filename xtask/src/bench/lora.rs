@@ -1,7 +1,8 @@
 //! How long `smelt convert` takes with many LoRAs, measured against copying the same checkpoint.
 //!
 //! As `convert`: a warm page cache, the same disk, turn by turn; `cp` does not wait for the disk and conversion does.
-//! Copied is the checkpoint alone, while a conversion reads the LoRAs too.
+//! Copied is the checkpoint alone, while a conversion reads the LoRAs too: a few files, each of them several times with
+//! another weight, since the work is the same and a disk need not hold twenty.
 
 use std::{fs, path::PathBuf};
 
@@ -18,6 +19,7 @@ use crate::{
 };
 
 const N_LORAS: usize = 20;
+const N_FILES: usize = 4;
 const RANK: usize = 64;
 
 /// Measures `n_runs` pairs after one warm-up pair.
@@ -27,14 +29,14 @@ pub(super) fn run(preset: PresetName, n_runs: usize) -> Result<Metrics> {
     let checkpoint = scratch.join(preset.name());
     synth::ensure_checkpoint(preset, &checkpoint, 0)?;
     let loras: Vec<PathBuf> =
-        (0..N_LORAS).map(|i| scratch.join(format!("{}-lora-{i}.safetensors", preset.name()))).collect();
+        (0..N_FILES).map(|i| scratch.join(format!("{}-lora-{i}.safetensors", preset.name()))).collect();
     for (seed, lora) in (1u64..).zip(&loras) {
         synth::ensure_lora(preset, lora, RANK, seed)?;
     }
     let binary = smelt::build(Profile::Release, |_| {})?.binary;
     let mut metrics = Metrics::default();
     metrics.note("preset", preset.name());
-    metrics.note("loras", format!("{N_LORAS} of rank {RANK}"));
+    metrics.note("loras", format!("{N_LORAS} of rank {RANK}, from {N_FILES} files"));
     let packages = scratch.join("packages");
     for turn in 0..=n_runs {
         warm(&checkpoint)?;
@@ -42,8 +44,10 @@ pub(super) fn run(preset: PresetName, n_runs: usize) -> Result<Metrics> {
         loras.iter().try_for_each(|lora| warm(lora))?;
         fresh(&packages)?;
         let mut command = smelt::convert(&binary, &checkpoint, &packages);
-        for lora in &loras {
-            command.arg("--lora").arg(lora);
+        for (i, lora) in loras.iter().cycle().take(N_LORAS).enumerate() {
+            let mut asked = lora.clone().into_os_string();
+            asked.push(format!(":{}", 0.05 * (i + 1) as f32));
+            command.arg("--lora").arg(asked);
         }
         let merge = process::run(&mut command)?;
         fs::remove_dir_all(&packages).with_context(|| format!("nothing came to {}", packages.display()))?;
