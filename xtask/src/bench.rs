@@ -52,7 +52,7 @@ enum Name {
     Compress,
     /// `smelt chunk` of the UNet of that checkpoint against `cp` of its weights.
     Chunk,
-    /// `smelt convert` of that checkpoint with twenty LoRAs against `cp` of the same files.
+    /// `smelt convert` of that checkpoint's UNet with twenty LoRAs against `cp` of the same files.
     Lora,
     /// Release build of `smelt` from an empty target folder.
     Build,

@@ -6,12 +6,14 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use common::made::{self, Made, Owned, UNET};
 use common::{fail, json, run, succeed, text};
 use host_tensor::{DType, HostTensor};
 use safetensors::Dtype;
+use sd_runtime::image::RgbImage;
 
 const TEXT: &str = "text_encoder/model.safetensors";
 const WEIGHTS: &str = "Data/com.apple.CoreML/weights/weight.bin";
@@ -121,7 +123,7 @@ fn pictures_are_drawn_with_loras_and_packages_refuse_them() {
     };
     let (plain, with) = (draw("plain.png", &[]), draw("with.png", &["--lora", &lora]));
     let none = draw("none.png", &["--lora", &format!("{lora}:0")]);
-    let pixels = |path: &Path| sd_runtime::image::RgbImage::read(path).unwrap();
+    let pixels = |path: &Path| RgbImage::read(Cursor::new(fs::read(path).unwrap())).unwrap();
     assert!(pixels(&plain) == pixels(&none) && pixels(&plain) != pixels(&with));
     let png = fs::read(&with).unwrap();
     assert!(String::from_utf8_lossy(&png).contains("style:1"), "the settings do not name the LoRA");
