@@ -96,9 +96,19 @@ impl Delta {
 
     /// Rows of the product's left factor times the scale, `[rows, rank]`.
     pub(super) fn left(&self, product: &Product, rows: Range<usize>) -> Vec<f32> {
-        let mut left: Vec<f32> = self.stored(rows).flat_map(|stored| product.left(stored)).collect();
+        let mut left = Vec::with_capacity(rows.len() * product.rank());
+        self.stored(rows).for_each(|stored| left.append(&mut product.left(stored)));
         left.iter_mut().for_each(|x| *x *= self.scale);
         left
+    }
+
+    /// What none of its values is larger than; not finite where a factor is not.
+    pub(super) fn bound(&self) -> f32 {
+        let form = match &self.form {
+            Form::Matrix(matrix) => matrix.bound(),
+            Form::Hadamard(first, second) | Form::Kronecker(first, second) => first.bound() * second.bound(),
+        };
+        form * self.scale.abs()
     }
 
     /// Adds its rows to those of a weight.

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use host_tensor::{HostTensor, element_count};
 
+use super::matrix::largest;
 use super::{WeightError, check_real};
 
 /// The lengths that rows or columns of a weight shall have.
@@ -26,8 +27,8 @@ enum Along {
     Inputs { norms: OnceLock<Vec<f32>> },
 }
 
-/// Rows that are looked at together for norms of columns: as many bytes as constants are read by.
-const BLOCK_ELEMENTS: usize = 1 << 20;
+/// Elements of rows that are looked at together: as many bytes as constants are read by.
+pub(super) const BLOCK_ELEMENTS: usize = 1 << 20;
 
 impl Magnitude {
     /// `[outputs, 1…]` or `[outputs]`, else `[1, inputs, 1…]`, for a weight of that shape.
@@ -43,6 +44,11 @@ impl Magnitude {
             _ => return Err(misfit()),
         };
         Ok(Self { values: values.to_f32_vec(), along })
+    }
+
+    /// What no value is larger than afterwards: a length of its row or of its input.
+    pub(super) fn bound(&self) -> f32 {
+        largest(&self.values)
     }
 
     /// Rescales these rows of a weight; `sum` gives any of its rows before they are rescaled.

@@ -134,6 +134,23 @@ impl Matrix {
         }
     }
 
+    /// What no value is larger than; not finite where a factor is not.
+    pub(super) fn bound(&self) -> f32 {
+        match &self.form {
+            Form::Whole(tensor) => largest(&tensor.to_f32_vec()),
+            // A value is the product of a row and a column, which is no larger than that of their lengths.
+            Form::Product(factors) => {
+                let mut columns = vec![0.0; self.n_columns];
+                for row in factors.right().chunks_exact(self.n_columns.max(1)) {
+                    columns.iter_mut().zip(row).for_each(|(sum, x)| *sum += x * x);
+                }
+                let left = factors.left(0..self.n_rows);
+                let rows = left.chunks_exact(factors.rank.max(1)).map(|row| row.iter().map(|x| x * x).sum::<f32>());
+                (largest(&rows.collect::<Vec<f32>>()) * largest(&columns)).sqrt()
+            }
+        }
+    }
+
     /// Rows, which must be there.
     pub(super) fn rows(&self, rows: Range<usize>) -> Vec<f32> {
         match &self.form {
@@ -181,6 +198,13 @@ impl Product {
         }
         out
     }
+}
+
+/// The largest magnitude; NaN where one is.
+pub(super) fn largest(values: &[f32]) -> f32 {
+    // A comparison passes over NaN, a sum does not.
+    let is_nan = values.iter().map(|x| x * 0.0).sum::<f32>().is_nan();
+    if is_nan { f32::NAN } else { values.iter().fold(0.0, |largest, x| x.abs().max(largest)) }
 }
 
 /// Rows of a tensor in f32.

@@ -3,10 +3,12 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use half::f16;
 use host_tensor::{DType, HostTensor};
 use mil::Compute;
 
-use super::magnitude::Magnitude;
+use super::magnitude::{BLOCK_ELEMENTS, Magnitude};
+use super::matrix::largest;
 use super::product::{self, Size};
 use super::{Delta, Weight, WeightError, check_computed, row_elements};
 
@@ -57,6 +59,26 @@ impl Sum {
         values
     }
 
+    /// What no value is larger than, from the base and the factors alone; not finite where one of them is not.
+    fn bound(&self) -> f32 {
+        let at_a_time = (BLOCK_ELEMENTS / row_elements(&self.shape).max(1)).max(1);
+        let n_rows = self.shape.first().copied().unwrap_or(0);
+        let blocks = (0..n_rows).step_by(at_a_time).map(|first| first..n_rows.min(first + at_a_time));
+        let base: Vec<f32> = blocks.map(|rows| largest(&self.base.values(rows))).collect();
+        let sum = self.deltas.iter().map(Delta::bound).fold(largest(&base), |sum, bound| sum + bound);
+        match &self.magnitude {
+            // What is not finite before stays so.
+            Some(magnitude) => {
+                if sum.is_finite() {
+                    magnitude.bound()
+                } else {
+                    sum
+                }
+            }
+            None => sum,
+        }
+    }
+
     /// Rows before they are rescaled.
     fn unscaled(&self, rows: Range<usize>) -> Vec<f32> {
         let mut values = self.base.values(rows.clone());
@@ -91,7 +113,9 @@ impl Sum {
     fn right(&self, group: &[usize], rows: &Range<usize>) -> Arc<Vec<f32>> {
         let decode = || {
             let products = group.iter().filter_map(|&i| self.deltas[i].as_product());
-            Arc::new(products.flat_map(super::matrix::Product::right).collect::<Vec<f32>>())
+            let mut right = Vec::new();
+            products.for_each(|product| right.append(&mut product.right()));
+            Arc::new(right)
         };
         if self.groups.len() > 1 {
             return decode();
@@ -134,5 +158,9 @@ impl Compute for Sum {
         for (bytes, value) in out.chunks_exact_mut(4).zip(self.values(rows)) {
             bytes.copy_from_slice(&value.to_le_bytes());
         }
+    }
+
+    fn is_known_to_fit_half(&self) -> bool {
+        self.bound() <= f16::MAX.to_f32()
     }
 }

@@ -195,3 +195,36 @@ fn what_does_not_fit_together_is_refused_by_shape() {
     let ints = HostTensor::from_f32([6, 4], vec![0.0; 24]).cast(DType::I32);
     assert_eq!(Weight::sum(ints.into(), Vec::new()).unwrap_err(), WeightError::Type(DType::I32));
 }
+
+#[test]
+fn bounds_hold_and_see_what_leaves_half_precision() {
+    let base: Weight = tensor(&[6, 2, 2, 2], DType::F16).into();
+    let exceptions = |weight: &Weight| weight.constant().source_exceptions();
+    let fits = |weight: &Weight| match weight {
+        Weight::Sum(sum) => sum.is_known_to_fit_half(),
+        _ => panic!("not a sum"),
+    };
+    for (name, delta) in kinds() {
+        let lengths = tensor(&[6], DType::F32);
+        let sums = [
+            Weight::sum(base.clone(), vec![delta.clone()]).unwrap(),
+            Weight::decomposed(base.clone(), vec![delta.clone()], &lengths).unwrap(),
+        ];
+        for sum in &sums {
+            assert!(fits(sum) && exceptions(sum).is_empty(), "{name}");
+        }
+        let bound = delta.bound();
+        let mut alone = vec![0.0; 48];
+        delta.add(0..6, &mut alone);
+        assert!(alone.iter().all(|x| x.abs() <= bound * 1.0001), "{name}: {bound} {alone:?}");
+    }
+    let large = |value: f32| HostTensor::from_f32([6, 1], vec![value; 6]);
+    let by = |value: f32| {
+        let delta = Matrix::product(large(value), HostTensor::from_f32([1, 8], vec![1.0; 8])).unwrap();
+        Weight::sum(base.clone(), vec![Delta::matrix(delta, 1.0)]).unwrap()
+    };
+    for value in [70_000.0, f32::INFINITY, f32::NAN] {
+        assert!(!fits(&by(value)) && !exceptions(&by(value)).is_empty(), "{value}");
+    }
+    assert!(fits(&by(60_000.0)));
+}
