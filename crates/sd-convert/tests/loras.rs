@@ -25,7 +25,7 @@ fn worst_psnr(golden: &Path, name: &str, checkpoint: &Checkpoint, base: &str) ->
         if !expected.keys().any(|key| key.starts_with(&prefix)) {
             continue;
         }
-        let options = Options { precision: Precision::Float32, ..Options::default() };
+        let options = Options { precision: Some(Precision::Float32), ..Options::default() };
         let program = convert(checkpoint, role, &options).unwrap().program;
         let valid = mil::validate(&program).unwrap();
         let engine = Reference::compile(valid, EngineOptions::default().with_rounding(Rounding::Boundary)).unwrap();

@@ -4,6 +4,11 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::lookup;
+
+/// Endings of the files that a name may stand for.
+const ENDINGS: &[&str] = &["safetensors", "bin", "pt", "ckpt"];
+
 /// Factors of what a LoRA adds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Strength {
@@ -55,7 +60,7 @@ impl Asked {
     /// # Errors
     /// With what the folder holds, when there is neither.
     pub fn find(&self, folder: Option<&Path>) -> Result<PathBuf, String> {
-        find(&self.file, folder, &["safetensors"])
+        lookup::find(&self.file, folder, ENDINGS)
     }
 }
 
@@ -75,43 +80,6 @@ fn split_number(text: &str) -> Result<(&str, Option<f32>), String> {
         Ok(number) if number.is_finite() => Ok((head, Some(number))),
         Ok(number) => Err(format!("the weight {number} of {head} is not finite")),
         Err(_) => Ok((text, None)),
-    }
-}
-
-/// A file as it is given, or the one in `folder` whose name without its ending is that.
-///
-/// # Errors
-/// When there is neither, or several in the folder have the name.
-pub(crate) fn find(name: &Path, folder: Option<&Path>, endings: &[&str]) -> Result<PathBuf, String> {
-    if name.exists() {
-        return Ok(name.to_owned());
-    }
-    let Some(folder) = folder else { return Err(format!("{} is not there", name.display())) };
-    if folder.join(name).is_file() {
-        return Ok(folder.join(name));
-    }
-    let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let is_ours = |path: &PathBuf| {
-        path.extension().is_some_and(|own| endings.iter().any(|ending| own.eq_ignore_ascii_case(ending)))
-    };
-    let mut there: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_ours).collect();
-    there.sort();
-    let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let found: Vec<&PathBuf> = there.iter().filter(|path| path.file_stem() == Some(name.as_os_str())).collect();
-    match found[..] {
-        [one] => Ok(one.clone()),
-        [] => {
-            const SHOWN: usize = 20;
-            let mut names: Vec<String> = there.iter().filter_map(|path| stem(path)).take(SHOWN + 1).collect();
-            if names.len() > SHOWN {
-                names[SHOWN] = "…".to_owned();
-            }
-            let holds = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            Err(format!("{} is neither a file nor in {}, which holds {holds}", name.display(), folder.display()))
-        }
-        [first, second, ..] => {
-            Err(format!("{} may be {} or {}; name the file", name.display(), first.display(), second.display()))
-        }
     }
 }
 
@@ -153,7 +121,7 @@ mod tests {
         for name in ["add_detail.safetensors", "v1.5.safetensors", "note.txt"] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
-        let find = |name: &str| find(Path::new(name), Some(dir.path()), &["safetensors"]);
+        let find = |name: &str| Asked::read(OsStr::new(name))?.find(Some(dir.path()));
         assert_eq!(find("add_detail"), Ok(dir.path().join("add_detail.safetensors")));
         assert_eq!(find("v1.5"), Ok(dir.path().join("v1.5.safetensors")));
         assert_eq!(find("v1.5.safetensors"), Ok(dir.path().join("v1.5.safetensors")));
