@@ -8,6 +8,7 @@ mod chunk;
 mod compress;
 mod convert;
 mod engine;
+mod lora;
 mod newcomer;
 mod peer;
 mod process;
@@ -29,7 +30,7 @@ pub(crate) struct Arguments {
     /// Measured runs, after the warm-up.
     #[arg(long)]
     runs: Option<usize>,
-    /// Whose shapes the checkpoint has, for `convert`, `compress` and `chunk`; SD 1.5 by default.
+    /// Whose shapes the checkpoint has, for `convert`, `compress`, `chunk` and `lora`; SD 1.5 by default.
     #[arg(long, value_enum)]
     preset: Option<PresetName>,
     /// Only these components of that checkpoint, for `convert`: where the disk is too small for all of it, twice.
@@ -51,6 +52,8 @@ enum Name {
     Compress,
     /// `smelt chunk` of the UNet of that checkpoint against `cp` of its weights.
     Chunk,
+    /// `smelt convert` of that checkpoint's UNet with twenty LoRAs against `cp` of the same files.
+    Lora,
     /// Release build of `smelt` from an empty target folder.
     Build,
     /// A fresh clone with empty caches: the README's two commands.
@@ -65,8 +68,8 @@ enum Name {
 #[allow(clippy::print_stdout, reason = "the result is the output")]
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let Arguments { name, runs, preset, ref components, peers, only } = *arguments;
-    let takes_preset = matches!(name, Name::Convert | Name::Compress | Name::Chunk);
-    ensure!(preset.is_none() || takes_preset, "only convert, compress and chunk take a preset");
+    let takes_preset = matches!(name, Name::Convert | Name::Compress | Name::Chunk | Name::Lora);
+    ensure!(preset.is_none() || takes_preset, "only convert, compress, chunk and lora take a preset");
     ensure!(components.is_empty() || matches!(name, Name::Convert), "only convert takes components");
     let preset = preset.unwrap_or(PresetName::Sd15);
     ensure!(!peers || matches!(name, Name::Compress | Name::Engine), "only compress and engine have peers");
@@ -75,6 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Name::Convert => ("convert", convert::run(preset, components, runs.unwrap_or(5))?),
         Name::Compress => ("compress", compress::run(preset, runs.unwrap_or(5), peers)?),
         Name::Chunk => ("chunk", chunk::run(preset, runs.unwrap_or(5))?),
+        Name::Lora => ("lora", lora::run(preset, runs.unwrap_or(3))?),
         Name::Build => ("build", build::run(runs.unwrap_or(1))?),
         Name::Newcomer => ("newcomer", newcomer::run()?),
         Name::Engine => ("engine", engine::run(runs.unwrap_or(3).max(1), peers, only)?),

@@ -7,6 +7,7 @@
 
 mod clip;
 mod control_net;
+mod lora;
 mod mmdit;
 mod pipeline;
 mod presets;
@@ -27,7 +28,7 @@ use anyhow::{Context, Result, bail, ensure};
 use sd_spec::Role;
 use serde_json::Value;
 
-pub(crate) use self::presets::PresetName;
+pub(crate) use self::{lora::ensure_lora, presets::PresetName};
 use self::{
     pipeline::feature_extractor,
     presets::{Network, Preset},

@@ -150,12 +150,13 @@ impl Const {
 
     /// Values of the source, before the view's cast, that are not finite or would not be in f16.
     ///
-    /// Reads everything, a few MiB at a time.
+    /// Reads everything, a few MiB at a time, unless a computation knows from its input that there are none.
     #[must_use]
     pub fn source_exceptions(&self) -> Exceptions {
         let mut found = Exceptions::default();
         match &self.source {
             Source::Stored(tensor) => found = Exceptions::of(tensor),
+            Source::Computed(computed) if computed.is_known_to_fit_half() => {}
             Source::Computed(computed) => always(computed.for_each_block(|block| {
                 found += Exceptions::of_bytes(computed.dtype(), block);
                 Ok(())

@@ -6,6 +6,9 @@
 
 mod index;
 mod open;
+#[cfg(test)]
+mod tests_vae;
+mod vae;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,9 +24,10 @@ use crate::json::MAX_JSON_BYTES;
 use crate::ldm::notes;
 use crate::ldm::single::SingleFile;
 use crate::projection::Projection;
-use crate::{Adapter, CheckpointError, Variant, Weights, Word, foreign};
+use crate::{Adapter, Applied, CheckpointError, Variant, Weights, Word, foreign};
 use index::{Index, Listed};
 pub use open::Reading;
+use vae::Vae;
 
 /// A checkpoint.
 #[derive(Debug, Clone)]
@@ -40,6 +44,8 @@ pub struct Checkpoint {
     alone: Option<Role>,
     /// The variant of the weights that was asked for.
     variant: Option<String>,
+    /// The autoencoder in the place of its own.
+    vae: Option<Arc<Vae>>,
     adapters: Vec<Arc<dyn Adapter>>,
     /// New words that are in its text encoders and tokenizers.
     words: Vec<Word>,
@@ -86,6 +92,12 @@ impl Checkpoint {
     pub fn with(mut self, adapter: impl Adapter + 'static) -> Self {
         self.adapters.push(Arc::new(adapter));
         self
+    }
+
+    /// The adapters that people name which change its weights, in their order.
+    #[must_use]
+    pub fn applied(&self) -> Vec<Applied> {
+        self.adapters.iter().filter_map(|adapter| adapter.applied()).collect()
     }
 
     /// Its family, as far as its configurations tell; [`Checkpoint::check_family`] says whether all of it is known here.
@@ -160,6 +172,9 @@ impl Checkpoint {
     /// Where the weights of a component are, for messages: its folder, or the file.
     #[must_use]
     pub fn folder(&self, role: Role) -> PathBuf {
+        if let Some(vae) = self.given_vae(role) {
+            return vae.place().to_owned();
+        }
         match (&self.stored, self.alone) {
             (Stored::File(_) | Stored::Projection(_), _) | (_, Some(_)) => self.root.clone(),
             (Stored::Folder, None) => self.root.join(role.spec().folder),
@@ -182,9 +197,15 @@ impl Checkpoint {
     /// True when the checkpoint has the component: the index lists it, or there is no index, and its configuration is there.
     #[must_use]
     pub fn has(&self, role: Role) -> bool {
-        self.is_possible(role)
-            && !matches!(self.index.listed(role.spec().folder), Listed::LeftOut)
-            && self.has_folder(role)
+        self.is_possible(role) && !matches!(self.listed(role), Listed::LeftOut) && self.has_folder(role)
+    }
+
+    /// What the index says of a role's network, unless it is not the checkpoint's own.
+    fn listed(&self, role: Role) -> Listed {
+        match self.given_vae(role) {
+            Some(_) => Listed::Unknown,
+            None => self.index.listed(role.spec().folder),
+        }
     }
 
     /// Roles that share a folder are told by the family; a network that stands alone has its own only.
@@ -206,6 +227,9 @@ impl Checkpoint {
 
     /// Whether the network is there, whatever the index says.
     fn has_folder(&self, role: Role) -> bool {
+        if self.given_vae(role).is_some() {
+            return true;
+        }
         match &self.stored {
             Stored::Projection(_) => self.alone == Some(role),
             Stored::File(file) => file.has(role),
@@ -219,7 +243,7 @@ impl Checkpoint {
         let mut warnings = Vec::new();
         let folders: BTreeMap<&str, Role> = Role::ALL.iter().rev().map(|role| (role.spec().folder, *role)).collect();
         for (entry, role) in folders {
-            if matches!(self.index.listed(entry), Listed::LeftOut) && self.has_folder(role) {
+            if matches!(self.listed(role), Listed::LeftOut) && self.has_folder(role) {
                 warnings.push(format!("model_index.json leaves out {entry}, so its folder is not used"));
             }
         }
@@ -240,6 +264,7 @@ impl Checkpoint {
             };
             warnings.extend(notes::notes(file).into_iter().filter(is_open).map(|note| note.words));
         }
+        warnings.extend(self.adapters.iter().flat_map(|adapter| adapter.warnings()));
         warnings
     }
 
@@ -287,7 +312,7 @@ impl Checkpoint {
     pub fn check(&self, role: Role) -> Result<(), CheckpointError> {
         let entry = role.spec().folder;
         let unsupported = |what: String| CheckpointError::Unsupported { path: self.place("model_index.json"), what };
-        let class = match self.index.listed(entry) {
+        let class = match self.listed(role) {
             Listed::Unknown => String::new(),
             Listed::LeftOut => {
                 return Err(CheckpointError::LeftOut { role, path: self.place("model_index.json") });
@@ -371,6 +396,7 @@ impl Checkpoint {
     /// When no weights are there, a file is damaged, or an adapter does not fit.
     pub fn weights(&self, role: Role) -> Result<Weights, CheckpointError> {
         let mut weights = match &self.stored {
+            _ if self.given_vae(role).is_some() => self.vae_weights(role)?,
             Stored::Projection(projection) => projection.weights(),
             Stored::File(file) => file.network(role, &self.network(role)?)?,
             Stored::Folder => Weights::open(&self.folder(role), self.variant.as_deref())?,
@@ -385,6 +411,7 @@ impl Checkpoint {
     /// As [`Checkpoint::network`].
     pub fn stored_key(&self, role: Role, key: &str) -> Result<String, CheckpointError> {
         let own = match &self.stored {
+            _ if self.given_vae(role).is_some() => self.vae_key(role, key)?,
             Stored::File(file) => file.key_of(role, &self.network(role)?, key),
             Stored::Folder | Stored::Projection(_) => None,
         };
@@ -396,6 +423,9 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::weights`].
     pub fn variant(&self, role: Role) -> Result<Variant, CheckpointError> {
+        if let Some(vae) = self.given_vae(role) {
+            return vae.variant();
+        }
         match &self.stored {
             Stored::Folder => Variant::choose(&self.folder(role), self.variant.as_deref()).map(|(variant, _)| variant),
             Stored::File(_) if self.variant.is_some() => Ok(Variant::PlainInstead),

@@ -122,6 +122,14 @@ pub enum CheckpointError {
         /// What is wrong.
         source: ModelError,
     },
+    /// A file is no LoRA, is damaged, or does not fit the checkpoint.
+    #[error("{}: {message}", path.display())]
+    Lora {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
     /// An adapter does not fit the checkpoint.
     #[error("{0}")]
     Adapter(String),

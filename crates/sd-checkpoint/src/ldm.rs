@@ -18,7 +18,7 @@ mod derive;
 mod kinds;
 mod leftover;
 mod made;
-mod mmdit;
+pub(crate) mod mmdit;
 pub(crate) mod names;
 pub(crate) mod network;
 pub(crate) mod notes;

@@ -6,13 +6,10 @@
 //!
 //! ```
 //! use host_tensor::HostTensor;
-//! use sd_checkpoint::{LowRank, Weight};
+//! use sd_checkpoint::{Delta, Matrix, Weight};
 //! let base: Weight = HostTensor::from_f32([2, 3], vec![0.0; 6]).into();
-//! let added = LowRank {
-//!     up: HostTensor::from_f32([2, 1], vec![1.0, 2.0]),
-//!     down: HostTensor::from_f32([1, 3], vec![1.0, 10.0, 100.0]),
-//!     scale: 1.0,
-//! };
+//! let (up, down) = (HostTensor::from_f32([2, 1], vec![1.0, 2.0]), HostTensor::from_f32([1, 3], vec![1.0, 10.0, 100.0]));
+//! let added = Delta::matrix(Matrix::product(up, down)?, 1.0);
 //! let merged = Weight::sum(base, vec![added])?.constant();
 //! assert_eq!(merged.read().to_f32_vec(), [1.0, 10.0, 100.0, 2.0, 20.0, 200.0]);
 //! # Ok::<(), sd_checkpoint::WeightError>(())
@@ -35,6 +32,7 @@ pub mod hub;
 mod json;
 mod ldm;
 mod lookup;
+pub mod lora;
 mod map;
 mod pickle;
 pub mod place;
@@ -49,7 +47,7 @@ mod weights;
 mod word;
 mod zip;
 
-pub use adapter::Adapter;
+pub use adapter::{Adapter, Applied};
 pub use checkpoint::{Checkpoint, Reading};
 pub use embedding::{Embedding, EmbeddingAsked, Embeddings, LearnedToken, LearnedVectors};
 pub use error::CheckpointError;
@@ -57,8 +55,9 @@ pub use files::Variant;
 pub use json::read_json;
 pub use ldm::network::Averages;
 pub use ldm::single::SingleFile;
+pub use lora::Lora;
 pub use prediction::Prediction;
 pub use source::Source;
-pub use weight::{Joined, LowRank, Sum, View, Weight, WeightError};
+pub use weight::{Delta, Joined, Matrix, Sum, View, Weight, WeightError};
 pub use weights::Weights;
 pub use word::Word;

@@ -221,7 +221,10 @@ fn component(path: &Path, wanted: Wanted) -> Option<Place> {
         serde_json::from_slice(&safe_files::read(&path.join(name), 1 << 20).ok()?).ok()
     };
     if json("adapter_config.json").is_some() {
-        return Some(Place::new("a LoRA (PEFT's adapter_config.json), which is not read yet", wanted.next()));
+        return Some(Place::new(
+            "a LoRA (PEFT's adapter_config.json)",
+            "give the checkpoint, and this folder with --lora",
+        ));
     }
     if let Some(scheduler) = json("scheduler_config.json") {
         let class = scheduler["_class_name"].as_str().unwrap_or("a scheduler").to_owned();

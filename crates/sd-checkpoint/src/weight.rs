@@ -3,11 +3,23 @@
 //! Nothing is computed before somebody reads, and then a few rows at a time, so that a checkpoint with an adapter needs no more
 //! memory than one without.
 
+mod delta;
+mod magnitude;
+mod matrix;
+mod product;
+mod sum;
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 use std::sync::Arc;
 
 use host_tensor::{DType, HostTensor, convert_bytes, element_count};
 use mil::{Compute, Const};
+
+pub use delta::Delta;
+pub use matrix::Matrix;
+pub use sum::Sum;
 
 /// A weight of a checkpoint.
 ///
@@ -37,25 +49,6 @@ pub struct Joined {
     parts: Vec<Weight>,
     dtype: DType,
     shape: Vec<usize>,
-}
-
-/// A weight and products of thin matrices that are added to it, in f32.
-#[derive(Debug)]
-pub struct Sum {
-    base: Weight,
-    added: Vec<LowRank>,
-    shape: Vec<usize>,
-}
-
-/// `scale · up · down`: `[rows, rank]` times `[rank, columns]`, where columns are all axes of a weight but the first.
-#[derive(Debug, Clone)]
-pub struct LowRank {
-    /// `[rows, rank]`, trailing ones aside.
-    pub up: HostTensor,
-    /// `[rank, columns…]`.
-    pub down: HostTensor,
-    /// The factor.
-    pub scale: f32,
 }
 
 /// Why tensors do not make a weight.
@@ -95,13 +88,22 @@ pub enum WeightError {
     /// There is nothing to join.
     #[error("no weights to join")]
     Empty,
-    /// Factors do not make a matrix of the weight's shape.
-    #[error("a product of {up:?} and {down:?} cannot be added to a weight of shape {shape:?}")]
-    LowRank {
-        /// Shape of the left factor.
-        up: Vec<usize>,
-        /// Shape of the right factor.
-        down: Vec<usize>,
+    /// Tensors do not make a matrix together.
+    #[error("tensors of shapes {0:?} do not fit together")]
+    Factors(Vec<Vec<usize>>),
+    /// What is to be added has another shape.
+    #[error("a matrix of {delta:?} cannot be added to a weight of shape {shape:?}")]
+    Delta {
+        /// Rows and columns of what is added.
+        delta: Vec<usize>,
+        /// The weight's shape.
+        shape: Vec<usize>,
+    },
+    /// Lengths are neither one for each row nor one for each input.
+    #[error("lengths of shape {values:?} are neither those of rows nor those of inputs of a weight of shape {shape:?}")]
+    Magnitude {
+        /// Their shape.
+        values: Vec<usize>,
         /// The weight's shape.
         shape: Vec<usize>,
     },
@@ -170,31 +172,20 @@ impl Weight {
         Ok(Self::Joined(Arc::new(Joined { parts, dtype, shape })))
     }
 
-    /// A weight with products added to it, in f32.
+    /// A weight with matrices of its shape added to it, in f32; what is added to a sum joins it.
     ///
     /// # Errors
-    /// When a product has not the weight's shape, or a tensor is not of floating-point numbers.
-    pub fn sum(base: Self, added: Vec<LowRank>) -> Result<Self, WeightError> {
-        let shape = base.shape();
-        check_computed(std::slice::from_ref(&base), &shape)?;
-        for LowRank { up, down, .. } in &added {
-            let fail =
-                || WeightError::LowRank { up: up.shape().to_vec(), down: down.shape().to_vec(), shape: shape.clone() };
-            let rank = down.shape().first().copied().ok_or_else(fail)?;
-            let rows = shape.first().copied().ok_or_else(fail)?;
-            let columns = element_count(&shape[1..]).ok_or_else(fail)?;
-            let is_product = rows.checked_mul(rank) == Some(up.len())
-                && up.shape().first() == Some(&rows)
-                && rank.checked_mul(columns) == Some(down.len());
-            if !is_product {
-                return Err(fail());
-            }
-            let real = |tensor: &HostTensor| tensor.dtype().is_float() && !tensor.dtype().is_sub_byte();
-            if let Some(other) = [up, down].into_iter().find(|tensor| !real(tensor)) {
-                return Err(WeightError::Type(other.dtype()));
-            }
-        }
-        Ok(Self::Sum(Arc::new(Sum { base, added, shape })))
+    /// When one has not the weight's shape, or the weight is not of floating-point numbers.
+    pub fn sum(base: Self, deltas: Vec<Delta>) -> Result<Self, WeightError> {
+        Sum::new(base, deltas, None).map(|sum| Self::Sum(Arc::new(sum)))
+    }
+
+    /// The same, rescaled so that its rows have lengths `[rows, 1…]`, or what comes from each input `[1, inputs, 1…]`.
+    ///
+    /// # Errors
+    /// As [`Weight::sum`], and for lengths of another shape.
+    pub fn decomposed(base: Self, deltas: Vec<Delta>, lengths: &HostTensor) -> Result<Self, WeightError> {
+        Sum::new(base, deltas, Some(lengths)).map(|sum| Self::Sum(Arc::new(sum)))
     }
 
     /// What something else computes by rows.
@@ -227,8 +218,8 @@ impl Weight {
             Self::View(View { tensor, is_transposed: false }) => tensor.shape().to_vec(),
             Self::View(View { tensor, is_transposed: true }) => tensor.shape().iter().rev().copied().collect(),
             Self::Joined(joined) => joined.shape.clone(),
-            Self::Sum(sum) => sum.shape.clone(),
             Self::Computed(source) => source.shape().to_vec(),
+            Self::Sum(sum) => sum.shape().to_vec(),
         }
     }
 
@@ -310,6 +301,14 @@ fn check_size(shape: &[usize]) -> Result<(), WeightError> {
     }
 }
 
+/// Refuses numbers that are none of floating point, in whole bytes.
+fn check_real(tensors: &[&HostTensor]) -> Result<(), WeightError> {
+    match tensors.iter().map(|tensor| tensor.dtype()).find(|dtype| !dtype.is_float() || dtype.is_sub_byte()) {
+        Some(other) => Err(WeightError::Type(other)),
+        None => Ok(()),
+    }
+}
+
 fn row_elements(shape: &[usize]) -> usize {
     shape.iter().skip(1).product()
 }
@@ -375,131 +374,12 @@ impl Compute for Joined {
     }
 }
 
-impl Sum {
-    fn values(&self, rows: Range<usize>) -> Vec<f32> {
-        let columns = row_elements(&self.shape);
-        let mut values = self.base.values(rows.clone());
-        for LowRank { up, down, scale } in &self.added {
-            let rank = down.shape()[0];
-            // The right factor is decoded whole, for each block of rows: a few MiB for the ranks of adapters.
-            let (up_rows, down) = (up_rows(up, rank, rows.clone()), down.to_f32_vec());
-            for (row, up_row) in values.chunks_exact_mut(columns.max(1)).zip(up_rows.chunks_exact(rank.max(1))) {
-                for (factor, down_row) in up_row.iter().zip(down.chunks_exact(columns.max(1))) {
-                    let factor = factor * scale;
-                    row.iter_mut().zip(down_row).for_each(|(value, x)| *value += factor * x);
-                }
-            }
-        }
-        values
-    }
-}
-
-/// Rows of the left factor in f32.
-fn up_rows(up: &HostTensor, rank: usize, rows: Range<usize>) -> Vec<f32> {
-    let width = up.dtype().bits() / 8;
-    let bytes = &up.bytes()[rows.start * rank * width..rows.end * rank * width];
-    from_bytes(&convert_bytes(up.dtype(), DType::F32, bytes, rows.len() * rank))
-}
-
-impl Compute for Sum {
-    fn dtype(&self) -> DType {
-        DType::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn fill_rows(&self, rows: Range<usize>, out: &mut [u8]) {
-        for (bytes, value) in out.chunks_exact_mut(4).zip(self.values(rows)) {
-            bytes.copy_from_slice(&value.to_le_bytes());
-        }
-    }
-}
-
 fn to_bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    let mut bytes = vec![0; values.len() * 4];
+    bytes.as_chunks_mut::<4>().0.iter_mut().zip(values).for_each(|(bytes, value)| *bytes = value.to_le_bytes());
+    bytes
 }
 
 fn from_bytes(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tensor(shape: &[usize], dtype: DType) -> HostTensor {
-        let n = shape.iter().product::<usize>();
-        HostTensor::from_f32(shape.to_vec(), (0..n).map(|i| i as f32 * 0.25 - 3.0).collect::<Vec<f32>>()).cast(dtype)
-    }
-
-    #[test]
-    fn rows_transpositions_and_joins_read_as_what_they_are() {
-        let whole = tensor(&[6, 4], DType::F16);
-        let rows = |r: Range<usize>| Weight::rows_of(&whole, r).unwrap();
-        assert_eq!(rows(1..3).constant().read().to_f32_vec(), whole.to_f32_vec()[4..12]);
-        let joined = Weight::joined(vec![rows(0..2), rows(2..2), rows(2..5), rows(5..6)]).unwrap();
-        assert_eq!((joined.dtype(), joined.shape()), (DType::F16, vec![6, 4]));
-        assert_eq!(joined.constant().read().bytes(), whole.bytes());
-        let turned = Weight::transposed(whole.clone()).unwrap();
-        assert_eq!(turned.shape(), [4, 6]);
-        let twice = Weight::joined(vec![turned.clone(), turned.clone()]).unwrap().constant().read();
-        let once = turned.constant().read().to_f32_vec();
-        assert_eq!(twice.to_f32_vec(), [once.clone(), once].concat());
-        let mixed = Weight::joined(vec![whole.clone().into(), tensor(&[1, 4], DType::F32).into()]).unwrap();
-        assert_eq!(mixed.dtype(), DType::F32);
-        assert_eq!(mixed.constant().read().to_f32_vec()[..24], whole.to_f32_vec());
-    }
-
-    #[test]
-    fn sums_add_products_whatever_rows_are_asked_for() {
-        let base = tensor(&[3, 2, 1, 2], DType::BF16);
-        let added = LowRank { up: tensor(&[3, 2], DType::F16), down: tensor(&[2, 2, 1, 2], DType::F32), scale: 0.5 };
-        let (up, down) = (added.up.to_f32_vec(), added.down.to_f32_vec());
-        let expected: Vec<f32> = (0..12)
-            .map(|i| {
-                let product: f32 = (0..2).map(|r| up[i / 4 * 2 + r] * 0.5 * down[r * 4 + i % 4]).sum();
-                base.to_f32_vec()[i] + product
-            })
-            .collect();
-        let sum = Weight::sum(base.into(), vec![added]).unwrap();
-        assert_eq!((sum.dtype(), sum.shape()), (DType::F32, vec![3, 2, 1, 2]));
-        assert_eq!(sum.constant().read().to_f32_vec(), expected);
-        assert_eq!(sum.values(1..2), expected[4..8]);
-        let joined = Weight::joined(vec![sum.clone(), sum]).unwrap();
-        assert_eq!(joined.values(2..4), [&expected[8..], &expected[..4]].concat());
-    }
-
-    #[test]
-    fn constants_of_clones_are_views_of_one_source() {
-        let part: Weight = tensor(&[2, 2], DType::F16).into();
-        let joined = Weight::joined(vec![part.clone(), part.clone()]).unwrap();
-        assert_eq!(joined.constant().source_id(), joined.clone().constant().source_id());
-        assert_eq!(part.constant().source_id(), part.clone().constant().source_id());
-        let other = Weight::joined(vec![part.clone(), part]).unwrap();
-        assert_ne!(joined.constant().source_id(), other.constant().source_id());
-    }
-
-    #[test]
-    fn what_does_not_fit_together_is_refused_by_shape() {
-        let whole = tensor(&[6, 4], DType::F16);
-        assert!(Weight::rows_of(&whole, 5..7).is_err());
-        assert!(Weight::rows_of(&HostTensor::from_f32([], vec![1.0]), 0..1).is_err());
-        assert!(Weight::transposed(tensor(&[2, 2, 1], DType::F32)).is_err());
-        assert_eq!(Weight::joined(Vec::new()).unwrap_err(), WeightError::Empty);
-        let error = Weight::joined(vec![whole.clone().into(), tensor(&[6, 5], DType::F16).into()]).unwrap_err();
-        assert!(error.to_string().contains("[6, 4] and [6, 5]"), "{error}");
-        let product = |up: &[usize], down: &[usize]| LowRank {
-            up: tensor(up, DType::F32),
-            down: tensor(down, DType::F32),
-            scale: 1.0,
-        };
-        for (up, down) in [(&[6, 2], &[2, 5]), (&[5, 2], &[2, 4]), (&[6, 3], &[2, 4]), (&[4, 3], &[2, 4])] {
-            let error = Weight::sum(whole.clone().into(), vec![product(up, down)]).unwrap_err();
-            assert!(matches!(error, WeightError::LowRank { .. }), "{error}");
-        }
-        let ints = HostTensor::from_f32([6, 4], vec![0.0; 24]).cast(DType::I32);
-        assert_eq!(Weight::sum(ints.into(), Vec::new()).unwrap_err(), WeightError::Type(DType::I32));
-    }
+    bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect()
 }

@@ -146,6 +146,12 @@ pub(crate) fn metadata(path: &Path) -> Result<HashMap<String, String>, Checkpoin
     Ok(header.metadata().clone().unwrap_or_default())
 }
 
+/// The names of a safetensors file's tensors; none for other files.
+pub(crate) fn keys(path: &Path) -> Option<Vec<String>> {
+    let (_, header) = SafeTensors::read_metadata(&map_file(path).ok()?).ok()?;
+    Some(header.tensors().into_keys().collect())
+}
+
 fn element_of(dtype: Dtype) -> Option<Element> {
     Some(Element::Plain(match dtype {
         Dtype::BOOL => DType::Bool,

@@ -144,6 +144,10 @@ fn describe(program: &Program, recipe: &Recipe, ckpt: &Checkpoint, options: &Opt
     metadata.license = "See the model card; most Stable Diffusion checkpoints are under an OpenRAIL licence".to_owned();
     metadata.version = version;
     metadata.user_defined.insert("smelt.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    let loras: Vec<String> = ckpt.applied().iter().map(ToString::to_string).collect();
+    if !loras.is_empty() {
+        metadata.user_defined.insert("smelt.loras".to_owned(), loras.join(", "));
+    }
     if recipe.spec().stage == Stage::Denoise {
         // Apple's Swift package looks for this key to tell converted denoisers apart.
         metadata.user_defined.insert("com.github.apple.ml-stable-diffusion.version".to_owned(), "1.1.0".to_owned());

@@ -8,7 +8,7 @@ use host_tensor::{DType, HostTensor, Stop};
 use mil::{FunctionBuilder, Opset, Program, Type};
 use mil_engine::reference::{Options as RunOptions, Reference};
 use mlpackage::{Description, Existing, Package};
-use sd_checkpoint::{Adapter, CheckpointError, LowRank, Weight, Weights};
+use sd_checkpoint::{Adapter, CheckpointError, Delta, Matrix, Weight, Weights};
 use sd_convert::verify::{Input, random_inputs};
 use sd_convert::{Checkpoint, Options, Precision, convert};
 use sd_spec::Role;
@@ -66,8 +66,8 @@ impl Adapter for Change {
                 let values = (0..shape[0] * shape[1]).map(|i| ((i % 7) as f32 - 3.0) * step).collect::<Vec<_>>();
                 HostTensor::from_f32(shape, values).cast(DType::F16)
             };
-            let product = LowRank { up: factor([rows, 2], 0.01), down: factor([2, rest], 0.02), scale: 0.5 };
-            let sum = Weight::sum(joined, vec![product]).map_err(fail)?;
+            let product = Matrix::product(factor([rows, 2], 0.01), factor([2, rest], 0.02)).map_err(fail)?;
+            let sum = Weight::sum(joined, vec![Delta::matrix(product, 0.5)]).map_err(fail)?;
             let weight = match self {
                 Self::Computed => sum,
                 Self::AtOnce => sum.constant().read().into(),
@@ -143,8 +143,8 @@ fn memory_does_not_grow_with_a_computed_weight() {
     let part = part(ROWS / 16);
     let joined = Weight::joined(vec![part.into(); 16]).unwrap();
     let factor = |shape: [usize; 2]| HostTensor::from_f32(shape, vec![0.25; shape[0] * shape[1]]);
-    let product = LowRank { up: factor([ROWS, 2]), down: factor([2, COLUMNS]), scale: 1.0 };
-    let constant = Weight::sum(joined, vec![product]).unwrap().constant().cast(DType::F16);
+    let product = Matrix::product(factor([ROWS, 2]), factor([2, COLUMNS])).unwrap();
+    let constant = Weight::sum(joined, vec![Delta::matrix(product, 1.0)]).unwrap().constant().cast(DType::F16);
     let mut b = FunctionBuilder::new("main", Opset::CoreML6);
     let x = b.input("x", Type::tensor(DType::F16, &[1, COLUMNS]));
     let mut e = b.emitter();

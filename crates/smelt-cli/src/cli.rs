@@ -4,6 +4,7 @@
 
 mod embedding;
 mod examples;
+mod lora;
 mod own;
 mod seed;
 mod size;
@@ -405,10 +406,13 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Args)]
 #[command(after_help = examples::INSPECT)]
 pub(crate) struct InspectArgs {
-    /// The package, or a checkpoint: its folder, or one file.
+    /// The package; a checkpoint, in a folder or one file; a LoRA or a textual inversion.
     pub(crate) package: PathBuf,
     #[command(flatten)]
     pub(crate) opening: SourceArgs,
+    /// Compare a LoRA with this checkpoint: how much of it fits, and what does not.
+    #[arg(long, value_name = "CHECKPOINT", value_parser = source(), conflicts_with_all = ["mil", "plan", "weights"])]
+    pub(crate) against: Option<Source>,
     /// Print the program in MIL's text form instead.
     #[arg(long, conflicts_with = "json")]
     pub(crate) mil: bool,

@@ -349,6 +349,29 @@ const SITUATIONS: &[Situation] = &[
         ],
     },
     Situation {
+        title: "LoRAs that are something else",
+        make: |dir| {
+            demo(dir, "sd");
+            fs::create_dir_all(dir.join("packages/x_unet.mlpackage")).unwrap();
+            fs::create_dir_all(dir.join("loras")).unwrap();
+            let of_xl = "lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_up.weight";
+            safetensors(&dir.join("loras/pixel.safetensors"), &[of_xl]);
+            safetensors(&dir.join("vae.safetensors"), &["decoder.conv_in.weight"]);
+            safetensors(&dir.join("half.safetensors"), &["lora_unet_conv_in.lora_down.weight"]);
+        },
+        commands: &[
+            "convert sd -o out --lora missing.safetensors:0.8",
+            "convert sd -o out --lora pixl --lora-dir loras",
+            "convert sd -o out --lora pixel:0.8 --lora-dir loras",
+            "convert sd -o out --lora vae.safetensors",
+            "convert sd -o out --lora half.safetensors",
+            "convert sd -o out --lora half.safetensors:inf",
+            "convert sd -o out --allow-unapplied",
+            "generate cat -m packages -o a.png --lora pixel --lora-dir loras",
+            "inspect vae.safetensors --against sd",
+        ],
+    },
+    Situation {
         title: "options without effect",
         make: |dir| {
             demo(dir, "sd");

@@ -12,7 +12,7 @@
 use std::path::{Path, PathBuf};
 
 use safe_files::{Below, NamedFiles, OutputFile, Outputs};
-use sd_checkpoint::Checkpoint;
+use sd_checkpoint::{Applied, Checkpoint};
 use sd_runtime::pipeline::{PipelineConfig, PreprocessorConfig, VaeConfig};
 use sd_runtime::scheduler::{PredictionType, SchedulerConfig};
 use sd_runtime::tokenizer::ClipTokenizer;
@@ -22,6 +22,7 @@ use serde_json::{Map, Value};
 use crate::error::{Context, Result, refusal, refuse};
 use crate::file::json_if_present;
 use crate::fit;
+use crate::loras::named;
 use crate::watch::{Watch, write_file};
 
 /// File of the settings.
@@ -53,6 +54,12 @@ pub(crate) struct Settings {
     /// The checkpoint's `preprocessor_config.json`, for the safety checker.
     #[serde(default)]
     feature_extractor: Option<Value>,
+    /// Whose autoencoder it is, where it is not the checkpoint's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vae_of: Option<String>,
+    /// LoRAs that are in the weights.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) loras: Vec<Applied>,
 }
 
 /// The files to be written, by name.
@@ -79,6 +86,8 @@ impl Bundle {
             prediction_type,
             vae: vae.into_iter().filter(|(_, value)| !value.is_null()).collect(),
             feature_extractor: json_if_present(checkpoint, "feature_extractor/preprocessor_config.json")?,
+            vae_of: checkpoint.vae_name().map(str::to_owned),
+            loras: checkpoint.applied(),
         };
         if let Some(json) = &settings.feature_extractor {
             bundle.warnings.extend(fit::feature_extractor(checkpoint, json));
@@ -258,7 +267,7 @@ impl Companions {
         }
         vae.check()?;
         let config = PipelineConfig { tokenizer, scheduler, vae, preprocessor };
-        Ok(Self { config, model_version: settings.map(|s| s.model_version), warnings })
+        Ok(Self { config, model_version: settings.map(|s| named(&s.model_version, &s.loras)), warnings })
     }
 }
 

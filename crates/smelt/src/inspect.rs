@@ -3,6 +3,7 @@
 mod checkpoint;
 mod embedding;
 mod facts;
+mod lora;
 mod weights;
 
 use mlpackage::Package;
@@ -13,6 +14,7 @@ use crate::error::{Context, Result};
 pub use checkpoint::{AveragesFacts, CheckpointFacts, ComponentFacts};
 pub use embedding::{EmbeddingFile, EncoderVectors, LearnedWord};
 pub use facts::{Facts, FeatureFacts, FileFacts, FunctionFacts, ItemFacts, ModelFacts, PackageFacts, WeightFacts};
+pub use lora::{LoraFile, LoraFit};
 pub use weights::{StoredWeights, WeightEncoding, WeightOrder, WeightRow};
 
 /// The programs of a package in MIL's text form.

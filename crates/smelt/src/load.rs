@@ -19,6 +19,7 @@ use crate::convert::tensor_warnings;
 use crate::engine::{EngineKind, EngineSpec};
 use crate::error::{Context, Error, Result, refuse};
 use crate::fit;
+use crate::loras::named;
 use crate::model_dir::ModelDir;
 use crate::open::{Model, Opened};
 use crate::package::open_package;
@@ -279,7 +280,7 @@ fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: 
     };
     let roles = wanted(asked, |role| checkpoint.has(role));
     roles.iter().try_for_each(|&role| check(role))?;
-    let (name, found) = (checkpoint.name(), Found::default());
+    let (name, found) = (named(&checkpoint.name(), &checkpoint.applied()), Found::default());
     let (engine, precision, late) = (asked.engine.clone(), asked.precision, found.clone());
     let load = move |role: Role| -> Result<Box<dyn Engine>> {
         if with_burn {

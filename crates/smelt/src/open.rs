@@ -11,6 +11,7 @@ use sd_spec::Role;
 
 use crate::embeddings::Embeddings;
 use crate::error::{Result, refusal, refuse};
+use crate::loras::Loras;
 use crate::model_dir::{self, ModelDir};
 pub use sd_checkpoint::{Averages, Prediction, Source};
 
@@ -34,7 +35,7 @@ pub fn open_checkpoint<S: TryInto<Source, Error: Display>>(source: S) -> Result<
 }
 
 /// What a model is opened with: how its checkpoint is read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Opening {
     /// Variant of the weights (`fp16`, `non_ema`), where a component has it; default: the plain ones, or the only ones.
     pub variant: Option<String>,
@@ -47,8 +48,12 @@ pub struct Opening {
     pub prediction: Option<Prediction>,
     /// Which weights of a single file are taken, where training kept an average of them too.
     pub averages: Averages,
+    /// Another checkpoint, or a VAE alone, whose autoencoder takes the place of its own.
+    pub vae: Option<Source>,
     /// New words that join its text encoders and tokenizers.
     pub embeddings: Embeddings,
+    /// LoRAs that are added to its weights.
+    pub loras: Loras,
 }
 
 impl Opening {
@@ -87,7 +92,11 @@ impl Opening {
         let found = Cache::standard().locate(source)?;
         let reading = Reading { config: self.config.clone(), prediction: self.prediction, averages: self.averages };
         let checkpoint = Checkpoint::open_with(found, wanted, &reading)?.with_variant(self.variant.clone());
-        self.embeddings.apply(checkpoint)
+        let checkpoint = match &self.vae {
+            Some(vae) => checkpoint.with_vae(&Cache::standard().locate(vae)?)?,
+            None => checkpoint,
+        };
+        self.loras.apply(self.embeddings.apply(checkpoint)?)
     }
 
     /// What is opened beside the checkpoint itself: its own weights, unchanged.
@@ -102,7 +111,9 @@ impl Opening {
         let config = self.config.iter().flat_map(|dir| ["--config".to_owned(), dir.display().to_string()]);
         let prediction = self.prediction.iter().flat_map(|p| ["--prediction".to_owned(), p.to_string()]);
         let averages = (self.averages == Averages::Taken).then(|| "--ema".to_owned());
-        variant.chain(config).chain(prediction).chain(averages).chain(self.embeddings.typed()).collect()
+        let vae = self.vae.iter().flat_map(|vae| ["--vae".to_owned(), vae.to_string()]);
+        let more = averages.into_iter().chain(vae).chain(self.embeddings.typed()).chain(self.loras.typed());
+        variant.chain(config).chain(prediction).chain(more).collect()
     }
 
     /// Refuses what packages have behind them.

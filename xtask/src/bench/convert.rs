@@ -56,7 +56,7 @@ pub(super) fn run(preset: PresetName, components: &[Role], n_runs: usize) -> Res
 }
 
 /// Seconds of `cp -r`, and of `cp -r` and the `sync` after it.
-fn copy(from: &Path, to: &Path) -> Result<(f64, f64)> {
+pub(super) fn copy(from: &Path, to: &Path) -> Result<(f64, f64)> {
     fresh(to)?;
     let copy = process::run(Command::new("cp").arg("-r").arg(from).arg(to))?;
     let sync = process::run(&mut Command::new("sync"))?;

@@ -28,6 +28,12 @@ pub trait Compute: fmt::Debug + Send + Sync {
         let _ = ranges;
         None
     }
+
+    /// Whether all values are known to be finite in f16 too, from the input alone: whoever looks for others need not compute
+    /// them.
+    fn is_known_to_fit_half(&self) -> bool {
+        false
+    }
 }
 
 /// Tells the sources of constants apart without reading them, as long as they live.
@@ -124,6 +130,11 @@ impl Computed {
             part.dtype() == self.dtype && ranges.iter().map(ExactSizeIterator::len).eq(part.shape().iter().copied())
         };
         self.compute.crop(ranges).filter(is_asked)
+    }
+
+    /// Whether its values need not be looked at for exceptions.
+    pub(super) fn is_known_to_fit_half(&self) -> bool {
+        self.compute.is_known_to_fit_half()
     }
 
     /// Passes the bytes to `sink` in order, as many whole rows at a time as make a block.

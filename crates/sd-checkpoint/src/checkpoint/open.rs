@@ -147,7 +147,7 @@ impl Checkpoint {
 }
 
 /// The class of a network whose configuration lies at the top of a folder.
-fn class_alone(folder: &Path) -> Option<String> {
+pub(super) fn class_alone(folder: &Path) -> Option<String> {
     let config: Value = serde_json::from_slice(&crate::read_json(&folder.join("config.json")).ok()?).ok()?;
     let class = config.get("_class_name").or_else(|| config.get("architectures")?.get(0))?;
     class.as_str().map(str::to_owned)
@@ -177,6 +177,7 @@ fn of_folder(given: &Path, root: &Path) -> Result<Option<Checkpoint>, Checkpoint
         beside,
         index,
         variant: None,
+        vae: None,
         adapters: Vec::new(),
         words: Vec::new(),
     };
@@ -203,12 +204,12 @@ fn of_file(path: &Path, wanted: Wanted, reading: &Reading) -> Result<Option<Chec
     };
     let name = path.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
     let index = Index::new(read_object(&beside, INDEX)?);
-    let (root, variant, adapters, words) = (path.to_owned(), None, Vec::new(), Vec::new());
-    Ok(Some(Checkpoint { root, name, beside, stored, index, family, alone, variant, adapters, words }))
+    let (root, variant, vae, adapters, words) = (path.to_owned(), None, None, Vec::new(), Vec::new());
+    Ok(Some(Checkpoint { root, name, beside, stored, index, family, alone, variant, vae, adapters, words }))
 }
 
 /// A model in a file of safetensors, or of PyTorch.
-fn single(path: &Path, reading: &Reading) -> Result<Option<SingleFile>, CheckpointError> {
+pub(super) fn single(path: &Path, reading: &Reading) -> Result<Option<SingleFile>, CheckpointError> {
     let (weights, metadata) = match kind_of_file(path) {
         Some(FileKind::Safetensors) => (Weights::map(&[path.to_owned()])?, weights::metadata(path)?),
         Some(FileKind::Zip | FileKind::Pickle) => {

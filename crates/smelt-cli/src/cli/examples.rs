@@ -23,6 +23,7 @@ Examples:
   smelt convert ~/models/stable-diffusion-v1-5 -o sizes --size 512x512,512x768 --target macOS15
   smelt convert ~/models/stable-diffusion-v1-5 -o both --unet-batches 1,2 --target macOS15
   smelt convert dreamshaper.safetensors -o dream
+  smelt convert ~/models/stable-diffusion-v1-5 -o sd15-pixel --lora pixel-art.safetensors:0.8
   smelt convert projection.pt -o sd15 --component multilingual-projection";
 
 pub(super) const DOWNLOAD: &str = "\
@@ -53,8 +54,9 @@ Examples:
   smelt inspect unet.mlpackage
   smelt inspect unet.mlpackage --weights --sort size
   smelt inspect unet.mlpackage --mil
-  smelt inspect unet.mlpackage --json
-  smelt inspect dreamshaper.safetensors";
+  smelt inspect pixel-art.safetensors --against ~/models/stable-diffusion-v1-5
+  smelt inspect dreamshaper.safetensors
+  smelt inspect unet.mlpackage --json";
 
 pub(super) const COMPRESS: &str = "\
 Examples:

@@ -8,6 +8,7 @@ use smelt::{Averages, Opening, Prediction, Role, Source};
 
 use super::embedding::EmbeddingArgs;
 use super::examples;
+use super::lora::LoraArgs;
 
 /// Reads the name of a checkpoint or model: a path, which need not be text, or a reference to the Hub.
 pub(crate) fn source() -> impl TypedValueParser<Value = Source> {
@@ -34,8 +35,13 @@ pub(crate) struct SourceArgs {
     /// Take the average (EMA) of the denoiser's weights that a single file holds beside them.
     #[arg(long)]
     pub(crate) ema: bool,
+    /// Take the VAE of this checkpoint, or this VAE alone, in the place of a checkpoint's own.
+    #[arg(long, value_name = "SOURCE", value_parser = source())]
+    pub(crate) vae: Option<Source>,
     #[command(flatten)]
     pub(crate) embeddings: EmbeddingArgs,
+    #[command(flatten)]
+    pub(crate) loras: LoraArgs,
 }
 
 /// Reads what a denoiser predicts.
@@ -75,7 +81,9 @@ impl From<&SourceArgs> for Opening {
             config,
             prediction: args.prediction,
             averages,
+            vae: args.vae.clone(),
             embeddings: (&args.embeddings).into(),
+            loras: (&args.loras).into(),
         }
     }
 }

@@ -2,14 +2,15 @@
 
 mod checkpoint;
 mod embedding;
+mod lora;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail, ensure};
 use smelt::Opening;
 use smelt::inspect::{
-    CheckpointFacts, EmbeddingFile, Facts, FunctionFacts, ModelFacts, PackageFacts, StoredWeights, WeightOrder,
-    mil_text, plan_text,
+    CheckpointFacts, EmbeddingFile, Facts, FunctionFacts, LoraFile, ModelFacts, PackageFacts, StoredWeights,
+    WeightOrder, mil_text, plan_text,
 };
 
 use crate::cli::{InspectArgs, SortName};
@@ -18,6 +19,15 @@ use crate::report::{Report, Table, bytes, count};
 
 pub(super) fn run(args: &InspectArgs, report: &Report) -> Result<ExitCode> {
     let path = &args.package;
+    if LoraFile::is_one(path) {
+        ensure!(!(args.mil || args.plan || args.weights), "{} is a LoRA, which holds no program", path.display());
+        let against = args.against.clone().map(smelt::open_checkpoint).transpose()?;
+        let file = LoraFile::of(path, against.as_ref())?;
+        report.json(&file)?;
+        lora::tell(&file, report);
+        return Ok(ExitCode::SUCCESS);
+    }
+    ensure!(args.against.is_none(), "--against is for a LoRA, and {} is none", path.display());
     if path.is_file()
         && let Some(file) = EmbeddingFile::of(path)?
     {

@@ -1,0 +1,75 @@
+//! Autoencoders in the place of a checkpoint's own.
+
+use std::path::Path;
+
+use sd_spec::Role;
+
+use super::*;
+use crate::Source;
+
+fn golden(name: &str) -> Option<Checkpoint> {
+    Some(Checkpoint::open(testkit::golden()?.join("checkpoints").join(name)).unwrap())
+}
+
+#[track_caller]
+fn check_same(given: &Checkpoint, from: &Checkpoint) {
+    for role in [Role::VaeDecoder, Role::VaeEncoder] {
+        assert!(given.has(role));
+        assert_eq!(given.config(role).unwrap(), from.config(role).unwrap());
+        let (given, from) = (given.weights(role).unwrap(), from.weights(role).unwrap());
+        let bytes = |weights: &Weights| -> Vec<(String, Vec<u8>)> {
+            weights.iter().map(|(key, weight)| (key.to_owned(), weight.constant().read().bytes().to_vec())).collect()
+        };
+        assert!(bytes(&given) == bytes(&from), "{role}");
+    }
+}
+
+#[test]
+fn a_checkpoints_vae_or_one_alone_takes_the_place_of_the_own() {
+    let Some(own) = golden("mini-sdxl") else { return };
+    let Some(other) = golden("tiny-sd15") else { return };
+    for source in [other.root().to_owned(), other.root().join("vae")] {
+        let given = own.clone().with_vae(&Source::from(source)).unwrap();
+        check_same(&given, &other);
+        assert_eq!(given.read("vae/config.json", 1 << 20).unwrap(), other.read("vae/config.json", 1 << 20).unwrap());
+        assert_eq!(given.network(Role::UNet).unwrap().facts(), own.network(Role::UNet).unwrap().facts());
+        assert!(given.vae_name().is_some() && own.vae_name().is_none());
+    }
+    // A checkpoint whose index leaves its own out has one afterwards.
+    let dir = tempfile::tempdir().unwrap();
+    let index = r#"{"unet": ["diffusers", "UNet2DConditionModel"], "vae": [null, null]}"#;
+    std::fs::write(dir.path().join("model_index.json"), index).unwrap();
+    let without = Checkpoint::open(dir.path()).unwrap();
+    assert!(!without.has(Role::VaeDecoder));
+    check_same(&without.with_vae(&Source::from(other.root())).unwrap(), &other);
+}
+
+#[test]
+fn a_vae_in_one_file_keeps_how_latents_are_scaled() {
+    let Some(own) = golden("mini-sdxl") else { return };
+    let Some(file) = testkit::golden().map(|golden| golden.join("single-file/vae_only.ckpt")) else { return };
+    let given = own.clone().with_vae(&Source::from(file.as_path())).unwrap();
+    let alone = Checkpoint::open(file.as_path()).unwrap();
+    let factor = |checkpoint: &Checkpoint| checkpoint.network(Role::VaeDecoder).unwrap().facts().scaling_factor;
+    assert_eq!(factor(&given), factor(&own));
+    let first = |checkpoint: &Checkpoint| {
+        let weights = checkpoint.weights(Role::VaeDecoder).unwrap();
+        weights.get("decoder.conv_in.weight").unwrap().constant().read().bytes().to_vec()
+    };
+    assert!(first(&given) == first(&alone) && first(&given) != first(&own));
+}
+
+#[test]
+fn what_is_no_vae_or_is_for_other_latents_is_refused() {
+    let (Some(own), Some(sd3)) = (golden("tiny-sd15"), golden("tiny-sd3")) else { return };
+    let refuse = |checkpoint: &Checkpoint, source: &Path, facts: &[&str]| {
+        let error = checkpoint.clone().with_vae(&Source::from(source)).unwrap_err().to_string();
+        assert!(facts.iter().all(|fact| error.contains(fact)), "{error}");
+    };
+    refuse(&own, sd3.root(), &["16 channels", "unet 4", "another family"]);
+    refuse(&own, &own.root().join("unet"), &["without a VAE", "--vae takes"]);
+    refuse(&own, &own.root().join("unet/config.json"), &["--vae takes"]);
+    refuse(&own, Path::new("/no/such/vae"), &["not there", "--vae takes"]);
+    let Some(alone) = golden("tiny-controlnet") else { return };
+    refuse(&alone, own.root(), &["no effect on one network alone"]);
+}

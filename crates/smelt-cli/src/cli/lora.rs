@@ -1,0 +1,33 @@
+//! LoRAs as they are named.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use smelt::{LoraAsked, Loras};
+
+/// LoRAs that a checkpoint is opened with.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct LoraArgs {
+    /// Add a LoRA to a checkpoint's weights, with this weight (default: 1) and this one for text encoders (default: the
+    /// same); repeat it for more. FILE is a safetensors file, or a name in --lora-dir.
+    #[arg(
+        long = "lora",
+        value_name = "FILE[:WEIGHT[:TEXT-WEIGHT]]",
+        value_parser = OsStringValueParser::new().try_map(|text| LoraAsked::read(&text))
+    )]
+    loras: Vec<LoraAsked>,
+    /// Where names of LoRAs are looked up.
+    #[arg(long, value_name = "DIR", requires = "loras")]
+    lora_dir: Option<PathBuf>,
+    /// Leave out tensors of a LoRA that fit nothing in the checkpoint, with a warning that names them.
+    #[arg(long, requires = "loras")]
+    allow_unapplied: bool,
+}
+
+impl From<&LoraArgs> for Loras {
+    fn from(args: &LoraArgs) -> Self {
+        let LoraArgs { loras, lora_dir, allow_unapplied } = args;
+        Self { asked: loras.clone(), folder: lora_dir.clone(), allow_unapplied: *allow_unapplied }
+    }
+}

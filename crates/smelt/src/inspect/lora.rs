@@ -1,0 +1,59 @@
+//! What a LoRA file is, as data.
+
+use std::path::Path;
+
+use sd_checkpoint::Lora;
+use sd_checkpoint::lora::{Fitting, LoraFacts, Strength};
+use serde::Serialize;
+
+use crate::error::{Result, refuse};
+use crate::open::{Model, Opened};
+
+/// A LoRA file, and how it fits a checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LoraFile {
+    /// The file.
+    pub path: String,
+    /// What it is.
+    #[serde(flatten)]
+    pub facts: LoraFacts,
+    /// How it fits the checkpoint that was given.
+    pub fit: Option<LoraFit>,
+}
+
+/// How a LoRA fits a checkpoint.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LoraFit {
+    /// The checkpoint.
+    pub checkpoint: String,
+    /// Number of the checkpoint's tensors that it changes.
+    pub n_changed: usize,
+    /// Tensors that fit nothing there.
+    pub unapplied: Vec<String>,
+}
+
+impl LoraFile {
+    /// Whether a file is a LoRA.
+    #[must_use]
+    pub fn is_one(path: &Path) -> bool {
+        Lora::is_one(path)
+    }
+
+    /// Looks at a LoRA, and at how it fits a checkpoint.
+    ///
+    /// # Errors
+    /// When it cannot be read, or a module of it has another shape than the checkpoint's.
+    pub fn of(path: &Path, against: Option<&Opened>) -> Result<Self> {
+        let lora = Lora::open(path)?;
+        let fit = |opened: &Opened| -> Result<LoraFit> {
+            let Model::Checkpoint(checkpoint) = opened.model() else {
+                refuse!("{} holds packages; a LoRA is compared with a checkpoint", opened.root().display())
+            };
+            let fitted = Fitting::new(checkpoint)?.fit(&lora, Strength::default())?;
+            let (n_changed, unapplied) = (fitted.n_changed(), fitted.unapplied().to_vec());
+            Ok(LoraFit { checkpoint: checkpoint.root().display().to_string(), n_changed, unapplied })
+        };
+        let fit = against.map(fit).transpose()?;
+        Ok(Self { path: lora.path().display().to_string(), facts: lora.facts(), fit })
+    }
+}
