@@ -75,7 +75,7 @@ pub(super) fn look(
     let flops: f64 = planned.plans().iter().map(|(_, plan)| plan.flops() + plan.steady_flops()).sum();
     drop(planned);
     let of = match against {
-        Against::Checkpoint(checkpoint) => Some((checkpoint, role_of(asked, checkpoint, compared.inputs)?)),
+        Against::Checkpoint(checkpoint) => Some((&**checkpoint, role_of(asked, checkpoint, compared.inputs)?)),
         Against::Package(_) => None,
     };
     if flops <= most_flops {
