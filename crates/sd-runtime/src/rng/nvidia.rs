@@ -34,12 +34,15 @@ fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     counter
 }
 
-/// Box-Muller's sine on two words.
+/// Box-Muller's sine on two words, in doubles with constants of f32, as A1111's `rng_philox` computes it.
+///
+/// A GPU computes in f32, which differs by about 1e-6.
 fn normal(words: [u32; 4]) -> f32 {
-    const UNIT: f32 = 1.0 / 4_294_967_296.0;
-    let u = words[0] as f32 * UNIT + UNIT / 2.0;
-    let v = (words[1] as f32 * UNIT + UNIT / 2.0) * std::f32::consts::TAU;
-    (-2.0 * u.ln()).sqrt() * v.sin()
+    const UNIT: f64 = 1.0 / 4_294_967_296.0;
+    const TURN: f64 = (UNIT * std::f64::consts::TAU) as f32 as f64;
+    let u = f64::from(words[0]) * UNIT + UNIT / 2.0;
+    let v = f64::from(words[1]) * TURN + TURN / 2.0;
+    ((-2.0 * u.ln()).sqrt() * v.sin()) as f32
 }
 
 impl RandomSource for NvidiaRandom {
