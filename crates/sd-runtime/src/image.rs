@@ -2,13 +2,29 @@
 //!
 //! Colour management is not here.
 
+mod blur;
+mod canny;
 mod decode;
 mod difference;
+mod filter;
+mod fit;
+mod grey;
+mod mask;
+mod plane;
 mod png_file;
+mod region;
 mod resize;
+mod size;
 
+pub use canny::Canny;
 pub use difference::Difference;
+pub use filter::Filter;
+pub use fit::Fit;
+pub use grey::GreyImage;
+pub use mask::Mask;
 pub use png_file::{PngText, read_png_text};
+pub use region::Region;
+pub use size::Size;
 
 use crate::error::{Result, RuntimeError};
 
@@ -59,7 +75,14 @@ impl RgbImage {
     #[must_use]
     pub fn to_planes(&self) -> Vec<f32> {
         let value = |byte: &u8| 2.0 * (f32::from(*byte) / 255.0) - 1.0;
-        (0..3).flat_map(|channel| self.pixels[channel..].iter().step_by(3).map(value)).collect()
+        (0..3).flat_map(|channel| self.pixels.iter().skip(channel).step_by(3).map(value)).collect()
+    }
+
+    /// Three planes of values in [0, 1], as a ControlNet takes them: `byte/255`.
+    #[must_use]
+    pub fn to_unit_planes(&self) -> Vec<f32> {
+        let value = |byte: &u8| f32::from(*byte) / 255.0;
+        (0..3).flat_map(|channel| self.pixels.iter().skip(channel).step_by(3).map(value)).collect()
     }
 
     /// The picture at another size, scaled to cover it; what stands out on two sides is cut off evenly.
@@ -73,12 +96,18 @@ impl RgbImage {
             true => self.clone(),
             false => self.center_crop(crop_width, crop_height),
         };
-        cropped.resize(width, height)
+        cropped.resize(Size { width, height }, Filter::Bicubic)
     }
 
     /// A black picture.
     pub(crate) fn black(width: usize, height: usize) -> Self {
         Self { width, height, pixels: vec![0; width * height * 3] }
+    }
+
+    /// Columns and rows.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        Size { width: self.width, height: self.height }
     }
 
     /// Pixels per row.
