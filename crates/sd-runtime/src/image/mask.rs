@@ -2,7 +2,7 @@
 // Source of the rules: diffusers 0.42, VaeImageProcessor with do_binarize and do_convert_grayscale.
 
 use super::{Filter, GreyImage, RgbImage, Size};
-use crate::error::{Result, RuntimeError};
+use crate::error::Result;
 
 /// Which pixels of a picture are repainted.
 #[derive(Clone, PartialEq, Eq)]
@@ -62,9 +62,9 @@ impl Mask {
     /// The picture in planes of −1 to 1, with 0 (mid grey) where it is repainted: what an inpainting UNet sees of it.
     ///
     /// # Errors
-    /// [`RuntimeError::ImageSizes`] unless the picture has the mask's size.
+    /// [`RuntimeError::ImageSizes`](crate::RuntimeError::ImageSizes) unless the picture has the mask's size.
     pub fn masked_planes(&self, picture: &RgbImage) -> Result<Vec<f32>> {
-        self.check_size(picture)?;
+        picture.check_same_size(self.size)?;
         let mut planes = picture.to_planes();
         for plane in planes.chunks_exact_mut(self.repaint.len().max(1)) {
             for (value, _) in plane.iter_mut().zip(&self.repaint).filter(|(_, repaint)| **repaint) {
@@ -72,14 +72,6 @@ impl Mask {
             }
         }
         Ok(planes)
-    }
-
-    fn check_size(&self, picture: &RgbImage) -> Result<()> {
-        if picture.size() == self.size {
-            return Ok(());
-        }
-        let sides = |size: Size| (size.width, size.height);
-        Err(RuntimeError::ImageSizes { a: sides(picture.size()), b: sides(self.size) })
     }
 }
 

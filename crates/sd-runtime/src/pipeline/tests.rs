@@ -129,7 +129,7 @@ fn other_random_sources_start_in_full_precision() {
     pipeline(unet).generate(&options, &Stop::never(), &mut go).unwrap();
     let sample = calls.lock().unwrap()[0]["sample"].to_f32_vec();
     let n = LATENT.iter().product();
-    assert_eq!(sample[..n], RandomKind::Torch.source(93).normals_f32(n));
+    assert_eq!(sample[..n], RandomKind::Torch.source(93).unwrap().normals_f32(n));
     assert_eq!(sample[..n], sample[n..]);
 }
 
