@@ -4,6 +4,7 @@
 //! The order and number of calls matter (PyTorch's generator draws a tensor of 15 values otherwise than one of 16), so callers draw whole tensors, never single values.
 //! Nothing here is meant for cryptography.
 
+mod generator;
 mod kind;
 mod mt19937;
 mod numpy;
@@ -12,10 +13,10 @@ mod pcg64;
 mod torch;
 mod ziggurat;
 
+pub use generator::NumpyGenerator;
 pub use kind::RandomKind;
 pub use numpy::NumpyRandom;
 pub use nvidia::NvidiaRandom;
-pub use pcg64::NumpyGenerator;
 pub use torch::{TorchRandom, TorchType};
 
 use host_tensor::f16_from_f64;

@@ -1,7 +1,7 @@
 //! Masks: which pixels are drawn anew.
 // Source of the rules: diffusers 0.42, VaeImageProcessor with do_binarize and do_convert_grayscale.
 
-use super::{Filter, GreyImage, RgbImage, Size};
+use super::{Filter, GreyImage, Region, RgbImage, Size};
 use crate::error::Result;
 
 /// Which pixels of a picture are repainted.
@@ -18,6 +18,42 @@ impl std::fmt::Debug for Mask {
 }
 
 impl GreyImage {
+    /// The smallest part that has every pixel that is not black; none if all are.
+    #[must_use]
+    pub fn bounds(&self) -> Option<Region> {
+        let Size { width, .. } = self.size();
+        let mut bounds: Option<Region> = None;
+        for (y, row) in self.pixels().chunks_exact(width.max(1)).enumerate() {
+            let Some(first) = row.iter().position(|&v| v != 0) else { continue };
+            let last = row.iter().rposition(|&v| v != 0).map_or(first, |last| last);
+            let so_far = bounds.unwrap_or(Region { left: first, top: y, right: last + 1, bottom: y + 1 });
+            let (left, right) = (so_far.left.min(first), so_far.right.max(last + 1));
+            bounds = Some(Region { left, right, bottom: y + 1, ..so_far });
+        }
+        bounds
+    }
+
+    /// What of the picture to draw when only the masked part is drawn: the mask with a border of `padding` pixels,
+    /// widened where the picture allows to the proportions of the size at which it is drawn.
+    ///
+    /// None if nothing is masked.
+    ///
+    /// ```
+    /// use sd_runtime::image::{GreyImage, Region, Size};
+    /// # fn main() -> sd_runtime::Result<()> {
+    /// let mut pixels = vec![0; 100 * 60];
+    /// pixels[30 * 100 + 50] = 255;
+    /// let mask = GreyImage::new(Size { width: 100, height: 60 }, pixels)?;
+    /// let region = mask.crop_region(Size { width: 64, height: 64 }, 4);
+    /// assert_eq!(region, Some(Region { left: 46, top: 26, right: 55, bottom: 35 }));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn crop_region(&self, drawn: Size, padding: usize) -> Option<Region> {
+        self.bounds().map(|bounds| bounds.around(padding, drawn.at_least_one(), self.size()))
+    }
+
     /// The mask that repaints what is lighter than mid grey: values from 128 on.
     #[must_use]
     pub fn to_mask(&self) -> Mask {

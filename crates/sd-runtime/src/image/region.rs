@@ -1,6 +1,6 @@
-//! Parts of pictures, and the part around a mask.
+//! Parts of pictures.
 
-use super::{GreyImage, Size};
+use super::Size;
 
 /// A part of a picture: columns from `left` to before `right`, rows from `top` to before `bottom`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,7 +30,7 @@ impl Region {
 
     /// The region with a border, widened where it can be to the proportions in which it is to be drawn.
     // diffusers 0.42 and A1111: VaeImageProcessor.get_crop_region.
-    fn around(self, padding: usize, drawn: Size, picture: Size) -> Self {
+    pub(super) fn around(self, padding: usize, drawn: Size, picture: Size) -> Self {
         let padded = Self {
             left: self.left.saturating_sub(padding),
             top: self.top.saturating_sub(padding),
@@ -57,42 +57,4 @@ fn widened((start, end): (usize, usize), more: usize, picture: usize) -> (usize,
     let (start, end) = (start - out, end - out);
     let below = (-start).max(0);
     ((start + below) as usize, ((end + below) as usize).min(picture))
-}
-
-impl GreyImage {
-    /// The smallest part that has every pixel that is not black; none if all are.
-    #[must_use]
-    pub fn bounds(&self) -> Option<Region> {
-        let Size { width, .. } = self.size();
-        let mut bounds: Option<Region> = None;
-        for (y, row) in self.pixels().chunks_exact(width.max(1)).enumerate() {
-            let Some(first) = row.iter().position(|&v| v != 0) else { continue };
-            let last = row.iter().rposition(|&v| v != 0).map_or(first, |last| last);
-            let so_far = bounds.unwrap_or(Region { left: first, top: y, right: last + 1, bottom: y + 1 });
-            let (left, right) = (so_far.left.min(first), so_far.right.max(last + 1));
-            bounds = Some(Region { left, right, bottom: y + 1, ..so_far });
-        }
-        bounds
-    }
-
-    /// What of the picture to draw when only the masked part is drawn: the mask with a border of `padding` pixels,
-    /// widened where the picture allows to the proportions of the size at which it is drawn.
-    ///
-    /// None if nothing is masked.
-    ///
-    /// ```
-    /// use sd_runtime::image::{GreyImage, Region, Size};
-    /// # fn main() -> sd_runtime::Result<()> {
-    /// let mut pixels = vec![0; 100 * 60];
-    /// pixels[30 * 100 + 50] = 255;
-    /// let mask = GreyImage::new(Size { width: 100, height: 60 }, pixels)?;
-    /// let region = mask.crop_region(Size { width: 64, height: 64 }, 4);
-    /// assert_eq!(region, Some(Region { left: 46, top: 26, right: 55, bottom: 35 }));
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn crop_region(&self, drawn: Size, padding: usize) -> Option<Region> {
-        self.bounds().map(|bounds| bounds.around(padding, drawn.at_least_one(), self.size()))
-    }
 }

@@ -1,8 +1,6 @@
-//! NumPy's newer generator: `numpy.random.default_rng(seed)`.
+//! PCG64 as NumPy seeds it: `numpy.random.PCG64(seed)`.
 //!
-//! A `SeedSequence` hashes the seed into the state of PCG64 (O'Neill, 2014: a linear congruential generator of 128 bits with the output XSL-RR), whose words feed NumPy's ziggurats.
-
-use super::{RandomSource, ziggurat};
+//! A `SeedSequence` hashes the seed into the state of a linear congruential generator of 128 bits with the output XSL-RR (O'Neill, 2014).
 
 const MULTIPLIER: u128 = 0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645;
 
@@ -15,6 +13,11 @@ pub(super) struct Words {
 }
 
 impl Words {
+    /// The generator of an array of words, or of a long seed, its lowest 32 bits first.
+    pub(super) fn from_seed(seed: &[u32]) -> Self {
+        Self::new(seed_sequence(seed))
+    }
+
     fn new([state_high, state_low, stream_high, stream_low]: [u64; 4]) -> Self {
         let wide = |high: u64, low: u64| (u128::from(high) << 64) | u128::from(low);
         let mut words = Self { state: 0, increment: (wide(stream_high, stream_low) << 1) | 1, kept: None };
@@ -52,50 +55,6 @@ impl Words {
     /// 24 random bits in [0, 1).
     pub(super) fn next_f32(&mut self) -> f32 {
         (self.next_u32() >> 8) as f32 / 16_777_216.0
-    }
-}
-
-/// `numpy.random.default_rng(seed)`, as a stream of normal tensors of f64.
-#[derive(Debug, Clone)]
-pub struct NumpyGenerator {
-    words: Words,
-}
-
-impl NumpyGenerator {
-    /// The generator of a seed, which NumPy takes of any length; 128 bits are taken here, more by [`from_words`](Self::from_words).
-    #[must_use]
-    pub fn new(seed: u128) -> Self {
-        let words = [0, 32, 64, 96].map(|shift| (seed >> shift) as u32);
-        // NumPy drops leading zeros: the seed 0 is one word.
-        let n = 4 - words.iter().rev().take_while(|word| **word == 0).count();
-        Self::from_words(&words[..n.max(1)])
-    }
-
-    /// The generator of an array of words, as `default_rng([…])`, or of a long seed, its lowest 32 bits first.
-    #[must_use]
-    pub fn from_words(seed: &[u32]) -> Self {
-        Self { words: Words::new(seed_sequence(seed)) }
-    }
-
-    /// The next `n` words of the bit generator, as `PCG64.random_raw(n)`.
-    pub fn raw(&mut self, n: usize) -> Vec<u64> {
-        (0..n).map(|_| self.words.next_u64()).collect()
-    }
-
-    /// Draws `n` values in [0, 1), as `random(n)`.
-    pub fn uniforms(&mut self, n: usize) -> Vec<f64> {
-        (0..n).map(|_| self.words.next_f64()).collect()
-    }
-
-    /// Draws a tensor as `standard_normal(n, dtype=float32)`: other numbers than those of f64, from half as many bits.
-    pub fn single_normals(&mut self, n: usize) -> Vec<f32> {
-        (0..n).map(|_| ziggurat::normal_f32(&mut self.words)).collect()
-    }
-}
-
-impl RandomSource for NumpyGenerator {
-    fn normals(&mut self, n: usize) -> Vec<f64> {
-        (0..n).map(|_| ziggurat::normal_f64(&mut self.words)).collect()
     }
 }
 
@@ -160,12 +119,11 @@ mod tests {
                 1_971_961_610_505_447_179
             ]
         );
-        assert_eq!(NumpyGenerator::new(7 << 64).raw(1), NumpyGenerator::from_words(&[0, 0, 7]).raw(1));
     }
 
     #[test]
     fn halves_of_a_word_are_drawn_before_the_next() {
-        let (mut halves, mut whole) = (NumpyGenerator::new(5).words, NumpyGenerator::new(5).words);
+        let (mut halves, mut whole) = (Words::from_seed(&[5]), Words::from_seed(&[5]));
         let word = whole.next_u64();
         assert_eq!([halves.next_u32(), halves.next_u32()], [word as u32, (word >> 32) as u32]);
         // A half that is left over waits while whole words are drawn.
