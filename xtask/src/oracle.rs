@@ -3,6 +3,7 @@
 //! `packages`: a strict structural validator and coremltools' own loader, which infers the type of every op anew; and coremltools'
 //! compressor, whose bytes must be those of `smelt compress` where the algorithm leaves no choice.
 //! `networks`: PyTorch, with diffusers' classes, on small networks of shapes that golden data lacks.
+//! `pictures`: Pillow, OpenCV and NumPy, on random pictures and seeds.
 //! `onnx`: ONNX Runtime, on the packages of the example that takes ONNX files.
 //! Needs Python 3.11 or 3.12, the network on its first run, and the validator's folder (`SMELT_TOOLS`, default
 //! `../shared/tools`); therefore it is a command and not a test.
@@ -10,6 +11,7 @@
 mod made;
 mod networks;
 mod onnx;
+mod pictures;
 
 use std::{
     ffi::OsStr,
@@ -48,6 +50,8 @@ enum What {
     Networks,
     /// What packages made of ONNX files compute, by ONNX Runtime.
     Onnx,
+    /// How pictures are resized, blurred and searched for edges, by Pillow and OpenCV, and random draws, by NumPy.
+    Pictures,
 }
 
 /// Converts, and fails if what comes of it is refused.
@@ -56,6 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         What::Packages => judge_packages(),
         What::Networks => networks::run(),
         What::Onnx => onnx::run(),
+        What::Pictures => pictures::run(),
     }
 }
 

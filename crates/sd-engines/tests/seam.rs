@@ -58,7 +58,8 @@ fn zeros(engine: &dyn Engine) -> Tensors {
 
 /// The bytes of a picture, and of the latents that it was decoded from.
 fn draw(pipeline: &mut TextToImage, seed: u32) -> (Vec<u8>, Vec<f32>) {
-    let options = GenerateOptions { steps: 1, seed, guidance_scale: 4.0, ..GenerateOptions::new("a red heart") };
+    let options =
+        GenerateOptions { steps: 1, seed: seed.into(), guidance_scale: 4.0, ..GenerateOptions::new("a red heart") };
     let run = pipeline.generate(&options, &Stop::never(), &mut |_| ControlFlow::Continue(())).unwrap();
     (run.images[0].image.pixels().to_vec(), run.images[0].latents.to_f32_vec())
 }

@@ -2,13 +2,30 @@
 //!
 //! Colour management is not here.
 
+mod blur;
+mod canny;
 mod decode;
 mod difference;
+mod filter;
+mod fit;
+mod grey;
+mod mask;
+mod overlay;
+mod plane;
 mod png_file;
+mod region;
 mod resize;
+mod size;
 
+pub use canny::Canny;
 pub use difference::Difference;
+pub use filter::Filter;
+pub use fit::Fit;
+pub use grey::GreyImage;
+pub use mask::Mask;
 pub use png_file::{PngText, read_png_text};
+pub use region::Region;
+pub use size::Size;
 
 use crate::error::{Result, RuntimeError};
 
@@ -59,7 +76,26 @@ impl RgbImage {
     #[must_use]
     pub fn to_planes(&self) -> Vec<f32> {
         let value = |byte: &u8| 2.0 * (f32::from(*byte) / 255.0) - 1.0;
-        (0..3).flat_map(|channel| self.pixels[channel..].iter().step_by(3).map(value)).collect()
+        (0..3).flat_map(|channel| self.pixels.iter().skip(channel).step_by(3).map(value)).collect()
+    }
+
+    /// Three planes of values in [0, 1], as a ControlNet takes them: `byte/255`, and −1 where a pixel is wholly
+    /// transparent, which ControlNets for inpainting understand as a hole.
+    ///
+    /// # Errors
+    /// [`RuntimeError::ImageSizes`] unless the alpha has the picture's size.
+    pub fn to_control_planes(&self, alpha: Option<&GreyImage>) -> Result<Vec<f32>> {
+        let value = |byte: &u8| f32::from(*byte) / 255.0;
+        let mut planes: Vec<f32> =
+            (0..3).flat_map(|channel| self.pixels.iter().skip(channel).step_by(3).map(value)).collect();
+        let Some(alpha) = alpha else { return Ok(planes) };
+        self.check_same_size(alpha.size())?;
+        for plane in planes.chunks_exact_mut(alpha.pixels().len().max(1)) {
+            for (value, _) in plane.iter_mut().zip(alpha.pixels()).filter(|(_, alpha)| **alpha == 0) {
+                *value = -1.0;
+            }
+        }
+        Ok(planes)
     }
 
     /// The picture at another size, scaled to cover it; what stands out on two sides is cut off evenly.
@@ -73,12 +109,26 @@ impl RgbImage {
             true => self.clone(),
             false => self.center_crop(crop_width, crop_height),
         };
-        cropped.resize(width, height)
+        cropped.resize(Size { width, height }, Filter::Bicubic)
+    }
+
+    fn check_same_size(&self, other: Size) -> Result<()> {
+        let sides = |size: Size| (size.width, size.height);
+        if self.size() == other {
+            return Ok(());
+        }
+        Err(RuntimeError::ImageSizes { a: sides(self.size()), b: sides(other) })
     }
 
     /// A black picture.
     pub(crate) fn black(width: usize, height: usize) -> Self {
         Self { width, height, pixels: vec![0; width * height * 3] }
+    }
+
+    /// Columns and rows.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        Size { width: self.width, height: self.height }
     }
 
     /// Pixels per row.
@@ -137,6 +187,16 @@ mod tests {
         let planes = image.to_planes();
         assert_eq!((planes[0], planes[255], planes[256]), (-1.0, 1.0, 1.0));
         assert_eq!(RgbImage::from_planes(16, 16, &planes).unwrap(), image);
+    }
+
+    #[test]
+    fn transparent_pixels_are_holes_for_a_controlnet() {
+        let image = RgbImage::new(2, 1, vec![0, 51, 255, 102, 0, 153]).unwrap();
+        assert_eq!(image.to_control_planes(None).unwrap(), [0.0, 0.4, 0.2, 0.0, 1.0, 0.6]);
+        let alpha = GreyImage::new(image.size(), vec![1, 0]).unwrap();
+        assert_eq!(image.to_control_planes(Some(&alpha)).unwrap(), [0.0, -1.0, 0.2, -1.0, 1.0, -1.0]);
+        let wrong = GreyImage::new(Size { width: 1, height: 1 }, vec![0]).unwrap();
+        assert!(image.to_control_planes(Some(&wrong)).is_err());
     }
 
     #[test]

@@ -128,7 +128,7 @@ impl TextToImage {
         stop: &Stop,
         progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<Generation> {
-        let mut source = options.random.source(options.seed);
+        let mut source = options.random.source(options.seed)?;
         self.generate_from(source.as_mut(), options, stop, progress)
     }
 

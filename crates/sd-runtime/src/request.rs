@@ -15,8 +15,8 @@ pub struct GenerateOptions {
     pub prompt: String,
     /// What it should not show; only used with guidance.
     pub negative_prompt: String,
-    /// Seed of the random source.
-    pub seed: u32,
+    /// Seed of the random source, at most [`RandomKind::max_seed`].
+    pub seed: u64,
     /// Denoising steps; default 50.
     pub steps: usize,
     /// Classifier-free guidance, active above 1; default 7.5.

@@ -3,6 +3,7 @@
 use std::io::Cursor;
 use std::time::Duration;
 
+use image::{DynamicImage, ImageFormat};
 use sd_runtime::image::{PngText, RgbImage, read_png_text};
 use sd_runtime::rng::NumpyRandom;
 use sd_runtime::scheduler::{SchedulerConfig, SchedulerKind};
@@ -43,6 +44,29 @@ fn png_texts_never_panic() {
     image.write_png(&mut file, &texts).expect("a small picture");
     let calls = testkit::fuzz::run_for(Duration::from_millis(300), &[&file], |bytes| {
         read_png_text(Cursor::new(bytes)).ok();
+    });
+    assert!(calls > 100, "{calls} calls");
+}
+
+#[test]
+fn pictures_of_every_format_never_panic() {
+    let colours = (0..12 * 9 * 3).map(|i| (i * 7 % 251) as u8).collect();
+    let rgb = DynamicImage::ImageRgb8(image::RgbImage::from_raw(12, 9, colours).expect("324 bytes"));
+    let rgba = DynamicImage::ImageRgba8(rgb.to_rgba8());
+    let file = |picture: &DynamicImage, format: ImageFormat| {
+        let mut file = Cursor::new(Vec::new());
+        picture.write_to(&mut file, format).expect("a small picture");
+        file.into_inner()
+    };
+    let formats = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP];
+    let mut files: Vec<Vec<u8>> = formats.iter().map(|format| file(&rgb, *format)).collect();
+    files.extend([file(&rgba, ImageFormat::Png), file(&rgba, ImageFormat::WebP)]);
+    let corpus: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
+    let calls = testkit::fuzz::run_for(Duration::from_millis(700), &corpus, |bytes| {
+        if let Ok((picture, alpha)) = RgbImage::read_with_alpha(Cursor::new(bytes)) {
+            assert_eq!(picture.pixels().len(), picture.width() * picture.height() * 3);
+            assert!(alpha.is_none_or(|alpha| alpha.size() == picture.size()));
+        }
     });
     assert!(calls > 100, "{calls} calls");
 }

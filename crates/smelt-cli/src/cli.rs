@@ -327,7 +327,7 @@ pub(crate) struct GenerateArgs {
     /// How much of the picture to begin with may change: the share of the steps that are taken, above 0 to 1.
     #[arg(long, value_name = "X", default_value_t = 0.5, requires = "image", allow_hyphen_values = true)]
     pub(crate) strength: f64,
-    /// Seed of the random source; random (or -1) for another one each time.
+    /// Seed of the random source, of 32 bits for numpy and of 64 for the others; random (or -1) for another one each time.
     #[arg(long, value_name = "N", default_value = "0", allow_hyphen_values = true)]
     pub(crate) seed: Seed,
     /// Packages have the sizes that they were converted for; a checkpoint has any.
@@ -344,8 +344,8 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "NAME", value_parser = scheduler())]
     pub(crate) scheduler: Option<SchedulerKind>,
     /// Random source whose noise to draw.
-    #[arg(long, value_name = "NAME", default_value = "numpy")]
-    pub(crate) random: RandomName,
+    #[arg(long, value_name = "NAME", default_value = RandomKind::default().name(), value_parser = random())]
+    pub(crate) random: RandomKind,
     /// Number of pictures.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) count: u16,
@@ -486,27 +486,6 @@ pub(crate) struct VerifyArgs {
     pub(crate) engine: EngineArgs,
 }
 
-/// Names of random sources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum RandomName {
-    /// NumPy's, as Core ML pipelines use it.
-    Numpy,
-    /// PyTorch's on a CPU.
-    Torch,
-    /// PyTorch's on an NVIDIA GPU.
-    Nvidia,
-}
-
-impl From<RandomName> for RandomKind {
-    fn from(name: RandomName) -> Self {
-        match name {
-            RandomName::Numpy => Self::Numpy,
-            RandomName::Torch => Self::Torch,
-            RandomName::Nvidia => Self::Nvidia,
-        }
-    }
-}
-
 /// When results are rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RoundingName {
@@ -545,6 +524,13 @@ fn scheduler() -> impl TypedValueParser<Value = SchedulerKind> {
         PossibleValue::new(kind.name()).aliases(kind.aliases().iter().copied()).help(kind.summary())
     };
     PossibleValuesParser::new(SchedulerKind::ALL.map(value)).try_map(|name| name.parse())
+}
+
+/// Random sources by the names that the library gives them.
+fn random() -> impl TypedValueParser<Value = RandomKind> {
+    let value =
+        |kind: RandomKind| PossibleValue::new(kind.name()).aliases(kind.aliases().iter().copied()).help(kind.summary());
+    PossibleValuesParser::new(RandomKind::ALL.map(value)).try_map(|name| name.parse())
 }
 
 fn role(name: &str) -> Result<Role, String> {

@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::ValueEnum;
-use smelt::image::RgbImage;
+use smelt::image::{Filter, RgbImage, Size};
 
 /// Ways to show a picture in a terminal, as `--show` takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -143,7 +143,7 @@ fn narrowed(image: &RgbImage, n_columns: Option<usize>) -> RgbImage {
     if image.width() <= width {
         return image.clone();
     }
-    image.resize(width, (image.height() * width).div_ceil(image.width()))
+    image.resize(Size { width, height: (image.height() * width).div_ceil(image.width()) }, Filter::Bicubic)
 }
 
 /// Columns, and rows of the terminal less one for the prompt; without a terminal any number of rows.

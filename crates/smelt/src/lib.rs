@@ -92,7 +92,7 @@ pub use weights_report::{Format as ReportFormat, Summary as WeightSummary, Weigh
 
 /// Pictures.
 pub mod image {
-    pub use sd_runtime::image::{Difference, PngText, RgbImage};
+    pub use sd_runtime::image::{Difference, Filter, Fit, GreyImage, Mask, PngText, Region, RgbImage, Size};
 }
 
 /// Which weights are compressed, and how.

@@ -22,8 +22,8 @@ pub struct Request {
     pub prompt: String,
     /// What they do not show; needs guidance.
     pub negative_prompt: String,
-    /// Seed of the random source.
-    pub seed: u32,
+    /// Seed of the random source, at most [`RandomKind::max_seed`].
+    pub seed: u64,
     /// Denoising steps.
     pub steps: usize,
     /// Classifier-free guidance: how strongly the prompt counts; off at 1 and below.
@@ -102,7 +102,7 @@ impl Request {
                 self.guidance
             );
         }
-        Ok(())
+        Ok(self.random.check_seed(self.seed)?)
     }
 
     /// The same for the pipeline.

@@ -11,7 +11,7 @@ use smelt::{Conversion, Error, Event, PipelineOptions, Request, Role, Stop, Unwa
 #[allow(dead_code, reason = "its `main` is for whoever runs the example")]
 mod example;
 
-fn request(seed: u32) -> Request {
+fn request(seed: u64) -> Request {
     Request { seed, steps: 4, guidance: 4.0, ..Request::new("a red heart") }
 }
 
@@ -33,7 +33,7 @@ fn a_short_program_converts_compresses_and_draws() {
 #[test]
 fn pipelines_of_one_process_draw_side_by_side_what_each_draws_alone() {
     let model = smelt::open(testkit::demo()).unwrap();
-    let draw = |seed: u32| {
+    let draw = |seed: u64| {
         let mut pipeline = model.pipeline(&PipelineOptions::default()).unwrap();
         pipeline.draw(&request(seed), &mut Unwatched).unwrap().pictures.remove(0).image
     };

@@ -2,57 +2,68 @@
 
 use std::io::{BufRead, Seek};
 
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits, Rgb, RgbImage as Decoded};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
-use super::RgbImage;
+use super::{GreyImage, RgbImage, Size};
 use crate::error::Result;
 
 /// Cap on each side, in pixels.
 const MAX_SIDE: u32 = 1 << 14;
-/// Cap on memory for decoding.
-const MAX_BYTES: u64 = 1 << 30;
+/// Cap on memory for decoding: pictures of 170 million pixels of 8 bits.
+const MAX_BYTES: u64 = 1 << 29;
 
 impl RgbImage {
     /// Reads a PNG, JPEG or WebP; the format is seen from the content.
     ///
-    /// A camera's orientation is applied, deeper pixels are rounded to 8 bits, grey becomes RGB, and what is transparent
-    /// lies on white.
+    /// As diffusers' `load_image` reads it: a camera's orientation is applied, grey becomes RGB, and transparency is left
+    /// out, so that the colours under it show.
+    /// Other than there, grey of 16 bits is rounded to 8 and not cut off above 255, which would make it all white.
     ///
     /// # Errors
     /// [`RuntimeError::ImageRead`](crate::RuntimeError::ImageRead) for another format, a damaged file, or more than
     /// 16 384 pixels on a side.
     pub fn read(input: impl BufRead + Seek) -> Result<Self> {
-        let mut limits = Limits::no_limits();
-        limits.max_image_width = Some(MAX_SIDE);
-        limits.max_image_height = Some(MAX_SIDE);
-        limits.max_alloc = Some(MAX_BYTES);
-        let mut reader = ImageReader::new(input).with_guessed_format().map_err(image::ImageError::IoError)?;
-        reader.limits(limits);
-        let mut decoder = reader.into_decoder()?;
-        let orientation = decoder.orientation()?;
-        let mut picture = DynamicImage::from_decoder(decoder)?;
-        picture.apply_orientation(orientation);
-        let rgb = match picture.color().has_alpha() {
-            true => on_white(&picture),
-            false => picture.into_rgb8(),
-        };
-        Self::new(rgb.width() as usize, rgb.height() as usize, rgb.into_raw())
+        let picture = decode(input)?.into_rgb8();
+        Self::new(picture.width() as usize, picture.height() as usize, picture.into_raw())
+    }
+
+    /// Reads a picture, and how opaque its pixels are (255: wholly) if the file says so of them.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_with_alpha(input: impl BufRead + Seek) -> Result<(Self, Option<GreyImage>)> {
+        let picture = decode(input)?;
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        if !picture.color().has_alpha() {
+            return Ok((Self::new(width, height, picture.into_rgb8().into_raw())?, None));
+        }
+        let rgba = picture.into_rgba8().into_raw();
+        let colours = rgba.chunks_exact(4).flat_map(|pixel| &pixel[..3]).copied().collect();
+        let alpha = rgba.iter().skip(3).step_by(4).copied().collect();
+        Ok((Self::new(width, height, colours)?, Some(GreyImage::new(Size { width, height }, alpha)?)))
     }
 }
 
-fn on_white(picture: &DynamicImage) -> Decoded {
-    let rgba = picture.to_rgba8();
-    Decoded::from_fn(rgba.width(), rgba.height(), |x, y| {
-        let [red, green, blue, alpha] = rgba.get_pixel(x, y).0.map(u32::from);
-        Rgb([red, green, blue].map(|c| ((c * alpha + 255 * (255 - alpha) + 127) / 255) as u8))
-    })
+/// The picture as it is meant to be seen.
+fn decode(input: impl BufRead + Seek) -> Result<DynamicImage> {
+    let mut limits = Limits::no_limits();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_BYTES);
+    let mut reader = ImageReader::new(input).with_guessed_format().map_err(image::ImageError::IoError)?;
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder()?;
+    let orientation = decoder.orientation()?;
+    let mut picture = DynamicImage::from_decoder(decoder)?;
+    picture.apply_orientation(orientation);
+    Ok(picture)
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
 
-    use image::ImageFormat;
+    use image::{ImageFormat, Rgb};
 
     use super::*;
     use crate::error::RuntimeError;
@@ -89,14 +100,24 @@ mod tests {
     }
 
     #[test]
-    fn pictures_of_every_kind_become_rgb_and_what_is_transparent_lies_on_white() {
+    fn pictures_of_every_kind_become_rgb_and_lose_transparency() {
         use png::{BitDepth::*, ColorType::*};
         reads(Grayscale, Eight, &[7, 200], 2, &[7, 7, 7, 200, 200, 200]);
         reads(Grayscale, One, &[0b0100_0000], 2, &[0, 0, 0, 255, 255, 255]);
+        reads(Grayscale, Sixteen, &[0, 255, 1, 129, 255, 255], 3, &[1, 1, 1, 1, 1, 1, 255, 255, 255]);
         reads(Rgb, Sixteen, &[1, 255, 2, 0, 3, 9], 1, &[2, 2, 3]);
         reads(Indexed, Eight, &[1, 0], 2, &[40, 50, 60, 1, 2, 3]);
-        reads(GrayscaleAlpha, Eight, &[100, 255, 100, 0], 2, &[100, 100, 100, 255, 255, 255]);
-        reads(Rgba, Eight, &[0, 255, 51, 128], 1, &[127, 255, 153]);
+        reads(GrayscaleAlpha, Eight, &[100, 255, 9, 0], 2, &[100, 100, 100, 9, 9, 9]);
+        reads(Rgba, Eight, &[0, 255, 51, 128], 1, &[0, 255, 51]);
+    }
+
+    #[test]
+    fn transparency_is_read_where_there_is_some() {
+        let pixels = image::RgbaImage::from_raw(2, 1, vec![1, 2, 3, 255, 4, 5, 6, 0]).unwrap();
+        let (colours, alpha) = RgbImage::read_with_alpha(png(pixels)).unwrap();
+        assert_eq!((colours.pixels(), alpha.unwrap().pixels()), (&[1u8, 2, 3, 4, 5, 6][..], &[255u8, 0][..]));
+        let opaque = png(image::RgbImage::from_raw(1, 1, vec![1, 2, 3]).unwrap());
+        assert_eq!(RgbImage::read_with_alpha(opaque).unwrap().1, None);
     }
 
     #[test]

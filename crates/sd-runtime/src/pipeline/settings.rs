@@ -25,7 +25,7 @@ pub struct PictureSettings {
     /// The negative prompt, empty if none.
     pub negative_prompt: String,
     /// The seed.
-    pub seed: u32,
+    pub seed: u64,
     /// Index of the picture in the seed's random stream.
     pub image_idx: usize,
     /// Denoising steps.

@@ -35,7 +35,7 @@ fn text_of(prompt: &str) -> f32 {
 fn latents_by_hand(options: &GenerateOptions) -> Vec<f32> {
     let mut scheduler = fake::config().scheduler.build(options.scheduler, options.steps).unwrap();
     let n = LATENT.iter().product();
-    let mut source = NumpyRandom::new(options.seed);
+    let mut source = NumpyRandom::new(options.seed as u32);
     let mut latents = source.normals_f16(n);
     scheduler.start(None, &mut latents);
     let (cond, uncond) = (text_of(&options.prompt), text_of(&options.negative_prompt));
@@ -129,7 +129,7 @@ fn other_random_sources_start_in_full_precision() {
     pipeline(unet).generate(&options, &Stop::never(), &mut go).unwrap();
     let sample = calls.lock().unwrap()[0]["sample"].to_f32_vec();
     let n = LATENT.iter().product();
-    assert_eq!(sample[..n], RandomKind::Torch.source(93).normals_f32(n));
+    assert_eq!(sample[..n], RandomKind::Torch.source(93).unwrap().normals_f32(n));
     assert_eq!(sample[..n], sample[n..]);
 }
 
@@ -343,7 +343,7 @@ fn a_picture_is_encoded_noised_and_denoised_for_a_share_of_the_steps() {
         let options = GenerateOptions { scheduler: Some(kind), image_count: 2, ..from_sketch(0.35) };
         let run = pipeline_with_encoder().generate(&options, &Stop::never(), &mut go).unwrap();
         // The order of the stream: the noise of both pictures, then the encoder's.
-        let mut source = NumpyRandom::new(options.seed);
+        let mut source = NumpyRandom::new(options.seed as u32);
         let noises = [source.normals_f16(n), source.normals_f16(n)];
         let drawn = source.normals_f16(n);
         let planes: Vec<f32> =

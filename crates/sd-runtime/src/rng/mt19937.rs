@@ -24,6 +24,29 @@ impl Mt19937 {
         Self { words, next: N }
     }
 
+    /// Seeds the state from any number of words, as the 2002 `init_by_array`; no word counts as one word of 0.
+    pub(super) fn from_words(key: &[u32]) -> Self {
+        let key = if key.is_empty() { &[0] } else { key };
+        let mut mt = Self::new(19_650_218);
+        let words = &mut mt.words;
+        let mixed = |words: &[u32; N], i: usize, factor: u32| {
+            let previous = words[i - 1];
+            words[i] ^ (previous ^ (previous >> 30)).wrapping_mul(factor)
+        };
+        let mut i = 1;
+        for round in 0..N.max(key.len()) {
+            let j = round % key.len();
+            words[i] = mixed(words, i, 1_664_525).wrapping_add(key[j]).wrapping_add(j as u32);
+            i = after(words, i);
+        }
+        for _ in 1..N {
+            words[i] = mixed(words, i, 1_566_083_941).wrapping_sub(i as u32);
+            i = after(words, i);
+        }
+        words[0] = 0x8000_0000;
+        mt
+    }
+
     /// The next 32 random bits.
     pub(super) fn next_u32(&mut self) -> u32 {
         if self.next == N {
@@ -54,6 +77,15 @@ impl Mt19937 {
     }
 }
 
+/// The place after `i`: behind the last word stands the second, and the first becomes the last.
+fn after(words: &mut [u32; N], i: usize) -> usize {
+    if i + 1 < N {
+        return i + 1;
+    }
+    words[0] = words[N - 1];
+    1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,5 +96,13 @@ mod tests {
         let mut mt = Mt19937::new(5489);
         let last = (0..10_000).map(|_| mt.next_u32()).last();
         assert_eq!(last, Some(4_123_659_995));
+    }
+
+    #[test]
+    fn words_of_an_array_are_those_of_the_reference_program() {
+        // The first output of mt19937ar.out.
+        let mut mt = Mt19937::from_words(&[0x123, 0x234, 0x345, 0x456]);
+        assert_eq!([mt.next_u32(), mt.next_u32(), mt.next_u32()], [1_067_595_299, 955_945_823, 477_289_528]);
+        assert_eq!(Mt19937::from_words(&[]).next_u32(), Mt19937::from_words(&[0]).next_u32());
     }
 }

@@ -20,6 +20,17 @@ impl NumpyRandom {
         Self { bits: Mt19937::new(seed), kept: None }
     }
 
+    /// The source for an array of words, as `numpy.random.RandomState([…])`.
+    #[must_use]
+    pub fn from_words(seed: &[u32]) -> Self {
+        Self { bits: Mt19937::from_words(seed), kept: None }
+    }
+
+    /// Draws `n` values in [0, 1), as `random_sample(n)`; a normal value that was kept stays for the next normal draw.
+    pub fn uniforms(&mut self, n: usize) -> Vec<f64> {
+        (0..n).map(|_| self.bits.next_f64()).collect()
+    }
+
     fn normal(&mut self) -> f64 {
         if let Some(kept) = self.kept.take() {
             return kept;

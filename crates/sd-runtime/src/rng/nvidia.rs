@@ -34,12 +34,15 @@ fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     counter
 }
 
-/// Box-Muller's sine on two words.
+/// Box-Muller's sine on two words, in doubles with constants of f32, as A1111's `rng_philox` computes it.
+///
+/// A GPU computes in f32, which differs by about 1e-6.
 fn normal(words: [u32; 4]) -> f32 {
-    const UNIT: f32 = 1.0 / 4_294_967_296.0;
-    let u = words[0] as f32 * UNIT + UNIT / 2.0;
-    let v = (words[1] as f32 * UNIT + UNIT / 2.0) * std::f32::consts::TAU;
-    (-2.0 * u.ln()).sqrt() * v.sin()
+    const UNIT: f64 = 1.0 / 4_294_967_296.0;
+    const TURN: f64 = (UNIT * std::f64::consts::TAU) as f32 as f64;
+    let u = f64::from(words[0]) * UNIT + UNIT / 2.0;
+    let v = f64::from(words[1]) * TURN + TURN / 2.0;
+    ((-2.0 * u.ln()).sqrt() * v.sin()) as f32
 }
 
 impl RandomSource for NvidiaRandom {
@@ -57,6 +60,22 @@ mod tests {
     fn assert_close(got: &[f64], want: &[f64]) {
         for (i, (g, w)) in got.iter().zip(want).enumerate() {
             assert!((g - w).abs() < 2e-6, "draw {i}: {g} is not {w}");
+        }
+    }
+
+    #[test]
+    fn words_are_those_of_random123() {
+        // The known answers of Random123 for philox4x32-10.
+        for (counter, key, want) in [
+            ([0; 4], [0; 2], [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]),
+            ([u32::MAX; 4], [u32::MAX; 2], [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]),
+            (
+                [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
+                [0xa409_3822, 0x299f_31d0],
+                [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1],
+            ),
+        ] {
+            assert_eq!(philox(counter, key), want);
         }
     }
 

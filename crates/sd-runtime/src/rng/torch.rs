@@ -1,25 +1,60 @@
-//! PyTorch's CPU generator: `torch.manual_seed(seed); torch.randn(n)`.
+//! PyTorch's CPU generator: `torch.manual_seed(seed); torch.randn(n, dtype=…)`.
 //!
-//! Sixteen values or more are drawn as f32 in blocks of sixteen, the last block again over the tail; fewer are drawn as doubles one by one.
-//! PyTorch's vector kernels approximate `log` and `cos`, so values agree with it to about 1e-6, not bit for bit.
+//! Sixteen values or more are drawn in blocks of sixteen, the last block again over the tail; fewer are drawn as doubles one by one, of which one may be left for the next short tensor.
+//! PyTorch's vector kernels approximate `log` and `cos`, so values of f32 agree with it to about 1e-6, not bit for bit.
+
+use host_tensor::{bf16, f16_from_f64};
 
 use super::{RandomSource, mt19937::Mt19937};
 
-/// Values per block of the f32 path.
+/// Values per block of long tensors.
 const BLOCK: usize = 16;
+
+/// The element type of the tensors that are drawn, which decides how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum TorchType {
+    /// float32.
+    #[default]
+    F32,
+    /// float16: the draws of f32, rounded, but for the end of tensors whose length is no multiple of 16.
+    F16,
+    /// bfloat16: as float16.
+    Bf16,
+    /// float64: other draws, as each takes two words.
+    F64,
+}
 
 /// `torch.Generator("cpu")`, as a stream of normal tensors.
 #[derive(Clone)]
 pub struct TorchRandom {
     bits: Mt19937,
     kept: Option<f64>,
+    dtype: TorchType,
+}
+
+/// When the tail of a tensor, which is no whole block, draws again.
+#[derive(Clone, Copy)]
+enum Tail {
+    /// After all of the tensor was drawn, the tail included.
+    AfterAll,
+    /// After the whole blocks.
+    AfterBlocks,
 }
 
 impl TorchRandom {
     /// The generator after `manual_seed(seed)`; like PyTorch's CPU generator it uses the low 32 bits.
+    ///
+    /// Negative seeds are those of two's complement: −1 is [`u64::MAX`].
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { bits: Mt19937::new(seed as u32), kept: None }
+        Self::of_type(seed, TorchType::F32)
+    }
+
+    /// The generator for tensors of a type.
+    #[must_use]
+    pub fn of_type(seed: u64, dtype: TorchType) -> Self {
+        Self { bits: Mt19937::new(seed as u32), kept: None, dtype }
     }
 
     /// 24 random bits as an f32 in [0, 1).
@@ -45,15 +80,32 @@ impl TorchRandom {
         radius * angle.cos()
     }
 
-    fn fill_uniform(&mut self, out: &mut [f32]) {
-        for x in out {
-            *x = self.uniform_f32();
+    /// A tensor of at least one block.
+    fn long<F: Copy + Default>(
+        &mut self,
+        n: usize,
+        tail: Tail,
+        uniform: fn(&mut Self) -> F,
+        normal_block: fn(&mut [F]),
+    ) -> Vec<F> {
+        let mut values = vec![F::default(); n];
+        let first = match tail {
+            Tail::AfterAll => n,
+            Tail::AfterBlocks => n - n % BLOCK,
+        };
+        values[..first].iter_mut().for_each(|x| *x = uniform(self));
+        values.chunks_exact_mut(BLOCK).for_each(normal_block);
+        if !n.is_multiple_of(BLOCK) {
+            let tail = &mut values[n - BLOCK..];
+            tail.iter_mut().for_each(|x| *x = uniform(self));
+            normal_block(tail);
         }
+        values
     }
 }
 
 /// Box-Muller on a block: the first half gives radii, the second angles.
-fn normal_block(block: &mut [f32]) {
+fn block_f32(block: &mut [f32]) {
     let (radii, angles) = block.split_at_mut(BLOCK / 2);
     for (r, a) in radii.iter_mut().zip(angles) {
         let radius = (-2.0 * (1.0 - *r).ln()).sqrt();
@@ -63,21 +115,42 @@ fn normal_block(block: &mut [f32]) {
     }
 }
 
+/// The same in doubles.
+fn block_f64(block: &mut [f64]) {
+    let (radii, angles) = block.split_at_mut(BLOCK / 2);
+    for (r, a) in radii.iter_mut().zip(angles) {
+        let radius = (-2.0 * (1.0 - *r).ln()).sqrt();
+        let angle = std::f64::consts::TAU * *a;
+        *r = radius * angle.cos();
+        *a = radius * angle.sin();
+    }
+}
+
+impl TorchType {
+    /// A value as a tensor of the type holds it; PyTorch goes by way of f32.
+    fn stored(self, x: f64) -> f64 {
+        match self {
+            Self::F64 => x,
+            Self::F32 => f64::from(x as f32),
+            Self::F16 => f16_from_f64(f64::from(x as f32)).to_f64(),
+            Self::Bf16 => bf16::from_f32(x as f32).to_f64(),
+        }
+    }
+}
+
 impl RandomSource for TorchRandom {
     fn normals(&mut self, n: usize) -> Vec<f64> {
+        let dtype = self.dtype;
         if n < BLOCK {
-            // The doubles are stored in an f32 tensor.
-            return (0..n).map(|_| f64::from(self.normal_f64() as f32)).collect();
+            return (0..n).map(|_| dtype.stored(self.normal_f64())).collect();
         }
-        let mut values = vec![0.0f32; n];
-        self.fill_uniform(&mut values);
-        values.chunks_exact_mut(BLOCK).for_each(normal_block);
-        if !n.is_multiple_of(BLOCK) {
-            let tail = &mut values[n - BLOCK..];
-            self.fill_uniform(tail);
-            normal_block(tail);
-        }
-        values.into_iter().map(f64::from).collect()
+        let tail = match dtype {
+            TorchType::F64 => return self.long(n, Tail::AfterAll, Self::uniform_f64, block_f64),
+            TorchType::F32 => Tail::AfterAll,
+            TorchType::F16 | TorchType::Bf16 => Tail::AfterBlocks,
+        };
+        let values = self.long(n, tail, Self::uniform_f32, block_f32);
+        values.into_iter().map(|x| dtype.stored(f64::from(x))).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{ConfigWarning, unknown_keys};
 use crate::error::{Result, RuntimeError};
-use crate::image::RgbImage;
+use crate::image::{Filter, RgbImage, Size};
 use crate::json;
 
 /// Name of the file.
@@ -146,7 +146,7 @@ impl PreprocessorConfig {
     /// The picture as CLIP sees it: resized, centre cropped to (height, width), scaled, normalised; planes.
     pub(crate) fn clip_input(&self, image: &RgbImage, (height, width): (usize, usize)) -> Vec<f32> {
         let (rows, columns) = self.resized(image, (height, width));
-        let cropped = image.resize(columns, rows).center_crop(width, height);
+        let cropped = image.resize(Size { width: columns, height: rows }, Filter::Bicubic).center_crop(width, height);
         let scale = if self.do_rescale { self.rescale_factor } else { 1.0 };
         let normalized = |channel: usize, byte: u8| {
             let value = f32::from(byte) * scale;
@@ -206,6 +206,27 @@ mod tests {
         assert_eq!(both.clip_input(&stripes(), (2, 2))[..2], [100.0, 200.0]);
         let scaled = config(r#"{"do_normalize": false, "rescale_factor": 0.5}"#);
         assert_eq!(scaled.clip_input(&stripes(), (2, 2))[..2], [50.0, 100.0]);
+    }
+
+    #[test]
+    fn pictures_of_any_kind_are_prepared_as_transformers_prepares_them() {
+        let Some(golden) = testkit::golden() else { return };
+        let expected = testkit::load_safetensors(golden.join("images/expected.safetensors"));
+        // JPEG decoders differ by up to 3 of 255.
+        for (name, tolerance) in
+            [("rgb.png", 1e-5), ("grey.png", 1e-5), ("big.png", 1e-5), ("rgb.jpg", 0.05), ("exif6.jpg", 0.05)]
+        {
+            let file = std::fs::read(golden.join("images").join(name)).unwrap();
+            let picture = RgbImage::read(std::io::Cursor::new(file)).unwrap();
+            let input = PreprocessorConfig::default().clip_input(&picture, (224, 224));
+            let every_ninth = |plane: &[f32]| {
+                let rows = plane.chunks_exact(224).skip(3).step_by(9);
+                rows.flat_map(|row| row.iter().copied().skip(3).step_by(9)).collect::<Vec<_>>()
+            };
+            let got: Vec<f32> = input.chunks_exact(224 * 224).flat_map(every_ninth).collect();
+            let want = expected[&format!("clip.{name}")].to_f32_vec();
+            testkit::assert_all_close(name, &want, &got, 0.0, tolerance);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seed {
     /// This one.
-    Fixed(u32),
+    Fixed(u64),
     /// Another one each time: `random`, or -1 as other tools have it.
     Random,
 }
@@ -19,21 +19,22 @@ impl FromStr for Seed {
         if text.eq_ignore_ascii_case("random") || text == "-1" {
             return Ok(Self::Random);
         }
-        let wrong = || format!("{text:?} is no seed; seeds are 0 to {}, or random (-1 means the same)", u32::MAX);
+        let wrong = || format!("{text:?} is no seed; seeds are 0 to {}, or random (-1 means the same)", u64::MAX);
         text.parse().map(Self::Fixed).map_err(|_| wrong())
     }
 }
 
 impl Seed {
     /// The seed to draw with.
-    pub(crate) fn value(self) -> u32 {
+    pub(crate) fn value(self) -> u64 {
         match self {
             Self::Fixed(seed) => seed,
             Self::Random => {
                 // Any number that differs from run to run will do; the hasher's keys are the system's random ones.
                 use std::hash::{BuildHasher, RandomState};
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos());
-                RandomState::new().hash_one(now) as u32
+                // Of 32 bits, which every random source takes.
+                RandomState::new().hash_one(now) & u64::from(u32::MAX)
             }
         }
     }
@@ -46,17 +47,17 @@ mod tests {
     #[test]
     fn seeds_are_numbers_or_random() {
         assert_eq!("7".parse(), Ok(Seed::Fixed(7)));
-        assert_eq!("4294967295".parse(), Ok(Seed::Fixed(u32::MAX)));
+        assert_eq!("18446744073709551615".parse(), Ok(Seed::Fixed(u64::MAX)));
         assert_eq!("-1".parse(), Ok(Seed::Random));
         assert_eq!("Random".parse(), Ok(Seed::Random));
-        for wrong in ["-2", "4294967296", "", "seven", "1.5"] {
-            assert!(wrong.parse::<Seed>().unwrap_err().contains("0 to 4294967295, or random"), "{wrong}");
+        for wrong in ["-2", "18446744073709551616", "", "seven", "1.5"] {
+            assert!(wrong.parse::<Seed>().unwrap_err().contains("0 to 18446744073709551615, or random"), "{wrong}");
         }
     }
 
     #[test]
     fn random_seeds_differ() {
-        let seeds: std::collections::BTreeSet<u32> = (0..8).map(|_| Seed::Random.value()).collect();
+        let seeds: std::collections::BTreeSet<u64> = (0..8).map(|_| Seed::Random.value()).collect();
         assert!(seeds.len() > 1, "{seeds:?}");
         assert_eq!(Seed::Fixed(7).value(), 7);
     }

@@ -24,7 +24,7 @@ use crate::view::View;
 struct Summary {
     model: String,
     scheduler: &'static str,
-    seed: u32,
+    seed: u64,
     pictures: Vec<Saved>,
     /// Path of the file that holds all pictures, with `--grid`.
     grid: Option<String>,
@@ -94,7 +94,7 @@ fn request(args: &GenerateArgs) -> Request {
         count: args.count.into(),
         // Settled when the pipeline is loaded.
         scheduler: None,
-        random: args.random.into(),
+        random: args.random,
         start: None,
         no_safety_check: args.no_safety_check,
     }

@@ -1,6 +1,6 @@
 //! Half blocks: two pixels in a character, the upper one its foreground and the lower one its background.
 
-use smelt::image::RgbImage;
+use smelt::image::{Filter, RgbImage, Size};
 
 /// The picture, reduced until it fits so many columns and rows; never enlarged.
 pub(super) fn fit(image: &RgbImage, columns: usize, rows: usize) -> RgbImage {
@@ -9,7 +9,8 @@ pub(super) fn fit(image: &RgbImage, columns: usize, rows: usize) -> RgbImage {
     if scale >= 1.0 {
         return image.clone();
     }
-    image.resize((width * scale).round() as usize, (height * scale).round() as usize)
+    let side = |side: f64| (side * scale).round() as usize;
+    image.resize(Size { width: side(width), height: side(height) }, Filter::Bicubic)
 }
 
 /// A line of characters for every two rows of pixels; below an odd last row the background stays the terminal's.
