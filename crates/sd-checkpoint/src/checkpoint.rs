@@ -6,8 +6,6 @@
 
 mod index;
 mod open;
-#[cfg(test)]
-mod tests_vae;
 mod vae;
 
 use std::collections::BTreeMap;

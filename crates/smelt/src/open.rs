@@ -84,7 +84,7 @@ impl Opening {
                 return Ok(opened(Model::Packages(dir)));
             }
         }
-        Ok(opened(Model::Checkpoint(self.checkpoint(&source, wanted)?)))
+        Ok(opened(Model::Checkpoint(Box::new(self.checkpoint(&source, wanted)?))))
     }
 
     /// A checkpoint with all that these options make of it.
@@ -142,7 +142,7 @@ pub struct Opened {
 pub(crate) enum Model {
     /// A folder of packages.
     Packages(PathBuf),
-    Checkpoint(Checkpoint),
+    Checkpoint(Box<Checkpoint>),
 }
 
 impl Opened {

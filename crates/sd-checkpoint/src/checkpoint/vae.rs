@@ -1,5 +1,8 @@
 //! The autoencoder of another checkpoint in the place of a checkpoint's own.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

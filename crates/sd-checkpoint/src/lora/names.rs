@@ -85,7 +85,7 @@ pub(super) struct Target {
 /// Rows of a larger matrix that a weight of `n_rows` is; none where it is all of it.
 pub(super) fn pieces(how: How, n_rows: usize) -> Option<Vec<Range<usize>>> {
     match how {
-        How::Third(i) => Some(vec![i * n_rows..(i + 1) * n_rows]),
+        How::Third(i) => Some(std::iter::once(i * n_rows..(i + 1) * n_rows).collect()),
         How::HalvesSwapped => Some(vec![n_rows / 2..n_rows, 0..n_rows / 2]),
         How::Same | How::Squeezed | How::Transposed => None,
     }

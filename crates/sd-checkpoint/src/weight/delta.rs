@@ -134,8 +134,8 @@ impl Delta {
 
     /// The stored rows that these rows are.
     fn stored(&self, rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-        let all = [0..self.full_shape()[0]];
-        let pieces = self.pieces.clone().unwrap_or_else(|| all.to_vec());
+        let all = || std::iter::once(0..self.full_shape()[0]).collect();
+        let pieces: Vec<_> = self.pieces.clone().unwrap_or_else(all);
         let mut start = 0;
         pieces.into_iter().filter_map(move |piece| {
             let (from, n) = (start, piece.len());

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use safe_files::NamedFiles;
 use sd_spec::Role;
 
 use super::*;
