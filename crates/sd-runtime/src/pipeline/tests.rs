@@ -54,7 +54,7 @@ fn latents_by_hand(options: &GenerateOptions) -> Vec<f32> {
 
 #[test]
 fn guidance_mixes_negative_and_prompt_on_either_batch_size() {
-    for kind in SchedulerKind::ALL {
+    for kind in fake::config().scheduler.kinds() {
         let options = GenerateOptions { scheduler: Some(kind), negative_prompt: "blue".into(), ..options() };
         let want = latents_by_hand(&options);
         for batch in [1, 2] {
@@ -339,7 +339,7 @@ fn pipeline_with_encoder() -> TextToImage {
 fn a_picture_is_encoded_noised_and_denoised_for_a_share_of_the_steps() {
     let [c, h, w] = LATENT;
     let n = c * h * w;
-    for kind in SchedulerKind::ALL {
+    for kind in fake::config().scheduler.kinds() {
         let options = GenerateOptions { scheduler: Some(kind), image_count: 2, ..from_sketch(0.35) };
         let run = pipeline_with_encoder().generate(&options, &Stop::never(), &mut go).unwrap();
         // The order of the stream: the noise of both pictures, then the encoder's.
