@@ -11,7 +11,7 @@ const COMPLETE: f64 = 2.415_344_208_002_471_4;
 
 /// The value that a share `p` of the distribution lies below; 0 and 1 at the ends.
 pub(super) fn quantile(p: f64) -> f64 {
-    if !(p > 0.0) {
+    if p.is_nan() || p <= 0.0 {
         return 0.0;
     }
     if p >= 1.0 {

@@ -21,7 +21,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "edm-dpmpp-2m",
     aliases: &[],
     label: "EDM DPM++ 2M",
-    summary: "DPM-Solver++ for models of Karras et al.",
+    summary: "DPM-Solver++ of second order, for EDM's models",
     near: &[],
     family: Family::Edm,
     betas: None,

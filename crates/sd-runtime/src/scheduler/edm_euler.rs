@@ -16,7 +16,7 @@ pub(super) const ENTRY: Entry = Entry {
     name: "edm-euler",
     aliases: &[],
     label: "EDM Euler",
-    summary: "Euler's method for models of Karras et al.",
+    summary: "Euler's method, for EDM's models",
     near: &[],
     family: Family::Edm,
     betas: None,

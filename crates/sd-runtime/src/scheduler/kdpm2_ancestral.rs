@@ -4,7 +4,7 @@ use sd_spec::keys;
 
 use super::config::SchedulerConfig;
 use super::entry::{Entry, Family, SchedulerKind};
-use super::ladder::{Climb, Ladder, Whole, ancestral, climb_methods};
+use super::ladder::{Climb, Ladder, Whole, ancestral, climb_methods, half_way};
 use super::options::WalkOptions;
 use super::schedule::SigmaKeys;
 use super::walk::{Scheduler, add_draws, blend};
@@ -36,12 +36,9 @@ struct Kdpm2Ancestral {
     begun: Option<Vec<f32>>,
 }
 
-/// Sigma of a step's second call, in f32 as diffusers has it: where a step is long, rounding decides its time step.
+/// Sigma of a step's second call.
 fn middle(from: f64, to: f64) -> f32 {
-    let (from, to) = (from as f32, to as f32);
-    let up = (to * to * (from * from - to * to) / (from * from)).max(0.0).sqrt();
-    let down = (to * to - up * up).max(0.0).sqrt();
-    if down == 0.0 { 0.0 } else { (down.ln() - (down.ln() - from.ln()) * 0.5).exp() }
+    half_way(from, ancestral(from, to).1)
 }
 
 impl Kdpm2Ancestral {

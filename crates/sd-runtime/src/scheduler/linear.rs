@@ -8,12 +8,12 @@ pub(super) fn solve(mut rows: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
         let pivot = (column..n).max_by(|a, b| magnitude(a).total_cmp(&magnitude(b))).unwrap_or(column);
         rows.swap(column, pivot);
         right.swap(column, pivot);
-        for row in column + 1..n {
-            let factor = rows[row][column] / rows[column][column];
-            for k in column..n {
-                rows[row][k] -= factor * rows[column][k];
-            }
-            right[row] -= factor * right[column];
+        let (above, below) = rows.split_at_mut(column + 1);
+        let pivot_row = &above[column];
+        for (i, row) in below.iter_mut().enumerate() {
+            let factor = row[column] / pivot_row[column];
+            row.iter_mut().zip(pivot_row).skip(column).for_each(|(x, p)| *x -= factor * p);
+            right[column + 1 + i] -= factor * right[column];
         }
     }
     let mut x = vec![0.0; n];

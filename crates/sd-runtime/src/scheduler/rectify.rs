@@ -58,7 +58,7 @@ impl Rectify {
             return Ok(Self::Threshold { ratio, most: most as f32 });
         }
         match clip {
-            Some(range) if !(range >= 0.0) => fail("clip_sample_range", range, "positive"),
+            Some(range) if range.is_nan() || range < 0.0 => fail("clip_sample_range", range, "positive"),
             Some(range) => Ok(Self::Clip(range as f32)),
             None => Ok(Self::Nothing),
         }

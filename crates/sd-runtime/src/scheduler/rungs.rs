@@ -131,22 +131,7 @@ impl Rungs {
                 "time steps are given, and the configuration chooses sigmas; only one can be followed".into(),
             ));
         }
-        // Unlike Euler's, these run over the whole training schedule.
-        let largest = of_sigmas.sigma_max.unwrap_or(training.largest());
-        let smallest = of_sigmas.sigma_min.unwrap_or(training.smallest());
-        let chosen = training.spread(spread, largest, smallest, options.steps);
-        let whole = whole(spread, layout.truncates_cosine && config.beta_schedule == BetaSchedule::SquaredCosine);
-        let timesteps = chosen.iter().map(|&s| whole(training.timestep_of(s))).collect();
-        let again = chosen[chosen.len() - 1] as f32;
-        let mut sigmas = training.finish(chosen, of_sigmas.final_sigmas_type);
-        let repeats = match layout.end {
-            End::Asked => false,
-            End::AskedOrLast => of_sigmas.final_sigmas_type == FinalSigma::SigmaMin,
-            End::SmallestOrLast => true,
-        };
-        if let (true, Some(end)) = (repeats, sigmas.last_mut()) {
-            *end = again;
-        }
+        let (timesteps, sigmas) = chosen(config, &of_sigmas, &training, spread, (options.steps, layout));
         Ok(rungs(timesteps, sigmas, false))
     }
 
@@ -212,6 +197,33 @@ impl Rungs {
         };
         sample.iter().zip(output).map(noise).collect()
     }
+}
+
+/// Time steps and sigmas of a spread, and the end.
+fn chosen(
+    config: &SchedulerConfig,
+    keys: &SigmaKeys,
+    training: &TrainingSigmas,
+    spread: Spread,
+    (n, layout): (usize, Layout),
+) -> (Vec<f64>, Vec<f32>) {
+    // Unlike Euler's, these run over the whole training schedule.
+    let largest = keys.sigma_max.unwrap_or(training.largest());
+    let smallest = keys.sigma_min.unwrap_or(training.smallest());
+    let chosen = training.spread(spread, largest, smallest, n);
+    let whole = whole(spread, layout.truncates_cosine && config.beta_schedule == BetaSchedule::SquaredCosine);
+    let timesteps = chosen.iter().map(|&s| whole(training.timestep_of(s))).collect();
+    let again = chosen[chosen.len() - 1] as f32;
+    let mut sigmas = training.finish(chosen, keys.final_sigmas_type);
+    let repeats = match layout.end {
+        End::Asked => false,
+        End::AskedOrLast => keys.final_sigmas_type == FinalSigma::SigmaMin,
+        End::SmallestOrLast => true,
+    };
+    if let (true, Some(end)) = (repeats, sigmas.last_mut()) {
+        *end = again;
+    }
+    (timesteps, sigmas)
 }
 
 /// How a fractional time step becomes a whole one.

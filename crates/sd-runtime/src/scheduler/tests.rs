@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::RuntimeError;
-use crate::rng::NumpyRandom;
+use crate::rng::{NumpyRandom, RandomSource};
 
 fn config(json: serde_json::Value) -> SchedulerConfig {
     SchedulerConfig::from_json(&json.to_string()).unwrap()
@@ -321,8 +321,9 @@ fn a_perfect_model_leads_from_a_noisy_picture_to_the_picture() {
     let (clean, eps) = ([0.3f32], [-1.7f32]);
     let config = SchedulerConfig::stable_diffusion().with("set_alpha_to_one", true);
     let config = SchedulerConfig { timestep_spacing: Some(TimestepSpacing::Trailing), ..config };
-    // PNDM's rest of a walk takes its second call for a repeated one.
-    for kind in EXACT.into_iter().chain([SchedulerKind::Ddim]) {
+    // As in diffusers PNDM's rest of a walk takes its second call for a repeated one, and LMS's the coefficients of a whole
+    // one.
+    for kind in EXACT.into_iter().filter(|kind| *kind != SchedulerKind::LmsDiscrete).chain([SchedulerKind::Ddim]) {
         for start in [0, 1, 7, 9] {
             let mut scheduler = config.build_from(Some(kind), 10, start).unwrap();
             let mut sample = eps;

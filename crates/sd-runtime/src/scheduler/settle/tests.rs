@@ -141,7 +141,7 @@ fn what_a_model_was_trained_with_is_followed_or_refused() {
     let dpm = |key: &str, value: serde_json::Value| serde_json::json!({"_class_name": "DPMSolverMultistepScheduler", key: value});
     for (key, value) in [
         ("variance_type", "learned_range".into()),
-        ("predict_epsilon", false.into()),
+        ("predict_epsilon", serde_json::json!(false)),
         ("beta_schedule", "sigmoid".into()),
     ] {
         for kind in [None, Some(SchedulerKind::DpmSolverMultistep), Some(SchedulerKind::Ddim)] {
