@@ -162,7 +162,7 @@ fn every_class_walks_as_diffusers_with_every_option() {
     // Python writes infinities, which are no JSON.
     let text = text.replace("-Infinity", "null").replace("Infinity", "null").replace("NaN", "null");
     let document: Value = serde_json::from_str(&text).unwrap();
-    let tensors = testkit::load_safetensors(&golden.join("vectors/schedulers2.safetensors"));
+    let tensors = testkit::load_safetensors(golden.join("vectors/schedulers2.safetensors"));
     let of = |name: &str| tensors[name].to_f32_vec();
     let golden = Golden { start: of("start"), image: of("image"), noises: of("noise"), tensors };
     let (mut n_equal, mut n_refused, mut faults) = (0, 0, Vec::new());
