@@ -174,7 +174,11 @@ impl TextToImage {
 
     /// A scheduler for one picture.
     fn scheduler(&self, options: &GenerateOptions) -> Result<Box<dyn Scheduler>> {
-        self.config.scheduler.build_from(options.scheduler, options.steps, options.skipped_steps()?)
+        let skipped = options.skipped_steps()?;
+        match options.scheduler {
+            Some(sampler) => self.config.scheduler.asked_as(sampler)?.build_from(None, options.steps, skipped),
+            None => self.config.scheduler.build_from(None, options.steps, skipped),
+        }
     }
 
     /// Encodes the picture to begin with, if there is one.

@@ -6,7 +6,7 @@ use crate::error::{Result, RuntimeError};
 use crate::image::RgbImage;
 use crate::prompt::TruncatedText;
 use crate::rng::RandomKind;
-use crate::scheduler::SchedulerKind;
+use crate::scheduler::Sampler;
 
 /// What to draw, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,7 +24,7 @@ pub struct GenerateOptions {
     /// Pictures to draw from one random stream; default 1.
     pub image_count: usize,
     /// The scheduler, if not the checkpoint's own.
-    pub scheduler: Option<SchedulerKind>,
+    pub scheduler: Option<Sampler>,
     /// The random source; default NumPy's.
     pub random: RandomKind,
     /// The picture to begin with; default: none, only noise.

@@ -15,16 +15,23 @@ fn scheduler_configurations_never_panic() {
         "rescale_betas_zero_snr": true, "use_karras_sigmas": true, "lambda_min_clipped": -Infinity, "steps_offset": 1,
         "final_sigmas_type": "sigma_min", "sigma_min": 0.1, "solver_type": "heun", "prediction_type": "v_prediction"}"#;
     let betas = br#"{"trained_betas": [0.0, 0.0, 0.5, 0.999], "num_train_timesteps": 4, "lambda_min_clipped": 5.1}"#;
-    let corpus: [&[u8]; 2] = [full, betas];
+    let flow = br#"{"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0, "shift_terminal": 0.1, "num_train_timesteps": 40,
+        "use_karras_sigmas": true, "stochastic_sampling": true, "invert_sigmas": false, "time_shift_type": "linear"}"#;
+    let edm = br#"{"_class_name": "EDMDPMSolverMultistepScheduler", "sigma_min": 0.002, "sigma_max": 80.0, "rho": 7.0,
+        "sigma_data": 0.5, "sigma_schedule": "exponential", "num_train_timesteps": 40, "solver_order": 3}"#;
+    let solver = br#"{"_class_name": "UniPCMultistepScheduler", "use_flow_sigmas": true, "flow_shift": 3.0, "solver_order": 3,
+        "prediction_type": "flow_prediction", "num_train_timesteps": 40, "disable_corrector": [0, 1], "thresholding": true,
+        "dynamic_thresholding_ratio": 0.9, "use_beta_sigmas": false, "original_inference_steps": 20}"#;
+    let corpus: [&[u8]; 5] = [full, betas, flow, edm, solver];
     let calls = testkit::fuzz::run_for(Duration::from_millis(700), &corpus, |bytes| {
         let Ok(config) = SchedulerConfig::from_json(&String::from_utf8_lossy(bytes)) else { return };
         // Large schedules are legal but slow; the arithmetic is the same in small ones.
         if config.num_train_timesteps > 5000 {
             return;
         }
-        for kind in SchedulerKind::ALL {
+        for kind in SchedulerKind::ALL.into_iter().map(Some).chain([None]) {
             for n in [1, 2, 3, 40] {
-                let Ok(mut scheduler) = config.build(Some(kind), n) else { continue };
+                let Ok(mut scheduler) = config.build_from(kind, n, n / 3) else { continue };
                 let mut sample = [0.5f32];
                 for i in 0..scheduler.timesteps().len() {
                     scheduler.scale_model_input(i, &mut sample);

@@ -10,14 +10,14 @@ mod seed;
 mod size;
 mod source;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use smelt::{
-    AttentionLayout, Batch, DEVICES, Device, Existing, Precision, RandomKind, Role, Rounding, SchedulerKind, Source,
-    Target,
+    AttentionLayout, Batch, DEVICES, Device, Existing, Precision, RandomKind, Role, Rounding, Sampler, SchedulerKind,
+    Source, Target,
 };
 
 use crate::engine_args::{EngineArgs, named};
@@ -340,9 +340,10 @@ pub(crate) struct GenerateArgs {
     /// box 4.
     #[arg(long, value_name = "X", allow_hyphen_values = true)]
     pub(crate) guidance: Option<f32>,
-    /// Scheduler; default: the checkpoint's own.
-    #[arg(long, value_name = "NAME", value_parser = scheduler())]
-    pub(crate) scheduler: Option<SchedulerKind>,
+    /// Scheduler; default: the checkpoint's own. AUTOMATIC1111's names are understood too, and a choice of noise levels
+    /// behind a name: dpmpp-2m-karras.
+    #[arg(long, value_name = "NAME", value_parser = Schedulers)]
+    pub(crate) scheduler: Option<Sampler>,
     /// Random source whose noise to draw.
     #[arg(long, value_name = "NAME", default_value = RandomKind::default().name(), value_parser = random())]
     pub(crate) random: RandomKind,
@@ -518,12 +519,21 @@ fn prompt(text: &str) -> Result<String, String> {
     }
 }
 
-/// Schedulers by the names that the library gives them.
-fn scheduler() -> impl TypedValueParser<Value = SchedulerKind> {
-    let value = |kind: SchedulerKind| {
-        PossibleValue::new(kind.name()).aliases(kind.aliases().iter().copied()).help(kind.summary())
-    };
-    PossibleValuesParser::new(SchedulerKind::ALL.map(value)).try_map(|name| name.parse())
+/// Schedulers by the names that the library gives them, and by all others that it understands.
+#[derive(Clone)]
+struct Schedulers;
+
+impl TypedValueParser for Schedulers {
+    type Value = Sampler;
+
+    fn parse_ref(&self, command: &clap::Command, arg: Option<&Arg>, value: &OsStr) -> Result<Sampler, clap::Error> {
+        StringValueParser::new().try_map(|name| name.parse::<Sampler>()).parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let value = |kind: SchedulerKind| PossibleValue::new(kind.name()).help(kind.summary());
+        Some(Box::new(SchedulerKind::ALL.into_iter().map(value)))
+    }
 }
 
 /// Random sources by the names that the library gives them.
@@ -583,9 +593,10 @@ mod tests {
             args.scheduler
         };
         for kind in SchedulerKind::ALL {
-            assert_eq!(parse(kind.name()), Some(kind));
+            assert_eq!(parse(kind.name()), Some(kind.into()));
         }
         assert_eq!(parse("dpmpp"), parse("dpmpp-2m"));
+        assert_eq!(parse("DPM++ 2M Karras"), parse("dpmpp-2m-karras"));
         let error = Cli::try_parse_from(["smelt", "generate", "x", "--scheduler", "magic"]).unwrap_err();
         assert!(error.to_string().contains("pndm, dpmpp-2m, ddim, euler"), "{error}");
     }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use safe_files::{Below, NamedFiles, OutputFile, Outputs};
 use sd_checkpoint::{Applied, Checkpoint};
 use sd_runtime::pipeline::{PipelineConfig, PreprocessorConfig, VaeConfig};
-use sd_runtime::scheduler::{PredictionType, SchedulerConfig};
+use sd_runtime::scheduler::SchedulerConfig;
 use sd_runtime::tokenizer::ClipTokenizer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -148,7 +148,7 @@ impl Bundle {
             Ok(config) => {
                 self.warnings.extend(config.warnings.iter().map(ToString::to_string));
                 self.warnings.extend(fit::scheduler(&config));
-                Some(prediction_name(config.prediction_type).to_owned())
+                Some(config.prediction_type.word().to_owned())
             }
             Err(error) => {
                 let place = files.place(SCHEDULER_FILE);
@@ -196,14 +196,6 @@ impl Bundle {
 /// Whether a regular file has this content; a pipe is not read, for it may have none for ever.
 fn holds(path: &Path, bytes: &[u8]) -> bool {
     path.is_file() && std::fs::read(path).is_ok_and(|there| there == bytes)
-}
-
-const fn prediction_name(prediction: PredictionType) -> &'static str {
-    match prediction {
-        PredictionType::Epsilon => "epsilon",
-        PredictionType::VPrediction => "v_prediction",
-        PredictionType::Sample => "sample",
-    }
 }
 
 /// Both files of transformers 4 from the one file of transformers 5.

@@ -83,7 +83,7 @@ pub use sd_convert::{AttentionLayout, Batch, LatentSize, Precision, Role, Target
 pub use sd_engines::{Precision as ComputePrecision, Rounding, WeightForm};
 pub use sd_runtime::Tensors;
 pub use sd_runtime::rng::RandomKind;
-pub use sd_runtime::scheduler::SchedulerKind;
+pub use sd_runtime::scheduler::{Sampler, SchedulerKind, Spread};
 pub use size::{LatentArg, PictureSize, Sizes};
 pub use units::{bytes, count, decibels, seconds};
 pub use verify::{At, HalfOutput, Look, NotFinite, Verdict, Verification, VerifiedHalf, VerifiedOutput, VerifyReport};

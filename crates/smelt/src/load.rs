@@ -10,7 +10,6 @@ use sd_checkpoint::{Checkpoint, hub};
 use sd_convert::{AttentionLayout, LatentSize, convert, functions_of_size};
 use sd_engines::{Executor, MilEngine, Options, Weights};
 use sd_runtime::pipeline::{Models, PipelineConfig, TextToImage};
-use sd_runtime::scheduler::SchedulerKind;
 use sd_runtime::{Engine, LoadWith, Loader, Residency, RuntimeError};
 use sd_spec::{Family, FamilySpec, Role, Stage};
 
@@ -129,13 +128,13 @@ fn wanted(options: &PipelineOptions, has: impl Fn(Role) -> bool) -> Vec<Role> {
 
 /// Puts the scheduler that was asked for in place of the file's own, and refuses what cannot be built.
 fn settle_scheduler(options: &PipelineOptions, config: &mut PipelineConfig) -> Result<()> {
-    if let Some(kind) = options.scheduler {
-        config.scheduler = config.scheduler.asked_for(kind)?;
+    if let Some(sampler) = options.scheduler {
+        config.scheduler = config.scheduler.asked_as(sampler)?;
     }
     let Err(error) = config.scheduler.build(None, options.steps) else { return Ok(()) };
     let could = |kind| config.scheduler.build(Some(kind), options.steps).is_ok();
     let error = Error::from(error);
-    Err(match options.scheduler.is_none() && SchedulerKind::ALL.into_iter().any(could) {
+    Err(match options.scheduler.is_none() && config.scheduler.kinds().any(could) {
         true => error.context("the model's own scheduler cannot be used; name another with --scheduler"),
         false => error,
     })

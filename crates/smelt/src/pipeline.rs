@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use sd_runtime::Stop;
 use sd_runtime::pipeline::{GenerateOptions, GeneratedImage, PictureSettings, StartingPicture, TextToImage};
-use sd_runtime::scheduler::SchedulerKind;
+use sd_runtime::scheduler::Sampler;
 
 use crate::error::{Context, Result};
 use crate::load::{PipelineOptions, load};
@@ -16,7 +16,7 @@ use crate::watch::{Event, Progress, Unit, Watch};
 pub struct Pipeline {
     inner: TextToImage,
     name: String,
-    scheduler: SchedulerKind,
+    scheduler: Sampler,
     warnings: Vec<String>,
 }
 
@@ -27,7 +27,7 @@ impl Opened {
     /// For options that the engine or the model would not heed, and for models that do not make a pipeline.
     pub fn pipeline(&self, options: &PipelineOptions) -> Result<Pipeline> {
         let mut loaded = load(options, self)?;
-        let scheduler = loaded.config.scheduler.kind()?;
+        let scheduler = options.scheduler.unwrap_or(loaded.config.scheduler.kind()?.into());
         let (name, mut warnings) = (std::mem::take(&mut loaded.name), std::mem::take(&mut loaded.warnings));
         let (inner, found) = loaded.pipeline().with_context(|| self.source().to_string())?;
         warnings.extend(found);
@@ -44,7 +44,7 @@ impl Pipeline {
 
     /// The scheduler where a request names none.
     #[must_use]
-    pub fn scheduler(&self) -> SchedulerKind {
+    pub fn scheduler(&self) -> Sampler {
         self.scheduler
     }
 
@@ -98,7 +98,7 @@ impl Pipeline {
             image_idx: idx,
             steps: options.steps,
             guidance_scale: options.guidance_scale,
-            scheduler: options.scheduler.unwrap_or(self.scheduler).name().to_owned(),
+            scheduler: options.scheduler.unwrap_or(self.scheduler).to_string(),
             random: options.random.name().to_owned(),
             start: request
                 .start

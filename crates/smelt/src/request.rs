@@ -8,7 +8,7 @@ use safe_files::Outputs;
 use sd_runtime::image::RgbImage;
 use sd_runtime::pipeline::{GenerateOptions, PictureSettings, StartingImage};
 use sd_runtime::rng::RandomKind;
-use sd_runtime::scheduler::SchedulerKind;
+use sd_runtime::scheduler::Sampler;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result, refuse};
@@ -32,7 +32,7 @@ pub struct Request {
     pub count: usize,
     /// The scheduler, if not the pipeline's own.
     #[serde(with = "by_name_if_any")]
-    pub scheduler: Option<SchedulerKind>,
+    pub scheduler: Option<Sampler>,
     /// The random source whose noise is drawn.
     #[serde(with = "by_name")]
     pub random: RandomKind,
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn a_request_is_json_in_which_every_field_may_be_left_out() {
         let request: Request = serde_json::from_str(r#"{"prompt": "a red heart", "scheduler": "euler"}"#).unwrap();
-        assert_eq!(request, Request { scheduler: Some(SchedulerKind::EulerDiscrete), ..Request::new("a red heart") });
+        assert_eq!(request, Request { scheduler: Some("euler".parse().unwrap()), ..Request::new("a red heart") });
         let json = serde_json::to_string(&request).unwrap();
         assert_eq!(serde_json::from_str::<Request>(&json).unwrap(), request);
         let error = serde_json::from_str::<Request>(r#"{"promt": ""}"#).unwrap_err().to_string();

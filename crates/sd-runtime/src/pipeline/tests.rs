@@ -11,7 +11,7 @@ use super::*;
 use crate::engine::{Feature, Shape};
 use crate::prompt::Window;
 use crate::rng::{NumpyRandom, RandomKind};
-use crate::scheduler::SchedulerKind;
+use crate::scheduler::{Sampler, SchedulerKind};
 
 fn pipeline(unet: Fake) -> TextToImage {
     TextToImage::new(fake::models(unet), fake::config()).unwrap()
@@ -33,7 +33,7 @@ fn text_of(prompt: &str) -> f32 {
 
 /// The loop written out for one image: what the pipeline must compute.
 fn latents_by_hand(options: &GenerateOptions) -> Vec<f32> {
-    let mut scheduler = fake::config().scheduler.build(options.scheduler, options.steps).unwrap();
+    let mut scheduler = fake::config().scheduler.build(options.scheduler.map(Sampler::kind), options.steps).unwrap();
     let n = LATENT.iter().product();
     let mut source = NumpyRandom::new(options.seed as u32);
     let mut latents = source.normals_f16(n);
@@ -54,8 +54,8 @@ fn latents_by_hand(options: &GenerateOptions) -> Vec<f32> {
 
 #[test]
 fn guidance_mixes_negative_and_prompt_on_either_batch_size() {
-    for kind in SchedulerKind::ALL {
-        let options = GenerateOptions { scheduler: Some(kind), negative_prompt: "blue".into(), ..options() };
+    for kind in fake::config().scheduler.kinds() {
+        let options = GenerateOptions { scheduler: Some(kind.into()), negative_prompt: "blue".into(), ..options() };
         let want = latents_by_hand(&options);
         for batch in [1, 2] {
             let run = pipeline(fake::unet(batch, DType::F32)).generate(&options, &Stop::never(), &mut go).unwrap();
@@ -339,8 +339,8 @@ fn pipeline_with_encoder() -> TextToImage {
 fn a_picture_is_encoded_noised_and_denoised_for_a_share_of_the_steps() {
     let [c, h, w] = LATENT;
     let n = c * h * w;
-    for kind in SchedulerKind::ALL {
-        let options = GenerateOptions { scheduler: Some(kind), image_count: 2, ..from_sketch(0.35) };
+    for kind in fake::config().scheduler.kinds() {
+        let options = GenerateOptions { scheduler: Some(kind.into()), image_count: 2, ..from_sketch(0.35) };
         let run = pipeline_with_encoder().generate(&options, &Stop::never(), &mut go).unwrap();
         // The order of the stream: the noise of both pictures, then the encoder's.
         let mut source = NumpyRandom::new(options.seed as u32);
@@ -387,7 +387,7 @@ fn a_picture_to_begin_with_needs_an_encoder_and_a_strength() {
     }
     let steps = |strength| {
         let mut last = 0;
-        let options = GenerateOptions { scheduler: Some(SchedulerKind::Ddim), ..from_sketch(strength) };
+        let options = GenerateOptions { scheduler: Some(SchedulerKind::Ddim.into()), ..from_sketch(strength) };
         let mut see = |at: Progress<'_>| {
             last = at.step;
             go(at)

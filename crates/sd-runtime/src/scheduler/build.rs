@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::config::{BetaSchedule, DOCUMENT, SchedulerConfig};
 use super::entry::SchedulerKind;
+use super::options::WalkOptions;
 use super::settle;
 use super::walk::Scheduler;
 use crate::error::{Result, RuntimeError};
@@ -21,6 +22,7 @@ impl SchedulerConfig {
         let mut source: Map<String, Value> = json::parse(DOCUMENT, text)?;
         // diffusers treats null as the key's absence.
         source.retain(|_, value| !value.is_null());
+        settle::add_betas(&mut source);
         settle::check_words(&source)?;
         let mut config: Self = json::from_object(DOCUMENT, &source)?;
         config.warnings = settle::warnings(&config.class_name, &source);
@@ -40,7 +42,7 @@ impl SchedulerConfig {
             beta_schedule: BetaSchedule::ScaledLinear,
             ..Self::default()
         };
-        config.with("set_alpha_to_one", false).for_latents()
+        config.with("set_alpha_to_one", false).with("skip_prk_steps", true).for_latents()
     }
 
     /// The configuration as a latent diffusion pipeline uses it: samples are never clipped, and leading steps start at 1.
@@ -65,6 +67,11 @@ impl SchedulerConfig {
         }
     }
 
+    /// The schedulers that draw with models of this configuration, each as if it was asked for by name.
+    pub fn kinds(&self) -> impl Iterator<Item = SchedulerKind> + '_ {
+        SchedulerKind::ALL.into_iter().filter(|kind| self.asked_for(*kind).is_ok())
+    }
+
     /// The configuration as a scheduler takes it that was asked for by name: the file's noise schedule, and of its other
     /// options those that this scheduler has. What is left out is added to [`warnings`](Self::warnings).
     ///
@@ -76,6 +83,10 @@ impl SchedulerConfig {
             config.drop_defaults();
         }
         settle::settle(&mut config, kind)?;
+        if config.class_name != kind.class_name() && kind == SchedulerKind::Pndm {
+            // As all tools but diffusers, whose default would be Runge-Kutta steps, mean PNDM.
+            config.source.entry("skip_prk_steps").or_insert_with(|| true.into());
+        }
         kind.class_name().clone_into(&mut config.class_name);
         Ok(config)
     }
@@ -91,23 +102,45 @@ impl SchedulerConfig {
     /// As [`build`](Self::build), without the first `start` steps: what is left of a walk that begins with a picture
     /// under some noise ([`Scheduler::start`]).
     ///
-    /// The walk left is the same that a whole one would take from there. (diffusers cuts the list of PNDM's time steps
-    /// after it repeated the second and still repeats the second of what is left, so one step too little is taken.)
+    /// As in diffusers it is the rest of the list of calls. For PNDM without Runge-Kutta steps, which repeats the second
+    /// call, that is a walk whose own second call is taken for the repeated one.
     ///
     /// # Errors
     /// As [`build`](Self::build), and [`RuntimeError::Options`] if no step is left.
     pub fn build_from(&self, kind: Option<SchedulerKind>, n_steps: usize, start: usize) -> Result<Box<dyn Scheduler>> {
+        self.walk(kind, &WalkOptions { start, ..WalkOptions::steps(n_steps) })
+    }
+
+    /// The scheduler for a walk as the options say; `kind` overrides the class as [`asked_for`](Self::asked_for) says.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build), and [`RuntimeError::Options`] for options that the scheduler does not take, that
+    /// contradict each other or the configuration, and if no step is left.
+    pub fn walk(&self, kind: Option<SchedulerKind>, options: &WalkOptions) -> Result<Box<dyn Scheduler>> {
         let mut config = kind.map_or_else(|| Ok(self.clone()), |kind| self.asked_for(kind))?;
         let kind = config.kind()?;
+        let entry = kind.entry();
         config.check()?;
         settle::check(&config, kind)?;
-        config.rescale_betas_zero_snr &= kind.entry().keys.answer("rescale_betas_zero_snr").is_some();
-        if n_steps == 0 || n_steps > config.num_train_timesteps {
-            return Err(RuntimeError::StepCount { steps: n_steps, max: config.num_train_timesteps });
+        config.rescale_betas_zero_snr &= entry.keys.answer("rescale_betas_zero_snr").is_some();
+        // Keys of other classes have no effect.
+        config.source.retain(|key, _| entry.keys.answer(key).is_some());
+        if let Some(take) = options.given().find(|take| !entry.takes.contains(take)) {
+            return Err(RuntimeError::Options(format!("{kind} takes no {}", take.name())));
         }
-        let scheduler = (kind.entry().build)(&config, n_steps, start)?;
+        if let Some(spread) = config.spread.filter(|_| !settle::has_levels(kind)) {
+            return Err(RuntimeError::Options(format!(
+                "{kind} has no choice of noise levels, and {} is one",
+                spread.name()
+            )));
+        }
+        options.check(config.num_train_timesteps)?;
+        let scheduler = (entry.build)(&config, options)?;
         match scheduler.timesteps() {
-            [] => Err(RuntimeError::Options(format!("none of {n_steps} steps is left after the first {start}"))),
+            [] => Err(RuntimeError::Options(format!(
+                "none of {} steps is left after the first {}",
+                options.steps, options.start
+            ))),
             _ => Ok(scheduler),
         }
     }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::spread::Spread;
 use crate::config::ConfigWarning;
 use crate::error::{Result, RuntimeError};
 use crate::json;
@@ -29,6 +30,29 @@ pub enum BetaSchedule {
     /// Glide's cosine; `beta_start` and `beta_end` are unused.
     #[serde(rename = "squaredcos_cap_v2")]
     SquaredCosine,
+    /// Along a sigmoid, as GeoDiff.
+    #[serde(rename = "sigmoid")]
+    Sigmoid,
+    /// So that log-SNRs follow Laplace's distribution (arXiv 2407.03297); `beta_start` and `beta_end` are unused.
+    #[serde(rename = "laplace")]
+    Laplace,
+    /// So that ᾱ falls exponentially; `beta_start` and `beta_end` are unused.
+    #[serde(rename = "exp")]
+    Exponential,
+}
+
+impl BetaSchedule {
+    /// The word for it in a file.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::ScaledLinear => "scaled_linear",
+            Self::SquaredCosine => "squaredcos_cap_v2",
+            Self::Sigmoid => "sigmoid",
+            Self::Laplace => "laplace",
+            Self::Exponential => "exp",
+        }
+    }
 }
 
 /// What the model predicts.
@@ -43,6 +67,22 @@ pub enum PredictionType {
     /// The clean sample.
     #[serde(rename = "sample")]
     Sample,
+    /// The velocity ε − x₀ of flow matching.
+    #[serde(rename = "flow_prediction")]
+    Flow,
+}
+
+impl PredictionType {
+    /// The word for it in a file.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Epsilon => "epsilon",
+            Self::VPrediction => "v_prediction",
+            Self::Sample => "sample",
+            Self::Flow => "flow_prediction",
+        }
+    }
 }
 
 /// How inference steps are spread over training steps (table 2 of arXiv 2305.08891).
@@ -89,6 +129,9 @@ pub struct SchedulerConfig {
     pub steps_offset: i64,
     /// Shift the betas so that the last step is pure noise.
     pub rescale_betas_zero_snr: bool,
+    /// The noise levels that were asked for by name, in place of what the file says of them.
+    #[serde(skip)]
+    pub(super) spread: Option<Spread>,
     /// What the user should know of the file, and of what a scheduler that was asked for leaves out of it.
     #[serde(skip)]
     pub warnings: Vec<ConfigWarning>,
@@ -111,6 +154,7 @@ impl Default for SchedulerConfig {
             timestep_spacing: None,
             steps_offset: 0,
             rescale_betas_zero_snr: false,
+            spread: None,
             warnings: Vec::new(),
             source: Map::new(),
         }

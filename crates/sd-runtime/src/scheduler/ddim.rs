@@ -1,12 +1,15 @@
-//! DDIM (arXiv 2010.02502) without noise between steps (eta 0), equal to diffusers' `DDIMScheduler`.
+//! DDIM (arXiv 2010.02502), equal to diffusers' `DDIMScheduler`, with or without noise between steps.
 
 use sd_spec::keys;
 use serde::Deserialize;
 
+use super::alphas::{Alphas, parts};
 use super::config::{PredictionType, SchedulerConfig};
-use super::entry::{Entry, SchedulerKind};
-use super::schedule::{alphas_cumprod, whole_timesteps};
-use super::walk::{Scheduler, StepGuard, mix};
+use super::entry::{Entry, Family, SchedulerKind};
+use super::options::{Take, WalkOptions};
+use super::rectify::Rectify;
+use super::schedule::whole_timesteps;
+use super::walk::{Scheduler, StepGuard, add_draws};
 use crate::error::Result;
 use crate::rng::RandomSource;
 
@@ -15,13 +18,16 @@ pub(super) const ENTRY: Entry = Entry {
     class: "DDIMScheduler",
     name: "ddim",
     aliases: &[],
+    label: "DDIM",
     summary: "Denoising diffusion implicit models",
-    near: &["DDPM", "DDPMParallel", "DDIMParallel", "DDIMInverse"],
+    near: &["DDIMParallel", "DDIMInverse", "RePaint"],
+    family: Family::Betas,
+    betas: None,
+    takes: &[Take::Eta, Take::ClippedOutput],
     keys: &keys::DDIM,
     words: &[],
-    refuses: |_| None,
     check: |config| config.own::<Keys>().map(drop),
-    build: |config, n_steps, start| Ok(Box::new(Ddim::new(config, n_steps, start)?)),
+    build: |config, options| Ok(Box::new(Ddim::new(config, options)?)),
 };
 
 /// Keys of its own.
@@ -42,45 +48,40 @@ impl Default for Keys {
     }
 }
 
-/// ᾱ at a step and at the one that follows it.
-#[derive(Debug, Clone, Copy)]
-struct Alphas {
-    now: f32,
-    next: f32,
-}
-
 /// A DDIM walk.
 #[derive(Debug)]
 struct Ddim {
     timesteps: Vec<f32>,
-    alphas: Vec<Alphas>,
+    /// Training steps from one step to the next.
+    ratio: i64,
+    alphas: Alphas,
     prediction: PredictionType,
-    clip: Option<f32>,
+    rectify: Rectify,
+    eta: f64,
+    use_clipped_model_output: bool,
     guard: StepGuard,
 }
 
 impl Ddim {
-    fn new(config: &SchedulerConfig, n_steps: usize, start: usize) -> Result<Self> {
+    fn new(config: &SchedulerConfig, options: &WalkOptions) -> Result<Self> {
         let keys: Keys = config.own()?;
-        let steps: Vec<i64> = whole_timesteps(config, n_steps)?.into_iter().skip(start).collect();
-        let table = alphas_cumprod(config);
-        let last = if keys.set_alpha_to_one { 1.0 } else { table[0] };
-        let ratio = (config.num_train_timesteps / n_steps) as i64;
-        let alphas = steps
-            .iter()
-            .map(|&t| Alphas {
-                now: table[t as usize],
-                next: usize::try_from(t - ratio).map_or(last, |next| table[next]),
-            })
-            .collect();
+        let steps = whole_timesteps(config, options.steps)?.into_iter().skip(options.start);
         Ok(Self {
-            timesteps: steps.iter().map(|&t| t as f32).collect(),
-            alphas,
+            timesteps: steps.map(|t| t as f32).collect(),
+            ratio: (config.num_train_timesteps / options.steps) as i64,
+            alphas: Alphas::of(config, keys.set_alpha_to_one),
             prediction: config.prediction_type,
-            clip: keys.clip_sample.then_some(keys.clip_sample_range as f32),
+            rectify: Rectify::of(config, keys.clip_sample.then_some(keys.clip_sample_range))?,
+            eta: options.eta.unwrap_or(0.0),
+            use_clipped_model_output: options.use_clipped_model_output,
             guard: StepGuard::default(),
         })
     }
+}
+
+/// The variance that DDPM's step between two ᾱ has.
+fn variance(now: f32, next: f32) -> f32 {
+    (1.0 - next) / (1.0 - now) * (1.0 - now / next)
 }
 
 impl Scheduler for Ddim {
@@ -88,9 +89,8 @@ impl Scheduler for Ddim {
         &self.timesteps
     }
 
-    fn start(&self, clean: Option<&[f32]>, noise: &mut [f32]) {
-        let Alphas { now, .. } = self.alphas[0];
-        mix(now.sqrt(), clean, (1.0 - now).sqrt(), noise);
+    fn add_noise(&self, step_index: usize, clean: &[f32], noise: &mut [f32]) {
+        self.alphas.add_noise(self.timesteps.get(step_index), clean, noise);
     }
 
     fn step(
@@ -98,20 +98,24 @@ impl Scheduler for Ddim {
         step_index: usize,
         model_output: &[f32],
         sample: &mut [f32],
-        _: &mut dyn RandomSource,
+        noise: &mut dyn RandomSource,
     ) -> Result<()> {
         self.guard.admit(self.timesteps.len(), step_index, model_output, sample)?;
-        let Alphas { now, next } = self.alphas[step_index];
-        let (signal, noise) = (now.sqrt(), (1.0 - now).sqrt());
-        let (next_signal, next_noise) = (next.sqrt(), (1.0 - next).sqrt());
-        for (x, &out) in sample.iter_mut().zip(model_output) {
-            let (clean, eps) = match self.prediction {
-                PredictionType::Epsilon => ((*x - noise * out) / signal, out),
-                PredictionType::Sample => (out, (*x - signal * out) / noise),
-                PredictionType::VPrediction => (signal * *x - noise * out, signal * out + noise * *x),
-            };
-            let clean = self.clip.map_or(clean, |limit| clean.clamp(-limit, limit));
-            *x = next_signal * clean + next_noise * eps;
+        let timestep = self.timesteps[step_index] as i64;
+        // The step before by the ratio, which is not always the next of the list.
+        let (now, next) = (self.alphas.at(timestep), self.alphas.at(timestep - self.ratio));
+        let (mut clean, mut eps) = parts(self.prediction, now, model_output, sample);
+        self.rectify.apply(&mut clean);
+        if self.use_clipped_model_output {
+            eps = parts(PredictionType::Sample, now, &clean, sample).1;
+        }
+        let deviation = if self.eta > 0.0 { self.eta as f32 * variance(now, next).max(0.0).sqrt() } else { 0.0 };
+        let (signal, level) = (next.sqrt(), (1.0 - next - deviation * deviation).max(0.0).sqrt());
+        for ((x, clean), eps) in sample.iter_mut().zip(clean).zip(eps) {
+            *x = signal * clean + level * eps;
+        }
+        if self.eta > 0.0 {
+            add_draws(sample, f64::from(deviation), noise);
         }
         Ok(())
     }

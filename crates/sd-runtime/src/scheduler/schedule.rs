@@ -7,6 +7,7 @@
 use serde::Deserialize;
 
 use super::config::{BetaSchedule, SchedulerConfig, TimestepSpacing};
+use super::spread::{self, Spread, linspace};
 use crate::error::{Result, RuntimeError};
 
 /// FP16's smallest subnormal: diffusers' stand-in for a last ᾱ of zero, so that sigma stays finite.
@@ -35,16 +36,34 @@ fn betas(config: &SchedulerConfig) -> Vec<f32> {
             roots.into_iter().map(|root| root * root).collect()
         }
         BetaSchedule::SquaredCosine => {
-            let alpha_bar = |t: f64| ((t + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2).cos().powi(2);
-            let at = |i: usize| alpha_bar(i as f64 / n as f64);
-            (0..n).map(|i| (1.0 - at(i + 1) / at(i)).min(0.999) as f32).collect()
+            betas_of(n, |t| ((t + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2).cos().powi(2))
+        }
+        BetaSchedule::Exponential => betas_of(n, |t| (-12.0 * t).exp()),
+        BetaSchedule::Laplace => betas_of(n, |t| {
+            let distance = (0.5 - t).abs();
+            let snr = (-0.5 * (0.5 - t).signum() * (1.0 - 2.0 * distance + 1e-6).ln()).exp();
+            (snr / (1.0 + snr)).sqrt()
+        }),
+        BetaSchedule::Sigmoid => {
+            let (start, end) = (config.beta_start as f32, config.beta_end as f32);
+            let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
+            torch_linspace(-6.0, 6.0, n).into_iter().map(|x| sigmoid(x) * (end - start) + start).collect()
         }
     }
 }
 
+/// Betas below 0.999 that make ᾱ follow a curve over the share of the steps that are done.
+fn betas_of(n: usize, alpha_bar: impl Fn(f64) -> f64) -> Vec<f32> {
+    let at = |i: usize| alpha_bar(i as f64 / n as f64);
+    (0..n).map(|i| (1.0 - at(i + 1) / at(i)).min(0.999) as f32).collect()
+}
+
 /// `torch.linspace` in f32: counts up from the start in the first half and down from the end in the second.
-fn torch_linspace(start: f64, end: f64, n: usize) -> Vec<f32> {
+pub(super) fn torch_linspace(start: f64, end: f64, n: usize) -> Vec<f32> {
     let (start, end) = (start as f32, end as f32);
+    if n == 1 {
+        return vec![start];
+    }
     let step = (end - start) / (n - 1) as f32;
     (0..n).map(|i| if i < n / 2 { start + step * i as f32 } else { end - step * (n - 1 - i) as f32 }).collect()
 }
@@ -90,29 +109,24 @@ pub(super) enum FinalSigma {
     SigmaMin,
 }
 
-/// How sigmas are chosen between the largest and the smallest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SigmaSpacing {
-    /// Those at the time steps.
-    AtTimesteps,
-    /// Karras et al. 2022, with rho = 7.
-    Karras,
-    /// Even in their logarithm.
-    Exponential,
-}
-
 /// Keys of schedulers that count in sigmas.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default)]
 pub(super) struct SigmaKeys {
     use_karras_sigmas: bool,
     use_exponential_sigmas: bool,
+    use_beta_sigmas: bool,
+    use_lu_lambdas: bool,
     /// Smallest sigma of Karras and exponential levels, when not the schedule's own.
     pub(super) sigma_min: Option<f64>,
     /// Largest sigma, likewise.
     pub(super) sigma_max: Option<f64>,
     /// The sigma after the last step.
     pub(super) final_sigmas_type: FinalSigma,
+    /// How sigmas at the time steps are found: `linear` or `log_linear`.
+    interpolation_type: String,
+    /// What the model is told: `discrete` time steps, or the `continuous` ln(σ)/4.
+    timestep_type: String,
 }
 
 impl Default for SigmaKeys {
@@ -120,9 +134,13 @@ impl Default for SigmaKeys {
         Self {
             use_karras_sigmas: false,
             use_exponential_sigmas: false,
+            use_beta_sigmas: false,
+            use_lu_lambdas: false,
             sigma_min: None,
             sigma_max: None,
             final_sigmas_type: FinalSigma::Zero,
+            interpolation_type: "linear".to_owned(),
+            timestep_type: "discrete".to_owned(),
         }
     }
 }
@@ -136,10 +154,9 @@ impl SigmaKeys {
     pub(super) fn of(config: &SchedulerConfig) -> Result<Self> {
         let keys: Self = config.own()?;
         let fail = |reason: String| Err(RuntimeError::SchedulerConfig(reason));
-        if keys.use_karras_sigmas && keys.use_exponential_sigmas {
-            return fail(
-                "use_karras_sigmas and use_exponential_sigmas are both true, and only one can be followed".into(),
-            );
+        let on: Vec<&str> = keys.choices().filter(|(is_on, ..)| *is_on).map(|(_, name, _)| name).collect();
+        if let [first, second, ..] = on[..] {
+            return fail(format!("{first} and {second} are both true, and only one can be followed"));
         }
         for (name, sigma) in [("sigma_min", keys.sigma_min), ("sigma_max", keys.sigma_max)] {
             if let Some(sigma) = sigma.filter(|s| !(*s > 0.0 && s.is_finite())) {
@@ -149,12 +166,29 @@ impl SigmaKeys {
         Ok(keys)
     }
 
-    pub(super) const fn spacing(&self) -> SigmaSpacing {
-        match (self.use_karras_sigmas, self.use_exponential_sigmas) {
-            (true, _) => SigmaSpacing::Karras,
-            (false, true) => SigmaSpacing::Exponential,
-            (false, false) => SigmaSpacing::AtTimesteps,
-        }
+    /// The levels that the file chooses; `None` for those at the time steps.
+    pub(super) fn spread(&self) -> Option<Spread> {
+        self.choices().find(|(is_on, ..)| *is_on).map(|(.., spread)| spread)
+    }
+
+    /// Whether sigmas are even in the logarithm over the whole training schedule.
+    pub(super) fn is_log_linear(&self) -> bool {
+        self.interpolation_type == "log_linear"
+    }
+
+    /// Whether a model that predicts velocities is told sigmas in place of time steps.
+    pub(super) fn is_continuous(&self) -> bool {
+        self.timestep_type == "continuous"
+    }
+
+    fn choices(&self) -> impl Iterator<Item = (bool, &'static str, Spread)> {
+        [
+            (self.use_karras_sigmas, "use_karras_sigmas", Spread::Karras),
+            (self.use_lu_lambdas, "use_lu_lambdas", Spread::Lu),
+            (self.use_exponential_sigmas, "use_exponential_sigmas", Spread::Exponential),
+            (self.use_beta_sigmas, "use_beta_sigmas", Spread::Beta),
+        ]
+        .into_iter()
     }
 }
 
@@ -202,6 +236,44 @@ impl TrainingSigmas {
         (b - a) * (timestep - low as f64) + a
     }
 
+    /// Falling levels of a spread between two ends, as many as asked for; [`Spread::Lu`] and what goes by time steps run
+    /// over the whole training schedule.
+    pub(super) fn spread(&self, spread: Spread, largest: f64, smallest: f64, n: usize) -> Vec<f64> {
+        let last = (self.sigmas.len() - 1) as f64;
+        match spread {
+            Spread::Karras => spread::karras(largest, smallest, n),
+            Spread::Exponential | Spread::PolyExponential => spread::exponential(largest, smallest, n),
+            Spread::Beta => spread::beta(largest, smallest, n),
+            Spread::Lu => {
+                let (first, last) = (self.logs[self.logs.len() - 1], self.logs[0]);
+                let ramp = spread::linspace(0.0, 1.0, n);
+                let (first, last) = (f64::from(first), f64::from(last));
+                ramp.into_iter().map(|ramp| (first + ramp * (last - first)).exp()).collect()
+            }
+            Spread::AlignYourSteps => spread::log_linear(&spread::ALIGN_YOUR_STEPS, n),
+            Spread::AlignYourStepsXl => spread::log_linear(&spread::ALIGN_YOUR_STEPS_XL, n),
+            Spread::Uniform => linspace(last, 0.0, n).into_iter().map(|t| self.at_by_log(t)).collect(),
+            Spread::SgmUniform => {
+                let steps = linspace(last, 0.0, n + 1).into_iter().take(n);
+                steps.map(|t| self.at_by_log(t)).collect()
+            }
+        }
+    }
+
+    /// So many sigmas of the whole training schedule, even in the logarithm.
+    pub(super) fn log_linear(&self, n: usize) -> Vec<f64> {
+        let (first, last) = (self.logs[self.logs.len() - 1], self.logs[0]);
+        torch_linspace(first.into(), last.into(), n).into_iter().map(|log| f64::from(log.exp())).collect()
+    }
+
+    /// Sigma at a fractional training step, interpolated in the logarithm as k-diffusion does.
+    fn at_by_log(&self, timestep: f64) -> f64 {
+        let low = (timestep.floor() as usize).min(self.logs.len() - 1);
+        let high = (low + 1).min(self.logs.len() - 1);
+        let (a, b) = (f64::from(self.logs[low]), f64::from(self.logs[high]));
+        (a + (b - a) * (timestep - low as f64)).exp()
+    }
+
     /// The fractional training step whose sigma this is, interpolated in the logarithm.
     pub(super) fn timestep_of(&self, sigma: f64) -> f64 {
         let log_sigma = sigma.max(1e-10).ln();
@@ -223,29 +295,6 @@ impl TrainingSigmas {
         rounded.push(last);
         rounded
     }
-}
-
-/// Levels of Karras et al. (arXiv 2206.00364, equation 5), falling.
-pub(super) fn karras(largest: f64, smallest: f64, n: usize) -> Vec<f64> {
-    const RHO: f64 = 7.0;
-    let (high, low) = (largest.powf(1.0 / RHO), smallest.powf(1.0 / RHO));
-    linspace(0.0, 1.0, n).into_iter().map(|ramp| (high + ramp * (low - high)).powf(RHO)).collect()
-}
-
-/// Levels that fall evenly in their logarithm.
-pub(super) fn exponential(largest: f64, smallest: f64, n: usize) -> Vec<f64> {
-    linspace(largest.ln(), smallest.ln(), n).into_iter().map(f64::exp).collect()
-}
-
-/// `numpy.linspace` in f64.
-pub(super) fn linspace(start: f64, end: f64, n: usize) -> Vec<f64> {
-    if n <= 1 {
-        return vec![start; n];
-    }
-    let step = (end - start) / (n - 1) as f64;
-    let mut values: Vec<f64> = (0..n).map(|i| i as f64 * step + start).collect();
-    values[n - 1] = end;
-    values
 }
 
 /// The steps of trailing spacing: from `last` down by `num_train_timesteps / n`, less one.

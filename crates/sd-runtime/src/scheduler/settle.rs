@@ -5,11 +5,11 @@
 //! what the file says of algorithms is left out with a warning where it would have changed the picture, and what it says
 //! of how the model was trained is followed or refused.
 
-use sd_spec::keys::{self, Refusal};
+use sd_spec::keys::{self, Answer, Refusal};
 use serde_json::{Map, Value};
 
-use super::config::{DOCUMENT, SchedulerConfig};
-use super::entry::{SchedulerKind, Words};
+use super::config::{DOCUMENT, PredictionType, SchedulerConfig};
+use super::entry::{Family, SchedulerKind, Words};
 use crate::config::{ConfigWarning, unknown_keys};
 use crate::error::{Result, RuntimeError};
 
@@ -17,20 +17,37 @@ use crate::error::{Result, RuntimeError};
 const CHOICES: [&str; 5] =
     ["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas", "thresholding"];
 
+/// Writes down the betas that a class has where its files leave them out, so that another scheduler takes the same.
+pub(super) fn add_betas(source: &mut Map<String, Value>) {
+    let class = source.get("_class_name").and_then(Value::as_str).unwrap_or_default();
+    let known = SchedulerKind::ALL.into_iter().find(|kind| kind.class_name() == class);
+    let Some((start, end, schedule)) = known.and_then(|kind| kind.entry().betas) else { return };
+    source.entry("beta_start").or_insert_with(|| start.into());
+    source.entry("beta_end").or_insert_with(|| end.into());
+    source.entry("beta_schedule").or_insert_with(|| schedule.into());
+}
+
 /// Refuses words for the noise schedule that mean nothing here, whatever the class.
 pub(super) fn check_words(source: &Map<String, Value>) -> Result<()> {
     let words = ["prediction_type", "beta_schedule", "timestep_spacing", "final_sigmas_type"];
     let named = words.iter().filter_map(|key| source.get_key_value(*key)).map(|(k, v)| (k.clone(), v.clone()));
-    let Some(refusal) = keys::DPM_SOLVER_MULTISTEP.refused(&named.collect()) else { return Ok(()) };
-    let is_flow = refusal.value.as_str().is_some_and(|word| word.contains("flow"));
-    let what = if is_flow { "; it is a flow-matching model's, which no scheduler here draws with" } else { "" };
+    let Some(refusal) = keys::ANY_SCHEDULER.refused(&named.collect()) else { return Ok(()) };
     Err(RuntimeError::SchedulerConfig(format!(
-        "{} {} is not implemented, only {}{what}",
+        "{} {} is not implemented, only {}",
         refusal.key,
         refusal.value,
         either(refusal.supported)
     )))
 }
+
+/// Whether a scheduler's noise levels can be chosen by name.
+pub(super) fn has_levels(kind: SchedulerKind) -> bool {
+    LEVELS.contains(&kind)
+        || kind.entry().keys.answer("use_karras_sigmas").is_some() && kind.entry().family != Family::Flow
+}
+
+/// Schedulers in sigmas whose class in diffusers has no choice of them, and which k-diffusion walks through any.
+const LEVELS: [SchedulerKind; 2] = [SchedulerKind::EulerAncestralDiscrete, SchedulerKind::Dpmpp2sAncestral];
 
 /// What the user should know of a file, whichever scheduler is built.
 pub(super) fn warnings(class: &str, source: &Map<String, Value>) -> Vec<ConfigWarning> {
@@ -48,8 +65,15 @@ pub(super) fn warnings(class: &str, source: &Map<String, Value>) -> Vec<ConfigWa
 
 /// Refuses what the file's own scheduler cannot follow.
 pub(super) fn check(config: &SchedulerConfig, kind: SchedulerKind) -> Result<()> {
-    if let Some((key, value)) = (kind.entry().refuses)(config) {
-        return Err(unsupported(kind, &format!("{key} {value}"), key));
+    // Also where they were set by other means than a file.
+    for (key, word) in
+        [("prediction_type", config.prediction_type.word()), ("beta_schedule", config.beta_schedule.word())]
+    {
+        let Some(Answer::Only(supported)) = kind.entry().keys.answer(key) else { continue };
+        let word = format!("\"{word}\"");
+        if !supported.contains(&word.as_str()) {
+            return Err(unsupported(kind, &format!("{key} {word}, only {}", either(supported)), key));
+        }
     }
     match kind.entry().keys.refused(&config.source) {
         None => Ok(()),
@@ -110,25 +134,82 @@ fn is_on(key: &str, value: Option<&Value>) -> bool {
     }
 }
 
-/// Refuses models that were trained without betas, and says that a class is unknown.
+/// What models of a file were trained with; `None` for a class that nobody knows.
+fn family_of(config: &SchedulerConfig) -> Option<Option<Family>> {
+    let class = &config.class_name;
+    let known = SchedulerKind::ALL.into_iter().find(|kind| kind.class_name() == class);
+    let is_flow = || config.source.get("use_flow_sigmas") == Some(&Value::Bool(true));
+    match known.map(|kind| kind.entry().family) {
+        Some(Family::BetasOrFlow) if is_flow() => Some(Some(Family::Flow)),
+        Some(Family::BetasOrFlow) => Some(Some(Family::Betas)),
+        Some(family) => Some(Some(family)),
+        None => keys::has_betas(class).map(|has_betas| has_betas.then_some(Family::Betas)),
+    }
+}
+
+/// Refuses models that were trained otherwise than a scheduler needs, and says that a class is unknown.
 fn check_class(config: &mut SchedulerConfig, kind: SchedulerKind) -> Result<()> {
     let class = config.class_name.clone();
-    match keys::has_betas(&class) {
-        Some(true) => Ok(()),
-        Some(false) => Err(RuntimeError::SchedulerConfig(format!(
-            "{class} is for models that were not trained with a schedule of betas, as flow-matching ones; {} cannot draw \
-             with them",
-            SchedulerKind::names()
-        ))),
-        None => {
-            if !class.is_empty() {
-                warn(
-                    config,
-                    format!("{class} is no scheduler of diffusers 0.42; {kind} takes the noise schedule as it is"),
-                );
+    let wanted = kind.entry().family;
+    let refused = |advice: String| Err(RuntimeError::SchedulerConfig(advice));
+    match family_of(config) {
+        Some(Some(family)) => match (family, wanted) {
+            (Family::Flow, Family::BetasOrFlow | Family::Flow) => {
+                translate_flow(config, wanted);
+                Ok(())
             }
+            (Family::Betas, Family::BetasOrFlow) => Ok(()),
+            (family, wanted) if family == wanted => Ok(()),
+            (family, wanted) => refused(format!(
+                "{class} is for models of {}, and {kind} draws with those of {}; choose {}",
+                described(family),
+                described(wanted),
+                SchedulerKind::names_for(family)
+            )),
+        },
+        Some(None) => refused(format!(
+            "{class} is for models that were trained neither with a schedule of betas nor for flow matching as Stable \
+             Diffusion 3; no scheduler here can draw with them"
+        )),
+        None if class.is_empty() => Ok(()),
+        None => {
+            warn(
+                config,
+                format!("{class} is no scheduler of diffusers 0.42; {kind} takes the noise schedule as it is"),
+            );
             Ok(())
         }
+    }
+}
+
+/// A family in words.
+const fn described(family: Family) -> &'static str {
+    match family {
+        Family::Betas | Family::BetasOrFlow => "a schedule of betas, as Stable Diffusion 1.x, 2.x and XL",
+        Family::Flow => "flow matching, as Stable Diffusion 3",
+        Family::Edm => "preconditioned denoising (EDM)",
+        Family::Sine => "a sine schedule",
+    }
+}
+
+/// Says what a file says of flow matching in the keys of the scheduler that was asked for.
+///
+/// Flow matching's own schedulers call the shift `shift`; those of betas call it `flow_shift`, and must be told that there
+/// are no betas.
+fn translate_flow(config: &mut SchedulerConfig, wanted: Family) {
+    let from_solver = config.source.contains_key("use_flow_sigmas");
+    if wanted == Family::Flow {
+        if let Some(shift) = config.source.remove("flow_shift").filter(|_| from_solver) {
+            config.source.insert("shift".to_owned(), shift);
+        }
+        config.source.retain(|key, _| !keys::TRAINED_WITH.contains(&key.as_str()) || key == "num_train_timesteps");
+    } else {
+        if let Some(shift) = config.source.remove("shift").filter(|_| !from_solver) {
+            config.source.insert("flow_shift".to_owned(), shift);
+        }
+        config.source.insert("use_flow_sigmas".to_owned(), true.into());
+        config.source.insert("prediction_type".to_owned(), PredictionType::Flow.word().into());
+        config.prediction_type = PredictionType::Flow;
     }
 }
 

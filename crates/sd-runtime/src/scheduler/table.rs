@@ -2,12 +2,50 @@
 
 use sd_spec::keys;
 
-use super::entry::{Entry, SchedulerKind};
-use super::{ddim, dpm_solver, euler, pndm};
+use super::entry::{Entry, Family, SchedulerKind};
+use super::{
+    ddim, ddpm, deis, dpm_solver, dpm_solver_sde, dpm_solver_singlestep, dpmpp_2s_ancestral, edm_dpm_solver, edm_euler,
+    euler, euler_ancestral, flow_euler, flow_heun, flow_lcm, heun, ipndm, kdpm2, kdpm2_ancestral, lcm, lms, pndm,
+    sa_solver, tcd, unipc,
+};
 use crate::error::{Result, RuntimeError};
 
-/// In the order in which people see them.
-const TABLE: [&Entry; 4] = [&pndm::ENTRY, &dpm_solver::ENTRY, &ddim::ENTRY, &euler::ENTRY];
+/// In the order in which people see them, and in that of [`SchedulerKind`].
+const TABLE: [&Entry; 24] = [
+    &pndm::ENTRY,
+    &dpm_solver::ENTRY,
+    &ddim::ENTRY,
+    &euler::ENTRY,
+    &euler_ancestral::ENTRY,
+    &heun::ENTRY,
+    &lms::ENTRY,
+    &kdpm2::ENTRY,
+    &kdpm2_ancestral::ENTRY,
+    &dpm_solver_sde::ENTRY,
+    &dpmpp_2s_ancestral::ENTRY,
+    &dpm_solver_singlestep::ENTRY,
+    &deis::ENTRY,
+    &unipc::ENTRY,
+    &sa_solver::ENTRY,
+    &ddpm::ENTRY,
+    &lcm::ENTRY,
+    &tcd::ENTRY,
+    &flow_euler::ENTRY,
+    &flow_heun::ENTRY,
+    &flow_lcm::ENTRY,
+    &edm_euler::ENTRY,
+    &edm_dpm_solver::ENTRY,
+    &ipndm::ENTRY,
+];
+
+// An entry is found by its place.
+const _: () = {
+    let mut idx = 0;
+    while idx < TABLE.len() {
+        assert!(TABLE[idx].kind as usize == idx, "the table is not in the order of SchedulerKind");
+        idx += 1;
+    }
+};
 
 impl SchedulerKind {
     /// Every kind.
@@ -22,12 +60,7 @@ impl SchedulerKind {
     };
 
     pub(super) const fn entry(self) -> &'static Entry {
-        match self {
-            Self::Pndm => &pndm::ENTRY,
-            Self::DpmSolverMultistep => &dpm_solver::ENTRY,
-            Self::Ddim => &ddim::ENTRY,
-            Self::EulerDiscrete => &euler::ENTRY,
-        }
+        TABLE[self as usize]
     }
 
     /// The diffusers class, as `_class_name` spells it.
@@ -48,6 +81,12 @@ impl SchedulerKind {
         self.entry().aliases
     }
 
+    /// The name that AUTOMATIC1111's web UI shows, or one in its manner.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        self.entry().label
+    }
+
     /// What it is, in a line.
     #[must_use]
     pub const fn summary(self) -> &'static str {
@@ -57,9 +96,23 @@ impl SchedulerKind {
     /// All short names, as prose: `a, b or c`.
     #[must_use]
     pub fn names() -> String {
-        let names = Self::ALL.map(Self::name);
-        let (last, others) = names.split_last().expect("invariant: there are several");
-        format!("{} or {last}", others.join(", "))
+        prose(&Self::ALL.map(Self::name))
+    }
+
+    /// Those that draw with models of a family.
+    pub(super) fn names_for(family: Family) -> String {
+        let fits = |kind: &Self| match kind.entry().family {
+            Family::BetasOrFlow => matches!(family, Family::Betas | Family::Flow | Family::BetasOrFlow),
+            own => own == family,
+        };
+        prose(&Self::ALL.into_iter().filter(fits).map(Self::name).collect::<Vec<_>>())
+    }
+}
+
+fn prose(names: &[&str]) -> String {
+    match names {
+        [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        names => names.concat(),
     }
 }
 
@@ -87,14 +140,10 @@ fn advice(class: &str) -> String {
     if let Some(near) = SchedulerKind::ALL.into_iter().find(|kind| kind.entry().near.contains(&stem)) {
         return format!("choose {names} by name, of which {near} is the nearest");
     }
-    match stem {
-        // Distilled models take few steps only with the scheduler that they were made for.
-        "LCM" | "TCD" => {
-            format!("models that were distilled for it draw well only with it; choose {names} by name to try")
-        }
-        _ if keys::has_betas(class) == Some(false) => {
-            "its models were not trained with a schedule of betas, as flow-matching ones, and no scheduler here \
-             draws with them"
+    match keys::has_betas(class) {
+        Some(false) => {
+            "its models were trained neither with betas nor for flow matching as Stable Diffusion 3, and no \
+                        scheduler here draws with them"
                 .to_owned()
         }
         _ => format!("choose {names} by name"),

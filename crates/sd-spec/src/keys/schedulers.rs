@@ -3,17 +3,23 @@
 //! diffusers keeps keys of other classes in the file and hands each class its own, so a table here answers those of its
 //! class, and [`is_scheduler_key`] knows those of all others.
 
-use super::Answer::{Followed, NoEffect, Only};
-use super::{DIFFUSERS, Row, Table};
+mod rows;
 
-const WITHOUT_THRESHOLDING: &str = "only counts with thresholding";
-const WITHOUT_FLOW: &str = "only counts for flow matching";
+use super::Answer::Only;
+use super::{DIFFUSERS, Table};
+use rows::{
+    BOUND_ROWS, CLASS_ROWS, CLIP_ROWS, DDIM_ROWS, DDPM_ROWS, DEIS_ROWS, DISTILLED_ROWS, DPM_SOLVER_ROWS,
+    DPM_SOLVER_SDE_ROWS, EDM_DPM_SOLVER_ROWS, EDM_ROWS, END_ROWS, EULER_ROWS, FLOW_EULER_ROWS, FLOW_LCM_ROWS,
+    FLOW_MATCH_ROWS, FLOW_ROWS, HEUN_ROWS, IPNDM_ROWS, LAMBDA_ROWS, LCM_ROWS, LU_ROWS, NOISE_OR_VELOCITY, NOISE_ROWS,
+    PNDM_ROWS, SA_SOLVER_ROWS, SHIFT_ROWS, SINGLESTEP_ROWS, SPREAD_ROWS, TCD_ROWS, THRESHOLDING_ROWS, UNI_PC_ROWS,
+    ZERO_SNR,
+};
 
 /// diffusers `PNDMScheduler`.
 pub const PNDM: Table = Table {
     name: "PNDMScheduler",
     classes: &["ConfigMixin", "PNDMScheduler"],
-    rows: &[PNDM_ROWS, NOISE_ROWS, THRESHOLDING_ROWS, CLASS_ROWS, DIFFUSERS],
+    rows: &[PNDM_ROWS, NOISE_ROWS, CLASS_ROWS, DIFFUSERS],
     nulls: &[],
 };
 
@@ -21,7 +27,41 @@ pub const PNDM: Table = Table {
 pub const DDIM: Table = Table {
     name: "DDIMScheduler",
     classes: &["ConfigMixin", "DDIMScheduler"],
-    rows: &[DDIM_ROWS, NOISE_ROWS, ZERO_SNR, THRESHOLDING_ROWS, CLASS_ROWS, DIFFUSERS],
+    rows: &[CLIP_ROWS, DDIM_ROWS, NOISE_ROWS, ZERO_SNR, THRESHOLDING_ROWS, CLASS_ROWS, DIFFUSERS],
+    nulls: &[],
+};
+
+/// diffusers `DDPMScheduler`.
+pub const DDPM: Table = Table {
+    name: "DDPMScheduler",
+    classes: &["ConfigMixin", "DDPMScheduler"],
+    rows: &[DDPM_ROWS, CLIP_ROWS, NOISE_ROWS, ZERO_SNR, THRESHOLDING_ROWS, CLASS_ROWS, DIFFUSERS],
+    nulls: &[],
+};
+
+/// diffusers `LCMScheduler`.
+pub const LCM: Table = Table {
+    name: "LCMScheduler",
+    classes: &["ConfigMixin", "LCMScheduler"],
+    rows: &[
+        DISTILLED_ROWS,
+        LCM_ROWS,
+        CLIP_ROWS,
+        DDIM_ROWS,
+        NOISE_ROWS,
+        ZERO_SNR,
+        THRESHOLDING_ROWS,
+        CLASS_ROWS,
+        DIFFUSERS,
+    ],
+    nulls: &[],
+};
+
+/// diffusers `TCDScheduler`.
+pub const TCD: Table = Table {
+    name: "TCDScheduler",
+    classes: &["ConfigMixin", "TCDScheduler"],
+    rows: &[DISTILLED_ROWS, TCD_ROWS, DDIM_ROWS, NOISE_ROWS, ZERO_SNR, CLASS_ROWS, DIFFUSERS],
     nulls: &[],
 };
 
@@ -29,7 +69,72 @@ pub const DDIM: Table = Table {
 pub const DPM_SOLVER_MULTISTEP: Table = Table {
     name: "DPMSolverMultistepScheduler",
     classes: &["ConfigMixin", "DPMSolverMultistepScheduler"],
-    rows: &[DPM_SOLVER_ROWS, NOISE_ROWS, ZERO_SNR, SIGMA_ROWS, THRESHOLDING_ROWS, CLASS_ROWS, DIFFUSERS],
+    rows: &[
+        DPM_SOLVER_ROWS,
+        LAMBDA_ROWS,
+        LU_ROWS,
+        FLOW_ROWS,
+        NOISE_ROWS,
+        ZERO_SNR,
+        SPREAD_ROWS,
+        END_ROWS,
+        THRESHOLDING_ROWS,
+        CLASS_ROWS,
+        DIFFUSERS,
+    ],
+    nulls: &[],
+};
+
+/// diffusers `DPMSolverSinglestepScheduler`.
+pub const DPM_SOLVER_SINGLESTEP: Table = Table {
+    name: "DPMSolverSinglestepScheduler",
+    classes: &["ConfigMixin", "DPMSolverSinglestepScheduler"],
+    rows: &[
+        SINGLESTEP_ROWS,
+        LAMBDA_ROWS,
+        FLOW_ROWS,
+        NOISE_ROWS,
+        SPREAD_ROWS,
+        END_ROWS,
+        THRESHOLDING_ROWS,
+        CLASS_ROWS,
+        DIFFUSERS,
+    ],
+    nulls: &[],
+};
+
+/// diffusers `DEISMultistepScheduler`.
+pub const DEIS_MULTISTEP: Table = Table {
+    name: "DEISMultistepScheduler",
+    classes: &["ConfigMixin", "DEISMultistepScheduler"],
+    rows: &[DEIS_ROWS, FLOW_ROWS, NOISE_ROWS, SPREAD_ROWS, THRESHOLDING_ROWS, CLASS_ROWS, DIFFUSERS],
+    nulls: &[],
+};
+
+/// diffusers `UniPCMultistepScheduler`.
+pub const UNI_PC_MULTISTEP: Table = Table {
+    name: "UniPCMultistepScheduler",
+    classes: &["ConfigMixin", "UniPCMultistepScheduler"],
+    rows: &[
+        UNI_PC_ROWS,
+        FLOW_ROWS,
+        NOISE_ROWS,
+        ZERO_SNR,
+        SPREAD_ROWS,
+        END_ROWS,
+        BOUND_ROWS,
+        THRESHOLDING_ROWS,
+        CLASS_ROWS,
+        DIFFUSERS,
+    ],
+    nulls: &[],
+};
+
+/// diffusers `SASolverScheduler`.
+pub const SA_SOLVER: Table = Table {
+    name: "SASolverScheduler",
+    classes: &["ConfigMixin", "SASolverScheduler"],
+    rows: &[SA_SOLVER_ROWS, LAMBDA_ROWS, FLOW_ROWS, NOISE_ROWS, SPREAD_ROWS, THRESHOLDING_ROWS, CLASS_ROWS, DIFFUSERS],
     nulls: &[],
 };
 
@@ -37,75 +142,136 @@ pub const DPM_SOLVER_MULTISTEP: Table = Table {
 pub const EULER_DISCRETE: Table = Table {
     name: "EulerDiscreteScheduler",
     classes: &["ConfigMixin", "EulerDiscreteScheduler"],
-    rows: &[EULER_ROWS, NOISE_ROWS, ZERO_SNR, SIGMA_ROWS, THRESHOLDING_ROWS, CLASS_ROWS, DIFFUSERS],
+    rows: &[EULER_ROWS, NOISE_ROWS, ZERO_SNR, SPREAD_ROWS, END_ROWS, BOUND_ROWS, CLASS_ROWS, DIFFUSERS],
     nulls: &[],
 };
 
-const CLASS_ROWS: &[Row] = &[
-    ("_class_name", Followed),
-    // Before version 0.3.
-    ("tensor_format", NoEffect("says which library computed it")),
-    // Before prediction_type; false was its "sample".
-    ("predict_epsilon", Only(&["true"])),
-];
+/// diffusers `EulerAncestralDiscreteScheduler`.
+pub const EULER_ANCESTRAL_DISCRETE: Table = Table {
+    name: "EulerAncestralDiscreteScheduler",
+    classes: &["ConfigMixin", "EulerAncestralDiscreteScheduler"],
+    rows: &[NOISE_OR_VELOCITY, NOISE_ROWS, ZERO_SNR, CLASS_ROWS, DIFFUSERS],
+    nulls: &[],
+};
 
-/// The noise that a model was trained with, and the steps of it.
-const NOISE_ROWS: &[Row] = &[
-    ("num_train_timesteps", Followed),
-    ("beta_start", Followed),
-    ("beta_end", Followed),
-    ("beta_schedule", Only(&["\"linear\"", "\"scaled_linear\"", "\"squaredcos_cap_v2\""])),
-    ("trained_betas", Followed),
-    ("prediction_type", Only(&["\"epsilon\"", "\"v_prediction\"", "\"sample\""])),
-    ("timestep_spacing", Only(&["\"leading\"", "\"linspace\"", "\"trailing\""])),
-    ("steps_offset", Followed),
-];
+/// diffusers `HeunDiscreteScheduler`.
+pub const HEUN_DISCRETE: Table = Table {
+    name: "HeunDiscreteScheduler",
+    classes: &["ConfigMixin", "HeunDiscreteScheduler"],
+    rows: &[HEUN_ROWS, CLIP_ROWS, NOISE_ROWS, SPREAD_ROWS, CLASS_ROWS, DIFFUSERS],
+    nulls: &[],
+};
 
-/// Not PNDM's, whose steps would begin by dividing by zero.
-const ZERO_SNR: &[Row] = &[("rescale_betas_zero_snr", Followed)];
+/// diffusers `LMSDiscreteScheduler`.
+pub const LMS_DISCRETE: Table = Table {
+    name: "LMSDiscreteScheduler",
+    classes: &["ConfigMixin", "LMSDiscreteScheduler"],
+    rows: &[NOISE_ROWS, SPREAD_ROWS, CLASS_ROWS, DIFFUSERS],
+    nulls: &[],
+};
 
-const THRESHOLDING_ROWS: &[Row] = &[
-    ("thresholding", Only(&["false"])),
-    ("dynamic_thresholding_ratio", NoEffect(WITHOUT_THRESHOLDING)),
-    ("sample_max_value", NoEffect(WITHOUT_THRESHOLDING)),
-];
+/// diffusers `KDPM2DiscreteScheduler`.
+pub const KDPM2_DISCRETE: Table = Table {
+    name: "KDPM2DiscreteScheduler",
+    classes: &["ConfigMixin", "KDPM2DiscreteScheduler"],
+    rows: &[NOISE_OR_VELOCITY, NOISE_ROWS, SPREAD_ROWS, CLASS_ROWS, DIFFUSERS],
+    nulls: &[],
+};
 
-/// How noise levels are spread, for schedulers that count in sigmas.
-const SIGMA_ROWS: &[Row] = &[
-    ("use_karras_sigmas", Followed),
-    ("use_exponential_sigmas", Followed),
-    ("use_beta_sigmas", Only(&["false"])),
-    ("use_lu_lambdas", Only(&["false"])),
-    ("use_flow_sigmas", Only(&["false"])),
-    ("flow_shift", NoEffect(WITHOUT_FLOW)),
-    ("sigma_min", Followed),
-    ("sigma_max", Followed),
-    ("final_sigmas_type", Only(&["\"zero\"", "\"sigma_min\""])),
-];
+/// diffusers `KDPM2AncestralDiscreteScheduler`.
+pub const KDPM2_ANCESTRAL_DISCRETE: Table = Table {
+    name: "KDPM2AncestralDiscreteScheduler",
+    classes: &["ConfigMixin", "KDPM2AncestralDiscreteScheduler"],
+    rows: &[NOISE_OR_VELOCITY, NOISE_ROWS, SPREAD_ROWS, CLASS_ROWS, DIFFUSERS],
+    nulls: &[],
+};
 
-const PNDM_ROWS: &[Row] = &[
-    ("skip_prk_steps", Only(&["true"])),
-    ("set_alpha_to_one", Followed),
-    ("prediction_type", Only(&["\"epsilon\"", "\"v_prediction\""])),
-];
+/// diffusers `DPMSolverSDEScheduler`.
+pub const DPM_SOLVER_SDE: Table = Table {
+    name: "DPMSolverSDEScheduler",
+    classes: &["ConfigMixin", "DPMSolverSDEScheduler"],
+    rows: &[DPM_SOLVER_SDE_ROWS, NOISE_OR_VELOCITY, NOISE_ROWS, SPREAD_ROWS, CLASS_ROWS, DIFFUSERS],
+    nulls: &[],
+};
 
-const DDIM_ROWS: &[Row] = &[("clip_sample", Followed), ("clip_sample_range", Followed), ("set_alpha_to_one", Followed)];
+/// k-diffusion's `sample_dpmpp_2s_ancestral`, which diffusers has not.
+pub const DPMPP_2S_ANCESTRAL: Table = Table {
+    name: "DPMPP2SAncestralScheduler",
+    classes: &["ConfigMixin"],
+    rows: &[NOISE_ROWS, ZERO_SNR, SPREAD_ROWS, CLASS_ROWS, DIFFUSERS],
+    nulls: &[],
+};
 
-const DPM_SOLVER_ROWS: &[Row] = &[
-    ("solver_order", Only(&["1", "2"])),
-    // diffusers takes the algorithms and solvers of related classes for its own.
-    ("algorithm_type", Only(&["\"dpmsolver++\"", "\"deis\""])),
-    ("solver_type", Only(&["\"midpoint\"", "\"heun\"", "\"logrho\"", "\"bh1\"", "\"bh2\""])),
-    ("lower_order_final", Followed),
-    ("euler_at_final", Followed),
-    ("lambda_min_clipped", Followed),
-    // Those of DDPM's that are fixed change no step of a solver; a learned one is more outputs of the model.
-    ("variance_type", Only(&["\"fixed_small\"", "\"fixed_small_log\"", "\"fixed_large\"", "\"fixed_large_log\""])),
-    ("use_dynamic_shifting", Only(&["false"])),
-    ("time_shift_type", NoEffect(WITHOUT_FLOW)),
-];
+/// diffusers `FlowMatchEulerDiscreteScheduler`.
+pub const FLOW_MATCH_EULER_DISCRETE: Table = Table {
+    name: "FlowMatchEulerDiscreteScheduler",
+    classes: &["ConfigMixin", "FlowMatchEulerDiscreteScheduler"],
+    rows: &[FLOW_EULER_ROWS, FLOW_MATCH_ROWS, SHIFT_ROWS, CLASS_ROWS, DIFFUSERS],
+    nulls: &[],
+};
 
-const EULER_ROWS: &[Row] = &[("interpolation_type", Only(&["\"linear\""])), ("timestep_type", Only(&["\"discrete\""]))];
+/// diffusers `FlowMatchHeunDiscreteScheduler`.
+pub const FLOW_MATCH_HEUN_DISCRETE: Table = Table {
+    name: "FlowMatchHeunDiscreteScheduler",
+    classes: &["ConfigMixin", "FlowMatchHeunDiscreteScheduler"],
+    rows: &[SHIFT_ROWS, CLASS_ROWS, DIFFUSERS],
+    nulls: &[],
+};
+
+/// diffusers `FlowMatchLCMScheduler`.
+pub const FLOW_MATCH_LCM: Table = Table {
+    name: "FlowMatchLCMScheduler",
+    classes: &["ConfigMixin", "FlowMatchLCMScheduler"],
+    rows: &[FLOW_LCM_ROWS, FLOW_MATCH_ROWS, SHIFT_ROWS, CLASS_ROWS, DIFFUSERS],
+    nulls: &[],
+};
+
+/// diffusers `EDMEulerScheduler`.
+pub const EDM_EULER: Table = Table {
+    name: "EDMEulerScheduler",
+    classes: &["ConfigMixin", "EDMEulerScheduler"],
+    rows: &[EDM_ROWS, CLASS_ROWS, DIFFUSERS],
+    nulls: &[],
+};
+
+/// diffusers `EDMDPMSolverMultistepScheduler`.
+pub const EDM_DPM_SOLVER_MULTISTEP: Table = Table {
+    name: "EDMDPMSolverMultistepScheduler",
+    classes: &["ConfigMixin", "EDMDPMSolverMultistepScheduler"],
+    rows: &[EDM_DPM_SOLVER_ROWS, EDM_ROWS, THRESHOLDING_ROWS, CLASS_ROWS, DIFFUSERS],
+    nulls: &[],
+};
+
+/// diffusers `IPNDMScheduler`.
+pub const IPNDM: Table = Table {
+    name: "IPNDMScheduler",
+    classes: &["ConfigMixin", "IPNDMScheduler"],
+    rows: &[IPNDM_ROWS, CLASS_ROWS, DIFFUSERS],
+    nulls: &[],
+};
+
+/// Words of the noise schedule that some scheduler understands.
+pub const ANY_SCHEDULER: Table = Table {
+    name: "a scheduler",
+    classes: &[],
+    rows: &[&[
+        ("prediction_type", Only(&["\"epsilon\"", "\"v_prediction\"", "\"sample\"", "\"flow_prediction\""])),
+        (
+            "beta_schedule",
+            Only(&[
+                "\"linear\"",
+                "\"scaled_linear\"",
+                "\"squaredcos_cap_v2\"",
+                "\"sigmoid\"",
+                "\"laplace\"",
+                "\"exp\"",
+            ]),
+        ),
+        ("timestep_spacing", Only(&["\"leading\"", "\"linspace\"", "\"trailing\""])),
+        ("final_sigmas_type", Only(&["\"zero\"", "\"sigma_min\""])),
+    ]],
+    nulls: &[],
+};
 
 /// Keys that say how a model was trained: a scheduler that cannot follow one draws noise, whatever its own algorithm.
 ///

@@ -23,7 +23,7 @@ use crate::view::View;
 #[derive(Serialize)]
 struct Summary {
     model: String,
-    scheduler: &'static str,
+    scheduler: String,
     seed: u64,
     pictures: Vec<Saved>,
     /// Path of the file that holds all pictures, with `--grid`.
@@ -70,7 +70,7 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     steps.tell(report, begin.elapsed());
     report.json(&Summary {
         model: pipeline.name().to_owned(),
-        scheduler: pipeline.scheduler().name(),
+        scheduler: pipeline.scheduler().to_string(),
         seed: request.seed,
         pictures,
         grid,

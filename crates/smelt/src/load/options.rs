@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use sd_convert::{AttentionLayout, Precision};
-use sd_runtime::scheduler::SchedulerKind;
+use sd_runtime::scheduler::Sampler;
 
 use crate::engine::EngineSpec;
 use crate::request::Request;
@@ -17,7 +17,7 @@ pub struct PipelineOptions {
     /// Packages have the sizes that they were converted for; a checkpoint has any.
     pub sizes: Sizes,
     /// The scheduler; default: the model's own.
-    pub scheduler: Option<SchedulerKind>,
+    pub scheduler: Option<Sampler>,
     /// A number of steps that must be possible, so that what is not is refused before anything is loaded.
     pub steps: usize,
     /// Load what it takes to begin with a picture.

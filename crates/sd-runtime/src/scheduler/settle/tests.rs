@@ -16,25 +16,44 @@ fn check_refused(json: serde_json::Value, kind: Option<SchedulerKind>, facts: &[
 
 #[test]
 fn a_class_that_is_not_implemented_is_named_with_what_to_choose() {
-    let names = "pndm, dpmpp-2m, ddim or euler";
+    let names = "pndm, dpmpp-2m, ddim, euler";
     for (class, near) in [
-        ("EulerAncestralDiscreteScheduler", "euler is the nearest"),
-        ("UniPCMultistepScheduler", "dpmpp-2m is the nearest"),
-        ("DDPMScheduler", "ddim is the nearest"),
-        ("LCMScheduler", "distilled"),
-        ("TCDScheduler", "distilled"),
+        ("DPMSolverMultistepInverseScheduler", "dpmpp-2m is the nearest"),
+        ("DDPMParallelScheduler", "ddpm is the nearest"),
         ("MyScheduler", "choose"),
     ] {
         check_refused(serde_json::json!({"_class_name": class}), None, &[class, near, names]);
     }
     check_refused(serde_json::json!({}), None, &["no _class_name", names]);
+    check_refused(serde_json::json!({"_class_name": "AmusedScheduler"}), None, &["AmusedScheduler", "neither"]);
+}
+
+#[test]
+fn models_draw_only_with_schedulers_of_their_kind_of_noise() {
     let flow = serde_json::json!({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0});
-    check_refused(flow.clone(), None, &["FlowMatchEulerDiscreteScheduler", "flow"]);
-    check_refused(flow, Some(SchedulerKind::EulerDiscrete), &["FlowMatchEulerDiscreteScheduler", "betas"]);
-    // Each name of the list is one that parses.
-    for name in names.split([',', ' ']).filter(|word| !["", "or"].contains(word)) {
-        name.parse::<SchedulerKind>().unwrap();
-    }
+    let names = "flow-euler, flow-heun or flow-lcm";
+    check_refused(
+        flow.clone(),
+        Some(SchedulerKind::EulerDiscrete),
+        &["FlowMatchEulerDiscreteScheduler", "betas", names],
+    );
+    let betas = serde_json::json!({"_class_name": "DDIMScheduler"});
+    check_refused(
+        betas.clone(),
+        Some(SchedulerKind::FlowMatchHeunDiscrete),
+        &["DDIMScheduler", "flow matching", "euler-a"],
+    );
+    check_refused(betas, Some(SchedulerKind::EdmEuler), &["EDM", "pndm"]);
+    // Solvers for betas follow flow matching's sigmas with the same shift.
+    let solver = config(flow).build(Some(SchedulerKind::DpmSolverMultistep), 5).unwrap();
+    let own = config(serde_json::json!({
+        "_class_name": "DPMSolverMultistepScheduler", "use_flow_sigmas": true, "flow_shift": 3.0,
+        "prediction_type": "flow_prediction",
+    }));
+    assert_eq!(format!("{solver:?}"), format!("{:?}", own.build(None, 5).unwrap()));
+    let back = own.build(Some(SchedulerKind::FlowMatchEulerDiscrete), 5).unwrap();
+    let plain = config(serde_json::json!({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}));
+    assert_eq!(back.timesteps(), plain.build(None, 5).unwrap().timesteps());
 }
 
 #[test]
@@ -79,7 +98,7 @@ fn keys_of_other_classes_have_no_effect_and_those_of_none_are_named() {
            have no effect"],
     );
     let runge_kutta = "skip_prk_steps is absent, which to diffusers means Runge-Kutta steps at the beginning; they are \
-                       left out";
+                       taken";
     check_warnings(serde_json::json!({"_class_name": "PNDMScheduler"}), None, &[runge_kutta]);
 }
 
@@ -89,19 +108,16 @@ fn a_scheduler_asked_for_by_name_has_its_own_algorithm() {
         "_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++", "solver_order": 3,
         "use_karras_sigmas": true,
     });
-    check_refused(sde.clone(), None, &["sde-dpmsolver++", "asked for by name", "dpmpp-2m"]);
+    // A file's own choice of algorithm is followed.
+    check_warnings(sde.clone(), None, &[]);
+    check_warnings(sde.clone(), Some(SchedulerKind::DpmSolverMultistep), &[]);
+    let fourth = serde_json::json!({"_class_name": "DPMSolverMultistepScheduler", "solver_order": 4});
+    check_refused(fourth.clone(), None, &["solver_order 4", "asked for by name", "dpmpp-2m"]);
     check_warnings(
-        sde.clone(),
+        fourth,
         Some(SchedulerKind::DpmSolverMultistep),
-        &[
-            "algorithm_type \"sde-dpmsolver++\" is not implemented; dpmpp-2m was asked for by name, and the plain \
-             DPM-Solver++ is taken",
-            "solver_order 3 is not implemented; dpmpp-2m was asked for by name, and order 2 is taken",
-        ],
+        &["solver_order 4 is not implemented; dpmpp-2m was asked for by name, and order 2 is taken"],
     );
-    let plain = config(serde_json::json!({"_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": true}));
-    let asked = config(sde.clone()).build(Some(SchedulerKind::DpmSolverMultistep), 9).unwrap();
-    assert_eq!(format!("{asked:?}"), format!("{:?}", plain.build(None, 9).unwrap()));
     check_warnings(
         sde,
         Some(SchedulerKind::Ddim),
@@ -111,7 +127,7 @@ fn a_scheduler_asked_for_by_name_has_its_own_algorithm() {
     check_warnings(
         thresholding,
         Some(SchedulerKind::EulerDiscrete),
-        &["thresholding true is not implemented; euler was asked for by name, and it is left out"],
+        &["thresholding true is not followed: euler, which was asked for by name, has no such choice"],
     );
     check_warnings(
         serde_json::json!({"_class_name": "MyScheduler"}),
@@ -124,11 +140,8 @@ fn a_scheduler_asked_for_by_name_has_its_own_algorithm() {
 fn what_a_model_was_trained_with_is_followed_or_refused() {
     let dpm = |key: &str, value: serde_json::Value| serde_json::json!({"_class_name": "DPMSolverMultistepScheduler", key: value});
     for (key, value) in [
-        ("prediction_type", serde_json::json!("flow_prediction")),
-        ("use_flow_sigmas", true.into()),
-        ("use_dynamic_shifting", true.into()),
         ("variance_type", "learned_range".into()),
-        ("predict_epsilon", false.into()),
+        ("predict_epsilon", serde_json::json!(false)),
         ("beta_schedule", "sigmoid".into()),
     ] {
         for kind in [None, Some(SchedulerKind::DpmSolverMultistep), Some(SchedulerKind::Ddim)] {
@@ -148,7 +161,7 @@ fn what_a_model_was_trained_with_is_followed_or_refused() {
     // Fixed variances of DDPM's are of no consequence to others.
     let ddpm =
         serde_json::json!({"_class_name": "DDPMScheduler", "variance_type": "fixed_small", "clip_sample": false});
-    for kind in SchedulerKind::ALL {
+    for kind in config(ddpm.clone()).kinds() {
         check_warnings(ddpm.clone(), Some(kind), &[]);
     }
 }
