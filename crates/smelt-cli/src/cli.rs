@@ -408,7 +408,8 @@ pub(crate) struct RunArgs {
 #[command(after_help = examples::INSPECT)]
 pub(crate) struct InspectArgs {
     /// The package; a checkpoint, in a folder or one file; a LoRA or a textual inversion.
-    pub(crate) package: PathBuf,
+    #[arg(value_name = "SOURCE", value_parser = source())]
+    pub(crate) package: Source,
     #[command(flatten)]
     pub(crate) opening: SourceArgs,
     /// Compare a LoRA with this checkpoint: how much of it fits, and what does not.

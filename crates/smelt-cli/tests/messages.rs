@@ -416,29 +416,28 @@ const SITUATIONS: &[Situation] = &[
             let with = |name: &str, key: &str, value: serde_json::Value| {
                 drop(demo(dir, name).json("scheduler/scheduler_config.json", |config| config[key] = value));
             };
-            with("ancestral", "_class_name", "EulerAncestralDiscreteScheduler".into());
-            with("lcm", "_class_name", "LCMScheduler".into());
-            with("flow", "_class_name", "FlowMatchEulerDiscreteScheduler".into());
+            with("cosine", "_class_name", "CosineDPMSolverMultistepScheduler".into());
+            with("inverse", "_class_name", "DDIMInverseScheduler".into());
+            with("score", "_class_name", "ScoreSdeVeScheduler".into());
             with("noclass", "_class_name", serde_json::Value::Null);
-            with("threshold", "thresholding", true.into());
             with("typo", "beta_strat", 0.1.into());
-            demo(dir, "sde").json("scheduler/scheduler_config.json", |config| {
-                config["_class_name"] = "DPMSolverMultistepScheduler".into();
-                config["algorithm_type"] = "sde-dpmsolver++".into();
+            demo(dir, "variance").json("scheduler/scheduler_config.json", |config| {
+                config["_class_name"] = "DDPMScheduler".into();
+                config["variance_type"] = "fixed_large_log".into();
             });
         },
         commands: &[
-            "generate cat -m ancestral -o a.png",
-            "generate cat -m lcm -o a.png",
-            "generate cat -m flow -o a.png",
+            "generate cat -m cosine -o a.png",
+            "generate cat -m inverse -o a.png",
+            "generate cat -m score -o a.png",
             "generate cat -m noclass -o a.png",
-            "generate cat -m threshold -o a.png",
-            "generate cat -m sde -o a.png",
-            "generate cat -m sde -o a.png --steps 1 --scheduler dpmpp-2m",
+            "generate cat -m variance -o a.png",
             "generate cat -m typo -o b.png --steps 1",
-            "generate cat -o a.png --scheduler euler-a",
+            "generate cat -o a.png --scheduler euler-b",
+            "generate cat -o a.png --scheduler flow-euler",
+            "generate cat -o a.png --scheduler DDIM-Karras",
             "generate cat -o a.png --steps 0",
-            "convert ancestral -o out --component text-encoder",
+            "convert cosine -o out --component text-encoder",
         ],
     },
     Situation {

@@ -394,7 +394,11 @@ mod tests {
     fn what_generate_will_not_take_is_said_when_packages_are_made() {
         let scheduler = "scheduler/scheduler_config.json";
         let of_class = |class: &str| serde_json::json!({"_class_name": class});
-        check_warning(scheduler, of_class("UniPCMultistepScheduler"), &["--scheduler NAME", "dpmpp-2m is the nearest"]);
+        check_warning(
+            scheduler,
+            of_class("DPMSolverMultistepInverseScheduler"),
+            &["--scheduler NAME", "dpmpp-2m is the nearest"],
+        );
         check_warning(
             scheduler,
             of_class("FlowMatchEulerDiscreteScheduler"),

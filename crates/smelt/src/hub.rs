@@ -6,13 +6,14 @@
 #[cfg(feature = "hub")]
 mod fetch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sd_checkpoint::Source;
+use sd_checkpoint::hub::Cache;
 use sd_spec::Role;
 use serde::Serialize;
 
-use crate::error::{Result, refuse};
+use crate::error::{Context, Result, refuse};
 use crate::open::Opening;
 use crate::watch::Watch;
 
@@ -105,6 +106,20 @@ impl Opening {
         for source in sources.into_iter().filter(|source| matches!(source, Source::Hub { .. })) {
             own.run(source, watch)?;
         }
-        Ok(())
+        match &self.vae {
+            Some(vae @ Source::Hub { .. }) => {
+                Download { roles: vec![Role::VaeDecoder, Role::VaeEncoder], ..own }.run(vae, watch).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The path that a source stands for: its own, or where the Hub's cache has what [`Opening::fetch`] put there.
+    ///
+    /// # Errors
+    /// When it is not in the cache.
+    pub fn locate(&self, source: &Source) -> Result<PathBuf> {
+        let found = Cache::standard().locate(source)?;
+        found.path().map(Path::to_owned).with_context(|| format!("{source} is not on this machine"))
     }
 }

@@ -105,7 +105,8 @@ pub(super) fn root(names: &[String], wanted: &Wanted) -> Result<String, Unclear>
 /// The files that are needed of those that a repository has; `index` is the content of [`index_of`].
 ///
 /// # Errors
-/// As [`root`], and when a network has weights of several variants and none is named.
+/// When the path is not there, when there are several models and none is named, and when a network has weights of several
+/// variants and none is named.
 pub fn select(names: &[String], wanted: &Wanted, index: Option<&[u8]>) -> Result<Selection, Unclear> {
     let base = wanted.path.as_deref().unwrap_or_default();
     let (mut files, mut absent) = (BTreeSet::new(), Vec::new());

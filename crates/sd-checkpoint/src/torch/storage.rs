@@ -130,7 +130,10 @@ impl Storages {
         let width = class.element_bytes();
         let has = |n: usize| n.checked_mul(width).filter(|&n| n <= bytes.len());
         if has(*n_elements).is_none() {
-            return Err(format!("storage {key} should have {n_elements} elements, and has {} bytes", bytes.len()));
+            return Err(format!(
+                "storage {key} should have {n_elements} elements, and has {}",
+                bytes.len() / width.max(1)
+            ));
         }
         let Some((offset, n)) = window else { return Ok(bytes.clone()) };
         let range = offset.checked_add(*n).and_then(has).zip(has(*offset)).map(|(end, start)| start..end);

@@ -27,7 +27,14 @@ struct Preset {
     keys: &'static [(&'static str, &'static str)],
 }
 
-const PRESETS: [Preset; 4] = [
+const PRESETS: [Preset; 5] = [
+    // The class has other algorithms too, which a file may name; the short name is of this one.
+    Preset {
+        name: "dpmpp-2m",
+        label: "DPM++ 2M",
+        kind: SchedulerKind::DpmSolverMultistep,
+        keys: &[("algorithm_type", "\"dpmsolver++\""), ("solver_order", "2")],
+    },
     Preset {
         name: "dpmpp-2m-sde",
         label: "DPM++ 2M SDE",
@@ -75,12 +82,15 @@ impl Sampler {
 
     /// Every one without a spread, with what AUTOMATIC1111's web UI calls it.
     fn all() -> impl Iterator<Item = (Self, &'static str)> {
-        let kinds = SchedulerKind::ALL.into_iter().map(|kind| (Self::from(kind), kind.label()));
+        // Where a preset has the short name of its kind, the kind is called by its class.
+        let is_taken = |kind: SchedulerKind| PRESETS.iter().any(|preset| preset.name == kind.name());
+        let label = move |kind: SchedulerKind| if is_taken(kind) { kind.class_name() } else { kind.label() };
+        let kinds = SchedulerKind::ALL.into_iter().map(move |kind| (Self::from(kind), label(kind)));
         let presets = PRESETS
             .iter()
             .enumerate()
             .map(|(idx, preset)| (Self { kind: preset.kind, preset: Some(idx), spread: None }, preset.label));
-        kinds.chain(presets)
+        presets.chain(kinds)
     }
 
     /// The short name, without a spread.
@@ -90,10 +100,9 @@ impl Sampler {
 
     /// Whether a plain name means it.
     fn is_called(self, label: &str, wanted: &str) -> bool {
-        let of_kind = self.preset.is_none().then_some(self.kind);
-        let others = of_kind
-            .into_iter()
-            .flat_map(|kind| std::iter::once(kind.class_name()).chain(kind.aliases().iter().copied()));
+        let class = self.preset.is_none().then(|| self.kind.class_name());
+        let aliases = if self.stem() == self.kind.name() { self.kind.aliases() } else { &[] };
+        let others = class.into_iter().chain(aliases.iter().copied());
         [self.stem(), label].into_iter().chain(others).any(|name| plain(name) == wanted)
     }
 }
@@ -226,7 +235,7 @@ mod tests {
             assert_eq!(label.parse::<Sampler>().unwrap(), sampler);
             for spread in Spread::ALL {
                 let with = Sampler { spread: Some(spread), ..sampler };
-                assert_eq!(with.to_string().parse::<Sampler>().unwrap(), with, "{with}");
+                assert_eq!(with.to_string().parse::<Sampler>().unwrap().to_string(), with.to_string());
             }
         }
     }

@@ -16,9 +16,12 @@ use smelt::inspect::{
 use crate::cli::{InspectArgs, SortName};
 use crate::engine_args::isa;
 use crate::report::{Report, Table, bytes, count};
+use crate::screen::Screen;
 
 pub(super) fn run(args: &InspectArgs, report: &Report) -> Result<ExitCode> {
-    let path = &args.package;
+    let opening = Opening::from(&args.opening);
+    opening.fetch([&args.package], &[], &mut Screen::new(report))?;
+    let path = &opening.locate(&args.package)?;
     if LoraFile::is_one(path) {
         ensure!(!(args.mil || args.plan || args.weights), "{} is a LoRA, which holds no program", path.display());
         let against = args.against.clone().map(smelt::open_checkpoint).transpose()?;
@@ -37,7 +40,6 @@ pub(super) fn run(args: &InspectArgs, report: &Report) -> Result<ExitCode> {
         embedding::tell(&file, report);
         return Ok(ExitCode::SUCCESS);
     }
-    let opening = Opening::from(&args.opening);
     if let Some(facts) = CheckpointFacts::of(path, &opening)? {
         let is_asked = args.mil || args.plan || args.weights;
         ensure!(!is_asked, "{} is a checkpoint, which holds no program", path.display());
