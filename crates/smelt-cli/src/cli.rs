@@ -594,7 +594,8 @@ mod tests {
             args.scheduler
         };
         for kind in SchedulerKind::ALL {
-            assert_eq!(parse(kind.name()), Some(kind.into()));
+            assert_eq!(parse(kind.name()).map(smelt::Sampler::kind), Some(kind));
+            assert_eq!(parse(kind.class_name()), Some(kind.into()));
         }
         assert_eq!(parse("dpmpp"), parse("dpmpp-2m"));
         assert_eq!(parse("DPM++ 2M Karras"), parse("dpmpp-2m-karras"));
