@@ -399,11 +399,7 @@ mod tests {
             of_class("DPMSolverMultistepInverseScheduler"),
             &["--scheduler NAME", "dpmpp-2m is the nearest"],
         );
-        check_warning(
-            scheduler,
-            of_class("FlowMatchEulerDiscreteScheduler"),
-            &["generate cannot draw", "flow-matching"],
-        );
+        check_warning(scheduler, of_class("ScoreSdeVeScheduler"), &["generate cannot draw", "flow matching"]);
         check_warning(scheduler, serde_json::json!({"_class_name": ""}), &["--scheduler NAME", "no _class_name"]);
         check_warning(scheduler, serde_json::json!({"beta_strat": 1}), &[SCHEDULER_FILE, "beta_strat"]);
         check_warning(
