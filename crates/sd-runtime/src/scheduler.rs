@@ -58,4 +58,4 @@ pub use entry::SchedulerKind;
 pub use options::{Churn, WalkOptions};
 pub use sampler::Sampler;
 pub use spread::Spread;
-pub use walk::Scheduler;
+pub use walk::{Course, Scheduler};

@@ -3,7 +3,7 @@
 
 use super::config::{PredictionType, SchedulerConfig};
 use super::schedule::alphas_cumprod;
-use super::walk::mix;
+use super::walk::{Course, StepGuard, mix};
 use crate::error::{Result, RuntimeError};
 
 /// ᾱ of a model, at its time steps and beyond the last.
@@ -26,12 +26,38 @@ impl Alphas {
         // Rounded spacings never reach beyond the last training step; the bound is for the index alone.
         usize::try_from(timestep).map_or(self.last, |t| self.table[t.min(self.table.len() - 1)])
     }
+}
 
-    /// As [`Scheduler::add_noise`](super::walk::Scheduler::add_noise), for the time step of a call.
-    pub(super) fn add_noise(&self, timestep: Option<&f32>, clean: &[f32], noise: &mut [f32]) {
-        match timestep {
+/// A walk of whole time steps.
+#[derive(Debug)]
+pub(super) struct AlphaWalk {
+    pub(super) timesteps: Vec<f32>,
+    pub(super) alphas: Alphas,
+    guard: StepGuard,
+}
+
+impl AlphaWalk {
+    /// A walk of these time steps, some of the first left out.
+    pub(super) fn new(steps: impl IntoIterator<Item = i64>, start: usize, alphas: Alphas) -> Self {
+        let timesteps = steps.into_iter().skip(start).map(|t| t as f32).collect();
+        Self { timesteps, alphas, guard: StepGuard::default() }
+    }
+
+    /// Checks that a call is due.
+    pub(super) fn admit(&mut self, index: usize, output: &[f32], sample: &[f32]) -> Result<()> {
+        self.guard.admit(self.timesteps.len(), index, output, sample)
+    }
+}
+
+impl Course for AlphaWalk {
+    fn timesteps(&self) -> &[f32] {
+        &self.timesteps
+    }
+
+    fn add_noise(&self, index: usize, clean: &[f32], noise: &mut [f32]) {
+        match self.timesteps.get(index) {
             Some(&timestep) => {
-                let alpha = self.at(timestep as i64);
+                let alpha = self.alphas.at(timestep as i64);
                 mix(alpha.sqrt(), clean, (1.0 - alpha).sqrt(), noise);
             }
             None => noise.copy_from_slice(clean),

@@ -3,13 +3,13 @@
 use sd_spec::keys;
 use serde::Deserialize;
 
-use super::alphas::{Alphas, parts};
+use super::alphas::{AlphaWalk, Alphas, parts};
 use super::config::{PredictionType, SchedulerConfig};
 use super::entry::{Entry, Family, SchedulerKind};
 use super::options::{Take, WalkOptions};
 use super::rectify::Rectify;
 use super::schedule::whole_timesteps;
-use super::walk::{Scheduler, StepGuard, add_draws};
+use super::walk::{Course, Scheduler, add_draws};
 use crate::error::Result;
 use crate::rng::RandomSource;
 
@@ -51,30 +51,26 @@ impl Default for Keys {
 /// A DDIM walk.
 #[derive(Debug)]
 struct Ddim {
-    timesteps: Vec<f32>,
+    walk: AlphaWalk,
     /// Training steps from one step to the next.
     ratio: i64,
-    alphas: Alphas,
     prediction: PredictionType,
     rectify: Rectify,
     eta: f64,
     use_clipped_model_output: bool,
-    guard: StepGuard,
 }
 
 impl Ddim {
     fn new(config: &SchedulerConfig, options: &WalkOptions) -> Result<Self> {
         let keys: Keys = config.own()?;
-        let steps = whole_timesteps(config, options.steps)?.into_iter().skip(options.start);
+        let steps = whole_timesteps(config, options.steps)?;
         Ok(Self {
-            timesteps: steps.map(|t| t as f32).collect(),
+            walk: AlphaWalk::new(steps, options.start, Alphas::of(config, keys.set_alpha_to_one)),
             ratio: (config.num_train_timesteps / options.steps) as i64,
-            alphas: Alphas::of(config, keys.set_alpha_to_one),
             prediction: config.prediction_type,
             rectify: Rectify::of(config, keys.clip_sample.then_some(keys.clip_sample_range))?,
             eta: options.eta.unwrap_or(0.0),
             use_clipped_model_output: options.use_clipped_model_output,
-            guard: StepGuard::default(),
         })
     }
 }
@@ -85,12 +81,8 @@ fn variance(now: f32, next: f32) -> f32 {
 }
 
 impl Scheduler for Ddim {
-    fn timesteps(&self) -> &[f32] {
-        &self.timesteps
-    }
-
-    fn add_noise(&self, step_index: usize, clean: &[f32], noise: &mut [f32]) {
-        self.alphas.add_noise(self.timesteps.get(step_index), clean, noise);
+    fn course(&self) -> &dyn Course {
+        &self.walk
     }
 
     fn step(
@@ -100,10 +92,10 @@ impl Scheduler for Ddim {
         sample: &mut [f32],
         noise: &mut dyn RandomSource,
     ) -> Result<()> {
-        self.guard.admit(self.timesteps.len(), step_index, model_output, sample)?;
-        let timestep = self.timesteps[step_index] as i64;
+        self.walk.admit(step_index, model_output, sample)?;
+        let timestep = self.walk.timesteps[step_index] as i64;
         // The step before by the ratio, which is not always the next of the list.
-        let (now, next) = (self.alphas.at(timestep), self.alphas.at(timestep - self.ratio));
+        let (now, next) = (self.walk.alphas.at(timestep), self.walk.alphas.at(timestep - self.ratio));
         let (mut clean, mut eps) = parts(self.prediction, now, model_output, sample);
         self.rectify.apply(&mut clean);
         if self.use_clipped_model_output {

@@ -3,13 +3,13 @@
 use sd_spec::keys;
 use serde::Deserialize;
 
-use super::alphas::{Alphas, parts, whole};
+use super::alphas::{AlphaWalk, Alphas, parts, whole};
 use super::config::{PredictionType, SchedulerConfig};
 use super::entry::{Entry, Family, SchedulerKind};
 use super::options::{Take, WalkOptions};
 use super::rectify::Rectify;
 use super::schedule::whole_timesteps;
-use super::walk::{Scheduler, StepGuard, blend};
+use super::walk::{Course, Scheduler, blend};
 use crate::error::{Result, RuntimeError};
 use crate::rng::RandomSource;
 
@@ -62,12 +62,10 @@ enum Variance {
 /// A DDPM walk.
 #[derive(Debug)]
 struct Ddpm {
-    timesteps: Vec<f32>,
-    alphas: Alphas,
+    walk: AlphaWalk,
     prediction: PredictionType,
     rectify: Rectify,
     variance: Variance,
-    guard: StepGuard,
 }
 
 impl Ddpm {
@@ -77,23 +75,21 @@ impl Ddpm {
             Some(given) => whole(given)?,
             None => whole_timesteps(config, options.steps)?,
         };
-        let walk = Self {
-            timesteps: steps.into_iter().skip(options.start).map(|t| t as f32).collect(),
-            alphas: Alphas::of(config, true),
+        let ddpm = Self {
+            walk: AlphaWalk::new(steps, options.start, Alphas::of(config, true)),
             prediction: config.prediction_type,
             rectify: Rectify::of(config, keys.clip_sample.then_some(keys.clip_sample_range))?,
             variance: keys.variance_type,
-            guard: StepGuard::default(),
         };
         // diffusers takes the square root of a logarithm, which is negative; only a walk that never draws is spared.
-        if walk.variance == Variance::FixedLargeLog && walk.timesteps.iter().any(|t| *t > 0.0) {
+        if ddpm.variance == Variance::FixedLargeLog && ddpm.walk.timesteps.iter().any(|t| *t > 0.0) {
             return Err(RuntimeError::SchedulerUnsupported {
                 scheduler: ENTRY.class,
                 option: "variance_type \"fixed_large_log\"".to_owned(),
                 next: "its noise would be the square root of a logarithm; \"fixed_large\" is what it means".to_owned(),
             });
         }
-        Ok(walk)
+        Ok(ddpm)
     }
 
     /// Standard deviation of the noise of a value of the sample.
@@ -111,12 +107,8 @@ impl Ddpm {
 }
 
 impl Scheduler for Ddpm {
-    fn timesteps(&self) -> &[f32] {
-        &self.timesteps
-    }
-
-    fn add_noise(&self, step_index: usize, clean: &[f32], noise: &mut [f32]) {
-        self.alphas.add_noise(self.timesteps.get(step_index), clean, noise);
+    fn course(&self) -> &dyn Course {
+        &self.walk
     }
 
     fn step(
@@ -131,10 +123,10 @@ impl Scheduler for Ddpm {
             return Err(RuntimeError::StepLength { output: model_output.len(), sample: 2 * sample.len() });
         }
         let (output, predicted) = model_output.split_at(if is_learned { sample.len() } else { model_output.len() });
-        self.guard.admit(self.timesteps.len(), step_index, output, sample)?;
-        let timestep = self.timesteps[step_index] as i64;
-        let next = self.timesteps.get(step_index + 1).map_or(-1, |t| *t as i64);
-        let (now, next) = (self.alphas.at(timestep), self.alphas.at(next));
+        self.walk.admit(step_index, output, sample)?;
+        let timestep = self.walk.timesteps[step_index] as i64;
+        let next = self.walk.timesteps.get(step_index + 1).map_or(-1, |t| *t as i64);
+        let (now, next) = (self.walk.alphas.at(timestep), self.walk.alphas.at(next));
         let (mut clean, _) = parts(self.prediction, now, output, sample);
         self.rectify.apply(&mut clean);
         let (alpha, beta) = (now / next, 1.0 - now / next);

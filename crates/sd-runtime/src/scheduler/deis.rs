@@ -10,7 +10,7 @@ use super::options::{Take, WalkOptions};
 use super::rectify::Rectify;
 use super::rungs::{End, Layout, Rungs};
 use super::schedule::SigmaKeys;
-use super::walk::{History, Scheduler, StepGuard, blend};
+use super::walk::{Course, History, Scheduler, blend};
 use crate::error::Result;
 use crate::rng::RandomSource;
 
@@ -54,7 +54,6 @@ struct Deis {
     lower_order_final: bool,
     rectify: Rectify,
     history: History,
-    guard: StepGuard,
 }
 
 impl Deis {
@@ -68,7 +67,6 @@ impl Deis {
             lower_order_final: keys.lower_order_final,
             rectify: Rectify::of(config, None)?,
             history: History::new(keys.solver_order),
-            guard: StepGuard::default(),
         })
     }
 
@@ -97,12 +95,8 @@ fn coefficient(nodes: &[f64], which: usize, to: f64) -> f64 {
 }
 
 impl Scheduler for Deis {
-    fn timesteps(&self) -> &[f32] {
-        self.rungs.timesteps()
-    }
-
-    fn add_noise(&self, step_index: usize, clean: &[f32], noise: &mut [f32]) {
-        self.rungs.add_noise(step_index, clean, noise);
+    fn course(&self) -> &dyn Course {
+        &self.rungs
     }
 
     fn step(
@@ -112,8 +106,7 @@ impl Scheduler for Deis {
         sample: &mut [f32],
         _: &mut dyn RandomSource,
     ) -> Result<()> {
-        self.guard.admit(self.rungs.timesteps().len(), step_index, model_output, sample)?;
-        let step = step_index + self.rungs.skipped;
+        let step = self.rungs.admit(step_index, model_output, sample)?;
         let mut clean = self.rungs.clean(step, self.prediction, model_output, sample);
         self.rectify.apply(&mut clean);
         self.history.push(self.rungs.noise(step, PredictionType::Sample, &clean, sample));

@@ -11,7 +11,7 @@ use super::options::{Take, WalkOptions};
 use super::rectify::Rectify;
 use super::rungs::{Layout, Rungs};
 use super::schedule::SigmaKeys;
-use super::walk::{History, Scheduler, StepGuard, add_draws};
+use super::walk::{Course, History, Scheduler, add_draws};
 use crate::error::{Result, RuntimeError};
 use crate::rng::RandomSource;
 
@@ -39,16 +39,16 @@ pub(super) const ENTRY: Entry = Entry {
 /// Keys of its own.
 #[derive(Deserialize)]
 #[serde(default)]
-struct Keys {
+pub(super) struct Keys {
     /// Order of the solver, 1 to 3.
-    solver_order: usize,
-    algorithm_type: String,
+    pub(super) solver_order: usize,
+    pub(super) algorithm_type: String,
     /// `midpoint` or `heun`; other names mean midpoint.
-    solver_type: Option<String>,
+    pub(super) solver_type: Option<String>,
     /// Take low orders at the end of fewer than [`FEW_STEPS`] steps.
-    lower_order_final: bool,
+    pub(super) lower_order_final: bool,
     /// Take order 1 at the end.
-    euler_at_final: bool,
+    pub(super) euler_at_final: bool,
 }
 
 impl Default for Keys {
@@ -86,7 +86,6 @@ struct DpmSolver {
     ends: Ends,
     rectify: Rectify,
     history: History,
-    guard: StepGuard,
 }
 
 /// Which of the last steps take a lower order.
@@ -120,20 +119,10 @@ impl Ends {
 impl DpmSolver {
     fn new(config: &SchedulerConfig, options: &WalkOptions) -> Result<Self> {
         let keys: Keys = config.own()?;
-        let algorithm = Algorithm::named(&keys.algorithm_type).unwrap_or(Algorithm::DpmPlusPlus);
         let rungs = Rungs::of(config, options, LAYOUT)?;
-        let refuse = |option: String, next: &str| {
-            let scheduler = SchedulerKind::DpmSolverMultistep.class_name();
-            Err(RuntimeError::SchedulerUnsupported { scheduler, option, next: next.to_owned() })
-        };
-        if !algorithm.takes_clean() && rungs.ends_at_zero() {
-            return refuse(
-                format!("algorithm_type \"{}\" with final_sigmas_type \"zero\"", keys.algorithm_type),
-                "its last step would divide by zero; choose \"sigma_min\"",
-            );
-        }
+        let algorithm = Algorithm::of(&keys.algorithm_type, &rungs, ENTRY.class)?;
         if algorithm == Algorithm::SdeDpm && keys.solver_order > 2 {
-            return refuse("algorithm_type \"sde-dpmsolver\" with solver_order 3".to_owned(), "choose order 1 or 2");
+            return Err(third_order(&keys, ENTRY.class));
         }
         Ok(Self {
             prediction: config.prediction_type,
@@ -143,10 +132,15 @@ impl DpmSolver {
             ends: Ends::of(rungs.len(), keys.lower_order_final, keys.euler_at_final, rungs.ends_at_zero()),
             rectify: Rectify::of(config, None)?,
             history: History::new(keys.solver_order),
-            guard: StepGuard::default(),
             rungs,
         })
     }
+}
+
+/// Refuses the third order, where an algorithm has none.
+pub(super) fn third_order(keys: &Keys, scheduler: &'static str) -> RuntimeError {
+    let option = format!("algorithm_type \"{}\" with solver_order 3", keys.algorithm_type);
+    RuntimeError::SchedulerUnsupported { scheduler, option, next: "choose order 1 or 2".to_owned() }
 }
 
 /// The kind that a name stands for.
@@ -173,12 +167,8 @@ pub(super) fn converted(
 }
 
 impl Scheduler for DpmSolver {
-    fn timesteps(&self) -> &[f32] {
-        self.rungs.timesteps()
-    }
-
-    fn add_noise(&self, step_index: usize, clean: &[f32], noise: &mut [f32]) {
-        self.rungs.add_noise(step_index, clean, noise);
+    fn course(&self) -> &dyn Course {
+        &self.rungs
     }
 
     fn step(
@@ -188,8 +178,7 @@ impl Scheduler for DpmSolver {
         sample: &mut [f32],
         noise: &mut dyn RandomSource,
     ) -> Result<()> {
-        self.guard.admit(self.rungs.timesteps().len(), step_index, model_output, sample)?;
-        let step = step_index + self.rungs.skipped;
+        let step = self.rungs.admit(step_index, model_output, sample)?;
         let both = (model_output, &*sample);
         self.history.push(converted(&self.rungs, step, self.algorithm, self.prediction, self.rectify, both));
         let order = self.history.len().min(self.ends.most(step, self.rungs.len())).min(self.order);

@@ -8,10 +8,10 @@ use sd_spec::keys;
 
 use super::config::SchedulerConfig;
 use super::entry::{Entry, Family, SchedulerKind};
-use super::ladder::{Climb, Ladder, Whole, ancestral, climb_methods, half_way};
+use super::ladder::{Climb, Ladder, Whole, ancestral, half_way};
 use super::options::WalkOptions;
 use super::schedule::SigmaKeys;
-use super::walk::{Scheduler, add_draws, blend};
+use super::walk::{Course, Scheduler, add_draws, blend};
 use crate::error::Result;
 use crate::rng::RandomSource;
 
@@ -42,17 +42,15 @@ struct DpmSolverSde {
 
 impl DpmSolverSde {
     fn new(config: &SchedulerConfig, options: &WalkOptions) -> Result<Self> {
-        let ladder = Ladder::of(config, options, Whole::Fractional)?;
-        let climb = ladder.double(config, options.start, |ladder, step| {
-            let middle = half_way(ladder.sigmas[step].into(), ladder.sigmas[step + 1].into());
-            (ladder.training.timestep_of(middle.into()), middle)
-        });
+        let climb = Ladder::of(config, options, Whole::Fractional)?.halved(config, options.start, half_way);
         Ok(Self { climb, begun: None })
     }
 }
 
 impl Scheduler for DpmSolverSde {
-    climb_methods!();
+    fn course(&self) -> &dyn Course {
+        &self.climb
+    }
 
     fn step(
         &mut self,

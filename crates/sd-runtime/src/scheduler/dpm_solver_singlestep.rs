@@ -13,8 +13,8 @@ use super::options::{Take, WalkOptions};
 use super::rectify::Rectify;
 use super::rungs::{Layout, Level, Rungs};
 use super::schedule::SigmaKeys;
-use super::walk::{History, Scheduler, StepGuard, add_draws};
-use crate::error::{Result, RuntimeError};
+use super::walk::{Course, History, Scheduler, add_draws};
+use crate::error::Result;
 use crate::rng::RandomSource;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -63,22 +63,14 @@ struct Singlestep {
     /// The sample at the last call of order 1.
     base: Vec<f32>,
     history: History,
-    guard: StepGuard,
 }
 
 impl Singlestep {
     fn new(config: &SchedulerConfig, options: &WalkOptions) -> Result<Self> {
         let keys: Keys = config.own()?;
-        let algorithm = Algorithm::named(&keys.algorithm_type).unwrap_or(Algorithm::DpmPlusPlus);
         let layout = Layout { always_linspace: true, clips: true, ..Layout::default() };
         let rungs = Rungs::of(config, options, layout)?;
-        if !algorithm.takes_clean() && rungs.ends_at_zero() {
-            return Err(RuntimeError::SchedulerUnsupported {
-                scheduler: ENTRY.class,
-                option: format!("algorithm_type \"{}\" with final_sigmas_type \"zero\"", keys.algorithm_type),
-                next: "its last step would divide by zero; choose \"sigma_min\"".to_owned(),
-            });
-        }
+        let algorithm = Algorithm::of(&keys.algorithm_type, &rungs, ENTRY.class)?;
         Ok(Self {
             prediction: config.prediction_type,
             algorithm,
@@ -87,7 +79,6 @@ impl Singlestep {
             rectify: Rectify::of(config, None)?,
             base: Vec::new(),
             history: History::new(keys.solver_order),
-            guard: StepGuard::default(),
             rungs,
         })
     }
@@ -142,12 +133,8 @@ fn orders(n: usize, order: usize, lower_order_final: bool, ends_at_zero: bool) -
 }
 
 impl Scheduler for Singlestep {
-    fn timesteps(&self) -> &[f32] {
-        self.rungs.timesteps()
-    }
-
-    fn add_noise(&self, step_index: usize, clean: &[f32], noise: &mut [f32]) {
-        self.rungs.add_noise(step_index, clean, noise);
+    fn course(&self) -> &dyn Course {
+        &self.rungs
     }
 
     fn step(
@@ -157,8 +144,7 @@ impl Scheduler for Singlestep {
         sample: &mut [f32],
         noise: &mut dyn RandomSource,
     ) -> Result<()> {
-        self.guard.admit(self.rungs.timesteps().len(), step_index, model_output, sample)?;
-        let step = step_index + self.rungs.skipped;
+        let step = self.rungs.admit(step_index, model_output, sample)?;
         let both = (model_output, &*sample);
         self.history.push(converted(&self.rungs, step, self.algorithm, self.prediction, self.rectify, both));
         // A walk that begins later has fewer outputs than its first orders want.

@@ -5,10 +5,10 @@ use sd_spec::keys;
 
 use super::config::SchedulerConfig;
 use super::entry::{Entry, Family, SchedulerKind};
-use super::ladder::{Climb, Ladder, Whole, ancestral, climb_methods, half_way};
+use super::ladder::{Climb, Ladder, Whole, ancestral, half_way_down};
 use super::options::{Take, WalkOptions};
 use super::schedule::SigmaKeys;
-use super::walk::{Scheduler, add_draws, blend};
+use super::walk::{Course, Scheduler, add_draws, blend};
 use crate::error::Result;
 use crate::rng::RandomSource;
 
@@ -37,24 +37,17 @@ struct Dpmpp2sAncestral {
     begun: Option<Vec<f32>>,
 }
 
-/// Sigma of a step's second call.
-fn middle(from: f64, to: f64) -> f32 {
-    half_way(from, ancestral(from, to).1)
-}
-
 impl Dpmpp2sAncestral {
     fn new(config: &SchedulerConfig, options: &WalkOptions) -> Result<Self> {
-        let ladder = Ladder::of(config, options, Whole::Fractional)?;
-        let climb = ladder.double(config, options.start, |ladder, step| {
-            let middle = middle(ladder.sigmas[step].into(), ladder.sigmas[step + 1].into());
-            (ladder.training.timestep_of(middle.into()), middle)
-        });
+        let climb = Ladder::of(config, options, Whole::Fractional)?.halved(config, options.start, half_way_down);
         Ok(Self { climb, begun: None })
     }
 }
 
 impl Scheduler for Dpmpp2sAncestral {
-    climb_methods!();
+    fn course(&self) -> &dyn Course {
+        &self.climb
+    }
 
     fn step(
         &mut self,
@@ -75,7 +68,7 @@ impl Scheduler for Dpmpp2sAncestral {
             blend(sample, keep, &[(1.0 - keep, &clean)]);
         } else {
             self.begun = Some(sample.to_vec());
-            let keep = f64::from(middle(call.from, call.to)) / call.from;
+            let keep = f64::from(half_way_down(call.from, call.to)) / call.from;
             blend(sample, keep, &[(1.0 - keep, &clean)]);
             return Ok(());
         }

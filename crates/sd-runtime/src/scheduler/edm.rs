@@ -7,7 +7,7 @@ use super::config::{PredictionType, SchedulerConfig};
 use super::options::WalkOptions;
 use super::schedule::{FinalSigma, torch_linspace};
 use super::spread::karras_with;
-use super::walk::{StepGuard, mix};
+use super::walk::{Course, StepGuard, mix};
 use crate::error::{Result, RuntimeError};
 
 /// Keys of EDM's schedulers.
@@ -65,12 +65,12 @@ impl Keys {
 /// A walk of such a model.
 #[derive(Debug)]
 pub(super) struct EdmWalk {
-    pub(super) timesteps: Vec<f32>,
+    timesteps: Vec<f32>,
     /// Sigmas of the whole walk, and its end.
     sigmas: Vec<f32>,
-    pub(super) skipped: usize,
+    skipped: usize,
     sigma_data: f32,
-    pub(super) init_noise_sigma: f32,
+    init_noise_sigma: f32,
     prediction: PredictionType,
     guard: StepGuard,
 }
@@ -121,17 +121,6 @@ impl EdmWalk {
         Ok(index + self.skipped)
     }
 
-    pub(super) fn add_noise(&self, index: usize, clean: &[f32], noise: &mut [f32]) {
-        let sigma = if index < self.timesteps.len() { self.sigmas[index + self.skipped] } else { 0.0 };
-        mix(1.0, clean, sigma, noise);
-    }
-
-    pub(super) fn scale(&self, index: usize, sample: &mut [f32]) {
-        let sigma = self.sigmas[index + self.skipped];
-        let scale = 1.0 / (sigma * sigma + self.sigma_data * self.sigma_data).sqrt();
-        sample.iter_mut().for_each(|x| *x *= scale);
-    }
-
     /// The clean sample that an output means for a sample of this sigma.
     pub(super) fn clean(&self, sigma: f32, output: &[f32], sample: &[f32]) -> Vec<f32> {
         let data = self.sigma_data;
@@ -142,5 +131,26 @@ impl EdmWalk {
             _ => sigma * data / sum.sqrt(),
         };
         sample.iter().zip(output).map(|(x, output)| skip * x + out * output).collect()
+    }
+}
+
+impl Course for EdmWalk {
+    fn timesteps(&self) -> &[f32] {
+        &self.timesteps
+    }
+
+    fn init_noise_sigma(&self) -> f32 {
+        self.init_noise_sigma
+    }
+
+    fn add_noise(&self, index: usize, clean: &[f32], noise: &mut [f32]) {
+        let sigma = if index < self.timesteps.len() { self.sigmas[index + self.skipped] } else { 0.0 };
+        mix(1.0, clean, sigma, noise);
+    }
+
+    fn scale_model_input(&self, index: usize, sample: &mut [f32]) {
+        let sigma = self.sigmas[index + self.skipped];
+        let scale = 1.0 / (sigma * sigma + self.sigma_data * self.sigma_data).sqrt();
+        sample.iter_mut().for_each(|x| *x *= scale);
     }
 }

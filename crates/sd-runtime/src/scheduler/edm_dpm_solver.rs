@@ -1,18 +1,17 @@
 //! DPM-Solver++ for EDM's models, equal to diffusers' `EDMDPMSolverMultistepScheduler`.
 
 use sd_spec::keys;
-use serde::Deserialize;
 
 use super::config::SchedulerConfig;
-use super::dpm_solver::{Ends, second_order};
+use super::dpm_solver::{Ends, Keys, second_order, third_order};
 use super::edm::EdmWalk;
 use super::entry::{Entry, Family, SchedulerKind};
 use super::gains::{Algorithm, SecondOrder, multistep};
 use super::options::WalkOptions;
 use super::rectify::Rectify;
 use super::rungs::Level;
-use super::walk::{History, Scheduler, add_draws};
-use crate::error::{Result, RuntimeError};
+use super::walk::{Course, History, Scheduler, add_draws};
+use crate::error::Result;
 use crate::rng::RandomSource;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -32,29 +31,6 @@ pub(super) const ENTRY: Entry = Entry {
     build: |config, options| Ok(Box::new(EdmDpmSolver::new(config, options)?)),
 };
 
-/// Keys of its own.
-#[derive(Deserialize)]
-#[serde(default)]
-struct Keys {
-    solver_order: usize,
-    algorithm_type: String,
-    solver_type: Option<String>,
-    lower_order_final: bool,
-    euler_at_final: bool,
-}
-
-impl Default for Keys {
-    fn default() -> Self {
-        Self {
-            solver_order: 2,
-            algorithm_type: "dpmsolver++".to_owned(),
-            solver_type: None,
-            lower_order_final: true,
-            euler_at_final: false,
-        }
-    }
-}
-
 /// A DPM-Solver++ walk of an EDM model.
 #[derive(Debug)]
 struct EdmDpmSolver {
@@ -73,11 +49,7 @@ impl EdmDpmSolver {
         let walk = EdmWalk::of(config, options)?;
         let algorithm = Algorithm::named(&keys.algorithm_type).unwrap_or(Algorithm::DpmPlusPlus);
         if algorithm.draws() && keys.solver_order > 2 {
-            return Err(RuntimeError::SchedulerUnsupported {
-                scheduler: ENTRY.class,
-                option: format!("algorithm_type \"{}\" with solver_order 3", keys.algorithm_type),
-                next: "choose order 1 or 2".to_owned(),
-            });
+            return Err(third_order(&keys, ENTRY.class));
         }
         let ends_at_zero = walk.sigma(walk.len()) == 0.0;
         Ok(Self {
@@ -93,20 +65,8 @@ impl EdmDpmSolver {
 }
 
 impl Scheduler for EdmDpmSolver {
-    fn timesteps(&self) -> &[f32] {
-        &self.walk.timesteps
-    }
-
-    fn init_noise_sigma(&self) -> f32 {
-        self.walk.init_noise_sigma
-    }
-
-    fn add_noise(&self, step_index: usize, clean: &[f32], noise: &mut [f32]) {
-        self.walk.add_noise(step_index, clean, noise);
-    }
-
-    fn scale_model_input(&self, step_index: usize, sample: &mut [f32]) {
-        self.walk.scale(step_index, sample);
+    fn course(&self) -> &dyn Course {
+        &self.walk
     }
 
     fn step(

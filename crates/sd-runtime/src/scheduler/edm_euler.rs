@@ -6,7 +6,7 @@ use super::config::SchedulerConfig;
 use super::edm::EdmWalk;
 use super::entry::{Entry, Family, SchedulerKind};
 use super::options::{Churn, Take, WalkOptions};
-use super::walk::{Scheduler, add_draws};
+use super::walk::{Course, Scheduler, add_draws};
 use crate::error::Result;
 use crate::rng::RandomSource;
 
@@ -41,20 +41,8 @@ impl EdmEuler {
 }
 
 impl Scheduler for EdmEuler {
-    fn timesteps(&self) -> &[f32] {
-        &self.walk.timesteps
-    }
-
-    fn init_noise_sigma(&self) -> f32 {
-        self.walk.init_noise_sigma
-    }
-
-    fn add_noise(&self, step_index: usize, clean: &[f32], noise: &mut [f32]) {
-        self.walk.add_noise(step_index, clean, noise);
-    }
-
-    fn scale_model_input(&self, step_index: usize, sample: &mut [f32]) {
-        self.walk.scale(step_index, sample);
+    fn course(&self) -> &dyn Course {
+        &self.walk
     }
 
     fn step(

@@ -4,10 +4,10 @@ use sd_spec::keys;
 
 use super::config::SchedulerConfig;
 use super::entry::{Entry, Family, SchedulerKind};
-use super::ladder::{Climb, Ladder, Whole, climb_methods};
+use super::ladder::{Climb, Ladder, Whole};
 use super::options::{Churn, Take, WalkOptions};
 use super::schedule::SigmaKeys;
-use super::walk::Scheduler;
+use super::walk::{Course, Scheduler};
 use crate::error::Result;
 use crate::rng::RandomSource;
 
@@ -45,7 +45,9 @@ impl Euler {
 }
 
 impl Scheduler for Euler {
-    climb_methods!();
+    fn course(&self) -> &dyn Course {
+        &self.climb
+    }
 
     fn step(
         &mut self,

@@ -4,10 +4,10 @@ use sd_spec::keys;
 
 use super::config::SchedulerConfig;
 use super::entry::{Entry, Family, SchedulerKind};
-use super::ladder::{Climb, Ladder, Whole, ancestral, climb_methods};
+use super::ladder::{Climb, Ladder, Whole, ancestral};
 use super::options::WalkOptions;
 use super::schedule::SigmaKeys;
-use super::walk::{Scheduler, add_draws};
+use super::walk::{Course, Scheduler, add_draws};
 use crate::error::Result;
 use crate::rng::RandomSource;
 
@@ -42,7 +42,9 @@ impl EulerAncestral {
 }
 
 impl Scheduler for EulerAncestral {
-    climb_methods!();
+    fn course(&self) -> &dyn Course {
+        &self.climb
+    }
 
     fn step(
         &mut self,

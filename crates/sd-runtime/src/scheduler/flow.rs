@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::config::SchedulerConfig;
 use super::options::WalkOptions;
 use super::spread::{self, linspace};
-use super::walk::{StepGuard, mix};
+use super::walk::{Course, StepGuard, mix};
 use crate::error::{Result, RuntimeError};
 
 /// Keys of flow-matching schedulers.
@@ -109,7 +109,7 @@ pub(super) fn stretch(sigmas: &mut [f64], terminal: f64) {
 #[derive(Debug)]
 pub(super) struct Stream {
     /// Time steps of the calls that are made.
-    pub(super) timesteps: Vec<f32>,
+    timesteps: Vec<f32>,
     /// Sigma of the sample of each.
     inputs: Vec<f32>,
     /// Sigmas of the whole walk, and its end.
@@ -193,8 +193,14 @@ impl Stream {
     pub(super) fn ends(&self, step: usize) -> (f32, f32) {
         (self.sigmas[step], self.sigmas[step + 1])
     }
+}
 
-    pub(super) fn add_noise(&self, index: usize, clean: &[f32], noise: &mut [f32]) {
+impl Course for Stream {
+    fn timesteps(&self) -> &[f32] {
+        &self.timesteps
+    }
+
+    fn add_noise(&self, index: usize, clean: &[f32], noise: &mut [f32]) {
         let sigma = self.inputs.get(index).copied().unwrap_or(0.0);
         mix(1.0 - sigma, clean, sigma, noise);
     }

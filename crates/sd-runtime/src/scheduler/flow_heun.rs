@@ -6,7 +6,7 @@ use super::config::SchedulerConfig;
 use super::entry::{Entry, Family, SchedulerKind};
 use super::flow::{Keys, Stream};
 use super::options::WalkOptions;
-use super::walk::Scheduler;
+use super::walk::{Course, Scheduler};
 use crate::error::Result;
 use crate::rng::RandomSource;
 
@@ -43,12 +43,8 @@ impl FlowHeun {
 }
 
 impl Scheduler for FlowHeun {
-    fn timesteps(&self) -> &[f32] {
-        &self.stream.timesteps
-    }
-
-    fn add_noise(&self, step_index: usize, clean: &[f32], noise: &mut [f32]) {
-        self.stream.add_noise(step_index, clean, noise);
+    fn course(&self) -> &dyn Course {
+        &self.stream
     }
 
     fn step(

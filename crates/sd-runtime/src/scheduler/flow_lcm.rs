@@ -7,7 +7,7 @@ use super::entry::{Entry, Family, SchedulerKind};
 use super::flow::{Keys, Stream};
 use super::flow_euler::renoise;
 use super::options::{Take, WalkOptions};
-use super::walk::Scheduler;
+use super::walk::{Course, Scheduler};
 use crate::error::Result;
 use crate::rng::RandomSource;
 
@@ -41,12 +41,8 @@ impl FlowLcm {
 }
 
 impl Scheduler for FlowLcm {
-    fn timesteps(&self) -> &[f32] {
-        &self.stream.timesteps
-    }
-
-    fn add_noise(&self, step_index: usize, clean: &[f32], noise: &mut [f32]) {
-        self.stream.add_noise(step_index, clean, noise);
+    fn course(&self) -> &dyn Course {
+        &self.stream
     }
 
     fn step(

@@ -3,7 +3,8 @@
 //!
 //! The formulas are those of arXiv 2206.00927 and 2211.01095, in the order in which diffusers computes them, in f32.
 
-use super::rungs::Level;
+use super::rungs::{Level, Rungs};
+use crate::error::{Result, RuntimeError};
 
 /// What the solver integrates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,22 @@ pub(super) enum Algorithm {
 }
 
 impl Algorithm {
+    /// The one that `algorithm_type` names, for such a walk.
+    ///
+    /// # Errors
+    /// [`RuntimeError::SchedulerUnsupported`] for one that counts in noise where the walk ends without any.
+    pub(super) fn of(name: &str, rungs: &Rungs, scheduler: &'static str) -> Result<Self> {
+        let algorithm = Self::named(name).unwrap_or(Self::DpmPlusPlus);
+        if !algorithm.takes_clean() && rungs.ends_at_zero() {
+            return Err(RuntimeError::SchedulerUnsupported {
+                scheduler,
+                option: format!("algorithm_type \"{name}\" with final_sigmas_type \"zero\""),
+                next: "its last step would divide by zero; choose \"sigma_min\"".to_owned(),
+            });
+        }
+        Ok(algorithm)
+    }
+
     /// By diffusers' name; `deis` there means DPM-Solver++.
     pub(super) fn named(name: &str) -> Option<Self> {
         match name {

@@ -5,11 +5,11 @@ use serde::Deserialize;
 
 use super::config::SchedulerConfig;
 use super::entry::{Entry, Family, SchedulerKind};
-use super::ladder::{Climb, Ladder, Whole, climb_methods};
+use super::ladder::{Climb, Ladder, Whole};
 use super::options::{Take, WalkOptions};
 use super::rectify::Rectify;
 use super::schedule::SigmaKeys;
-use super::walk::Scheduler;
+use super::walk::{Course, Scheduler};
 use crate::error::Result;
 use crate::rng::RandomSource;
 
@@ -65,7 +65,9 @@ impl Heun {
 }
 
 impl Scheduler for Heun {
-    climb_methods!();
+    fn course(&self) -> &dyn Course {
+        &self.climb
+    }
 
     fn step(
         &mut self,

@@ -6,7 +6,7 @@ use sd_spec::keys;
 use super::entry::{Entry, Family, SchedulerKind};
 use super::options::WalkOptions;
 use super::schedule::torch_linspace;
-use super::walk::{History, Scheduler, StepGuard, mix};
+use super::walk::{Course, History, Scheduler, StepGuard, mix};
 use crate::error::Result;
 use crate::rng::RandomSource;
 
@@ -53,7 +53,7 @@ impl Ipndm {
     }
 }
 
-impl Scheduler for Ipndm {
+impl Course for Ipndm {
     fn timesteps(&self) -> &[f32] {
         &self.timesteps
     }
@@ -63,6 +63,12 @@ impl Scheduler for Ipndm {
             true => mix(self.alphas[step_index + self.skipped], clean, self.betas[step_index + self.skipped], noise),
             false => noise.copy_from_slice(clean),
         }
+    }
+}
+
+impl Scheduler for Ipndm {
+    fn course(&self) -> &dyn Course {
+        self
     }
 
     fn step(

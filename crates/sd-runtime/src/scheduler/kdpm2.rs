@@ -4,10 +4,10 @@ use sd_spec::keys;
 
 use super::config::SchedulerConfig;
 use super::entry::{Entry, Family, SchedulerKind};
-use super::ladder::{Climb, Ladder, Whole, climb_methods, half_way};
+use super::ladder::{Climb, Ladder, Whole, half_way};
 use super::options::WalkOptions;
 use super::schedule::SigmaKeys;
-use super::walk::{Scheduler, blend};
+use super::walk::{Course, Scheduler, blend};
 use crate::error::Result;
 use crate::rng::RandomSource;
 
@@ -38,17 +38,15 @@ struct Kdpm2 {
 
 impl Kdpm2 {
     fn new(config: &SchedulerConfig, options: &WalkOptions) -> Result<Self> {
-        let ladder = Ladder::of(config, options, Whole::RoundedKarras)?;
-        let climb = ladder.double(config, options.start, |ladder, step| {
-            let middle = half_way(ladder.sigmas[step].into(), ladder.sigmas[step + 1].into());
-            (ladder.training.timestep_of(middle.into()), middle)
-        });
+        let climb = Ladder::of(config, options, Whole::RoundedKarras)?.halved(config, options.start, half_way);
         Ok(Self { climb, begun: None })
     }
 }
 
 impl Scheduler for Kdpm2 {
-    climb_methods!();
+    fn course(&self) -> &dyn Course {
+        &self.climb
+    }
 
     fn step(
         &mut self,
@@ -58,9 +56,7 @@ impl Scheduler for Kdpm2 {
         _: &mut dyn RandomSource,
     ) -> Result<()> {
         let call = self.climb.admit_double(step_index, model_output, sample)?;
-        let mut slope = self.climb.clean(call.at, model_output, sample);
-        let sigma = call.at as f32;
-        slope.iter_mut().zip(&*sample).for_each(|(clean, &x)| *clean = (x - *clean) / sigma);
+        let slope = self.climb.slope(call.at, model_output, sample);
         match self.begun.take().filter(|_| call.is_second) {
             Some(first) => {
                 sample.copy_from_slice(&first);

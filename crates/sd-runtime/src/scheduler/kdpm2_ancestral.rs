@@ -4,10 +4,10 @@ use sd_spec::keys;
 
 use super::config::SchedulerConfig;
 use super::entry::{Entry, Family, SchedulerKind};
-use super::ladder::{Climb, Ladder, Whole, ancestral, climb_methods, half_way};
+use super::ladder::{Climb, Ladder, Whole, ancestral, half_way_down};
 use super::options::WalkOptions;
 use super::schedule::SigmaKeys;
-use super::walk::{Scheduler, add_draws, blend};
+use super::walk::{Course, Scheduler, add_draws, blend};
 use crate::error::Result;
 use crate::rng::RandomSource;
 
@@ -36,24 +36,17 @@ struct Kdpm2Ancestral {
     begun: Option<Vec<f32>>,
 }
 
-/// Sigma of a step's second call.
-fn middle(from: f64, to: f64) -> f32 {
-    half_way(from, ancestral(from, to).1)
-}
-
 impl Kdpm2Ancestral {
     fn new(config: &SchedulerConfig, options: &WalkOptions) -> Result<Self> {
-        let ladder = Ladder::of(config, options, Whole::RoundedKarras)?;
-        let climb = ladder.double(config, options.start, |ladder, step| {
-            let middle = middle(ladder.sigmas[step].into(), ladder.sigmas[step + 1].into());
-            (ladder.training.timestep_of(middle.into()), middle)
-        });
+        let climb = Ladder::of(config, options, Whole::RoundedKarras)?.halved(config, options.start, half_way_down);
         Ok(Self { climb, begun: None })
     }
 }
 
 impl Scheduler for Kdpm2Ancestral {
-    climb_methods!();
+    fn course(&self) -> &dyn Course {
+        &self.climb
+    }
 
     fn step(
         &mut self,
@@ -63,9 +56,7 @@ impl Scheduler for Kdpm2Ancestral {
         noise: &mut dyn RandomSource,
     ) -> Result<()> {
         let call = self.climb.admit_double(step_index, model_output, sample)?;
-        let mut slope = self.climb.clean(call.at, model_output, sample);
-        let sigma = call.at as f32;
-        slope.iter_mut().zip(&*sample).for_each(|(clean, &x)| *clean = (x - *clean) / sigma);
+        let slope = self.climb.slope(call.at, model_output, sample);
         let (up, down) = ancestral(call.from, call.to);
         match self.begun.take().filter(|_| call.is_second) {
             Some(first) => {
@@ -75,7 +66,7 @@ impl Scheduler for Kdpm2Ancestral {
             }
             None => {
                 self.begun = Some(sample.to_vec());
-                blend(sample, 1.0, &[(f64::from(middle(call.from, call.to)) - call.from, &slope)]);
+                blend(sample, 1.0, &[(f64::from(half_way_down(call.from, call.to)) - call.from, &slope)]);
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use super::config::{PredictionType, SchedulerConfig, TimestepSpacing};
 use super::options::WalkOptions;
 use super::schedule::{SigmaKeys, TrainingSigmas, leading, trailing};
 use super::spread::linspace;
-use super::walk::{StepGuard, mix};
+use super::walk::{Course, StepGuard, mix};
 use crate::error::{Result, RuntimeError};
 
 /// Options of such schedulers that lay out the walk.
@@ -120,6 +120,14 @@ impl Ladder {
         self.climb(config, calls, 2 * start)
     }
 
+    /// The same, where the second call is between the step's sigmas, as `middle` says of both.
+    pub(super) fn halved(self, config: &SchedulerConfig, start: usize, middle: impl Fn(f64, f64) -> f32) -> Climb {
+        self.double(config, start, |ladder, step| {
+            let middle = middle(ladder.sigmas[step].into(), ladder.sigmas[step + 1].into());
+            (ladder.training.timestep_of(middle.into()), middle)
+        })
+    }
+
     fn climb(self, config: &SchedulerConfig, calls: Vec<(f64, f32)>, skipped: usize) -> Climb {
         let (timesteps, inputs): (Vec<f32>, Vec<f32>) =
             calls.into_iter().skip(skipped).map(|(t, sigma)| (t as f32, sigma)).unzip();
@@ -152,14 +160,14 @@ fn timesteps(config: &SchedulerConfig, spacing: TimestepSpacing, n: usize) -> Ve
 #[derive(Debug)]
 pub(super) struct Climb {
     /// One for each call.
-    pub(super) timesteps: Vec<f32>,
+    timesteps: Vec<f32>,
     /// Sigma of the sample of each call.
     inputs: Vec<f32>,
     /// Sigma of each step of the whole walk, and of its end.
     sigmas: Vec<f32>,
     /// Calls that are left out.
     skipped: usize,
-    pub(super) init_noise_sigma: f32,
+    init_noise_sigma: f32,
     prediction: PredictionType,
     guard: StepGuard,
 }
@@ -203,25 +211,20 @@ impl Climb {
         &self.sigmas
     }
 
-    pub(super) fn add_noise(&self, index: usize, clean: &[f32], noise: &mut [f32]) {
-        let sigma = self.inputs.get(index).copied().unwrap_or(0.0);
-        mix(1.0, clean, sigma, noise);
-    }
-
-    pub(super) fn scale(&self, index: usize, sample: &mut [f32]) {
-        let sigma = self.inputs[index];
-        let scale = (sigma * sigma + 1.0).sqrt();
-        for x in sample {
-            *x /= scale;
-        }
-    }
-
     /// The clean sample that the model's output means for a sample of this sigma.
     pub(super) fn clean(&self, sigma: f64, output: &[f32], sample: &[f32]) -> Vec<f32> {
         self.clean_churned(sigma, sigma, output, sample)
     }
 
-    /// The same where noise was added to a sample of sigma `before`, of which the model was not told.
+    /// The noise that it means: how the sample changes with sigma.
+    pub(super) fn slope(&self, sigma: f64, output: &[f32], sample: &[f32]) -> Vec<f32> {
+        let mut slope = self.clean(sigma, output, sample);
+        let sigma = sigma as f32;
+        slope.iter_mut().zip(sample).for_each(|(clean, &x)| *clean = (x - *clean) / sigma);
+        slope
+    }
+
+    /// The clean sample where noise was added to a sample of sigma `before`, of which the model was not told.
     pub(super) fn clean_churned(&self, before: f64, now: f64, output: &[f32], sample: &[f32]) -> Vec<f32> {
         let (before, now) = (before as f32, now as f32);
         let variance = before * before + 1.0;
@@ -237,6 +240,29 @@ impl Climb {
     }
 }
 
+impl Course for Climb {
+    fn timesteps(&self) -> &[f32] {
+        &self.timesteps
+    }
+
+    fn init_noise_sigma(&self) -> f32 {
+        self.init_noise_sigma
+    }
+
+    fn add_noise(&self, index: usize, clean: &[f32], noise: &mut [f32]) {
+        let sigma = self.inputs.get(index).copied().unwrap_or(0.0);
+        mix(1.0, clean, sigma, noise);
+    }
+
+    fn scale_model_input(&self, index: usize, sample: &mut [f32]) {
+        let sigma = self.inputs[index];
+        let scale = (sigma * sigma + 1.0).sqrt();
+        for x in sample {
+            *x /= scale;
+        }
+    }
+}
+
 /// Standard deviation of the noise that an ancestral step from one sigma to another adds, and sigma before it does.
 pub(super) fn ancestral(from: f64, to: f64) -> (f64, f64) {
     let up = (to * to * (from * from - to * to) / (from * from)).max(0.0).sqrt().min(to);
@@ -248,24 +274,7 @@ pub(super) fn half_way(a: f64, b: f64) -> f32 {
     if a <= 0.0 || b <= 0.0 { 0.0 } else { (0.5 * (a.ln() + b.ln())).exp() as f32 }
 }
 
-/// Implements what a scheduler around a [`Climb`] named `climb` does as all of them do.
-macro_rules! climb_methods {
-    () => {
-        fn timesteps(&self) -> &[f32] {
-            &self.climb.timesteps
-        }
-
-        fn init_noise_sigma(&self) -> f32 {
-            self.climb.init_noise_sigma
-        }
-
-        fn add_noise(&self, step_index: usize, clean: &[f32], noise: &mut [f32]) {
-            self.climb.add_noise(step_index, clean, noise);
-        }
-
-        fn scale_model_input(&self, step_index: usize, sample: &mut [f32]) {
-            self.climb.scale(step_index, sample);
-        }
-    };
+/// The sigma half way to that to which an ancestral step goes down.
+pub(super) fn half_way_down(from: f64, to: f64) -> f32 {
+    half_way(from, ancestral(from, to).1)
 }
-pub(super) use climb_methods;

@@ -4,13 +4,13 @@
 use sd_spec::keys;
 use serde::Deserialize;
 
-use super::alphas::{Alphas, parts};
+use super::alphas::{AlphaWalk, Alphas, parts};
 use super::config::{PredictionType, SchedulerConfig};
 use super::distilled;
 use super::entry::{Entry, Family, SchedulerKind};
 use super::options::{Take, WalkOptions};
 use super::rectify::Rectify;
-use super::walk::{Scheduler, StepGuard, add_draws, blend};
+use super::walk::{Course, Scheduler, add_draws, blend};
 use crate::error::{Result, RuntimeError};
 use crate::rng::RandomSource;
 
@@ -60,12 +60,10 @@ const SIGMA_DATA: f64 = 0.5;
 /// An LCM walk.
 #[derive(Debug)]
 struct Lcm {
-    timesteps: Vec<f32>,
-    alphas: Alphas,
+    walk: AlphaWalk,
     prediction: PredictionType,
     rectify: Rectify,
     scaling: f64,
-    guard: StepGuard,
 }
 
 impl Lcm {
@@ -76,23 +74,17 @@ impl Lcm {
         }
         let steps = distilled::timesteps(config, options, keys.original_inference_steps)?;
         Ok(Self {
-            timesteps: steps.into_iter().skip(options.start).map(|t| t as f32).collect(),
-            alphas: Alphas::of(config, keys.set_alpha_to_one),
+            walk: AlphaWalk::new(steps, options.start, Alphas::of(config, keys.set_alpha_to_one)),
             prediction: config.prediction_type,
             rectify: Rectify::of(config, keys.clip_sample.then_some(keys.clip_sample_range))?,
             scaling: keys.timestep_scaling,
-            guard: StepGuard::default(),
         })
     }
 }
 
 impl Scheduler for Lcm {
-    fn timesteps(&self) -> &[f32] {
-        &self.timesteps
-    }
-
-    fn add_noise(&self, step_index: usize, clean: &[f32], noise: &mut [f32]) {
-        self.alphas.add_noise(self.timesteps.get(step_index), clean, noise);
+    fn course(&self) -> &dyn Course {
+        &self.walk
     }
 
     fn step(
@@ -102,15 +94,15 @@ impl Scheduler for Lcm {
         sample: &mut [f32],
         noise: &mut dyn RandomSource,
     ) -> Result<()> {
-        self.guard.admit(self.timesteps.len(), step_index, model_output, sample)?;
-        let timestep = self.timesteps[step_index];
-        let (mut clean, _) = parts(self.prediction, self.alphas.at(timestep as i64), model_output, sample);
+        self.walk.admit(step_index, model_output, sample)?;
+        let timestep = self.walk.timesteps[step_index];
+        let (mut clean, _) = parts(self.prediction, self.walk.alphas.at(timestep as i64), model_output, sample);
         self.rectify.apply(&mut clean);
         let scaled = f64::from(timestep) * self.scaling;
         let sum = scaled * scaled + SIGMA_DATA * SIGMA_DATA;
         blend(sample, SIGMA_DATA * SIGMA_DATA / sum, &[(scaled / sum.sqrt(), &clean)]);
-        if let Some(&next) = self.timesteps.get(step_index + 1) {
-            let next = self.alphas.at(next as i64);
+        if let Some(&next) = self.walk.timesteps.get(step_index + 1) {
+            let next = self.walk.alphas.at(next as i64);
             blend(sample, f64::from(next.sqrt()), &[]);
             add_draws(sample, f64::from((1.0 - next).sqrt()), noise);
         }

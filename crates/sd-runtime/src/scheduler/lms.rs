@@ -5,10 +5,10 @@ use sd_spec::keys;
 
 use super::config::SchedulerConfig;
 use super::entry::{Entry, Family, SchedulerKind};
-use super::ladder::{Climb, Ladder, Whole, climb_methods};
+use super::ladder::{Climb, Ladder, Whole};
 use super::options::{Take, WalkOptions};
 use super::schedule::SigmaKeys;
-use super::walk::{History, Scheduler, blend};
+use super::walk::{Course, History, Scheduler, blend};
 use crate::error::Result;
 use crate::rng::RandomSource;
 
@@ -69,7 +69,9 @@ impl Lms {
 }
 
 impl Scheduler for Lms {
-    climb_methods!();
+    fn course(&self) -> &dyn Course {
+        &self.climb
+    }
 
     fn step(
         &mut self,
@@ -79,10 +81,7 @@ impl Scheduler for Lms {
         _: &mut dyn RandomSource,
     ) -> Result<()> {
         let call = self.climb.admit_single(step_index, model_output, sample)?;
-        let sigma = call.from as f32;
-        let mut slope = self.climb.clean(call.from, model_output, sample);
-        slope.iter_mut().zip(&*sample).for_each(|(clean, &x)| *clean = (x - *clean) / sigma);
-        self.slopes.push(slope);
+        self.slopes.push(self.climb.slope(call.from, model_output, sample));
         // As diffusers: a walk that begins later takes the coefficients of one that did not.
         let order = self.order.min(call.step + 1);
         let terms: Vec<(f64, &[f32])> = (0..order.min(self.slopes.len()))

@@ -8,12 +8,12 @@
 use sd_spec::keys;
 use serde::Deserialize;
 
-use super::alphas::Alphas;
+use super::alphas::{AlphaWalk, Alphas};
 use super::config::{PredictionType, SchedulerConfig};
 use super::entry::{Entry, Family, SchedulerKind, Words};
 use super::options::WalkOptions;
 use super::schedule::whole_timesteps;
-use super::walk::{History, Scheduler, StepGuard};
+use super::walk::{Course, History, Scheduler};
 use crate::error::{Result, RuntimeError};
 use crate::rng::RandomSource;
 
@@ -59,12 +59,11 @@ const PRK_CALLS: usize = 4;
 /// A PNDM walk.
 #[derive(Debug)]
 struct Pndm {
-    timesteps: Vec<f32>,
+    walk: AlphaWalk,
     /// Training steps from one step to the next.
     ratio: i64,
     /// Calls of Runge–Kutta steps, by their time steps; empty without them.
     prk: Vec<i64>,
-    alphas: Alphas,
     prediction: PredictionType,
     /// Model outputs of the last steps.
     outputs: History,
@@ -72,7 +71,6 @@ struct Pndm {
     first_sample: Vec<f32>,
     /// Outputs of a Runge–Kutta step so far, weighted.
     sum: Vec<f32>,
-    guard: StepGuard,
 }
 
 impl Pndm {
@@ -92,7 +90,7 @@ impl Pndm {
             }
             false => (runge_kutta(&steps, ratio / 2), steps[PRK_STEPS..].to_vec()),
         };
-        let calls = prk.iter().chain(&plms).skip(options.start).map(|&t| t as f32);
+        let calls = prk.iter().chain(&plms).copied();
         if !prk.is_empty() && options.start > 0 {
             return Err(RuntimeError::Options(
                 "Runge-Kutta steps cannot be begun in their midst, as a starting picture needs; set skip_prk_steps"
@@ -100,15 +98,13 @@ impl Pndm {
             ));
         }
         Ok(Self {
-            timesteps: calls.collect(),
+            walk: AlphaWalk::new(calls, options.start, Alphas::of(config, keys.set_alpha_to_one)),
             ratio,
             prk,
-            alphas: Alphas::of(config, keys.set_alpha_to_one),
             prediction: config.prediction_type,
             outputs: History::new(4),
             first_sample: Vec::new(),
             sum: Vec::new(),
-            guard: StepGuard::default(),
         })
     }
 
@@ -139,7 +135,7 @@ impl Pndm {
 
     /// Formula (9) of the paper.
     fn transfer(&self, from: i64, to: i64, output: &[f32], sample: &mut [f32]) {
-        let (now, next) = (self.alphas.at(from), self.alphas.at(to));
+        let (now, next) = (self.walk.alphas.at(from), self.walk.alphas.at(to));
         let (noise_var, next_noise_var) = (1.0 - now, 1.0 - next);
         let (signal, noise) = (now.sqrt(), noise_var.sqrt());
         let sample_scale = (next / now).sqrt();
@@ -194,12 +190,8 @@ fn runge_kutta(steps: &[i64], half: i64) -> Vec<i64> {
 }
 
 impl Scheduler for Pndm {
-    fn timesteps(&self) -> &[f32] {
-        &self.timesteps
-    }
-
-    fn add_noise(&self, step_index: usize, clean: &[f32], noise: &mut [f32]) {
-        self.alphas.add_noise(self.timesteps.get(step_index), clean, noise);
+    fn course(&self) -> &dyn Course {
+        &self.walk
     }
 
     fn step(
@@ -209,12 +201,12 @@ impl Scheduler for Pndm {
         sample: &mut [f32],
         _: &mut dyn RandomSource,
     ) -> Result<()> {
-        self.guard.admit(self.timesteps.len(), step_index, model_output, sample)?;
+        self.walk.admit(step_index, model_output, sample)?;
         if step_index < self.prk.len() {
             self.step_prk(step_index, model_output, sample);
             return Ok(());
         }
-        let timestep = self.timesteps[step_index] as i64;
+        let timestep = self.walk.timesteps[step_index] as i64;
         // The repeated step goes over the ground of the first once more.
         let is_repeated = self.prk.is_empty() && step_index == 1;
         let from = if is_repeated { timestep + self.ratio } else { timestep };

@@ -9,7 +9,7 @@ use super::config::{BetaSchedule, PredictionType, SchedulerConfig, TimestepSpaci
 use super::options::WalkOptions;
 use super::schedule::{FinalSigma, SigmaKeys, TrainingSigmas, leading, trailing};
 use super::spread::{Spread, linspace};
-use super::walk::mix;
+use super::walk::{Course, StepGuard, mix};
 use crate::error::{Result, RuntimeError};
 
 /// Where such schedulers differ in how they lay out a walk.
@@ -84,7 +84,8 @@ pub(super) struct Rungs {
     /// Whether they are flow matching's, with α = 1 − σ.
     is_flow: bool,
     /// Steps that are left out.
-    pub(super) skipped: usize,
+    skipped: usize,
+    guard: StepGuard,
 }
 
 impl Rungs {
@@ -99,6 +100,7 @@ impl Rungs {
             sigmas,
             is_flow,
             skipped: options.start,
+            guard: StepGuard::default(),
         };
         if options.mu.is_some() && !(keys.use_flow_sigmas && keys.use_dynamic_shifting) {
             return Err(RuntimeError::Options(
@@ -135,9 +137,10 @@ impl Rungs {
         Ok(rungs(timesteps, sigmas, false))
     }
 
-    /// Time steps of the calls that are made.
-    pub(super) fn timesteps(&self) -> &[f32] {
-        self.timesteps.get(self.skipped..).unwrap_or_default()
+    /// Checks that a step is due, and gives its number in the whole walk.
+    pub(super) fn admit(&mut self, index: usize, output: &[f32], sample: &[f32]) -> Result<usize> {
+        self.guard.admit(self.timesteps().len(), index, output, sample)?;
+        Ok(index + self.skipped)
     }
 
     /// Steps of the whole walk.
@@ -159,17 +162,6 @@ impl Rungs {
     /// Whether the walk ends without noise.
     pub(super) fn ends_at_zero(&self) -> bool {
         self.sigmas.last() == Some(&0.0)
-    }
-
-    /// As [`Scheduler::add_noise`](super::walk::Scheduler::add_noise).
-    pub(super) fn add_noise(&self, index: usize, clean: &[f32], noise: &mut [f32]) {
-        match self.timesteps().len() {
-            n if index < n => {
-                let Level { alpha, sigma, .. } = self.level(index + self.skipped);
-                mix(alpha, clean, sigma, noise);
-            }
-            _ => noise.copy_from_slice(clean),
-        }
     }
 
     /// The clean sample that the model's output means.
@@ -196,6 +188,22 @@ impl Rungs {
             PredictionType::Flow => (x - alpha * (x - flow_sigma * out)) / sigma,
         };
         sample.iter().zip(output).map(noise).collect()
+    }
+}
+
+impl Course for Rungs {
+    fn timesteps(&self) -> &[f32] {
+        self.timesteps.get(self.skipped..).unwrap_or_default()
+    }
+
+    fn add_noise(&self, index: usize, clean: &[f32], noise: &mut [f32]) {
+        match self.timesteps().len() {
+            n if index < n => {
+                let Level { alpha, sigma, .. } = self.level(index + self.skipped);
+                mix(alpha, clean, sigma, noise);
+            }
+            _ => noise.copy_from_slice(clean),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::options::WalkOptions;
 use super::rectify::Rectify;
 use super::rungs::{End, Layout, Rungs};
 use super::schedule::SigmaKeys;
-use super::walk::{History, Scheduler, StepGuard, blend};
+use super::walk::{Course, History, Scheduler, blend};
 use crate::error::Result;
 use crate::rng::RandomSource;
 
@@ -66,7 +66,6 @@ struct SaSolver {
     last: Option<Last>,
     /// Steps that count towards the order.
     warm: usize,
-    guard: StepGuard,
 }
 
 /// What the corrector needs of the step before.
@@ -92,7 +91,6 @@ impl SaSolver {
             history: History::new(keys.predictor_order.max(keys.corrector_order - 1)),
             last: None,
             warm: 0,
-            guard: StepGuard::default(),
         })
     }
 
@@ -165,12 +163,8 @@ fn weights(places: &[f64], h: f64, c: f64) -> Vec<f64> {
 }
 
 impl Scheduler for SaSolver {
-    fn timesteps(&self) -> &[f32] {
-        self.rungs.timesteps()
-    }
-
-    fn add_noise(&self, step_index: usize, clean: &[f32], noise: &mut [f32]) {
-        self.rungs.add_noise(step_index, clean, noise);
+    fn course(&self) -> &dyn Course {
+        &self.rungs
     }
 
     fn step(
@@ -180,8 +174,7 @@ impl Scheduler for SaSolver {
         sample: &mut [f32],
         noise: &mut dyn RandomSource,
     ) -> Result<()> {
-        self.guard.admit(self.rungs.timesteps().len(), step_index, model_output, sample)?;
-        let step = step_index + self.rungs.skipped;
+        let step = self.rungs.admit(step_index, model_output, sample)?;
         let mut output = self.rungs.clean(step, self.prediction, model_output, sample);
         self.rectify.apply(&mut output);
         if !self.takes_clean {

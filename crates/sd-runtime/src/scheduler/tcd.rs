@@ -3,12 +3,12 @@
 use sd_spec::keys;
 use serde::Deserialize;
 
-use super::alphas::{Alphas, parts};
+use super::alphas::{AlphaWalk, Alphas, parts};
 use super::config::{PredictionType, SchedulerConfig};
 use super::distilled;
 use super::entry::{Entry, Family, SchedulerKind};
 use super::options::{Take, WalkOptions};
-use super::walk::{Scheduler, StepGuard, add_draws, blend};
+use super::walk::{Course, Scheduler, add_draws, blend};
 use crate::error::Result;
 use crate::rng::RandomSource;
 
@@ -49,11 +49,9 @@ const ETA: f64 = 0.3;
 /// A TCD walk.
 #[derive(Debug)]
 struct Tcd {
-    timesteps: Vec<f32>,
-    alphas: Alphas,
+    walk: AlphaWalk,
     prediction: PredictionType,
     eta: f64,
-    guard: StepGuard,
 }
 
 impl Tcd {
@@ -61,22 +59,16 @@ impl Tcd {
         let keys: Keys = config.own()?;
         let steps = distilled::timesteps(config, options, keys.original_inference_steps)?;
         Ok(Self {
-            timesteps: steps.into_iter().skip(options.start).map(|t| t as f32).collect(),
-            alphas: Alphas::of(config, keys.set_alpha_to_one),
+            walk: AlphaWalk::new(steps, options.start, Alphas::of(config, keys.set_alpha_to_one)),
             prediction: config.prediction_type,
             eta: options.eta.unwrap_or(ETA),
-            guard: StepGuard::default(),
         })
     }
 }
 
 impl Scheduler for Tcd {
-    fn timesteps(&self) -> &[f32] {
-        &self.timesteps
-    }
-
-    fn add_noise(&self, step_index: usize, clean: &[f32], noise: &mut [f32]) {
-        self.alphas.add_noise(self.timesteps.get(step_index), clean, noise);
+    fn course(&self) -> &dyn Course {
+        &self.walk
     }
 
     fn step(
@@ -86,16 +78,16 @@ impl Scheduler for Tcd {
         sample: &mut [f32],
         noise: &mut dyn RandomSource,
     ) -> Result<()> {
-        self.guard.admit(self.timesteps.len(), step_index, model_output, sample)?;
-        let next = self.timesteps.get(step_index + 1).copied();
+        self.walk.admit(step_index, model_output, sample)?;
+        let next = self.walk.timesteps.get(step_index + 1).copied();
         // The step to which the model's trajectory is followed, in torch's f32.
         let target = ((1.0 - self.eta) as f32 * next.unwrap_or(0.0)).floor() as i64;
-        let now = self.alphas.at(self.timesteps[step_index] as i64);
+        let now = self.walk.alphas.at(self.walk.timesteps[step_index] as i64);
         let (clean, eps) = parts(self.prediction, now, model_output, sample);
-        let there = self.alphas.at(target);
+        let there = self.walk.alphas.at(target);
         blend(sample, 0.0, &[(f64::from(there.sqrt()), &clean), (f64::from((1.0 - there).sqrt()), &eps)]);
         if let Some(next) = next.filter(|_| self.eta > 0.0) {
-            let share = f64::from(self.alphas.at(next as i64)) / f64::from(there);
+            let share = f64::from(self.walk.alphas.at(next as i64)) / f64::from(there);
             blend(sample, share.sqrt(), &[]);
             add_draws(sample, (1.0 - share).max(0.0).sqrt(), noise);
         }

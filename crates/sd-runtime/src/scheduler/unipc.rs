@@ -11,7 +11,7 @@ use super::options::{Take, WalkOptions};
 use super::rectify::Rectify;
 use super::rungs::{End, FlowLayout, Layout, Rungs};
 use super::schedule::SigmaKeys;
-use super::walk::{History, Scheduler, StepGuard, blend};
+use super::walk::{Course, History, Scheduler, blend};
 use crate::error::{Result, RuntimeError};
 use crate::rng::RandomSource;
 
@@ -81,7 +81,6 @@ struct UniPc {
     history: History,
     /// The sample before the last step, and that step's order.
     last: Option<(Vec<f32>, usize)>,
-    guard: StepGuard,
 }
 
 impl UniPc {
@@ -121,7 +120,6 @@ impl UniPc {
             rectify: Rectify::of(config, None)?,
             history: History::new(keys.solver_order),
             last: None,
-            guard: StepGuard::default(),
             rungs,
         })
     }
@@ -192,12 +190,8 @@ fn solve_for(ratios: &[f64], hh: f64, b_h: f64) -> Vec<f64> {
 }
 
 impl Scheduler for UniPc {
-    fn timesteps(&self) -> &[f32] {
-        self.rungs.timesteps()
-    }
-
-    fn add_noise(&self, step_index: usize, clean: &[f32], noise: &mut [f32]) {
-        self.rungs.add_noise(step_index, clean, noise);
+    fn course(&self) -> &dyn Course {
+        &self.rungs
     }
 
     fn step(
@@ -207,8 +201,7 @@ impl Scheduler for UniPc {
         sample: &mut [f32],
         _: &mut dyn RandomSource,
     ) -> Result<()> {
-        self.guard.admit(self.rungs.timesteps().len(), step_index, model_output, sample)?;
-        let step = step_index + self.rungs.skipped;
+        let step = self.rungs.admit(step_index, model_output, sample)?;
         let output = if self.takes_clean {
             let mut clean = self.rungs.clean(step, self.prediction, model_output, sample);
             self.rectify.apply(&mut clean);

@@ -3,11 +3,8 @@
 use crate::error::{Result, RuntimeError};
 use crate::rng::RandomSource;
 
-/// One walk from noise to latents.
-///
-/// Call [`start`](Self::start) once, then [`step`](Self::step) once for each of [`timesteps`](Self::timesteps), in order.
-/// The state is that of one image: build another scheduler for the next.
-pub trait Scheduler: std::fmt::Debug + Send {
+/// A walk as it is laid out before the model is asked: its calls, and how much noise a sample has at each.
+pub trait Course {
     /// The time steps to give to the model, in order; fractional for some configurations.
     ///
     /// There is one for each call of the model, so their number is not always the number of steps asked for: PNDM repeats
@@ -24,18 +21,17 @@ pub trait Scheduler: std::fmt::Debug + Send {
     /// The index is one of [`timesteps`](Self::timesteps); a larger one gives the clean sample itself.
     fn add_noise(&self, step_index: usize, clean: &[f32], noise: &mut [f32]);
 
-    /// Turns standard normal noise in place into the first sample: noise alone, or that of the first of
-    /// [`timesteps`](Self::timesteps) on a clean sample.
-    fn start(&self, clean: Option<&[f32]>, noise: &mut [f32]) {
-        match clean {
-            Some(clean) => self.add_noise(0, clean, noise),
-            None if self.init_noise_sigma() == 1.0 => {}
-            None => noise.iter_mut().for_each(|x| *x *= self.init_noise_sigma()),
-        }
-    }
-
     /// Scales a sample in place to what the model expects at a step.
     fn scale_model_input(&self, _step_index: usize, _sample: &mut [f32]) {}
+}
+
+/// One walk from noise to latents.
+///
+/// Call [`start`](Self::start) once, then [`step`](Self::step) once for each of [`timesteps`](Self::timesteps), in order.
+/// The state is that of one image: build another scheduler for the next.
+pub trait Scheduler: std::fmt::Debug + Send {
+    /// How the walk is laid out, which schedulers share that count alike.
+    fn course(&self) -> &dyn Course;
 
     /// Replaces the sample by the one of the next call of the model, or by the end; schedulers that add noise on the way
     /// draw it from the source, in the order and as often as diffusers does, each time for the whole sample.
@@ -49,6 +45,36 @@ pub trait Scheduler: std::fmt::Debug + Send {
         sample: &mut [f32],
         noise: &mut dyn RandomSource,
     ) -> Result<()>;
+
+    /// As [`Course::timesteps`].
+    fn timesteps(&self) -> &[f32] {
+        self.course().timesteps()
+    }
+
+    /// As [`Course::init_noise_sigma`].
+    fn init_noise_sigma(&self) -> f32 {
+        self.course().init_noise_sigma()
+    }
+
+    /// As [`Course::add_noise`].
+    fn add_noise(&self, step_index: usize, clean: &[f32], noise: &mut [f32]) {
+        self.course().add_noise(step_index, clean, noise);
+    }
+
+    /// As [`Course::scale_model_input`].
+    fn scale_model_input(&self, step_index: usize, sample: &mut [f32]) {
+        self.course().scale_model_input(step_index, sample);
+    }
+
+    /// Turns standard normal noise in place into the first sample: noise alone, or that of the first of
+    /// [`timesteps`](Self::timesteps) on a clean sample.
+    fn start(&self, clean: Option<&[f32]>, noise: &mut [f32]) {
+        match clean {
+            Some(clean) => self.add_noise(0, clean, noise),
+            None if self.init_noise_sigma() == 1.0 => {}
+            None => noise.iter_mut().for_each(|x| *x *= self.init_noise_sigma()),
+        }
+    }
 }
 
 /// `signal · clean + level · noise`, in place of the noise.
