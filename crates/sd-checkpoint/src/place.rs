@@ -151,9 +151,9 @@ fn several_models(path: &Path, wanted: Wanted) -> Option<Place> {
     if !compiled.is_empty() {
         return Some(Place::new(format!("a folder of {COMPILED}"), format!("there are {}", some(&compiled))));
     }
-    if hub::repository_name(path).is_some() {
+    if let Some(name) = hub::repository_name(path) {
         let what = "a repository of the Hub's cache, with nothing in it";
-        return Some(Place::new(what, "fetch the model again (hf download OWNER/NAME)"));
+        return Some(Place::new(what, format!("fetch the model again: smelt download hf:{name}")));
     }
     let repositories: Vec<PathBuf> =
         hub::subfolders(path).into_iter().filter(|p| hub::repository_name(p).is_some()).collect();
@@ -168,6 +168,15 @@ fn several_models(path: &Path, wanted: Wanted) -> Option<Place> {
     })
 }
 
+/// Endings of the names of files that hold checkpoints, or tensors of them.
+const CHECKPOINTS: [&str; 5] = [".safetensors", ".ckpt", ".pt", ".pth", ".bin"];
+
+/// Whether a path is named as a file that holds a checkpoint, and not as one of another format.
+#[must_use]
+pub fn is_named_as_checkpoint(path: &Path) -> bool {
+    path.extension().is_some_and(|own| CHECKPOINTS.iter().any(|end| own == &end[1..]))
+}
+
 /// The names in a folder that end so.
 fn named(path: &Path, ends: &[&str]) -> Vec<String> {
     names(path).into_iter().filter(|name| ends.iter().any(|end| name.ends_with(end))).collect()
@@ -177,7 +186,7 @@ fn named(path: &Path, ends: &[&str]) -> Vec<String> {
 fn other_files(path: &Path, wanted: Wanted) -> Place {
     let next = wanted.next();
     let onnx = named(path, &[".onnx", ".msgpack", ".xml", ".tflite", ".gguf"]);
-    let single = named(path, &[".safetensors", ".ckpt", ".pt", ".pth", ".bin"]);
+    let single = named(path, &CHECKPOINTS);
     if !single.is_empty() {
         let next = if wanted.takes_checkpoints() { "give one of these files".to_owned() } else { next };
         return Place::new(format!("a folder that holds {}, no model in diffusers layout", some(&single)), next);

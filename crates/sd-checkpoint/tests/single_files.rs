@@ -9,7 +9,6 @@ use sd_checkpoint::place::Wanted;
 use sd_checkpoint::{Averages, Checkpoint, CheckpointError, Prediction, Reading, read_json};
 use sd_spec::{Family, Role};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 fn tables(golden: &Path) -> Value {
     serde_json::from_slice(&read_json(&golden.join("single-file/expected/tables.json")).unwrap()).unwrap()
@@ -39,7 +38,7 @@ fn check(checkpoint: &Checkpoint, role: Role, table: &Value) {
         assert_eq!(tensor.dtype(), DType::F16, "{key}");
         let shape: Vec<u64> = tensor.shape().iter().map(|&n| n as u64).collect();
         assert_eq!(serde_json::json!(shape), expected["shape"], "{key}");
-        let hash: String = Sha256::digest(tensor.bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash: String = testkit::sha256(tensor.bytes());
         assert_eq!(hash, expected["sha256"].as_str().unwrap(), "{key} of the {role} of {}", checkpoint.name());
     }
 }
@@ -175,8 +174,7 @@ fn the_file_of_a_training_is_read_without_its_classes() {
     let weights = vae.weights(Role::VaeDecoder).unwrap();
     assert!(weights.iter().count() > 10);
     for (key, weight) in weights.iter() {
-        let hash: String =
-            Sha256::digest(weight.constant().read().bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash: String = testkit::sha256(weight.constant().read().bytes());
         assert_eq!(hash, table[key]["sha256"], "{key}");
     }
     let alone = open(&golden, "vae_lightning.ckpt", &Reading::default()).unwrap();

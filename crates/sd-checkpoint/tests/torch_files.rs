@@ -13,7 +13,6 @@ use host_tensor::DType;
 use made::{Saved, archive, legacy};
 use sd_checkpoint::torch::{self, TorchEntry, TorchFile};
 use sd_checkpoint::{Weight, Weights};
-use sha2::{Digest, Sha256};
 
 fn bytes_of(weight: &Weight) -> Vec<u8> {
     weight.constant().read().bytes().to_vec()
@@ -52,10 +51,6 @@ fn hashes(golden: &Path, table: &str) -> BTreeSet<String> {
         .collect()
 }
 
-fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[test]
 fn a_checkpoint_from_before_version_1_6_has_the_tensors_of_the_safetensors_file() {
     let Some(golden) = single_files() else { return };
@@ -88,7 +83,7 @@ fn tensors_of_zip_files_are_those_that_are_expected() {
         assert!(found.len() >= at_least, "{name}: {}", found.len());
         let strange: Vec<&str> = found
             .iter()
-            .filter(|(_, weight)| weight.dtype() == DType::F16 && !known.contains(&hash(&bytes_of(weight))))
+            .filter(|(_, weight)| weight.dtype() == DType::F16 && !known.contains(&testkit::sha256(&bytes_of(weight))))
             .map(|(key, _)| *key)
             .collect();
         assert!(strange.iter().all(|key| key.starts_with("loss.")), "{name}: {strange:?}");

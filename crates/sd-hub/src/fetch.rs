@@ -111,10 +111,7 @@ impl Hub {
             revision: revision.map(str::to_owned),
             path: wanted.path.as_ref().map(PathBuf::from),
         };
-        let path = match settings.cache.locate(&source).map_err(not_found)? {
-            Source::Folder(path) | Source::File(path) => path,
-            _ => PathBuf::new(),
-        };
+        let path = settings.cache.locate(&source).map_err(not_found)?;
         let repository = settings.cache.repository(id);
         let commit = repository.commit(revision).unwrap_or_default();
         let snapshot = repository.snapshot(&commit);

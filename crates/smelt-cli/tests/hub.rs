@@ -4,27 +4,13 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Ran, command, names, succeed, text};
+use common::{Ran, command, files, names, succeed, text};
 use testkit::hub::{Access, COMMIT, Fault, HubServer};
 
 const MODEL: &str = "hf:someone/model";
-
-/// Every file below a folder, by its path from it.
-fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for name in names(dir) {
-        let path = dir.join(&name);
-        match path.is_dir() {
-            true => found.extend(files(&path).into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes))),
-            false => drop(found.insert(name, fs::read(&path).unwrap())),
-        }
-    }
-    found
-}
 
 /// The demo model on a server, beside what repositories have besides, and a folder for caches and outputs.
 struct Made {

@@ -10,24 +10,11 @@ use std::fs;
 use std::path::Path;
 
 use common::made::{self, Made, Owned, UNET};
-use common::{fail, json, names, run, succeed, text};
+use common::{fail, files, json, run, succeed, text};
 use safetensors::Dtype;
 use serde_json::json;
 
 const STEM: &str = "diffusion_pytorch_model";
-
-/// Every file below a folder with its bytes.
-fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for name in names(dir) {
-        let path = dir.join(&name);
-        match path.is_dir() {
-            true => found.extend(files(&path).into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes))),
-            false => drop(found.insert(name, fs::read(&path).unwrap())),
-        }
-    }
-    found
-}
 
 /// What the conversion of a component writes, and what it says on the way.
 fn converted(checkpoint: &Path, more: &[&str]) -> (BTreeMap<String, Vec<u8>>, String) {

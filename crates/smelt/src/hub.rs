@@ -6,14 +6,14 @@
 #[cfg(feature = "hub")]
 mod fetch;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use sd_checkpoint::Source;
 use sd_checkpoint::hub::Cache;
 use sd_spec::Role;
 use serde::Serialize;
 
-use crate::error::{Context, Result, refuse};
+use crate::error::{Result, refuse};
 use crate::open::Opening;
 use crate::watch::Watch;
 
@@ -119,7 +119,6 @@ impl Opening {
     /// # Errors
     /// When it is not in the cache.
     pub fn locate(&self, source: &Source) -> Result<PathBuf> {
-        let found = Cache::standard().locate(source)?;
-        found.path().map(Path::to_owned).with_context(|| format!("{source} is not on this machine"))
+        Ok(Cache::standard().locate(source)?)
     }
 }

@@ -3,9 +3,8 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use sd_checkpoint::hub::{self, Cache};
 use sd_checkpoint::place::Wanted;
-use sd_checkpoint::{Checkpoint, Reading};
+use sd_checkpoint::{Checkpoint, Reading, hub};
 use sd_convert::{LatentSize, native_size};
 use sd_spec::Role;
 
@@ -75,10 +74,9 @@ impl Opening {
 
     fn open_for<S: TryInto<Source, Error: Display>>(&self, source: S, wanted: Wanted) -> Result<Opened> {
         let source: Source = source.try_into().map_err(|error| refusal!("{error}"))?;
-        let found = Cache::standard().locate(&source)?;
         let opened = |model| Opened { source: source.clone(), opening: self.clone(), model };
-        if let (Wanted::Model, Some(path)) = (wanted, found.path()) {
-            let dir = hub::resolve(path)?;
+        if wanted == Wanted::Model {
+            let dir = hub::resolve(&self.locate(&source)?)?;
             if dir.is_dir() && !model_dir::packages(&dir)?.is_empty() {
                 self.refuse_for_packages(&dir)?;
                 return Ok(opened(Model::Packages(dir)));
@@ -89,11 +87,10 @@ impl Opening {
 
     /// A checkpoint with all that these options make of it.
     pub(crate) fn checkpoint(&self, source: &Source, wanted: Wanted) -> Result<Checkpoint> {
-        let found = Cache::standard().locate(source)?;
         let reading = Reading { config: self.config.clone(), prediction: self.prediction, averages: self.averages };
-        let checkpoint = Checkpoint::open_with(found, wanted, &reading)?.with_variant(self.variant.clone());
+        let checkpoint = Checkpoint::open_with(source.clone(), wanted, &reading)?.with_variant(self.variant.clone());
         let checkpoint = match &self.vae {
-            Some(vae) => checkpoint.with_vae(&Cache::standard().locate(vae)?)?,
+            Some(vae) => checkpoint.with_vae(vae)?,
             None => checkpoint,
         };
         self.loras.apply(self.embeddings.apply(checkpoint)?)

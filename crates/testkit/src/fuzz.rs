@@ -37,7 +37,7 @@ pub fn run_for(time: Duration, corpus: &[&[u8]], body: impl Fn(&[u8])) -> u64 {
 #[allow(clippy::print_stderr, reason = "the input that broke the body must be seen")]
 fn call(body: &impl Fn(&[u8]), input: &[u8]) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| body(input))) {
-        let hex: String = input.iter().take(2048).map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = crate::hash::hex(&input[..input.len().min(2048)]);
         eprintln!("the fuzz body panicked on {} bytes: {hex}", input.len());
         resume_unwind(panic);
     }

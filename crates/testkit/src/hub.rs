@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use sha1::{Digest, Sha1};
+
+use crate::hash::{hex, sha256};
 
 pub use faults::Fault;
 
@@ -45,7 +46,7 @@ impl Stored {
     fn new(bytes: Vec<u8>) -> Self {
         let is_large = bytes.len() > 100;
         let etag = match is_large {
-            true => hex(&Sha256::digest(&bytes)),
+            true => sha256(&bytes),
             false => {
                 let mut hash = Sha1::new();
                 hash.update(format!("blob {}\0", bytes.len()));
@@ -55,10 +56,6 @@ impl Stored {
         };
         Self { bytes, is_large, etag }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 struct State {

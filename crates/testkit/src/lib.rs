@@ -4,6 +4,7 @@
 //! It knows tensors and files, and deliberately nothing of MIL, Burn or diffusion.
 
 pub mod fuzz;
+mod hash;
 pub mod hub;
 mod places;
 mod rng;
@@ -12,6 +13,7 @@ pub mod tally;
 mod tolerance;
 mod weights;
 
+pub use hash::sha256;
 pub use places::{demo, golden, golden_path, workspace_root};
 pub use rng::Rng;
 pub use summary::{Feature, Summary, SummaryOp};

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::index::Index;
 use super::{Checkpoint, Stored};
 use crate::beside::{Beside, Made};
+use crate::hub::Cache;
 use crate::json::MAX_JSON_BYTES;
 use crate::ldm::predict::STEP_KEY;
 use crate::ldm::single::{Asked, SingleFile};
@@ -35,11 +36,12 @@ const SCHEDULER: &str = "scheduler/scheduler_config.json";
 
 impl Checkpoint {
     /// Opens a folder that holds `model_index.json` or at least one network's folder, the Hub's cache of one, or one file
-    /// that holds a model.
+    /// that holds a model; a reference to the Hub stands for what its cache has.
     ///
     /// # Errors
     /// [`CheckpointError::Place`], which says what is there instead; [`CheckpointError::Read`] and [`CheckpointError::Json`]
-    /// for an index that cannot be read; [`CheckpointError::Unsupported`] for models that are known and not read.
+    /// for an index that cannot be read; [`CheckpointError::Unsupported`] for models that are known and not read;
+    /// [`CheckpointError::NotCached`] for a reference to what the cache does not have.
     pub fn open(source: impl Into<Source>) -> Result<Self, CheckpointError> {
         Self::open_for(source, Wanted::Checkpoint)
     }
@@ -57,17 +59,9 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::open`], and for what contradicts the checkpoint.
     pub fn open_with(source: impl Into<Source>, wanted: Wanted, reading: &Reading) -> Result<Self, CheckpointError> {
-        let source = source.into();
-        let path = match &source {
-            Source::Folder(path) | Source::File(path) => path.as_path(),
-            Source::Hub { id, .. } => {
-                let next = format!("nothing is downloaded: fetch it first (hf download {id}), and give its folder");
-                let what = "a model of the Hub".to_owned();
-                return Err(CheckpointError::Place { path: source.to_string().into(), what, next });
-            }
-        };
-        let root = hub::resolve(path)?;
-        let found = if root.is_dir() { of_folder(path, &root)? } else { of_file(&root, wanted, reading)? };
+        let path = Cache::standard().locate(&source.into())?;
+        let root = hub::resolve(&path)?;
+        let found = if root.is_dir() { of_folder(&path, &root)? } else { of_file(&root, wanted, reading)? };
         let Some(checkpoint) = found else {
             let Place { what, next } = Place::of(&root, wanted);
             return Err(CheckpointError::Place { path: root, what, next });

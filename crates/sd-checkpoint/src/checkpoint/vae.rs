@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::Checkpoint;
 use super::open::{class_alone, read_object, single};
 use crate::beside::{Beside, Made};
+use crate::hub::Cache;
 use crate::ldm::single::SingleFile;
 use crate::place::{Place, Wanted};
 use crate::{CheckpointError, Reading, Source, Variant, Weights, hub};
@@ -45,13 +46,7 @@ impl Vae {
                 "--vae takes a checkpoint, or a VAE alone: a folder with its config.json, or one file".to_owned();
             CheckpointError::Place { path, what, next }
         };
-        let Some(given) = source.path() else {
-            return Err(refuse(
-                source.to_string().into(),
-                "a model of the Hub, which is not on this machine".to_owned(),
-            ));
-        };
-        let root = hub::resolve(given)?;
+        let root = hub::resolve(&Cache::standard().locate(source)?)?;
         let name = root.file_stem().map_or_else(|| "vae".to_owned(), |stem| stem.to_string_lossy().into_owned());
         if !root.is_dir() {
             let place = Place::of(&root, Wanted::Checkpoint);

@@ -93,12 +93,16 @@ impl Cache {
         Repository { folder: self.root.join(&name), locks: self.root.join(".locks").join(name) }
     }
 
-    /// What a reference to the Hub stands for, out of the cache: a file, or a folder of a snapshot; a path stands for itself.
+    /// Where what a source names is: a path is there itself, and a reference to the Hub stands for a file, or a folder of a
+    /// snapshot, of the cache.
     ///
     /// # Errors
     /// [`CheckpointError::NotCached`], and [`CheckpointError::Hub`] when it does not say which of several files is meant.
-    pub fn locate(&self, source: &Source) -> Result<Source, CheckpointError> {
-        let Source::Hub { id, revision, path } = source else { return Ok(source.clone()) };
+    pub fn locate(&self, source: &Source) -> Result<PathBuf, CheckpointError> {
+        let (id, revision, path) = match source {
+            Source::Folder(path) | Source::File(path) => return Ok(path.clone()),
+            Source::Hub { id, revision, path } => (id, revision, path),
+        };
         let repository = self.repository(id);
         let commit = repository.commit(revision.as_deref());
         let snapshot = commit.map(|commit| repository.snapshot(&commit)).filter(|folder| folder.is_dir());
@@ -120,7 +124,7 @@ impl Cache {
             return Err(absent(source, format!("{path} is not in the cache ({})", snapshot.display())));
         }
         let root = select::root(&names, &wanted).map_err(|what| refused(source, what))?;
-        Ok(Source::from(inside(snapshot, &root)))
+        Ok(inside(snapshot, &root))
     }
 }
 
@@ -269,14 +273,14 @@ mod tests {
     fn a_reference_stands_for_a_folder_or_a_file_of_a_snapshot() {
         let (_dir, cache) = made(&["model_index.json", "unet/config.json", "v1.ckpt"]);
         let snapshot = cache.repository("someone/model").snapshot(HASH);
-        let at = |text: &str| cache.locate(&text.parse().unwrap()).unwrap();
+        let at = |text: &str| Source::from(cache.locate(&text.parse().unwrap()).unwrap());
         assert_eq!(at("hf:someone/model"), Source::Folder(snapshot.clone()));
         assert_eq!(at("hf:someone/model@main/unet"), Source::Folder(snapshot.join("unet")));
         assert_eq!(at(&format!("hf:someone/model@{HASH}/v1.ckpt")), Source::File(snapshot.join("v1.ckpt")));
         let (_dir, cache) = made(&["README.md", "only.safetensors"]);
         let snapshot = cache.repository("someone/model").snapshot(HASH);
         assert_eq!(
-            cache.locate(&"hf:someone/model".parse().unwrap()).unwrap(),
+            Source::from(cache.locate(&"hf:someone/model".parse().unwrap()).unwrap()),
             Source::File(snapshot.join("only.safetensors"))
         );
     }

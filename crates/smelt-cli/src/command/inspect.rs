@@ -22,8 +22,12 @@ pub(super) fn run(args: &InspectArgs, report: &Report) -> Result<ExitCode> {
     let opening = Opening::from(&args.opening);
     opening.fetch([&args.package], &[], &mut Screen::new(report))?;
     let path = &opening.locate(&args.package)?;
+    let holds_no_program = |what: &str| {
+        ensure!(!(args.mil || args.plan || args.weights), "{} is {what}, which holds no program", path.display());
+        Ok(())
+    };
     if LoraFile::is_one(path) {
-        ensure!(!(args.mil || args.plan || args.weights), "{} is a LoRA, which holds no program", path.display());
+        holds_no_program("a LoRA")?;
         let against = args.against.clone().map(smelt::open_checkpoint).transpose()?;
         let file = LoraFile::of(path, against.as_ref())?;
         report.json(&file)?;
@@ -34,15 +38,13 @@ pub(super) fn run(args: &InspectArgs, report: &Report) -> Result<ExitCode> {
     if path.is_file()
         && let Some(file) = EmbeddingFile::of(path)?
     {
-        let is_asked = args.mil || args.plan || args.weights;
-        ensure!(!is_asked, "{} is a textual inversion, which holds no program", path.display());
+        holds_no_program("a textual inversion")?;
         report.json(&file)?;
         embedding::tell(&file, report);
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(facts) = CheckpointFacts::of(path, &opening)? {
-        let is_asked = args.mil || args.plan || args.weights;
-        ensure!(!is_asked, "{} is a checkpoint, which holds no program", path.display());
+        holds_no_program("a checkpoint")?;
         report.json(&facts)?;
         checkpoint::tell(&facts, report);
         return Ok(ExitCode::SUCCESS);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use sd_checkpoint::place::Wanted;
+use sd_checkpoint::place::{Wanted, is_named_as_checkpoint};
 use sd_checkpoint::{Averages, Checkpoint, Prediction};
 use sd_convert::{LatentSize, Options};
 use sd_spec::{Family, FamilySpec, Role};
@@ -71,18 +71,14 @@ pub struct ComponentFacts {
     pub fault: Option<String>,
 }
 
-/// Endings of the names of files that are no packages.
-const FILES: [&str; 5] = ["safetensors", "ckpt", "pt", "pth", "bin"];
-
 impl CheckpointFacts {
     /// Looks at a checkpoint; none where a package, or nothing, stands at the path.
     ///
     /// # Errors
     /// For a file that holds something else, by its name, or is damaged.
     pub fn of(path: &Path, opening: &Opening) -> Result<Option<Self>> {
-        let ends_with = |ends: &[&str]| path.extension().is_some_and(|e| ends.iter().any(|end| e == *end));
-        if ends_with(&["mlpackage", "mlmodelc", "mlmodel"]) || (path.is_file() && !ends_with(&FILES)) || !path.exists()
-        {
+        let is_of_core_ml = path.extension().is_some_and(|e| e == "mlpackage" || e == "mlmodelc" || e == "mlmodel");
+        if is_of_core_ml || (path.is_file() && !is_named_as_checkpoint(path)) || !path.exists() {
             return Ok(None);
         }
         match opening.checkpoint(&path.into(), Wanted::Checkpoint) {

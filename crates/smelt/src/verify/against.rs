@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use mlpackage::Package;
 use sd_checkpoint::Source;
-use sd_checkpoint::place::Wanted;
+use sd_checkpoint::place::{Wanted, is_named_as_checkpoint};
 use sd_convert::verify::{Input, reference_options};
 use sd_convert::{Checkpoint, Role, convert};
 use sd_engines::{MilEngine, Rounding};
@@ -57,9 +57,7 @@ impl Asked {
 
 /// Whether a path is that of a package; a file is a model of Core ML, unless its name says that it is a checkpoint.
 fn is_package(path: &Path) -> bool {
-    const CHECKPOINTS: [&str; 5] = ["safetensors", "ckpt", "pt", "pth", "bin"];
-    let ends_with = |ends: &[&str]| path.extension().is_some_and(|e| ends.iter().any(|end| e == *end));
-    ends_with(&["mlpackage"]) || (path.is_file() && !ends_with(&CHECKPOINTS))
+    path.extension().is_some_and(|e| e == "mlpackage") || (path.is_file() && !is_named_as_checkpoint(path))
 }
 
 /// What the package must agree with.
