@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 use common::made::{self, Made, Owned, UNET};
-use common::{fail, files, json, run, succeed, text};
+use common::{fail, files, json, names, run, succeed, text};
 use safetensors::Dtype;
 use serde_json::json;
 
