@@ -13,8 +13,8 @@ use host_tensor::{HostTensor, element_count};
 use sd_convert::verify::Input;
 use sd_convert::{Checkpoint, Interface, LatentSize, Options, Precision, Role, convert};
 use sd_engines::{BurnEngine, BurnOptions, CpuOptions, MilEngine};
-use sd_runtime::pipeline::{GenerateOptions, GeneratedImage, Models, PipelineConfig, TextToImage};
-use sd_runtime::{Engine, Feature, Signature, Stop, Tensors};
+use sd_runtime::pipeline::{DiffusionPipeline, GenerateOptions, GeneratedImage, Models, PipelineConfig};
+use sd_runtime::{Engine, Feature, Part, Signature, Stop, Tensors};
 use testkit::{Rng, assert_psnr, demo, golden, psnr};
 
 /// Least PSNR between the two engines, in dB: both compute in f32, in another order.
@@ -128,9 +128,9 @@ fn the_signature_is_that_of_the_converted_model() {
 
 /// The demo's picture, drawn by engines that `make` makes.
 fn picture<E: Engine + 'static>(make: impl Fn(Role) -> E) -> GeneratedImage {
-    let boxed = |role| -> (Role, Box<dyn Engine>) { (role, Box::new(make(role))) };
+    let boxed = |role: Role| -> (Part, Box<dyn Engine>) { (role.into(), Box::new(make(role))) };
     let models = Models::from([Role::TextEncoder, Role::UNet, Role::VaeDecoder].map(boxed));
-    let mut pipeline = TextToImage::new(models, PipelineConfig::from_dir(&demo()).unwrap()).unwrap();
+    let mut pipeline = DiffusionPipeline::new(models, PipelineConfig::from_dir(&demo()).unwrap()).unwrap();
     let options = GenerateOptions { steps: 4, seed: 8, guidance_scale: 4.0, ..GenerateOptions::new("a red heart") };
     pipeline.generate(&options, &Stop::never(), &mut |_| ControlFlow::Continue(())).unwrap().images.remove(0)
 }

@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use host_tensor::HostTensor;
 use sd_convert::{Checkpoint, Options, Precision, Role, convert};
 use sd_engines::{CpuOptions, Executor, MilEngine};
-use sd_runtime::pipeline::{GenerateOptions, Models, PipelineConfig, TextToImage};
-use sd_runtime::{Engine, EngineError, LoadWith, Residency, Stop, Tensors};
+use sd_runtime::pipeline::{DiffusionPipeline, GenerateOptions, Models, PipelineConfig};
+use sd_runtime::{Engine, EngineError, LoadWith, Part, Residency, Stop, Tensors};
 use testkit::demo;
 
 const ROLES: [Role; 3] = [Role::TextEncoder, Role::UNet, Role::VaeDecoder];
@@ -57,17 +57,17 @@ fn zeros(engine: &dyn Engine) -> Tensors {
 }
 
 /// The bytes of a picture, and of the latents that it was decoded from.
-fn draw(pipeline: &mut TextToImage, seed: u32) -> (Vec<u8>, Vec<f32>) {
+fn draw(pipeline: &mut DiffusionPipeline, seed: u32) -> (Vec<u8>, Vec<f32>) {
     let options =
         GenerateOptions { steps: 1, seed: seed.into(), guidance_scale: 4.0, ..GenerateOptions::new("a red heart") };
     let run = pipeline.generate(&options, &Stop::never(), &mut |_| ControlFlow::Continue(())).unwrap();
     (run.images[0].image.pixels().to_vec(), run.images[0].latents.to_f32_vec())
 }
 
-fn pipeline(case: Case) -> TextToImage {
+fn pipeline(case: Case) -> DiffusionPipeline {
     let checkpoint = Checkpoint::open(demo()).unwrap();
-    let models = Models::from(ROLES.map(|role| (role, (case.1)(&checkpoint, role))));
-    TextToImage::new(models, PipelineConfig::from_dir(&demo()).unwrap()).unwrap()
+    let models = Models::from(ROLES.map(|role| (role.into(), (case.1)(&checkpoint, role))));
+    DiffusionPipeline::new(models, PipelineConfig::from_dir(&demo()).unwrap()).unwrap()
 }
 
 #[test]
@@ -121,10 +121,10 @@ fn two_pipelines_draw_in_two_threads_what_each_draws_alone() {
 fn models_that_live_for_their_stage_draw_the_same_picture() {
     for case in engines() {
         let checkpoint = Checkpoint::open(demo()).unwrap();
-        let load = move |role| -> Result<Box<dyn Engine>, EngineError> { Ok((case.1)(&checkpoint, role)) };
+        let load = move |part: Part| -> Result<Box<dyn Engine>, EngineError> { Ok((case.1)(&checkpoint, part.role)) };
         let config = PipelineConfig::from_dir(&demo()).unwrap();
         let loader = Box::new(LoadWith::new(ROLES, load));
-        let mut staged = TextToImage::with_loader(loader, Residency::PerStage, config).unwrap();
+        let mut staged = DiffusionPipeline::with_loader(loader, Residency::PerStage, config).unwrap();
         assert!(draw(&mut staged, 5) == draw(&mut pipeline(case), 5), "{}: the pictures differ", case.0);
     }
 }

@@ -70,7 +70,7 @@ pub(crate) struct Decoder {
 
 impl Decoder {
     pub(crate) fn new(signature: Signature, config: VaeConfig) -> Result<Self> {
-        let port = Port::new(Role::VaeDecoder, signature)?;
+        let port = Port::new(Role::VaeDecoder, signature, &[])?;
         port.expect_output("image")?;
         Ok(Self { port, config })
     }
@@ -99,6 +99,16 @@ impl Decoder {
             _ => format!("takes latents {shape:?}, but the UNet gives {latents:?}"),
         })?;
         Ok(latents)
+    }
+
+    /// Pixels of the picture for each latent, in each direction.
+    pub(crate) fn scale(&self) -> usize {
+        // The description of an output may leave its shape open; every Stable Diffusion has 8.
+        const USUAL: usize = 8;
+        match (self.port.dims("z"), self.port.output_dims("image")) {
+            (Ok(&[_, _, rows, _]), Some(&[_, _, height, _])) => (height / rows.max(1)).max(1),
+            _ => USUAL,
+        }
     }
 
     /// The output as f32 [1, 3, H, W], and as a picture.
@@ -139,7 +149,7 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     pub(crate) fn new(signature: Signature, config: VaeConfig) -> Result<Self> {
-        let port = Port::new(Role::VaeEncoder, signature)?;
+        let port = Port::new(Role::VaeEncoder, signature, &[])?;
         port.expect_output("latent")?;
         let mut dims = Dims::new().with(Axis::PictureChannels, 3);
         port.learn(&mut dims, |_, shape, _| format!("input x has shape {shape:?}, expected [1, 3, H, W]"))?;

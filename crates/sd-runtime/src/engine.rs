@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use host_tensor::{DType, HostTensor, Stop};
-use sd_spec::Role;
+
+use crate::part::Part;
 
 /// Tensors by feature name; cloning one shares its bytes.
 pub type Tensors = BTreeMap<String, HostTensor>;
@@ -139,21 +140,21 @@ impl<E: Engine + ?Sized> Engine for Box<E> {
 
 /// Makes the engines of a pipeline.
 pub trait Loader: Send {
-    /// The roles that it has a model for.
-    fn roles(&self) -> &[Role];
+    /// The parts that it has a model for.
+    fn parts(&self) -> &[Part];
 
-    /// Loads the model of a role that it has. With [`Residency::PerStage`] that is asked for again and again.
+    /// Loads the model of a part that it has. With [`Residency::PerStage`] that is asked for again and again.
     ///
     /// # Errors
     /// The loader's own.
-    fn load(&mut self, role: Role) -> Result<Box<dyn Engine>, EngineError>;
+    fn load(&mut self, part: Part) -> Result<Box<dyn Engine>, EngineError>;
 
-    /// The inputs and outputs of a role's model. Whoever knows them without loading the model says so here.
+    /// The inputs and outputs of a part's model. Whoever knows them without loading the model says so here.
     ///
     /// # Errors
     /// As [`load`](Self::load).
-    fn signature(&mut self, role: Role) -> Result<Signature, EngineError> {
-        Ok(self.load(role)?.signature().clone())
+    fn signature(&mut self, part: Part) -> Result<Signature, EngineError> {
+        Ok(self.load(part)?.signature().clone())
     }
 }
 
@@ -167,37 +168,37 @@ pub enum Residency {
     PerStage,
 }
 
-/// A loader of roles that calls a function for each.
+/// A loader of parts that calls a function for each.
 pub struct LoadWith<F> {
-    roles: Vec<Role>,
+    parts: Vec<Part>,
     load: F,
 }
 
 impl<F> LoadWith<F>
 where
-    F: FnMut(Role) -> Result<Box<dyn Engine>, EngineError> + Send,
+    F: FnMut(Part) -> Result<Box<dyn Engine>, EngineError> + Send,
 {
-    /// Loads these roles by that function.
-    pub fn new(roles: impl Into<Vec<Role>>, load: F) -> Self {
-        Self { roles: roles.into(), load }
+    /// Loads these parts by that function.
+    pub fn new(parts: impl IntoIterator<Item = impl Into<Part>>, load: F) -> Self {
+        Self { parts: parts.into_iter().map(Into::into).collect(), load }
     }
 }
 
 impl<F> fmt::Debug for LoadWith<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LoadWith").field("roles", &self.roles).finish_non_exhaustive()
+        f.debug_struct("LoadWith").field("parts", &self.parts).finish_non_exhaustive()
     }
 }
 
 impl<F> Loader for LoadWith<F>
 where
-    F: FnMut(Role) -> Result<Box<dyn Engine>, EngineError> + Send,
+    F: FnMut(Part) -> Result<Box<dyn Engine>, EngineError> + Send,
 {
-    fn roles(&self) -> &[Role] {
-        &self.roles
+    fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
-    fn load(&mut self, role: Role) -> Result<Box<dyn Engine>, EngineError> {
-        (self.load)(role)
+    fn load(&mut self, part: Part) -> Result<Box<dyn Engine>, EngineError> {
+        (self.load)(part)
     }
 }

@@ -1,4 +1,4 @@
-//! The engines of a pipeline by role, as long as the residency lets them live.
+//! The engines of a pipeline by part, as long as the residency lets them live.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -7,15 +7,11 @@ use sd_spec::Role;
 
 use crate::engine::{Engine, EngineError, Loader, Residency, Signature, Tensors};
 use crate::error::{Result, RuntimeError};
+use crate::part::Part;
 use crate::watch::Watch;
 
-/// Engines by role.
-pub type Models = BTreeMap<Role, Box<dyn Engine>>;
-
-/// What a role's model is called in messages.
-pub(crate) const fn name_of(role: Role) -> &'static str {
-    role.spec().package.apple
-}
+/// Engines by part.
+pub type Models = BTreeMap<Part, Box<dyn Engine>>;
 
 /// The engines that are loaded, and where the others come from.
 pub(crate) struct Shelf {
@@ -38,52 +34,61 @@ impl Shelf {
         match residency {
             Residency::PerStage => Ok(Self { engines: Models::new(), loader: Some(loader) }),
             Residency::Kept => {
-                let roles = loader.roles().to_vec();
-                let load = |role| Ok((role, loader.load(role).map_err(|source| failed(role, source))?));
-                Ok(Self::kept(roles.into_iter().map(load).collect::<Result<_>>()?))
+                let parts = loader.parts().to_vec();
+                let load = |part| Ok((part, loader.load(part).map_err(|source| failed(part, source))?));
+                Ok(Self::kept(parts.into_iter().map(load).collect::<Result<_>>()?))
             }
         }
     }
 
-    /// The signature of a role's model, if there is one.
+    /// The signature of a part's model, if there is one.
     ///
     /// # Errors
     /// [`RuntimeError::Engine`] if the loader fails.
-    pub(crate) fn signature(&mut self, role: Role) -> Result<Option<Signature>> {
-        if let Some(engine) = self.engines.get(&role) {
+    pub(crate) fn signature(&mut self, part: Part) -> Result<Option<Signature>> {
+        if let Some(engine) = self.engines.get(&part) {
             return Ok(Some(engine.signature().clone()));
         }
-        let loader = self.loader.as_mut().filter(|loader| loader.roles().contains(&role));
-        loader.map(|loader| loader.signature(role).map_err(|source| failed(role, source))).transpose()
+        let loader = self.loader.as_mut().filter(|loader| loader.parts().contains(&part));
+        loader.map(|loader| loader.signature(part).map_err(|source| failed(part, source))).transpose()
     }
 
-    /// Runs the model of a role; engines of other stages make room for one that must be loaded first.
+    /// Signatures of all models of a role that stand side by side, in order.
+    ///
+    /// # Errors
+    /// As [`signature`](Self::signature).
+    pub(crate) fn numbered(&mut self, role: Role) -> Result<Vec<Signature>> {
+        let nth = |idx: usize| self.signature(Part::numbered(role, idx)).transpose();
+        (0..).map_while(nth).collect()
+    }
+
+    /// Runs the model of a part; engines of other stages make room for one that must be loaded first.
     ///
     /// # Errors
     /// [`RuntimeError::Engine`] for what the engine or the loader fails with, [`RuntimeError::Stopped`] once the run's flag
     /// is set.
-    pub(crate) fn run(&mut self, role: Role, inputs: &Tensors, watch: &Watch<'_>) -> Result<Tensors> {
+    pub(crate) fn run(&mut self, part: Part, inputs: &Tensors, watch: &Watch<'_>) -> Result<Tensors> {
         if watch.stop().is_set() {
             return Err(watch.stopped());
         }
-        let engine = self.engine(role)?;
+        let engine = self.engine(part)?;
         engine.run(inputs, watch.stop()).map_err(|source| match watch.stop().is_set() {
             true => watch.stopped(),
-            false => failed(role, source),
+            false => failed(part, source),
         })
     }
 
-    fn engine(&mut self, role: Role) -> Result<&mut Box<dyn Engine>> {
+    fn engine(&mut self, part: Part) -> Result<&mut Box<dyn Engine>> {
         if self.loader.is_some() {
-            let stage = role.spec().stage;
-            self.engines.retain(|loaded, _| loaded.spec().stage == stage);
+            let stage = part.role.spec().stage;
+            self.engines.retain(|loaded, _| loaded.role.spec().stage == stage);
         }
-        match (self.engines.entry(role), &mut self.loader) {
+        match (self.engines.entry(part), &mut self.loader) {
             (Entry::Occupied(engine), _) => Ok(engine.into_mut()),
             (Entry::Vacant(place), Some(loader)) => {
-                Ok(place.insert(loader.load(role).map_err(|source| failed(role, source))?))
+                Ok(place.insert(loader.load(part).map_err(|source| failed(part, source))?))
             }
-            (Entry::Vacant(_), None) => Err(missing(role)),
+            (Entry::Vacant(_), None) => Err(missing(part)),
         }
     }
 
@@ -96,10 +101,10 @@ impl Shelf {
 }
 
 /// A model that a pipeline cannot do without.
-pub(crate) fn missing(role: Role) -> RuntimeError {
-    RuntimeError::Signature { model: name_of(role), reason: "is missing from the pipeline".into() }
+pub(crate) fn missing(part: impl Into<Part>) -> RuntimeError {
+    RuntimeError::Signature { model: part.into().name(), reason: "is missing from the pipeline".into() }
 }
 
-fn failed(role: Role, source: EngineError) -> RuntimeError {
-    RuntimeError::Engine { model: name_of(role), source }
+fn failed(part: Part, source: EngineError) -> RuntimeError {
+    RuntimeError::Engine { model: part.name(), source }
 }

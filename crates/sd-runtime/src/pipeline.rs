@@ -1,9 +1,10 @@
-//! Text to image, and image to image, with Stable Diffusion 1.x and 2.x.
+//! Text to image, and image to image, with Stable Diffusion.
 //!
 //! A prompt becomes ids ([`prompt`](crate::prompt)), ids conditioning, conditioning and noise latents, latents a picture.
 //! Each stage runs for all pictures before the next begins, so that its models need not outlive it ([`Residency`]).
 //! The models are [`Engine`](crate::Engine)s known by their signatures; sizes, batch and element types come from there.
-//! ControlNet and SDXL are not here: models that ask for more inputs are refused by name.
+//! What differs between families of checkpoints is how prompts are read (`condition`); models that ask for what nobody
+//! gives are refused by name.
 
 mod config;
 mod settings;
@@ -16,7 +17,7 @@ mod tests;
 use std::ops::ControlFlow;
 
 use host_tensor::{HostTensor, Stop};
-use sd_spec::{Axis, Role};
+use sd_spec::Role;
 
 pub use crate::autoencoder::VaeConfig;
 pub use crate::foreign::other_unet;
@@ -29,25 +30,23 @@ pub use config::PipelineConfig;
 pub use settings::{PictureSettings, StartingPicture};
 
 use crate::autoencoder::{Decoder, Encoder};
-use crate::condition::Conditioning;
-use crate::condition::sd::TextEncoder;
+use crate::condition::{self, Conditioner, Conditioning, Reading};
 use crate::denoise::{Denoiser, Guidance, denoise};
-use crate::engine::{Loader, Residency, Signature};
+use crate::engine::{Loader, Residency};
 use crate::error::{Result, RuntimeError};
 use crate::image::RgbImage;
-use crate::models::{Shelf, missing, name_of};
-use crate::port::size;
-use crate::prompt::Window;
-use crate::rng::RandomSource;
+use crate::models::{Shelf, missing};
+use crate::part::Part;
+use crate::rng::{DrawOrder, Lane, RandomSource};
 use crate::safety::SafetyChecker;
 use crate::scheduler::Scheduler;
 use crate::watch::{OnStep, Watch};
 
 /// A pipeline from text, or from text and a picture, to pictures.
-pub struct TextToImage {
+pub struct DiffusionPipeline {
     config: PipelineConfig,
     models: Shelf,
-    text_encoder: TextEncoder,
+    conditioner: Box<dyn Conditioner>,
     denoiser: Denoiser,
     decoder: Decoder,
     encoder: Option<Encoder>,
@@ -55,9 +54,9 @@ pub struct TextToImage {
     latent_shape: [usize; 4],
 }
 
-/// What denoising begins with: the noise of each picture, as far as it is drawn, and latents of a picture.
+/// What denoising begins with: the noise of each picture, and latents of a picture.
 struct Start {
-    noises: std::vec::IntoIter<Vec<f32>>,
+    noises: Vec<Vec<f32>>,
     clean: Option<Vec<f32>>,
 }
 
@@ -67,11 +66,11 @@ struct Denoised {
     latents: Vec<f32>,
 }
 
-impl TextToImage {
+impl DiffusionPipeline {
     /// Puts a pipeline together, and checks that the models fit it and one another.
     ///
-    /// Text encoder, denoiser and decoder must be there; the encoder is needed only to begin with a picture, and pictures
-    /// are checked where there is a safety checker.
+    /// Text encoders, denoiser and decoder of the configuration's family must be there; the encoder is needed only to begin
+    /// with a picture, and pictures are checked where there is a safety checker.
     ///
     /// # Errors
     /// [`RuntimeError::Signature`] for a missing model and for features that are missing, superfluous or of the wrong shape.
@@ -88,30 +87,34 @@ impl TextToImage {
     }
 
     fn of(mut models: Shelf, config: PipelineConfig) -> Result<Self> {
-        let mut needed = |role| -> Result<Signature> { models.signature(role)?.ok_or_else(|| missing(role)) };
-        let text_encoder = TextEncoder::new(needed(Role::TextEncoder)?)?;
-        let denoiser = Denoiser::new(needed(Role::UNet)?)?;
+        let conditioner = condition::of_family(config.family, &mut models)?;
+        let required = config.family.spec().required;
+        let role = required.iter().copied().find(|role| role.is_denoiser()).unwrap_or(Role::UNet);
+        let mut needed = |role: Role| models.signature(role.into())?.ok_or_else(|| missing(role));
+        let denoiser = Denoiser::new(role, needed(role)?, conditioner.given())?;
         let decoder = Decoder::new(needed(Role::VaeDecoder)?, config.vae)?;
-        let encoder = models.signature(Role::VaeEncoder)?;
+        let encoder = models.signature(Role::VaeEncoder.into())?;
         let encoder = encoder.map(|signature| Encoder::new(signature, config.vae)).transpose()?;
-        let safety_checker = models.signature(Role::SafetyChecker)?;
+        let safety_checker = models.signature(Role::SafetyChecker.into())?;
         let safety_checker =
             safety_checker.map(|signature| SafetyChecker::new(signature, config.preprocessor.clone())).transpose()?;
-        text_encoder.check_fits(denoiser.dims())?;
+        conditioner.check_fits(&denoiser)?;
         denoiser.check_channels(decoder.latent_channels()?)?;
         let latent_shape = decoder.latent_shape(denoiser.dims())?;
         if let Some(encoder) = &encoder {
             encoder.check_fits(latent_shape)?;
         }
-        Ok(Self { config, models, text_encoder, denoiser, decoder, encoder, safety_checker, latent_shape })
+        Ok(Self { config, models, conditioner, denoiser, decoder, encoder, safety_checker, latent_shape })
     }
 
     /// Shape of one image's latents: [1, channels, height, width].
+    #[must_use]
     pub const fn latent_shape(&self) -> [usize; 4] {
         self.latent_shape
     }
 
     /// Whether pictures are checked unless the options say otherwise.
+    #[must_use]
     pub const fn has_safety_checker(&self) -> bool {
         self.safety_checker.is_some()
     }
@@ -129,7 +132,7 @@ impl TextToImage {
         progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<Generation> {
         let mut source = options.random.source(options.seed)?;
-        self.generate_from(source.as_mut(), options, stop, progress)
+        self.generate_from(&mut source, options, stop, progress)
     }
 
     /// Draws pictures from a random source that may go on for several prompts; the seed of the options is not used.
@@ -138,7 +141,7 @@ impl TextToImage {
     /// As [`generate`](Self::generate).
     pub fn generate_from(
         &mut self,
-        source: &mut dyn RandomSource,
+        source: &mut Box<dyn RandomSource>,
         options: &GenerateOptions,
         stop: &Stop,
         progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
@@ -150,7 +153,7 @@ impl TextToImage {
 
     fn draw(
         &mut self,
-        source: &mut dyn RandomSource,
+        source: &mut Box<dyn RandomSource>,
         options: &GenerateOptions,
         stop: &Stop,
         on_step: OnStep<'_>,
@@ -159,7 +162,7 @@ impl TextToImage {
         // Build one scheduler first: wrong settings must not cost a run of the text encoder.
         let n_steps = self.scheduler(options)?.timesteps().len();
         let mut watch = Watch::new(options.image_count, n_steps, stop, on_step);
-        let start = self.start(source, options, &watch)?;
+        let start = self.start(source.as_mut(), options, &watch)?;
         let (conditioning, mut warnings) = self.read_prompts(options, &watch)?;
         let denoised = self.denoise(start, &conditioning, source, options, &mut watch)?;
         let mut images = self.decode(denoised, &watch)?;
@@ -181,64 +184,71 @@ impl TextToImage {
         }
     }
 
-    /// Encodes the picture to begin with, if there is one.
-    ///
-    /// Apple's order of the random source: the noise of all pictures, then the encoder's, which is drawn whether it is
-    /// needed or not. Without a picture, noise is drawn picture by picture.
+    /// Draws the noise of all pictures, and encodes the picture to begin with, if there is one; each in its turn
+    /// ([`DrawOrder`]). The encoder's noise is drawn whether it is needed or not, as Apple's pipelines do it.
     fn start(&mut self, source: &mut dyn RandomSource, options: &GenerateOptions, watch: &Watch<'_>) -> Result<Start> {
-        let n_latents: usize = self.latent_shape.iter().product();
-        match (&options.start, &self.encoder) {
-            (None, _) => Ok(Start { noises: Vec::new().into_iter(), clean: None }),
-            (Some(start), Some(encoder)) => {
-                let noises: Vec<_> = (0..options.image_count).map(|_| source.latents(n_latents)).collect();
-                let clean = encoder.encode(&mut self.models, &start.image, &source.latents(n_latents), watch)?;
-                Ok(Start { noises: noises.into_iter(), clean: Some(clean) })
-            }
-            (Some(_), None) => Err(RuntimeError::Signature {
-                model: name_of(Role::VaeEncoder),
+        let (n, n_pictures) = (self.latent_shape.iter().product::<usize>(), options.image_count);
+        let noises = |source: &mut dyn RandomSource| -> Vec<Vec<f32>> {
+            source.latents(n * n_pictures).chunks(n).map(<[f32]>::to_vec).collect()
+        };
+        let Some(start) = &options.start else { return Ok(Start { noises: noises(source), clean: None }) };
+        let Some(encoder) = &self.encoder else {
+            return Err(RuntimeError::Signature {
+                model: Part::from(Role::VaeEncoder).name(),
                 reason: "is missing from the pipeline, and a picture to begin with needs it".into(),
-            }),
-        }
+            });
+        };
+        let (noises, of_encoder) = match source.order() {
+            DrawOrder::NoiseFirst => {
+                let noises = noises(source);
+                (noises, source.latents(n))
+            }
+            DrawOrder::EncoderFirst => {
+                let of_encoder = source.latents(n);
+                (noises(source), of_encoder)
+            }
+        };
+        let clean = encoder.encode(&mut self.models, &start.image, &of_encoder, watch)?;
+        Ok(Start { noises, clean: Some(clean) })
     }
 
     /// Encodes the prompt and, where guidance needs it, the negative prompt.
     fn read_prompts(&mut self, options: &GenerateOptions, watch: &Watch<'_>) -> Result<(Conditioning, Vec<Warning>)> {
-        let length = size(self.denoiser.dims(), Axis::Tokens);
-        let mut warnings = Vec::new();
-        let mut read = |part, prompt: &str| {
-            let tokenizer = &self.config.tokenizer;
-            let Window { ids, truncated, .. } = Window::of(tokenizer, prompt, length)?;
-            warnings.extend(truncated.map(|cut| Warning::PromptTruncated { part, cut }));
-            self.text_encoder.encode(&mut self.models, &ids, tokenizer.pad_id(), watch)
+        let [_, _, height, width] = self.latent_shape;
+        let scale = self.decoder.scale();
+        let mut reading = Reading {
+            models: &mut self.models,
+            config: &self.config,
+            denoiser: &self.denoiser,
+            size: [height * scale, width * scale],
+            watch,
+            warnings: Vec::new(),
         };
-        let prompt = read(PromptPart::Prompt, &options.prompt)?;
-        let negative = match options.is_guided() {
-            true => Some(read(PromptPart::Negative, &options.negative_prompt)?),
-            false => None,
-        };
-        Ok((Conditioning { prompt, negative }, warnings))
+        let conditioning = self.conditioner.read(&mut reading, options)?;
+        Ok((conditioning, reading.warnings))
     }
 
-    /// Denoises the latents of all pictures.
+    /// Denoises the latents of all pictures, each with its share of what is drawn on the way.
     fn denoise(
         &mut self,
-        mut start: Start,
+        start: Start,
         conditioning: &Conditioning,
-        source: &mut dyn RandomSource,
+        source: &mut Box<dyn RandomSource>,
         options: &GenerateOptions,
         watch: &mut Watch<'_>,
     ) -> Result<Vec<Denoised>> {
-        let n_latents: usize = self.latent_shape.iter().product();
         let mut guidance = Guidance::new(&self.denoiser, conditioning, options.guidance_scale)?;
-        let mut denoised = Vec::with_capacity(options.image_count.min(64));
-        for image_idx in 0..options.image_count {
+        let (before, count) = (source.boxed_clone(), start.noises.len());
+        let mut denoised = Vec::with_capacity(count);
+        for (image_idx, mut latents) in start.noises.into_iter().enumerate() {
             watch.begin(image_idx);
             let mut scheduler = self.scheduler(options)?;
-            let mut latents = start.noises.next().unwrap_or_else(|| source.latents(n_latents));
+            let mut lane = Lane::new(before.as_ref(), image_idx, count);
             let noise = HostTensor::from_f32(self.latent_shape, latents.clone());
             scheduler.start(start.clean.as_deref(), &mut latents);
-            denoise(&mut self.models, &mut guidance, scheduler.as_mut(), &mut latents, source, watch)?;
+            denoise(&mut self.models, &mut guidance, scheduler.as_mut(), &mut latents, &mut lane, watch)?;
             denoised.push(Denoised { noise, latents });
+            *source = lane.into_source();
         }
         Ok(denoised)
     }

@@ -6,24 +6,34 @@ use sd_spec::{Axis, Dims, FeatureSpec, Misfit, Presence, Role, Stage};
 use crate::engine::{Feature, Signature, Tensors};
 use crate::error::{Result, RuntimeError};
 use crate::foreign;
-use crate::models::{Shelf, name_of};
+use crate::models::Shelf;
+use crate::part::Part;
 use crate::watch::Watch;
 
 /// Cap on the elements of one tensor that this crate allocates because a signature says so.
 const MAX_ELEMENTS: usize = 1 << 28;
 
-/// A model whose inputs are known to be exactly those of its role.
+/// A model whose inputs are known to be of its role, and to be given.
 pub(crate) struct Port {
-    role: Role,
+    part: Part,
     signature: Signature,
 }
 
 impl Port {
-    /// Checks that the model takes the inputs that every model of its role takes, and no others: each of the role's rank
-    /// and of a sensible size.
-    pub(crate) fn new(role: Role, signature: Signature) -> Result<Self> {
-        let port = Self { role, signature };
-        for FeatureSpec { name, axes, .. } in always(role) {
+    /// Checks that the model takes the inputs that every model of its role takes, and of those that only some take no
+    /// others than `given`, by the role's name for them: each of the role's rank and of a sensible size.
+    pub(crate) fn new(part: impl Into<Part>, signature: Signature, given: &[&str]) -> Result<Self> {
+        let port = Self { part: part.into(), signature };
+        port.always().try_for_each(|spec| port.input(spec.name).map(drop))?;
+        if let Some(feature) = port.signature.inputs.iter().find(|f| !port.is_given(f, given)) {
+            return Err(port.fault(format!(
+                "needs input {} {}: {}",
+                feature.name,
+                feature.shape,
+                foreign::by_input(feature)
+            )));
+        }
+        for (FeatureSpec { axes, .. }, Feature { name, .. }) in port.known() {
             let (dims, rank) = (port.dims(name)?, axes.len());
             if dims.len() != rank {
                 return Err(port.fault(format!("input {name} has shape {dims:?}, expected {rank} dimensions")));
@@ -32,16 +42,34 @@ impl Port {
                 return Err(port.fault(format!("input {name} of shape {dims:?} is empty or too large")));
             }
         }
-        let unknown = port.signature.inputs.iter().find(|f| always(role).all(|spec| spec.name != f.name));
-        match unknown {
-            None => Ok(port),
-            Some(feature) => Err(port.fault(format!(
-                "needs input {} {}: {}",
-                feature.name,
-                feature.shape,
-                foreign::by_input(feature)
-            ))),
-        }
+        Ok(port)
+    }
+
+    const fn role(&self) -> Role {
+        self.part.role
+    }
+
+    /// The inputs that every model of the role has.
+    fn always(&self) -> impl Iterator<Item = &'static FeatureSpec> + use<> {
+        self.role().spec().inputs.iter().filter(|feature| feature.presence == Presence::Always)
+    }
+
+    /// The inputs that the role knows, in the role's order: what they mean, and as the model declares them.
+    fn known(&self) -> impl Iterator<Item = (&'static FeatureSpec, &Feature)> {
+        let of = |spec: &'static FeatureSpec| {
+            self.signature.inputs.iter().filter(|f| spec.is_named(&f.name)).map(move |f| (spec, f))
+        };
+        self.role().spec().inputs.iter().flat_map(of)
+    }
+
+    fn is_given(&self, feature: &Feature, given: &[&str]) -> bool {
+        let spec = self.role().spec().input(&feature.name);
+        spec.is_some_and(|spec| spec.presence == Presence::Always || given.contains(&spec.name))
+    }
+
+    /// Whether the model takes an input of that name, or numbered ones that begin with it.
+    pub(crate) fn takes(&self, name: &str) -> bool {
+        self.known().any(|(spec, _)| spec.name == name)
     }
 
     fn input(&self, name: &str) -> Result<&Feature> {
@@ -80,7 +108,8 @@ impl Port {
         dims: &mut Dims,
         fault: impl Fn(&'static str, &[usize], Misfit) -> String,
     ) -> Result<()> {
-        for feature in always(self.role) {
+        // Each numbered feature has sizes of its own.
+        for (feature, _) in self.known().filter(|(feature, _)| feature.presence != Presence::Numbered) {
             let shape = self.dims(feature.name)?;
             dims.learn(feature, shape).map_err(|misfit| self.fault(fault(feature.name, shape, misfit)))?;
         }
@@ -96,16 +125,21 @@ impl Port {
         }
     }
 
+    /// Runs the part's model on tensors of all its inputs.
+    pub(crate) fn call(&self, models: &mut Shelf, inputs: &Tensors, watch: &Watch<'_>) -> Result<Tensors> {
+        models.run(self.part, inputs, watch)
+    }
+
     /// Runs the model on values of all its inputs.
-    pub(crate) fn run<const N: usize>(
+    pub(crate) fn run<'a>(
         &self,
         models: &mut Shelf,
-        inputs: [(&str, Vec<f32>); N],
+        inputs: impl IntoIterator<Item = (&'a str, Vec<f32>)>,
         watch: &Watch<'_>,
     ) -> Result<Tensors> {
-        let tensor = |(name, values): (&str, _)| Ok((name.to_owned(), self.tensor(name, values)?));
+        let tensor = |(name, values): (&str, Vec<f32>)| Ok((name.to_owned(), self.tensor(name, values)?));
         let inputs = inputs.into_iter().map(tensor).collect::<Result<Tensors>>()?;
-        models.run(self.role, &inputs, watch)
+        self.call(models, &inputs, watch)
     }
 
     /// Takes an output that must have been given.
@@ -125,17 +159,12 @@ impl Port {
 
     /// Only denoisers are cut.
     fn chunk_hint(&self) -> &'static str {
-        if self.role.spec().stage == Stage::Denoise { foreign::chunk_hint(&self.signature) } else { "" }
+        if self.role().spec().stage == Stage::Denoise { foreign::chunk_hint(&self.signature) } else { "" }
     }
 
     pub(crate) fn fault(&self, reason: String) -> RuntimeError {
-        RuntimeError::Signature { model: name_of(self.role), reason }
+        RuntimeError::Signature { model: self.part.name(), reason }
     }
-}
-
-/// The inputs that every model of a role has.
-fn always(role: Role) -> impl Iterator<Item = &'static FeatureSpec> {
-    role.spec().inputs.iter().filter(|feature| feature.presence == Presence::Always)
 }
 
 /// The number of an axis that a role's inputs have.

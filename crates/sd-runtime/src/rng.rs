@@ -6,6 +6,7 @@
 
 mod generator;
 mod kind;
+mod lane;
 mod mt19937;
 mod numpy;
 mod nvidia;
@@ -15,11 +16,21 @@ mod ziggurat;
 
 pub use generator::NumpyGenerator;
 pub use kind::RandomKind;
+pub(crate) use lane::Lane;
 pub use numpy::NumpyRandom;
 pub use nvidia::NvidiaRandom;
 pub use torch::{TorchRandom, TorchType};
 
 use host_tensor::f16_from_f64;
+
+/// In which order a tool draws what a picture needs, where it begins with another picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DrawOrder {
+    /// Apple's pipelines: the noise of all pictures, then the encoder's for the picture to begin with.
+    NoiseFirst,
+    /// diffusers: the encoder's, then the noise of all pictures.
+    EncoderFirst,
+}
 
 /// A stream of standard normal draws.
 pub trait RandomSource {
@@ -42,4 +53,12 @@ pub trait RandomSource {
     fn latents(&mut self, n: usize) -> Vec<f32> {
         self.normals_f32(n)
     }
+
+    /// The order of the tool that this source stands for.
+    fn order(&self) -> DrawOrder {
+        DrawOrder::EncoderFirst
+    }
+
+    /// A copy that stands where this one stands.
+    fn boxed_clone(&self) -> Box<dyn RandomSource>;
 }

@@ -27,7 +27,7 @@ pub(crate) struct SafetyChecker {
 
 impl SafetyChecker {
     pub(crate) fn new(signature: Signature, preprocessor: PreprocessorConfig) -> Result<Self> {
-        let port = Port::new(Role::SafetyChecker, signature)?;
+        let port = Port::new(Role::SafetyChecker, signature, &[])?;
         preprocessor.check_supported()?;
         port.expect_output("has_nsfw_concepts")?;
         port.expect_output("concept_scores")?;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use host_tensor::HostTensor;
 use sd_runtime::rng::RandomSource;
@@ -13,17 +14,22 @@ use serde_json::Value;
 const N: usize = 64;
 
 /// Tensors that a scheduler is given when it draws, in order.
-struct Listed<'a> {
-    noises: &'a [f32],
+#[derive(Clone)]
+struct Listed {
+    noises: Arc<[f32]>,
     taken: usize,
 }
 
-impl RandomSource for Listed<'_> {
+impl RandomSource for Listed {
     fn normals(&mut self, n: usize) -> Vec<f64> {
         assert_eq!(n, N, "a scheduler draws whole samples");
         let noise = &self.noises[self.taken * N..][..N];
         self.taken += 1;
         noise.iter().map(|x| f64::from(*x)).collect()
+    }
+
+    fn boxed_clone(&self) -> Box<dyn RandomSource> {
+        Box::new(self.clone())
     }
 }
 
@@ -126,7 +132,7 @@ fn walk(
     let tolerance = case["tol"].as_f64().unwrap_or(1e-5) as f32;
     let samples = golden.of(key, "samples");
     let at = golden.of(key, "at").unwrap_or_else(|| (0..timesteps.len()).map(|i| i as f32).collect());
-    let mut source = Listed { noises: &golden.noises, taken: 0 };
+    let mut source = Listed { noises: golden.noises.as_slice().into(), taken: 0 };
     for (i, &t) in timesteps.iter().enumerate() {
         let mut input = sample.clone();
         scheduler.scale_model_input(i, &mut input);

@@ -6,8 +6,9 @@ use host_tensor::HostTensor;
 use sd_convert::{AttentionLayout, Checkpoint, Options, Precision, Role, convert};
 use sd_engines::MilEngine;
 use sd_runtime::{
-    pipeline::{GenerateOptions, Models, PipelineConfig, TextToImage},
-    rng::NumpyRandom,
+    Part,
+    pipeline::{DiffusionPipeline, GenerateOptions, Models, PipelineConfig},
+    rng::{NumpyRandom, RandomSource},
 };
 use std::{collections::BTreeMap, ops::ControlFlow, path::Path};
 use testkit::{load_metadata, load_safetensors, psnr};
@@ -45,22 +46,22 @@ impl Golden {
     }
 }
 
-fn pipeline(checkpoint: &Path, options: &Options) -> TextToImage {
+fn pipeline(checkpoint: &Path, options: &Options) -> DiffusionPipeline {
     let ckpt = Checkpoint::open(checkpoint).unwrap();
-    let engine = |role| -> (Role, Box<dyn sd_runtime::Engine>) {
+    let engine = |role| -> (Part, Box<dyn sd_runtime::Engine>) {
         let converted = convert(&ckpt, role, options).unwrap();
         let engine = MilEngine::from_program(&converted.program, sd_engines::CpuOptions::default()).unwrap();
-        (role, Box::new(engine))
+        (role.into(), Box::new(engine))
     };
     let models = Models::from([Role::TextEncoder, Role::UNet, Role::VaeDecoder].map(engine));
-    TextToImage::new(models, PipelineConfig::from_dir(checkpoint).unwrap()).unwrap()
+    DiffusionPipeline::new(models, PipelineConfig::from_dir(checkpoint).unwrap()).unwrap()
 }
 
 /// Draws the first golden prompts and returns the worst PSNR of final latents and decoded pictures.
 #[track_caller]
 fn worst_psnr(golden: &Golden, prompts: usize, checkpoint: &Path, options: &Options) -> (f64, f64) {
     let mut drawing = pipeline(checkpoint, options);
-    let mut random = NumpyRandom::new(golden.seed);
+    let mut random: Box<dyn RandomSource> = Box::new(NumpyRandom::new(golden.seed));
     let (mut latents, mut pictures) = (f64::INFINITY, f64::INFINITY);
     for (i, prompt) in golden.prompts.iter().take(prompts).enumerate() {
         let options = GenerateOptions {

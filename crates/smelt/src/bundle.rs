@@ -16,6 +16,7 @@ use sd_checkpoint::{Applied, Checkpoint};
 use sd_runtime::pipeline::{PipelineConfig, PreprocessorConfig, VaeConfig};
 use sd_runtime::scheduler::SchedulerConfig;
 use sd_runtime::tokenizer::ClipTokenizer;
+use sd_spec::Family;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -236,7 +237,7 @@ pub(crate) struct Companions {
 
 impl Companions {
     /// Reads what stands beside packages; the tokenizer may be elsewhere, and all else has Stable Diffusion 1.x's defaults.
-    pub(crate) fn read(dir: &Path, tokenizer: Option<&Path>) -> Result<Self> {
+    pub(crate) fn read(dir: &Path, family: Family, tokenizer: Option<&Path>) -> Result<Self> {
         let mut warnings = Vec::new();
         let tokenizer = read_tokenizer(dir, tokenizer)?;
         let scheduler = match safe_files::read_text_if_present(&dir.join(SCHEDULER_FILE), MAX_BYTES)? {
@@ -258,7 +259,7 @@ impl Companions {
             }
         }
         vae.check()?;
-        let config = PipelineConfig { tokenizer, scheduler, vae, preprocessor };
+        let config = PipelineConfig { family, tokenizers: vec![tokenizer], scheduler, vae, preprocessor };
         Ok(Self { config, model_version: settings.map(|s| named(&s.model_version, &s.loras)), warnings })
     }
 }
@@ -307,14 +308,14 @@ mod tests {
     fn a_written_bundle_is_read_back_as_the_checkpoint_was() {
         let dir = tempfile::tempdir().unwrap();
         write(&demo_bundle(), dir.path());
-        let beside = Companions::read(dir.path(), None).unwrap();
+        let beside = Companions::read(dir.path(), Family::Sd, None).unwrap();
         let checkpoint = PipelineConfig::from_dir(&testkit::demo()).unwrap();
         assert_eq!(beside.model_version.as_deref(), Some("sd-emoji"));
         assert_eq!(beside.config.vae, checkpoint.vae);
         assert_eq!(beside.config.preprocessor, checkpoint.preprocessor);
         assert_eq!(format!("{:?}", beside.config.scheduler), format!("{:?}", checkpoint.scheduler));
         let text = "a red heart, 2 cats!";
-        assert_eq!(beside.config.tokenizer.ids(text).unwrap(), checkpoint.tokenizer.ids(text).unwrap());
+        assert_eq!(beside.config.tokenizer().ids(text).unwrap(), checkpoint.tokenizer().ids(text).unwrap());
         assert!(beside.warnings.is_empty());
     }
 
@@ -378,8 +379,8 @@ mod tests {
         assert!(bundle.warnings.is_empty(), "{:?}", bundle.warnings);
         let dir = tempfile::tempdir().unwrap();
         write(&bundle, dir.path());
-        let beside = Companions::read(dir.path(), None).unwrap();
-        assert_eq!(beside.config.tokenizer.ids("<cat-toy>").unwrap(), [4096]);
+        let beside = Companions::read(dir.path(), Family::Sd, None).unwrap();
+        assert_eq!(beside.config.tokenizer().ids("<cat-toy>").unwrap(), [4096]);
     }
 
     #[track_caller]
@@ -425,9 +426,9 @@ mod tests {
     #[test]
     fn packages_without_companions_ask_for_a_tokenizer() {
         let dir = tempfile::tempdir().unwrap();
-        let Err(error) = Companions::read(dir.path(), None) else { panic!("no tokenizer") };
+        let Err(error) = Companions::read(dir.path(), Family::Sd, None) else { panic!("no tokenizer") };
         assert!(error.to_string().contains("--tokenizer"), "{error}");
-        let beside = Companions::read(dir.path(), Some(&testkit::demo().join("tokenizer"))).unwrap();
+        let beside = Companions::read(dir.path(), Family::Sd, Some(&testkit::demo().join("tokenizer"))).unwrap();
         assert_eq!(beside.config.vae, VaeConfig::default());
         assert_eq!(beside.warnings.len(), 1);
     }

@@ -95,6 +95,11 @@ pub mod image {
     pub use sd_runtime::image::{Difference, Filter, Fit, GreyImage, Mask, PngText, Region, RgbImage, Size};
 }
 
+/// Streams of random numbers, for whoever brings one along.
+pub mod random {
+    pub use sd_runtime::rng::{DrawOrder, RandomKind, RandomSource};
+}
+
 /// Which weights are compressed, and how.
 pub mod compression {
     pub use mil_compress::{Blocks, Config, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, Scheme};

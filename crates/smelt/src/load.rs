@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sd_checkpoint::{Checkpoint, hub};
 use sd_convert::{AttentionLayout, LatentSize, convert, functions_of_size};
 use sd_engines::{Executor, MilEngine, Options, Weights};
-use sd_runtime::pipeline::{Models, PipelineConfig, TextToImage};
-use sd_runtime::{Engine, LoadWith, Loader, Residency, RuntimeError};
+use sd_runtime::pipeline::{DiffusionPipeline, Models, PipelineConfig};
+use sd_runtime::{Engine, LoadWith, Loader, Part, Residency, RuntimeError};
 use sd_spec::{Family, FamilySpec, Role, Stage};
 
 use crate::bundle::Companions;
@@ -46,25 +46,25 @@ pub(crate) struct Loaded {
 }
 
 impl Source {
-    /// Loads the models of these roles, with --low-memory only when their stage begins.
-    fn new<F>(options: &PipelineOptions, roles: Vec<Role>, mut load: F) -> Result<Self>
+    /// Loads the models of these parts, with --low-memory only when their stage begins.
+    fn new<F>(options: &PipelineOptions, parts: Vec<Part>, mut load: F) -> Result<Self>
     where
-        F: FnMut(Role) -> Result<Box<dyn Engine>> + Send + 'static,
+        F: FnMut(Part) -> Result<Box<dyn Engine>> + Send + 'static,
     {
         if options.low_memory {
-            return Ok(Self::PerStage(Box::new(LoadWith::new(roles, move |role| Ok(load(role)?)))));
+            return Ok(Self::PerStage(Box::new(LoadWith::new(parts, move |part| Ok(load(part)?)))));
         }
-        let models = roles.into_iter().map(|role| Ok((role, load(role)?)));
+        let models = parts.into_iter().map(|part| Ok((part, load(part)?)));
         Ok(Self::Kept(models.collect::<Result<_>>()?))
     }
 }
 
 impl Loaded {
     /// The pipeline, and what was found since.
-    pub(crate) fn pipeline(self) -> Result<(TextToImage, Vec<String>), RuntimeError> {
+    pub(crate) fn pipeline(self) -> Result<(DiffusionPipeline, Vec<String>), RuntimeError> {
         let pipeline = match self.source {
-            Source::Kept(models) => TextToImage::new(models, self.config),
-            Source::PerStage(loader) => TextToImage::with_loader(loader, Residency::PerStage, self.config),
+            Source::Kept(models) => DiffusionPipeline::new(models, self.config),
+            Source::PerStage(loader) => DiffusionPipeline::with_loader(loader, Residency::PerStage, self.config),
         };
         Ok((pipeline?, take(&self.found)))
     }
@@ -114,16 +114,16 @@ fn refuse_ineffective(options: &PipelineOptions, dir: &Path) -> Result<()> {
     }
 }
 
-/// The roles that are needed to draw, and those that are there and wanted.
-fn wanted(options: &PipelineOptions, has: impl Fn(Role) -> bool) -> Vec<Role> {
-    let FamilySpec { required, optional, .. } = Family::Sd.spec();
+/// The parts that a family needs to draw, and those that are there and wanted.
+fn wanted(options: &PipelineOptions, family: Family, has: impl Fn(Role) -> bool) -> Vec<Part> {
+    let FamilySpec { required, optional, .. } = family.spec();
     let is_wanted = |role: &Role| match role.spec().stage {
         // Without an encoder a picture to begin with is refused by whoever is to load it.
         Stage::Encode => options.with_picture,
         Stage::Check => options.safety_check && has(*role),
         Stage::Text | Stage::Denoise | Stage::Decode => has(*role),
     };
-    required.iter().chain(optional.iter().filter(|role| is_wanted(role))).copied().collect()
+    required.iter().chain(optional.iter().filter(|role| is_wanted(role))).copied().map(Part::from).collect()
 }
 
 /// Puts the scheduler that was asked for in place of the file's own, and refuses what cannot be built.
@@ -157,7 +157,7 @@ fn from_packages(
     packages: &ModelDir,
     size: Option<LatentSize>,
 ) -> Result<Loaded> {
-    let mut beside = Companions::read(dir, options.tokenizer.as_deref())?;
+    let mut beside = Companions::read(dir, packages.family(), options.tokenizer.as_deref())?;
     settle_scheduler(options, &mut beside.config)?;
     if options.with_picture && packages.packages(Role::VaeEncoder).is_empty() {
         refuse!(
@@ -165,12 +165,12 @@ fn from_packages(
             dir.display()
         )
     }
-    let mut roles = wanted(options, |role| !packages.packages(role).is_empty());
-    roles.sort_by_key(|role| !role.is_denoiser());
-    let (engine, dir_of, parts) = (options.engine.clone(), dir.to_owned(), packages.clone());
-    let load = move |role: Role| -> Result<Box<dyn Engine>> {
+    let mut parts = wanted(options, packages.family(), |role| !packages.packages(role).is_empty());
+    parts.sort_by_key(|part| !part.role.is_denoiser());
+    let (engine, dir_of, by_role) = (options.engine.clone(), dir.to_owned(), packages.clone());
+    let load = move |Part { role, .. }: Part| -> Result<Box<dyn Engine>> {
         let open = |path: &Path| open(path, executor(&engine, role), size);
-        let model = match parts.packages(role) {
+        let model = match by_role.packages(role) {
             [] => refuse!("there is no package of the {role}"),
             [whole] => open(whole)?,
             chunks => {
@@ -179,11 +179,11 @@ fn from_packages(
             }
         };
         if let Some(size) = size.filter(|_| role.is_denoiser()) {
-            check_size(&dir_of, &model, size, || parts.native_size().map_or(8, |(scale, _)| scale))?;
+            check_size(&dir_of, &model, size, || by_role.native_size().map_or(8, |(scale, _)| scale))?;
         }
         Ok(Box::new(model))
     };
-    let source = Source::new(options, roles, load)?;
+    let source = Source::new(options, parts, load)?;
     let mut warnings = beside.warnings;
     warnings.extend(beside.config.warnings().map(ToString::to_string));
     let name = beside.model_version.or_else(|| hub::name_of(dir)).unwrap_or_else(|| directory_name(dir));
@@ -227,7 +227,7 @@ fn check_size(dir: &Path, unet: &MilEngine, size: LatentSize, scale: impl FnOnce
 
 /// What stands beside the networks of a checkpoint.
 fn config_of(asked: &PipelineOptions, checkpoint: &Checkpoint) -> Result<PipelineConfig> {
-    Ok(match &asked.tokenizer {
+    let config = match &asked.tokenizer {
         Some(tokenizer) if !checkpoint.words().is_empty() => refuse!(
             "--embedding adds words to the checkpoint's own tokenizer, and --tokenizer {} takes its place; leave one of \
              them out",
@@ -239,7 +239,8 @@ fn config_of(asked: &PipelineOptions, checkpoint: &Checkpoint) -> Result<Pipelin
                 .context("the checkpoint's tokenizer cannot be used; give the folder of another with --tokenizer"),
             other => other.into(),
         })?,
-    })
+    };
+    Ok(config.of_family(checkpoint.family()))
 }
 
 fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: bool) -> Result<Loaded> {
@@ -267,7 +268,7 @@ fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: 
     };
     let mut warnings = checkpoint.warnings();
     warnings.extend(config.warnings().map(ToString::to_string));
-    warnings.extend(fit::ids_beyond(&checkpoint, &config.tokenizer)?);
+    warnings.extend(fit::ids_beyond(&checkpoint, config.tokenizer())?);
     let mut check = |role: Role| -> Result<()> {
         let known = sd_convert::check(&checkpoint, role, &options)?;
         known.into_iter().for_each(|w| {
@@ -277,11 +278,11 @@ fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: 
         });
         Ok(())
     };
-    let roles = wanted(asked, |role| checkpoint.has(role));
-    roles.iter().try_for_each(|&role| check(role))?;
+    let parts = wanted(asked, checkpoint.family(), |role| checkpoint.has(role));
+    parts.iter().try_for_each(|part| check(part.role))?;
     let (name, found) = (named(&checkpoint.name(), &checkpoint.applied()), Found::default());
     let (engine, precision, late) = (asked.engine.clone(), asked.precision, found.clone());
-    let load = move |role: Role| -> Result<Box<dyn Engine>> {
+    let load = move |Part { role, .. }: Part| -> Result<Box<dyn Engine>> {
         if with_burn {
             return burn::engine(&engine, &checkpoint, role, &options);
         }
@@ -297,7 +298,7 @@ fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: 
         let executor = executor(&engine, role).with_context(cannot)?;
         Ok(Box::new(MilEngine::from_program(&converted.program, executor).with_context(cannot)?))
     };
-    let source = Source::new(asked, roles, load)?;
+    let source = Source::new(asked, parts, load)?;
     warnings.extend(take(&found));
     Ok(Loaded { source, found, config, name, warnings })
 }

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use sd_runtime::Stop;
-use sd_runtime::pipeline::{GenerateOptions, GeneratedImage, PictureSettings, StartingPicture, TextToImage};
+use sd_runtime::pipeline::{DiffusionPipeline, GenerateOptions, GeneratedImage, PictureSettings, StartingPicture};
+use sd_runtime::rng::RandomSource;
 use sd_runtime::scheduler::Sampler;
 
 use crate::error::{Context, Result};
@@ -14,7 +15,7 @@ use crate::watch::{Event, Progress, Unit, Watch};
 
 /// Models that are loaded.
 pub struct Pipeline {
-    inner: TextToImage,
+    inner: DiffusionPipeline,
     name: String,
     scheduler: Sampler,
     warnings: Vec<String>,
@@ -68,6 +69,22 @@ impl Pipeline {
     /// # Errors
     /// As [`Pipeline::draw`], and when it was stopped.
     pub fn draw_until(&mut self, request: &Request, stop: &Stop, watch: &mut dyn Watch) -> Result<Drawing> {
+        let mut source = request.random.source(request.seed)?;
+        self.draw_from(&mut source, request, stop, watch)
+    }
+
+    /// Draws as [`Pipeline::draw_until`] with the numbers of a random source that may go on for several requests, in the
+    /// place of the request's own.
+    ///
+    /// # Errors
+    /// As [`Pipeline::draw_until`].
+    pub fn draw_from(
+        &mut self,
+        source: &mut Box<dyn RandomSource>,
+        request: &Request,
+        stop: &Stop,
+        watch: &mut dyn Watch,
+    ) -> Result<Drawing> {
         request.check()?;
         let options = request.options();
         let mut on_step = |at: sd_runtime::pipeline::Progress<'_>| -> ControlFlow<()> {
@@ -78,7 +95,7 @@ impl Pipeline {
                 unit: Unit::Steps,
             }))
         };
-        let generation = self.inner.generate(&options, stop, &mut on_step)?;
+        let generation = self.inner.generate_from(source, &options, stop, &mut on_step)?;
         let _ = watch.event(Event::End);
         let picture = |(idx, generated)| self.picture(request, &options, idx, generated);
         Ok(Drawing {
@@ -88,7 +105,7 @@ impl Pipeline {
     }
 
     fn picture(&self, request: &Request, options: &GenerateOptions, idx: usize, generated: GeneratedImage) -> Picture {
-        let GeneratedImage { image, noise, latents, safety, .. } = generated;
+        let GeneratedImage { image, noise, latents, decoded, safety, .. } = generated;
         let settings = PictureSettings {
             software: crate::SOFTWARE.to_owned(),
             model: self.name.clone(),
@@ -107,6 +124,6 @@ impl Pipeline {
             width: image.width(),
             height: image.height(),
         };
-        Picture { image, settings, flagged: safety.map(|verdict| verdict.flagged), noise, latents }
+        Picture { image, settings, flagged: safety.map(|verdict| verdict.flagged), noise, latents, decoded }
     }
 }

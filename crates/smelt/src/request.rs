@@ -146,6 +146,8 @@ pub struct Picture {
     pub noise: HostTensor,
     /// What it was decoded from, f32 [1, C, h, w].
     pub latents: HostTensor,
+    /// What the decoder gave, f32 [1, 3, H, W], about −1 to 1, before any check.
+    pub decoded: HostTensor,
 }
 
 impl Picture {

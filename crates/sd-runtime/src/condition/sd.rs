@@ -2,11 +2,13 @@
 
 use sd_spec::{Axis, Dims, Role};
 
-use super::Features;
-use crate::engine::Signature;
+use super::{Conditioner, Conditioning, Features, Reading};
+use crate::denoise::Denoiser;
 use crate::error::Result;
-use crate::models::Shelf;
+use crate::models::{Shelf, missing};
 use crate::port::{Port, size};
+use crate::prompt::Window;
+use crate::request::{GenerateOptions, PromptPart, Warning};
 use crate::watch::Watch;
 
 /// The denoiser's input.
@@ -20,35 +22,19 @@ pub(crate) struct TextEncoder {
 }
 
 impl TextEncoder {
-    pub(crate) fn new(signature: Signature) -> Result<Self> {
-        let port = Port::new(Role::TextEncoder, signature)?;
+    pub(crate) fn new(models: &mut Shelf) -> Result<Self> {
+        let signature = models.signature(Role::TextEncoder.into())?.ok_or_else(|| missing(Role::TextEncoder))?;
+        let port = Port::new(Role::TextEncoder, signature, &[])?;
         port.expect_output("last_hidden_state")?;
         let mut dims = Dims::new();
         port.learn(&mut dims, |name, shape, _| format!("{name} has shape {shape:?}, expected a batch of 1"))?;
         Ok(Self { length: size(&dims, Axis::Tokens), port })
     }
 
-    /// Checks that hidden states will have the denoiser's width and at least its length.
-    pub(crate) fn check_fits(&self, denoiser: &Dims) -> Result<()> {
-        let (length, width) = (size(denoiser, Axis::Tokens), size(denoiser, Axis::TextWidth));
-        if length > self.length {
-            return Err(self
-                .port
-                .fault(format!("encodes {} tokens, but the UNet takes hidden states of {length}", self.length)));
-        }
-        match self.port.output_dims("last_hidden_state") {
-            Some(&[.., own]) if own != width => Err(self.port.fault(format!(
-                "hidden states are {own} wide, but the UNet takes {width}: the two are not one checkpoint's (768 is Stable \
-                 Diffusion 1.x, 1024 is 2.x); give the text encoder that belongs to the UNet"
-            ))),
-            _ => Ok(()),
-        }
-    }
-
     /// Hidden states of a window of ids, transposed to [D, window].
     ///
     /// Ids are padded to the encoder's own length; attention is causal, so what follows the window does not change it.
-    pub(crate) fn encode(&self, models: &mut Shelf, ids: &[u32], pad: u32, watch: &Watch<'_>) -> Result<Features> {
+    fn encode(&self, models: &mut Shelf, ids: &[u32], pad: u32, watch: &Watch<'_>) -> Result<Features> {
         let window = ids.len();
         let mut padded: Vec<f32> = ids.iter().map(|&id| id as f32).collect();
         padded.resize(self.length, pad as f32);
@@ -65,5 +51,45 @@ impl TextEncoder {
         let states = states.to_f32_vec();
         let of_channel = |d: usize| (0..window).map(move |s| s * width + d);
         Ok(Features::from([(INPUT, (0..width).flat_map(of_channel).map(|i| states[i]).collect())]))
+    }
+}
+
+impl Conditioner for TextEncoder {
+    fn given(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Hidden states must have the denoiser's width and at least its length.
+    fn check_fits(&self, denoiser: &Denoiser) -> Result<()> {
+        let dims = denoiser.dims();
+        let (length, width) = (size(dims, Axis::Tokens), size(dims, Axis::TextWidth));
+        if length > self.length {
+            return Err(self
+                .port
+                .fault(format!("encodes {} tokens, but the UNet takes hidden states of {length}", self.length)));
+        }
+        match self.port.output_dims("last_hidden_state") {
+            Some(&[.., own]) if own != width => Err(self.port.fault(format!(
+                "hidden states are {own} wide, but the UNet takes {width}: the two are not one checkpoint's (768 is Stable \
+                 Diffusion 1.x, 1024 is 2.x); give the text encoder that belongs to the UNet"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn read(&self, reading: &mut Reading<'_, '_>, options: &GenerateOptions) -> Result<Conditioning> {
+        let length = size(reading.denoiser.dims(), Axis::Tokens);
+        let tokenizer = reading.config.tokenizer();
+        let mut read = |part, prompt: &str| {
+            let Window { ids, truncated, .. } = Window::of(tokenizer, prompt, length)?;
+            reading.warnings.extend(truncated.map(|cut| Warning::PromptTruncated { part, cut }));
+            self.encode(reading.models, &ids, tokenizer.pad_id(), reading.watch)
+        };
+        let prompt = read(PromptPart::Prompt, &options.prompt)?;
+        let negative = match options.is_guided() {
+            true => Some(read(PromptPart::Negative, &options.negative_prompt)?),
+            false => None,
+        };
+        Ok(Conditioning { prompt, negative })
     }
 }

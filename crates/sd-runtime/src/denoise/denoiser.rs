@@ -1,31 +1,41 @@
-//! The denoiser of Stable Diffusion 1.x and 2.x, as its signature declares it.
+//! The denoiser of any family, as its role and its signature declare it.
 
-use sd_spec::{Axis, Dims, Role};
+use sd_spec::{Axis, Dims, Draw, FeatureSpec, Role};
 
-use crate::engine::Signature;
+use crate::engine::{Signature, Tensors};
 use crate::error::Result;
 use crate::foreign::other_unet;
+use crate::models::Shelf;
 use crate::port::{Port, size};
+use crate::watch::Watch;
 
-/// `sample` [B, C, h, w], `timestep` [B], `encoder_hidden_states` [B, D, 1, S] → `noise_pred` [B, C, h, w], with B 1 or 2.
+/// Latents [B, C, h, w], the time step [B] and what the text says → the prediction [B, C, h, w], with B 1 or 2.
 pub(crate) struct Denoiser {
-    pub(super) port: Port,
+    port: Port,
     dims: Dims,
+    /// The role's names of latents, time step and prediction.
+    sample: &'static str,
+    timestep: &'static str,
+    output: &'static str,
 }
 
 impl Denoiser {
-    pub(crate) fn new(signature: Signature) -> Result<Self> {
-        let port = Port::new(Role::UNet, signature)?;
-        port.expect_output("noise_pred")?;
+    /// A denoiser that is given these inputs beside those that every model of its role takes.
+    pub(crate) fn new(role: Role, signature: Signature, given: &[&str]) -> Result<Self> {
+        let port = Port::new(role, signature, given)?;
+        let spec = role.spec();
+        let name = |features: &'static [FeatureSpec], is: fn(&FeatureSpec) -> bool| {
+            features.iter().find(|feature| is(feature)).map_or("", |feature| feature.name)
+        };
+        let sample = name(spec.inputs, |feature| feature.axes.contains(&Axis::SampleChannels));
+        let timestep = name(spec.inputs, |feature| feature.draw == Draw::Step);
+        let output = name(spec.outputs, |feature| feature.axes.contains(&Axis::NoiseChannels));
+        port.expect_output(output)?;
         let mut dims = Dims::new();
-        let (sample, timestep) = (port.dims("sample")?, port.dims("timestep")?);
-        let hidden = port.dims("encoder_hidden_states")?;
-        let disagree = format!(
-            "sample {sample:?}, timestep {timestep:?} and encoder_hidden_states {hidden:?} do not agree; expected [B, C, h, w], [B] and [B, D, 1, S] with B 1 or 2"
-        );
+        let disagree = disagreement(&port, role, sample, timestep)?;
         port.learn(&mut dims, |_, _, _| disagree.clone())?;
         match size(&dims, Axis::Batch) {
-            1 | 2 => Ok(Self { port, dims }),
+            1 | 2 => Ok(Self { port, dims, sample, timestep, output }),
             _ => Err(port.fault(disagree)),
         }
     }
@@ -33,6 +43,16 @@ impl Denoiser {
     /// What its inputs say of batch, text and latents.
     pub(crate) const fn dims(&self) -> &Dims {
         &self.dims
+    }
+
+    /// The model's features.
+    pub(crate) const fn port(&self) -> &Port {
+        &self.port
+    }
+
+    /// Samples of one call.
+    pub(crate) fn batch(&self) -> usize {
+        size(&self.dims, Axis::Batch)
     }
 
     /// Checks that it takes latents alone, which have so many channels.
@@ -45,4 +65,41 @@ impl Denoiser {
             None => Ok(()),
         }
     }
+
+    /// Predicts for a whole batch: latents of all rows, one time step, and the other inputs as tensors.
+    ///
+    /// What is put in stays in `inputs` for the next step.
+    pub(crate) fn predict(
+        &self,
+        models: &mut Shelf,
+        inputs: &mut Tensors,
+        sample: Vec<f32>,
+        timestep: f32,
+        watch: &Watch<'_>,
+    ) -> Result<Vec<f32>> {
+        let n = sample.len() / size(&self.dims, Axis::SampleChannels).max(1) * self.noise_channels();
+        let timestep = vec![timestep; self.batch()];
+        inputs.insert(self.sample.to_owned(), self.port.tensor(self.sample, sample)?);
+        inputs.insert(self.timestep.to_owned(), self.port.tensor(self.timestep, timestep)?);
+        let mut outputs = self.port.call(models, inputs, watch)?;
+        self.port.take_values(&mut outputs, self.output, n)
+    }
+
+    /// Channels of the prediction, where the model file says them; else those of the sample.
+    fn noise_channels(&self) -> usize {
+        match self.port.output_dims(self.output) {
+            Some(&[_, channels, _, _]) => channels,
+            _ => size(&self.dims, Axis::SampleChannels),
+        }
+    }
+}
+
+/// What is said of inputs that contradict one another.
+fn disagreement(port: &Port, role: Role, sample: &str, timestep: &str) -> Result<String> {
+    let text = role.spec().inputs.iter().find(|feature| feature.is_steady).map_or("", |feature| feature.name);
+    let (x, t, hidden) = (port.dims(sample)?, port.dims(timestep)?, port.dims(text)?);
+    Ok(format!(
+        "{sample} {x:?}, {timestep} {t:?} and {text} {hidden:?} do not agree; expected [B, C, h, w], [B] and \
+         [B, D, 1, S] with B 1 or 2"
+    ))
 }

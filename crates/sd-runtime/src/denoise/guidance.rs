@@ -1,13 +1,10 @@
 //! Classifier-free guidance: the denoiser with the prompt and without it, in one call or in two.
 
-use sd_spec::{Axis, Role};
-
 use super::denoiser::Denoiser;
 use crate::condition::{Conditioning, Features};
 use crate::engine::Tensors;
 use crate::error::Result;
 use crate::models::Shelf;
-use crate::port::size;
 use crate::watch::Watch;
 
 /// The calls of one evaluation, and what becomes of their rows.
@@ -25,7 +22,7 @@ impl<'a> Guidance<'a> {
     ///
     /// The negative prompt's row comes first, as in diffusers; a batch of two without guidance has the same row twice.
     pub(crate) fn new(denoiser: &'a Denoiser, conditioning: &Conditioning, scale: f32) -> Result<Self> {
-        let batch = size(denoiser.dims(), Axis::Batch);
+        let batch = denoiser.batch();
         let Conditioning { prompt, negative } = conditioning;
         let rows = match negative {
             Some(negative) => vec![negative, prompt],
@@ -43,17 +40,12 @@ impl<'a> Guidance<'a> {
         timestep: f32,
         watch: &Watch<'_>,
     ) -> Result<Vec<f32>> {
-        let (n, port) = (latents.len(), &self.denoiser.port);
-        let sample = port.tensor("sample", latents.repeat(self.batch))?;
-        let timestep = port.tensor("timestep", vec![timestep; self.batch])?;
-        let mut rows = Vec::with_capacity(n * self.batch * self.calls.len());
+        let mut rows = Vec::with_capacity(latents.len() * self.batch * self.calls.len());
         for inputs in &mut self.calls {
-            inputs.insert("sample".to_owned(), sample.clone());
-            inputs.insert("timestep".to_owned(), timestep.clone());
-            let mut outputs = models.run(Role::UNet, inputs, watch)?;
-            rows.extend(port.take_values(&mut outputs, "noise_pred", n * self.batch)?);
+            let sample = latents.repeat(self.batch);
+            rows.extend(self.denoiser.predict(models, inputs, sample, timestep, watch)?);
         }
-        let cond = rows.split_off(n);
+        let cond = rows.split_off(latents.len());
         Ok(match self.scale {
             None => rows,
             Some(scale) => rows.into_iter().zip(cond).map(|(u, c)| u + scale * (c - u)).collect(),
@@ -65,5 +57,5 @@ impl<'a> Guidance<'a> {
 fn join(denoiser: &Denoiser, rows: &[&Features]) -> Result<Tensors> {
     let names = rows.first().into_iter().flat_map(|row| row.keys());
     let values = |name: &str| rows.iter().filter_map(|row| row.get(name)).flatten().copied().collect();
-    names.map(|name| Ok(((*name).to_owned(), denoiser.port.tensor(name, values(name))?))).collect()
+    names.map(|name| Ok(((*name).to_owned(), denoiser.port().tensor(name, values(name))?))).collect()
 }

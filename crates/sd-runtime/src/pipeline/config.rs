@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use safe_files::{Below, Folder, NamedFiles};
+use sd_spec::Family;
 use serde_json::{Map, Value};
 
 use crate::autoencoder::VaeConfig;
@@ -19,8 +20,10 @@ const MAX_CONFIG_BYTES: u64 = 8 << 20;
 /// Everything about a pipeline that is not a model.
 #[derive(Debug)]
 pub struct PipelineConfig {
-    /// Text to ids.
-    pub tokenizer: ClipTokenizer,
+    /// Whose models they are, which decides how prompts are read.
+    pub family: Family,
+    /// Text to ids, one for each CLIP text encoder of the family, in their order; never empty.
+    pub tokenizers: Vec<ClipTokenizer>,
     /// The noise schedule and the scheduler that the checkpoint names.
     pub scheduler: SchedulerConfig,
     /// How latents are scaled.
@@ -72,12 +75,31 @@ impl PipelineConfig {
             Some((_, object)) => PreprocessorConfig::from_object(&object)?,
             None => PreprocessorConfig::default(),
         };
-        Ok(Self { tokenizer, scheduler, vae, preprocessor })
+        Ok(Self { family: Family::Sd, tokenizers: vec![tokenizer], scheduler, vae, preprocessor })
+    }
+
+    /// The same with the models of another family.
+    #[must_use]
+    pub fn of_family(self, family: Family) -> Self {
+        Self { family, ..self }
+    }
+
+    /// The tokenizer of the first text encoder.
+    ///
+    /// # Panics
+    /// Where somebody emptied the list.
+    #[must_use]
+    pub fn tokenizer(&self) -> &ClipTokenizer {
+        self.tokenizers.first().expect("invariant: a pipeline has a tokenizer")
     }
 
     /// What the user should know of the files that it came from.
     pub fn warnings(&self) -> impl Iterator<Item = &ConfigWarning> {
-        self.tokenizer.warnings().iter().chain(&self.scheduler.warnings).chain(&self.preprocessor.warnings)
+        self.tokenizers
+            .iter()
+            .flat_map(ClipTokenizer::warnings)
+            .chain(&self.scheduler.warnings)
+            .chain(&self.preprocessor.warnings)
     }
 }
 

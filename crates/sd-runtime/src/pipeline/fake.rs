@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use host_tensor::{DType, HostTensor, Stop};
-use sd_spec::Role;
+use sd_spec::{Family, Role};
 
 use super::{Models, PipelineConfig, PreprocessorConfig, VaeConfig};
 use crate::engine::{Engine, EngineError, Feature, Shape, Signature, Tensors};
+use crate::part::Part;
 use crate::scheduler::SchedulerConfig;
 use crate::tokenizer::ClipTokenizer;
 
@@ -152,7 +153,7 @@ pub(super) fn safety_checker(limit: f32) -> Fake {
 
 /// The models that a pipeline cannot do without.
 pub(super) fn models(unet: Fake) -> Models {
-    let boxed = |role, fake: Fake| -> (Role, Box<dyn Engine>) { (role, Box::new(fake)) };
+    let boxed = |role: Role, fake: Fake| -> (Part, Box<dyn Engine>) { (role.into(), Box::new(fake)) };
     Models::from([
         boxed(Role::TextEncoder, text_encoder()),
         boxed(Role::UNet, unet),
@@ -163,7 +164,7 @@ pub(super) fn models(unet: Fake) -> Models {
 /// The same, with one more or another of that role.
 pub(super) fn with(role: Role, fake: Fake, unet: Fake) -> Models {
     let mut models = models(unet);
-    models.insert(role, Box::new(fake));
+    models.insert(role.into(), Box::new(fake));
     models
 }
 
@@ -171,7 +172,8 @@ pub(super) fn with(role: Role, fake: Fake, unet: Fake) -> Models {
 pub(super) fn config() -> PipelineConfig {
     let demo: &Path = &testkit::demo();
     PipelineConfig {
-        tokenizer: ClipTokenizer::from_dir(&demo.join("tokenizer")).unwrap(),
+        family: Family::Sd,
+        tokenizers: vec![ClipTokenizer::from_dir(&demo.join("tokenizer")).unwrap()],
         scheduler: SchedulerConfig::stable_diffusion(),
         vae: VaeConfig { scaling_factor: 16.0, shift_factor: 0.25 },
         preprocessor: PreprocessorConfig::default(),

@@ -13,8 +13,8 @@ use crate::prompt::Window;
 use crate::rng::{NumpyRandom, RandomKind};
 use crate::scheduler::{Sampler, SchedulerKind};
 
-fn pipeline(unet: Fake) -> TextToImage {
-    TextToImage::new(fake::models(unet), fake::config()).unwrap()
+fn pipeline(unet: Fake) -> DiffusionPipeline {
+    DiffusionPipeline::new(fake::models(unet), fake::config()).unwrap()
 }
 
 fn go(_: Progress<'_>) -> ControlFlow<()> {
@@ -27,7 +27,7 @@ fn options() -> GenerateOptions {
 
 /// The first prompt token's hidden state 0, as the fake text encoder makes it.
 fn text_of(prompt: &str) -> f32 {
-    let ids = Window::of(&fake::config().tokenizer, prompt, LENGTH).unwrap().ids;
+    let ids = Window::of(&fake::config().tokenizers.remove(0), prompt, LENGTH).unwrap().ids;
     ids[1] as f32 / 1000.0
 }
 
@@ -71,7 +71,7 @@ fn the_negative_prompt_is_the_first_row_and_hidden_states_are_transposed() {
     let calls = unet.calls.clone();
     pipeline(unet).generate(&options(), &Stop::never(), &mut go).unwrap();
     let hidden = calls.lock().unwrap()[0]["encoder_hidden_states"].to_f32_vec();
-    let tokenizer = fake::config().tokenizer;
+    let tokenizer = fake::config().tokenizers.remove(0);
     for (row, prompt) in ["", "a red heart"].into_iter().enumerate() {
         let ids = Window::of(&tokenizer, prompt, LENGTH).unwrap().ids;
         for (d, s) in [(0, 0), (0, 1), (3, 2), (5, 76)] {
@@ -90,8 +90,10 @@ fn without_guidance_the_negative_prompt_is_never_encoded() {
             let text_encoder = fake::text_encoder();
             let calls = text_encoder.calls.clone();
             let models = fake::with(Role::TextEncoder, text_encoder, fake::unet(batch, DType::F32));
-            let run =
-                TextToImage::new(models, fake::config()).unwrap().generate(&options, &Stop::never(), &mut go).unwrap();
+            let run = DiffusionPipeline::new(models, fake::config())
+                .unwrap()
+                .generate(&options, &Stop::never(), &mut go)
+                .unwrap();
             assert_eq!(run.images[0].latents.to_f32_vec(), want, "batch {batch}");
             assert_eq!(calls.lock().unwrap().len(), 1);
         }
@@ -111,7 +113,7 @@ fn several_pictures_come_from_one_stream() {
     let two = GenerateOptions { image_count: 2, ..options() };
     for batch in [1, 2] {
         let run = pipeline(fake::unet(batch, DType::F32)).generate(&two, &Stop::never(), &mut go).unwrap();
-        let mut source = NumpyRandom::new(93);
+        let mut source: Box<dyn RandomSource> = Box::new(NumpyRandom::new(93));
         let mut again = pipeline(fake::unet(batch, DType::F32));
         for image in &run.images {
             let single = again.generate_from(&mut source, &options(), &Stop::never(), &mut go).unwrap();
@@ -138,7 +140,8 @@ fn latents_are_unscaled_and_shifted_before_decoding() {
     let vae_decoder = fake::vae_decoder();
     let calls = vae_decoder.calls.clone();
     let models = fake::with(Role::VaeDecoder, vae_decoder, fake::unet(2, DType::F32));
-    let run = TextToImage::new(models, fake::config()).unwrap().generate(&options(), &Stop::never(), &mut go).unwrap();
+    let run =
+        DiffusionPipeline::new(models, fake::config()).unwrap().generate(&options(), &Stop::never(), &mut go).unwrap();
     let image = &run.images[0];
     let want: Vec<f32> = image.latents.to_f32_vec().iter().map(|x| x / 16.0 + 0.25).collect();
     assert_eq!(calls.lock().unwrap()[0]["z"].to_f32_vec(), want);
@@ -175,7 +178,7 @@ fn flagged_pictures_are_black_but_their_latents_remain() {
     let with_limit = |limit| fake::with(Role::SafetyChecker, fake::safety_checker(limit), fake::unet(2, DType::F32));
     let generate = |limit, disable_safety| {
         let options = GenerateOptions { disable_safety, ..options() };
-        let mut pipeline = TextToImage::new(with_limit(limit), fake::config()).unwrap();
+        let mut pipeline = DiffusionPipeline::new(with_limit(limit), fake::config()).unwrap();
         pipeline.generate(&options, &Stop::never(), &mut go).unwrap().images.remove(0)
     };
     let (free, flagged, unchecked) = (generate(1e3, false), generate(-1e3, false), generate(-1e3, true));
@@ -192,7 +195,7 @@ fn flagged_pictures_are_black_but_their_latents_remain() {
 fn values_that_are_not_finite_are_reported() {
     let mut config = fake::config();
     config.vae.scaling_factor = 1e-45;
-    let mut pipeline = TextToImage::new(fake::models(fake::unet(2, DType::F32)), config).unwrap();
+    let mut pipeline = DiffusionPipeline::new(fake::models(fake::unet(2, DType::F32)), config).unwrap();
     let run = pipeline.generate(&options(), &Stop::never(), &mut go).unwrap();
     assert_eq!(run.warnings, [Warning::NotFinite { image_idx: 0 }]);
 }
@@ -223,7 +226,7 @@ fn models_that_do_not_fit_are_named() {
         fake::models(unet)
     };
     let mut without = fake::models(fake::unet(2, DType::F32));
-    without.remove(&Role::TextEncoder);
+    without.remove(&Role::TextEncoder.into());
     let cases = [
         (without, "text_encoder: is missing"),
         (
@@ -264,7 +267,7 @@ fn models_that_do_not_fit_are_named() {
     chunk.signature.outputs = vec![f32s("add", &[1])];
     let cases = cases.into_iter().chain([(fake::models(chunk), "the chunks after it are missing")]);
     for (models, fact) in cases {
-        let error = TextToImage::new(models, fake::config()).map(drop).unwrap_err();
+        let error = DiffusionPipeline::new(models, fake::config()).map(drop).unwrap_err();
         assert!(error.to_string().contains(fact), "{fact}: {error}");
     }
 }
@@ -276,7 +279,7 @@ fn an_encoder_for_another_size_or_of_another_model_is_named() {
         let mut encoder = fake::vae_encoder();
         encoder.signature.outputs = vec![Feature::new("latent", DType::F32, latent)];
         let models = fake::with(Role::VaeEncoder, encoder, fake::unet(2, DType::F32));
-        TextToImage::new(models, fake::config()).map(drop)
+        DiffusionPipeline::new(models, fake::config()).map(drop)
     };
     with([1, 2 * c, h, w]).unwrap();
     let size = with([1, 2 * c, h + 1, w]).unwrap_err().to_string();
@@ -317,7 +320,7 @@ fn a_checkpoints_own_files_configure_the_pipeline() {
     assert_eq!(config.scheduler.kind().unwrap(), SchedulerKind::Pndm);
     assert_eq!(config.vae, VaeConfig::default());
     assert_eq!(config.preprocessor, PreprocessorConfig::default());
-    assert_eq!(config.tokenizer.max_length(), 77);
+    assert_eq!(config.tokenizer().max_length(), 77);
 }
 
 /// A picture of the pipeline's size, each pixel its own.
@@ -330,9 +333,9 @@ fn from_sketch(strength: f64) -> GenerateOptions {
     GenerateOptions { start: Some(StartingImage { image: sketch(), strength }), steps: 10, ..options() }
 }
 
-fn pipeline_with_encoder() -> TextToImage {
+fn pipeline_with_encoder() -> DiffusionPipeline {
     let models = fake::with(Role::VaeEncoder, fake::vae_encoder(), fake::unet(2, DType::F32));
-    TextToImage::new(models, fake::config()).unwrap()
+    DiffusionPipeline::new(models, fake::config()).unwrap()
 }
 
 #[test]
@@ -354,7 +357,9 @@ fn a_picture_is_encoded_noised_and_denoised_for_a_share_of_the_steps() {
                 (mean + (-0.5 * mean).exp() * drawn[i] - 0.25) * 16.0
             })
             .collect();
-        for (image, noise) in run.images.iter().zip(noises) {
+        for (idx, (image, noise)) in run.images.iter().zip(noises).enumerate() {
+            // What is drawn on the way is drawn for both pictures at once.
+            let mut lane = Lane::new(&source, idx, 2);
             let mut scheduler = fake::config().scheduler.build_from(Some(kind), 10, 7).unwrap();
             let mut latents = noise;
             scheduler.start(Some(&clean), &mut latents);
@@ -366,7 +371,7 @@ fn a_picture_is_encoded_noised_and_denoised_for_a_share_of_the_steps() {
                     .iter()
                     .map(|&x| fake::noise(x, t, u) + 3.0 * (fake::noise(x, t, c) - fake::noise(x, t, u)))
                     .collect();
-                scheduler.step(i, &noise, &mut latents, &mut source).unwrap();
+                scheduler.step(i, &noise, &mut latents, &mut lane).unwrap();
             }
             testkit::assert_all_close(kind.name(), &latents, &image.latents.to_f32_vec(), 1e-6, 1e-6);
         }

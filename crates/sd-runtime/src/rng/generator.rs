@@ -44,6 +44,10 @@ impl RandomSource for NumpyGenerator {
     fn normals(&mut self, n: usize) -> Vec<f64> {
         (0..n).map(|_| ziggurat::normal_f64(&mut self.words)).collect()
     }
+
+    fn boxed_clone(&self) -> Box<dyn RandomSource> {
+        Box::new(self.clone())
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! The kept value survives between calls, so a stream of several tensors equals one long draw.
 //! Bit equality rests on the platform's `log` agreeing with the one under NumPy: it does on Linux with glibc; elsewhere the last bit of an f64 may differ, which f16 rounding hides.
 
-use super::{RandomSource, mt19937::Mt19937};
+use super::{DrawOrder, RandomSource, mt19937::Mt19937};
 
 /// `RandomState(seed)`, as a stream of normal draws.
 #[derive(Clone)]
@@ -56,6 +56,14 @@ impl RandomSource for NumpyRandom {
     /// Core ML pipelines round NumPy's draws to f16.
     fn latents(&mut self, n: usize) -> Vec<f32> {
         self.normals_f16(n)
+    }
+
+    fn order(&self) -> DrawOrder {
+        DrawOrder::NoiseFirst
+    }
+
+    fn boxed_clone(&self) -> Box<dyn RandomSource> {
+        Box::new(self.clone())
     }
 }
 

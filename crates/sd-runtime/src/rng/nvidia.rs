@@ -51,6 +51,10 @@ impl RandomSource for NvidiaRandom {
         self.offset = offset.wrapping_add(1);
         (0..n).map(|i| f64::from(normal(philox([offset, 0, i as u32, 0], self.key)))).collect()
     }
+
+    fn boxed_clone(&self) -> Box<dyn RandomSource> {
+        Box::new(self.clone())
+    }
 }
 
 #[cfg(test)]

@@ -152,6 +152,10 @@ impl RandomSource for TorchRandom {
         let values = self.long(n, tail, Self::uniform_f32, block_f32);
         values.into_iter().map(|x| dtype.stored(f64::from(x))).collect()
     }
+
+    fn boxed_clone(&self) -> Box<dyn RandomSource> {
+        Box::new(self.clone())
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::engine::{Engine, EngineError, LoadWith, Tensors};
+use crate::engine::{Engine, EngineError, LoadWith, Signature, Tensors};
 
 /// What is loaded, and the most that was at once.
 #[derive(Default)]
@@ -42,10 +42,10 @@ impl Drop for Counted {
 const ROLES: [Role; 5] = [Role::TextEncoder, Role::UNet, Role::VaeDecoder, Role::VaeEncoder, Role::SafetyChecker];
 
 /// A pipeline of all roles whose models are counted.
-fn counted(residency: Residency) -> (TextToImage, Arc<Mutex<Census>>) {
+fn counted(residency: Residency) -> (DiffusionPipeline, Arc<Mutex<Census>>) {
     let census = Arc::new(Mutex::new(Census::default()));
     let shared = census.clone();
-    let load = move |role: Role| -> Result<Box<dyn Engine>, EngineError> {
+    let load = move |Part { role, .. }: Part| -> Result<Box<dyn Engine>, EngineError> {
         let inner = match role {
             Role::TextEncoder => fake::text_encoder(),
             Role::UNet => fake::unet(2, DType::F32),
@@ -61,7 +61,7 @@ fn counted(residency: Residency) -> (TextToImage, Arc<Mutex<Census>>) {
         Ok(Box::new(Counted { inner, role, census: shared.clone() }))
     };
     let loader = Box::new(LoadWith::new(ROLES, load));
-    (TextToImage::with_loader(loader, residency, fake::config()).unwrap(), census)
+    (DiffusionPipeline::with_loader(loader, residency, fake::config()).unwrap(), census)
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn models_that_live_for_their_stage_draw_the_same_pictures_one_model_at_a_time()
 
 #[test]
 fn a_loader_that_fails_is_an_error_of_its_role() {
-    let load = |role: Role| -> Result<Box<dyn Engine>, EngineError> {
+    let load = |Part { role, .. }: Part| -> Result<Box<dyn Engine>, EngineError> {
         match role {
             Role::UNet => Err("no such file".into()),
             _ => Ok(Box::new(fake::text_encoder())),
@@ -98,7 +98,7 @@ fn a_loader_that_fails_is_an_error_of_its_role() {
     };
     for residency in [Residency::Kept, Residency::PerStage] {
         let loader = Box::new(LoadWith::new([Role::TextEncoder, Role::UNet], load));
-        let error = TextToImage::with_loader(loader, residency, fake::config()).map(drop).unwrap_err();
+        let error = DiffusionPipeline::with_loader(loader, residency, fake::config()).map(drop).unwrap_err();
         assert_eq!(error.to_string(), "unet: no such file");
     }
 }
@@ -137,8 +137,8 @@ fn an_encoder_may_give_latents_in_place_of_their_moments() {
             Ok(Tensors::from([("latent".to_owned(), HostTensor::from_f32([1, channels, h, w], values))]))
         });
         let models = fake::with(Role::VaeEncoder, encoder, fake::unet(2, DType::F32));
-        let mut pipeline = TextToImage::new(models, fake::config()).unwrap();
-        let mut source = NumpyRandom::new(4);
+        let mut pipeline = DiffusionPipeline::new(models, fake::config()).unwrap();
+        let mut source: Box<dyn RandomSource> = Box::new(NumpyRandom::new(4));
         let run = pipeline.generate_from(&mut source, &from_sketch(0.3), &Stop::never(), &mut go).unwrap();
         // The stream goes on from the same place.
         (run.images[0].latents.to_f32_vec(), source.normals(1))

@@ -1,0 +1,54 @@
+//! Which model of a pipeline is meant: the role that it plays, and which of the role's models it is.
+
+use std::fmt;
+
+use sd_spec::Role;
+
+/// A model of a pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Part {
+    /// What it does.
+    pub role: Role,
+    /// Which of the models that do it.
+    pub form: Form,
+}
+
+/// Which of a role's models.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Form {
+    /// The role's one model.
+    #[default]
+    Whole,
+    /// One of several that do the same side by side, as ControlNets do; from 0.
+    Numbered(usize),
+}
+
+impl From<Role> for Part {
+    fn from(role: Role) -> Self {
+        Self { role, form: Form::Whole }
+    }
+}
+
+impl Part {
+    /// The model of that number, from 0, among several of a role.
+    #[must_use]
+    pub const fn numbered(role: Role, idx: usize) -> Self {
+        Self { role, form: Form::Numbered(idx) }
+    }
+
+    /// What the model is called in messages: Apple's name of the role.
+    #[must_use]
+    pub(crate) const fn name(self) -> &'static str {
+        self.role.spec().package.apple
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.form {
+            Form::Whole => write!(f, "{}", self.role),
+            Form::Numbered(idx) => write!(f, "{} {}", self.role, idx + 1),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The grammar of `smelt generate`.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
+use clap::{Arg, Args};
+use smelt::{AttentionLayout, DEVICES, Device, Precision, RandomKind, Sampler, SchedulerKind, Source};
+
+use super::{Seed, SizeArgs, SourceArgs, attention, examples, precision, source};
+use crate::engine_args::{EngineArgs, named};
+use crate::view::ViewArgs;
+
+/// `smelt generate`.
+#[derive(Debug, Args)]
+#[command(after_help = examples::GENERATE)]
+pub(crate) struct GenerateArgs {
+    /// What the picture shows.
+    #[arg(allow_hyphen_values = true, value_parser = prompt)]
+    pub(crate) prompt: String,
+    /// Directory of packages, or a checkpoint, which is then converted in memory; default: the small model in the box,
+    /// which draws emoji from their names.
+    #[arg(short, long, value_name = "SOURCE", value_parser = source())]
+    pub(crate) model: Option<Source>,
+    /// The PNG to write; with --count, -1, -2, … come before the extension. - is standard output. Default: a new file here,
+    /// named by the prompt.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// What the picture does not show.
+    #[arg(long, value_name = "TEXT", default_value = "", allow_hyphen_values = true)]
+    pub(crate) negative_prompt: String,
+    /// A picture to begin with (PNG, JPEG or WebP), scaled to the model's size and cut to its proportions.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image: Option<PathBuf>,
+    /// How much of the picture to begin with may change: the share of the steps that are taken, above 0 to 1.
+    #[arg(long, value_name = "X", default_value_t = 0.5, requires = "image", allow_hyphen_values = true)]
+    pub(crate) strength: f64,
+    /// Seed of the random source, of 32 bits for numpy and of 64 for the others; random (or -1) for another one each time.
+    #[arg(long, value_name = "N", default_value = "0", allow_hyphen_values = true)]
+    pub(crate) seed: Seed,
+    /// Packages have the sizes that they were converted for; a checkpoint has any.
+    #[command(flatten)]
+    pub(crate) size: SizeArgs,
+    /// Denoising steps.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) steps: usize,
+    /// Classifier-free guidance: how strongly the prompt counts; off at 1 and below. Default: 7.5, with the model in the
+    /// box 4.
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    pub(crate) guidance: Option<f32>,
+    /// Scheduler; default: the checkpoint's own. AUTOMATIC1111's names are understood too, and a choice of noise levels
+    /// behind a name: dpmpp-2m-karras.
+    #[arg(long, value_name = "NAME", value_parser = Schedulers)]
+    pub(crate) scheduler: Option<Sampler>,
+    /// Random source whose noise to draw.
+    #[arg(long, value_name = "NAME", default_value = RandomKind::default().name(), value_parser = random())]
+    pub(crate) random: RandomKind,
+    /// Number of pictures.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) count: u16,
+    /// Write the noise that each picture began with and its final latents too, as a safetensors file: `noise` and
+    /// `latents`, with several pictures `1.noise` and so on.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) latents: Option<PathBuf>,
+    /// Leave out the safety checker.
+    #[arg(long)]
+    pub(crate) no_safety_check: bool,
+    /// Load each model only for its stage (text, denoising, decoding), so that memory is that of the largest; the picture is
+    /// the same, and loading takes longer.
+    #[arg(long)]
+    pub(crate) low_memory: bool,
+    /// Directory of the tokenizer's files, where the model directory has none.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tokenizer: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) opening: SourceArgs,
+    /// Attention layout of a checkpoint that is converted in memory; default: split-einsum.
+    #[arg(long, value_name = "LAYOUT", value_parser = attention)]
+    pub(crate) attention: Option<AttentionLayout>,
+    /// Precision of a checkpoint that is converted in memory: float16, as by default, or float32.
+    #[arg(long, value_name = "PRECISION", value_parser = precision)]
+    pub(crate) precision: Option<Precision>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    /// What --engine burn runs on; default: flex, the CPU. Others stand behind features: burn-cuda, burn-wgpu, ….
+    #[arg(long, value_name = "NAME", value_parser = named(DEVICES))]
+    pub(crate) device: Option<Device>,
+    #[command(flatten)]
+    pub(crate) view: ViewArgs,
+}
+
+/// A prompt may begin with a hyphen; a word that begins with two is a slip in the name of an option.
+fn prompt(text: &str) -> Result<String, String> {
+    let is_option = text.starts_with("--") && text.len() > 2 && !text.contains(char::is_whitespace);
+    match is_option {
+        true => Err(format!("there is no option {text}; smelt help generate lists them all")),
+        false => Ok(text.to_owned()),
+    }
+}
+
+/// Schedulers by the names that the library gives them, and by all others that it understands.
+#[derive(Clone)]
+struct Schedulers;
+
+impl TypedValueParser for Schedulers {
+    type Value = Sampler;
+
+    fn parse_ref(&self, command: &clap::Command, arg: Option<&Arg>, value: &OsStr) -> Result<Sampler, clap::Error> {
+        StringValueParser::new().try_map(|name| name.parse::<Sampler>()).parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let value = |kind: SchedulerKind| PossibleValue::new(kind.name()).help(kind.summary());
+        Some(Box::new(SchedulerKind::ALL.into_iter().map(value)))
+    }
+}
+
+/// Random sources by the names that the library gives them.
+fn random() -> impl TypedValueParser<Value = RandomKind> {
+    let value =
+        |kind: RandomKind| PossibleValue::new(kind.name()).aliases(kind.aliases().iter().copied()).help(kind.summary());
+    PossibleValuesParser::new(RandomKind::ALL.map(value)).try_map(|name| name.parse())
+}

@@ -1,0 +1,61 @@
+//! A recorded call in the words of the library.
+
+use smelt::image::RgbImage;
+use smelt::{HostTensor, PictureSize, PipelineOptions, Precision, Request, Sizes, Start};
+
+use super::case::{Case, texts};
+
+/// What is loaded for a case, and what is asked for of one of its prompts; or what of the call has no words yet.
+pub(super) fn ask(case: &Case, prompt_idx: usize) -> Result<(PipelineOptions, Request), String> {
+    let mut request = Request::default();
+    let (mut width, mut height, mut strength) = (None, None, 0.8);
+    for (key, value) in &case.call {
+        let text = || texts(value).swap_remove(if value.is_array() { prompt_idx } else { 0 });
+        let number = || value.as_f64().unwrap();
+        match key.as_str() {
+            "prompt" => request.prompt = text(),
+            "negative_prompt" if value.is_null() => {}
+            "negative_prompt" => request.negative_prompt = text(),
+            "guidance_scale" => request.guidance = number() as f32,
+            "num_inference_steps" => request.steps = value.as_u64().unwrap() as usize,
+            "num_images_per_prompt" => request.count = value.as_u64().unwrap() as usize,
+            "width" => width = value.as_u64(),
+            "height" => height = value.as_u64(),
+            "strength" => strength = number(),
+            "image" if case.pipeline == "StableDiffusionImg2ImgPipeline" => {
+                let image = picture(case, "in.image").ok_or("a list of pictures")?;
+                request.start = Some(Start { image, file: "image".into(), strength });
+            }
+            other => return Err(format!("{other} of {}", case.pipeline)),
+        }
+    }
+    if let Some(start) = &mut request.start {
+        start.strength = strength;
+    }
+    // Guidance that is off leaves the negative prompt out, which the library refuses to do silently.
+    if request.guidance <= 1.0 {
+        request.negative_prompt.clear();
+    }
+    let size = match (width, height, &request.start) {
+        (Some(width), Some(height), _) => format!("{width}x{height}"),
+        (_, _, Some(start)) => format!("{}x{}", start.image.width() / 8 * 8, start.image.height() / 8 * 8),
+        _ => return Err("no size".into()),
+    };
+    let size: PictureSize = size.parse().unwrap();
+    let options = PipelineOptions {
+        sizes: Sizes { size: vec![size], ..Sizes::default() },
+        precision: Some(Precision::Float32),
+        with_picture: request.start.is_some(),
+        safety_check: false,
+        ..PipelineOptions::default()
+    };
+    Ok((options, request))
+}
+
+/// A recorded picture: bytes, rows by columns by 3.
+fn picture(case: &Case, name: &str) -> Option<RgbImage> {
+    let tensor: &HostTensor = case.tensor(name)?;
+    let &[height, width, 3] = tensor.shape() else { return None };
+    let bytes = tensor.to_f32_vec().into_iter().map(|x| x as u8).collect();
+    Some(RgbImage::new(width, height, bytes).unwrap())
+}
