@@ -22,6 +22,7 @@
 mod adapter;
 mod beside;
 mod checkpoint;
+mod clip_skip;
 mod element;
 mod embedding;
 mod error;
@@ -49,6 +50,7 @@ mod zip;
 
 pub use adapter::{Adapter, Applied};
 pub use checkpoint::{Checkpoint, Reading};
+pub use clip_skip::ClipSkip;
 pub use embedding::{Embedding, EmbeddingAsked, Embeddings, LearnedToken, LearnedVectors};
 pub use error::CheckpointError;
 pub use files::Variant;

@@ -2,7 +2,9 @@
 //!
 //! Each family of checkpoints makes it in a way of its own, from the prompt's ids: there is one file for each.
 
+mod clip;
 mod sd;
+mod sd3;
 
 use std::collections::BTreeMap;
 
@@ -42,6 +44,8 @@ pub(crate) struct Reading<'a, 'w> {
     pub(crate) models: &'a mut Shelf,
     pub(crate) config: &'a PipelineConfig,
     pub(crate) denoiser: &'a Denoiser,
+    /// Whether pictures are guided away from the negative prompt.
+    pub(crate) is_guided: bool,
     /// The picture's height and width in pixels.
     pub(crate) size: [usize; 2],
     pub(crate) watch: &'a Watch<'w>,
@@ -56,6 +60,7 @@ pub(crate) struct Reading<'a, 'w> {
 pub(crate) fn of_family(family: Family, models: &mut Shelf) -> Result<Box<dyn Conditioner>> {
     match family {
         Family::Sd => Ok(Box::new(sd::TextEncoder::new(models)?)),
+        Family::Sd3 => Ok(Box::new(sd3::Encoders::new(models)?)),
         other => Err(RuntimeError::Options(format!(
             "the models are {}'s, which are converted and run, and not drawn with yet",
             other.spec().name

@@ -1,7 +1,9 @@
 //! Denoising: the loop from noise to latents, a step of the scheduler after each evaluation of the denoiser.
 
 mod denoiser;
+mod embedding;
 mod guidance;
+mod rescale;
 
 pub(crate) use denoiser::Denoiser;
 pub(crate) use guidance::Guidance;

@@ -42,6 +42,7 @@ pub mod rng;
 mod safety;
 pub mod scheduler;
 pub mod tokenizer;
+mod variation;
 mod watch;
 
 pub use config::ConfigWarning;

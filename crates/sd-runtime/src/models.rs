@@ -105,6 +105,11 @@ pub(crate) fn missing(part: impl Into<Part>) -> RuntimeError {
     RuntimeError::Signature { model: part.into().name(), reason: "is missing from the pipeline".into() }
 }
 
+/// A model that was to be loaded with the pipeline.
+pub(crate) fn not_loaded(part: Part) -> RuntimeError {
+    RuntimeError::Options(format!("the {part} was not loaded with the pipeline, and the options ask for it"))
+}
+
 fn failed(part: Part, source: EngineError) -> RuntimeError {
     RuntimeError::Engine { model: part.name(), source }
 }

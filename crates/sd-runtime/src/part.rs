@@ -22,6 +22,8 @@ pub enum Form {
     Whole,
     /// One of several that do the same side by side, as ControlNets do; from 0.
     Numbered(usize),
+    /// A text encoder of CLIP without so many of its last layers.
+    ClipSkipped(usize),
 }
 
 impl From<Role> for Part {
@@ -37,6 +39,13 @@ impl Part {
         Self { role, form: Form::Numbered(idx) }
     }
 
+    /// The text encoder without its last `n` layers; with none left out, the role's own.
+    #[must_use]
+    pub const fn clip_skipped(role: Role, n: usize) -> Self {
+        let form = if n == 0 { Form::Whole } else { Form::ClipSkipped(n) };
+        Self { role, form }
+    }
+
     /// What the model is called in messages: Apple's name of the role.
     #[must_use]
     pub(crate) const fn name(self) -> &'static str {
@@ -49,6 +58,7 @@ impl fmt::Display for Part {
         match self.form {
             Form::Whole => write!(f, "{}", self.role),
             Form::Numbered(idx) => write!(f, "{} {}", self.role, idx + 1),
+            Form::ClipSkipped(n) => write!(f, "{} without its last {n} layers", self.role),
         }
     }
 }

@@ -26,6 +26,7 @@ pub use crate::request::{
     GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, SafetyVerdict, StartingImage, Warning,
 };
 pub use crate::safety::{CropSize, EdgeSize, PreprocessorConfig};
+pub use crate::variation::Variation;
 pub use config::PipelineConfig;
 pub use settings::{PictureSettings, StartingPicture};
 
@@ -39,7 +40,8 @@ use crate::models::{Shelf, missing};
 use crate::part::Part;
 use crate::rng::{DrawOrder, Lane, RandomSource};
 use crate::safety::SafetyChecker;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Scheduler, WalkOptions};
+use crate::variation::turn;
 use crate::watch::{OnStep, Watch};
 
 /// A pipeline from text, or from text and a picture, to pictures.
@@ -159,6 +161,11 @@ impl DiffusionPipeline {
         on_step: OnStep<'_>,
     ) -> Result<Generation> {
         options.check()?;
+        if self.denoiser.guidance_width().is_some() && !options.negative_prompt.is_empty() {
+            return Err(RuntimeError::Options(
+                "guidance was distilled into the model, so a negative prompt has no effect; leave it out".into(),
+            ));
+        }
         // Build one scheduler first: wrong settings must not cost a run of the text encoder.
         let n_steps = self.scheduler(options)?.timesteps().len();
         let mut watch = Watch::new(options.image_count, n_steps, stop, on_step);
@@ -177,21 +184,22 @@ impl DiffusionPipeline {
 
     /// A scheduler for one picture.
     fn scheduler(&self, options: &GenerateOptions) -> Result<Box<dyn Scheduler>> {
-        let skipped = options.skipped_steps()?;
+        let [_, _, height, width] = self.latent_shape;
+        // Transformers take patches of 2 by 2 latents.
+        let mu = self.config.scheduler.dynamic_shift((height / 2) * (width / 2));
+        let walk = WalkOptions { mu, ..options.walk()? };
         match options.scheduler {
-            Some(sampler) => self.config.scheduler.asked_as(sampler)?.build_from(None, options.steps, skipped),
-            None => self.config.scheduler.build_from(None, options.steps, skipped),
+            Some(sampler) => self.config.scheduler.asked_as(sampler)?.walk(None, &walk),
+            None => self.config.scheduler.walk(None, &walk),
         }
     }
 
     /// Draws the noise of all pictures, and encodes the picture to begin with, if there is one; each in its turn
     /// ([`DrawOrder`]). The encoder's noise is drawn whether it is needed or not, as Apple's pipelines do it.
     fn start(&mut self, source: &mut dyn RandomSource, options: &GenerateOptions, watch: &Watch<'_>) -> Result<Start> {
-        let (n, n_pictures) = (self.latent_shape.iter().product::<usize>(), options.image_count);
-        let noises = |source: &mut dyn RandomSource| -> Vec<Vec<f32>> {
-            source.latents(n * n_pictures).chunks(n).map(<[f32]>::to_vec).collect()
-        };
-        let Some(start) = &options.start else { return Ok(Start { noises: noises(source), clean: None }) };
+        let n: usize = self.latent_shape.iter().product();
+        let noises = |source: &mut dyn RandomSource| self.noises(source, options);
+        let Some(start) = &options.start else { return Ok(Start { noises: noises(source)?, clean: None }) };
         let Some(encoder) = &self.encoder else {
             return Err(RuntimeError::Signature {
                 model: Part::from(Role::VaeEncoder).name(),
@@ -200,16 +208,39 @@ impl DiffusionPipeline {
         };
         let (noises, of_encoder) = match source.order() {
             DrawOrder::NoiseFirst => {
-                let noises = noises(source);
+                let noises = noises(source)?;
                 (noises, source.latents(n))
             }
             DrawOrder::EncoderFirst => {
                 let of_encoder = source.latents(n);
-                (noises(source), of_encoder)
+                (noises(source)?, of_encoder)
             }
         };
         let clean = encoder.encode(&mut self.models, &start.image, &of_encoder, watch)?;
         Ok(Start { noises, clean: Some(clean) })
+    }
+
+    /// The noise of all pictures: what was given, or drawn as one tensor; with some of other seeds' where that is asked for.
+    fn noises(&self, source: &mut dyn RandomSource, options: &GenerateOptions) -> Result<Vec<Vec<f32>>> {
+        let [_, channels, height, width] = self.latent_shape;
+        let n = channels * height * width;
+        if let Some(noise) = options.noise.iter().find(|noise| noise.shape() != self.latent_shape) {
+            return Err(RuntimeError::Options(format!(
+                "the noise has shape {:?}, where the pipeline's latents have {:?}",
+                noise.shape(),
+                self.latent_shape
+            )));
+        }
+        let mut noises: Vec<Vec<f32>> = match options.noise.is_empty() {
+            true => source.latents(n * options.image_count).chunks(n).map(<[f32]>::to_vec).collect(),
+            false => options.noise.iter().map(HostTensor::to_f32_vec).collect(),
+        };
+        if let Some(Variation { seed, strength }) = options.variation {
+            for (noise, seed) in noises.iter_mut().zip(seed..) {
+                turn(noise, &options.random.source(seed)?.latents(n), [height, width], strength);
+            }
+        }
+        Ok(noises)
     }
 
     /// Encodes the prompt and, where guidance needs it, the negative prompt.
@@ -220,6 +251,7 @@ impl DiffusionPipeline {
             models: &mut self.models,
             config: &self.config,
             denoiser: &self.denoiser,
+            is_guided: options.is_guided() && self.denoiser.guidance_width().is_none(),
             size: [height * scale, width * scale],
             watch,
             warnings: Vec::new(),
@@ -237,7 +269,7 @@ impl DiffusionPipeline {
         options: &GenerateOptions,
         watch: &mut Watch<'_>,
     ) -> Result<Vec<Denoised>> {
-        let mut guidance = Guidance::new(&self.denoiser, conditioning, options.guidance_scale)?;
+        let mut guidance = Guidance::new(&self.denoiser, conditioning, options)?;
         let (before, count) = (source.boxed_clone(), start.noises.len());
         let mut denoised = Vec::with_capacity(count);
         for (image_idx, mut latents) in start.noises.into_iter().enumerate() {

@@ -6,7 +6,8 @@ use crate::error::{Result, RuntimeError};
 use crate::image::RgbImage;
 use crate::prompt::TruncatedText;
 use crate::rng::RandomKind;
-use crate::scheduler::Sampler;
+use crate::scheduler::{Sampler, WalkOptions};
+use crate::variation::Variation;
 
 /// What to draw, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,8 +24,27 @@ pub struct GenerateOptions {
     pub guidance_scale: f32,
     /// Pictures to draw from one random stream; default 1.
     pub image_count: usize,
+    /// How much of the guided prediction is brought to the spread of the prompt's own (arXiv 2305.08891, section 3.4), 0 to
+    /// 1; default 0.
+    pub guidance_rescale: f32,
+    /// Layers of CLIP's that the prompt does without, from the last; default 0.
+    pub clip_skip: usize,
+    /// The same for the negative prompt; default: as the prompt. diffusers leaves it at 0.
+    pub negative_clip_skip: Option<usize>,
     /// The scheduler, if not the checkpoint's own.
     pub scheduler: Option<Sampler>,
+    /// The time steps to take, falling, in the place of a number of steps.
+    pub timesteps: Option<Vec<f64>>,
+    /// The noise levels to take, falling, in the place of a number of steps.
+    pub sigmas: Option<Vec<f64>>,
+    /// How much noise DDIM and its like add on the way, 0 to 1; default: what the scheduler does.
+    pub eta: Option<f64>,
+    /// Steps that a latent consistency model was distilled from; default: the scheduler's 50.
+    pub original_steps: Option<usize>,
+    /// Standard normal noise to begin with, f32 [1, C, h, w] for each picture, in the place of the random source's.
+    pub noise: Vec<HostTensor>,
+    /// Noise of another seed that is mixed in.
+    pub variation: Option<Variation>,
     /// The random source; default NumPy's.
     pub random: RandomKind,
     /// The picture to begin with; default: none, only noise.
@@ -69,8 +89,17 @@ impl Default for GenerateOptions {
             seed: 0,
             steps: 50,
             guidance_scale: 7.5,
+            guidance_rescale: 0.0,
+            clip_skip: 0,
+            negative_clip_skip: None,
             image_count: 1,
             scheduler: None,
+            timesteps: None,
+            sigmas: None,
+            eta: None,
+            original_steps: None,
+            noise: Vec::new(),
+            variation: None,
             random: RandomKind::default(),
             start: None,
             disable_safety: false,
@@ -90,15 +119,34 @@ impl GenerateOptions {
         self.guidance_scale > 1.0
     }
 
-    /// Number of steps that a starting picture spares.
-    pub(crate) fn skipped_steps(&self) -> Result<usize> {
-        self.start.as_ref().map_or(Ok(0), |start| start.skipped_steps(self.steps))
+    /// How the walk is laid out, without the steps that a starting picture spares.
+    pub(crate) fn walk(&self) -> Result<WalkOptions> {
+        let given = self.timesteps.as_ref().or(self.sigmas.as_ref());
+        let steps = given.map_or(self.steps, Vec::len);
+        Ok(WalkOptions {
+            steps,
+            start: self.start.as_ref().map_or(Ok(0), |start| start.skipped_steps(steps))?,
+            timesteps: self.timesteps.clone(),
+            sigmas: self.sigmas.clone(),
+            eta: self.eta,
+            original_steps: self.original_steps,
+            ..WalkOptions::default()
+        })
     }
 
     pub(crate) fn check(&self) -> Result<()> {
         let fail = |reason: String| Err(RuntimeError::Options(reason));
         if !self.guidance_scale.is_finite() {
             return fail(format!("guidance scale {} is not a number", self.guidance_scale));
+        }
+        if !(0.0..=1.0).contains(&self.guidance_rescale) {
+            return fail(format!("guidance rescale {} is not between 0 and 1", self.guidance_rescale));
+        }
+        if let Some(variation) = &self.variation {
+            variation.check()?;
+        }
+        if !self.noise.is_empty() && self.noise.len() != self.image_count {
+            return fail(format!("noise is given for {} of {} pictures", self.noise.len(), self.image_count));
         }
         if self.image_count == 0 {
             return fail("0 images asked for; at least 1 is needed".into());

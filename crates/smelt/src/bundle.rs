@@ -259,7 +259,7 @@ impl Companions {
             }
         }
         vae.check()?;
-        let config = PipelineConfig { family, tokenizers: vec![tokenizer], scheduler, vae, preprocessor };
+        let config = PipelineConfig { family, tokenizers: vec![tokenizer], t5: None, scheduler, vae, preprocessor };
         Ok(Self { config, model_version: settings.map(|s| named(&s.model_version, &s.loras)), warnings })
     }
 }

@@ -13,7 +13,7 @@ use crate::file::json_if_present;
 
 /// What a checkpoint is that generate cannot draw with, if it is of such a family.
 pub(crate) fn other_family(family: Family) -> Option<String> {
-    let is_drawn = family == Family::Sd;
+    let is_drawn = matches!(family, Family::Sd | Family::Sd3);
     (!is_drawn).then(|| format!("it is {}, which is converted and run, and not drawn with yet", family.spec().name))
 }
 

@@ -82,6 +82,7 @@ pub use sd_convert::half::CHECK_SIZE;
 pub use sd_convert::{AttentionLayout, Batch, LatentSize, Precision, Role, Target};
 pub use sd_engines::{Precision as ComputePrecision, Rounding, WeightForm};
 pub use sd_runtime::Tensors;
+pub use sd_runtime::pipeline::Variation;
 pub use sd_runtime::rng::RandomKind;
 pub use sd_runtime::scheduler::{Sampler, SchedulerKind, Spread};
 pub use size::{LatentArg, PictureSize, Sizes};
@@ -97,7 +98,7 @@ pub mod image {
 
 /// Streams of random numbers, for whoever brings one along.
 pub mod random {
-    pub use sd_runtime::rng::{DrawOrder, RandomKind, RandomSource};
+    pub use sd_runtime::rng::{DrawOrder, NumpyRandom, NvidiaRandom, RandomKind, RandomSource, TorchRandom};
 }
 
 /// Which weights are compressed, and how.

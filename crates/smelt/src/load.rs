@@ -6,11 +6,13 @@ mod options;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sd_checkpoint::{Checkpoint, hub};
+use safe_files::{Below, NamedFiles};
+use sd_checkpoint::{Checkpoint, ClipSkip, hub};
 use sd_convert::{AttentionLayout, LatentSize, convert, functions_of_size};
 use sd_engines::{Executor, MilEngine, Options, Weights};
 use sd_runtime::pipeline::{DiffusionPipeline, Models, PipelineConfig};
-use sd_runtime::{Engine, LoadWith, Loader, Part, Residency, RuntimeError};
+use sd_runtime::tokenizer::{ClipTokenizer, T5Tokenizer};
+use sd_runtime::{Engine, Form, LoadWith, Loader, Part, Residency, RuntimeError};
 use sd_spec::{Family, FamilySpec, Role, Stage};
 
 use crate::bundle::Companions;
@@ -24,6 +26,9 @@ use crate::open::{Model, Opened};
 use crate::package::open_package;
 use crate::size::words;
 pub use options::PipelineOptions;
+
+/// Tokens of T5's that a checkpoint of Stable Diffusion 3 draws with (diffusers 0.42, `max_sequence_length`).
+const T5_TOKENS: usize = 256;
 
 /// Models that are loaded, or that will be.
 enum Source {
@@ -103,7 +108,12 @@ pub(crate) fn load(options: &PipelineOptions, opened: &Opened) -> Result<Loaded>
 
 /// Refuses options of a conversion, which packages have behind them.
 fn refuse_ineffective(options: &PipelineOptions, dir: &Path) -> Result<()> {
-    let given = [("--attention", options.attention.is_some()), ("--precision", options.precision.is_some())];
+    let given = [
+        ("--attention", options.attention.is_some()),
+        ("--precision", options.precision.is_some()),
+        ("--clip-skip", options.clip_skips.iter().any(|n| *n > 0)),
+        ("--text-length", options.text_length.is_some()),
+    ];
     match given.into_iter().find(|(_, is_given)| *is_given) {
         Some((option, _)) => refuse!(
             "{option} is for a checkpoint that is converted in memory, and {} holds packages; leave it out, or convert \
@@ -123,7 +133,11 @@ fn wanted(options: &PipelineOptions, family: Family, has: impl Fn(Role) -> bool)
         Stage::Check => options.safety_check && has(*role),
         Stage::Text | Stage::Denoise | Stage::Decode => has(*role),
     };
-    required.iter().chain(optional.iter().filter(|role| is_wanted(role))).copied().map(Part::from).collect()
+    let whole = required.iter().chain(optional.iter().filter(|role| is_wanted(role))).copied();
+    let skips = || options.clip_skips.iter().copied().filter(|n| *n > 0);
+    let encoders = || whole.clone().filter(|role| matches!(role, Role::TextEncoder | Role::TextEncoder2));
+    let skipped = encoders().flat_map(|role| skips().map(move |n| Part::clip_skipped(role, n)));
+    whole.clone().map(Part::from).chain(skipped).collect()
 }
 
 /// Puts the scheduler that was asked for in place of the file's own, and refuses what cannot be built.
@@ -240,7 +254,16 @@ fn config_of(asked: &PipelineOptions, checkpoint: &Checkpoint) -> Result<Pipelin
             other => other.into(),
         })?,
     };
-    Ok(config.of_family(checkpoint.family()))
+    let mut config = config.of_family(checkpoint.family());
+    let second = Below { files: checkpoint, folder: "tokenizer_2" };
+    if checkpoint.family() == Family::Sd3 && second.has("") {
+        config.tokenizers.push(ClipTokenizer::from_files(&second)?);
+    }
+    let t5 = Below { files: checkpoint, folder: "tokenizer_3" };
+    if checkpoint.has(Role::TextEncoder3) && t5.has("") {
+        config.t5 = Some(T5Tokenizer::from_files(&t5)?);
+    }
+    Ok(config)
 }
 
 fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: bool) -> Result<Loaded> {
@@ -249,6 +272,13 @@ fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: 
         refuse!("{} is one network alone; give a whole checkpoint", checkpoint.root().display());
     }
     checkpoint.check_family()?;
+    if asked.text_length.is_some() && checkpoint.family() != Family::Sd3 {
+        refuse!(
+            "--text-length is of T5, which only Stable Diffusion 3 reads prompts with, and {} is {}; leave it out",
+            checkpoint.root().display(),
+            checkpoint.family().spec().name
+        );
+    }
     if let Some(what) = fit::other_family(checkpoint.family()) {
         refuse!("{}: {what}", checkpoint.root().display());
     }
@@ -260,6 +290,8 @@ fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: 
     let options = sd_convert::Options {
         attention: asked.attention.unwrap_or(AttentionLayout::SplitEinsum),
         precision: asked.precision,
+        // As many of T5's tokens as diffusers gives where nobody says how many.
+        text_length: asked.text_length.or((checkpoint.family() == Family::Sd3).then_some(T5_TOKENS)),
         latent_size: {
             let (own, scale) = sd_convert::native_size(&checkpoint)?;
             asked.sizes.latent(scale, own)?
@@ -282,11 +314,16 @@ fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: 
     parts.iter().try_for_each(|part| check(part.role))?;
     let (name, found) = (named(&checkpoint.name(), &checkpoint.applied()), Found::default());
     let (engine, precision, late) = (asked.engine.clone(), asked.precision, found.clone());
-    let load = move |Part { role, .. }: Part| -> Result<Box<dyn Engine>> {
+    let load = move |Part { role, form }: Part| -> Result<Box<dyn Engine>> {
+        let skipped = match form {
+            Form::ClipSkipped(n) => Some(ClipSkip::of(checkpoint.clone(), n)?),
+            _ => None,
+        };
+        let checkpoint = skipped.as_ref().unwrap_or(&checkpoint);
         if with_burn {
-            return burn::engine(&engine, &checkpoint, role, &options);
+            return burn::engine(&engine, checkpoint, role, &options);
         }
-        let converted = convert(&checkpoint, role, &options)?;
+        let converted = convert(checkpoint, role, &options)?;
         let mut late = late.lock().unwrap_or_else(PoisonError::into_inner);
         for warning in tensor_warnings(role, &converted.exceptional, precision) {
             // A model may be loaded more than once.

@@ -6,7 +6,7 @@ use std::path::Path;
 use host_tensor::HostTensor;
 use safe_files::Outputs;
 use sd_runtime::image::RgbImage;
-use sd_runtime::pipeline::{GenerateOptions, PictureSettings, StartingImage};
+use sd_runtime::pipeline::{GenerateOptions, PictureSettings, StartingImage, Variation};
 use sd_runtime::rng::RandomKind;
 use sd_runtime::scheduler::Sampler;
 use serde::{Deserialize, Serialize};
@@ -28,11 +28,32 @@ pub struct Request {
     pub steps: usize,
     /// Classifier-free guidance: how strongly the prompt counts; off at 1 and below.
     pub guidance: f32,
+    /// How much of the guided prediction is brought to the spread of the prompt's own, 0 to 1.
+    pub guidance_rescale: f32,
+    /// Layers of CLIP's that the prompt does without, from the last; the pipeline must be loaded with that
+    /// ([`PipelineOptions::clip_skips`](crate::PipelineOptions::clip_skips)).
+    pub clip_skip: usize,
+    /// The same for the negative prompt; as the prompt where it is left out.
+    pub negative_clip_skip: Option<usize>,
     /// Number of pictures, from one random stream.
     pub count: usize,
     /// The scheduler, if not the pipeline's own.
     #[serde(with = "by_name_if_any")]
     pub scheduler: Option<Sampler>,
+    /// The time steps to take, falling, in the place of a number of steps.
+    pub timesteps: Option<Vec<f64>>,
+    /// The noise levels to take, falling, in the place of a number of steps.
+    pub sigmas: Option<Vec<f64>>,
+    /// How much noise the scheduler adds on the way, 0 to 1, where it has that choice.
+    pub eta: Option<f64>,
+    /// Steps that a latent consistency model was distilled from.
+    pub original_steps: Option<usize>,
+    /// Noise to begin with, f32 [1, C, h, w] for each picture, in the place of the random source's; it is no part of the
+    /// JSON.
+    #[serde(skip)]
+    pub noise: Vec<HostTensor>,
+    /// Noise of another seed that is mixed in.
+    pub variation: Option<Variation>,
     /// The random source whose noise is drawn.
     #[serde(with = "by_name")]
     pub random: RandomKind,
@@ -74,8 +95,17 @@ impl Default for Request {
             seed: 0,
             steps: 20,
             guidance: 7.5,
+            guidance_rescale: 0.0,
+            clip_skip: 0,
+            negative_clip_skip: None,
             count: 1,
             scheduler: None,
+            timesteps: None,
+            sigmas: None,
+            eta: None,
+            original_steps: None,
+            noise: Vec::new(),
+            variation: None,
             random: RandomKind::default(),
             start: None,
             no_safety_check: false,
@@ -102,6 +132,12 @@ impl Request {
                 self.guidance
             );
         }
+        if self.guidance_rescale > 0.0 && self.guidance <= 1.0 {
+            refuse!("--guidance-rescale has no effect at guidance {}, which is off; give more than 1", self.guidance);
+        }
+        if let Some(variation) = self.variation {
+            self.random.check_seed(variation.seed)?;
+        }
         Ok(self.random.check_seed(self.seed)?)
     }
 
@@ -113,8 +149,17 @@ impl Request {
             seed: self.seed,
             steps: self.steps,
             guidance_scale: self.guidance,
+            guidance_rescale: self.guidance_rescale,
+            clip_skip: self.clip_skip,
+            negative_clip_skip: self.negative_clip_skip,
             image_count: self.count,
             scheduler: self.scheduler,
+            timesteps: self.timesteps.clone(),
+            sigmas: self.sigmas.clone(),
+            eta: self.eta,
+            original_steps: self.original_steps,
+            noise: self.noise.clone(),
+            variation: self.variation,
             random: self.random,
             start: self.start.as_ref().map(|s| StartingImage { image: s.image.clone(), strength: s.strength }),
             disable_safety: self.no_safety_check,

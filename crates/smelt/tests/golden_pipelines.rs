@@ -23,20 +23,8 @@ const ELSEWHERE: [&str; 3] = ["sd-demo_pndm20", "sd-emoji_pndm20", "tiny-sd15_pn
 /// Runs that cannot be drawn yet.
 const NOT_YET: &[&str] = &[
     // Guidance, CLIP's layers, noise levels and latent consistency.
-    "lcm_guidance_embedding",
-    "lcm_pipeline_batch",
-    "sd15_clip_skip1",
-    "sd15_clip_skip2",
-    "sd15_custom_sigmas",
-    "sd15_custom_timesteps",
-    "sd15_ddim_eta0.6",
-    "sd15_guidance_rescale",
-    "sd21_clip_skip1",
-    "sd21_zsnr_rescale",
-    "sd3_clip_skip1",
     "sdxl_clip_skip1",
     "sdxl_guidance_rescale",
-    "tiny-lcm_4",
     // Pictures to begin with, and masks.
     "inpaint9_1.0",
     "inpaint9_guidance1",
@@ -80,16 +68,8 @@ const NOT_YET: &[&str] = &[
     "sdxl_turbo_1",
     "sdxl_turbo_4",
     // Stable Diffusion 3.
-    "sd3",
-    "sd3_img2img",
-    "sd3_no_cfg",
     "sd3_prompts_nonsquare",
     "sd3_skip_layer",
-    "tiny-sd35-large_flow5",
-    "tiny-sd35-medium_flow5",
-    "tiny-sd3_flow5",
-    "tiny-sd3_flow5_no_t5",
-    "tiny-sd3_flow5_t5_77",
 ];
 
 /// Draws a case and says how far it is from what was recorded, as a share of what is allowed.

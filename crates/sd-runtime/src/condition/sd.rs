@@ -5,7 +5,8 @@ use sd_spec::{Axis, Dims, Role};
 use super::{Conditioner, Conditioning, Features, Reading};
 use crate::denoise::Denoiser;
 use crate::error::Result;
-use crate::models::{Shelf, missing};
+use crate::models::{Shelf, missing, not_loaded};
+use crate::part::Part;
 use crate::port::{Port, size};
 use crate::prompt::Window;
 use crate::request::{GenerateOptions, PromptPart, Warning};
@@ -31,22 +32,30 @@ impl TextEncoder {
         Ok(Self { length: size(&dims, Axis::Tokens), port })
     }
 
+    /// The encoder without so many of its last layers, if it is not the whole.
+    fn without_layers(&self, n: usize, models: &mut Shelf) -> Result<Option<Port>> {
+        if n == 0 {
+            return Ok(None);
+        }
+        let part = Part::clip_skipped(Role::TextEncoder, n);
+        let signature = models.signature(part)?.ok_or_else(|| not_loaded(part))?;
+        Port::new(part, signature, &[]).map(Some)
+    }
+
     /// Hidden states of a window of ids, transposed to [D, window].
     ///
     /// Ids are padded to the encoder's own length; attention is causal, so what follows the window does not change it.
-    fn encode(&self, models: &mut Shelf, ids: &[u32], pad: u32, watch: &Watch<'_>) -> Result<Features> {
+    fn encode(&self, port: &Port, models: &mut Shelf, ids: &[u32], pad: u32, watch: &Watch<'_>) -> Result<Features> {
         let window = ids.len();
         let mut padded: Vec<f32> = ids.iter().map(|&id| id as f32).collect();
         padded.resize(self.length, pad as f32);
-        let mut outputs = self.port.run(models, [("input_ids", padded)], watch)?;
-        let states = self.port.take(&mut outputs, "last_hidden_state")?;
+        let mut outputs = port.run(models, [("input_ids", padded)], watch)?;
+        let states = port.take(&mut outputs, "last_hidden_state")?;
         let &[1, length, width] = states.shape() else {
-            return Err(self
-                .port
-                .fault(format!("last_hidden_state has shape {:?}, expected [1, L, D]", states.shape())));
+            return Err(port.fault(format!("last_hidden_state has shape {:?}, expected [1, L, D]", states.shape())));
         };
         if length < window {
-            return Err(self.port.fault(format!("last_hidden_state has {length} tokens, expected {window}")));
+            return Err(port.fault(format!("last_hidden_state has {length} tokens, expected {window}")));
         }
         let states = states.to_f32_vec();
         let of_channel = |d: usize| (0..window).map(move |s| s * width + d);
@@ -80,14 +89,18 @@ impl Conditioner for TextEncoder {
     fn read(&self, reading: &mut Reading<'_, '_>, options: &GenerateOptions) -> Result<Conditioning> {
         let length = size(reading.denoiser.dims(), Axis::Tokens);
         let tokenizer = reading.config.tokenizer();
-        let mut read = |part, prompt: &str| {
+        let is_guided = reading.is_guided;
+        let negative_skip = options.negative_clip_skip.unwrap_or(options.clip_skip);
+        let mut read = |part, prompt: &str, skip: usize| {
             let Window { ids, truncated, .. } = Window::of(tokenizer, prompt, length)?;
             reading.warnings.extend(truncated.map(|cut| Warning::PromptTruncated { part, cut }));
-            self.encode(reading.models, &ids, tokenizer.pad_id(), reading.watch)
+            let port = self.without_layers(skip, reading.models)?;
+            let port = port.as_ref().unwrap_or(&self.port);
+            self.encode(port, reading.models, &ids, tokenizer.pad_id(), reading.watch)
         };
-        let prompt = read(PromptPart::Prompt, &options.prompt)?;
-        let negative = match options.is_guided() {
-            true => Some(read(PromptPart::Negative, &options.negative_prompt)?),
+        let prompt = read(PromptPart::Prompt, &options.prompt, options.clip_skip)?;
+        let negative = match is_guided {
+            true => Some(read(PromptPart::Negative, &options.negative_prompt, negative_skip)?),
             false => None,
         };
         Ok(Conditioning { prompt, negative })

@@ -9,6 +9,9 @@ use crate::models::Shelf;
 use crate::port::{Port, size};
 use crate::watch::Watch;
 
+/// The input of models that guidance was distilled into.
+pub(super) const GUIDANCE_INPUT: &str = "timestep_cond";
+
 /// Latents [B, C, h, w], the time step [B] and what the text says → the prediction [B, C, h, w], with B 1 or 2.
 pub(crate) struct Denoiser {
     port: Port,
@@ -22,7 +25,8 @@ pub(crate) struct Denoiser {
 impl Denoiser {
     /// A denoiser that is given these inputs beside those that every model of its role takes.
     pub(crate) fn new(role: Role, signature: Signature, given: &[&str]) -> Result<Self> {
-        let port = Port::new(role, signature, given)?;
+        let given: Vec<&str> = given.iter().copied().chain([GUIDANCE_INPUT]).collect();
+        let port = Port::new(role, signature, &given)?;
         let spec = role.spec();
         let name = |features: &'static [FeatureSpec], is: fn(&FeatureSpec) -> bool| {
             features.iter().find(|feature| is(feature)).map_or("", |feature| feature.name)
@@ -48,6 +52,12 @@ impl Denoiser {
     /// The model's features.
     pub(crate) const fn port(&self) -> &Port {
         &self.port
+    }
+
+    /// Width of the embedding of the guidance scale, where guidance was distilled into the model: it is not guided by a
+    /// negative prompt then.
+    pub(crate) fn guidance_width(&self) -> Option<usize> {
+        self.port.takes(GUIDANCE_INPUT).then(|| size(&self.dims, Axis::GuidanceWidth))
     }
 
     /// Samples of one call.

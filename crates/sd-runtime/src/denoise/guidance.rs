@@ -1,10 +1,13 @@
 //! Classifier-free guidance: the denoiser with the prompt and without it, in one call or in two.
 
-use super::denoiser::Denoiser;
+use super::denoiser::{Denoiser, GUIDANCE_INPUT};
+use super::embedding::guidance_embedding;
+use super::rescale::rescale;
 use crate::condition::{Conditioning, Features};
 use crate::engine::Tensors;
 use crate::error::Result;
 use crate::models::Shelf;
+use crate::request::GenerateOptions;
 use crate::watch::Watch;
 
 /// The calls of one evaluation, and what becomes of their rows.
@@ -15,21 +18,35 @@ pub(crate) struct Guidance<'a> {
     calls: Vec<Tensors>,
     /// How strongly the prompt counts; absent if it is all that counts.
     scale: Option<f32>,
+    /// How much of the guided prediction is brought to the spread of the prompt's own.
+    rescale: f32,
 }
 
 impl<'a> Guidance<'a> {
     /// Guidance of that scale, or none where there is nothing to be guided away from.
     ///
     /// The negative prompt's row comes first, as in diffusers; a batch of two without guidance has the same row twice.
-    pub(crate) fn new(denoiser: &'a Denoiser, conditioning: &Conditioning, scale: f32) -> Result<Self> {
+    pub(crate) fn new(denoiser: &'a Denoiser, conditioning: &Conditioning, options: &GenerateOptions) -> Result<Self> {
         let batch = denoiser.batch();
         let Conditioning { prompt, negative } = conditioning;
         let rows = match negative {
             Some(negative) => vec![negative, prompt],
             None => vec![prompt; batch],
         };
-        let calls = rows.chunks(batch).map(|rows| join(denoiser, rows)).collect::<Result<_>>()?;
-        Ok(Self { denoiser, batch, calls, scale: negative.is_some().then_some(scale) })
+        let mut calls = rows.chunks(batch).map(|rows| join(denoiser, rows)).collect::<Result<Vec<_>>>()?;
+        let scale = options.guidance_scale;
+        if let Some(width) = denoiser.guidance_width() {
+            let embedding = guidance_embedding(scale, width).repeat(batch);
+            let embedding = denoiser.port().tensor(GUIDANCE_INPUT, embedding)?;
+            calls.iter_mut().for_each(|call| drop(call.insert(GUIDANCE_INPUT.to_owned(), embedding.clone())));
+        }
+        Ok(Self {
+            denoiser,
+            batch,
+            calls,
+            scale: negative.is_some().then_some(scale),
+            rescale: options.guidance_rescale,
+        })
     }
 
     /// The noise predicted for one image's latents; with guidance, `uncond + scale · (cond − uncond)`.
@@ -45,11 +62,13 @@ impl<'a> Guidance<'a> {
             let sample = latents.repeat(self.batch);
             rows.extend(self.denoiser.predict(models, inputs, sample, timestep, watch)?);
         }
-        let cond = rows.split_off(latents.len());
-        Ok(match self.scale {
-            None => rows,
-            Some(scale) => rows.into_iter().zip(cond).map(|(u, c)| u + scale * (c - u)).collect(),
-        })
+        let cond = rows.split_off(rows.len() / (self.batch * self.calls.len()));
+        let Some(scale) = self.scale else { return Ok(rows) };
+        let mut guided: Vec<f32> = rows.into_iter().zip(&cond).map(|(u, c)| u + scale * (c - u)).collect();
+        if self.rescale > 0.0 {
+            rescale(&mut guided, &cond, self.rescale);
+        }
+        Ok(guided)
     }
 }
 

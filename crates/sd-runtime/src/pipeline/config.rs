@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::json;
 use crate::safety::PreprocessorConfig;
 use crate::scheduler::SchedulerConfig;
-use crate::tokenizer::ClipTokenizer;
+use crate::tokenizer::{ClipTokenizer, T5Tokenizer};
 
 /// Cap on each configuration file.
 const MAX_CONFIG_BYTES: u64 = 8 << 20;
@@ -24,6 +24,8 @@ pub struct PipelineConfig {
     pub family: Family,
     /// Text to ids, one for each CLIP text encoder of the family, in their order; never empty.
     pub tokenizers: Vec<ClipTokenizer>,
+    /// Text to ids for T5, where the family has it and its files are there.
+    pub t5: Option<T5Tokenizer>,
     /// The noise schedule and the scheduler that the checkpoint names.
     pub scheduler: SchedulerConfig,
     /// How latents are scaled.
@@ -75,13 +77,18 @@ impl PipelineConfig {
             Some((_, object)) => PreprocessorConfig::from_object(&object)?,
             None => PreprocessorConfig::default(),
         };
-        Ok(Self { family: Family::Sd, tokenizers: vec![tokenizer], scheduler, vae, preprocessor })
+        Ok(Self { family: Family::Sd, tokenizers: vec![tokenizer], t5: None, scheduler, vae, preprocessor })
     }
 
     /// The same with the models of another family.
     #[must_use]
     pub fn of_family(self, family: Family) -> Self {
         Self { family, ..self }
+    }
+
+    /// The tokenizer of a text encoder of CLIP, from 0; the last, where there are fewer.
+    pub(crate) fn clip_tokenizer(&self, idx: usize) -> &ClipTokenizer {
+        self.tokenizers.get(idx).or(self.tokenizers.last()).unwrap_or_else(|| self.tokenizer())
     }
 
     /// The tokenizer of the first text encoder.

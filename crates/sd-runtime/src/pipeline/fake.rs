@@ -174,6 +174,7 @@ pub(super) fn config() -> PipelineConfig {
     PipelineConfig {
         family: Family::Sd,
         tokenizers: vec![ClipTokenizer::from_dir(&demo.join("tokenizer")).unwrap()],
+        t5: None,
         scheduler: SchedulerConfig::stable_diffusion(),
         vae: VaeConfig { scaling_factor: 16.0, shift_factor: 0.25 },
         preprocessor: PreprocessorConfig::default(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Result, RuntimeError};
 use crate::image::PngText;
 use crate::json;
+use crate::variation::Variation;
 
 /// Keyword of the human-readable text.
 const PARAMETERS: &str = "parameters";
@@ -32,6 +33,30 @@ pub struct PictureSettings {
     pub steps: usize,
     /// Guidance scale.
     pub guidance_scale: f32,
+    /// How much of the guided prediction was brought to the spread of the prompt's own; absent if none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub guidance_rescale: f32,
+    /// Layers of CLIP's that the prompt did without; absent if none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub clip_skip: usize,
+    /// The same for the negative prompt, where it was another number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub negative_clip_skip: Option<usize>,
+    /// The time steps that were given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timesteps: Option<Vec<f64>>,
+    /// The noise levels that were given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sigmas: Option<Vec<f64>>,
+    /// How much noise the scheduler added, where that was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta: Option<f64>,
+    /// Steps that the model was distilled from, where they were given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original_steps: Option<usize>,
+    /// Noise of another seed that was mixed in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variation: Option<Variation>,
     /// The scheduler's short name.
     pub scheduler: String,
     /// The random source's short name.
@@ -52,6 +77,16 @@ pub struct StartingPicture {
     pub file: String,
     /// Share of the steps that were taken.
     pub strength: f64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(x: &f32) -> bool {
+    *x == 0.0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_none(n: &usize) -> bool {
+    *n == 0
 }
 
 impl PictureSettings {
@@ -93,6 +128,13 @@ impl std::fmt::Display for PictureSettings {
             self.image_idx,
             self.software
         )?;
+        if self.clip_skip > 0 {
+            // AUTOMATIC1111 counts the last layer itself.
+            write!(f, ", Clip skip: {}", self.clip_skip + 1)?;
+        }
+        if let Some(Variation { seed, strength }) = self.variation {
+            write!(f, ", Variation seed: {seed}, Variation seed strength: {strength}")?;
+        }
         match &self.start {
             Some(StartingPicture { file, strength }) => {
                 write!(f, ", Denoising strength: {strength}, Init image: {file}")
@@ -116,6 +158,14 @@ mod tests {
             image_idx: 0,
             steps: 20,
             guidance_scale: 7.5,
+            guidance_rescale: 0.0,
+            clip_skip: 0,
+            negative_clip_skip: None,
+            timesteps: None,
+            sigmas: None,
+            eta: None,
+            original_steps: None,
+            variation: None,
             scheduler: "pndm".into(),
             random: "numpy".into(),
             start: None,

@@ -2,6 +2,7 @@
 //! the two. Here is how its walks are laid out; how they are taken is in files of their own.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::config::SchedulerConfig;
 use super::options::WalkOptions;
@@ -45,6 +46,20 @@ impl Default for Keys {
             time_shift_type: TimeShift::Exponential,
             stochastic_sampling: false,
         }
+    }
+}
+
+impl SchedulerConfig {
+    /// How far dynamic shifting shifts for a picture of so many patches: on the line through `base_shift` at
+    /// `base_image_seq_len` and `max_shift` at `max_image_seq_len` (diffusers 0.42, `calculate_shift`). `None` without
+    /// dynamic shifting.
+    #[must_use]
+    pub fn dynamic_shift(&self, n_patches: usize) -> Option<f64> {
+        let number = |key: &str, or: f64| self.source.get(key).and_then(Value::as_f64).unwrap_or(or);
+        let is_dynamic = self.source.get("use_dynamic_shifting").and_then(Value::as_bool).unwrap_or(false);
+        let (few, many) = (number("base_image_seq_len", 256.0), number("max_image_seq_len", 4096.0));
+        let (least, most) = (number("base_shift", 0.5), number("max_shift", 1.15));
+        is_dynamic.then(|| least + (n_patches as f64 - few) * (most - least) / (many - few))
     }
 }
 

@@ -7,7 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use safe_files::{read_text, read_text_if_present};
+use safe_files::{Folder, NamedFiles};
 use serde_json::{Map, Value};
 
 use super::{Frame, Token, Tokenizer};
@@ -43,19 +43,28 @@ impl T5Tokenizer {
     /// [`RuntimeError::File`] for missing files, [`RuntimeError::Json`] and [`RuntimeError::Tokenizer`] for malformed ones,
     /// and for a directory that has SentencePiece's own file only.
     pub fn from_dir(dir: &Path) -> Result<Self> {
-        let path = dir.join("tokenizer.json");
-        if !path.is_file() && dir.join("spiece.model").is_file() {
+        Self::from_files(&Folder(dir))
+    }
+
+    /// As [`from_dir`](Self::from_dir), from files that need not lie in a directory.
+    ///
+    /// # Errors
+    /// As [`from_dir`](Self::from_dir).
+    pub fn from_files(files: &dyn NamedFiles) -> Result<Self> {
+        let path = files.place("tokenizer.json");
+        let text = files.read_text("tokenizer.json", MAX_FILE_BYTES)?;
+        if text.is_none() && files.has("spiece.model") {
             return Err(RuntimeError::Tokenizer(format!(
                 "{} has spiece.model, but no tokenizer.json, which is what is read; T5TokenizerFast of transformers writes \
                  it: T5TokenizerFast.from_pretrained(FOLDER).save_pretrained(FOLDER)",
-                dir.display()
+                files.place("").display()
             )));
         }
-        let text = read_text(&path, MAX_FILE_BYTES)?;
+        let text = text.ok_or_else(|| RuntimeError::Tokenizer(format!("{} is missing", path.display())))?;
         let what = path.display().to_string();
         check_model(&what, &json::parse(&what, &text)?)?;
-        let path = dir.join("tokenizer_config.json");
-        let config = match read_text_if_present(&path, MAX_FILE_BYTES)? {
+        let path = files.place("tokenizer_config.json");
+        let config = match files.read_text("tokenizer_config.json", MAX_FILE_BYTES)? {
             Some(text) => json::parse(&path.display().to_string(), &text)?,
             None => Map::new(),
         };

@@ -42,12 +42,38 @@ pub(crate) struct GenerateArgs {
     #[command(flatten)]
     pub(crate) size: SizeArgs,
     /// Denoising steps.
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, conflicts_with_all = ["timesteps", "sigmas"])]
     pub(crate) steps: usize,
+    /// The time steps to take, falling, in the place of --steps.
+    #[arg(long, value_name = "T,…", value_delimiter = ',', conflicts_with = "sigmas")]
+    pub(crate) timesteps: Option<Vec<f64>>,
+    /// The noise levels to take, falling, in the place of --steps.
+    #[arg(long, value_name = "X,…", value_delimiter = ',')]
+    pub(crate) sigmas: Option<Vec<f64>>,
+    /// How much noise DDIM and its like add on the way, 0 to 1.
+    #[arg(long, value_name = "X")]
+    pub(crate) eta: Option<f64>,
+    /// Steps that a latent consistency model was distilled from; default: 50.
+    #[arg(long, value_name = "N")]
+    pub(crate) original_steps: Option<usize>,
     /// Classifier-free guidance: how strongly the prompt counts; off at 1 and below. Default: 7.5, with the model in the
     /// box 4.
     #[arg(long, value_name = "X", allow_hyphen_values = true)]
     pub(crate) guidance: Option<f32>,
+    /// How much of the guided prediction is brought to the spread of the prompt's own, 0 to 1: for models that predict v
+    /// with zero terminal SNR.
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub(crate) guidance_rescale: f32,
+    /// Tokens that T5 reads of a prompt, for a checkpoint of Stable Diffusion 3; default: 256.
+    #[arg(long, value_name = "N")]
+    pub(crate) text_length: Option<usize>,
+    /// Layers of CLIP's that the prompts do without, from the last; AUTOMATIC1111's "Clip skip 2" is 1 here. Needs a
+    /// checkpoint.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) clip_skip: usize,
+    /// The same for the negative prompt alone, which diffusers leaves at 0; default: as --clip-skip.
+    #[arg(long, value_name = "N")]
+    pub(crate) negative_clip_skip: Option<usize>,
     /// Scheduler; default: the checkpoint's own. AUTOMATIC1111's names are understood too, and a choice of noise levels
     /// behind a name: dpmpp-2m-karras.
     #[arg(long, value_name = "NAME", value_parser = Schedulers)]
@@ -55,6 +81,15 @@ pub(crate) struct GenerateArgs {
     /// Random source whose noise to draw.
     #[arg(long, value_name = "NAME", default_value = RandomKind::default().name(), value_parser = random())]
     pub(crate) random: RandomKind,
+    /// Begin with the noise of a file as --latents writes it, in the place of the random source's.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["variation_seed", "variation_strength"])]
+    pub(crate) noise: Option<PathBuf>,
+    /// Mix in noise of another seed, as AUTOMATIC1111 does.
+    #[arg(long, value_name = "N", requires = "variation_strength")]
+    pub(crate) variation_seed: Option<u64>,
+    /// How much of that noise, 0 to 1.
+    #[arg(long, value_name = "X", requires = "variation_seed")]
+    pub(crate) variation_strength: Option<f64>,
     /// Number of pictures.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) count: u16,

@@ -11,7 +11,10 @@ use anyhow::{Context, Result, bail};
 use safe_files::{OutputFile, Outputs, is_stream};
 use serde::Serialize;
 use smelt::sheet::Cell;
-use smelt::{Event, Opening, Picture, Pipeline, PipelineOptions, Request, Source, Start, Watch, demo, tensor_file};
+use smelt::{
+    Event, HostTensor, Opening, Picture, Pipeline, PipelineOptions, Request, Source, Start, Variation, Watch, demo,
+    tensor_file,
+};
 
 use crate::cli::{GenerateArgs, Seed};
 use crate::file;
@@ -50,6 +53,7 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     request.check()?;
     let outputs = Places::of(args, report)?;
     request.start = args.image.as_deref().map(|path| Start::read(path, args.strength)).transpose()?;
+    request.noise = args.noise.as_deref().map_or(Ok(Vec::new()), |path| noise(path, request.count))?;
     let mut pipeline = load(args, report)?;
     let load = begin.elapsed();
 
@@ -91,6 +95,18 @@ fn request(args: &GenerateArgs) -> Request {
         seed: args.seed.value(),
         steps: args.steps,
         guidance: args.guidance.unwrap_or(own),
+        guidance_rescale: args.guidance_rescale,
+        clip_skip: args.clip_skip,
+        negative_clip_skip: args.negative_clip_skip,
+        timesteps: args.timesteps.clone(),
+        sigmas: args.sigmas.clone(),
+        eta: args.eta,
+        original_steps: args.original_steps,
+        noise: Vec::new(),
+        variation: args
+            .variation_seed
+            .zip(args.variation_strength)
+            .map(|(seed, strength)| Variation { seed, strength }),
         count: args.count.into(),
         // Settled when the pipeline is loaded.
         scheduler: None,
@@ -113,6 +129,8 @@ fn load(args: &GenerateArgs, report: &Report) -> Result<Pipeline> {
         scheduler: args.scheduler,
         steps: args.steps,
         with_picture: args.image.is_some(),
+        text_length: args.text_length,
+        clip_skips: [Some(args.clip_skip), args.negative_clip_skip].into_iter().flatten().collect(),
         safety_check: !args.no_safety_check,
         low_memory: args.low_memory,
         tokenizer: args.tokenizer.clone(),
@@ -170,8 +188,8 @@ fn picture_files(outputs: &mut Outputs, output: &Path, paths: &[PathBuf]) -> Res
 
 /// Names what no picture may replace.
 fn name_inputs(outputs: &mut Outputs, args: &GenerateArgs) -> Result<()> {
-    if let Some(image) = &args.image {
-        outputs.reads("--image", image)?;
+    for (option, path) in [("--image", &args.image), ("--noise", &args.noise)] {
+        path.as_deref().map_or(Ok(()), |path| outputs.reads(option, path))?;
     }
     let model = args.model.as_ref().and_then(Source::path);
     for dir in model.into_iter().chain(args.tokenizer.as_deref()) {
@@ -227,6 +245,17 @@ fn save(file: &OutputFile, picture: &Picture, report: &Report) -> Result<Saved> 
     report.line(format_args!("wrote {file} ({}x{})", image.width(), image.height()));
     let path = file.path().display().to_string();
     Ok(Saved { path, width: image.width(), height: image.height(), flagged: picture.flagged })
+}
+
+/// Reads the noise of so many pictures, as [`save_latents`] writes it.
+fn noise(path: &Path, count: usize) -> Result<Vec<HostTensor>> {
+    let mut tensors = tensor_file::read(path).with_context(|| format!("--noise {}", path.display()))?;
+    let mut take = |i: usize| {
+        let name = if count == 1 { "noise".to_owned() } else { format!("{}.noise", i + 1) };
+        let found = tensors.remove(&name);
+        found.with_context(|| format!("--noise {} has no tensor {name:?}; --latents writes such files", path.display()))
+    };
+    (0..count).map(&mut take).collect()
 }
 
 /// Writes what each picture began with and what it was decoded from.

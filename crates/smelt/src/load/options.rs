@@ -22,6 +22,10 @@ pub struct PipelineOptions {
     pub steps: usize,
     /// Load what it takes to begin with a picture.
     pub with_picture: bool,
+    /// Tokens that T5 reads of a prompt, for a checkpoint of Stable Diffusion 3; default: 256.
+    pub text_length: Option<usize>,
+    /// Numbers of last layers that text encoders of CLIP are to be loaded without, beside the whole encoders.
+    pub clip_skips: Vec<usize>,
     /// Load the safety checker, where there is one.
     pub safety_check: bool,
     /// Load each model only for its stage (text, denoising, decoding), so that memory is that of the largest; pictures are
@@ -43,6 +47,8 @@ impl Default for PipelineOptions {
             scheduler: None,
             steps: Request::default().steps,
             with_picture: false,
+            text_length: None,
+            clip_skips: Vec::new(),
             safety_check: true,
             low_memory: false,
             tokenizer: None,

@@ -1,14 +1,19 @@
 //! A recorded call in the words of the library.
 
+use serde_json::Value;
 use smelt::image::RgbImage;
 use smelt::{HostTensor, PictureSize, PipelineOptions, Precision, Request, Sizes, Start};
 
 use super::case::{Case, texts};
 
+/// Classes that begin with a picture, and nothing else.
+const IMAGE_TO_IMAGE: [&str; 3] =
+    ["StableDiffusionImg2ImgPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusion3Img2ImgPipeline"];
+
 /// What is loaded for a case, and what is asked for of one of its prompts; or what of the call has no words yet.
 pub(super) fn ask(case: &Case, prompt_idx: usize) -> Result<(PipelineOptions, Request), String> {
     let mut request = Request::default();
-    let (mut width, mut height, mut strength) = (None, None, 0.8);
+    let (mut width, mut height, mut strength, mut text_length) = (None, None, 0.8, None);
     for (key, value) in &case.call {
         let text = || texts(value).swap_remove(if value.is_array() { prompt_idx } else { 0 });
         let number = || value.as_f64().unwrap();
@@ -19,10 +24,21 @@ pub(super) fn ask(case: &Case, prompt_idx: usize) -> Result<(PipelineOptions, Re
             "guidance_scale" => request.guidance = number() as f32,
             "num_inference_steps" => request.steps = value.as_u64().unwrap() as usize,
             "num_images_per_prompt" => request.count = value.as_u64().unwrap() as usize,
+            "guidance_rescale" => request.guidance_rescale = number() as f32,
+            "max_sequence_length" => text_length = value.as_u64().map(|n| n as usize),
+            "clip_skip" => {
+                request.clip_skip = value.as_u64().unwrap() as usize;
+                // As diffusers has it.
+                request.negative_clip_skip = Some(0);
+            }
+            "timesteps" => request.timesteps = Some(numbers(value)),
+            "sigmas" => request.sigmas = Some(numbers(value)),
+            "eta" => request.eta = Some(number()),
+            "original_inference_steps" => request.original_steps = Some(value.as_u64().unwrap() as usize),
             "width" => width = value.as_u64(),
             "height" => height = value.as_u64(),
             "strength" => strength = number(),
-            "image" if case.pipeline == "StableDiffusionImg2ImgPipeline" => {
+            "image" if IMAGE_TO_IMAGE.contains(&case.pipeline.as_str()) => {
                 let image = picture(case, "in.image").ok_or("a list of pictures")?;
                 request.start = Some(Start { image, file: "image".into(), strength });
             }
@@ -32,8 +48,9 @@ pub(super) fn ask(case: &Case, prompt_idx: usize) -> Result<(PipelineOptions, Re
     if let Some(start) = &mut request.start {
         start.strength = strength;
     }
-    // Guidance that is off leaves the negative prompt out, which the library refuses to do silently.
-    if request.guidance <= 1.0 {
+    // Guidance that is off, or a part of the model, leaves the negative prompt out, which the library refuses to do
+    // silently.
+    if request.guidance <= 1.0 || case.checkpoint.contains("lcm") {
         request.negative_prompt.clear();
     }
     let size = match (width, height, &request.start) {
@@ -46,10 +63,16 @@ pub(super) fn ask(case: &Case, prompt_idx: usize) -> Result<(PipelineOptions, Re
         sizes: Sizes { size: vec![size], ..Sizes::default() },
         precision: Some(Precision::Float32),
         with_picture: request.start.is_some(),
+        text_length,
+        clip_skips: vec![request.clip_skip],
         safety_check: false,
         ..PipelineOptions::default()
     };
     Ok((options, request))
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
 }
 
 /// A recorded picture: bytes, rows by columns by 3.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 use smelt::HostTensor;
-use smelt::random::RandomSource;
+use smelt::random::{RandomSource, TorchRandom};
 use testkit::{load_metadata, load_safetensors};
 
 /// Tolerance where a file gives none: 80 dB below the largest value.
@@ -23,6 +23,8 @@ pub(super) struct Case {
     pub(super) call: Map<String, Value>,
     /// The largest difference, as a share of the largest value.
     pub(super) tolerance: f32,
+    /// Seed of PyTorch's generator on a CPU, where noise was not recorded.
+    seed: Option<u64>,
     tensors: BTreeMap<String, HostTensor>,
 }
 
@@ -40,6 +42,7 @@ impl Case {
             scheduler,
             call: object("call").or_else(|| object("settings")).unwrap(),
             tolerance: said.get("tol").map_or(TOLERANCE, |tolerance| tolerance.parse().unwrap()),
+            seed: said.get("generator").and_then(|text| text.strip_prefix("torch CPU, seed ")?.parse().ok()),
             tensors: load_safetensors(path),
         }
     }
@@ -58,7 +61,13 @@ impl Case {
         let numbered = (0..).map_while(|i| self.tensor(&format!("noise.{i}")));
         let start = self.tensor("in.latents");
         let tensors: Vec<Vec<f32>> = numbered.chain(start).map(HostTensor::to_f32_vec).collect();
-        Recorded { tensors, next: 0, prompt_idx, n_prompts: self.prompts().len() }
+        Recorded {
+            tensors,
+            next: 0,
+            prompt_idx,
+            n_prompts: self.prompts().len(),
+            then: self.seed.map(TorchRandom::new),
+        }
     }
 }
 
@@ -77,10 +86,15 @@ pub(super) struct Recorded {
     next: usize,
     prompt_idx: usize,
     n_prompts: usize,
+    /// Where what follows comes from, if the file says a seed instead.
+    then: Option<TorchRandom>,
 }
 
 impl RandomSource for Recorded {
     fn normals(&mut self, n: usize) -> Vec<f64> {
+        if let Some(source) = self.then.as_mut().filter(|_| self.next == self.tensors.len()) {
+            return source.normals(n);
+        }
         let tensor = self.tensors.get(self.next).unwrap_or_else(|| panic!("draw {} was not recorded", self.next));
         self.next += 1;
         let own = match tensor.len() {

@@ -48,7 +48,15 @@ fn whole(checkpoints: &Path, name: &str, place: &Path) {
     let assemble = fs::read_to_string(checkpoints.join("assemble.json")).unwrap();
     let assemble: Value = serde_json::from_str(&assemble).unwrap();
     for (to, from) in assemble[name].as_object().into_iter().flatten() {
-        take(&checkpoints.join(from.as_str().unwrap()), &place.join(to));
+        let from = from.as_str().unwrap();
+        take(&checkpoints.join(from), &place.join(to));
+        // What is taken may itself be put together.
+        let (other, folder) = from.split_once('/').unwrap();
+        for (name, from) in assemble[other].as_object().into_iter().flatten() {
+            if let Some(rest) = name.strip_prefix(folder).filter(|rest| rest.starts_with('/')) {
+                take(&checkpoints.join(from.as_str().unwrap()), &place.join(format!("{to}{rest}")));
+            }
+        }
     }
 }
 
@@ -56,6 +64,7 @@ fn whole(checkpoints: &Path, name: &str, place: &Path) {
 fn pico_sd3(checkpoints: &Path, place: &Path) {
     take(&checkpoints.join("pico-sd3"), place);
     take(&checkpoints.join("tiny-sd15/text_encoder"), &place.join("text_encoder"));
+    add_projection(checkpoints, &place.join("text_encoder"));
     take(&checkpoints.join("tiny-sdxl/text_encoder_2"), &place.join("text_encoder_2"));
     take(&checkpoints.join("tiny-sdxl/tokenizer"), &place.join("tokenizer"));
     take(&checkpoints.join("tiny-sdxl/tokenizer_2"), &place.join("tokenizer_2"));
@@ -72,6 +81,21 @@ fn pico_sd3(checkpoints: &Path, place: &Path) {
     ] {
         name_in_index(place, part, library, class);
     }
+}
+
+/// Gives the first text encoder the projection of its pooled embedding.
+fn add_projection(checkpoints: &Path, folder: &Path) {
+    let path = folder.join("model.safetensors");
+    let mut tensors = testkit::load_safetensors(&path);
+    tensors.extend(testkit::load_safetensors(checkpoints.join("pico-sd3/text_projection.safetensors")));
+    let mut outputs = safe_files::Outputs::new();
+    outputs.replace(safe_files::Existing::Overwrite);
+    smelt::tensor_file::write(&outputs.file("the encoder", &path).unwrap(), &tensors, &mut smelt::Unwatched).unwrap();
+    let config = folder.join("config.json");
+    let mut json: Value = serde_json::from_str(&fs::read_to_string(&config).unwrap()).unwrap();
+    json["projection_dim"] = 64.into();
+    json["architectures"] = serde_json::json!(["CLIPTextModelWithProjection"]);
+    fs::write(config, json.to_string()).unwrap();
 }
 
 /// Says in `model_index.json` of which class a part is.
