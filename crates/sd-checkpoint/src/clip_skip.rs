@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use safe_files::NamedFiles;
-use sd_spec::Role;
+use sd_spec::{Role, TextState};
 use serde_json::Value;
 
 use crate::{Adapter, Checkpoint, CheckpointError, Weights};
@@ -34,7 +34,9 @@ impl ClipSkip {
             let mut config: Value = serde_json::from_slice(&checkpoint.config(role)?)
                 .map_err(|source| CheckpointError::Json { path: checkpoint.place(&place), source })?;
             let layers = config.get("num_hidden_layers").and_then(Value::as_u64).unwrap_or(LAYERS);
-            let left = layers.checked_sub(n as u64).ok_or_else(|| {
+            // What stands before the first layer is a state too; before that there is none.
+            let least = u64::from(checkpoint.family().spec().text_state == TextState::Penultimate);
+            let left = layers.checked_sub(n as u64).filter(|left| *left >= least).ok_or_else(|| {
                 CheckpointError::Adapter(format!("the {role} has {layers} layers, and {n} are to be skipped"))
             })?;
             config["num_hidden_layers"] = left.into();

@@ -187,7 +187,7 @@ impl DiffusionPipeline {
         let [_, _, height, width] = self.latent_shape;
         // Transformers take patches of 2 by 2 latents.
         let mu = self.config.scheduler.dynamic_shift((height / 2) * (width / 2));
-        let walk = WalkOptions { mu, ..options.walk()? };
+        let walk = WalkOptions { mu, ..options.walk(self.config.family)? };
         match options.scheduler {
             Some(sampler) => self.config.scheduler.asked_as(sampler)?.walk(None, &walk),
             None => self.config.scheduler.walk(None, &walk),

@@ -1,6 +1,7 @@
 //! What a caller asks for and gets: options, progress, pictures, warnings.
 
 use host_tensor::HostTensor;
+use sd_spec::Family;
 
 use crate::error::{Result, RuntimeError};
 use crate::image::RgbImage;
@@ -66,12 +67,15 @@ pub struct StartingImage {
 
 impl StartingImage {
     /// Number of steps to leave out.
-    fn skipped_steps(&self, steps: usize) -> Result<usize> {
+    ///
+    /// diffusers 0.42 rounds the number of steps that are taken down, in the pipelines of Stable Diffusion 3 up.
+    fn skipped_steps(&self, steps: usize, family: Family) -> Result<usize> {
         let strength = self.strength;
         if !(strength > 0.0 && strength <= 1.0) {
             return Err(RuntimeError::Options(format!("strength {strength} is not above 0 and at most 1")));
         }
-        match (steps as f64 * strength) as usize {
+        let taken = steps as f64 * strength;
+        match if family == Family::Sd3 { taken.ceil() } else { taken } as usize {
             0 => Err(RuntimeError::Options(format!(
                 "strength {strength} leaves none of {steps} steps; the least is {:.3}, or take more steps",
                 1.0 / steps as f64
@@ -120,12 +124,12 @@ impl GenerateOptions {
     }
 
     /// How the walk is laid out, without the steps that a starting picture spares.
-    pub(crate) fn walk(&self) -> Result<WalkOptions> {
+    pub(crate) fn walk(&self, family: Family) -> Result<WalkOptions> {
         let given = self.timesteps.as_ref().or(self.sigmas.as_ref());
         let steps = given.map_or(self.steps, Vec::len);
         Ok(WalkOptions {
             steps,
-            start: self.start.as_ref().map_or(Ok(0), |start| start.skipped_steps(steps))?,
+            start: self.start.as_ref().map_or(Ok(0), |start| start.skipped_steps(steps, family))?,
             timesteps: self.timesteps.clone(),
             sigmas: self.sigmas.clone(),
             eta: self.eta,

@@ -170,7 +170,7 @@ impl ClipTowerConfig {
         let config = Self {
             hidden_size: fields.size_or("hidden_size", MAX_CHANNELS, default.hidden_size)?,
             intermediate_size: fields.size_or("intermediate_size", MAX_CHANNELS, default.intermediate_size)?,
-            n_layers: fields.size_or("num_hidden_layers", MAX_LAYERS, 12)?,
+            n_layers: fields.count_or("num_hidden_layers", MAX_LAYERS, 12)?,
             n_heads: fields.size_or("num_attention_heads", MAX_CHANNELS, default.n_heads)?,
             activation: read_activation(fields)?,
             layer_norm_eps: fields.positive_or("layer_norm_eps", 1e-5)?,

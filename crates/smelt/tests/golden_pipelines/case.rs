@@ -13,6 +13,7 @@ const TOLERANCE: f32 = 1e-4;
 
 /// A recorded run of diffusers.
 pub(super) struct Case {
+    pub(super) name: String,
     /// The class of the pipeline.
     pub(super) pipeline: String,
     /// What the checkpoint is put together from, in the file's words, or its name.
@@ -44,6 +45,7 @@ impl Case {
             tolerance: said.get("tol").map_or(TOLERANCE, |tolerance| tolerance.parse().unwrap()),
             seed: said.get("generator").and_then(|text| text.strip_prefix("torch CPU, seed ")?.parse().ok()),
             tensors: load_safetensors(path),
+            name,
         }
     }
 
