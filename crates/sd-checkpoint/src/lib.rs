@@ -38,6 +38,7 @@ mod pickle;
 pub mod place;
 mod prediction;
 mod projection;
+mod scaled;
 mod source;
 mod strided;
 pub mod torch;

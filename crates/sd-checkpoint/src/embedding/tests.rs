@@ -33,7 +33,7 @@ fn embedding(token: &str, n_vectors: usize, width: usize) -> Embedding {
     let values = (0..n_vectors * width).map(|i| i as f32).collect();
     let vectors = vec![LearnedVectors { encoder: None, tensor: HostTensor::from_f32([n_vectors, width], values) }];
     let tokens = vec![LearnedToken { token: token.to_owned(), vectors }];
-    Embedding { path: format!("{token}.pt").into(), tokens }
+    Embedding { path: format!("{token}.pt").into(), tokens, left_aside: Vec::new() }
 }
 
 fn json(checkpoint: &Checkpoint, name: &str) -> serde_json::Value {

@@ -4,6 +4,7 @@
 //! whoever reads the configuration does.
 
 mod encoders;
+mod levels;
 mod mmdit;
 mod unet;
 mod vae;
