@@ -10,7 +10,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use host_tensor::{DType, HostTensor};
+use host_tensor::{DType, element_count};
 use mil::Compute;
 use serde_json::Value;
 
@@ -26,6 +26,9 @@ const MARK: &str = "scaled_fp8";
 const FORM: &str = ".comfy_quant";
 /// Forms that are eight-bit floats with one scale.
 const FORMS: [&str; 2] = ["float8_e4m3fn", "float8_e5m2"];
+
+/// Rows that may have a scale each.
+const MAX_ROWS: usize = 1 << 20;
 
 /// Parts of keys that weights of other forms have, and who packs them.
 const PACKED: [(&str, &str); 10] = [
@@ -92,9 +95,9 @@ fn multiply(weights: &mut Weights, of: &str, key: &str, scale: &Weight) -> Resul
     }
     let (shape, of_scale) = (weight.shape(), scale.shape());
     let n_rows = shape.first().copied().unwrap_or(1);
-    let n: usize = of_scale.iter().product();
+    let n = element_count(&of_scale).unwrap_or(usize::MAX);
     let is_by_row = of_scale.first() == Some(&n_rows) && n == n_rows;
-    if n != 1 && !is_by_row {
+    if n != 1 && !(is_by_row && n <= MAX_ROWS) {
         return Err(format!(
             "{key} of shape {of_scale:?} scales {of} of shape {shape:?}: only one scale, or one for each row, is read"
         ));
@@ -140,6 +143,7 @@ impl Compute for Scaled {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use host_tensor::HostTensor;
 
     use super::*;
     use crate::element::{Element, SmallFloat};

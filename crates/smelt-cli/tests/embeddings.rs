@@ -84,6 +84,23 @@ fn words_are_named_and_looked_up() {
 }
 
 #[test]
+fn a_package_with_words_is_verified_with_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = text(embedding(dir.path(), "learned.safetensors", "<Toy>", 2, width()));
+    let (model, output) = (text(demo()), dir.path().join("out"));
+    let component = ["--component", "text-encoder", "--model-version", "m"];
+    succeed(["convert", &model, "-o", &text(&output), "--embedding", &file].iter().chain(&component));
+    let package = text(output.join("Stable_Diffusion_version_m_text_encoder.mlpackage"));
+    let against = ["verify", &package, "--against", &model, "--rounding", "off"];
+    let said = succeed(against.iter().copied().chain(["--embedding", &file]));
+    assert!(said.contains("agrees with"), "{said}");
+    // Another word has other vectors, and ids of the package's are drawn that the checkpoint alone has not.
+    let other = text(embedding(dir.path(), "other.safetensors", "<Other>", 1, width()));
+    let ran = common::run(against.iter().copied().chain(["--embedding", &other]));
+    assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
+}
+
+#[test]
 fn a_file_is_described() {
     let dir = tempfile::tempdir().unwrap();
     let file = text(embedding(dir.path(), "learned.safetensors", "<Toy>", 3, 768));

@@ -97,9 +97,10 @@ impl Vae {
     fn over(&self, beside: Beside) -> Result<Beside, CheckpointError> {
         let Stored::File(file) = &self.stored else { return Ok(beside.over_component(FOLDER, &self.place)) };
         let Some(Made::Json(mut config)) = file.made().remove(CONFIG) else { return Ok(beside) };
-        // Shapes do not say how latents are scaled, so that of what is replaced is kept, and is right for a VAE of its kind.
+        // Shapes do not say how latents are scaled, nor how many groups norms have; those of what is replaced are kept, and are
+        // right for a VAE of its kind.
         let own: Map<String, Value> = read_object(&beside, CONFIG)?.unwrap_or_default();
-        for key in ["scaling_factor", "shift_factor", "force_upcast"] {
+        for key in ["scaling_factor", "shift_factor", "force_upcast", "norm_num_groups"] {
             if let Some(value) = own.get(key) {
                 config[key] = value.clone();
             }

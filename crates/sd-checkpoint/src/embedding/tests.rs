@@ -61,6 +61,21 @@ fn every_golden_form_gives_its_word_and_vectors() {
 }
 
 #[test]
+fn vectors_for_t5_are_said_to_be_left_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("toy.safetensors");
+    let bytes = [0u8; 64];
+    let view = |width: usize| safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1, width], &bytes[..4 * width]);
+    let tensors = [("clip_l", view(4).unwrap()), ("t5xxl", view(16).unwrap())];
+    safetensors::serialize_to_file(tensors, None, &path).unwrap();
+    let embedding = Embedding::read(&path, None).unwrap();
+    assert_eq!(embedding.tokens()[0].vectors.len(), 1);
+    let (_dir, plain) = checkpoint(3, 4, &[]);
+    let warnings = Embeddings::add_to(plain, &[embedding]).unwrap().warnings();
+    assert!(warnings[0].contains("toy.safetensors: its vectors for T5 (t5xxl) are left aside"), "{warnings:?}");
+}
+
+#[test]
 fn other_files_are_no_embeddings() {
     let Some(golden) = golden() else { return };
     let golden = golden.parent().unwrap();

@@ -1,6 +1,10 @@
 //! The weights of one network of a file under the names of diffusers.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use host_tensor::{DType, HostTensor};
+use mil::Compute;
 use sd_models::NetworkConfig;
 use sd_spec::Role;
 
@@ -11,7 +15,7 @@ use super::spelling::Spelling;
 use super::tensors::Tensors;
 use super::views::view;
 use super::{clip, mmdit, unet, vae};
-use crate::{Weight, Weights};
+use crate::{Weight, WeightError, Weights};
 
 /// Which of the weights of a denoiser are taken, where training kept an average of them too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -131,12 +135,11 @@ fn complete(weights: &mut Weights, file: &Weights, part: &Part, config: &Network
         (Layout::Transformers(_), NetworkConfig::ClipTextEncoder(config)) if part.role == Role::TextEncoder => {
             const PROJECTION: &str = "text_projection.weight";
             if weights.get(PROJECTION).is_none() && config.projection_dim == Some(config.tower.hidden_size) {
-                // A matrix of this size is in the file, so one more is no surprise.
                 let alike = "text_model.encoder.layers.0.self_attn.q_proj.weight";
                 let width = config.tower.hidden_size;
                 let alike = weights.get(alike).filter(|weight| weight.shape() == [width, width]);
                 let dtype = alike.ok_or("its text encoder has no projection, and no layer to tell its type")?.dtype();
-                weights.insert(PROJECTION, identity(width, dtype));
+                weights.insert(PROJECTION, identity(width, dtype).map_err(|e| e.to_string())?);
             }
         }
         (Layout::T5, _) => {
@@ -150,7 +153,33 @@ fn complete(weights: &mut Weights, file: &Weights, part: &Part, config: &Network
     Ok(())
 }
 
-fn identity(width: usize, dtype: DType) -> HostTensor {
-    let values = (0..width * width).map(|at| if at % width == at / width { 1.0 } else { 0.0 });
-    HostTensor::from_f32([width, width], values.collect()).cast(dtype)
+/// The identity, made by rows: how wide it is is what a file says.
+#[derive(Debug)]
+struct Identity {
+    shape: [usize; 2],
+    dtype: DType,
+}
+
+fn identity(width: usize, dtype: DType) -> Result<Weight, WeightError> {
+    Weight::computed(Arc::new(Identity { shape: [width, width], dtype }))
+}
+
+impl Compute for Identity {
+    fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn fill_rows(&self, rows: Range<usize>, out: &mut [u8]) {
+        let one = HostTensor::from_f32([1], vec![1.0]).cast(self.dtype);
+        let one = one.bytes();
+        out.fill(0);
+        for (at, row) in rows.enumerate() {
+            let start = (at * self.shape[1] + row) * one.len();
+            out[start..start + one.len()].copy_from_slice(one);
+        }
+    }
 }

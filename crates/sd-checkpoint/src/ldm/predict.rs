@@ -145,7 +145,10 @@ fn guessed(kind: Kind, denoiser: Option<(Tensors, Spelling)>) -> (Prediction, Kn
     }
     // ComfyUI tells the two apart by this tensor and this number (`supported_models.py`, SD20).
     const SPREAD: f64 = 0.09;
-    match tensors.get(spelling.last_transformer()).and_then(|weight| weight.stored()).and_then(|tensor| spread(&tensor.to_f32_vec())) {
+    /// A bias has 320 numbers.
+    const MAX_BIAS_BYTES: u64 = 1 << 16;
+    let bias = tensors.get(spelling.last_transformer()).filter(|weight| weight.n_bytes() <= MAX_BIAS_BYTES);
+    match bias.and_then(|weight| weight.stored()).and_then(|tensor| spread(&tensor.to_f32_vec())) {
         Some(spread) if spread > SPREAD => {
             (Prediction::Velocity, Known::Guessed("by the spread of a bias of the last transformer, as ComfyUI does"))
         }
