@@ -99,7 +99,9 @@ impl Vae {
         let Some(Made::Json(mut config)) = file.made().remove(CONFIG) else { return Ok(beside) };
         // Shapes do not say how latents are scaled, nor how many groups norms have; those of what is replaced are kept, and are
         // right for a VAE of its kind.
-        let own: Map<String, Value> = read_object(&beside, CONFIG)?.unwrap_or_default();
+        // TAESD is trained on latents as the denoiser sees them.
+        let is_alike = config["_class_name"] == "AutoencoderKL";
+        let own: Map<String, Value> = read_object(&beside, CONFIG)?.filter(|_| is_alike).unwrap_or_default();
         for key in ["scaling_factor", "shift_factor", "force_upcast", "norm_num_groups"] {
             if let Some(value) = own.get(key) {
                 config[key] = value.clone();

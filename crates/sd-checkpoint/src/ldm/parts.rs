@@ -25,6 +25,7 @@ pub(crate) enum Layout {
     ControlNet(Spelling),
     Mmdit(Spelling),
     Vae(Spelling),
+    TinyVae,
     Transformers(ClipRules),
     OpenClip(ClipRules),
     T5,
@@ -47,7 +48,7 @@ const DENOISER: &[&str] = &["model.diffusion_model.", "diffusion_model.", ""];
 const BARE: &[&str] = &[""];
 
 /// The first that is found says what the file is.
-const SOUGHT: [Sought; 8] = [
+const SOUGHT: [Sought; 9] = [
     sought(
         Role::ControlNet,
         Layout::ControlNet(Spelling::Original),
@@ -76,6 +77,7 @@ const SOUGHT: [Sought; 8] = [
         &["", "first_stage_model.", "vae."],
         "decoder.mid_block.resnets.0.conv1.weight",
     ),
+    sought(Role::VaeDecoder, Layout::TinyVae, BARE, "decoder.layers.0.weight"),
 ];
 
 /// What a file holds.
@@ -142,6 +144,7 @@ impl Sought {
             | (Layout::ControlNet(own), Layout::ControlNet(other))
             | (Layout::Mmdit(own), Layout::Mmdit(other))
             | (Layout::Vae(own), Layout::Vae(other)) => own == other,
+            (Layout::TinyVae, Layout::TinyVae) => true,
             _ => false,
         }
     }
@@ -220,9 +223,10 @@ fn kind_of(weights: &Weights, main: Part, architecture: Option<&str>) -> Kind {
     let said = || named(architecture);
     let spelling = match main.layout {
         Layout::UNet(spelling) | Layout::ControlNet(spelling) => spelling,
-        Layout::Vae(_) => {
+        Layout::Vae(_) | Layout::TinyVae => {
             // Autoencoders of 1.x, 2.x and XL have the same shapes.
-            let latents = tensors.dim("decoder.conv_in.weight", 1).unwrap_or_default();
+            let first = ["decoder.conv_in.weight", "decoder.layers.0.weight"];
+            let latents = first.into_iter().find_map(|key| tensors.dim(key, 1).ok()).unwrap_or_default();
             return if latents == 16 { Kind::Sd3 } else { said().unwrap_or(Kind::Sd1) };
         }
         Layout::Mmdit(_) | Layout::Transformers(_) | Layout::OpenClip(_) | Layout::T5 => return Kind::Sd3,
