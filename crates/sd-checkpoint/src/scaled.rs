@@ -172,7 +172,8 @@ mod tests {
     fn scales_are_multiplied_in_and_what_is_beside_is_gone() {
         let number = |value: f32| HostTensor::from_f32([], vec![value]);
         let rows = |shape: &[usize]| HostTensor::from_f32(shape.to_vec(), vec![1.0, 4.0, 0.5]);
-        let (halved, by_row) = ([0.5, 1.0, 0.0, 2f32.powi(-10), -0.5, 224.0], [1.0, 2.0, 0.0, 2f32.powi(-7), -0.5, 224.0]);
+        let (halved, by_row) =
+            ([0.5, 1.0, 0.0, 2f32.powi(-10), -0.5, 224.0], [1.0, 2.0, 0.0, 2f32.powi(-7), -0.5, 224.0]);
         for (more, expected) in [
             (vec![("a.scale_weight", number(0.5)), ("a.scale_input", number(3.0)), ("scaled_fp8", text(""))], halved),
             (vec![("a.weight_scale", HostTensor::from_f32([1], vec![0.5])), ("a.input_scale", number(3.0))], halved),
@@ -203,7 +204,11 @@ mod tests {
             ("a.weight.quant_state.bitsandbytes__nf4", text("x"), "NF4 by bitsandbytes (a.weight.quant_state"),
             ("a.SCB", number.clone(), "integers by bitsandbytes"),
             ("a.qweight", number.clone(), "GPTQ, AWQ or Nunchaku"),
-            ("a.comfy_quant", text(r#"{"format": "mxfp8"}"#), "a.comfy_quant says that its weight is quantized as mxfp8"),
+            (
+                "a.comfy_quant",
+                text(r#"{"format": "mxfp8"}"#),
+                "a.comfy_quant says that its weight is quantized as mxfp8",
+            ),
             ("a.comfy_quant", text("?"), "should say how"),
             ("b.scale_weight", number.clone(), "b.scale_weight scales b.weight, which is not there"),
             ("a.scale_weight", HostTensor::from_f32([2], vec![1.0; 2]), "[2] scales a.weight of shape [3, 2]"),

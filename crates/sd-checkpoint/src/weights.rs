@@ -31,8 +31,7 @@ impl Weights {
     pub fn open(folder: &Path, variant: Option<&str>) -> Result<Self, CheckpointError> {
         let (_, files) = Variant::choose(folder, variant)?;
         let mut weights = Self::map(&files)?;
-        scaled::apply(&mut weights)
-            .map_err(|what| CheckpointError::Unsupported { path: folder.to_owned(), what })?;
+        scaled::apply(&mut weights).map_err(|what| CheckpointError::Unsupported { path: folder.to_owned(), what })?;
         Ok(weights)
     }
 

@@ -100,9 +100,16 @@ impl Header {
     /// Changes something, as a careless program or somebody who means harm would.
     fn change(&mut self, others: &[Self], rng: &mut Rng) {
         const SIDES: [u64; 12] = [0, 1, 2, 3, 5, 8, 64, 768, 1280, 1 << 16, 1 << 31, 1 << 40];
-        const PREFIXES: [&str; 6] =
-            ["model.diffusion_model.", "first_stage_model.", "text_model.", "control_model.", "module.", "model.model_ema."];
-        const MARKS: [&str; 6] = ["v_pred", "ztsnr", "scaled_fp8", "global_step", "positional_embedding", "text_projection"];
+        const PREFIXES: [&str; 6] = [
+            "model.diffusion_model.",
+            "first_stage_model.",
+            "text_model.",
+            "control_model.",
+            "module.",
+            "model.model_ema.",
+        ];
+        const MARKS: [&str; 6] =
+            ["v_pred", "ztsnr", "scaled_fp8", "global_step", "positional_embedding", "text_projection"];
         const ENDS: [&str; 4] = [".scale_weight", ".weight_scale", ".scale_input", ".comfy_quant"];
         let names: Vec<String> = self.tensors.keys().cloned().collect();
         let Some(name) = (!names.is_empty()).then(|| rng.pick(&names).clone()) else { return };

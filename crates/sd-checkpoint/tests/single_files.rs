@@ -127,8 +127,11 @@ fn a_folder_of_configurations_stands_before_what_follows_from_the_file() {
     let error =
         open(&golden, "sdxl.safetensors", &Reading { config: Some(nothing.path().into()), ..Reading::default() });
     assert!(error.unwrap_err().to_string().contains("without any configuration"));
-    let error =
-        open(&golden, "sdxl.safetensors", &Reading { config: Some(PathBuf::from("no/such").into()), ..Reading::default() });
+    let error = open(
+        &golden,
+        "sdxl.safetensors",
+        &Reading { config: Some(PathBuf::from("no/such").into()), ..Reading::default() },
+    );
     assert!(error.unwrap_err().to_string().contains("--config takes a folder"));
 }
 

@@ -34,9 +34,8 @@ fn folder(golden: &Path, root: &Path) -> String {
     }
     for role in file.roles() {
         let weights = file.weights(role).unwrap();
-        let own = |weight: &sd_checkpoint::Weight| {
-            (Dtype::F16, weight.shape(), weight.constant().read().bytes().to_vec())
-        };
+        let own =
+            |weight: &sd_checkpoint::Weight| (Dtype::F16, weight.shape(), weight.constant().read().bytes().to_vec());
         let tensors = weights.iter().map(|(key, weight)| (key.to_owned(), own(weight))).collect();
         made::write(&root.join(role.spec().folder).join("model.safetensors"), &tensors);
     }
@@ -88,7 +87,8 @@ fn a_file_is_described_as_data() {
     let facts = json(["inspect", &text(golden.join("sd15_ema.ckpt")), "--config", &config]);
     assert_eq!((&facts["kind"], &facts["is_file"]), (&"Stable Diffusion 1.x".into(), &true.into()));
     assert_eq!((&facts["prediction"], &facts["averages"]), (&"epsilon".into(), &"left_aside".into()));
-    let prefixes: Vec<&str> = facts["components"].as_array().unwrap().iter().filter_map(|c| c["prefix"].as_str()).collect();
+    let prefixes: Vec<&str> =
+        facts["components"].as_array().unwrap().iter().filter_map(|c| c["prefix"].as_str()).collect();
     assert_eq!(prefixes, ["cond_stage_model.transformer.", "model.diffusion_model.", "first_stage_model."]);
     let facts = json(["inspect", &text(demo().join(UNET))]);
     assert_eq!(facts["kind"], "Stable Diffusion 1.x, the unet alone");
@@ -102,9 +102,11 @@ fn a_file_is_described_as_data() {
 fn a_network_alone_under_diffusers_names_is_that_package_of_its_model() {
     let dir = tempfile::tempdir().unwrap();
     let (model, config) = (text(demo()), text(demo()));
-    for (file, name, component, n) in
-        [(UNET, "one.safetensors", "unet", 1), (TEXT, "clip_l.safetensors", "text-encoder", 1), (VAE, "v.safetensors", "vae", 2)]
-    {
+    for (file, name, component, n) in [
+        (UNET, "one.safetensors", "unet", 1),
+        (TEXT, "clip_l.safetensors", "text-encoder", 1),
+        (VAE, "v.safetensors", "vae", 2),
+    ] {
         let own = dir.path().join(name);
         fs::copy(demo().join(file), &own).unwrap();
         let components = if n == 2 { "vae-decoder,vae-encoder" } else { component };
@@ -139,7 +141,8 @@ fn weights_in_eight_bits_with_scales_are_what_they_are_multiplied_with() {
     let is_scaled = |key: &str| key.ends_with("attn1.to_q.weight");
     // Bit patterns of 1, -1, 2 and 448 of E4M3.
     const VALUES: [(u8, f32); 4] = [(0x38, 1.0), (0xb8, -1.0), (0x40, 2.0), (0x7e, 448.0)];
-    let (mut scaled, mut plain): (BTreeMap<String, Owned>, BTreeMap<String, Owned>) = (BTreeMap::new(), BTreeMap::new());
+    let (mut scaled, mut plain): (BTreeMap<String, Owned>, BTreeMap<String, Owned>) =
+        (BTreeMap::new(), BTreeMap::new());
     let scale = 0.0007_f32;
     for (key, (dtype, shape, bytes)) in tensors {
         if !is_scaled(&key) {
@@ -165,7 +168,8 @@ fn weights_in_eight_bits_with_scales_are_what_they_are_multiplied_with() {
     };
     assert!(scaled.len() > plain.len());
     let (scaled, plain) = (package("scaled.safetensors", &scaled), package("plain.safetensors", &plain));
-    let weights = |all: &BTreeMap<String, Vec<u8>>| all.iter().find(|(key, _)| key.ends_with("weight.bin")).unwrap().1.clone();
+    let weights =
+        |all: &BTreeMap<String, Vec<u8>>| all.iter().find(|(key, _)| key.ends_with("weight.bin")).unwrap().1.clone();
     assert!(weights(&scaled) == weights(&plain));
     let packed = Made::demo(dir.path().join("packed")).tensors(UNET, |tensors| {
         tensors.insert("conv_in.SCB".to_owned(), (Dtype::F32, vec![1], vec![0; 4]));

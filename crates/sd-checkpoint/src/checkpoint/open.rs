@@ -83,8 +83,11 @@ impl Checkpoint {
     /// The same with a folder's configurations before its own.
     fn with_config(mut self, folder: &Path) -> Result<Self, CheckpointError> {
         let next = "--config takes a folder in diffusers layout, with or without weights, or that of one network";
-        let refuse =
-            |what: &str| CheckpointError::Place { path: folder.to_owned(), what: what.to_owned(), next: next.to_owned() };
+        let refuse = |what: &str| CheckpointError::Place {
+            path: folder.to_owned(),
+            what: what.to_owned(),
+            next: next.to_owned(),
+        };
         if !folder.is_dir() {
             return Err(refuse("no folder"));
         }

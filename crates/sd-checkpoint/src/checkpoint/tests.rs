@@ -25,10 +25,7 @@ fn the_index_says_which_components_there_are() {
     let warnings = checkpoint.warnings().join("\n");
     assert!(warnings.contains("leaves out safety_checker") && warnings.contains("leaves out vae"), "{warnings}");
     let error = checkpoint.config(Role::SafetyChecker).unwrap_err().to_string();
-    assert!(
-        error.contains("has no safety-checker: ") && error.contains("model_index.json leaves it out"),
-        "{error}"
-    );
+    assert!(error.contains("has no safety-checker: ") && error.contains("model_index.json leaves it out"), "{error}");
 }
 
 #[test]

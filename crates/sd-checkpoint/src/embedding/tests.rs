@@ -65,7 +65,9 @@ fn vectors_for_t5_are_said_to_be_left_aside() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("toy.safetensors");
     let bytes = [0u8; 64];
-    let view = |width: usize| safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1, width], &bytes[..4 * width]);
+    let view = |width: usize| {
+        safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1, width], &bytes[..4 * width])
+    };
     let tensors = [("clip_l", view(4).unwrap()), ("t5xxl", view(16).unwrap())];
     safetensors::serialize_to_file(tensors, None, &path).unwrap();
     let embedding = Embedding::read(&path, None).unwrap();

@@ -124,7 +124,8 @@ impl Kind {
 /// The transformer of Stable Diffusion 3, of any size.
 pub(crate) const MMDIT: MmditRules = MmditRules { latent_side: 128, head_width: 64 };
 
-pub(crate) const CLIP_L: ClipRules = ClipRules { activation: "quick_gelu", is_projected: false, max_layers: usize::MAX };
+pub(crate) const CLIP_L: ClipRules =
+    ClipRules { activation: "quick_gelu", is_projected: false, max_layers: usize::MAX };
 pub(crate) const CLIP_G: ClipRules = ClipRules { activation: "gelu", is_projected: true, max_layers: usize::MAX };
 /// Stable Diffusion 2 takes what the last layer but one gives, so diffusers has 23 of its 24 layers.
 pub(crate) const CLIP_H: ClipRules = ClipRules { activation: "gelu", is_projected: false, max_layers: 23 };

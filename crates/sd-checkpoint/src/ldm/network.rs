@@ -32,15 +32,15 @@ pub(crate) fn names(weights: &Weights, part: &Part, config: &NetworkConfig) -> N
     let mut names = Names::default();
     match (part.layout, config) {
         (Layout::UNet(Spelling::Original), NetworkConfig::UNet(config)) => return unet::unet(config),
-        (Layout::ControlNet(Spelling::Original), NetworkConfig::ControlNet(config)) => return unet::control_net(config),
+        (Layout::ControlNet(Spelling::Original), NetworkConfig::ControlNet(config)) => {
+            return unet::control_net(config);
+        }
         (Layout::Mmdit(Spelling::Original), NetworkConfig::Mmdit(config)) => return mmdit::mmdit(config),
         (Layout::Vae(Spelling::Original), NetworkConfig::VaeDecoder(config) | NetworkConfig::VaeEncoder(config)) => {
             return vae::vae(config);
         }
         (Layout::OpenClip(_), NetworkConfig::ClipTextEncoder(config)) => return clip::open_clip(config),
-        (Layout::Transformers(_), _)
-            if Tensors::new(weights, part.prefix).has("embeddings.token_embedding.weight") =>
-        {
+        (Layout::Transformers(_), _) if Tensors::new(weights, part.prefix).has("embeddings.token_embedding.weight") => {
             names.add("text_projection", "text_projection", &[]).add("text_model", "", &[]);
         }
         _ => drop(names.add("", "", &[])),
@@ -97,7 +97,8 @@ fn is_left_aside(file: &Weights, part: &Part, config: &NetworkConfig, rest: &str
         }
         Layout::OpenClip(rules) => (rules, "transformer.resblocks.", "text_projection", &["visual."][..]),
         Layout::T5 => {
-            return rest == "encoder.embed_tokens.weight" && file.get(&format!("{}shared.weight", part.prefix)).is_some();
+            return rest == "encoder.embed_tokens.weight"
+                && file.get(&format!("{}shared.weight", part.prefix)).is_some();
         }
         _ => return false,
     };

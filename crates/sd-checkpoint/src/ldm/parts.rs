@@ -55,12 +55,7 @@ const SOUGHT: [Sought; 9] = [
         &["control_model.", ""],
         "input_hint_block.0.weight",
     ),
-    sought(
-        Role::ControlNet,
-        Layout::ControlNet(Spelling::Diffusers),
-        BARE,
-        "controlnet_cond_embedding.conv_in.weight",
-    ),
+    sought(Role::ControlNet, Layout::ControlNet(Spelling::Diffusers), BARE, "controlnet_cond_embedding.conv_in.weight"),
     sought(Role::Mmdit, Layout::Mmdit(Spelling::Original), DENOISER, "joint_blocks.0.x_block.attn.qkv.weight"),
     sought(Role::Mmdit, Layout::Mmdit(Spelling::Diffusers), BARE, "transformer_blocks.0.norm1_context.linear.weight"),
     sought(Role::UNet, Layout::UNet(Spelling::Original), DENOISER, "input_blocks.0.0.weight"),
@@ -114,8 +109,7 @@ impl Contents {
 /// Refuses a file in which a network is there in two layouts, for nobody knows which is meant.
 fn check_mix(parts: &[Part]) -> Result<(), String> {
     for (at, part) in parts.iter().enumerate() {
-        let is_alike =
-            |other: &&Part| other.role == part.role || (other.role.is_denoiser() && part.role.is_denoiser());
+        let is_alike = |other: &&Part| other.role == part.role || (other.role.is_denoiser() && part.role.is_denoiser());
         if let Some(other) = parts[..at].iter().find(is_alike) {
             let key = |part: &Part| {
                 let sought = SOUGHT.iter().find(|sought| sought.is_of(part));

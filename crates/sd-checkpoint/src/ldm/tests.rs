@@ -282,7 +282,11 @@ fn what_is_predicted_is_said_by_keys_metadata_or_a_guess() {
     ] {
         let (said, why) = told(&golden, "sdxl-base", &[], &[(key, value)]);
         assert_eq!(said["prediction_type"], expected, "{key} {value}");
-        let by = if value.is_empty() { "as models of Stable Diffusion XL do".to_owned() } else { format!("by its metadata {key}") };
+        let by = if value.is_empty() {
+            "as models of Stable Diffusion XL do".to_owned()
+        } else {
+            format!("by its metadata {key}")
+        };
         assert_eq!(why, by);
     }
     let terminal = [("ss_v_parameterization", "True"), ("ss_zero_terminal_snr", "True")];

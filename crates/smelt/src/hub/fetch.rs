@@ -22,12 +22,8 @@ impl Download {
         extent: Extent,
         watch: &mut dyn Watch,
     ) -> Result<Downloaded> {
-        let wanted = Wanted {
-            path: path.map(slashed),
-            roles: self.roles.clone(),
-            variant: self.variant.clone(),
-            extent,
-        };
+        let wanted =
+            Wanted { path: path.map(slashed), roles: self.roles.clone(), variant: self.variant.clone(), extent };
         let settings = Settings::standard()?;
         let fetched = match self.offline || sd_hub::is_offline() {
             true => Hub::find(&settings, id, revision, &wanted),

@@ -78,8 +78,7 @@ pub(crate) fn control_net(tensors: Tensors, spelling: Spelling, rules: &UNetRule
     // The first convolution, then two for each width but the last, then the one that leads into the UNet's width, which
     // diffusers does not number.
     let n = tensors.count(hint).saturating_sub(usize::from(spelling == Spelling::Original));
-    let widths: Vec<usize> =
-        (0..n).step_by(2).map(|at| tensors.dim(&hint(at), 0)).collect::<Result<_, _>>()?;
+    let widths: Vec<usize> = (0..n).step_by(2).map(|at| tensors.dim(&hint(at), 0)).collect::<Result<_, _>>()?;
     config.insert("conditioning_channels".into(), tensors.dim(&hint(0), 1)?.into());
     config.insert("conditioning_embedding_out_channels".into(), widths.into());
     Ok(config.into())

@@ -7,12 +7,7 @@ use crate::ldm::spelling::Spelling;
 use crate::ldm::tensors::Tensors;
 
 /// `config.json` of an `AutoencoderKL`; `latent_side`: of the latents that its denoiser was made for.
-pub(crate) fn vae(
-    tensors: Tensors,
-    spelling: Spelling,
-    rules: &VaeRules,
-    latent_side: usize,
-) -> Result<Value, String> {
+pub(crate) fn vae(tensors: Tensors, spelling: Spelling, rules: &VaeRules, latent_side: usize) -> Result<Value, String> {
     let block = |level: usize, layer: usize| match spelling {
         Spelling::Original => format!("encoder.down.{level}.block.{layer}"),
         Spelling::Diffusers => format!("encoder.down_blocks.{level}.resnets.{layer}"),
@@ -21,7 +16,9 @@ pub(crate) fn vae(
     // diffusers before 0.17 had other names.
     let attention = match spelling {
         Spelling::Original => &["encoder.mid.attn_1.q.weight"][..],
-        Spelling::Diffusers => &["encoder.mid_block.attentions.0.to_q.weight", "encoder.mid_block.attentions.0.query.weight"],
+        Spelling::Diffusers => {
+            &["encoder.mid_block.attentions.0.to_q.weight", "encoder.mid_block.attentions.0.query.weight"]
+        }
     };
     let n_levels = tensors.count(width);
     let channels: Vec<usize> = (0..n_levels).map(|level| tensors.dim(&width(level), 0)).collect::<Result<_, _>>()?;

@@ -24,7 +24,8 @@ fn shapes_of_component(layout: &Layout, component: &str) -> BTreeMap<String, Vec
 fn try_open(shapes: &BTreeMap<String, Vec<usize>>, architecture: Option<&str>) -> Result<Option<SingleFile>, String> {
     let metadata = architecture.map(|name| ("modelspec.architecture".to_owned(), name.to_owned()));
     let metadata = metadata.into_iter().collect();
-    SingleFile::of(Path::new("x.safetensors"), weights_of(shapes), metadata, Asked::default()).map_err(|e| e.to_string())
+    SingleFile::of(Path::new("x.safetensors"), weights_of(shapes), metadata, Asked::default())
+        .map_err(|e| e.to_string())
 }
 
 #[test]
@@ -126,7 +127,8 @@ fn a_file_that_mixes_layouts_is_refused_by_keys_of_both() {
     let mut both = original.clone();
     both.extend(unet.clone());
     let error = try_open(&both, None).unwrap_err();
-    let parts = ["it mixes layouts", "model.diffusion_model.input_blocks.0.0.weight", "up_blocks.0.resnets.0.conv1.weight"];
+    let parts =
+        ["it mixes layouts", "model.diffusion_model.input_blocks.0.0.weight", "up_blocks.0.resnets.0.conv1.weight"];
     assert!(parts.iter().all(|part| error.contains(part)), "{error}");
     let flow = with(&[("model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight", &[3, 1])]);
     assert!(try_open(&flow, None).unwrap_err().contains("it mixes layouts"));
