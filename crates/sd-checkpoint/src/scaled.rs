@@ -8,13 +8,14 @@
 //! packed otherwise are refused by the name of what packed them.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use host_tensor::{DType, element_count};
 use mil::Compute;
 use serde_json::Value;
 
-use crate::{Weight, Weights};
+use crate::{CheckpointError, Weight, Weights};
 
 /// What the key of a scale ends with: ComfyUI's first form, and the one that it shares with compressed-tensors.
 const SCALES: [&str; 2] = [".scale_weight", ".weight_scale"];
@@ -43,6 +44,16 @@ const PACKED: [(&str, &str); 10] = [
     (".weight_zero_point", "in integers by compressed-tensors"),
     (".weight._data", "by optimum-quanto"),
 ];
+
+/// The weights in a component's folder, multiplied with their scales.
+///
+/// # Errors
+/// As [`Weights::open`] and [`apply`].
+pub(crate) fn open(folder: &Path, variant: Option<&str>) -> Result<Weights, CheckpointError> {
+    let mut weights = Weights::open(folder, variant)?;
+    apply(&mut weights).map_err(|what| CheckpointError::Unsupported { path: folder.to_owned(), what })?;
+    Ok(weights)
+}
 
 /// Multiplies scales into weights.
 ///

@@ -14,7 +14,7 @@ use sd_models::{ByteRelation, CheckpointTensor};
 use crate::element::{Element, SmallFloat};
 use crate::map::map_file;
 use crate::torch::{self, TorchFile};
-use crate::{CheckpointError, Variant, Weight, scaled};
+use crate::{CheckpointError, Variant, Weight};
 
 /// The weights of one network, by key: views of mapped files, and what adapters make of them.
 #[derive(Debug, Clone, Default)]
@@ -27,12 +27,10 @@ impl Weights {
     /// for, the plain one, or the only one there is.
     ///
     /// # Errors
-    /// When there are none, an index leaves the folder, or a file is damaged or holds weights in a form that is not read.
+    /// When there are none, an index leaves the folder, or a file is damaged.
     pub fn open(folder: &Path, variant: Option<&str>) -> Result<Self, CheckpointError> {
         let (_, files) = Variant::choose(folder, variant)?;
-        let mut weights = Self::map(&files)?;
-        scaled::apply(&mut weights).map_err(|what| CheckpointError::Unsupported { path: folder.to_owned(), what })?;
-        Ok(weights)
+        Self::map(&files)
     }
 
     pub(crate) fn map(files: &[PathBuf]) -> Result<Self, CheckpointError> {

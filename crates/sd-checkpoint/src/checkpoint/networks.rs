@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::index::Listed;
 use super::{Checkpoint, Stored};
-use crate::{CheckpointError, Variant, Weights};
+use crate::{CheckpointError, Variant, Weights, scaled};
 
 impl Checkpoint {
     /// As much as is known of a configuration: where its file is not there, the class that the index names.
@@ -66,7 +66,7 @@ impl Checkpoint {
             _ if self.given_vae(role).is_some() => self.vae_weights(role)?,
             Stored::Projection(projection) => projection.weights(),
             Stored::File(file) => file.network(role, &self.network(role)?)?,
-            Stored::Folder => Weights::open(&self.folder(role), self.variant.as_deref())?,
+            Stored::Folder => scaled::open(&self.folder(role), self.variant.as_deref())?,
         };
         self.adapters.iter().try_for_each(|adapter| adapter.adapt(role, &mut weights))?;
         Ok(weights)

@@ -16,7 +16,7 @@ use crate::beside::{Beside, Made};
 use crate::hub::Cache;
 use crate::ldm::single::SingleFile;
 use crate::place::{Place, Wanted};
-use crate::{CheckpointError, Reading, Source, Variant, Weights, hub};
+use crate::{CheckpointError, Reading, Source, Variant, Weights, hub, scaled};
 
 /// The folder of an autoencoder in a checkpoint.
 const FOLDER: &str = "vae";
@@ -73,7 +73,7 @@ impl Vae {
 
     pub(super) fn weights(&self, role: Role, config: &NetworkConfig) -> Result<Weights, CheckpointError> {
         match &self.stored {
-            Stored::Folder { variant } => Weights::open(&self.place, variant.as_deref()),
+            Stored::Folder { variant } => scaled::open(&self.place, variant.as_deref()),
             Stored::File(file) => file.network(role, config),
         }
     }
