@@ -133,7 +133,7 @@ impl Header {
                 let parts: Vec<&str> = name.split('.').collect();
                 let at = rng.below(parts.len());
                 let renamed: Vec<&str> =
-                    parts.iter().enumerate().map(|(i, part)| if i == at { *number } else { part }).collect();
+                    parts.iter().enumerate().map(|(i, part)| if i == at { *number } else { *part }).collect();
                 let tensor = self.tensors[&name].clone();
                 self.tensors.insert(renamed.join("."), tensor);
             }

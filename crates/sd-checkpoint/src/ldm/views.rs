@@ -10,7 +10,7 @@ use super::names::How;
 use crate::{Weight, WeightError};
 
 /// Elements of a matrix that is computed and then turned; CLIP's largest has 1280².
-const MAX_TURNED: usize = 1 << 24;
+const MAX_TURNED: usize = 1 << 22;
 
 /// What of a file's tensor, or of all of it, stands in diffusers' layout.
 pub(crate) fn view(weight: &Weight, how: How) -> Result<Weight, WeightError> {
