@@ -34,6 +34,8 @@ const MAX_TOKEN_BYTES: usize = 256;
 pub struct Embedding {
     path: PathBuf,
     tokens: Vec<LearnedToken>,
+    /// Keys of vectors for text encoders that take no new words.
+    left_aside: Vec<String>,
 }
 
 /// A new word and its vectors.
@@ -90,7 +92,21 @@ impl Embedding {
             }
         };
         tokens.iter().try_for_each(|token| token.check().map_err(fail))?;
-        Ok(Self { path: path.to_owned(), tokens })
+        Ok(Self { path: path.to_owned(), tokens, left_aside: content.left_aside() })
+    }
+
+    /// What the user should know of it.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        match &self.left_aside[..] {
+            [] => Vec::new(),
+            keys => vec![format!(
+                "{}: its vectors for T5 ({}) are left aside, for new words are of CLIP's text encoders only; T5 reads the \
+                 word as any other text",
+                self.path.display(),
+                keys.join(", ")
+            )],
+        }
     }
 
     /// The same for a file of which nobody knows what it is; none where it is no embedding.

@@ -59,6 +59,8 @@ const KEYS: &[(&[&str], &str)] = &[
     (&["edm_mean", "edm_std"], "Playground 2.5, whose noise schedule is its own"),
     (&["edm_vpred."], "CosXL, whose noise schedule is its own"),
     (&["lllite_"], "a ControlNet-LLLite"),
+    (&["controlnet_blocks."], "a ControlNet of Stable Diffusion 3 or FLUX"),
+    (&["encoder.block.1.layer.0.SelfAttention.relative_attention_bias"], "UMT5, a text encoder of other models"),
     (&["control_add_embedding.", "task_embedding"], "a ControlNet of several tasks (Union)"),
     (&["adapter.body.", "adapter.conv_in."], "a T2I-Adapter"),
 ];

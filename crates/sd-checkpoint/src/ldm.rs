@@ -1,9 +1,10 @@
 //! Checkpoints in one file, in the layouts of the programs that trained them: LDM (Stable Diffusion 1 and 2), SGM (XL) and
-//! Stability's own of Stable Diffusion 3.
+//! Stability's own of Stable Diffusion 3; and files of one network alone, in these or in the names of diffusers.
 //!
 //! | module | what |
 //! |---|---|
 //! | `names`, and one for each network | names as rules, in tables |
+//! | `spelling` | whose names a network has |
 //! | `kinds` | what of a kind of model no tensor says, as data |
 //! | `parts` | which networks a file holds, and of which kind it is |
 //! | `derive`, `made` | configurations by names and shapes, and the files that stand beside weights in a folder |
@@ -25,6 +26,7 @@ pub(crate) mod notes;
 mod parts;
 pub(crate) mod predict;
 pub(crate) mod single;
+mod spelling;
 mod tensors;
 pub(crate) mod unet;
 mod vae;

@@ -39,6 +39,7 @@ mod pickle;
 pub mod place;
 mod prediction;
 mod projection;
+mod scaled;
 mod source;
 mod strided;
 pub mod torch;

@@ -147,6 +147,9 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         assert_eq!(Source::from(dir.path()), Source::Folder(dir.path().to_owned()));
         assert_eq!(Source::from(&file), Source::File(file));
-        assert_eq!("no/such".parse(), Ok(Source::Folder("no/such".into())));
+        // A drive's letter, and a reference to the Hub without its `hf:`.
+        for path in ["no/such", r"C:\models\x.safetensors", "C:/models/x", r"\\server\share\x.ckpt", "h:x", "HF:a/b"] {
+            assert_eq!(path.parse(), Ok(Source::Folder(path.into())));
+        }
     }
 }

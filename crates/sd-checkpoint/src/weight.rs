@@ -276,7 +276,7 @@ impl Weight {
     }
 
     /// Rows in f32.
-    fn values(&self, rows: Range<usize>) -> Vec<f32> {
+    pub(crate) fn values(&self, rows: Range<usize>) -> Vec<f32> {
         let n = rows.len() * row_elements(&self.shape());
         let mut bytes = vec![0; n * 4];
         self.fill(rows, DType::F32, &mut bytes);

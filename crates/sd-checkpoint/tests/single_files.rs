@@ -20,7 +20,7 @@ fn open(golden: &Path, name: &str, reading: &Reading) -> Result<Checkpoint, Chec
 
 /// The configurations that go with the file of a model.
 fn config(golden: &Path, name: &str) -> Reading {
-    Reading { config: Some(golden.join("single-file/config").join(name)), ..Reading::default() }
+    Reading { config: Some(golden.join("single-file/config").join(name).into()), ..Reading::default() }
 }
 
 /// Compares the weights of a role with a table of hashes.
@@ -127,8 +127,11 @@ fn a_folder_of_configurations_stands_before_what_follows_from_the_file() {
     let error =
         open(&golden, "sdxl.safetensors", &Reading { config: Some(nothing.path().into()), ..Reading::default() });
     assert!(error.unwrap_err().to_string().contains("without any configuration"));
-    let error =
-        open(&golden, "sdxl.safetensors", &Reading { config: Some(PathBuf::from("no/such")), ..Reading::default() });
+    let error = open(
+        &golden,
+        "sdxl.safetensors",
+        &Reading { config: Some(PathBuf::from("no/such").into()), ..Reading::default() },
+    );
     assert!(error.unwrap_err().to_string().contains("--config takes a folder"));
 }
 

@@ -47,7 +47,9 @@ pub fn check(ckpt: &Checkpoint, role: Role, options: &Options) -> Result<Vec<Str
     }
     let named = |mut report: Box<LoadReport>| -> Result<ConvertError, ConvertError> {
         // A model in one file has names of its own.
-        for key in &mut report.missing {
+        let LoadReport { missing, mismatched, not_float, .. } = &mut *report;
+        let shapes = mismatched.iter_mut().map(|mismatch| &mut mismatch.key);
+        for key in missing.iter_mut().chain(shapes).chain(not_float.iter_mut().map(|(key, _)| key)) {
             *key = ckpt.stored_key(role, key)?;
         }
         Ok(ConvertError::Model { path: folder, source: report.into() })

@@ -15,7 +15,7 @@ use sd_convert::{Checkpoint, LatentSize, Options, Precision, Role, convert};
 use testkit::{load_safetensors, psnr};
 
 fn single(golden: &Path, file: &str, config: &Path, averages: Averages) -> Checkpoint {
-    let reading = Reading { config: Some(golden.join(config)), averages, ..Reading::default() };
+    let reading = Reading { config: Some(golden.join(config).into()), averages, ..Reading::default() };
     Checkpoint::open_with(golden.join("single-file").join(file), Wanted::Checkpoint, &reading).unwrap()
 }
 

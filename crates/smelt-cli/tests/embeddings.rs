@@ -84,6 +84,22 @@ fn words_are_named_and_looked_up() {
 }
 
 #[test]
+fn a_package_with_words_is_verified_with_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = text(embedding(dir.path(), "learned.safetensors", "<Toy>", 2, width()));
+    let (model, output) = (text(demo()), dir.path().join("out"));
+    let component = ["--component", "text-encoder", "--model-version", "m"];
+    succeed(["convert", &model, "-o", &text(&output), "--embedding", &file].iter().chain(&component));
+    let package = text(output.join("Stable_Diffusion_version_m_text_encoder.mlpackage"));
+    let against = ["verify", &package, "--against", &model, "--rounding", "f32"];
+    let said = succeed(against.iter().copied().chain(["--embedding", &file]));
+    assert!(said.contains("agrees with"), "{said}");
+    let wide = text(embedding(dir.path(), "wide.safetensors", "<Wide>", 1, width() + 8));
+    let message = fail(against.iter().copied().chain(["--embedding", &wide]));
+    assert!(message.contains("<Wide> has vectors of width"), "{message}");
+}
+
+#[test]
 fn a_file_is_described() {
     let dir = tempfile::tempdir().unwrap();
     let file = text(embedding(dir.path(), "learned.safetensors", "<Toy>", 3, 768));

@@ -65,6 +65,30 @@ impl Made {
 }
 
 #[test]
+fn an_output_that_cannot_be_written_is_refused_before_anything_is_fetched() {
+    let made = Made::new();
+    fs::write(made.path("taken"), "x").unwrap();
+    made.fail(&["convert", MODEL, "-o", "taken"], &["taken"]);
+    assert_eq!(made.server.requests().len(), 0);
+    assert!(!made.path("cache").exists());
+}
+
+#[test]
+fn configurations_of_the_hub_come_without_its_weights() {
+    let made = Made::new();
+    fs::copy(testkit::demo().join("unet/diffusion_pytorch_model.safetensors"), made.path("unet.safetensors")).unwrap();
+    let convert = ["convert", "unet.safetensors", "--config", MODEL, "--model-version", "m"];
+    made.fail(&[&convert[..], &["-o", "no", "--offline"]].concat(), &["smelt download hf:someone/model"]);
+    made.succeed(&[&convert[..], &["-o", "of-hub"]].concat());
+    let fetched = files(&made.repository().join("snapshots").join(COMMIT));
+    assert!(fetched.contains_key("unet/config.json") && fetched.contains_key("model_index.json"));
+    assert_eq!(fetched.keys().find(|name| name.ends_with(".safetensors") || name.ends_with(".bin")), None);
+    let demo = text(testkit::demo());
+    made.succeed(&["convert", "unet.safetensors", "--config", &demo, "--model-version", "m", "-o", "of-folder"]);
+    assert!(files(&made.path("of-hub")) == files(&made.path("of-folder")), "other bytes");
+}
+
+#[test]
 fn a_model_of_the_hub_converts_to_what_its_folder_does() {
     let made = Made::new();
     let version = ["--model-version", "m"];

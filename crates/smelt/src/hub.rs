@@ -9,7 +9,7 @@ mod fetch;
 use std::path::PathBuf;
 
 use sd_checkpoint::Source;
-use sd_checkpoint::hub::Cache;
+use sd_checkpoint::hub::{Cache, Extent};
 use sd_spec::Role;
 use serde::Serialize;
 
@@ -73,8 +73,14 @@ impl Download {
         if self.all && !(self.roles.is_empty() && self.variant.is_none()) {
             refuse!("--all fetches every file, so that --component and --variant choose nothing; leave them out");
         }
+        self.extent(source, if self.all { Extent::All } else { Extent::Needed }, watch)
+    }
+
+    fn extent(&self, source: &Source, extent: Extent, watch: &mut dyn Watch) -> Result<Downloaded> {
         match source {
-            Source::Hub { id, revision, path } => self.hub(source, (id, revision.as_deref(), path.as_deref()), watch),
+            Source::Hub { id, revision, path } => {
+                self.hub(source, (id, revision.as_deref(), path.as_deref()), extent, watch)
+            }
             path => refuse!("{path} is no reference to the Hub, so there is nothing to fetch; one is hf:owner/name"),
         }
     }
@@ -84,6 +90,7 @@ impl Download {
         &self,
         source: &Source,
         _: (&str, Option<&str>, Option<&std::path::Path>),
+        _: Extent,
         _: &mut dyn Watch,
     ) -> Result<Downloaded> {
         refuse!("{source}: this program was built without the feature hub, and fetches nothing")
@@ -105,6 +112,9 @@ impl Opening {
         let own = Download { roles: roles.to_vec(), variant: self.variant.clone(), all: false, offline: self.offline };
         for source in sources.into_iter().filter(|source| matches!(source, Source::Hub { .. })) {
             own.run(source, watch)?;
+        }
+        if let Some(config @ Source::Hub { .. }) = &self.config {
+            own.extent(config, Extent::Configurations, watch)?;
         }
         match &self.vae {
             Some(vae @ Source::Hub { .. }) => {

@@ -40,9 +40,9 @@ pub struct Opening {
     pub variant: Option<String>,
     /// What a reference to the Hub needs must be in the cache: [`Opening::fetch`] fetches nothing.
     pub offline: bool,
-    /// A folder in diffusers layout, with or without weights, or of one network: its configurations, scheduler and tokenizers
-    /// stand before the checkpoint's own.
-    pub config: Option<PathBuf>,
+    /// A folder in diffusers layout, with or without weights, or of one network, here or on the Hub: its configurations,
+    /// scheduler and tokenizers stand before the checkpoint's own.
+    pub config: Option<Source>,
     /// What the denoiser predicts, whatever the checkpoint says.
     pub prediction: Option<Prediction>,
     /// Which weights of a single file are taken, where training kept an average of them too.
@@ -105,7 +105,7 @@ impl Opening {
     #[must_use]
     pub fn typed(&self) -> Vec<String> {
         let variant = self.variant.iter().flat_map(|name| ["--variant".to_owned(), name.clone()]);
-        let config = self.config.iter().flat_map(|dir| ["--config".to_owned(), dir.display().to_string()]);
+        let config = self.config.iter().flat_map(|dir| ["--config".to_owned(), dir.to_string()]);
         let prediction = self.prediction.iter().flat_map(|p| ["--prediction".to_owned(), p.to_string()]);
         let averages = (self.averages == Averages::Taken).then(|| "--ema".to_owned());
         let vae = self.vae.iter().flat_map(|vae| ["--vae".to_owned(), vae.to_string()]);

@@ -1,6 +1,6 @@
 //! Opening a checkpoint, wherever it is.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use safe_files::{FileKind, NamedFiles};
@@ -17,14 +17,14 @@ use crate::ldm::single::{Asked, SingleFile};
 use crate::place::{Place, Wanted, kind_of_file};
 use crate::projection::Projection;
 use crate::torch::{self, TorchEntry};
-use crate::{Averages, CheckpointError, Prediction, Source, Weights, family, hub, weights};
+use crate::{Averages, CheckpointError, Prediction, Source, Weights, family, hub, scaled, weights};
 
 /// How a checkpoint is read, where that is not left to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// A folder in diffusers layout, with or without weights, or of one network, whose configurations and other small files
-    /// stand before the checkpoint's own.
-    pub config: Option<PathBuf>,
+    /// A folder in diffusers layout, with or without weights, or of one network, or a reference to such on the Hub, whose
+    /// configurations and other small files stand before the checkpoint's own.
+    pub config: Option<Source>,
     /// What the denoiser predicts, whatever the checkpoint says.
     pub prediction: Option<Prediction>,
     /// Which weights of a file are taken.
@@ -71,7 +71,7 @@ impl Checkpoint {
             return Err(CheckpointError::Unsupported { path: root, what });
         }
         let checkpoint = match &reading.config {
-            Some(folder) => checkpoint.with_config(folder)?,
+            Some(source) => checkpoint.with_config(&hub::resolve(&Cache::standard().locate(source)?)?)?,
             None => checkpoint,
         };
         match reading.prediction {
@@ -82,26 +82,28 @@ impl Checkpoint {
 
     /// The same with a folder's configurations before its own.
     fn with_config(mut self, folder: &Path) -> Result<Self, CheckpointError> {
-        let folder = hub::resolve(folder)?;
         let next = "--config takes a folder in diffusers layout, with or without weights, or that of one network";
-        let refuse =
-            |what: &str| CheckpointError::Place { path: folder.clone(), what: what.to_owned(), next: next.to_owned() };
+        let refuse = |what: &str| CheckpointError::Place {
+            path: folder.to_owned(),
+            what: what.to_owned(),
+            next: next.to_owned(),
+        };
         if !folder.is_dir() {
             return Err(refuse("no folder"));
         }
-        let class = class_alone(&folder);
+        let class = class_alone(folder);
         let of_class = |role: &Role| class.as_deref().is_some_and(|class| role.spec().classes.contains(&class));
         let component = Role::ALL.into_iter().find(|role| self.has_folder(*role) && of_class(role));
         let has = |name: &str| folder.join(name).is_file();
         self.beside = match component {
-            Some(role) if self.alone.is_none() => self.beside.over_component(role.spec().folder, &folder),
-            Some(_) => self.beside.over(&folder),
+            Some(role) if self.alone.is_none() => self.beside.over_component(role.spec().folder, folder),
+            Some(_) => self.beside.over(folder),
             None => {
                 let roles = Role::ALL.map(|role| format!("{}/config.json", role.spec().folder));
                 if !has(INDEX) && !has(SCHEDULER) && !roles.iter().any(|name| has(name)) {
                     return Err(refuse("a folder without any configuration of this checkpoint's networks"));
                 }
-                self.beside.over(&folder)
+                self.beside.over(folder)
             }
         };
         let own = std::mem::take(&mut self.index);
@@ -111,7 +113,13 @@ impl Checkpoint {
         if !had && self.alone.is_some() {
             self.index = Index::default();
         }
-        if matches!(self.stored, Stored::Folder) {
+        let follows = match &self.stored {
+            Stored::Folder => true,
+            // Text encoders and autoencoders of several families are alike.
+            Stored::File(file) => file.prediction().is_none() && self.alone.is_none() && self.index.is_there(),
+            Stored::Projection(_) => false,
+        };
+        if follows {
             self.family = family::of(|role| self.known_config(role), self.index.asks_for_scores());
         }
         Ok(self)
@@ -204,7 +212,7 @@ fn of_file(path: &Path, wanted: Wanted, reading: &Reading) -> Result<Option<Chec
 
 /// A model in a file of safetensors, or of PyTorch.
 pub(super) fn single(path: &Path, reading: &Reading) -> Result<Option<SingleFile>, CheckpointError> {
-    let (weights, metadata) = match kind_of_file(path) {
+    let (mut weights, metadata) = match kind_of_file(path) {
         Some(FileKind::Safetensors) => (Weights::map(&[path.to_owned()])?, weights::metadata(path)?),
         Some(FileKind::Zip | FileKind::Pickle) => {
             let file = match torch::read(path) {
@@ -223,6 +231,7 @@ pub(super) fn single(path: &Path, reading: &Reading) -> Result<Option<SingleFile
         }
         _ => return Ok(None),
     };
+    scaled::apply(&mut weights).map_err(|what| CheckpointError::Unsupported { path: path.to_owned(), what })?;
     let asked = Asked { prediction: reading.prediction, averages: reading.averages };
     SingleFile::of(path, weights, metadata, asked)
 }

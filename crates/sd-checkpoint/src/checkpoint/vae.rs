@@ -16,7 +16,7 @@ use crate::beside::{Beside, Made};
 use crate::hub::Cache;
 use crate::ldm::single::SingleFile;
 use crate::place::{Place, Wanted};
-use crate::{CheckpointError, Reading, Source, Variant, Weights, hub};
+use crate::{CheckpointError, Reading, Source, Variant, Weights, hub, scaled};
 
 /// The folder of an autoencoder in a checkpoint.
 const FOLDER: &str = "vae";
@@ -73,7 +73,7 @@ impl Vae {
 
     pub(super) fn weights(&self, role: Role, config: &NetworkConfig) -> Result<Weights, CheckpointError> {
         match &self.stored {
-            Stored::Folder { variant } => Weights::open(&self.place, variant.as_deref()),
+            Stored::Folder { variant } => scaled::open(&self.place, variant.as_deref()),
             Stored::File(file) => file.network(role, config),
         }
     }
@@ -97,9 +97,12 @@ impl Vae {
     fn over(&self, beside: Beside) -> Result<Beside, CheckpointError> {
         let Stored::File(file) = &self.stored else { return Ok(beside.over_component(FOLDER, &self.place)) };
         let Some(Made::Json(mut config)) = file.made().remove(CONFIG) else { return Ok(beside) };
-        // Shapes do not say how latents are scaled, so that of what is replaced is kept, and is right for a VAE of its kind.
-        let own: Map<String, Value> = read_object(&beside, CONFIG)?.unwrap_or_default();
-        for key in ["scaling_factor", "shift_factor", "force_upcast"] {
+        // Shapes do not say how latents are scaled, nor how many groups norms have; those of what is replaced are kept, and are
+        // right for a VAE of its kind.
+        // TAESD is trained on latents as the denoiser sees them.
+        let is_alike = config["_class_name"] == "AutoencoderKL";
+        let own: Map<String, Value> = read_object(&beside, CONFIG)?.filter(|_| is_alike).unwrap_or_default();
+        for key in ["scaling_factor", "shift_factor", "force_upcast", "norm_num_groups"] {
             if let Some(value) = own.get(key) {
                 config[key] = value.clone();
             }

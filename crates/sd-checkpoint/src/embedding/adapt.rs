@@ -26,6 +26,7 @@ const HIDDEN_SIZE: u64 = 512;
 #[derive(Debug)]
 pub struct Embeddings {
     tokens: Vec<LearnedToken>,
+    warnings: Vec<String>,
 }
 
 /// A text encoder of the checkpoint.
@@ -40,8 +41,8 @@ struct Encoder {
 
 impl Embeddings {
     #[cfg(test)]
-    pub(super) const fn of(tokens: Vec<LearnedToken>) -> Self {
-        Self { tokens }
+    pub(super) fn of(tokens: Vec<LearnedToken>) -> Self {
+        Self { tokens, warnings: Vec::new() }
     }
 
     /// The checkpoint with these words.
@@ -63,7 +64,8 @@ impl Embeddings {
         }
         let tokens = embeddings.iter().flat_map(|embedding| embedding.tokens.clone()).collect();
         let words = embeddings.iter().flat_map(Embedding::words).collect();
-        Ok(checkpoint.with_made(made, &first.path).with_words(words).with(Self { tokens }))
+        let warnings = embeddings.iter().flat_map(Embedding::warnings).collect();
+        Ok(checkpoint.with_made(made, &first.path).with_words(words).with(Self { tokens, warnings }))
     }
 }
 
@@ -152,6 +154,10 @@ fn no_vectors(word: &LearnedToken, embedding: &Embedding, encoder: &Encoder) -> 
 }
 
 impl Adapter for Embeddings {
+    fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
+    }
+
     fn adapt(&self, role: Role, weights: &mut Weights) -> Result<(), CheckpointError> {
         if !ENCODERS.iter().any(|(encoder, _)| *encoder == role) {
             return Ok(());

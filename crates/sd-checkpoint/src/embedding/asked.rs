@@ -71,6 +71,9 @@ mod tests {
         assert_eq!(find("cat"), Ok(("cat.pt".into(), None)));
         assert_eq!(find("cat.pt=<cat>"), Ok(("cat.pt".into(), Some("<cat>".into()))));
         assert_eq!(find("a=b"), Ok(("a=b.safetensors".into(), None)));
+        // A drive's letter is no word.
+        assert_eq!(split(r"C:\toys\cat.pt=<cat>"), (r"C:\toys\cat.pt", Some("<cat>")));
+        assert_eq!(split(r"C:\toys\cat.pt"), (r"C:\toys\cat.pt", None));
         assert_eq!(find("a=b=c"), Ok(("a=b.safetensors".into(), Some("c".into()))));
         let error = find("dog=x").unwrap_err();
         assert!(error.contains("dog is neither a file nor in ") && error.contains("a=b, cat"), "{error}");

@@ -31,7 +31,9 @@ const ROWS: [Row; 6] = [
 ];
 
 /// Keys beside these that hold nothing of the kind.
-const BESIDE: [&str; 3] = ["string_to_token", "t5xxl", "t5_xxl"];
+const BESIDE: [&str; 1] = ["string_to_token"];
+/// Keys of vectors for T5, whose tokenizer takes no new words here.
+const OF_T5: [&str; 2] = ["t5xxl", "t5_xxl"];
 /// Where Automatic1111 puts vectors, whatever it calls them.
 const PARAMETERS: &str = "string_to_param.";
 /// The entry that says the word.
@@ -99,7 +101,8 @@ impl Content {
         if found.len() > 1 && found.iter().any(is_single) {
             return Err(format!("it has {} words of one model, and only one has the file's name", found.len()));
         }
-        let rest = self.tensors.keys().filter(|key| !BESIDE.iter().any(|known| key.starts_with(known))).count();
+        let is_beside = |key: &str| BESIDE.iter().chain(&OF_T5).any(|known| key.starts_with(known));
+        let rest = self.tensors.keys().filter(|key| !is_beside(key)).count();
         Ok(if found.len() == rest { found } else { Vec::new() })
     }
 
@@ -117,6 +120,12 @@ impl Content {
             Ok(LearnedToken { token: key.clone(), vectors })
         };
         self.tensors.iter().map(token).collect::<Result<_, String>>().map(Some)
+    }
+
+    /// Keys of vectors that no text encoder here takes.
+    pub(super) fn left_aside(&self) -> Vec<String> {
+        let is_of_t5 = |key: &&String| OF_T5.iter().any(|known| key.starts_with(known));
+        self.tensors.keys().filter(is_of_t5).cloned().collect()
     }
 
     /// What it holds, for messages.

@@ -33,7 +33,7 @@ fn embedding(token: &str, n_vectors: usize, width: usize) -> Embedding {
     let values = (0..n_vectors * width).map(|i| i as f32).collect();
     let vectors = vec![LearnedVectors { encoder: None, tensor: HostTensor::from_f32([n_vectors, width], values) }];
     let tokens = vec![LearnedToken { token: token.to_owned(), vectors }];
-    Embedding { path: format!("{token}.pt").into(), tokens }
+    Embedding { path: format!("{token}.pt").into(), tokens, left_aside: Vec::new() }
 }
 
 fn json(checkpoint: &Checkpoint, name: &str) -> serde_json::Value {
@@ -58,6 +58,23 @@ fn every_golden_form_gives_its_word_and_vectors() {
         let own: Vec<_> = word.vectors.iter().map(|v| (v.encoder, v.n_vectors(), v.width())).collect();
         assert_eq!((&*word.token, &own[..], found.family()), (token, shapes, family), "{name}");
     }
+}
+
+#[test]
+fn vectors_for_t5_are_said_to_be_left_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("toy.safetensors");
+    let bytes = [0u8; 64];
+    let view = |width: usize| {
+        safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1, width], &bytes[..4 * width])
+    };
+    let tensors = [("clip_l", view(4).unwrap()), ("t5xxl", view(16).unwrap())];
+    safetensors::serialize_to_file(tensors, None, &path).unwrap();
+    let embedding = Embedding::read(&path, None).unwrap();
+    assert_eq!(embedding.tokens()[0].vectors.len(), 1);
+    let (_dir, plain) = checkpoint(3, 4, &[]);
+    let warnings = Embeddings::add_to(plain, &[embedding]).unwrap().warnings();
+    assert!(warnings[0].contains("toy.safetensors: its vectors for T5 (t5xxl) are left aside"), "{warnings:?}");
 }
 
 #[test]

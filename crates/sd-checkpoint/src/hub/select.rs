@@ -43,6 +43,8 @@ pub enum Extent {
     /// What is needed to convert it or to draw with it.
     #[default]
     Needed,
+    /// Configurations and tokenizers, without any weights.
+    Configurations,
     /// Every file.
     All,
 }
@@ -83,7 +85,7 @@ enum Kind<'a> {
 #[must_use]
 pub fn index_of(names: &[String], wanted: &Wanted) -> Option<String> {
     let index = joined(wanted.path.as_deref().unwrap_or_default(), INDEX);
-    (wanted.extent == Extent::Needed && names.contains(&index)).then_some(index)
+    (wanted.extent != Extent::All && names.contains(&index)).then_some(index)
 }
 
 /// The folder or file that a model is opened by.
@@ -120,6 +122,13 @@ pub fn select(names: &[String], wanted: &Wanted, index: Option<&[u8]>) -> Result
         } else {
             match kind(&below, base)? {
                 Kind::Pipeline => pipeline(&below, wanted, index, &mut files, &mut absent)?,
+                Kind::Network if wanted.extent == Extent::Configurations => configurations(&below, "", &mut files),
+                Kind::Packages | Kind::File(_) if wanted.extent == Extent::Configurations => {
+                    return Err(Unclear {
+                        what: "it holds no configurations".to_owned(),
+                        next: "name a model in diffusers layout".to_owned(),
+                    });
+                }
                 Kind::Network => drop(component(&below, "", wanted.variant.as_deref(), &mut files)?),
                 Kind::Packages => files.extend(below.iter().map(|&name| name.to_owned())),
                 Kind::File(file) => {
@@ -261,7 +270,8 @@ fn pipeline(
         configurations(below, folder, files);
     }
     for folder in network_folders().into_iter().filter(|folder| is_listed(folder)) {
-        let is_wanted = wanted.roles.is_empty() || wanted.roles.iter().any(|role| role.spec().folder == folder);
+        let is_wanted = wanted.extent != Extent::Configurations
+            && (wanted.roles.is_empty() || wanted.roles.iter().any(|role| role.spec().folder == folder));
         if !is_wanted {
             configurations(below, folder, files);
         } else if !component(below, folder, wanted.variant.as_deref(), files)? {

@@ -4,11 +4,14 @@
 //! whoever reads the configuration does.
 
 mod encoders;
+mod levels;
 mod mmdit;
+mod tiny;
 mod unet;
 mod vae;
 
 pub(crate) use encoders::{clip_of_open_clip, clip_of_transformers, t5};
 pub(crate) use mmdit::mmdit;
+pub(crate) use tiny::tiny;
 pub(crate) use unet::{attends_linearly, control_net, text_width, unet};
 pub(crate) use vae::vae;

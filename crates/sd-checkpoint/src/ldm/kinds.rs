@@ -107,6 +107,9 @@ impl ClipRules {
 }
 
 impl Kind {
+    /// Every kind.
+    pub(crate) const ALL: [Self; 5] = [Self::Sd1, Self::Sd2, Self::Sdxl, Self::SdxlRefiner, Self::Sd3];
+
     pub(crate) const fn spec(self) -> &'static KindSpec {
         match self {
             Self::Sd1 => &SD1,
@@ -121,10 +124,11 @@ impl Kind {
 /// The transformer of Stable Diffusion 3, of any size.
 pub(crate) const MMDIT: MmditRules = MmditRules { latent_side: 128, head_width: 64 };
 
-const CLIP_L: ClipRules = ClipRules { activation: "quick_gelu", is_projected: false, max_layers: usize::MAX };
-const CLIP_G: ClipRules = ClipRules { activation: "gelu", is_projected: true, max_layers: usize::MAX };
+pub(crate) const CLIP_L: ClipRules =
+    ClipRules { activation: "quick_gelu", is_projected: false, max_layers: usize::MAX };
+pub(crate) const CLIP_G: ClipRules = ClipRules { activation: "gelu", is_projected: true, max_layers: usize::MAX };
 /// Stable Diffusion 2 takes what the last layer but one gives, so diffusers has 23 of its 24 layers.
-const CLIP_H: ClipRules = ClipRules { activation: "gelu", is_projected: false, max_layers: 23 };
+pub(crate) const CLIP_H: ClipRules = ClipRules { activation: "gelu", is_projected: false, max_layers: 23 };
 
 const fn encoder(prefix: &'static str, role: Role, names: EncoderNames) -> EncoderSpec {
     EncoderSpec { prefix, role, names }

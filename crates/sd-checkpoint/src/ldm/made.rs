@@ -27,19 +27,34 @@ pub(crate) fn files(weights: &Weights, contents: &Contents, predicted: &Predicte
             files.insert(name, Made::Json(config));
         }
     }
-    if let Some(denoiser) = contents.parts.iter().find(|part| part.role.is_denoiser()) {
+    let denoiser = contents.parts.iter().find(|part| part.role.is_denoiser());
+    if let Some(denoiser) = denoiser {
         let tensors = Tensors::new(weights, denoiser.prefix);
-        let convolution = ["input_blocks.0.0.weight", "x_embedder.proj.weight"];
-        let channels = convolution.into_iter().find_map(|key| tensors.dim(key, 1).ok()).unwrap_or_default();
+        let channels = CONVOLUTIONS.into_iter().find_map(|key| tensors.dim(key, 1).ok()).unwrap_or_default();
         files.insert("model_index.json".to_owned(), Made::Json(index(spec, &contents.parts, channels)));
         files.insert("scheduler/scheduler_config.json".to_owned(), Made::Json(scheduler(spec, predicted)));
-        for (folder, padding) in spec.tokenizers {
+    }
+    for (folder, padding) in spec.tokenizers {
+        if denoiser.is_some() || contents.parts.iter().any(|part| tokenizer_of(part.role) == Some(folder)) {
             for name in clip_tokenizer::FILES {
                 files.insert(format!("{folder}/{name}"), Made::Tokenizer(name, *padding));
             }
         }
     }
     files
+}
+
+/// The first convolutions of denoisers, whose input has the channels of the pipeline.
+const CONVOLUTIONS: [&str; 4] =
+    ["input_blocks.0.0.weight", "x_embedder.proj.weight", "conv_in.weight", "pos_embed.proj.weight"];
+
+/// The folder of the tokenizer that a text encoder of CLIP has.
+const fn tokenizer_of(role: Role) -> Option<&'static str> {
+    match role {
+        Role::TextEncoder => Some("tokenizer"),
+        Role::TextEncoder2 => Some("tokenizer_2"),
+        _ => None,
+    }
 }
 
 /// The configuration of a network, by its tensors.
@@ -53,10 +68,11 @@ pub(crate) fn config(weights: &Weights, part: &Part, spec: &KindSpec, predicted:
         rules.latent_side = spec.latent_side_of_velocity;
     }
     match part.layout {
-        Layout::UNet => derive::unet(tensors, &rules),
-        Layout::ControlNet => derive::control_net(tensors, &rules),
-        Layout::Mmdit => derive::mmdit(tensors, &MMDIT),
-        Layout::Vae => derive::vae(tensors, &spec.vae, rules.latent_side),
+        Layout::UNet(spelling) => derive::unet(tensors, spelling, &rules),
+        Layout::ControlNet(spelling) => derive::control_net(tensors, spelling, &rules),
+        Layout::Mmdit(spelling) => derive::mmdit(tensors, spelling, &MMDIT),
+        Layout::Vae(spelling) => derive::vae(tensors, spelling, &spec.vae, rules.latent_side),
+        Layout::TinyVae => derive::tiny(tensors),
         Layout::Transformers(rules) => derive::clip_of_transformers(tensors, &rules),
         Layout::OpenClip(rules) => derive::clip_of_open_clip(tensors, &rules),
         Layout::T5 => derive::t5(tensors),
@@ -96,10 +112,11 @@ fn index(spec: &KindSpec, parts: &[Part], channels: usize) -> Value {
 /// The library and the class of a network.
 fn pair_of(layout: Layout) -> Value {
     match layout {
-        Layout::UNet => json!(["diffusers", "UNet2DConditionModel"]),
-        Layout::ControlNet => json!(["diffusers", "ControlNetModel"]),
-        Layout::Mmdit => json!(["diffusers", "SD3Transformer2DModel"]),
-        Layout::Vae => json!(["diffusers", "AutoencoderKL"]),
+        Layout::UNet(_) => json!(["diffusers", "UNet2DConditionModel"]),
+        Layout::ControlNet(_) => json!(["diffusers", "ControlNetModel"]),
+        Layout::Mmdit(_) => json!(["diffusers", "SD3Transformer2DModel"]),
+        Layout::TinyVae => json!(["diffusers", "AutoencoderTiny"]),
+        Layout::Vae(_) => json!(["diffusers", "AutoencoderKL"]),
         Layout::Transformers(rules) | Layout::OpenClip(rules) => json!(["transformers", rules.class()]),
         Layout::T5 => json!(["transformers", "T5EncoderModel"]),
     }

@@ -3,7 +3,7 @@
 use sd_spec::Role;
 
 use super::network::Averages;
-use super::parts::{Layout, Part};
+use super::parts::{CLIP_L_WIDTH, Layout, Part};
 use super::predict::{Known, Predicted};
 use super::single::SingleFile;
 use super::tensors::Tensors;
@@ -86,11 +86,11 @@ fn rules(file: &SingleFile, part: &Part, shown: &str) -> Option<Note> {
         Some(until(&config, words))
     };
     match part.layout {
-        Layout::UNet | Layout::ControlNet => match tensors.dim("input_blocks.0.0.weight", 0) {
+        Layout::UNet(spelling) | Layout::ControlNet(spelling) => match tensors.dim(spelling.first_convolution(), 0) {
             Ok(320 | 384) => None,
             _ => assumed("the numbers of its heads and groups"),
         },
-        Layout::Vae => match (tensors.dim("encoder.conv_in.weight", 0), file.prediction()) {
+        Layout::Vae(_) => match (tensors.dim("encoder.conv_in.weight", 0), file.prediction()) {
             (Ok(128), Some(_)) => None,
             (Ok(128), None) => Some(until(
                 &config,
@@ -104,9 +104,19 @@ fn rules(file: &SingleFile, part: &Part, shown: &str) -> Option<Note> {
         Layout::Transformers(_) | Layout::OpenClip(_) => {
             let keys = ["text_model.embeddings.token_embedding.weight", "embeddings.token_embedding.weight"];
             let width = keys.iter().chain(&["token_embedding.weight"]).find_map(|key| tensors.dim(key, 1).ok());
-            let is_known = width.is_some_and(|width| width.is_multiple_of(64));
-            if is_known { None } else { assumed("the numbers of its heads") }
+            match width {
+                Some(CLIP_L_WIDTH) if part.prefix.is_empty() => Some(until(
+                    "model_index.json",
+                    format!(
+                        "{shown} is a text encoder that Stable Diffusion 1.x, XL and 3 have; that of {} is assumed, and \
+                         --config DIR, a whole model's folder, says otherwise",
+                        file.kind_name()
+                    ),
+                )),
+                Some(width) if width.is_multiple_of(64) => None,
+                _ => assumed("the numbers of its heads"),
+            }
         }
-        Layout::Mmdit | Layout::T5 => None,
+        Layout::Mmdit(_) | Layout::TinyVae | Layout::T5 => None,
     }
 }

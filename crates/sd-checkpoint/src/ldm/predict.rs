@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::kinds::Kind;
+use super::spelling::Spelling;
 use super::tensors::Tensors;
 use crate::{Prediction, Weights};
 
@@ -33,6 +34,12 @@ const VELOCITY_KEY: &str = "v_pred";
 /// And that of those whose noise schedule ends at pure noise.
 const ZERO_SNR_KEY: &str = "ztsnr";
 
+/// What Stability's model specification says, `epsilon` or `v`, and the name that it has for the kind of model.
+const PREDICTION: &str = "modelspec.prediction_type";
+pub(crate) const ARCHITECTURE: &str = "modelspec.architecture";
+/// What sd-scripts says of a training.
+const VELOCITY: &str = "ss_v_parameterization";
+
 /// The step of the training that a file of PyTorch was saved at.
 pub(crate) const STEP_KEY: &str = "global_step";
 
@@ -43,7 +50,7 @@ pub(crate) const STEP_KEY: &str = "global_step";
 pub(crate) fn predicted(
     weights: &Weights,
     kind: Kind,
-    denoiser: Option<Tensors>,
+    denoiser: Option<(Tensors, Spelling)>,
     metadata: &HashMap<String, String>,
     asked: Option<Prediction>,
 ) -> Result<Predicted, String> {
@@ -58,46 +65,90 @@ pub(crate) fn predicted(
     let (prediction, known) = match asked {
         Some(asked) => (asked, Known::Asked),
         None if is_flow => (Prediction::Flow, Known::Kind),
-        None => said(weights, kind, metadata).unwrap_or_else(|| guessed(kind, denoiser)),
+        None => match said(weights, kind, metadata)? {
+            Some(said) => said,
+            None => guessed(kind, denoiser),
+        },
     };
-    Ok(Predicted { prediction, known, ends_at_noise: weights.get(ZERO_SNR_KEY).is_some() })
+    let ends_at_noise = weights.get(ZERO_SNR_KEY).is_some() || is_true(metadata, "ss_zero_terminal_snr") == Some(true);
+    Ok(Predicted { prediction, known, ends_at_noise })
 }
 
-/// What the file says of itself.
-fn said(weights: &Weights, kind: Kind, metadata: &HashMap<String, String>) -> Option<(Prediction, Known)> {
-    if weights.get(VELOCITY_KEY).is_some() {
-        return Some((Prediction::Velocity, Known::Said(format!("its key {VELOCITY_KEY}"))));
+/// What sd-scripts says of a training, in Python's words.
+fn is_true(metadata: &HashMap<String, String>, key: &str) -> Option<bool> {
+    match &*metadata.get(key)?.trim().to_lowercase() {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
     }
-    let said = |key: &str| Some((key.to_owned(), metadata.get(key)?.trim().to_lowercase()));
-    if let Some((key, value)) = said("modelspec.prediction_type")
-        && let Ok(prediction) = value.parse()
-    {
-        return Some((prediction, Known::Said(format!("its metadata {key}"))));
+}
+
+/// What the file says of itself, the surest first: a key among its tensors, the metadata that name a prediction, those of
+/// sd-scripts, then what names the model.
+///
+/// # Errors
+/// For a prediction that no model of the kind has, or that is not known.
+fn said(
+    weights: &Weights,
+    kind: Kind,
+    metadata: &HashMap<String, String>,
+) -> Result<Option<(Prediction, Known)>, String> {
+    if weights.get(VELOCITY_KEY).is_some() {
+        return Ok(Some((Prediction::Velocity, Known::Said(format!("its key {VELOCITY_KEY}")))));
+    }
+    let text = |key: &str| metadata.get(key).map(|value| value.trim().to_lowercase()).filter(|text| !text.is_empty());
+    let by = |prediction, key: &str| Ok(Some((prediction, Known::Said(format!("its metadata {key}")))));
+    if let Some(value) = text(PREDICTION) {
+        return match value.parse() {
+            Ok(prediction @ (Prediction::Epsilon | Prediction::Velocity)) => by(prediction, PREDICTION),
+            _ => Err(format!(
+                "its metadata {PREDICTION} says {value:?}, which is not known of {}; --prediction epsilon or v says \
+                 what it predicts",
+                kind.spec().name
+            )),
+        };
+    }
+    if let Some(is_velocity) = is_true(metadata, VELOCITY) {
+        return by(if is_velocity { Prediction::Velocity } else { Prediction::Epsilon }, VELOCITY);
+    }
+    if kind != Kind::Sd2 {
+        return Ok(None);
     }
     // Stability's step for the smaller of both, as diffusers reads it (`convert_from_ckpt.py`).
-    if kind == Kind::Sd2 && said(STEP_KEY).is_some_and(|(_, step)| step == "875000") {
-        return Some((Prediction::Epsilon, Known::Said(format!("its {STEP_KEY}"))));
+    if text(STEP_KEY).is_some_and(|step| step == "875000") {
+        return Ok(Some((Prediction::Epsilon, Known::Said(format!("its {STEP_KEY}")))));
     }
-    let (key, architecture) = said("modelspec.architecture")?;
     // Stability's names: stable-diffusion-v2-512, stable-diffusion-v2-768-v.
-    let rest = architecture.strip_prefix("stable-diffusion-v2")?;
-    let prediction = if rest.contains("-v") { Prediction::Velocity } else { Prediction::Epsilon };
-    rest.contains(['5', '7']).then(|| (prediction, Known::Said(format!("its metadata {key}"))))
+    let architecture = text(ARCHITECTURE).unwrap_or_default();
+    match architecture.strip_prefix("stable-diffusion-v2").filter(|rest| rest.contains(['5', '7'])) {
+        Some(rest) if rest.contains("-v") => by(Prediction::Velocity, ARCHITECTURE),
+        Some(_) => by(Prediction::Epsilon, ARCHITECTURE),
+        None => Ok(None),
+    }
 }
 
-/// What models of a kind predict; those of Stable Diffusion 2 differ, and nothing but their numbers tells.
-fn guessed(kind: Kind, denoiser: Option<Tensors>) -> (Prediction, Known) {
+/// What models of a kind predict; those of Stable Diffusion 2 differ (2.x-base: noise, 2.x: velocities), and where their file
+/// does not say it, nothing but their numbers tells.
+///
+/// | program | how it tells |
+/// |---|---|
+/// | ComfyUI, and so we | the spread of one bias, which every file has |
+/// | Automatic1111 | runs the UNet on a picture of ones, and looks whether the mean of the output lies below −1 |
+/// | diffusers | `global_step` 875000 is 2.x-base, else what the caller says |
+fn guessed(kind: Kind, denoiser: Option<(Tensors, Spelling)>) -> (Prediction, Known) {
     if kind != Kind::Sd2 {
         return (Prediction::Epsilon, Known::Kind);
     }
-    let Some(tensors) = denoiser else { return (Prediction::Velocity, Known::Guessed("most do")) };
-    if tensors.dim("input_blocks.0.0.weight", 1) != Ok(4) {
+    let Some((tensors, spelling)) = denoiser else { return (Prediction::Velocity, Known::Guessed("most do")) };
+    if tensors.dim(spelling.first_convolution(), 1) != Ok(4) {
         return (Prediction::Epsilon, Known::Guessed("those that paint into pictures do"));
     }
     // ComfyUI tells the two apart by this tensor and this number (`supported_models.py`, SD20).
-    const TENSOR: &str = "output_blocks.11.1.transformer_blocks.0.norm1.bias";
     const SPREAD: f64 = 0.09;
-    match tensors.get(TENSOR).and_then(|weight| weight.stored()).and_then(|tensor| spread(&tensor.to_f32_vec())) {
+    /// A bias has 320 numbers.
+    const MAX_BIAS_BYTES: u64 = 1 << 16;
+    let bias = tensors.get(spelling.last_transformer()).filter(|weight| weight.n_bytes() <= MAX_BIAS_BYTES);
+    match bias.and_then(|weight| weight.stored()).and_then(|tensor| spread(&tensor.to_f32_vec())) {
         Some(spread) if spread > SPREAD => {
             (Prediction::Velocity, Known::Guessed("by the spread of a bias of the last transformer, as ComfyUI does"))
         }

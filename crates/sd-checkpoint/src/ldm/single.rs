@@ -11,7 +11,7 @@ use super::leftover::leftover;
 use super::made;
 use super::network::{self, Averages};
 use super::parts::{Contents, Layout, Part};
-use super::predict::{Predicted, predicted};
+use super::predict::{ARCHITECTURE, Predicted, predicted};
 use super::tensors::Tensors;
 use crate::beside::Made;
 use crate::{CheckpointError, Prediction, Weights, foreign};
@@ -51,11 +51,14 @@ impl SingleFile {
         if let Some(what) = foreign::tensors(&keys) {
             return Err(unsupported(format!("this is {what}, which is not converted")));
         }
-        let Some(contents) = Contents::of(&weights, metadata.get("modelspec.architecture").map(String::as_str)) else {
-            return Ok(None);
-        };
-        let denoiser = contents.parts.iter().find(|part| matches!(part.layout, Layout::UNet | Layout::ControlNet));
-        let denoiser = denoiser.map(|part| Tensors::new(&weights, part.prefix));
+        let architecture = metadata.get(ARCHITECTURE).map(String::as_str);
+        let Some(contents) = Contents::of(&weights, architecture).map_err(unsupported)? else { return Ok(None) };
+        let denoiser = contents.parts.iter().find_map(|part| match part.layout {
+            Layout::UNet(spelling) | Layout::ControlNet(spelling) => {
+                Some((Tensors::new(&weights, part.prefix), spelling))
+            }
+            _ => None,
+        });
         let predicted =
             predicted(&weights, contents.kind, denoiser, &metadata, asked.prediction).map_err(unsupported)?;
         let leftover = leftover(&weights, &contents);
@@ -142,6 +145,24 @@ impl SingleFile {
     #[must_use]
     pub const fn kind_name(&self) -> &'static str {
         self.contents.kind.spec().name
+    }
+
+    /// What it is in words: the kind of model, or one network of it.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let kind = self.kind_name();
+        match self.contents.parts[..] {
+            [part] => format!("{}, the {} alone", kind, part.role.spec().folder.replace('_', " ")),
+            _ => kind.to_owned(),
+        }
+    }
+
+    /// The role of the only network that it holds, where that is one; its folder's first.
+    pub(crate) fn only(&self) -> Option<Role> {
+        match self.contents.parts[..] {
+            [part] => Some(part.role),
+            _ => None,
+        }
     }
 
     /// The family that it belongs to.

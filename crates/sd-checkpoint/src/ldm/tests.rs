@@ -1,5 +1,6 @@
 //! The rules against tables that were read off diffusers' converters: every key of the real files, at their real shapes.
 
+mod alone;
 mod known;
 
 use std::collections::{BTreeMap, HashMap};
@@ -271,8 +272,37 @@ fn what_is_predicted_is_said_by_keys_metadata_or_a_guess() {
     assert_eq!(velocity["prediction_type"], "v_prediction");
     assert_eq!(velocity["rescale_betas_zero_snr"], true);
     assert_eq!(why, "by its key v_pred");
-    let (said, _) = told(&golden, "sdxl-base", &[], &[("modelspec.prediction_type", "v")]);
-    assert_eq!(said["prediction_type"], "v_prediction");
+    // What the specification of models and what sd-scripts write.
+    for (key, value, expected) in [
+        ("modelspec.prediction_type", "v", "v_prediction"),
+        ("modelspec.prediction_type", "epsilon", "epsilon"),
+        ("ss_v_parameterization", "True", "v_prediction"),
+        ("ss_v_parameterization", "False", "epsilon"),
+        ("ss_v_parameterization", "", "epsilon"),
+    ] {
+        let (said, why) = told(&golden, "sdxl-base", &[], &[(key, value)]);
+        assert_eq!(said["prediction_type"], expected, "{key} {value}");
+        let by = if value.is_empty() {
+            "as models of Stable Diffusion XL do".to_owned()
+        } else {
+            format!("by its metadata {key}")
+        };
+        assert_eq!(why, by);
+    }
+    let terminal = [("ss_v_parameterization", "True"), ("ss_zero_terminal_snr", "True")];
+    assert_eq!(told(&golden, "sdxl-base", &[], &terminal).0["rescale_betas_zero_snr"], true);
+    // A key among the tensors is surer than metadata, and a name that no model of the kind has is no prediction.
+    let (key, _) = told(&golden, "sdxl-base", &["v_pred"], &[("modelspec.prediction_type", "epsilon")]);
+    assert_eq!(key["prediction_type"], "v_prediction");
+    let shapes = shapes_of(&layout(&golden, "sdxl-base"));
+    for value in ["flow", "sample"] {
+        let metadata: HashMap<String, String> = [("modelspec.prediction_type".to_owned(), value.to_owned())].into();
+        let open = |asked| SingleFile::of(Path::new("x"), weights_of(&shapes), metadata.clone(), asked);
+        let error = open(Asked::default()).unwrap_err().to_string();
+        assert!(error.contains("which is not known of Stable Diffusion XL; --prediction"), "{error}");
+        let asked = Asked { prediction: Some(Prediction::Epsilon), ..Asked::default() };
+        assert_eq!(open(asked).unwrap().unwrap().prediction_source(), "as was asked for");
+    }
     let architecture = |name| told(&golden, "sd21", &[], &[("modelspec.architecture", name)]);
     assert_eq!(architecture("stable-diffusion-v2-768-v").0["prediction_type"], "v_prediction");
     assert_eq!(architecture("stable-diffusion-v2-512").0["prediction_type"], "epsilon");
@@ -282,9 +312,23 @@ fn what_is_predicted_is_said_by_keys_metadata_or_a_guess() {
     assert!(why.starts_with("guessed: "), "{why}");
     let (step, _) = told(&golden, "sd21", &[], &[("global_step", "875000")]);
     assert_eq!(step["prediction_type"], "epsilon");
+    let said = told(&golden, "sd21", &[], &[("ss_v_parameterization", "True"), ("global_step", "875000")]);
+    assert_eq!(said.1, "by its metadata ss_v_parameterization");
     let shapes = shapes_of(&layout(&golden, "sd21"));
     let file = open(&shapes, Asked::default());
     assert!(notes(&file)[0].words.contains("--prediction v says otherwise"), "{:?}", notes(&file));
+    let asked = Asked { prediction: Some(Prediction::Velocity), ..Asked::default() };
+    assert_eq!(notes(&open(&shapes, asked)), [], "what is asked for is not guessed");
+    // Values that spread as those of a model that predicts velocities.
+    let mut weights = weights_of(&shapes);
+    let spread = (0..320).map(|at| if at % 2 == 0 { 0.2 } else { -0.2 }).collect();
+    weights.insert(
+        "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias",
+        HostTensor::from_f32([320], spread),
+    );
+    let file = SingleFile::of(Path::new("x"), weights, HashMap::new(), Asked::default()).unwrap().unwrap();
+    assert_eq!(file.prediction(), Some(Prediction::Velocity));
+    assert!(notes(&file)[0].words.contains("v is assumed") && notes(&file)[0].words.contains("--prediction epsilon"));
     let flow = Asked { prediction: Some(Prediction::Flow), ..Asked::default() };
     let error = SingleFile::of(Path::new("x"), weights_of(&shapes), HashMap::new(), flow).unwrap_err().to_string();
     assert!(error.contains("only models that predict epsilon and v, and not flow"), "{error}");

@@ -3,11 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use host_tensor::DType;
+use host_tensor::{DType, element_count};
 use mil::Compute;
 
 use super::names::How;
 use crate::{Weight, WeightError};
+
+/// Elements of a matrix that is computed and then turned; CLIP's largest has 1280².
+const MAX_TURNED: usize = 1 << 22;
 
 /// What of a file's tensor, or of all of it, stands in diffusers' layout.
 pub(crate) fn view(weight: &Weight, how: How) -> Result<Weight, WeightError> {
@@ -15,8 +18,9 @@ pub(crate) fn view(weight: &Weight, how: How) -> Result<Weight, WeightError> {
         (How::Squeezed, &[rows, columns, 1, 1]) => part(weight, 0..rows, vec![rows, columns]),
         (How::Same | How::Squeezed, _) => Ok(weight.clone()),
         // One of CLIP's matrices; what is computed is computed once.
-        (How::Transposed, _) => match weight.stored() {
+        (How::Transposed, shape) => match weight.stored() {
             Some(tensor) => Weight::transposed(tensor.clone()),
+            None if element_count(shape).is_none_or(|n| n > MAX_TURNED) => Err(WeightError::TooLarge(shape.to_vec())),
             None => Weight::transposed(weight.constant().read()),
         },
         (How::Third(which), _) => equal_part(weight, which, 3),

@@ -1,7 +1,5 @@
 //! Checkpoints and models as they are named, and what they are opened with.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use smelt::{Averages, Opening, Prediction, Role, Source};
@@ -25,10 +23,10 @@ pub(crate) struct SourceArgs {
     /// Fetch nothing of the Hub (hf:owner/name): take what is in its cache, or say what is missing.
     #[arg(long)]
     pub(crate) offline: bool,
-    /// Take configurations, scheduler and tokenizers of this folder in diffusers layout (weights need not be in it) before the
-    /// checkpoint's own, or before those that follow from a single file.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) config: Option<PathBuf>,
+    /// Take configurations, scheduler and tokenizers of this folder in diffusers layout (weights need not be in it), here or on
+    /// the Hub, before the checkpoint's own, or before those that follow from a single file.
+    #[arg(long, value_name = "DIR", value_parser = source())]
+    pub(crate) config: Option<Source>,
     /// What the checkpoint's denoiser predicts, whatever it says: epsilon, v or flow.
     #[arg(long, value_name = "WHAT", value_parser = prediction())]
     pub(crate) prediction: Option<Prediction>,

@@ -15,6 +15,7 @@ use crate::screen::Screen;
 pub(super) fn run(args: &ConvertArgs, report: &Report) -> Result<ExitCode> {
     let mut rows = Rows { screen: Screen::new(report), report };
     let (opening, conversion) = (Opening::from(&args.opening), conversion(args)?);
+    Conversion::check_output(&args.output)?;
     opening.fetch([&args.checkpoint], &args.components, &mut rows)?;
     opening.fetch(conversion.controlnets.iter().chain(&conversion.refiner), &[], &mut rows)?;
     let converted = opening.open_checkpoint(args.checkpoint.clone())?.convert(&args.output, &conversion, &mut rows)?;

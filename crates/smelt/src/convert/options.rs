@@ -1,9 +1,12 @@
 //! What a conversion is asked for.
 
-use safe_files::Existing;
+use std::path::Path;
+
+use safe_files::{Existing, Outputs};
 use sd_checkpoint::Source;
 use sd_convert::{AttentionLayout, Batch, Precision, Role, Target};
 
+use crate::error::Result;
 use crate::size::Sizes;
 
 /// What a conversion makes of a checkpoint.
@@ -40,6 +43,18 @@ pub struct Conversion {
     pub quantize_nbits: Option<u8>,
     /// What happens to packages that are there already.
     pub existing: Existing,
+}
+
+impl Conversion {
+    /// Refuses a folder that cannot be written, before anything is fetched or read for it; that packages are there already is
+    /// known when the checkpoint is.
+    ///
+    /// # Errors
+    /// For what is no folder or takes no files.
+    pub fn check_output(to: &Path) -> Result<()> {
+        Outputs::new().folder("-o", to)?;
+        Ok(())
+    }
 }
 
 impl Default for Conversion {

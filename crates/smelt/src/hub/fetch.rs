@@ -19,14 +19,11 @@ impl Download {
         &self,
         source: &Source,
         (id, revision, path): (&str, Option<&str>, Option<&Path>),
+        extent: Extent,
         watch: &mut dyn Watch,
     ) -> Result<Downloaded> {
-        let wanted = Wanted {
-            path: path.map(slashed),
-            roles: self.roles.clone(),
-            variant: self.variant.clone(),
-            extent: if self.all { Extent::All } else { Extent::Needed },
-        };
+        let wanted =
+            Wanted { path: path.map(slashed), roles: self.roles.clone(), variant: self.variant.clone(), extent };
         let settings = Settings::standard()?;
         let fetched = match self.offline || sd_hub::is_offline() {
             true => Hub::find(&settings, id, revision, &wanted),

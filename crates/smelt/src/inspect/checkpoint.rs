@@ -99,7 +99,7 @@ impl CheckpointFacts {
         Ok(Self {
             path: checkpoint.root().display().to_string(),
             is_file: checkpoint.root().is_file(),
-            kind: file.map_or(checkpoint.family().spec().name, |file| file.kind_name()).to_owned(),
+            kind: file.map_or_else(|| checkpoint.family().spec().name.to_owned(), |file| file.words()),
             pipeline: checkpoint.pipeline(),
             prediction,
             prediction_source,

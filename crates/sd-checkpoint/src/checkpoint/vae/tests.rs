@@ -62,6 +62,38 @@ fn a_vae_in_one_file_keeps_how_latents_are_scaled() {
 }
 
 #[test]
+fn a_vae_alone_under_diffusers_names_is_one_as_its_folder_is() {
+    let (Some(own), Some(other)) = (golden("mini-sdxl"), golden("tiny-sd15")) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("vae.safetensors");
+    let save = |from: &Path| {
+        let names = ["diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors"];
+        let weights = names.iter().map(|name| from.join(name)).find(|path| path.is_file()).unwrap();
+        std::fs::write(&file, std::fs::read(weights).unwrap()).unwrap();
+    };
+    let shapes = |checkpoint: &Checkpoint, role| -> Vec<(String, Vec<usize>)> {
+        let weights = checkpoint.weights(role).unwrap();
+        weights.iter().map(|(key, weight)| (key.to_owned(), weight.shape())).collect()
+    };
+    save(&other.root().join("vae"));
+    let given = own.clone().with_vae(&Source::from(file.as_path())).unwrap();
+    assert_eq!(shapes(&given, Role::VaeEncoder), shapes(&other, Role::VaeEncoder));
+    let factor = |checkpoint: &Checkpoint| checkpoint.network(Role::VaeDecoder).unwrap().facts().scaling_factor;
+    assert_eq!(factor(&given), factor(&own));
+    // TAESD has no such factor, and its configuration is that of its folder.
+    let Some(taesd) = testkit::golden().map(|golden| golden.join("checkpoints/tiny-taesd")) else { return };
+    let folder = if taesd.join("vae").is_dir() { taesd.join("vae") } else { taesd };
+    save(&folder);
+    let given = own.clone().with_vae(&Source::from(file.as_path())).unwrap();
+    let from = own.with_vae(&Source::from(folder.as_path())).unwrap();
+    for role in [Role::VaeDecoder, Role::VaeEncoder] {
+        let config = |checkpoint: &Checkpoint| format!("{:?}", checkpoint.network(role).unwrap());
+        assert_eq!(config(&given), config(&from));
+        assert_eq!(shapes(&given, role), shapes(&from, role));
+    }
+}
+
+#[test]
 fn what_is_no_vae_or_is_for_other_latents_is_refused() {
     let (Some(own), Some(sd3)) = (golden("tiny-sd15"), golden("tiny-sd3")) else { return };
     let refuse = |checkpoint: &Checkpoint, source: &Path, facts: &[&str]| {

@@ -180,6 +180,20 @@ fn all_is_every_file() {
 }
 
 #[test]
+fn configurations_come_without_weights() {
+    let wanted = Wanted { extent: Extent::Configurations, ..Wanted::default() };
+    let found = select(&owned(SD15), &wanted, None).unwrap();
+    let is_weights = |name: &&String| [".safetensors", ".bin", ".ckpt"].iter().any(|end| name.ends_with(end));
+    assert_eq!(found.files.iter().find(is_weights), None);
+    for name in ["model_index.json", "unet/config.json", "vae/config.json", "tokenizer/vocab.json"] {
+        assert!(found.files.iter().any(|found| found == name), "{name}: {:?}", found.files);
+    }
+    let names = ["config.json", "diffusion_pytorch_model.safetensors"];
+    assert_eq!(select(&owned(&names), &wanted, None).unwrap().files, names[..1]);
+    refuses(&["model.safetensors"], &wanted, &["no configurations", "in diffusers layout"]);
+}
+
+#[test]
 fn networks_without_weights_are_named() {
     let names = ["model_index.json", "unet/config.json", "vae/config.json", "vae/diffusion_pytorch_model.bin"];
     let found = select(&owned(&names), &Wanted::default(), None).unwrap();

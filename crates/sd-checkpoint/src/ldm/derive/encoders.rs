@@ -32,7 +32,7 @@ pub(crate) fn clip_of_transformers(tensors: Tensors, rules: &ClipRules) -> Resul
             width,
             inner: tensors.dim(&inner(0), 0)?,
             n_positions: embedding("position", 0)?,
-            n_layers: tensors.count(inner),
+            n_layers: tensors.count(inner).min(rules.max_layers),
             projection: match tensors.shape("text_projection.weight") {
                 Some(shape) => shape.first().copied(),
                 None => rules.is_projected.then_some(width),
