@@ -6,6 +6,7 @@
 
 mod index;
 mod open;
+mod sources;
 mod vae;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::projection::Projection;
 use crate::{Adapter, Applied, CheckpointError, Variant, Weights, Word, foreign};
 use index::{Index, Listed};
 pub use open::Reading;
+pub use sources::{SourcePart, WeightFile};
 use vae::Vae;
 
 /// A checkpoint.

@@ -48,7 +48,7 @@ mod word;
 mod zip;
 
 pub use adapter::{Adapter, Applied};
-pub use checkpoint::{Checkpoint, Reading};
+pub use checkpoint::{Checkpoint, Reading, SourcePart, WeightFile};
 pub use embedding::{Embedding, EmbeddingAsked, Embeddings, LearnedToken, LearnedVectors};
 pub use error::CheckpointError;
 pub use files::Variant;

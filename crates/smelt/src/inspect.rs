@@ -1,8 +1,10 @@
 //! What a package or a checkpoint holds, as data.
 
+mod bundle;
 mod checkpoint;
 mod embedding;
 mod facts;
+mod hashes;
 mod lora;
 mod weights;
 
@@ -11,9 +13,12 @@ use sd_engines::MilEngine;
 
 use crate::engine::cpu_default;
 use crate::error::{Context, Result};
+pub use crate::bundle::WordFacts;
+pub use bundle::BundleFacts;
 pub use checkpoint::{AveragesFacts, CheckpointFacts, ComponentFacts};
 pub use embedding::{EmbeddingFile, EncoderVectors, LearnedWord};
 pub use facts::{Facts, FeatureFacts, FileFacts, FunctionFacts, ItemFacts, ModelFacts, PackageFacts, WeightFacts};
+pub use hashes::HashFacts;
 pub use lora::{LoraFile, LoraFit};
 pub use weights::{StoredWeights, WeightEncoding, WeightOrder, WeightRow};
 
