@@ -167,7 +167,8 @@ impl Hashing {
     pub fn file(&self, path: &Path, part: SourcePart, watch: &mut dyn Watch) -> Result<SourceFile> {
         self.refuse_sources(path)?;
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let bytes = std::fs::metadata(path).map_err(|source| safe_files::ReadError::Io { path: path.into(), source })?;
+        let bytes =
+            std::fs::metadata(path).map_err(|source| safe_files::ReadError::Io { path: path.into(), source })?;
         let hashes = Some(self.read(path, part, watch)?);
         Ok(SourceFile { part, file: name, bytes: bytes.len(), hashes })
     }
@@ -190,7 +191,9 @@ impl Hashing {
         }
         let hashes = digest::read(path, part, watch)?;
         match place.map(|place| place.keep(&hashes, watch)) {
-            None => warn(watch, "there is no place to keep hashes in; set SMELT_CACHE to a directory that can be written")?,
+            None => {
+                warn(watch, "there is no place to keep hashes in; set SMELT_CACHE to a directory that can be written")?
+            }
             Some(Ok(())) => {}
             Some(Err(error)) => {
                 let name = path.display();
@@ -241,6 +244,14 @@ impl Opened {
             }
             Model::Packages(dir) => Ok(Settings::read(dir)?.map_or_else(Vec::new, |settings| settings.sources)),
         }
+    }
+
+    /// Automatic1111's `Model hash`, where it is known without reading the model's files.
+    ///
+    /// # Errors
+    /// As [`Opened::known_hashes`].
+    pub fn known_model_hash(&self, cache: Option<&Path>) -> Result<Option<String>> {
+        Ok(model_hash(&self.known_hashes(cache)?).map(str::to_owned))
     }
 }
 

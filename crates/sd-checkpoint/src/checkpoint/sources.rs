@@ -93,7 +93,8 @@ impl Checkpoint {
             if folders.contains(&folder) {
                 continue;
             }
-            let files = Variant::choose(&folder, self.variant.as_deref()).map_or_else(|_| Vec::new(), |(_, files)| files);
+            let files =
+                Variant::choose(&folder, self.variant.as_deref()).map_or_else(|_| Vec::new(), |(_, files)| files);
             let name = |path: &Path| match self.alone {
                 Some(_) => file_name(path),
                 None => format!("{}/{}", role.spec().folder, file_name(path)),
@@ -161,7 +162,9 @@ mod tests {
     fn a_vae_in_the_place_of_the_own_one_is_named_instead_of_it() {
         let source = Source::from(testkit::demo());
         let checkpoint = Checkpoint::open_with(source, Wanted::Checkpoint, &Reading::default()).unwrap();
-        assert!(names(&checkpoint).contains(&(SourcePart::Checkpoint, "vae/diffusion_pytorch_model.safetensors".into())));
+        assert!(
+            names(&checkpoint).contains(&(SourcePart::Checkpoint, "vae/diffusion_pytorch_model.safetensors".into()))
+        );
         let other = checkpoint.with_vae(&Source::from(testkit::demo().join("vae"))).unwrap();
         let of_vae: Vec<_> = names(&other).into_iter().filter(|(_, name)| !name.starts_with("unet")).collect();
         let expected = [

@@ -111,7 +111,10 @@ impl Asked<'_> {
         self.refuse_options()?;
         let (args, report) = (self.args, self.report);
         if args.hashes {
-            bail!("--hashes is for the files that weights came from, which the folder of {} knows", self.path.display());
+            bail!(
+                "--hashes is for the files that weights came from, which the folder of {} knows",
+                self.path.display()
+            );
         }
         if args.mil {
             mil_text(&package).iter().for_each(|text| report.text(text));

@@ -86,9 +86,13 @@ fn digests_are_those_of_sha256sum() {
     let hashes = made.of("model.ckpt", SourcePart::Checkpoint);
     assert_eq!((hashes.sha256(), hashes.auto_v1(), hashes.auto_v3()), (WHOLE, Some(AUTO_V1), None));
     assert_eq!((hashes.auto_v2(), testkit::sha256(&counted()).as_str()), (&WHOLE[..10], WHOLE));
-    for (hash, is_own) in
-        [(AUTO_V1, true), (&WHOLE[..10], true), (&WHOLE.to_uppercase()[..], true), ("7b30b0e", false), ("7b30b0e4", false)]
-    {
+    for (hash, is_own) in [
+        (AUTO_V1, true),
+        (&WHOLE[..10], true),
+        (&WHOLE.to_uppercase()[..], true),
+        ("7b30b0e", false),
+        ("7b30b0e4", false),
+    ] {
         assert_eq!(hashes.is_called(hash), is_own, "{hash}");
     }
 }
