@@ -20,7 +20,7 @@ use sd_runtime::scheduler::SchedulerConfig;
 use sd_runtime::tokenizer::ClipTokenizer;
 use serde_json::{Map, Value};
 
-use crate::error::{Context, Result, refusal, refuse};
+use crate::error::{Context, Result, refusal};
 use crate::file::json_if_present;
 use crate::fit;
 use crate::loras::named;
