@@ -91,12 +91,13 @@ fn packages_say_what_they_are_made_of_and_learn_its_hashes() {
 fn files_are_called_by_their_hashes() {
     let place = Place::new();
     let lora = place.path("style.safetensors");
-    let tensor = |n: usize| (Dtype::F16, vec![n], vec![0; 2 * n]);
-    let key = "lora_unet_down_blocks_0_resnets_0_conv1.lora_down.weight";
-    made::write(&lora, &BTreeMap::from([(key.to_owned(), tensor(1))]));
+    let tensor = |shape: [usize; 2]| (Dtype::F16, shape.to_vec(), vec![0; 8]);
+    let key = |part: &str| format!("lora_unet_down_blocks_0_attentions_0_proj_in.{part}.weight");
+    let tensors = [(key("lora_down"), tensor([1, 4])), (key("lora_up"), tensor([4, 1]))];
+    made::write(&lora, &BTreeMap::from(tensors));
     let facts = place.json(&[&text(&lora), "--hashes"]);
     let own = &facts["hashes"][0];
-    let (whole, body) = (hash_of(&lora), sha256(&[0, 0]));
+    let (whole, body) = (hash_of(&lora), sha256(&[0; 16]));
     assert_eq!((&own["sha256"], &own["part"]), (&whole.clone().into(), &"lora".into()));
     assert_eq!((&own["auto_v2"], &own["auto_v3"]), (&whole[..10].into(), &body[..12].into()));
     let facts = place.json(&[&text(demo()), "--hashes"]);
