@@ -1,6 +1,7 @@
 //! What changes the weights of a checkpoint on their way to whoever reads them.
 
 use std::fmt::{self, Debug};
+use std::path::Path;
 
 use sd_spec::Role;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,11 @@ pub trait Adapter: Debug + Send + Sync {
 
     /// What it is called and how strongly it was applied, where it is a file that people name.
     fn applied(&self) -> Option<Applied> {
+        None
+    }
+
+    /// That file.
+    fn file(&self) -> Option<&Path> {
         None
     }
 

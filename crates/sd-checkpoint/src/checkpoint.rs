@@ -8,6 +8,7 @@ mod index;
 mod networks;
 mod open;
 mod refuse;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod vae;
@@ -27,6 +28,7 @@ use crate::projection::Projection;
 use crate::{Adapter, Applied, CheckpointError, Word};
 use index::{Index, Listed};
 pub use open::Reading;
+pub use sources::{SourcePart, WeightFile};
 use vae::Vae;
 
 /// A checkpoint.

@@ -50,7 +50,7 @@ mod word;
 mod zip;
 
 pub use adapter::{Adapter, Applied};
-pub use checkpoint::{Checkpoint, Reading};
+pub use checkpoint::{Checkpoint, Reading, SourcePart, WeightFile};
 pub use clip_skip::ClipSkip;
 pub use embedding::{Embedding, EmbeddingAsked, Embeddings, LearnedToken, LearnedVectors};
 pub use error::CheckpointError;

@@ -331,7 +331,7 @@ pub(crate) struct RunArgs {
 #[derive(Debug, Args)]
 #[command(after_help = examples::INSPECT)]
 pub(crate) struct InspectArgs {
-    /// The package; a checkpoint, in a folder or one file; a LoRA or a textual inversion.
+    /// The package, or a folder of packages; a checkpoint, in a folder or one file; a LoRA or a textual inversion.
     #[arg(value_name = "SOURCE", value_parser = source())]
     pub(crate) package: Source,
     #[command(flatten)]
@@ -339,6 +339,13 @@ pub(crate) struct InspectArgs {
     /// Compare a LoRA with this checkpoint: how much of it fits, and what does not.
     #[arg(long, value_name = "CHECKPOINT", value_parser = source(), conflicts_with_all = ["mil", "plan", "weights"])]
     pub(crate) against: Option<Source>,
+    /// Say what people call the files by that weights came from: SHA-256, and the short hashes of Automatic1111 and Civitai. A
+    /// file is read once for that, and what came of it is kept; of packages in their smelt.json.
+    #[arg(long, conflicts_with_all = ["mil", "plan", "weights"])]
+    pub(crate) hashes: bool,
+    /// Where the files are that packages were made of: the checkpoint, its VAE, a LoRA; repeatable.
+    #[arg(long = "source", value_name = "SOURCE", value_parser = source(), requires = "hashes")]
+    pub(crate) sources: Vec<Source>,
     /// Print the program in MIL's text form instead.
     #[arg(long, conflicts_with = "json")]
     pub(crate) mil: bool,

@@ -1,7 +1,7 @@
 //! Files of the command line: named before any work, written as `safe_files` does.
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use safe_files::{OutputFile, Outputs};
@@ -12,6 +12,11 @@ use crate::interrupt::Writing;
 pub(crate) fn write(output: &OutputFile, content: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let _writing = output.is_regular().then(Writing::begin);
     Ok(output.write(content)?)
+}
+
+/// Where what can be made again is kept, if the user says so: the model in the box, hashes of files.
+pub(crate) fn cache_folder() -> Option<PathBuf> {
+    std::env::var_os("SMELT_CACHE").map(PathBuf::from)
 }
 
 /// A file's name without its extension, as a caption has it.

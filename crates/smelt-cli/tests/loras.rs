@@ -94,6 +94,8 @@ fn packages_have_the_weights_of_a_checkpoint_that_was_merged_before() {
         {"name": "second", "weight": 0.5, "text_weight": 0.5}
     ]);
     assert_eq!(settings["loras"], applied);
+    let named = |source: &serde_json::Value| source["part"] == "lora" && source["file"] == "second.safetensors";
+    assert!(settings["sources"].as_array().unwrap().iter().any(named), "{settings}");
     let unet = text(with.join("Stable_Diffusion_version_demo_unet.mlpackage"));
     let metadata = json(["inspect", &unet])["model"]["metadata"].clone();
     let own = serde_json::json!(["smelt.loras", "first:2:-1, second:0.5"]);

@@ -5,31 +5,30 @@
 //! | `vocab.json`, `merges.txt` | CLIP's byte pairs | Smelt, and Apple's Swift package |
 //! | `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json` | special and added tokens, padding | Smelt |
 //! | `scheduler_config.json` | the noise schedule, as the checkpoint has it | Smelt |
-//! | `smelt.json` | [`Settings`]: what else the models do not say of themselves | Smelt |
+//! | `smelt.json` | [`Settings`]: what else the models do not say of themselves, and of which files they were made | Smelt |
 //!
 //! Weights are not here, and nothing is interpreted beyond what must be.
+
+mod settings;
 
 use std::path::{Path, PathBuf};
 
 use safe_files::{Below, NamedFiles, OutputFile, Outputs};
-use sd_checkpoint::{Applied, Checkpoint};
+use sd_checkpoint::Checkpoint;
 use sd_runtime::pipeline::{PipelineConfig, PreprocessorConfig, VaeConfig};
 use sd_runtime::scheduler::SchedulerConfig;
 use sd_runtime::tokenizer::ClipTokenizer;
 use sd_spec::Family;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::error::{Context, Result, refusal, refuse};
+use crate::error::{Context, Result, refusal};
 use crate::file::json_if_present;
 use crate::fit;
 use crate::loras::named;
 use crate::watch::{Watch, write_file};
+pub use settings::WordFacts;
+pub(crate) use settings::{SETTINGS_FILE, Settings};
 
-/// File of the settings.
-pub(crate) const SETTINGS_FILE: &str = "smelt.json";
-/// Version of its form.
-const FORMAT: u32 = 1;
 const SCHEDULER_FILE: &str = "scheduler_config.json";
 const VOCAB_FILE: &str = "vocab.json";
 const MERGES_FILE: &str = "merges.txt";
@@ -40,33 +39,12 @@ const TOKENIZER_FILES: [&str; 6] =
 /// Cap on each file; CLIP's own are below 4 MB.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// What the models of a checkpoint do not say of themselves.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Settings {
-    /// Version of this form.
-    format: u32,
-    /// Name of the model.
-    pub(crate) model_version: String,
-    /// What the UNet predicts, as diffusers spells it.
-    prediction_type: Option<String>,
-    /// `scaling_factor` and `shift_factor` of the autoencoder.
-    #[serde(default)]
-    vae: Map<String, Value>,
-    /// The checkpoint's `preprocessor_config.json`, for the safety checker.
-    #[serde(default)]
-    feature_extractor: Option<Value>,
-    /// Whose autoencoder it is, where it is not the checkpoint's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    vae_of: Option<String>,
-    /// LoRAs that are in the weights.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) loras: Vec<Applied>,
-}
-
 /// The files to be written, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Bundle {
     files: Vec<(String, Vec<u8>)>,
+    /// What one of them says.
+    settings: Option<Settings>,
     /// What the user should know.
     pub(crate) warnings: Vec<String>,
 }
@@ -81,15 +59,9 @@ impl Bundle {
         let prediction_type = bundle.add_scheduler(&Below { files: checkpoint, folder: family.spec().scheduler })?;
         let vae = json_if_present(checkpoint, "vae/config.json")?.unwrap_or_default();
         let vae = ["scaling_factor", "shift_factor"].map(|key| (key.to_owned(), vae[key].clone()));
-        let settings = Settings {
-            format: FORMAT,
-            model_version: model_version.to_owned(),
-            prediction_type,
-            vae: vae.into_iter().filter(|(_, value)| !value.is_null()).collect(),
-            feature_extractor: json_if_present(checkpoint, "feature_extractor/preprocessor_config.json")?,
-            vae_of: checkpoint.vae_name().map(str::to_owned),
-            loras: checkpoint.applied(),
-        };
+        let vae = vae.into_iter().filter(|(_, value)| !value.is_null()).collect();
+        let feature_extractor = json_if_present(checkpoint, "feature_extractor/preprocessor_config.json")?;
+        let settings = Settings::of(checkpoint, model_version, prediction_type, vae, feature_extractor);
         if let Some(json) = &settings.feature_extractor {
             bundle.warnings.extend(fit::feature_extractor(checkpoint, json));
         }
@@ -101,6 +73,7 @@ impl Bundle {
         let mut json = serde_json::to_vec_pretty(&settings)?;
         json.push(b'\n');
         bundle.files.push((SETTINGS_FILE.to_owned(), json));
+        bundle.settings = Some(settings);
         Ok(bundle)
     }
 
@@ -167,9 +140,17 @@ impl Bundle {
 
     /// Files that are there already with other content.
     pub(crate) fn conflicts(&self, dir: &Path) -> Vec<PathBuf> {
-        let is_other = |path: &Path, bytes: &[u8]| path.is_file() && !holds(path, bytes);
-        let files = self.files.iter().map(|(name, bytes)| (dir.join(name), bytes));
-        files.filter(|(path, bytes)| is_other(path, bytes)).map(|(path, _)| path).collect()
+        let is_other = |name: &str, path: &Path, bytes: &[u8]| {
+            path.is_file() && !holds(path, bytes) && !(name == SETTINGS_FILE && self.is_of_same_model(dir))
+        };
+        let files = self.files.iter().map(|(name, bytes)| (name, dir.join(name), bytes));
+        files.filter(|(name, path, bytes)| is_other(name, path, bytes)).map(|(_, path, _)| path).collect()
+    }
+
+    /// Whether the settings in a folder say the same of the model, whatever is known there of the files that it came from.
+    fn is_of_same_model(&self, dir: &Path) -> bool {
+        let there = Settings::read(dir).ok().flatten();
+        there.zip(self.settings.as_ref()).is_some_and(|(there, own)| own.is_same_model(&there))
     }
 
     /// Names the files that are to be written; those with the same content stay untouched.
@@ -261,18 +242,6 @@ impl Companions {
         vae.check()?;
         let config = PipelineConfig { family, tokenizers: vec![tokenizer], t5: None, scheduler, vae, preprocessor };
         Ok(Self { config, model_version: settings.map(|s| named(&s.model_version, &s.loras)), warnings })
-    }
-}
-
-impl Settings {
-    pub(crate) fn read(dir: &Path) -> Result<Option<Self>> {
-        let path = dir.join(SETTINGS_FILE);
-        let Some(bytes) = safe_files::read_if_present(&path, MAX_BYTES)? else { return Ok(None) };
-        let settings: Self = serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?;
-        if settings.format != FORMAT {
-            refuse!("{} has format {}; this version of smelt reads {FORMAT}", path.display(), settings.format);
-        }
-        Ok(Some(settings))
     }
 }
 

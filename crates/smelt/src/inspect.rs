@@ -1,19 +1,24 @@
 //! What a package or a checkpoint holds, as data.
 
+mod bundle;
 mod checkpoint;
 mod embedding;
 mod facts;
+mod hashes;
 mod lora;
 mod weights;
 
 use mlpackage::Package;
 use sd_engines::MilEngine;
 
+pub use crate::bundle::WordFacts;
 use crate::engine::cpu_default;
 use crate::error::{Context, Result};
+pub use bundle::BundleFacts;
 pub use checkpoint::{AveragesFacts, CheckpointFacts, ComponentFacts};
 pub use embedding::{EmbeddingFile, EncoderVectors, LearnedWord};
 pub use facts::{Facts, FeatureFacts, FileFacts, FunctionFacts, ItemFacts, ModelFacts, PackageFacts, WeightFacts};
+pub use hashes::HashFacts;
 pub use lora::{LoraFile, LoraFit};
 pub use weights::{StoredWeights, WeightEncoding, WeightOrder, WeightRow};
 

@@ -38,6 +38,7 @@ mod error;
 mod file;
 mod fit;
 mod half_precision;
+pub mod hashes;
 mod hub;
 pub mod inspect;
 mod load;

@@ -78,6 +78,16 @@ impl Vae {
         }
     }
 
+    /// The files of its weights; none where it is not clear which are meant.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        match &self.stored {
+            Stored::Folder { variant } => {
+                Variant::choose(&self.place, variant.as_deref()).map_or_else(|_| Vec::new(), |(_, files)| files)
+            }
+            Stored::File(_) => vec![self.place.clone()],
+        }
+    }
+
     pub(super) fn variant(&self) -> Result<Variant, CheckpointError> {
         match &self.stored {
             Stored::Folder { variant } => Variant::choose(&self.place, variant.as_deref()).map(|(chosen, _)| chosen),

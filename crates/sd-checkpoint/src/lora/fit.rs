@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use host_tensor::HostTensor;
 use sd_spec::Role;
@@ -18,6 +19,7 @@ use crate::{Adapter, Checkpoint, CheckpointError, Delta, Matrix, Weight, WeightE
 #[derive(Debug)]
 pub struct Fitted {
     name: String,
+    path: PathBuf,
     strength: Strength,
     /// By the folder of the network, which roles share.
     changes: BTreeMap<&'static str, Vec<Change>>,
@@ -73,6 +75,10 @@ impl Adapter for Fitted {
         Some(Applied { name: self.name.clone(), weight: denoiser, text_weight: text })
     }
 
+    fn file(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+
     fn warnings(&self) -> Vec<String> {
         let of = |what| format!("the LoRA {}: {what}", self.name);
         // Who leaves tensors out is told all of them.
@@ -118,7 +124,7 @@ impl<'a> Fitting<'a> {
         }
         unapplied.sort();
         let changes = fitter.changes;
-        Ok(Fitted { name: lora.name(), strength, changes, unapplied })
+        Ok(Fitted { name: lora.name(), path: lora.path().to_owned(), strength, changes, unapplied })
     }
 
     /// Refuses tensors that fit nothing.

@@ -56,6 +56,8 @@ Examples:
   smelt inspect unet.mlpackage --mil
   smelt inspect pixel-art.safetensors --against ~/models/stable-diffusion-v1-5
   smelt inspect dreamshaper.safetensors
+  smelt inspect dreamshaper.safetensors --hashes
+  smelt inspect packages --hashes --source dreamshaper.safetensors
   smelt inspect unet.mlpackage --json";
 
 pub(super) const COMPRESS: &str = "\

@@ -121,7 +121,7 @@ fn load(args: &GenerateArgs, report: &Report) -> Result<Pipeline> {
     let opening = Opening::from(&args.opening);
     let model = match &args.model {
         Some(model) => model.clone(),
-        None => demo::directory(demo_cache())?.into(),
+        None => demo::directory(file::cache_folder())?.into(),
     };
     let options = PipelineOptions {
         engine: args.engine.spec(args.device),
@@ -144,11 +144,6 @@ fn load(args: &GenerateArgs, report: &Report) -> Result<Pipeline> {
     spinner.finish_and_clear();
     pipeline.warnings().iter().for_each(|warning| report.warn(warning));
     Ok(pipeline)
-}
-
-/// Where the model in the box is unpacked to, if the user says so.
-fn demo_cache() -> Option<PathBuf> {
-    std::env::var_os("SMELT_CACHE").map(PathBuf::from)
 }
 
 /// Where everything goes, named before any work.

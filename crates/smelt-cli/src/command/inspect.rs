@@ -1,77 +1,149 @@
 //! `smelt inspect`: what a package or a checkpoint holds.
 
+mod bundle;
 mod checkpoint;
 mod embedding;
+mod hashes;
 mod lora;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail, ensure};
 use smelt::Opening;
+use smelt::hashes::{Hashing, SourcePart};
 use smelt::inspect::{
-    CheckpointFacts, EmbeddingFile, Facts, FunctionFacts, LoraFile, ModelFacts, PackageFacts, StoredWeights,
-    WeightOrder, mil_text, plan_text,
+    BundleFacts, CheckpointFacts, EmbeddingFile, Facts, FunctionFacts, HashFacts, LoraFile, ModelFacts, PackageFacts,
+    StoredWeights, WeightOrder, mil_text, plan_text,
 };
 
 use crate::cli::{InspectArgs, SortName};
 use crate::engine_args::isa;
+use crate::file::cache_folder;
 use crate::report::{Report, Table, bytes, count};
 use crate::screen::Screen;
 
 pub(super) fn run(args: &InspectArgs, report: &Report) -> Result<ExitCode> {
     let opening = Opening::from(&args.opening);
-    opening.fetch([&args.package], &[], &mut Screen::new(report))?;
-    let path = &opening.locate(&args.package)?;
-    let holds_no_program = |what: &str| {
-        ensure!(!(args.mil || args.plan || args.weights), "{} is {what}, which holds no program", path.display());
-        Ok(())
-    };
-    if LoraFile::is_one(path) {
-        holds_no_program("a LoRA")?;
-        let against = args.against.clone().map(smelt::open_checkpoint).transpose()?;
-        let file = LoraFile::of(path, against.as_ref())?;
-        report.json(&file)?;
-        lora::tell(&file, report);
-        return Ok(ExitCode::SUCCESS);
-    }
-    ensure!(args.against.is_none(), "--against is for a LoRA, and {} is none", path.display());
-    if path.is_file()
-        && let Some(file) = EmbeddingFile::of(path)?
-    {
-        holds_no_program("a textual inversion")?;
-        report.json(&file)?;
-        embedding::tell(&file, report);
-        return Ok(ExitCode::SUCCESS);
-    }
-    if let Some(facts) = CheckpointFacts::of(path, &opening)? {
-        holds_no_program("a checkpoint")?;
-        report.json(&facts)?;
-        checkpoint::tell(&facts, report);
-        return Ok(ExitCode::SUCCESS);
-    }
-    let package = smelt::open_package(path)?;
-    if let Some(option) = opening.typed().first() {
-        bail!("{option} is for a checkpoint, and {} is a package", path.display());
-    }
-    if args.mil {
-        mil_text(&package).iter().for_each(|text| report.text(text));
-    } else if args.plan {
-        plan_text(&package, isa().as_deref())?.iter().for_each(|plan| report.line(plan));
-    } else if args.weights {
-        let order = match args.sort {
-            SortName::Program => WeightOrder::Program,
-            SortName::Size => WeightOrder::Size,
-        };
-        let weights = StoredWeights::of(&package, order);
-        report.json(&weights)?;
-        tell_weights(&weights, report);
-    } else {
-        let facts = Facts::of(&package);
-        report.json(&facts)?;
-        tell_package(&facts.package, report);
-        tell_model(&facts.model, report);
-    }
+    let mut screen = Screen::new(report);
+    opening.fetch(std::iter::once(&args.package).chain(&args.sources), &[], &mut screen)?;
+    let hashing = Hashing { sources: args.sources.clone(), cache: cache_folder() };
+    let path = opening.locate(&args.package)?;
+    let mut asked = Asked { args, opening, path, hashing, report, screen };
+    let _ = asked.lora()? || asked.embedding()? || asked.checkpoint()? || asked.bundle()? || asked.package()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is asked, of what.
+struct Asked<'a> {
+    args: &'a InspectArgs,
+    opening: Opening,
+    path: PathBuf,
+    hashing: Hashing,
+    report: &'a Report,
+    screen: Screen<'a>,
+}
+
+/// Each tells what it knows, and whether it is that.
+impl Asked<'_> {
+    fn refuse_program(&self, what: &str) -> Result<()> {
+        let InspectArgs { mil, plan, weights, .. } = self.args;
+        ensure!(!(*mil || *plan || *weights), "{} is {what}, which holds no program", self.path.display());
+        Ok(())
+    }
+
+    fn lora(&mut self) -> Result<bool> {
+        if !LoraFile::is_one(&self.path) {
+            ensure!(self.args.against.is_none(), "--against is for a LoRA, and {} is none", self.path.display());
+            return Ok(false);
+        }
+        self.refuse_program("a LoRA")?;
+        let against = self.args.against.clone().map(smelt::open_checkpoint).transpose()?;
+        let mut file = LoraFile::of(&self.path, against.as_ref())?;
+        if self.args.hashes {
+            file.add_hashes(&self.hashing, &mut self.screen)?;
+        }
+        self.report.json(&file)?;
+        lora::tell(&file, self.report);
+        Ok(true)
+    }
+
+    fn embedding(&mut self) -> Result<bool> {
+        let found = if self.path.is_file() { EmbeddingFile::of(&self.path)? } else { None };
+        let Some(mut file) = found else { return Ok(false) };
+        self.refuse_program("a textual inversion")?;
+        if self.args.hashes {
+            let hashed = self.hashing.file(&self.path, SourcePart::Embedding, &mut self.screen)?;
+            file.hashes = HashFacts::of(&[hashed]);
+        }
+        self.report.json(&file)?;
+        embedding::tell(&file, self.report);
+        Ok(true)
+    }
+
+    fn checkpoint(&mut self) -> Result<bool> {
+        let Some(mut facts) = CheckpointFacts::of(&self.path, &self.opening)? else { return Ok(false) };
+        self.refuse_program("a checkpoint")?;
+        if self.args.hashes {
+            let opened = self.opening.open_checkpoint(self.path.as_path())?;
+            facts.hashes = HashFacts::of(&opened.hashes(&self.hashing, &mut self.screen)?);
+        }
+        self.report.json(&facts)?;
+        checkpoint::tell(&facts, self.report);
+        Ok(true)
+    }
+
+    fn bundle(&mut self) -> Result<bool> {
+        let Some(mut facts) = BundleFacts::of(&self.path)? else { return Ok(false) };
+        self.refuse_options()?;
+        self.refuse_program("a folder of packages")?;
+        if self.args.hashes {
+            let opened = self.opening.open(self.path.as_path())?;
+            facts.sources = HashFacts::of(&opened.hashes(&self.hashing, &mut self.screen)?);
+        }
+        self.report.json(&facts)?;
+        bundle::tell(&facts, self.report);
+        Ok(true)
+    }
+
+    fn package(&mut self) -> Result<bool> {
+        let package = smelt::open_package(&self.path)?;
+        self.refuse_options()?;
+        let (args, report) = (self.args, self.report);
+        if args.hashes {
+            bail!(
+                "--hashes is for the files that weights came from, which the folder of {} knows",
+                self.path.display()
+            );
+        }
+        if args.mil {
+            mil_text(&package).iter().for_each(|text| report.text(text));
+        } else if args.plan {
+            plan_text(&package, isa().as_deref())?.iter().for_each(|plan| report.line(plan));
+        } else if args.weights {
+            let order = match args.sort {
+                SortName::Program => WeightOrder::Program,
+                SortName::Size => WeightOrder::Size,
+            };
+            let weights = StoredWeights::of(&package, order);
+            report.json(&weights)?;
+            tell_weights(&weights, report);
+        } else {
+            let facts = Facts::of(&package);
+            report.json(&facts)?;
+            tell_package(&facts.package, report);
+            tell_model(&facts.model, report);
+        }
+        Ok(true)
+    }
+
+    /// Refuses what says how a checkpoint is read.
+    fn refuse_options(&self) -> Result<()> {
+        match self.opening.typed().first() {
+            Some(option) => bail!("{option} is for a checkpoint, and {} is converted already", self.path.display()),
+            None => Ok(()),
+        }
+    }
 }
 
 fn tell_package(package: &PackageFacts, report: &Report) {

@@ -9,6 +9,7 @@ use sd_convert::{LatentSize, Options};
 use sd_spec::{Family, FamilySpec, Role};
 use serde::Serialize;
 
+use super::hashes::HashFacts;
 use crate::error::Result;
 use crate::file::json_if_present;
 use crate::open::Opening;
@@ -40,6 +41,9 @@ pub struct CheckpointFacts {
     pub leftover: Vec<String>,
     /// What a file says of itself.
     pub metadata: BTreeMap<String, String>,
+    /// The files that its weights are read from with their hashes, where somebody asked for these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hashes: Vec<HashFacts>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -109,6 +113,7 @@ impl CheckpointFacts {
             averages,
             leftover: file.map_or_else(Vec::new, |file| file.leftover().to_vec()),
             metadata: file.map_or_else(BTreeMap::new, |file| file.metadata().clone().into_iter().collect()),
+            hashes: Vec::new(),
             warnings: checkpoint.warnings(),
         })
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use sd_checkpoint::{Embedding, LearnedToken, LearnedVectors};
 use serde::Serialize;
 
+use super::hashes::HashFacts;
 use crate::error::Result;
 
 /// A file of textual inversion.
@@ -16,6 +17,9 @@ pub struct EmbeddingFile {
     pub base: Option<&'static str>,
     /// Its words.
     pub words: Vec<LearnedWord>,
+    /// Its hashes, where somebody asked for these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hashes: Vec<HashFacts>,
 }
 
 /// A new word.
@@ -48,7 +52,7 @@ impl EmbeddingFile {
     pub fn of(path: &Path) -> Result<Option<Self>> {
         let Some(file) = Embedding::recognise(path)? else { return Ok(None) };
         let words = file.tokens().iter().map(LearnedWord::of).collect();
-        Ok(Some(Self { path: path.display().to_string(), base: file.family(), words }))
+        Ok(Some(Self { path: path.display().to_string(), base: file.family(), words, hashes: Vec::new() }))
     }
 }
 

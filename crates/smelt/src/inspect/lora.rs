@@ -1,13 +1,16 @@
 //! What a LoRA file is, as data.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sd_checkpoint::Lora;
 use sd_checkpoint::lora::{Fitting, LoraFacts, Strength};
 use serde::Serialize;
 
+use super::hashes::HashFacts;
 use crate::error::{Result, refuse};
+use crate::hashes::{Hashing, SourcePart};
 use crate::open::{Model, Opened};
+use crate::watch::Watch;
 
 /// A LoRA file, and how it fits a checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -19,6 +22,11 @@ pub struct LoraFile {
     pub facts: LoraFacts,
     /// How it fits the checkpoint that was given.
     pub fit: Option<LoraFit>,
+    /// Its hashes, where somebody asked for these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hashes: Vec<HashFacts>,
+    #[serde(skip)]
+    place: PathBuf,
 }
 
 /// How a LoRA fits a checkpoint.
@@ -54,6 +62,16 @@ impl LoraFile {
             Ok(LoraFit { checkpoint: checkpoint.root().display().to_string(), n_changed, unapplied })
         };
         let fit = against.map(fit).transpose()?;
-        Ok(Self { path: lora.path().display().to_string(), facts: lora.facts(), fit })
+        let place = lora.path().to_owned();
+        Ok(Self { path: place.display().to_string(), facts: lora.facts(), fit, hashes: Vec::new(), place })
+    }
+
+    /// Adds its hashes.
+    ///
+    /// # Errors
+    /// As [`Hashing::file`].
+    pub fn add_hashes(&mut self, hashing: &Hashing, watch: &mut dyn Watch) -> Result<()> {
+        self.hashes = HashFacts::of(&[hashing.file(&self.place, SourcePart::Lora, watch)?]);
+        Ok(())
     }
 }

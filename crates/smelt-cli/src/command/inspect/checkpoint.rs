@@ -2,6 +2,7 @@
 
 use smelt::inspect::{AveragesFacts, CheckpointFacts, ComponentFacts};
 
+use super::hashes;
 use crate::report::{Report, Table, count};
 
 /// Keys of leftover tensors that are shown.
@@ -41,6 +42,7 @@ pub(super) fn tell(facts: &CheckpointFacts, report: &Report) {
         table.row([key.clone(), line.chars().take(80).collect()]);
     }
     report.text(table);
+    hashes::tell(&facts.hashes, report);
     facts.warnings.iter().for_each(|warning| report.warn(warning));
 }
 

@@ -2,6 +2,7 @@
 
 use smelt::inspect::EmbeddingFile;
 
+use super::hashes;
 use crate::report::{Report, Table, count};
 
 pub(super) fn tell(file: &EmbeddingFile, report: &Report) {
@@ -18,4 +19,5 @@ pub(super) fn tell(file: &EmbeddingFile, report: &Report) {
         }
     }
     report.text(table);
+    hashes::tell(&file.hashes, report);
 }

@@ -2,6 +2,7 @@
 
 use smelt::inspect::LoraFile;
 
+use super::hashes;
 use crate::report::{Report, Table, count};
 
 pub(super) fn tell(file: &LoraFile, report: &Report) {
@@ -22,6 +23,7 @@ pub(super) fn tell(file: &LoraFile, report: &Report) {
     row("names of", facts.naming.unwrap_or("no program that is known").to_owned());
     row("tensors", facts.n_tensors.to_string());
     report.text(table);
+    hashes::tell(&file.hashes, report);
     tell_names("belong to no module", &facts.strays, report);
     if let Some(fit) = &file.fit {
         report.line(format_args!("\nchanges {} of {}", count(fit.n_changed, "tensor"), fit.checkpoint));
