@@ -6,6 +6,7 @@
 //! of the largest value of its tensor. Fails above one step.
 
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 
 use sd_checkpoint::Checkpoint;
@@ -21,7 +22,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         return Err("usage: lora_against CHECKPOINT LORA WEIGHT MERGED".into());
     };
     let weight: f32 = weight.parse()?;
-    let (plain, theirs) = (Checkpoint::open(checkpoint)?, Checkpoint::open(merged)?);
+    let (plain, theirs) = (Checkpoint::open(Path::new(checkpoint))?, Checkpoint::open(Path::new(merged))?);
     let lora = Lora::open(lora.as_ref())?;
     let fitting = Fitting::new(&plain)?;
     let fitted = fitting.fit(&lora, Strength { denoiser: weight, text: weight })?;

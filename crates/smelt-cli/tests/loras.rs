@@ -122,7 +122,8 @@ fn packages_have_the_weights_of_a_checkpoint_that_was_merged_before() {
 fn a_lora_of_the_hub_is_fetched_and_merged_as_the_file_is() {
     let dir = tempfile::tempdir().unwrap();
     let (demo, file) = (text(testkit::demo()), lora(dir.path(), "style.safetensors"));
-    let repository = BTreeMap::from([("README.md".to_owned(), vec![0]), ("style.safetensors".to_owned(), fs::read(&file).unwrap())]);
+    let repository =
+        BTreeMap::from([("README.md".to_owned(), vec![0]), ("style.safetensors".to_owned(), fs::read(&file).unwrap())]);
     let server = HubServer::new(repository);
     let (of_hub, of_file) = (dir.path().join("hub"), dir.path().join("file"));
     let usual = ["--component", "unet,text-encoder", "--model-version", "demo"];
@@ -133,7 +134,11 @@ fn a_lora_of_the_hub_is_fetched_and_merged_as_the_file_is() {
         command.output().unwrap().into()
     };
     let absent = convert(&of_hub, &["--lora", "hf:someone/model:2:-1", "--offline"]);
-    assert!(absent.code == Some(1) && absent.stderr.contains("hf:someone/model: it is not in the cache"), "{}", absent.stderr);
+    assert!(
+        absent.code == Some(1) && absent.stderr.contains("hf:someone/model: it is not in the cache"),
+        "{}",
+        absent.stderr
+    );
     let ran = convert(&of_hub, &["--lora", "hf:someone/model:2:-1"]);
     assert!(ran.code == Some(0) && ran.stderr.contains("fetching hf:someone/model"), "{}", ran.stderr);
     assert_eq!(convert(&of_file, &["--lora", &format!("{}:2:-1", text(file))]).code, Some(0));

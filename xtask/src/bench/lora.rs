@@ -79,6 +79,9 @@ pub(super) fn run(preset: PresetName, n_runs: usize) -> Result<Metrics> {
         metrics.add("cp_s", "s", copy_s);
         metrics.add("cp_synced_s", "s", synced_s);
         metrics.add("ratio", "merge_s / cp_s", merge.seconds / copy_s);
+        if let Some(cpu_s) = merge.cpu_s {
+            metrics.add("merge_cpu_s", "s", cpu_s);
+        }
         if let Some(peak_mb) = merge.peak_mb {
             metrics.add("peak_mb", "MB", peak_mb);
         }
