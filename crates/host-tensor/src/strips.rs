@@ -4,7 +4,7 @@
 
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 
-use crate::{DType, convert_bytes};
+use crate::DType;
 
 /// Elements converted at a time.
 const STRIP: usize = 512;
@@ -24,31 +24,22 @@ pub(crate) fn convert(from: DType, to: DType, bytes: &[u8], n: usize) -> Option<
     Some(out)
 }
 
-/// Converts elements that lie one after another to f32, into `out`, which is as long as they are many.
-///
-/// Of f16, bf16 and f32 as fast as memory is read; other types as [`convert_bytes`] does it.
-pub fn to_singles(from: DType, bytes: &[u8], out: &mut [f32]) {
-    let Some(read) = reader(from) else {
-        let wide = convert_bytes(from, DType::F32, bytes, out.len());
-        return out.iter_mut().zip(wide.as_chunks().0).for_each(|(out, &word)| *out = f32::from_le_bytes(word));
-    };
+/// Converts elements that lie one after another to f32; false, and nothing done, unless they are f32, f16 or bf16.
+pub(crate) fn read(from: DType, bytes: &[u8], out: &mut [f32]) -> bool {
+    let Some(read) = reader(from) else { return false };
     for (bytes, values) in bytes.chunks(STRIP * from.bits() / 8).zip(out.chunks_mut(STRIP)) {
         read(bytes, values);
     }
+    true
 }
 
-/// Converts f32 to elements of `to`, little-endian and packed into `out`, which is as long as they are.
-///
-/// To f16, bf16 and f32 as fast as memory is written; to other types as [`convert_bytes`] does it.
-pub fn from_singles(values: &[f32], to: DType, out: &mut [u8]) {
-    let Some(write) = writer(to) else {
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let made = convert_bytes(DType::F32, to, &bytes, values.len());
-        return out.iter_mut().zip(made).for_each(|(out, byte)| *out = byte);
-    };
+/// Converts f32 to elements of `to`; false, and nothing done, unless these are f32, f16 or bf16.
+pub(crate) fn write(values: &[f32], to: DType, out: &mut [u8]) -> bool {
+    let Some(write) = writer(to) else { return false };
     for (values, bytes) in values.chunks(STRIP).zip(out.chunks_mut(STRIP * to.bits() / 8)) {
         write(values, bytes);
     }
+    true
 }
 
 /// Fills a strip of values from bytes of one type.
@@ -116,23 +107,6 @@ mod tests {
             let back = convert(half, DType::F32, &narrow, n).expect("float types");
             let last = f32::from_le_bytes(*back.last_chunk().expect("not empty"));
             assert_eq!(last, if half == DType::F16 { 530.0 } else { 528.0 }, "{half}");
-        }
-    }
-
-    #[test]
-    fn values_are_read_and_written_where_they_are_wanted() {
-        let n = STRIP + 3;
-        let values: Vec<f32> = (0..n).map(|i| i as f32 * 0.37 - 60.0).collect();
-        let wide: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
-        for dtype in [DType::F32, DType::F16, DType::BF16, DType::F64, DType::I8, DType::U4] {
-            let expected = convert_bytes(DType::F32, dtype, &wide, n);
-            let mut bytes = vec![0; expected.len()];
-            from_singles(&values, dtype, &mut bytes);
-            assert_eq!(bytes, expected, "{dtype}");
-            let mut back = vec![0.0; n];
-            to_singles(dtype, &bytes, &mut back);
-            let wanted = convert_bytes(dtype, DType::F32, &bytes, n);
-            assert!(back.iter().flat_map(|x| x.to_le_bytes()).eq(wanted), "{dtype}");
         }
     }
 

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use host_tensor::{DType, HostTensor, convert_bytes, element_count, to_singles};
 use mil::{Compute, Const};
 
-use bound::{larger, largest, largest_of};
 pub use delta::Delta;
 pub use matrix::Matrix;
 pub use sum::Sum;
@@ -291,21 +290,6 @@ impl Weight {
         let mut values = vec![0.0; rows.len() * row_elements(&self.shape())];
         self.read(rows, &mut values);
         values
-    }
-
-    /// What no value is larger than, not finite where one is not; reads everything that is not a sum.
-    fn bound(&self) -> f32 {
-        match self {
-            Self::View(view) => largest(&view.tensor),
-            Self::Joined(joined) => joined.parts.iter().map(Self::bound).fold(0.0, larger),
-            Self::Sum(sum) => sum.bound(),
-            Self::Computed(source) => {
-                let at_a_time = (BLOCK_ELEMENTS / row_elements(source.shape()).max(1)).max(1);
-                let n_rows = source.shape().first().copied().unwrap_or(1);
-                let blocks = (0..n_rows).step_by(at_a_time).map(|first| first..n_rows.min(first + at_a_time));
-                blocks.map(|rows| largest_of(&self.values(rows))).fold(0.0, larger)
-            }
-        }
     }
 }
 

@@ -2,6 +2,25 @@
 
 use host_tensor::{DType, HostTensor, bf16, f16};
 
+use super::{BLOCK_ELEMENTS, Weight, row_elements};
+
+impl Weight {
+    /// What no value is larger than, not finite where one is not; reads everything that is not a sum.
+    pub(super) fn bound(&self) -> f32 {
+        match self {
+            Self::View(view) => largest(&view.tensor),
+            Self::Joined(joined) => joined.parts.iter().map(Self::bound).fold(0.0, larger),
+            Self::Sum(sum) => sum.bound(),
+            Self::Computed(source) => {
+                let at_a_time = (BLOCK_ELEMENTS / row_elements(source.shape()).max(1)).max(1);
+                let n_rows = source.shape().first().copied().unwrap_or(1);
+                let blocks = (0..n_rows).step_by(at_a_time).map(|first| first..n_rows.min(first + at_a_time));
+                blocks.map(|rows| largest_of(&self.values(rows))).fold(0.0, larger)
+            }
+        }
+    }
+}
+
 /// The largest magnitude of a tensor of floating-point numbers; NaN where one is.
 ///
 /// Without their sign, the bits of floating-point numbers are ordered as the numbers are, infinity behind all of them and
