@@ -28,7 +28,10 @@ use anyhow::{Context, Result, bail, ensure};
 use sd_spec::Role;
 use serde_json::Value;
 
-pub(crate) use self::{lora::ensure_lora, presets::PresetName};
+pub(crate) use self::{
+    lora::{ensure_lora, n_trained},
+    presets::PresetName,
+};
 use self::{
     pipeline::feature_extractor,
     presets::{Network, Preset},

@@ -21,7 +21,7 @@ pub use half::{bf16, f16};
 pub use packed::{pack_bits, unpack_bits, unpack_bits_at};
 pub use round::f16_from_f64;
 pub use stop::Stop;
-pub use tensor::{HostTensor, TensorError, convert_bytes};
+pub use tensor::{HostTensor, TensorError, convert_bytes, from_singles, to_singles};
 
 /// Number of elements of a tensor of this shape, or `None` when it does not fit in `usize`.
 ///

@@ -24,6 +24,24 @@ pub(crate) fn convert(from: DType, to: DType, bytes: &[u8], n: usize) -> Option<
     Some(out)
 }
 
+/// Converts elements that lie one after another to f32; false, and nothing done, unless they are f32, f16 or bf16.
+pub(crate) fn read(from: DType, bytes: &[u8], out: &mut [f32]) -> bool {
+    let Some(read) = reader(from) else { return false };
+    for (bytes, values) in bytes.chunks(STRIP * from.bits() / 8).zip(out.chunks_mut(STRIP)) {
+        read(bytes, values);
+    }
+    true
+}
+
+/// Converts f32 to elements of `to`; false, and nothing done, unless these are f32, f16 or bf16.
+pub(crate) fn write(values: &[f32], to: DType, out: &mut [u8]) -> bool {
+    let Some(write) = writer(to) else { return false };
+    for (values, bytes) in values.chunks(STRIP).zip(out.chunks_mut(STRIP * to.bits() / 8)) {
+        write(values, bytes);
+    }
+    true
+}
+
 /// Fills a strip of values from bytes of one type.
 type Reader = fn(&[u8], &mut [f32]);
 /// Fills bytes of one type from a strip of values.

@@ -213,6 +213,27 @@ pub fn convert_bytes(from: DType, to: DType, bytes: &[u8], n: usize) -> Vec<u8> 
     }
 }
 
+/// Converts elements that lie one after another to f32, into `out`, which is as long as they are many.
+///
+/// Of f16, bf16 and f32 as fast as memory is read; other types as [`convert_bytes`] does it.
+pub fn to_singles(from: DType, bytes: &[u8], out: &mut [f32]) {
+    if !strips::read(from, bytes, out) {
+        let wide = convert_bytes(from, DType::F32, bytes, out.len());
+        out.iter_mut().zip(wide.as_chunks().0).for_each(|(out, &word)| *out = f32::from_le_bytes(word));
+    }
+}
+
+/// Converts f32 to elements of `to`, little-endian and packed, into `out`, which is as long as they are.
+///
+/// To f16, bf16 and f32 as fast as memory is written; to other types as [`convert_bytes`] does it.
+pub fn from_singles(values: &[f32], to: DType, out: &mut [u8]) {
+    if !strips::write(values, to, out) {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let made = convert_bytes(DType::F32, to, &bytes, values.len());
+        out.iter_mut().zip(made).for_each(|(out, byte)| *out = byte);
+    }
+}
+
 /// One element, converted to a byte-sized type.
 fn encode_element(from: DType, to: DType, bytes: &[u8], i: usize) -> impl Iterator<Item = u8> + use<> {
     let real = || element_f64(from, bytes, i);
@@ -322,6 +343,23 @@ mod tests {
         for (a, b) in all.chunks(2).zip(back.chunks(2)) {
             let (a, b) = (f16::from_le_bytes([a[0], a[1]]), f16::from_le_bytes([b[0], b[1]]));
             assert!(a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()));
+        }
+    }
+
+    #[test]
+    fn values_are_read_and_written_where_they_are_wanted() {
+        let n = 515;
+        let values: Vec<f32> = (0..n).map(|i| i as f32 * 0.37 - 60.0).collect();
+        let wide: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        for dtype in [DType::F32, DType::F16, DType::BF16, DType::F64, DType::I8, DType::U4] {
+            let expected = convert_bytes(DType::F32, dtype, &wide, n);
+            let mut bytes = vec![0; expected.len()];
+            from_singles(&values, dtype, &mut bytes);
+            assert_eq!(bytes, expected, "{dtype}");
+            let mut back = vec![0.0; n];
+            to_singles(dtype, &bytes, &mut back);
+            let wanted = convert_bytes(dtype, DType::F32, &bytes, n);
+            assert!(back.iter().flat_map(|x| x.to_le_bytes()).eq(wanted), "{dtype}");
         }
     }
 }

@@ -288,7 +288,7 @@ impl Const {
 
     /// Passes the value's bytes to `sink`, a few MiB at a time, in order.
     ///
-    /// Rows of a computed source are asked for 4 MiB at a time, or one by one where one is longer.
+    /// Rows of a computed source are asked for 16 MiB at a time, or one by one where one is longer.
     ///
     /// # Errors
     /// What `sink` returns.
@@ -300,7 +300,10 @@ impl Const {
             (Source::Computed(computed), Some(perm)) => self.convert(computed.permuted(perm).bytes(), n, &mut sink),
             (Source::Computed(computed), None) => {
                 let width = computed.dtype().bits() / 8;
-                computed.for_each_block(|block| self.convert(block, block.len() / width, &mut sink))
+                computed.for_each_block_as(self.dtype, |dtype, block| match dtype == self.dtype {
+                    true => sink(block),
+                    false => self.convert(block, block.len() / width, &mut sink),
+                })
             }
         }
     }

@@ -56,6 +56,12 @@ pub fn name_of(path: &Path) -> Option<String> {
     repository_name(snapshot.parent()?)
 }
 
+/// `owner/name` of the repository whose snapshot a folder is.
+pub(crate) fn repository_of_snapshot(folder: &Path) -> Option<String> {
+    let snapshots = folder.parent().filter(|parent| parent.file_name().is_some_and(|name| name == "snapshots"))?;
+    repository_name(snapshots.parent()?)
+}
+
 /// `owner/name` of a folder `models--owner--name`.
 pub(crate) fn repository_name(path: &Path) -> Option<String> {
     let absolute = std::path::absolute(path).ok()?;

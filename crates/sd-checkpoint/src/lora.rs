@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use host_tensor::HostTensor;
 
-use crate::{CheckpointError, Weights, weights};
+use crate::{CheckpointError, Weights, hub, weights};
 pub use facts::{Base, LoraFacts};
 pub use fit::{Fitted, Fitting};
 use key::Key;
@@ -88,13 +88,21 @@ impl Lora {
         &self.path
     }
 
-    /// The file's name without its ending, by which people call it.
+    /// The file's name without its ending, by which people call it; of one that PEFT or diffusers named, that of its folder,
+    /// or of its repository of the Hub.
     #[must_use]
     pub fn name(&self) -> String {
-        self.path.file_stem().map_or_else(|| "lora".to_owned(), |stem| stem.to_string_lossy().into_owned())
+        let words = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
+        let stem = self.path.file_stem().map_or_else(|| "lora".to_owned(), words);
+        if !NAMES.contains(&stem.as_str()) {
+            return stem;
+        }
+        let folder = self.path.parent();
+        let of_hub = folder.and_then(hub::repository_of_snapshot);
+        of_hub.or_else(|| folder?.file_name().map(words)).unwrap_or(stem)
     }
 
-    /// Whether a file, or what a folder holds, is a safetensors file with a LoRA's tensors; nothing else of it is read.
+    /// Whether a file, or what a folder holds, has a LoRA's tensors, whoever wrote it; nothing else of it is read.
     #[must_use]
     pub fn is_one(path: &Path) -> bool {
         let path = file_in(path);
@@ -102,10 +110,13 @@ impl Lora {
     }
 }
 
+/// What PEFT and diffusers call a file.
+const NAMES: [&str; 2] = ["adapter_model", "pytorch_lora_weights"];
+
 /// A folder stands for the file that PEFT or diffusers writes into it.
 fn file_in(path: &Path) -> PathBuf {
-    const NAMES: [&str; 2] = ["adapter_model.safetensors", "pytorch_lora_weights.safetensors"];
-    let files = NAMES.iter().map(|name| path.join(name));
+    let names = ["safetensors", "bin"].into_iter().flat_map(|end| NAMES.map(|name| format!("{name}.{end}")));
+    let files: Vec<PathBuf> = names.map(|name| path.join(name)).collect();
     let found = if path.is_dir() { files.into_iter().find(|file| file.is_file()) } else { None };
     found.unwrap_or_else(|| path.to_owned())
 }

@@ -3,6 +3,7 @@
 //! Nothing is computed before somebody reads, and then a few rows at a time, so that a checkpoint with an adapter needs no more
 //! memory than one without.
 
+mod bound;
 mod delta;
 mod magnitude;
 mod matrix;
@@ -14,7 +15,7 @@ mod tests;
 use std::ops::Range;
 use std::sync::Arc;
 
-use host_tensor::{DType, HostTensor, convert_bytes, element_count};
+use host_tensor::{DType, HostTensor, convert_bytes, element_count, to_singles};
 use mil::{Compute, Const};
 
 pub use delta::Delta;
@@ -261,10 +262,7 @@ impl Weight {
         match self {
             Self::View(view) => view.fill(rows, dtype, out),
             Self::Joined(joined) => joined.fill(rows, dtype, out),
-            Self::Sum(sum) => {
-                let values = sum.values(rows);
-                out.copy_from_slice(&convert_bytes(DType::F32, dtype, &to_bytes(&values), values.len()));
-            }
+            Self::Sum(sum) => sum.fill(rows, dtype, out),
             Self::Computed(source) if source.dtype() == dtype => source.fill_rows(rows, out),
             Self::Computed(source) => {
                 let n = rows.len() * row_elements(source.shape());
@@ -275,14 +273,28 @@ impl Weight {
         }
     }
 
+    /// Rows in f32, into `out`, which is as long as they are.
+    fn read(&self, rows: Range<usize>, out: &mut [f32]) {
+        match self {
+            Self::View(View { tensor, is_transposed: false }) => decode(tensor, rows, out),
+            other => {
+                let mut bytes = vec![0; out.len() * 4];
+                other.fill(rows, DType::F32, &mut bytes);
+                to_singles(DType::F32, &bytes, out);
+            }
+        }
+    }
+
     /// Rows in f32.
     pub(crate) fn values(&self, rows: Range<usize>) -> Vec<f32> {
-        let n = rows.len() * row_elements(&self.shape());
-        let mut bytes = vec![0; n * 4];
-        self.fill(rows, DType::F32, &mut bytes);
-        from_bytes(&bytes)
+        let mut values = vec![0.0; rows.len() * row_elements(&self.shape())];
+        self.read(rows, &mut values);
+        values
     }
 }
+
+/// Elements of rows that are looked at together.
+const BLOCK_ELEMENTS: usize = 1 << 20;
 
 /// Refuses what cannot be computed by rows.
 fn check_computed(parts: &[Weight], shape: &[usize]) -> Result<(), WeightError> {
@@ -372,14 +384,15 @@ impl Compute for Joined {
     fn fill_rows(&self, rows: Range<usize>, out: &mut [u8]) {
         self.fill(rows, self.dtype, out);
     }
+
+    fn fill_rows_as(&self, rows: Range<usize>, dtype: DType, out: &mut [u8]) -> bool {
+        self.fill(rows, dtype, out);
+        true
+    }
 }
 
-fn to_bytes(values: &[f32]) -> Vec<u8> {
-    let mut bytes = vec![0; values.len() * 4];
-    bytes.as_chunks_mut::<4>().0.iter_mut().zip(values).for_each(|(bytes, value)| *bytes = value.to_le_bytes());
-    bytes
-}
-
-fn from_bytes(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect()
+/// Rows of a tensor in f32, into `out`, which is as long as they are.
+fn decode(tensor: &HostTensor, rows: Range<usize>, out: &mut [f32]) {
+    let row_bytes = out.len() / rows.len().max(1) * tensor.dtype().bits() / 8;
+    to_singles(tensor.dtype(), &tensor.bytes()[rows.start * row_bytes..rows.end * row_bytes], out);
 }

@@ -146,9 +146,14 @@ pub(crate) fn metadata(path: &Path) -> Result<HashMap<String, String>, Checkpoin
     Ok(header.metadata().clone().unwrap_or_default())
 }
 
-/// The names of a safetensors file's tensors; none for other files.
+/// The names of the tensors of a file of safetensors or of PyTorch; none for other files, and for those that are refused.
 pub(crate) fn keys(path: &Path) -> Option<Vec<String>> {
-    let (_, header) = SafeTensors::read_metadata(&map_file(path).ok()?).ok()?;
+    let bytes = map_file(path).ok()?;
+    if torch::is_torch(&bytes) {
+        let file = torch::of_bytes(path, &bytes).ok()?;
+        return Some(file.state().ok()?.map(|(key, _)| key.to_owned()).collect());
+    }
+    let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
     Some(header.tensors().into_keys().collect())
 }
 

@@ -10,10 +10,11 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use common::made::{self, Made, Owned, UNET};
-use common::{fail, json, run, succeed, text};
+use common::{Ran, command, fail, json, run, succeed, text};
 use host_tensor::{DType, HostTensor};
 use safetensors::Dtype;
 use sd_runtime::image::RgbImage;
+use testkit::hub::HubServer;
 
 const TEXT: &str = "text_encoder/model.safetensors";
 const WEIGHTS: &str = "Data/com.apple.CoreML/weights/weight.bin";
@@ -117,6 +118,41 @@ fn packages_have_the_weights_of_a_checkpoint_that_was_merged_before() {
             .chain(["--lora", &other]),
     );
     assert!(message.contains("smelt.json"), "{message}");
+}
+
+#[test]
+fn a_lora_of_the_hub_is_fetched_and_merged_as_the_file_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (demo, file) = (text(testkit::demo()), lora(dir.path(), "style.safetensors"));
+    let repository =
+        BTreeMap::from([("README.md".to_owned(), vec![0]), ("style.safetensors".to_owned(), fs::read(&file).unwrap())]);
+    let server = HubServer::new(repository);
+    let (of_hub, of_file) = (dir.path().join("hub"), dir.path().join("file"));
+    let usual = ["--component", "unet,text-encoder", "--model-version", "demo"];
+    let convert = |output: &Path, more: &[&str]| -> Ran {
+        let mut command = command(&[&["convert", &demo, "-o", &text(output)], &usual[..], more].concat());
+        command.env("HF_ENDPOINT", server.endpoint()).env("HF_HUB_CACHE", dir.path().join("cache"));
+        command.env("HF_HOME", dir.path().join("home")).env_remove("HF_TOKEN").env_remove("HF_HUB_OFFLINE");
+        command.output().unwrap().into()
+    };
+    let absent = convert(&of_hub, &["--lora", "hf:someone/model:2:-1", "--offline"]);
+    assert!(
+        absent.code == Some(1) && absent.stderr.contains("hf:someone/model: it is not in the cache"),
+        "{}",
+        absent.stderr
+    );
+    let ran = convert(&of_hub, &["--lora", "hf:someone/model:2:-1"]);
+    assert!(ran.code == Some(0) && ran.stderr.contains("fetching hf:someone/model"), "{}", ran.stderr);
+    assert_eq!(convert(&of_file, &["--lora", &format!("{}:2:-1", text(file))]).code, Some(0));
+    for role in ["unet", "text_encoder"] {
+        assert!(weights(&of_hub, role) == weights(&of_file, role), "the weights of {role} differ");
+    }
+    drop(server.requests());
+    let again = dir.path().join("again");
+    let ran = convert(&again, &["--lora", "hf:someone/model/style.safetensors:0.5", "--offline"]);
+    assert_eq!((ran.code, server.requests()), (Some(0), Vec::new()), "{}", ran.stderr);
+    let settings: serde_json::Value = serde_json::from_slice(&fs::read(again.join("smelt.json")).unwrap()).unwrap();
+    assert_eq!(settings["loras"][0]["name"], "style");
 }
 
 #[test]

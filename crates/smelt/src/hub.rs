@@ -98,8 +98,8 @@ impl Download {
 }
 
 impl Opening {
-    /// Fetches what these sources need of the Hub, for these networks, or for all; paths need nothing. With
-    /// [`Opening::offline`] they must be in the cache.
+    /// Fetches what these sources need of the Hub, for these networks, or for all, and the VAE and LoRAs that they are
+    /// opened with; paths need nothing. With [`Opening::offline`] they must be in the cache.
     ///
     /// # Errors
     /// As [`Download::run`].
@@ -112,6 +112,9 @@ impl Opening {
         let own = Download { roles: roles.to_vec(), variant: self.variant.clone(), all: false, offline: self.offline };
         for source in sources.into_iter().filter(|source| matches!(source, Source::Hub { .. })) {
             own.run(source, watch)?;
+        }
+        for lora in self.loras.of_hub() {
+            Download { roles: Vec::new(), variant: None, ..own.clone() }.run(&lora, watch)?;
         }
         if let Some(config @ Source::Hub { .. }) = &self.config {
             own.extent(config, Extent::Configurations, watch)?;

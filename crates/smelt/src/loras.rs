@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use sd_checkpoint::lora::{Fitting, Lora};
-use sd_checkpoint::{Applied, Checkpoint};
+use sd_checkpoint::{Applied, Checkpoint, Source};
 
 use crate::error::{Result, refusal};
 pub use sd_checkpoint::lora::{Asked as LoraAsked, Strength};
@@ -11,7 +11,7 @@ pub use sd_checkpoint::lora::{Asked as LoraAsked, Strength};
 /// LoRAs, and what becomes of what does not fit.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Loras {
-    /// The files or names, in the order in which they are added.
+    /// The files, names, or references to the Hub, in the order in which they are added.
     pub asked: Vec<LoraAsked>,
     /// Where names are looked up.
     pub folder: Option<PathBuf>,
@@ -42,6 +42,11 @@ impl Loras {
             self.asked.iter().map(fit).collect::<Result<_>>()?
         };
         Ok(fitted.into_iter().fold(checkpoint, Checkpoint::with))
+    }
+
+    /// Those of the Hub.
+    pub(crate) fn of_hub(&self) -> impl Iterator<Item = Source> {
+        self.asked.iter().filter_map(LoraAsked::hub)
     }
 
     /// The options that are given, as they are typed.

@@ -26,15 +26,14 @@ use functions::{Pairing, Side};
 pub use half::{At, Look};
 
 impl Verification {
-    /// Fetches what the comparison needs of the Hub: the networks that the package may be.
+    /// Fetches what the comparison needs of the Hub: the networks that the package may be, and what they are opened with.
     ///
     /// # Errors
     /// When the package cannot be read, and as [`Download::run`](crate::Download::run).
     pub fn fetch(&self, package: &Path, against: &Source, watch: &mut dyn Watch) -> Result<()> {
-        if against.path().is_some() {
-            return Ok(());
-        }
         let roles = match self.role {
+            // What is there needs nothing, but it may be opened with what is not.
+            _ if against.path().is_some() => Vec::new(),
             Some(role) => vec![role],
             None => {
                 let package = open_package(package)?;

@@ -18,6 +18,8 @@ pub(super) struct Usage {
     /// Largest memory seen, sampled every few milliseconds; `None` where the system does not tell.
     /// Anonymous and shared memory: pages of mapped files belong to the page cache and are not counted.
     pub(super) peak_mb: Option<f64>,
+    /// Seconds of all processors together, which do not grow where others have them meanwhile; `None` as above.
+    pub(super) cpu_s: Option<f64>,
 }
 
 /// Runs `command` to its successful end, its standard output dropped.
@@ -35,22 +37,23 @@ fn watch(command: &mut Command) -> Result<(Usage, String)> {
     let mut child = command.spawn().with_context(|| format!("cannot start {}", program(command)))?;
     let watched = child.id();
     let watch = thread::spawn(move || {
-        let mut peak_kib = None;
+        let (mut peak_kib, mut cpu_s) = (None, None);
         // The file goes, or loses its memory fields, when the process ends.
         while let Some(kib) = memory_kib(watched) {
             peak_kib = peak_kib.max(Some(kib));
+            cpu_s = processor_s(watched).or(cpu_s);
             thread::sleep(Duration::from_millis(2));
         }
-        peak_kib
+        (peak_kib, cpu_s)
     });
     let mut printed = String::new();
     let read = child.stdout.take().map_or(Ok(0), |mut stdout| stdout.read_to_string(&mut printed));
     let status = child.wait()?;
     let seconds = start.elapsed().as_secs_f64();
-    let peak_kib = watch.join().ok().flatten();
+    let (peak_kib, cpu_s) = watch.join().unwrap_or_default();
     ensure!(status.success(), "{}: {status}", program(command));
     read.with_context(|| format!("{} printed no text", program(command)))?;
-    Ok((Usage { seconds, peak_mb: peak_kib.map(megabytes) }, printed))
+    Ok((Usage { seconds, peak_mb: peak_kib.map(megabytes), cpu_s }, printed))
 }
 
 fn program(command: &Command) -> String {
@@ -64,6 +67,20 @@ pub(super) fn memory_mb(pid: u32) -> Option<f64> {
 
 fn megabytes(kib: u64) -> f64 {
     kib as f64 * 1024.0 / 1e6
+}
+
+/// Processor time of a process until now on Linux.
+fn processor_s(pid: u32) -> Option<f64> {
+    processor_ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?).map(|ticks| ticks as f64 / TICKS)
+}
+
+/// Ticks of a second in what Linux tells programs, whatever the kernel's own are.
+const TICKS: f64 = 100.0;
+
+/// Time in the program and in the kernel, the 14th and 15th field; the second, in parentheses, may have spaces.
+fn processor_ticks(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
 }
 
 /// Anonymous and shared resident memory of a process on Linux.
@@ -103,6 +120,13 @@ pub(super) fn warm(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processor_time_is_that_of_program_and_kernel() {
+        let stat = "7 (a b) c) S 1 7 7 0 -1 4194304 90 0 0 0 250 31 0 0 20 0 2 0 9 1 1";
+        assert_eq!(processor_ticks(stat), Some(281));
+        assert_eq!(processor_ticks("7 (a"), None);
+    }
 
     #[test]
     fn pages_of_mapped_files_are_not_counted() {

@@ -24,18 +24,28 @@ pub(crate) fn ensure_lora(preset: PresetName, path: &Path, rank: usize, seed: u6
         return Ok(());
     }
     let preset = Preset::new(preset);
-    let modules = TRAINED.iter().flat_map(|(folder, parts, prefix)| {
-        let networks = preset.networks.iter().filter(move |(own, _)| own == folder);
-        let weights = networks.flat_map(|(_, network)| network.tensors());
-        let is_trained = |tensor: &TensorSpec| {
-            let is_matrix = tensor.name.ends_with(".weight") && tensor.shape.len() > 1;
-            is_matrix && parts.iter().any(|part| tensor.name.contains(part))
-        };
-        weights.filter(is_trained).flat_map(|weight| module(&weight, prefix, rank))
+    let modules = TRAINED.iter().flat_map(|&(folder, _, prefix)| {
+        trained(&preset, folder).into_iter().flat_map(move |weight| module(&weight, prefix, rank))
     });
     let partial = path.with_extension("partial");
     write_safetensors(&partial, modules.collect(), "lora", seed, Dtype::F16)?;
     fs::rename(&partial, path).with_context(|| format!("cannot rename to {}", path.display()))
+}
+
+/// How many weights of a preset's network a LoRA changes.
+pub(crate) fn n_trained(preset: PresetName, folder: &str) -> usize {
+    trained(&Preset::new(preset), folder).iter().map(TensorSpec::n_elements).sum()
+}
+
+/// The matrices of a network that are trained.
+fn trained(preset: &Preset, folder: &str) -> Vec<TensorSpec> {
+    let parts = TRAINED.iter().filter(|(own, ..)| *own == folder).flat_map(|(_, parts, _)| *parts);
+    let is_trained = |tensor: &TensorSpec| {
+        let is_matrix = tensor.name.ends_with(".weight") && tensor.shape.len() > 1;
+        is_matrix && parts.clone().any(|part| tensor.name.contains(part))
+    };
+    let networks = preset.networks.iter().filter(|(own, _)| *own == folder);
+    networks.flat_map(|(_, network)| network.tensors()).filter(is_trained).collect()
 }
 
 /// Both factors of a layer and its alpha, half the rank; products have a fiftieth of a layer's scale.

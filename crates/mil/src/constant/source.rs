@@ -22,6 +22,13 @@ pub trait Compute: fmt::Debug + Send + Sync {
     /// A row is a slice along the first axis; a scalar is one row.
     fn fill_rows(&self, rows: Range<usize>, out: &mut [u8]);
 
+    /// Writes these rows as elements of another type of whole bytes, likewise, where that is quicker than converting them
+    /// afterwards; false, and nothing written, where it is not.
+    fn fill_rows_as(&self, rows: Range<usize>, dtype: DType, out: &mut [u8]) -> bool {
+        let _ = (rows, dtype, out);
+        false
+    }
+
     /// The computation of the part whose indices lie in these ranges, one for each axis, if it takes less memory than
     /// computing the whole and cutting.
     fn crop(&self, ranges: &[Range<usize>]) -> Option<Arc<dyn Compute>> {
@@ -103,8 +110,8 @@ pub(super) struct Computed {
     row_bytes: usize,
 }
 
-/// Bytes of rows that are computed at a time, unless one row is longer.
-const BLOCK_BYTES: usize = 4 << 20;
+/// Bytes of rows that are computed at a time, unless one row is longer: enough for several threads.
+const BLOCK_BYTES: usize = 16 << 20;
 
 impl Computed {
     pub(super) fn dtype(&self) -> DType {
@@ -139,17 +146,37 @@ impl Computed {
 
     /// Passes the bytes to `sink` in order, as many whole rows at a time as make a block.
     pub(super) fn for_each_block<E>(&self, mut sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        self.for_each_block_as(self.dtype, |_, block| sink(block))
+    }
+
+    /// The same as elements of `dtype` where the computation makes them, which the type before each block says.
+    pub(super) fn for_each_block_as<E>(
+        &self,
+        dtype: DType,
+        mut sink: impl FnMut(DType, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         if self.row_bytes == 0 {
             return Ok(());
         }
         let rows_at_a_time = (BLOCK_BYTES / self.row_bytes).max(1);
+        let width = self.dtype.bits() / 8;
+        let mut is_asked = dtype != self.dtype && !dtype.is_sub_byte();
         let mut block = Vec::new();
         for first in (0..self.n_rows).step_by(rows_at_a_time) {
             let rows = first..self.n_rows.min(first + rows_at_a_time);
-            block.clear();
-            block.resize(rows.len() * self.row_bytes, 0);
+            let n_bytes = rows.len() * self.row_bytes;
+            // What a block held before is written over.
+            if is_asked {
+                block.resize(n_bytes / width * dtype.bits() / 8, 0);
+                is_asked = self.compute.fill_rows_as(rows.clone(), dtype, &mut block);
+            }
+            if is_asked {
+                sink(dtype, &block)?;
+                continue;
+            }
+            block.resize(n_bytes, 0);
             self.compute.fill_rows(rows, &mut block);
-            sink(&block)?;
+            sink(self.dtype, &block)?;
         }
         Ok(())
     }

@@ -138,8 +138,17 @@ pub fn select(names: &[String], wanted: &Wanted, index: Option<&[u8]>) -> Result
             }
         }
     }
-    let files = files.iter().map(|name| joined(base, name)).collect();
-    Ok(Selection { root, files, absent })
+    let mut files: BTreeSet<String> = files.iter().map(|name| joined(base, name)).collect();
+    // What PEFT's weights are multiplied with stands beside them.
+    let beside: Vec<String> = files.iter().filter_map(|name| configuration_of_adapter(name)).collect();
+    files.extend(beside.into_iter().filter(|name| names.contains(name)));
+    Ok(Selection { root, files: files.into_iter().collect(), absent })
+}
+
+/// The file beside an adapter of PEFT that says its alphas.
+fn configuration_of_adapter(name: &str) -> Option<String> {
+    let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
+    file.starts_with("adapter_model.").then(|| joined(folder, "adapter_config.json"))
 }
 
 fn joined(folder: &str, name: &str) -> String {

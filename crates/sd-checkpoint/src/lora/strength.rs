@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::lookup;
+use crate::hub::Cache;
+use crate::{Source, lookup};
 
 /// Endings of the files that a name may stand for.
 const ENDINGS: &[&str] = &["safetensors", "bin", "pt", "ckpt"];
@@ -27,7 +28,7 @@ impl Default for Strength {
 /// A LoRA as it is asked for: `FILE[:weight[:text-weight]]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Asked {
-    /// A file, or a name to be looked up.
+    /// A file, a name to be looked up, or a reference to the Hub (`hf:owner/name[@revision][/path]`).
     pub file: PathBuf,
     /// How strongly.
     pub strength: Strength,
@@ -39,7 +40,7 @@ impl Asked {
     /// The text encoders' weight is the denoiser's where it is not given.
     ///
     /// # Errors
-    /// For an empty name, and for weights that are not finite.
+    /// For an empty name, for what begins as a reference to the Hub and is none, and for weights that are not finite.
     pub fn read(text: &OsStr) -> Result<Self, String> {
         let Some(text) = text.to_str() else { return Ok(Self { file: text.into(), strength: Strength::default() }) };
         let (rest, last) = split_number(text)?;
@@ -50,17 +51,27 @@ impl Asked {
         if file.is_empty() {
             return Err(format!("{text:?} names no file; a LoRA is given as FILE[:weight[:text-weight]]"));
         }
+        file.parse::<Source>()?;
         let denoiser = first.or(last).unwrap_or(1.0);
         let strength = Strength { denoiser, text: last.unwrap_or(denoiser) };
         Ok(Self { file: PathBuf::from(file), strength })
     }
 
-    /// The file, or that of this name in a folder.
+    /// The reference to the Hub, where it is one; then the file must be in its cache before it is found.
+    #[must_use]
+    pub fn hub(&self) -> Option<Source> {
+        self.file.to_str()?.parse().ok().filter(|source| matches!(source, Source::Hub { .. }))
+    }
+
+    /// The file, that of this name in a folder, or where the Hub's cache has it.
     ///
     /// # Errors
-    /// With what the folder holds, when there is neither.
+    /// With what the folder holds, when there is none, and when it is not in the cache.
     pub fn find(&self, folder: Option<&Path>) -> Result<PathBuf, String> {
-        lookup::find(&self.file, folder, ENDINGS)
+        match self.hub() {
+            Some(source) => Cache::standard().locate(&source).map_err(|error| error.to_string()),
+            None => lookup::find(&self.file, folder, ENDINGS),
+        }
     }
 }
 
@@ -106,6 +117,20 @@ mod tests {
         check("a:b:2", "a:b", 2.0, 2.0);
         check("a:1:2:3", "a:1", 2.0, 3.0);
         check("x:1e-1", "x", 0.1, 0.1);
+    }
+
+    #[test]
+    fn references_to_the_hub_are_told_from_files() {
+        for (text, source, weight) in [
+            ("hf:a/b", "hf:a/b", 1.0),
+            ("hf:a/b:0.5", "hf:a/b", 0.5),
+            ("hf:a/b@v1/x/y.safetensors:-2:3", "hf:a/b@v1/x/y.safetensors", -2.0),
+        ] {
+            let asked = Asked::read(OsStr::new(text)).unwrap();
+            assert_eq!((asked.hub().unwrap().to_string(), asked.strength.denoiser), (source.to_owned(), weight));
+        }
+        assert_eq!(Asked::read(OsStr::new("a/b:0.5")).unwrap().hub(), None);
+        assert!(Asked::read(OsStr::new("hf:a")).unwrap_err().contains("hf:owner/name"));
     }
 
     #[test]

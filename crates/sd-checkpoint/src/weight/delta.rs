@@ -94,12 +94,17 @@ impl Delta {
         }
     }
 
-    /// Rows of the product's left factor times the scale, `[rows, rank]`.
-    pub(super) fn left(&self, product: &Product, rows: Range<usize>) -> Vec<f32> {
-        let mut left = Vec::with_capacity(rows.len() * product.rank());
-        self.stored(rows).for_each(|stored| left.append(&mut product.left(stored)));
-        left.iter_mut().for_each(|x| *x *= self.scale);
-        left
+    /// Rows of the product's left factor times the scale, each into the beginning of one of `out`'s, which are `width`
+    /// apart.
+    pub(super) fn left(&self, product: &Product, rows: Range<usize>, out: &mut [f32], width: usize) {
+        let mut rest = &mut *out;
+        for stored in self.stored(rows) {
+            let n_rows = stored.len();
+            product.left(stored, rest, width);
+            rest = rest.get_mut(n_rows * width..).unwrap_or_default();
+        }
+        let rank = product.rank();
+        out.chunks_mut(width.max(1)).for_each(|row| row.iter_mut().take(rank).for_each(|x| *x *= self.scale));
     }
 
     /// What none of its values is larger than; not finite where a factor is not.

@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 
 use host_tensor::{HostTensor, element_count};
 
-use super::matrix::largest;
-use super::{WeightError, check_real};
+use super::bound::largest_of;
+use super::{BLOCK_ELEMENTS, WeightError, check_real};
 
 /// The lengths that rows or columns of a weight shall have.
 #[derive(Debug)]
@@ -26,9 +26,6 @@ enum Along {
     /// they are first asked for.
     Inputs { norms: OnceLock<Vec<f32>> },
 }
-
-/// Elements of rows that are looked at together: as many bytes as constants are read by.
-pub(super) const BLOCK_ELEMENTS: usize = 1 << 20;
 
 impl Magnitude {
     /// `[outputs, 1…]` or `[outputs]`, else `[1, inputs, 1…]`, for a weight of that shape.
@@ -48,7 +45,7 @@ impl Magnitude {
 
     /// What no value is larger than afterwards: a length of its row or of its input.
     pub(super) fn bound(&self) -> f32 {
-        largest(&self.values)
+        largest_of(&self.values)
     }
 
     /// Rescales these rows of a weight; `sum` gives any of its rows before they are rescaled.

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use host_tensor::{DType, HostTensor, convert_bytes, element_count};
+use host_tensor::{HostTensor, element_count, to_singles};
 
-use super::product::{self, Size};
-use super::{WeightError, check_real, from_bytes};
+use super::bound::largest;
+use super::product::{self, Size, Threads};
+use super::{WeightError, check_real, decode};
 
 /// `[rows, columns]`, where columns are all axes of a weight but the first; in f32 when it is read.
 #[derive(Debug, Clone)]
@@ -137,31 +138,26 @@ impl Matrix {
     /// What no value is larger than; not finite where a factor is not.
     pub(super) fn bound(&self) -> f32 {
         match &self.form {
-            Form::Whole(tensor) => largest(&tensor.to_f32_vec()),
-            // A value is the product of a row and a column, which is no larger than that of their lengths.
-            Form::Product(factors) => {
-                let mut columns = vec![0.0; self.n_columns];
-                for row in factors.right().chunks_exact(self.n_columns.max(1)) {
-                    columns.iter_mut().zip(row).for_each(|(sum, x)| *sum += x * x);
-                }
-                let left = factors.left(0..self.n_rows);
-                let rows = left.chunks_exact(factors.rank.max(1)).map(|row| row.iter().map(|x| x * x).sum::<f32>());
-                (largest(&rows.collect::<Vec<f32>>()) * largest(&columns)).sqrt()
-            }
+            Form::Whole(tensor) => largest(tensor),
+            Form::Product(factors) => factors.bound(),
         }
     }
 
     /// Rows, which must be there.
     pub(super) fn rows(&self, rows: Range<usize>) -> Vec<f32> {
+        let mut out = vec![0.0; rows.len() * self.n_columns];
         match &self.form {
-            Form::Whole(tensor) => decode(tensor, rows, self.n_columns),
+            Form::Whole(tensor) => decode(tensor, rows, &mut out),
             Form::Product(factors) => {
                 let size = Size { n_rows: rows.len(), n_columns: self.n_columns, n_terms: factors.rank };
-                let mut out = vec![0.0; rows.len() * self.n_columns];
-                product::add(size, &mut out, &factors.left(rows), &factors.right());
-                out
+                let mut left = vec![0.0; rows.len() * factors.rank];
+                factors.left(rows, &mut left, factors.rank);
+                let mut right = vec![0.0; factors.rank * self.n_columns];
+                factors.right(&mut right);
+                product::add(size, Threads::Any, &mut out, &left, &right);
             }
         }
+        out
     }
 }
 
@@ -170,23 +166,34 @@ impl Product {
         self.rank
     }
 
-    /// Rows of the left factor, `[rows, rank]`.
-    pub(super) fn left(&self, rows: Range<usize>) -> Vec<f32> {
-        if !self.is_left_turned {
-            return decode(&self.left, rows, self.rank);
-        }
-        let (whole, n_rows) = (self.left.to_f32_vec(), self.left.len() / self.rank.max(1));
-        rows.flat_map(|row| (0..self.rank).map(move |term| term * n_rows + row)).map(|at| whole[at]).collect()
+    /// A sum of as many terms as the rank is, each no larger than the largest of every factor multiplied.
+    fn bound(&self) -> f32 {
+        let of_core = self.core.as_ref().map_or(1.0, |core| largest(core) * core.shape()[1] as f32);
+        self.rank as f32 * largest(&self.left) * of_core * largest(&self.right)
     }
 
-    /// The right factor, `[rank, columns]`.
-    pub(super) fn right(&self) -> Vec<f32> {
+    /// Rows of the left factor, each into the beginning of one of `out`'s, which are `width` apart.
+    pub(super) fn left(&self, rows: Range<usize>, out: &mut [f32], width: usize) {
+        let (rank, n_rows) = (self.rank, self.left.len() / self.rank.max(1));
+        let whole = self.is_left_turned.then(|| self.left.to_f32_vec());
+        for (row, out) in rows.zip(out.chunks_mut(width.max(1))) {
+            match &whole {
+                Some(whole) => {
+                    out.iter_mut().zip((0..rank).map(|term| whole[term * n_rows + row])).for_each(|(out, x)| *out = x);
+                }
+                None => decode(&self.left, row..row + 1, &mut out[..rank]),
+            }
+        }
+    }
+
+    /// The right factor, `[rank, columns]`, into `out`, which is as long.
+    pub(super) fn right(&self, out: &mut [f32]) {
+        let Some(core) = &self.core else { return to_singles(self.right.dtype(), self.right.bytes(), out) };
         let right = self.right.to_f32_vec();
-        let Some(core) = &self.core else { return right };
         let (n_terms, n_inputs) = (core.shape()[1], right.len() / core.shape()[1].max(1));
         let n_kernel: usize = core.shape()[2..].iter().product();
         let core = core.to_f32_vec();
-        let mut out = vec![0.0; self.rank * n_inputs * n_kernel];
+        out.fill(0.0);
         for (out, core) in
             out.chunks_exact_mut((n_inputs * n_kernel).max(1)).zip(core.chunks_exact((n_terms * n_kernel).max(1)))
         {
@@ -196,20 +203,5 @@ impl Product {
                 }
             }
         }
-        out
     }
-}
-
-/// The largest magnitude; NaN where one is.
-pub(super) fn largest(values: &[f32]) -> f32 {
-    // A comparison passes over NaN, a sum does not.
-    let is_nan = values.iter().map(|x| x * 0.0).sum::<f32>().is_nan();
-    if is_nan { f32::NAN } else { values.iter().fold(0.0, |largest, x| x.abs().max(largest)) }
-}
-
-/// Rows of a tensor in f32.
-fn decode(tensor: &HostTensor, rows: Range<usize>, n_columns: usize) -> Vec<f32> {
-    let row_bytes = n_columns * tensor.dtype().bits() / 8;
-    let bytes = &tensor.bytes()[rows.start * row_bytes..rows.end * row_bytes];
-    from_bytes(&convert_bytes(tensor.dtype(), DType::F32, bytes, rows.len() * n_columns))
 }

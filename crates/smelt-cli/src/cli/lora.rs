@@ -10,7 +10,7 @@ use smelt::{LoraAsked, Loras};
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct LoraArgs {
     /// Add a LoRA to a checkpoint's weights, with this weight (default: 1) and this one for text encoders (default: the
-    /// same); repeat it for more. FILE is a safetensors file, or a name in --lora-dir.
+    /// same); repeat it for more. FILE is a file or a folder of PEFT, a name in --lora-dir, or hf:owner/name[/path].
     #[arg(
         long = "lora",
         value_name = "FILE[:WEIGHT[:TEXT-WEIGHT]]",

@@ -212,3 +212,15 @@ fn numbers_of_shards_are_told_from_other_names() {
         assert_eq!(without_number(name), (expected.0.to_owned(), expected.1));
     }
 }
+
+#[test]
+fn the_configuration_of_an_adapter_comes_with_its_weights() {
+    const PEFT: &[&str] = &["README.md", "adapter_config.json", "adapter_model.safetensors", "b/adapter_model.bin"];
+    let of = |path: Option<&str>, names: &[&str]| {
+        let wanted = Wanted { path: path.map(str::to_owned), ..Wanted::default() };
+        select(&owned(names), &wanted, None).unwrap().files
+    };
+    assert_eq!(of(None, &PEFT[..3]), ["adapter_config.json", "adapter_model.safetensors"]);
+    assert_eq!(of(Some("adapter_model.safetensors"), PEFT), ["adapter_config.json", "adapter_model.safetensors"]);
+    assert_eq!(of(Some("b"), PEFT), ["b/adapter_model.bin"]);
+}
