@@ -7,7 +7,9 @@
 //! gives are refused by name.
 
 mod config;
+mod range;
 mod settings;
+mod tokenizers;
 
 #[cfg(test)]
 mod fake;
@@ -22,12 +24,14 @@ use sd_spec::Role;
 pub use crate::autoencoder::VaeConfig;
 pub use crate::foreign::other_unet;
 pub use crate::models::Models;
+pub use crate::conditions::{Conditions, Corner};
 pub use crate::request::{
-    GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, SafetyVerdict, StartingImage, Warning,
+    Denoised, GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, SafetyVerdict, StartingImage, Undecoded,
+    Warning,
 };
 pub use crate::safety::{CropSize, EdgeSize, PreprocessorConfig};
 pub use config::PipelineConfig;
-pub use settings::{PictureSettings, StartingPicture};
+pub use settings::{PictureSettings, RefinedBy, StartingPicture};
 
 use crate::autoencoder::{Decoder, Encoder};
 use crate::condition::{self, Conditioner, Conditioning, Reading};
@@ -58,12 +62,8 @@ pub struct DiffusionPipeline {
 struct Start {
     noises: Vec<Vec<f32>>,
     clean: Option<Vec<f32>>,
-}
-
-/// A picture's noise and the latents that it became.
-struct Denoised {
-    noise: HostTensor,
-    latents: Vec<f32>,
+    /// Whether the noise of each picture is no noise, but latents that others began to denoise.
+    is_under_way: bool,
 }
 
 impl DiffusionPipeline {
@@ -151,6 +151,35 @@ impl DiffusionPipeline {
         generation
     }
 
+    /// Denoises and leaves the rest, decoding and the safety checker, to others: another pipeline may go on from the latents.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub fn denoise_from(
+        &mut self,
+        source: &mut Box<dyn RandomSource>,
+        options: &GenerateOptions,
+        stop: &Stop,
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<Undecoded> {
+        let n_steps = self.evaluations(options)?;
+        let mut watch = Watch::new(options.image_count, n_steps, stop, progress);
+        let denoised = self.begin_and_denoise(source, options, &mut watch);
+        self.models.release();
+        let (pictures, warnings) = denoised?;
+        Ok(Undecoded { pictures, warnings })
+    }
+
+    /// Evaluations of the denoiser that each picture takes; wrong options are refused without running any model.
+    ///
+    /// # Errors
+    /// What is wrong with the options.
+    pub fn evaluations(&self, options: &GenerateOptions) -> Result<usize> {
+        options.check()?;
+        condition::check_takes(self.conditioner.as_ref(), &self.denoiser, self.config.family, options)?;
+        Ok(self.walk(options)?.n_calls)
+    }
+
     fn draw(
         &mut self,
         source: &mut Box<dyn RandomSource>,
@@ -158,13 +187,9 @@ impl DiffusionPipeline {
         stop: &Stop,
         on_step: OnStep<'_>,
     ) -> Result<Generation> {
-        options.check()?;
-        // Build one scheduler first: wrong settings must not cost a run of the text encoder.
-        let n_steps = self.scheduler(options)?.timesteps().len();
+        let n_steps = self.evaluations(options)?;
         let mut watch = Watch::new(options.image_count, n_steps, stop, on_step);
-        let start = self.start(source.as_mut(), options, &watch)?;
-        let (conditioning, mut warnings) = self.read_prompts(options, &watch)?;
-        let denoised = self.denoise(start, &conditioning, source, options, &mut watch)?;
+        let (denoised, mut warnings) = self.begin_and_denoise(source, options, &mut watch)?;
         let mut images = self.decode(denoised, &watch)?;
         let not_finite = |image: &GeneratedImage| image.decoded.to_f32_vec().iter().any(|x| !x.is_finite());
         let bad = images.iter().enumerate().filter(|(_, image)| not_finite(image));
@@ -175,9 +200,19 @@ impl DiffusionPipeline {
         Ok(Generation { images, warnings })
     }
 
-    /// A scheduler for one picture.
-    fn scheduler(&self, options: &GenerateOptions) -> Result<Box<dyn Scheduler>> {
-        let skipped = options.skipped_steps()?;
+    fn begin_and_denoise(
+        &mut self,
+        source: &mut Box<dyn RandomSource>,
+        options: &GenerateOptions,
+        watch: &mut Watch<'_>,
+    ) -> Result<(Vec<Denoised>, Vec<Warning>)> {
+        let start = self.start(source.as_mut(), options, watch)?;
+        let (conditioning, warnings) = self.read_prompts(options, watch)?;
+        Ok((self.denoise(start, &conditioning, source, options, watch)?, warnings))
+    }
+
+    /// A scheduler for one picture, without the first steps.
+    fn scheduler(&self, options: &GenerateOptions, skipped: usize) -> Result<Box<dyn Scheduler>> {
         match options.scheduler {
             Some(sampler) => self.config.scheduler.asked_as(sampler)?.build_from(None, options.steps, skipped),
             None => self.config.scheduler.build_from(None, options.steps, skipped),
@@ -191,7 +226,12 @@ impl DiffusionPipeline {
         let noises = |source: &mut dyn RandomSource| -> Vec<Vec<f32>> {
             source.latents(n * n_pictures).chunks(n).map(<[f32]>::to_vec).collect()
         };
-        let Some(start) = &options.start else { return Ok(Start { noises: noises(source), clean: None }) };
+        if !options.latents.is_empty() {
+            return Ok(Start { noises: self.given_latents(options)?, clean: None, is_under_way: true });
+        }
+        let Some(start) = &options.start else {
+            return Ok(Start { noises: noises(source), clean: None, is_under_way: false });
+        };
         let Some(encoder) = &self.encoder else {
             return Err(RuntimeError::Signature {
                 model: Part::from(Role::VaeEncoder).name(),
@@ -209,7 +249,19 @@ impl DiffusionPipeline {
             }
         };
         let clean = encoder.encode(&mut self.models, &start.image, &of_encoder, watch)?;
-        Ok(Start { noises, clean: Some(clean) })
+        Ok(Start { noises, clean: Some(clean), is_under_way: false })
+    }
+
+    /// The latents that the options give to go on from.
+    fn given_latents(&self, options: &GenerateOptions) -> Result<Vec<Vec<f32>>> {
+        match options.latents.iter().find(|latents| latents.shape() != self.latent_shape) {
+            Some(other) => Err(RuntimeError::Options(format!(
+                "latents to go on from have shape {:?}, and the model draws {:?}",
+                other.shape(),
+                self.latent_shape
+            ))),
+            None => Ok(options.latents.iter().map(HostTensor::to_f32_vec).collect()),
+        }
     }
 
     /// Encodes the prompt and, where guidance needs it, the negative prompt.
@@ -242,12 +294,14 @@ impl DiffusionPipeline {
         let mut denoised = Vec::with_capacity(count);
         for (image_idx, mut latents) in start.noises.into_iter().enumerate() {
             watch.begin(image_idx);
-            let mut scheduler = self.scheduler(options)?;
+            let mut walk = self.walk(options)?;
             let mut lane = Lane::new(before.as_ref(), image_idx, count);
             let noise = HostTensor::from_f32(self.latent_shape, latents.clone());
-            scheduler.start(start.clean.as_deref(), &mut latents);
-            denoise(&mut self.models, &mut guidance, scheduler.as_mut(), &mut latents, &mut lane, watch)?;
-            denoised.push(Denoised { noise, latents });
+            if !start.is_under_way {
+                walk.scheduler.start(start.clean.as_deref(), &mut latents);
+            }
+            denoise(&mut self.models, &mut guidance, &mut walk, &mut latents, &mut lane, watch)?;
+            denoised.push(Denoised { noise, latents: HostTensor::from_f32(self.latent_shape, latents) });
             *source = lane.into_source();
         }
         Ok(denoised)
@@ -256,8 +310,7 @@ impl DiffusionPipeline {
     /// Decodes the latents of all pictures.
     fn decode(&mut self, denoised: Vec<Denoised>, watch: &Watch<'_>) -> Result<Vec<GeneratedImage>> {
         let mut decode = |Denoised { noise, latents }| {
-            let (decoded, image) = self.decoder.decode(&mut self.models, &latents, watch)?;
-            let latents = HostTensor::from_f32(self.latent_shape, latents);
+            let (decoded, image) = self.decoder.decode(&mut self.models, &latents.to_f32_vec(), watch)?;
             Ok(GeneratedImage { image, noise, latents, decoded, safety: None })
         };
         denoised.into_iter().map(&mut decode).collect()

@@ -10,6 +10,7 @@ mod own;
 mod seed;
 mod size;
 mod source;
+mod xl;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `vocab.json`, `merges.txt` | CLIP's byte pairs | Smelt, and Apple's Swift package |
 //! | `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json` | special and added tokens, padding | Smelt |
+//! | `tokenizer_2/` | what the second tokenizer has of its own, of XL and 3 | Smelt |
 //! | `scheduler_config.json` | the noise schedule, as the checkpoint has it | Smelt |
 //! | `smelt.json` | [`Settings`]: what else the models do not say of themselves | Smelt |
 //!
@@ -11,7 +12,7 @@
 
 use std::path::{Path, PathBuf};
 
-use safe_files::{Below, NamedFiles, OutputFile, Outputs};
+use safe_files::{Below, Folder, NamedFiles, OutputFile, OutputFolder, Outputs};
 use sd_checkpoint::{Applied, Checkpoint};
 use sd_runtime::pipeline::{PipelineConfig, PreprocessorConfig, VaeConfig};
 use sd_runtime::scheduler::SchedulerConfig;
@@ -34,6 +35,10 @@ const SCHEDULER_FILE: &str = "scheduler_config.json";
 const VOCAB_FILE: &str = "vocab.json";
 const MERGES_FILE: &str = "merges.txt";
 const TOKENIZER_JSON: &str = "tokenizer.json";
+/// Folder of the second tokenizer, in checkpoints and beside packages.
+const SECOND: &str = "tokenizer_2";
+/// Files of a tokenizer that say its vocabulary.
+const VOCABULARY_FILES: [&str; 3] = [VOCAB_FILE, MERGES_FILE, TOKENIZER_JSON];
 /// Files of a tokenizer that are taken as they are.
 const TOKENIZER_FILES: [&str; 6] =
     [VOCAB_FILE, MERGES_FILE, TOKENIZER_JSON, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
@@ -58,6 +63,9 @@ pub(crate) struct Settings {
     /// Whose autoencoder it is, where it is not the checkpoint's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     vae_of: Option<String>,
+    /// Whether zeros stand for a negative prompt that is not given, where the family is one that can have them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    force_zeros_for_empty_prompt: Option<bool>,
     /// LoRAs that are in the weights.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) loras: Vec<Applied>,
@@ -76,8 +84,12 @@ impl Bundle {
     pub(crate) fn of_checkpoint(checkpoint: &Checkpoint, model_version: &str) -> Result<Self> {
         let family = checkpoint.family();
         let mut bundle = Self::default();
-        // All tokenizers of a family have one vocabulary.
+        // The first lies where Apple's Swift package looks for it.
         bundle.add_tokenizer(checkpoint, family.spec().tokenizers[0])?;
+        if family.spec().tokenizers.contains(&SECOND) && family.spec().tokenizers[0] != SECOND {
+            bundle.add_second_tokenizer(checkpoint)?;
+        }
+        bundle.warn_of_tokenizers(checkpoint)?;
         let prediction_type = bundle.add_scheduler(&Below { files: checkpoint, folder: family.spec().scheduler })?;
         let vae = json_if_present(checkpoint, "vae/config.json")?.unwrap_or_default();
         let vae = ["scaling_factor", "shift_factor"].map(|key| (key.to_owned(), vae[key].clone()));
@@ -87,6 +99,7 @@ impl Bundle {
             prediction_type,
             vae: vae.into_iter().filter(|(_, value)| !value.is_null()).collect(),
             feature_extractor: json_if_present(checkpoint, "feature_extractor/preprocessor_config.json")?,
+            force_zeros_for_empty_prompt: force_zeros(checkpoint)?,
             vae_of: checkpoint.vae_name().map(str::to_owned),
             loras: checkpoint.applied(),
         };
@@ -111,18 +124,6 @@ impl Bundle {
                 self.files.push((name.to_owned(), bytes));
             }
         }
-        if !self.files.is_empty() {
-            match ClipTokenizer::from_files(&files) {
-                Ok(tokenizer) => {
-                    self.warnings.extend(tokenizer.warnings().iter().map(ToString::to_string));
-                    self.warnings.extend(fit::ids_beyond(checkpoint, &tokenizer)?);
-                }
-                Err(error) => {
-                    let place = files.place("");
-                    self.warnings.push(format!("generate will need --tokenizer: {}: {error}", place.display()));
-                }
-            }
-        }
         if self.file(VOCAB_FILE).is_some() && self.file(MERGES_FILE).is_some() {
             return Ok(());
         }
@@ -136,6 +137,46 @@ impl Bundle {
         self.files.retain(|(name, _)| name != VOCAB_FILE && name != MERGES_FILE);
         self.files.push((VOCAB_FILE.to_owned(), vocab));
         self.files.push((MERGES_FILE.to_owned(), merges));
+        Ok(())
+    }
+
+    /// Takes what the second tokenizer has of its own: its vocabulary is usually the first one's.
+    fn add_second_tokenizer(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let files = Below { files: checkpoint, folder: SECOND };
+        let first = Below { files: checkpoint, folder: checkpoint.family().spec().tokenizers[0] };
+        let mut has_own_vocabulary = false;
+        for name in VOCABULARY_FILES {
+            has_own_vocabulary |= files.has(name) && files.read(name, MAX_BYTES)? != first.read(name, MAX_BYTES)?;
+        }
+        for name in TOKENIZER_FILES {
+            let is_own = has_own_vocabulary || !VOCABULARY_FILES.contains(&name);
+            if let Some(bytes) = files.read(name, MAX_BYTES)?.filter(|_| is_own) {
+                self.files.push((format!("{SECOND}/{name}"), bytes));
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what the user should know of the tokenizers.
+    fn warn_of_tokenizers(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let family = checkpoint.family();
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        match PipelineConfig::tokenizers_of(family, checkpoint, None) {
+            Ok(tokenizers) => {
+                for warning in tokenizers.iter().flat_map(ClipTokenizer::warnings).map(ToString::to_string) {
+                    if !self.warnings.contains(&warning) {
+                        self.warnings.push(warning);
+                    }
+                }
+                self.warnings.extend(fit::ids_beyond(checkpoint, family, &tokenizers)?);
+            }
+            Err(error) => {
+                let place = Below { files: checkpoint, folder: family.spec().tokenizers[0] }.place("");
+                self.warnings.push(format!("generate will need --tokenizer: {}: {error}", place.display()));
+            }
+        }
         Ok(())
     }
 
@@ -173,15 +214,19 @@ impl Bundle {
     }
 
     /// Names the files that are to be written; those with the same content stay untouched.
-    pub(crate) fn outputs(&self, dir: &Path, outputs: &mut Outputs) -> Result<Vec<OutputFile>> {
-        let missing = self.files.iter().filter(|(name, bytes)| !holds(&dir.join(name), bytes));
-        missing.map(|(name, _)| Ok(outputs.file("-o", &dir.join(name))?)).collect()
+    pub(crate) fn outputs(&self, dir: &Path, outputs: &mut Outputs) -> Result<Writes> {
+        let missing: Vec<&str> =
+            self.files.iter().filter(|(name, bytes)| !holds(&dir.join(name), bytes)).map(|(name, _)| name.as_str()).collect();
+        let is_below = missing.iter().any(|name| name.contains('/'));
+        let folder = is_below.then(|| outputs.folder("-o", &dir.join(SECOND))).transpose()?;
+        let files = missing.into_iter().map(|name| Ok((name.to_owned(), outputs.file("-o", &dir.join(name))?)));
+        Ok(Writes { folder, files: files.collect::<Result<_>>()? })
     }
 
     /// Writes these files.
-    pub(crate) fn write(&self, outputs: &[OutputFile], watch: &mut dyn Watch) -> Result<()> {
-        for output in outputs {
-            let name = output.path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    pub(crate) fn write(&self, writes: &mut Writes, watch: &mut dyn Watch) -> Result<()> {
+        writes.folder.as_mut().map(OutputFolder::make).transpose()?;
+        for (name, output) in &writes.files {
             let bytes = self.file(name).unwrap_or_default();
             write_file(output, watch, |out| Ok(out.write_all(bytes)?))?;
         }
@@ -192,6 +237,20 @@ impl Bundle {
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.files.iter().map(|(name, _)| name.as_str())
     }
+}
+
+/// Files that are to be written, by name, and the folder that some of them need.
+#[derive(Debug)]
+pub(crate) struct Writes {
+    folder: Option<OutputFolder>,
+    files: Vec<(String, OutputFile)>,
+}
+
+/// What a checkpoint of XL says of a negative prompt that is not given.
+fn force_zeros(checkpoint: &Checkpoint) -> Result<Option<bool>> {
+    let is_heeded = matches!(checkpoint.family(), Family::Sdxl | Family::SdxlRefiner);
+    let index = json_if_present(checkpoint, "model_index.json")?.filter(|_| is_heeded);
+    Ok(index.and_then(|index| index["force_zeros_for_empty_prompt"].as_bool()))
 }
 
 /// Whether a regular file has this content; a pipe is not read, for it may have none for ever.
@@ -237,9 +296,12 @@ pub(crate) struct Companions {
 
 impl Companions {
     /// Reads what stands beside packages; the tokenizer may be elsewhere, and all else has Stable Diffusion 1.x's defaults.
-    pub(crate) fn read(dir: &Path, family: Family, tokenizer: Option<&Path>) -> Result<Self> {
+    ///
+    /// `is_own` says whether the family is that of the directory, and not a refiner's among the packages of XL, of which
+    /// `smelt.json` says nothing.
+    pub(crate) fn read(dir: &Path, (family, is_own): (Family, bool), tokenizer: Option<&Path>) -> Result<Self> {
         let mut warnings = Vec::new();
-        let tokenizer = read_tokenizer(dir, tokenizer)?;
+        let tokenizers = read_tokenizers(dir, family, tokenizer)?;
         let scheduler = match safe_files::read_text_if_present(&dir.join(SCHEDULER_FILE), MAX_BYTES)? {
             Some(text) => SchedulerConfig::from_json(&text)?.for_latents(),
             None => {
@@ -251,15 +313,19 @@ impl Companions {
             }
         };
         let settings = Settings::read(dir)?;
-        let (mut vae, mut preprocessor) = (VaeConfig::default(), PreprocessorConfig::default());
+        let (mut vae, mut preprocessor) = (VaeConfig::of_family(family), PreprocessorConfig::default());
+        let mut zeros_without_negative = PipelineConfig::zeros_of_family(family);
         if let Some(settings) = &settings {
             vae = serde_json::from_value(Value::Object(settings.vae.clone())).context("smelt.json: vae")?;
             if let Some(json) = &settings.feature_extractor {
                 preprocessor = fit::preprocessor(json).context("smelt.json: feature_extractor")?;
             }
+            if let Some(zeros) = settings.force_zeros_for_empty_prompt.filter(|_| is_own) {
+                zeros_without_negative = zeros;
+            }
         }
         vae.check()?;
-        let config = PipelineConfig { family, tokenizers: vec![tokenizer], scheduler, vae, preprocessor };
+        let config = PipelineConfig { family, tokenizers, scheduler, vae, preprocessor, zeros_without_negative };
         Ok(Self { config, model_version: settings.map(|s| named(&s.model_version, &s.loras)), warnings })
     }
 }
@@ -276,23 +342,19 @@ impl Settings {
     }
 }
 
-fn read_tokenizer(dir: &Path, given: Option<&Path>) -> Result<ClipTokenizer> {
-    let folder = dir.join("tokenizer");
-    let place = given.unwrap_or(if folder.is_dir() { &folder } else { dir });
+fn read_tokenizers(dir: &Path, family: Family, given: Option<&Path>) -> Result<Vec<ClipTokenizer>> {
     let hint = || match given {
-        Some(_) => format!("cannot read the tokenizer in {}", place.display()),
+        Some(given) => format!("cannot read the tokenizer in {}", given.display()),
         None => format!(
             "{} holds no usable tokenizer; give the tokenizer folder of the checkpoint with --tokenizer",
             dir.display()
         ),
     };
-    ClipTokenizer::from_dir(place).with_context(hint)
+    PipelineConfig::tokenizers_of(family, &Folder(dir), given).with_context(hint)
 }
 
 #[cfg(test)]
 mod tests {
-    use safe_files::Folder;
-
     use super::*;
     use crate::watch::Unwatched;
 
@@ -301,14 +363,14 @@ mod tests {
     }
 
     fn write(bundle: &Bundle, dir: &Path) {
-        bundle.write(&bundle.outputs(dir, &mut Outputs::new()).unwrap(), &mut Unwatched).unwrap();
+        bundle.write(&mut bundle.outputs(dir, &mut Outputs::new()).unwrap(), &mut Unwatched).unwrap();
     }
 
     #[test]
     fn a_written_bundle_is_read_back_as_the_checkpoint_was() {
         let dir = tempfile::tempdir().unwrap();
         write(&demo_bundle(), dir.path());
-        let beside = Companions::read(dir.path(), Family::Sd, None).unwrap();
+        let beside = Companions::read(dir.path(), (Family::Sd, true), None).unwrap();
         let checkpoint = PipelineConfig::from_dir(&testkit::demo()).unwrap();
         assert_eq!(beside.model_version.as_deref(), Some("sd-emoji"));
         assert_eq!(beside.config.vae, checkpoint.vae);
@@ -379,7 +441,7 @@ mod tests {
         assert!(bundle.warnings.is_empty(), "{:?}", bundle.warnings);
         let dir = tempfile::tempdir().unwrap();
         write(&bundle, dir.path());
-        let beside = Companions::read(dir.path(), Family::Sd, None).unwrap();
+        let beside = Companions::read(dir.path(), (Family::Sd, true), None).unwrap();
         assert_eq!(beside.config.tokenizer().ids("<cat-toy>").unwrap(), [4096]);
     }
 
@@ -426,9 +488,9 @@ mod tests {
     #[test]
     fn packages_without_companions_ask_for_a_tokenizer() {
         let dir = tempfile::tempdir().unwrap();
-        let Err(error) = Companions::read(dir.path(), Family::Sd, None) else { panic!("no tokenizer") };
+        let Err(error) = Companions::read(dir.path(), (Family::Sd, true), None) else { panic!("no tokenizer") };
         assert!(error.to_string().contains("--tokenizer"), "{error}");
-        let beside = Companions::read(dir.path(), Family::Sd, Some(&testkit::demo().join("tokenizer"))).unwrap();
+        let beside = Companions::read(dir.path(), (Family::Sd, true), Some(&testkit::demo().join("tokenizer"))).unwrap();
         assert_eq!(beside.config.vae, VaeConfig::default());
         assert_eq!(beside.warnings.len(), 1);
     }

@@ -2,6 +2,7 @@
 
 mod burn;
 mod options;
+mod refiner;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +25,7 @@ use crate::open::{Model, Opened};
 use crate::package::open_package;
 use crate::size::words;
 pub use options::PipelineOptions;
+pub(crate) use refiner::load as load_refiner;
 
 /// Models that are loaded, or that will be.
 enum Source {
@@ -84,21 +86,24 @@ pub(crate) fn load(options: &PipelineOptions, opened: &Opened) -> Result<Loaded>
         Model::Packages(dir) => dir,
     };
     refuse_ineffective(options, dir)?;
-    let size = match options.sizes.is_given() {
-        true => {
-            let (scale, own) = match options.sizes.is_in_pixels() {
-                true => opened.native_size()?,
-                false => (1, None),
-            };
-            options.sizes.latent(scale, own)?
-        }
-        false => None,
-    };
+    let size = asked_size(options, opened)?;
     let packages = ModelDir::find(dir, size)?;
     if let Some(what) = fit::other_family(packages.family()) {
         refuse!("{}: {what}", dir.display());
     }
     from_packages(options, dir, &packages, size)
+}
+
+/// The size of latents that is asked for, if one is.
+fn asked_size(options: &PipelineOptions, opened: &Opened) -> Result<Option<LatentSize>> {
+    if !options.sizes.is_given() {
+        return Ok(None);
+    }
+    let (scale, own) = match options.sizes.is_in_pixels() {
+        true => opened.native_size()?,
+        false => (1, None),
+    };
+    options.sizes.latent(scale, own)
 }
 
 /// Refuses options of a conversion, which packages have behind them.
@@ -157,7 +162,8 @@ fn from_packages(
     packages: &ModelDir,
     size: Option<LatentSize>,
 ) -> Result<Loaded> {
-    let mut beside = Companions::read(dir, packages.family(), options.tokenizer.as_deref())?;
+    let family = (packages.family(), packages.is_of_its_own());
+    let mut beside = Companions::read(dir, family, options.tokenizer.as_deref())?;
     settle_scheduler(options, &mut beside.config)?;
     if options.with_picture && packages.packages(Role::VaeEncoder).is_empty() {
         refuse!(
@@ -227,20 +233,19 @@ fn check_size(dir: &Path, unet: &MilEngine, size: LatentSize, scale: impl FnOnce
 
 /// What stands beside the networks of a checkpoint.
 fn config_of(asked: &PipelineOptions, checkpoint: &Checkpoint) -> Result<PipelineConfig> {
-    let config = match &asked.tokenizer {
-        Some(tokenizer) if !checkpoint.words().is_empty() => refuse!(
+    if let Some(tokenizer) = asked.tokenizer.as_ref().filter(|_| !checkpoint.words().is_empty()) {
+        refuse!(
             "--embedding adds words to the checkpoint's own tokenizer, and --tokenizer {} takes its place; leave one of \
              them out",
             tokenizer.display()
-        ),
-        Some(tokenizer) => PipelineConfig::with_tokenizer_from(tokenizer, checkpoint)?,
-        None => PipelineConfig::from_files(checkpoint).map_err(|error| match error {
-            RuntimeError::Tokenizer(_) => Error::from(error)
-                .context("the checkpoint's tokenizer cannot be used; give the folder of another with --tokenizer"),
-            other => other.into(),
-        })?,
-    };
-    Ok(config.of_family(checkpoint.family()))
+        );
+    }
+    let config = PipelineConfig::of_family(checkpoint.family(), checkpoint, asked.tokenizer.as_deref());
+    config.map_err(|error| match error {
+        RuntimeError::Tokenizer(_) if asked.tokenizer.is_none() => Error::from(error)
+            .context("the checkpoint's tokenizer cannot be used; give the folder of another with --tokenizer"),
+        other => other.into(),
+    })
 }
 
 fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: bool) -> Result<Loaded> {
@@ -268,7 +273,7 @@ fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: 
     };
     let mut warnings = checkpoint.warnings();
     warnings.extend(config.warnings().map(ToString::to_string));
-    warnings.extend(fit::ids_beyond(&checkpoint, config.tokenizer())?);
+    warnings.extend(fit::ids_beyond(&checkpoint, checkpoint.family(), &config.tokenizers)?);
     let mut check = |role: Role| -> Result<()> {
         let known = sd_convert::check(&checkpoint, role, &options)?;
         known.into_iter().for_each(|w| {

@@ -87,7 +87,7 @@ impl Conditioner for TextEncoder {
         };
         let prompt = read(PromptPart::Prompt, &options.prompt)?;
         let negative = match options.is_guided() {
-            true => Some(read(PromptPart::Negative, &options.negative_prompt)?),
+            true => Some(read(PromptPart::Negative, options.negative_prompt.as_deref().unwrap_or_default())?),
             false => None,
         };
         Ok(Conditioning { prompt, negative })

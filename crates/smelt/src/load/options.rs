@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use sd_checkpoint::Source;
 use sd_convert::{AttentionLayout, Precision};
 use sd_runtime::scheduler::Sampler;
 
@@ -27,6 +28,9 @@ pub struct PipelineOptions {
     /// Load each model only for its stage (text, denoising, decoding), so that memory is that of the largest; pictures are
     /// the same, and loading takes longer.
     pub low_memory: bool,
+    /// Packages or a checkpoint of Stable Diffusion XL's refiner, which takes the last steps; a directory of packages may
+    /// hold it beside the model itself.
+    pub refiner: Option<Source>,
     /// Folder of the tokenizer's files, where the model has none.
     pub tokenizer: Option<PathBuf>,
     /// Attention layout of a checkpoint that is converted in memory; default: split-einsum.
@@ -45,6 +49,7 @@ impl Default for PipelineOptions {
             with_picture: false,
             safety_check: true,
             low_memory: false,
+            refiner: None,
             tokenizer: None,
             attention: None,
             precision: None,
