@@ -22,12 +22,12 @@ use host_tensor::{HostTensor, Stop};
 use sd_spec::Role;
 
 pub use crate::autoencoder::VaeConfig;
+pub use crate::conditions::{Conditions, Corner};
 pub use crate::foreign::other_unet;
 pub use crate::models::Models;
-pub use crate::conditions::{Conditions, Corner};
 pub use crate::request::{
-    Denoised, GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, SafetyVerdict, StartingImage, Undecoded,
-    Warning,
+    Denoised, GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, SafetyVerdict, StartingImage,
+    Undecoded, Warning,
 };
 pub use crate::safety::{CropSize, EdgeSize, PreprocessorConfig};
 pub use config::PipelineConfig;

@@ -215,8 +215,12 @@ impl Bundle {
 
     /// Names the files that are to be written; those with the same content stay untouched.
     pub(crate) fn outputs(&self, dir: &Path, outputs: &mut Outputs) -> Result<Writes> {
-        let missing: Vec<&str> =
-            self.files.iter().filter(|(name, bytes)| !holds(&dir.join(name), bytes)).map(|(name, _)| name.as_str()).collect();
+        let missing: Vec<&str> = self
+            .files
+            .iter()
+            .filter(|(name, bytes)| !holds(&dir.join(name), bytes))
+            .map(|(name, _)| name.as_str())
+            .collect();
         let is_below = missing.iter().any(|name| name.contains('/'));
         let folder = is_below.then(|| outputs.folder("-o", &dir.join(SECOND))).transpose()?;
         let files = missing.into_iter().map(|name| Ok((name.to_owned(), outputs.file("-o", &dir.join(name))?)));
@@ -490,7 +494,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let Err(error) = Companions::read(dir.path(), (Family::Sd, true), None) else { panic!("no tokenizer") };
         assert!(error.to_string().contains("--tokenizer"), "{error}");
-        let beside = Companions::read(dir.path(), (Family::Sd, true), Some(&testkit::demo().join("tokenizer"))).unwrap();
+        let beside =
+            Companions::read(dir.path(), (Family::Sd, true), Some(&testkit::demo().join("tokenizer"))).unwrap();
         assert_eq!(beside.config.vae, VaeConfig::default());
         assert_eq!(beside.warnings.len(), 1);
     }

@@ -32,11 +32,7 @@ pub(crate) fn other_unet(files: &dyn NamedFiles) -> Result<Option<String>> {
 }
 
 /// What is wrong when a tokenizer has ids that its text encoder of a checkpoint has no embeddings for.
-pub(crate) fn ids_beyond(
-    files: &dyn NamedFiles,
-    family: Family,
-    tokenizers: &[ClipTokenizer],
-) -> Result<Vec<String>> {
+pub(crate) fn ids_beyond(files: &dyn NamedFiles, family: Family, tokenizers: &[ClipTokenizer]) -> Result<Vec<String>> {
     let mut said = Vec::new();
     for (folder, tokenizer) in family.spec().tokenizers.iter().zip(tokenizers) {
         let encoder = folder.replace("tokenizer", "text_encoder");

@@ -25,7 +25,7 @@ use crate::open::{Model, Opened};
 use crate::package::open_package;
 use crate::size::words;
 pub use options::PipelineOptions;
-pub(crate) use refiner::load as load_refiner;
+pub(crate) use refiner::{load as load_refiner, open as open_refiner};
 
 /// Models that are loaded, or that will be.
 enum Source {
@@ -86,24 +86,21 @@ pub(crate) fn load(options: &PipelineOptions, opened: &Opened) -> Result<Loaded>
         Model::Packages(dir) => dir,
     };
     refuse_ineffective(options, dir)?;
-    let size = asked_size(options, opened)?;
+    let size = match options.sizes.is_given() {
+        true => {
+            let (scale, own) = match options.sizes.is_in_pixels() {
+                true => opened.native_size()?,
+                false => (1, None),
+            };
+            options.sizes.latent(scale, own)?
+        }
+        false => None,
+    };
     let packages = ModelDir::find(dir, size)?;
     if let Some(what) = fit::other_family(packages.family()) {
         refuse!("{}: {what}", dir.display());
     }
     from_packages(options, dir, &packages, size)
-}
-
-/// The size of latents that is asked for, if one is.
-fn asked_size(options: &PipelineOptions, opened: &Opened) -> Result<Option<LatentSize>> {
-    if !options.sizes.is_given() {
-        return Ok(None);
-    }
-    let (scale, own) = match options.sizes.is_in_pixels() {
-        true => opened.native_size()?,
-        false => (1, None),
-    };
-    options.sizes.latent(scale, own)
 }
 
 /// Refuses options of a conversion, which packages have behind them.

@@ -4,16 +4,17 @@ mod refine;
 
 use std::ops::ControlFlow;
 
+use sd_convert::LatentSize;
 use sd_runtime::Stop;
 use sd_runtime::pipeline::{
-    DiffusionPipeline, GenerateOptions, GeneratedImage, Generation, PictureSettings, RefinedBy, StartingPicture,
+    DiffusionPipeline, GenerateOptions, GeneratedImage, PictureSettings, RefinedBy, StartingPicture,
 };
 use sd_runtime::rng::RandomSource;
 use sd_runtime::scheduler::Sampler;
 use sd_spec::Family;
 
 use crate::error::{Context, Result, refuse};
-use crate::load::{PipelineOptions, load, load_refiner};
+use crate::load::{PipelineOptions, load, load_refiner, open_refiner};
 use crate::open::Opened;
 use crate::request::{Drawing, Picture, REFINER_START, Request};
 use crate::watch::{Event, Progress, Unit, Watch};
@@ -41,17 +42,16 @@ impl Opened {
     /// # Errors
     /// For options that the engine or the model would not heed, and for models that do not make a pipeline.
     pub fn pipeline(&self, options: &PipelineOptions) -> Result<Pipeline> {
+        let refiner = open_refiner(options, self)?;
         let mut loaded = load(options, self)?;
         let scheduler = options.scheduler.unwrap_or(loaded.config.scheduler.kind()?.into());
         let family = loaded.config.family;
-        let refiner = load_refiner(options, self, family)?;
         let (name, mut warnings) = (std::mem::take(&mut loaded.name), std::mem::take(&mut loaded.warnings));
         let (inner, found) = loaded.pipeline().with_context(|| self.source().to_string())?;
         warnings.extend(found);
-        let refiner = match refiner {
-            Some(refiner) => Some(Refiner::new(refiner, &mut warnings)?),
-            None => None,
-        };
+        let [_, _, height, width] = inner.latent_shape();
+        let refiner = refiner.map(|refiner| load_refiner(options, &refiner, LatentSize { height, width })).transpose()?;
+        let refiner = refiner.map(|refiner| Refiner::new(refiner, &mut warnings)).transpose()?;
         Ok(Pipeline { inner, name, family, scheduler, refiner, warnings })
     }
 }
@@ -108,10 +108,7 @@ impl Pipeline {
         request.check()?;
         self.check_can_begin(request)?;
         let options = request.options();
-        let generation = match self.refiner.is_some() {
-            true => self.draw_and_refine(source, request, stop, watch)?,
-            false => self.inner.generate_from(source, &options, stop, &mut |at| on_step(watch, &at, 0, 0))?,
-        };
+        let generation = self.generate(source, request, stop, watch)?;
         let _ = watch.event(Event::End);
         let picture = |(idx, generated)| self.picture(request, &options, idx, generated);
         Ok(Drawing {

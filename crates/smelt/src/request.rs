@@ -146,7 +146,9 @@ impl Request {
             );
         }
         if self.negative_prompt.is_none() && self.negative_prompt_2.is_some() {
-            refuse!("--negative-prompt-2 is for the second of two text encoders; give --negative-prompt for the first too");
+            refuse!(
+                "--negative-prompt-2 is for the second of two text encoders; give --negative-prompt for the first too"
+            );
         }
         Ok(self.random.check_seed(self.seed)?)
     }

@@ -171,7 +171,7 @@ fn packages(golden: &Path, case: &Case, refiner: Option<&Case>, dir: &Path) -> s
     let refiner = refiner.map(|case| place(case, "refiner"));
     let conversion = Conversion {
         sizes: Sizes { size: vec!["64x64".parse().unwrap()], ..Sizes::default() },
-        refiner: refiner.map(|place| place.try_into().unwrap()),
+        refiner: refiner.map(Into::into),
         ..Conversion::default()
     };
     let to = dir.join("packages");
@@ -183,7 +183,7 @@ fn packages(golden: &Path, case: &Case, refiner: Option<&Case>, dir: &Path) -> s
 
 /// A picture from packages, and how far it is from the recorded one, in decibels.
 fn from_packages(packages: &Path, noise: &Case, want: &Case, request: &Request, options: &PipelineOptions) -> f64 {
-    let mut pipeline = smelt::open(packages).unwrap().pipeline(options).unwrap();
+    let mut pipeline = smelt::open(packages.to_owned()).unwrap().pipeline(options).unwrap();
     assert!(pipeline.warnings().is_empty(), "{:?}", pipeline.warnings());
     let mut source: Box<dyn RandomSource> = Box::new(noise.source(0));
     let drawing = pipeline.draw_from(&mut source, request, &Stop::never(), &mut Unwatched).unwrap();
@@ -204,7 +204,7 @@ fn packages_of_xl_draw_in_half_precision_what_was_recorded() {
     for low_memory in [false, true] {
         let plain = PipelineOptions { low_memory, ..PipelineOptions::default() };
         let ratio = from_packages(&packages, &base, &base, &alone, &plain);
-        let refiner = Some(packages.clone().try_into().unwrap());
+        let refiner = Some(packages.clone().into());
         let refined = from_packages(&packages, &first, &last, &turns, &PipelineOptions { refiner, ..plain });
         println!("low memory {low_memory}: {ratio:.1} dB, refined {refined:.1} dB");
         assert!(ratio >= 35.0 && refined >= 35.0, "{ratio} dB, refined {refined} dB");

@@ -111,7 +111,9 @@ impl PictureSettings {
             }
         }
         self.conditions.texts().try_for_each(|(name, text)| write!(f, ", XL {name}: {}", quoted(&text)))?;
-        self.negative_conditions.texts().try_for_each(|(name, text)| write!(f, ", XL negative {name}: {}", quoted(&text)))
+        self.negative_conditions
+            .texts()
+            .try_for_each(|(name, text)| write!(f, ", XL negative {name}: {}", quoted(&text)))
     }
 }
 

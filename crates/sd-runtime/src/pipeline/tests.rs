@@ -55,7 +55,8 @@ fn latents_by_hand(options: &GenerateOptions) -> Vec<f32> {
 #[test]
 fn guidance_mixes_negative_and_prompt_on_either_batch_size() {
     for kind in fake::config().scheduler.kinds() {
-        let options = GenerateOptions { scheduler: Some(kind.into()), negative_prompt: Some("blue".into()), ..options() };
+        let options =
+            GenerateOptions { scheduler: Some(kind.into()), negative_prompt: Some("blue".into()), ..options() };
         let want = latents_by_hand(&options);
         for batch in [1, 2] {
             let run = pipeline(fake::unet(batch, DType::F32)).generate(&options, &Stop::never(), &mut go).unwrap();

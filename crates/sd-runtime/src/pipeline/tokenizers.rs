@@ -22,11 +22,7 @@ const VOCABULARY: [&str; 3] = ["tokenizer.json", "vocab.json", "merges.txt"];
 const SETTINGS: [&str; 2] = ["tokenizer_config.json", "special_tokens_map.json"];
 
 /// The tokenizers of a family's CLIP text encoders, in their order; the first one's files may be in a directory of their own.
-pub(super) fn of_family(
-    family: Family,
-    files: &dyn NamedFiles,
-    given: Option<&Path>,
-) -> Result<Vec<ClipTokenizer>> {
+pub(super) fn of_family(family: Family, files: &dyn NamedFiles, given: Option<&Path>) -> Result<Vec<ClipTokenizer>> {
     let own = Below { files, folder: FIRST };
     let given = given.map(Folder);
     let first: &dyn NamedFiles = match &given {
@@ -34,7 +30,7 @@ pub(super) fn of_family(
         None if own.has("") => &own,
         None => files,
     };
-    let read = |folder: &&str| match **folder {
+    let read = |folder: &&str| match *folder {
         SECOND => {
             let own = Below { files, folder: SECOND };
             // Files that are given take the place of both.

@@ -25,8 +25,8 @@ impl Refiner {
 }
 
 impl Pipeline {
-    /// Draws with the model and its refiner in turn; pictures are decoded once, with the refiner's own decoder.
-    pub(super) fn draw_and_refine(
+    /// Draws, where there is a refiner with both in turn; pictures are decoded once, with the refiner's own decoder.
+    pub(super) fn generate(
         &mut self,
         source: &mut Box<dyn RandomSource>,
         request: &Request,
@@ -34,7 +34,9 @@ impl Pipeline {
         watch: &mut dyn Watch,
     ) -> Result<Generation> {
         let Self { inner, refiner: Some(refiner), .. } = self else {
-            return Ok(self.inner.generate_from(source, &request.options(), stop, &mut |at| on_step(watch, &at, 0, 0))?);
+            return Ok(self
+                .inner
+                .generate_from(source, &request.options(), stop, &mut |at| on_step(watch, &at, 0, 0))?);
         };
         let at = request.refiner_start.unwrap_or(REFINER_START);
         let (first, mut last) = turns(request.options(), at);
@@ -46,7 +48,8 @@ impl Pipeline {
         let n_first = n_pictures * inner.evaluations(&first)?;
         let begun = inner.denoise_from(source, &first, stop, &mut |at| on_step(watch, &at, 0, n_last))?;
         last.latents = begun.pictures.iter().map(|picture| picture.latents.clone()).collect();
-        let mut refined = refiner.inner.generate_from(source, &last, stop, &mut |at| on_step(watch, &at, n_first, 0))?;
+        let mut refined =
+            refiner.inner.generate_from(source, &last, stop, &mut |at| on_step(watch, &at, n_first, 0))?;
         for (image, picture) in refined.images.iter_mut().zip(begun.pictures) {
             image.noise = picture.noise;
         }
