@@ -1,6 +1,7 @@
 //! Facts about the pipeline, on models made of closed formulas.
 
 mod stages;
+mod xl;
 
 use std::ops::ControlFlow;
 
