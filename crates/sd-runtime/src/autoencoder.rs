@@ -1,7 +1,7 @@
 //! The autoencoder: latents → picture, and picture → latents. Its latents are what a picture begins with.
 
 use host_tensor::{DType, HostTensor};
-use sd_spec::{Axis, Dims, Misfit, Role};
+use sd_spec::{Axis, Dims, Family, Misfit, Role};
 use serde::Deserialize;
 
 use crate::engine::Signature;
@@ -46,6 +46,16 @@ impl Default for VaeConfig {
 }
 
 impl VaeConfig {
+    /// The factors of a family's own autoencoder, for models that come without its configuration.
+    #[must_use]
+    pub fn of_family(family: Family) -> Self {
+        match family {
+            Family::Sdxl | Family::SdxlRefiner => Self { scaling_factor: 0.13025, shift_factor: 0.0 },
+            Family::Sd3 => Self { scaling_factor: 1.5305, shift_factor: 0.0609 },
+            _ => Self::default(),
+        }
+    }
+
     /// Checks values that came from a file.
     ///
     /// # Errors

@@ -5,11 +5,13 @@
 mod clip;
 mod sd;
 mod sd3;
+mod xl;
 
 use std::collections::BTreeMap;
 
 use sd_spec::Family;
 
+use crate::conditions::Conditions;
 use crate::denoise::Denoiser;
 use crate::error::{Result, RuntimeError};
 use crate::models::Shelf;
@@ -35,8 +37,70 @@ pub(crate) trait Conditioner: Send {
     /// Checks that what it gives is what the denoiser takes, as far as their shapes are known.
     fn check_fits(&self, denoiser: &Denoiser) -> Result<()>;
 
+    /// Whether it has a use for what only some families are told.
+    fn takes(&self, _denoiser: &Denoiser, _extra: Extra) -> bool {
+        false
+    }
+
     /// Encodes the prompt and, where guidance needs it, the negative prompt.
     fn read(&self, reading: &mut Reading<'_, '_>, options: &GenerateOptions) -> Result<Conditioning>;
+}
+
+/// What only some families of checkpoints are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extra {
+    SecondPrompt,
+    OriginalSize,
+    Crop,
+    TargetSize,
+    AestheticScore,
+}
+
+impl Extra {
+    /// What it is called in messages.
+    const fn words(self) -> &'static str {
+        match self {
+            Self::SecondPrompt => "prompt of its own for a second text encoder",
+            Self::OriginalSize => "original size",
+            Self::Crop => "crop",
+            Self::TargetSize => "target size",
+            Self::AestheticScore => "aesthetic score",
+        }
+    }
+
+    /// Those that are given.
+    fn given(options: &GenerateOptions) -> impl Iterator<Item = Self> {
+        let told = |is: fn(&Conditions) -> bool| is(&options.conditions) || is(&options.negative_conditions);
+        [
+            (options.prompt_2.is_some() || options.negative_prompt_2.is_some(), Self::SecondPrompt),
+            (told(|told| told.original_size.is_some()), Self::OriginalSize),
+            (told(|told| told.crop.is_some()), Self::Crop),
+            (told(|told| told.target_size.is_some()), Self::TargetSize),
+            (told(|told| told.aesthetic_score.is_some()), Self::AestheticScore),
+        ]
+        .into_iter()
+        .filter_map(|(is_given, extra)| is_given.then_some(extra))
+    }
+}
+
+/// Refuses what the options tell a family that has no use for it.
+///
+/// # Errors
+/// [`RuntimeError::Options`].
+pub(crate) fn check_takes(
+    conditioner: &dyn Conditioner,
+    denoiser: &Denoiser,
+    family: Family,
+    options: &GenerateOptions,
+) -> Result<()> {
+    match Extra::given(options).find(|extra| !conditioner.takes(denoiser, *extra)) {
+        Some(extra) => Err(RuntimeError::Options(format!(
+            "the model is {}, which takes no {}; leave it out",
+            family.spec().name,
+            extra.words()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// What it takes to read prompts.
@@ -60,6 +124,7 @@ pub(crate) struct Reading<'a, 'w> {
 pub(crate) fn of_family(family: Family, models: &mut Shelf) -> Result<Box<dyn Conditioner>> {
     match family {
         Family::Sd => Ok(Box::new(sd::TextEncoder::new(models)?)),
+        Family::Sdxl | Family::SdxlRefiner => Ok(Box::new(xl::TextEncoders::new(family.spec(), models)?)),
         Family::Sd3 => Ok(Box::new(sd3::Encoders::new(models)?)),
         other => Err(RuntimeError::Options(format!(
             "the models are {}'s, which are converted and run, and not drawn with yet",

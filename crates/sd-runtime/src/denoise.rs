@@ -14,18 +14,24 @@ use crate::rng::RandomSource;
 use crate::scheduler::Scheduler;
 use crate::watch::Watch;
 
-/// Denoises in place a sample with which the scheduler's walk starts.
+/// A scheduler, and how many of its calls are made.
+pub(crate) struct Walk {
+    pub(crate) scheduler: Box<dyn Scheduler>,
+    pub(crate) n_calls: usize,
+}
+
+/// Denoises in place a sample with which the walk starts.
 pub(crate) fn denoise(
     models: &mut Shelf,
     guidance: &mut Guidance<'_>,
-    scheduler: &mut dyn Scheduler,
+    Walk { scheduler, n_calls }: &mut Walk,
     sample: &mut [f32],
     source: &mut dyn RandomSource,
     watch: &mut Watch<'_>,
 ) -> Result<()> {
     let timesteps = scheduler.timesteps().to_vec();
     let mut input = vec![0.0; sample.len()];
-    for (step_idx, &timestep) in timesteps.iter().enumerate() {
+    for (step_idx, &timestep) in timesteps.iter().enumerate().take(*n_calls) {
         input.copy_from_slice(sample);
         scheduler.scale_model_input(step_idx, &mut input);
         let noise = guidance.predict(models, &input, timestep, watch)?;

@@ -41,11 +41,12 @@ pub fn other_unet(in_channels: usize, latent_channels: usize) -> Option<String> 
 /// What a model is that asks for this input, and what to do.
 pub(crate) fn by_input(feature: &Feature) -> String {
     let next = "generate cannot draw with it yet; give a model of Stable Diffusion 1.x or 2.x";
+    let second = "which draws with a second text encoder; convert that too (--component text-encoder-2)";
     match feature.name.as_str() {
         "time_ids" if matches!(feature.shape.dims(), Some([.., 5] | [10])) => {
-            format!("it is the refiner of Stable Diffusion XL, and {next}")
+            format!("it is the refiner of Stable Diffusion XL, {second}")
         }
-        "time_ids" | "text_embeds" => format!("it is Stable Diffusion XL's, and {next}"),
+        "time_ids" | "text_embeds" => format!("it is Stable Diffusion XL's, {second}"),
         "timestep_cond" => format!("it is a latent consistency model (LCM) with guidance as an input, and {next}"),
         name if name.starts_with("additional_residual_") => {
             "it was converted to run with a ControlNet, and generate has none; convert the UNet without one".to_owned()

@@ -25,6 +25,7 @@
 
 mod autoencoder;
 mod condition;
+mod conditions;
 mod config;
 mod denoise;
 mod engine;

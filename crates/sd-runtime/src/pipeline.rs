@@ -7,7 +7,9 @@
 //! gives are refused by name.
 
 mod config;
+mod range;
 mod settings;
+mod tokenizers;
 
 #[cfg(test)]
 mod fake;
@@ -20,15 +22,17 @@ use host_tensor::{HostTensor, Stop};
 use sd_spec::Role;
 
 pub use crate::autoencoder::VaeConfig;
+pub use crate::conditions::{Conditions, Corner};
 pub use crate::foreign::other_unet;
 pub use crate::models::Models;
 pub use crate::request::{
-    GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, SafetyVerdict, StartingImage, Warning,
+    Denoised, GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, SafetyVerdict, StartingImage,
+    Undecoded, Warning,
 };
 pub use crate::safety::{CropSize, EdgeSize, PreprocessorConfig};
 pub use crate::variation::Variation;
 pub use config::PipelineConfig;
-pub use settings::{PictureSettings, StartingPicture};
+pub use settings::{PictureSettings, RefinedBy, StartingPicture};
 
 use crate::autoencoder::{Decoder, Encoder};
 use crate::condition::{self, Conditioner, Conditioning, Reading};
@@ -60,12 +64,8 @@ pub struct DiffusionPipeline {
 struct Start {
     noises: Vec<Vec<f32>>,
     clean: Option<Vec<f32>>,
-}
-
-/// A picture's noise and the latents that it became.
-struct Denoised {
-    noise: HostTensor,
-    latents: Vec<f32>,
+    /// Whether the noise of each picture is no noise, but latents that others began to denoise.
+    is_under_way: bool,
 }
 
 impl DiffusionPipeline {
@@ -153,6 +153,40 @@ impl DiffusionPipeline {
         generation
     }
 
+    /// Denoises and leaves the rest, decoding and the safety checker, to others: another pipeline may go on from the latents.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub fn denoise_from(
+        &mut self,
+        source: &mut Box<dyn RandomSource>,
+        options: &GenerateOptions,
+        stop: &Stop,
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<Undecoded> {
+        let n_steps = self.evaluations(options)?;
+        let mut watch = Watch::new(options.image_count, n_steps, stop, progress);
+        let denoised = self.begin_and_denoise(source, options, &mut watch);
+        self.models.release();
+        let (pictures, warnings) = denoised?;
+        Ok(Undecoded { pictures, warnings })
+    }
+
+    /// Evaluations of the denoiser that each picture takes; wrong options are refused without running any model.
+    ///
+    /// # Errors
+    /// What is wrong with the options.
+    pub fn evaluations(&self, options: &GenerateOptions) -> Result<usize> {
+        options.check()?;
+        if self.denoiser.guidance_width().is_some() && options.negative_prompt.as_ref().is_some_and(|t| !t.is_empty()) {
+            return Err(RuntimeError::Options(
+                "guidance was distilled into the model, so a negative prompt has no effect; leave it out".into(),
+            ));
+        }
+        condition::check_takes(self.conditioner.as_ref(), &self.denoiser, self.config.family, options)?;
+        Ok(self.walk(options)?.n_calls)
+    }
+
     fn draw(
         &mut self,
         source: &mut Box<dyn RandomSource>,
@@ -160,18 +194,9 @@ impl DiffusionPipeline {
         stop: &Stop,
         on_step: OnStep<'_>,
     ) -> Result<Generation> {
-        options.check()?;
-        if self.denoiser.guidance_width().is_some() && !options.negative_prompt.is_empty() {
-            return Err(RuntimeError::Options(
-                "guidance was distilled into the model, so a negative prompt has no effect; leave it out".into(),
-            ));
-        }
-        // Build one scheduler first: wrong settings must not cost a run of the text encoder.
-        let n_steps = self.scheduler(options)?.timesteps().len();
+        let n_steps = self.evaluations(options)?;
         let mut watch = Watch::new(options.image_count, n_steps, stop, on_step);
-        let start = self.start(source.as_mut(), options, &watch)?;
-        let (conditioning, mut warnings) = self.read_prompts(options, &watch)?;
-        let denoised = self.denoise(start, &conditioning, source, options, &mut watch)?;
+        let (denoised, mut warnings) = self.begin_and_denoise(source, options, &mut watch)?;
         let mut images = self.decode(denoised, &watch)?;
         let not_finite = |image: &GeneratedImage| image.decoded.to_f32_vec().iter().any(|x| !x.is_finite());
         let bad = images.iter().enumerate().filter(|(_, image)| not_finite(image));
@@ -182,12 +207,23 @@ impl DiffusionPipeline {
         Ok(Generation { images, warnings })
     }
 
-    /// A scheduler for one picture.
-    fn scheduler(&self, options: &GenerateOptions) -> Result<Box<dyn Scheduler>> {
+    fn begin_and_denoise(
+        &mut self,
+        source: &mut Box<dyn RandomSource>,
+        options: &GenerateOptions,
+        watch: &mut Watch<'_>,
+    ) -> Result<(Vec<Denoised>, Vec<Warning>)> {
+        let start = self.start(source.as_mut(), options, watch)?;
+        let (conditioning, warnings) = self.read_prompts(options, watch)?;
+        Ok((self.denoise(start, &conditioning, source, options, watch)?, warnings))
+    }
+
+    /// A scheduler for one picture, without the first steps.
+    fn scheduler(&self, options: &GenerateOptions, start: usize) -> Result<Box<dyn Scheduler>> {
         let [_, _, height, width] = self.latent_shape;
         // Transformers take patches of 2 by 2 latents.
         let mu = self.config.scheduler.dynamic_shift((height / 2) * (width / 2));
-        let walk = WalkOptions { mu, ..options.walk(self.config.family)? };
+        let walk = WalkOptions { mu, start, ..options.walk() };
         match options.scheduler {
             Some(sampler) => self.config.scheduler.asked_as(sampler)?.walk(None, &walk),
             None => self.config.scheduler.walk(None, &walk),
@@ -199,7 +235,12 @@ impl DiffusionPipeline {
     fn start(&mut self, source: &mut dyn RandomSource, options: &GenerateOptions, watch: &Watch<'_>) -> Result<Start> {
         let n: usize = self.latent_shape.iter().product();
         let noises = |source: &mut dyn RandomSource| self.noises(source, options);
-        let Some(start) = &options.start else { return Ok(Start { noises: noises(source)?, clean: None }) };
+        if !options.latents.is_empty() {
+            return Ok(Start { noises: self.given_latents(options)?, clean: None, is_under_way: true });
+        }
+        let Some(start) = &options.start else {
+            return Ok(Start { noises: noises(source)?, clean: None, is_under_way: false });
+        };
         let Some(encoder) = &self.encoder else {
             return Err(RuntimeError::Signature {
                 model: Part::from(Role::VaeEncoder).name(),
@@ -217,7 +258,19 @@ impl DiffusionPipeline {
             }
         };
         let clean = encoder.encode(&mut self.models, &start.image, &of_encoder, watch)?;
-        Ok(Start { noises, clean: Some(clean) })
+        Ok(Start { noises, clean: Some(clean), is_under_way: false })
+    }
+
+    /// The latents that the options give to go on from.
+    fn given_latents(&self, options: &GenerateOptions) -> Result<Vec<Vec<f32>>> {
+        match options.latents.iter().find(|latents| latents.shape() != self.latent_shape) {
+            Some(other) => Err(RuntimeError::Options(format!(
+                "latents to go on from have shape {:?}, and the model draws {:?}",
+                other.shape(),
+                self.latent_shape
+            ))),
+            None => Ok(options.latents.iter().map(HostTensor::to_f32_vec).collect()),
+        }
     }
 
     /// The noise of all pictures: what was given, or drawn as one tensor; with some of other seeds' where that is asked for.
@@ -274,12 +327,14 @@ impl DiffusionPipeline {
         let mut denoised = Vec::with_capacity(count);
         for (image_idx, mut latents) in start.noises.into_iter().enumerate() {
             watch.begin(image_idx);
-            let mut scheduler = self.scheduler(options)?;
+            let mut walk = self.walk(options)?;
             let mut lane = Lane::new(before.as_ref(), image_idx, count);
             let noise = HostTensor::from_f32(self.latent_shape, latents.clone());
-            scheduler.start(start.clean.as_deref(), &mut latents);
-            denoise(&mut self.models, &mut guidance, scheduler.as_mut(), &mut latents, &mut lane, watch)?;
-            denoised.push(Denoised { noise, latents });
+            if !start.is_under_way {
+                walk.scheduler.start(start.clean.as_deref(), &mut latents);
+            }
+            denoise(&mut self.models, &mut guidance, &mut walk, &mut latents, &mut lane, watch)?;
+            denoised.push(Denoised { noise, latents: HostTensor::from_f32(self.latent_shape, latents) });
             *source = lane.into_source();
         }
         Ok(denoised)
@@ -288,8 +343,7 @@ impl DiffusionPipeline {
     /// Decodes the latents of all pictures.
     fn decode(&mut self, denoised: Vec<Denoised>, watch: &Watch<'_>) -> Result<Vec<GeneratedImage>> {
         let mut decode = |Denoised { noise, latents }| {
-            let (decoded, image) = self.decoder.decode(&mut self.models, &latents, watch)?;
-            let latents = HostTensor::from_f32(self.latent_shape, latents);
+            let (decoded, image) = self.decoder.decode(&mut self.models, &latents.to_f32_vec(), watch)?;
             Ok(GeneratedImage { image, noise, latents, decoded, safety: None })
         };
         denoised.into_iter().map(&mut decode).collect()

@@ -3,6 +3,7 @@
 use host_tensor::HostTensor;
 use sd_spec::Family;
 
+use crate::conditions::Conditions;
 use crate::error::{Result, RuntimeError};
 use crate::image::RgbImage;
 use crate::prompt::TruncatedText;
@@ -15,8 +16,17 @@ use crate::variation::Variation;
 pub struct GenerateOptions {
     /// What the picture shows.
     pub prompt: String,
-    /// What it should not show; only used with guidance.
-    pub negative_prompt: String,
+    /// What it shows in the words of the second text encoder, where there are two; default: the prompt.
+    pub prompt_2: Option<String>,
+    /// What it should not show; only used with guidance. None is not the same as an empty one: some checkpoints of Stable
+    /// Diffusion XL have zeros in its place.
+    pub negative_prompt: Option<String>,
+    /// The negative prompt of the second text encoder; default: the negative prompt.
+    pub negative_prompt_2: Option<String>,
+    /// What Stable Diffusion XL is told beside the prompt.
+    pub conditions: Conditions,
+    /// What it is told beside the negative prompt; default: the same, but for the aesthetic score.
+    pub negative_conditions: Conditions,
     /// Seed of the random source, at most [`RandomKind::max_seed`].
     pub seed: u64,
     /// Denoising steps; default 50.
@@ -50,6 +60,15 @@ pub struct GenerateOptions {
     pub random: RandomKind,
     /// The picture to begin with; default: none, only noise.
     pub start: Option<StartingImage>,
+    /// Latents to go on from, one for each picture, each of the pipeline's shape; needs [`denoising_start`]. They are taken
+    /// as they are: no noise is drawn or added.
+    ///
+    /// [`denoising_start`]: Self::denoising_start
+    pub latents: Vec<HostTensor>,
+    /// Take only the steps after this share of the noise schedule, between 0 and 1, from [`latents`](Self::latents) on.
+    pub denoising_start: Option<f64>,
+    /// Take only the steps before this share of the noise schedule, between 0 and 1; the latents keep some noise.
+    pub denoising_end: Option<f64>,
     /// Leave out the safety checker even if there is one.
     pub disable_safety: bool,
 }
@@ -89,7 +108,11 @@ impl Default for GenerateOptions {
     fn default() -> Self {
         Self {
             prompt: String::new(),
-            negative_prompt: String::new(),
+            prompt_2: None,
+            negative_prompt: None,
+            negative_prompt_2: None,
+            conditions: Conditions::default(),
+            negative_conditions: Conditions::default(),
             seed: 0,
             steps: 50,
             guidance_scale: 7.5,
@@ -106,6 +129,9 @@ impl Default for GenerateOptions {
             variation: None,
             random: RandomKind::default(),
             start: None,
+            latents: Vec::new(),
+            denoising_start: None,
+            denoising_end: None,
             disable_safety: false,
         }
     }
@@ -123,19 +149,31 @@ impl GenerateOptions {
         self.guidance_scale > 1.0
     }
 
-    /// How the walk is laid out, without the steps that a starting picture spares.
-    pub(crate) fn walk(&self, family: Family) -> Result<WalkOptions> {
-        let given = self.timesteps.as_ref().or(self.sigmas.as_ref());
-        let steps = given.map_or(self.steps, Vec::len);
-        Ok(WalkOptions {
-            steps,
-            start: self.start.as_ref().map_or(Ok(0), |start| start.skipped_steps(steps, family))?,
+    /// Layers of CLIP's that the negative prompt does without.
+    pub(crate) fn skip_of_negative(&self) -> usize {
+        self.negative_clip_skip.unwrap_or(self.clip_skip)
+    }
+
+    /// Denoising steps: as many as there are time steps or noise levels, where these are given.
+    pub(crate) fn n_steps(&self) -> usize {
+        self.timesteps.as_ref().or(self.sigmas.as_ref()).map_or(self.steps, Vec::len)
+    }
+
+    /// Number of steps that a starting picture spares.
+    pub(crate) fn skipped_steps(&self, family: Family) -> Result<usize> {
+        self.start.as_ref().map_or(Ok(0), |start| start.skipped_steps(self.n_steps(), family))
+    }
+
+    /// How the walk is laid out from its first step.
+    pub(crate) fn walk(&self) -> WalkOptions {
+        WalkOptions {
+            steps: self.n_steps(),
             timesteps: self.timesteps.clone(),
             sigmas: self.sigmas.clone(),
             eta: self.eta,
             original_steps: self.original_steps,
             ..WalkOptions::default()
-        })
+        }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -155,7 +193,31 @@ impl GenerateOptions {
         if self.image_count == 0 {
             return fail("0 images asked for; at least 1 is needed".into());
         }
-        Ok(())
+        self.check_range()
+    }
+
+    /// Checks what part of the noise schedule is asked for, and what it begins with.
+    fn check_range(&self) -> Result<()> {
+        let fail = |reason: String| Err(RuntimeError::Options(reason));
+        for (name, share) in [("begins", self.denoising_start), ("ends", self.denoising_end)] {
+            if let Some(share) = share.filter(|share| !(*share > 0.0 && *share < 1.0)) {
+                return fail(format!("denoising {name} at {share}, which is not between 0 and 1"));
+            }
+        }
+        if let (Some(start), Some(end)) = (self.denoising_start, self.denoising_end)
+            && start >= end
+        {
+            return fail(format!("denoising begins at {start} and ends at {end}; nothing lies between"));
+        }
+        match (self.latents.len(), self.denoising_start) {
+            (0, Some(_)) => fail("denoising that begins late goes on from latents, and none are given".into()),
+            (1.., None) => fail("latents to go on from need the place in the noise schedule where they stand".into()),
+            (1.., _) if self.start.is_some() => fail("it begins with latents, or with a picture, not with both".into()),
+            (n @ 1.., _) if n != self.image_count => {
+                fail(format!("{n} latents to go on from for {} pictures", self.image_count))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -173,6 +235,26 @@ pub struct Progress<'a> {
     pub n_steps: usize,
     /// The latents after the step, still noisy.
     pub latents: &'a [f32],
+}
+
+/// What denoising gave, before anything is decoded.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Undecoded {
+    /// Of each picture, in the order of their noise.
+    pub pictures: Vec<Denoised>,
+    /// What the caller should tell its user.
+    pub warnings: Vec<Warning>,
+}
+
+/// A picture's latents.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Denoised {
+    /// What it began with, f32 [1, C, h, w]: standard normal noise, or latents that were given.
+    pub noise: HostTensor,
+    /// What became of it, f32 [1, C, h, w].
+    pub latents: HostTensor,
 }
 
 /// What a run gave.

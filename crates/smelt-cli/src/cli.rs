@@ -10,19 +10,15 @@ mod own;
 mod seed;
 mod size;
 mod source;
+mod xl;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
-use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use smelt::{
-    AttentionLayout, Batch, DEVICES, Device, Existing, Precision, RandomKind, Role, Rounding, Sampler, SchedulerKind,
-    Source, Target,
-};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use smelt::{AttentionLayout, Batch, Existing, Precision, Role, Rounding, Source, Target};
 
-use crate::engine_args::{EngineArgs, named};
-use crate::view::ViewArgs;
+use crate::engine_args::EngineArgs;
 pub(crate) use examples::with_example;
 pub(crate) use generate::GenerateArgs;
 pub(crate) use own::{CompareArgs, CompletionsArgs, DoctorArgs, ManArgs};
@@ -467,6 +463,7 @@ fn precision(name: &str) -> Result<Precision, String> {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use smelt::SchedulerKind;
 
     use super::*;
 

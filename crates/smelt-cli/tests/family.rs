@@ -51,12 +51,46 @@ fn a_checkpoint_of_xl_and_its_refiner_are_converted_into_one_folder() {
     }
     let inspected = succeed(["inspect", &text(out.join(format!("{prefix}refiner.mlpackage")))]);
     assert!(inspected.contains("tiny-sdxl-refiner"), "{inspected}");
-    let error = fail(["generate", "a cat", "-m", &text(out), "-o", &text(out.join("cat.png"))]);
-    assert!(error.contains("it is Stable Diffusion XL, which is converted and run, and not drawn with yet"), "{error}");
-    let error = fail(["generate", "a cat", "-m", &text(&base), "-o", &text(out.join("cat.png"))]);
-    assert!(error.contains("it is Stable Diffusion XL, which is converted and run, and not drawn with yet"), "{error}");
     let swapped = fail(["convert", &text(&refiner), "-o", &text(out.join("x")), "--refiner", &text(&base)]);
     assert!(swapped.contains("--refiner takes a checkpoint of XL's refiner beside one of XL"), "{swapped}");
+}
+
+#[test]
+fn packages_of_xl_draw_with_a_refiner_beside_them_and_refuse_what_they_cannot_heed() {
+    let Some(golden) = testkit::golden() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (base, refiner, out) = (checkpoint(&golden, "tiny-sdxl"), checkpoint(&golden, "tiny-sdxl-refiner"), dir.path());
+    let models = text(out.join("models"));
+    succeed(["convert", &text(&base), "-o", &models, "--refiner", &text(&refiner), "--size", "64x64"]);
+    let draw = |name: &str, more: &[&str]| {
+        let picture = text(out.join(name));
+        let call = ["generate", "a red fox", "-m", &models, "-o", &picture, "--steps", "4", "--guidance", "5"];
+        succeed([&call[..], more].concat());
+        std::fs::read(picture).unwrap()
+    };
+    let refined = ["--refiner", &models, "--refiner-start", "0.5", "--aesthetic-score", "7"];
+    let whole = draw("refined.png", &refined);
+    assert_eq!(draw("low.png", &[&refined[..], &["--low-memory"]].concat()), whole);
+    let plain = draw("plain.png", &["--original-size", "512x384", "--crop", "0,16", "--prompt-2", "a blue bird"]);
+    assert_ne!(plain, whole);
+    let said = String::from_utf8_lossy(&plain).into_owned();
+    assert!(said.contains("Prompt 2: \"a blue bird\", XL original size: 512x384, XL crop: \"0,16\""), "{said}");
+    assert!(String::from_utf8_lossy(&whole).contains("Refiner switch at: 0.5"));
+    let refuse = |model: &str, more: &[&str]| {
+        let call = ["generate", "a red fox", "-m", model, "-o", &text(out.join("no.png"))];
+        fail([&call[..], more].concat())
+    };
+    let score = refuse(&models, &["--aesthetic-score", "7"]);
+    assert!(score.contains("Stable Diffusion XL, which takes no aesthetic score"), "{score}");
+    let alone = refuse(&text(&refiner), &["--size", "64x64"]);
+    assert!(alone.contains("begins with a picture: give one with --image"), "{alone}");
+    let other = refuse(&models, &["--refiner", &text(&base)]);
+    assert!(other.contains("is no refiner of Stable Diffusion XL"), "{other}");
+    let demo = text(testkit::demo());
+    let size = refuse(&demo, &["--crop", "0,16"]);
+    assert!(size.contains("which takes no crop"), "{size}");
+    let beside = refuse(&demo, &["--refiner", &models]);
+    assert!(beside.contains("--refiner is for Stable Diffusion XL"), "{beside}");
 }
 
 #[test]

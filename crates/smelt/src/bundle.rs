@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | `vocab.json`, `merges.txt` | CLIP's byte pairs | Smelt, and Apple's Swift package |
 //! | `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json` | special and added tokens, padding | Smelt |
+//! | `tokenizer_2/` | what the second tokenizer has of its own, of XL and 3 | Smelt |
+//! | `tokenizer_3/` | T5's tokenizer, of 3 | Smelt |
 //! | `scheduler_config.json` | the noise schedule, as the checkpoint has it | Smelt |
 //! | `smelt.json` | [`Settings`]: what else the models do not say of themselves, and of which files they were made | Smelt |
 //!
@@ -13,13 +15,13 @@ mod settings;
 
 use std::path::{Path, PathBuf};
 
-use safe_files::{Below, NamedFiles, OutputFile, Outputs};
+use safe_files::{Below, Folder, NamedFiles, OutputFile, OutputFolder, Outputs};
 use sd_checkpoint::Checkpoint;
 use sd_runtime::pipeline::{PipelineConfig, PreprocessorConfig, VaeConfig};
 use sd_runtime::scheduler::SchedulerConfig;
-use sd_runtime::tokenizer::ClipTokenizer;
+use sd_runtime::tokenizer::{ClipTokenizer, T5Tokenizer};
 use sd_spec::Family;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::error::{Context, Result, refusal};
 use crate::file::json_if_present;
@@ -33,6 +35,14 @@ const SCHEDULER_FILE: &str = "scheduler_config.json";
 const VOCAB_FILE: &str = "vocab.json";
 const MERGES_FILE: &str = "merges.txt";
 const TOKENIZER_JSON: &str = "tokenizer.json";
+/// Folder of the second tokenizer, in checkpoints and beside packages.
+const SECOND: &str = "tokenizer_2";
+/// The folder of T5's tokenizer.
+const THIRD: &str = "tokenizer_3";
+/// Its files.
+const T5_FILES: [&str; 2] = ["tokenizer.json", "tokenizer_config.json"];
+/// Files of a tokenizer that say its vocabulary.
+const VOCABULARY_FILES: [&str; 3] = [VOCAB_FILE, MERGES_FILE, TOKENIZER_JSON];
 /// Files of a tokenizer that are taken as they are.
 const TOKENIZER_FILES: [&str; 6] =
     [VOCAB_FILE, MERGES_FILE, TOKENIZER_JSON, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
@@ -54,14 +64,22 @@ impl Bundle {
     pub(crate) fn of_checkpoint(checkpoint: &Checkpoint, model_version: &str) -> Result<Self> {
         let family = checkpoint.family();
         let mut bundle = Self::default();
-        // All tokenizers of a family have one vocabulary.
+        // The first lies where Apple's Swift package looks for it.
         bundle.add_tokenizer(checkpoint, family.spec().tokenizers[0])?;
+        if family.spec().tokenizers.contains(&SECOND) && family.spec().tokenizers[0] != SECOND {
+            bundle.add_second_tokenizer(checkpoint)?;
+        }
+        if family.spec().tokenizers.contains(&THIRD) {
+            bundle.add_third_tokenizer(checkpoint)?;
+        }
+        bundle.warn_of_tokenizers(checkpoint)?;
         let prediction_type = bundle.add_scheduler(&Below { files: checkpoint, folder: family.spec().scheduler })?;
         let vae = json_if_present(checkpoint, "vae/config.json")?.unwrap_or_default();
         let vae = ["scaling_factor", "shift_factor"].map(|key| (key.to_owned(), vae[key].clone()));
         let vae = vae.into_iter().filter(|(_, value)| !value.is_null()).collect();
         let feature_extractor = json_if_present(checkpoint, "feature_extractor/preprocessor_config.json")?;
-        let settings = Settings::of(checkpoint, model_version, prediction_type, vae, feature_extractor);
+        let mut settings = Settings::of(checkpoint, model_version, prediction_type, vae, feature_extractor);
+        settings.force_zeros_for_empty_prompt = force_zeros(checkpoint)?;
         if let Some(json) = &settings.feature_extractor {
             bundle.warnings.extend(fit::feature_extractor(checkpoint, json));
         }
@@ -84,18 +102,6 @@ impl Bundle {
                 self.files.push((name.to_owned(), bytes));
             }
         }
-        if !self.files.is_empty() {
-            match ClipTokenizer::from_files(&files) {
-                Ok(tokenizer) => {
-                    self.warnings.extend(tokenizer.warnings().iter().map(ToString::to_string));
-                    self.warnings.extend(fit::ids_beyond(checkpoint, &tokenizer)?);
-                }
-                Err(error) => {
-                    let place = files.place("");
-                    self.warnings.push(format!("generate will need --tokenizer: {}: {error}", place.display()));
-                }
-            }
-        }
         if self.file(VOCAB_FILE).is_some() && self.file(MERGES_FILE).is_some() {
             return Ok(());
         }
@@ -109,6 +115,57 @@ impl Bundle {
         self.files.retain(|(name, _)| name != VOCAB_FILE && name != MERGES_FILE);
         self.files.push((VOCAB_FILE.to_owned(), vocab));
         self.files.push((MERGES_FILE.to_owned(), merges));
+        Ok(())
+    }
+
+    /// Takes what the second tokenizer has of its own: its vocabulary is usually the first one's.
+    fn add_second_tokenizer(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let files = Below { files: checkpoint, folder: SECOND };
+        let first = Below { files: checkpoint, folder: checkpoint.family().spec().tokenizers[0] };
+        let mut has_own_vocabulary = false;
+        for name in VOCABULARY_FILES {
+            has_own_vocabulary |= files.has(name) && files.read(name, MAX_BYTES)? != first.read(name, MAX_BYTES)?;
+        }
+        for name in TOKENIZER_FILES {
+            let is_own = has_own_vocabulary || !VOCABULARY_FILES.contains(&name);
+            if let Some(bytes) = files.read(name, MAX_BYTES)?.filter(|_| is_own) {
+                self.files.push((format!("{SECOND}/{name}"), bytes));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes T5's tokenizer, which is of another kind.
+    fn add_third_tokenizer(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let files = Below { files: checkpoint, folder: THIRD };
+        for name in T5_FILES {
+            if let Some(bytes) = files.read(name, MAX_BYTES)? {
+                self.files.push((format!("{THIRD}/{name}"), bytes));
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what the user should know of the tokenizers.
+    fn warn_of_tokenizers(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let family = checkpoint.family();
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        match PipelineConfig::tokenizers_of(family, checkpoint, None) {
+            Ok(tokenizers) => {
+                for warning in tokenizers.iter().flat_map(ClipTokenizer::warnings).map(ToString::to_string) {
+                    if !self.warnings.contains(&warning) {
+                        self.warnings.push(warning);
+                    }
+                }
+                self.warnings.extend(fit::ids_beyond(checkpoint, family, &tokenizers)?);
+            }
+            Err(error) => {
+                let place = Below { files: checkpoint, folder: family.spec().tokenizers[0] }.place("");
+                self.warnings.push(format!("generate will need --tokenizer: {}: {error}", place.display()));
+            }
+        }
         Ok(())
     }
 
@@ -154,15 +211,23 @@ impl Bundle {
     }
 
     /// Names the files that are to be written; those with the same content stay untouched.
-    pub(crate) fn outputs(&self, dir: &Path, outputs: &mut Outputs) -> Result<Vec<OutputFile>> {
-        let missing = self.files.iter().filter(|(name, bytes)| !holds(&dir.join(name), bytes));
-        missing.map(|(name, _)| Ok(outputs.file("-o", &dir.join(name))?)).collect()
+    pub(crate) fn outputs(&self, dir: &Path, outputs: &mut Outputs) -> Result<Writes> {
+        let missing: Vec<&str> = self
+            .files
+            .iter()
+            .filter(|(name, bytes)| !holds(&dir.join(name), bytes))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let is_below = missing.iter().any(|name| name.contains('/'));
+        let folder = is_below.then(|| outputs.folder("-o", &dir.join(SECOND))).transpose()?;
+        let files = missing.into_iter().map(|name| Ok((name.to_owned(), outputs.file("-o", &dir.join(name))?)));
+        Ok(Writes { folder, files: files.collect::<Result<_>>()? })
     }
 
     /// Writes these files.
-    pub(crate) fn write(&self, outputs: &[OutputFile], watch: &mut dyn Watch) -> Result<()> {
-        for output in outputs {
-            let name = output.path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    pub(crate) fn write(&self, writes: &mut Writes, watch: &mut dyn Watch) -> Result<()> {
+        writes.folder.as_mut().map(OutputFolder::make).transpose()?;
+        for (name, output) in &writes.files {
             let bytes = self.file(name).unwrap_or_default();
             write_file(output, watch, |out| Ok(out.write_all(bytes)?))?;
         }
@@ -173,6 +238,20 @@ impl Bundle {
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.files.iter().map(|(name, _)| name.as_str())
     }
+}
+
+/// Files that are to be written, by name, and the folder that some of them need.
+#[derive(Debug)]
+pub(crate) struct Writes {
+    folder: Option<OutputFolder>,
+    files: Vec<(String, OutputFile)>,
+}
+
+/// What a checkpoint of XL says of a negative prompt that is not given.
+fn force_zeros(checkpoint: &Checkpoint) -> Result<Option<bool>> {
+    let is_heeded = matches!(checkpoint.family(), Family::Sdxl | Family::SdxlRefiner);
+    let index = json_if_present(checkpoint, "model_index.json")?.filter(|_| is_heeded);
+    Ok(index.and_then(|index| index["force_zeros_for_empty_prompt"].as_bool()))
 }
 
 /// Whether a regular file has this content; a pipe is not read, for it may have none for ever.
@@ -218,9 +297,12 @@ pub(crate) struct Companions {
 
 impl Companions {
     /// Reads what stands beside packages; the tokenizer may be elsewhere, and all else has Stable Diffusion 1.x's defaults.
-    pub(crate) fn read(dir: &Path, family: Family, tokenizer: Option<&Path>) -> Result<Self> {
+    ///
+    /// `is_own` says whether the family is that of the directory, and not a refiner's among the packages of XL, of which
+    /// `smelt.json` says nothing.
+    pub(crate) fn read(dir: &Path, (family, is_own): (Family, bool), tokenizer: Option<&Path>) -> Result<Self> {
         let mut warnings = Vec::new();
-        let tokenizer = read_tokenizer(dir, tokenizer)?;
+        let tokenizers = read_tokenizers(dir, family, tokenizer)?;
         let scheduler = match safe_files::read_text_if_present(&dir.join(SCHEDULER_FILE), MAX_BYTES)? {
             Some(text) => SchedulerConfig::from_json(&text)?.for_latents(),
             None => {
@@ -232,36 +314,44 @@ impl Companions {
             }
         };
         let settings = Settings::read(dir)?;
-        let (mut vae, mut preprocessor) = (VaeConfig::default(), PreprocessorConfig::default());
+        let (mut vae, mut preprocessor) = (VaeConfig::of_family(family), PreprocessorConfig::default());
+        let mut zeros_without_negative = PipelineConfig::zeros_of_family(family);
         if let Some(settings) = &settings {
             vae = serde_json::from_value(Value::Object(settings.vae.clone())).context("smelt.json: vae")?;
             if let Some(json) = &settings.feature_extractor {
                 preprocessor = fit::preprocessor(json).context("smelt.json: feature_extractor")?;
             }
+            if let Some(zeros) = settings.force_zeros_for_empty_prompt.filter(|_| is_own) {
+                zeros_without_negative = zeros;
+            }
         }
         vae.check()?;
-        let config = PipelineConfig { family, tokenizers: vec![tokenizer], t5: None, scheduler, vae, preprocessor };
+        let t5 = read_t5(dir)?;
+        let config = PipelineConfig { family, tokenizers, t5, scheduler, vae, preprocessor, zeros_without_negative };
         Ok(Self { config, model_version: settings.map(|s| named(&s.model_version, &s.loras)), warnings })
     }
 }
 
-fn read_tokenizer(dir: &Path, given: Option<&Path>) -> Result<ClipTokenizer> {
-    let folder = dir.join("tokenizer");
-    let place = given.unwrap_or(if folder.is_dir() { &folder } else { dir });
+/// T5's tokenizer, where it stands beside the packages.
+fn read_t5(dir: &Path) -> Result<Option<T5Tokenizer>> {
+    let place = dir.join(THIRD);
+    let is_there = T5_FILES.iter().any(|name| place.join(name).is_file());
+    is_there.then(|| T5Tokenizer::from_dir(&place)).transpose().with_context(|| place.display().to_string())
+}
+
+fn read_tokenizers(dir: &Path, family: Family, given: Option<&Path>) -> Result<Vec<ClipTokenizer>> {
     let hint = || match given {
-        Some(_) => format!("cannot read the tokenizer in {}", place.display()),
+        Some(given) => format!("cannot read the tokenizer in {}", given.display()),
         None => format!(
             "{} holds no usable tokenizer; give the tokenizer folder of the checkpoint with --tokenizer",
             dir.display()
         ),
     };
-    ClipTokenizer::from_dir(place).with_context(hint)
+    PipelineConfig::tokenizers_of(family, &Folder(dir), given).with_context(hint)
 }
 
 #[cfg(test)]
 mod tests {
-    use safe_files::Folder;
-
     use super::*;
     use crate::watch::Unwatched;
 
@@ -270,14 +360,14 @@ mod tests {
     }
 
     fn write(bundle: &Bundle, dir: &Path) {
-        bundle.write(&bundle.outputs(dir, &mut Outputs::new()).unwrap(), &mut Unwatched).unwrap();
+        bundle.write(&mut bundle.outputs(dir, &mut Outputs::new()).unwrap(), &mut Unwatched).unwrap();
     }
 
     #[test]
     fn a_written_bundle_is_read_back_as_the_checkpoint_was() {
         let dir = tempfile::tempdir().unwrap();
         write(&demo_bundle(), dir.path());
-        let beside = Companions::read(dir.path(), Family::Sd, None).unwrap();
+        let beside = Companions::read(dir.path(), (Family::Sd, true), None).unwrap();
         let checkpoint = PipelineConfig::from_dir(&testkit::demo()).unwrap();
         assert_eq!(beside.model_version.as_deref(), Some("sd-emoji"));
         assert_eq!(beside.config.vae, checkpoint.vae);
@@ -330,8 +420,7 @@ mod tests {
         for (name, content) in changes {
             let path = dir.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            let mut json =
-                json_if_present(&Folder(dir.path()), name).unwrap().unwrap_or_else(|| Value::Object(Map::new()));
+            let mut json = json_if_present(&Folder(dir.path()), name).unwrap().unwrap_or_else(|| serde_json::json!({}));
             for (key, value) in content.as_object().unwrap() {
                 json[key] = value.clone();
             }
@@ -348,7 +437,7 @@ mod tests {
         assert!(bundle.warnings.is_empty(), "{:?}", bundle.warnings);
         let dir = tempfile::tempdir().unwrap();
         write(&bundle, dir.path());
-        let beside = Companions::read(dir.path(), Family::Sd, None).unwrap();
+        let beside = Companions::read(dir.path(), (Family::Sd, true), None).unwrap();
         assert_eq!(beside.config.tokenizer().ids("<cat-toy>").unwrap(), [4096]);
     }
 
@@ -395,9 +484,10 @@ mod tests {
     #[test]
     fn packages_without_companions_ask_for_a_tokenizer() {
         let dir = tempfile::tempdir().unwrap();
-        let Err(error) = Companions::read(dir.path(), Family::Sd, None) else { panic!("no tokenizer") };
+        let Err(error) = Companions::read(dir.path(), (Family::Sd, true), None) else { panic!("no tokenizer") };
         assert!(error.to_string().contains("--tokenizer"), "{error}");
-        let beside = Companions::read(dir.path(), Family::Sd, Some(&testkit::demo().join("tokenizer"))).unwrap();
+        let beside =
+            Companions::read(dir.path(), (Family::Sd, true), Some(&testkit::demo().join("tokenizer"))).unwrap();
         assert_eq!(beside.config.vae, VaeConfig::default());
         assert_eq!(beside.warnings.len(), 1);
     }

@@ -65,7 +65,7 @@ impl ConversionPlan {
         self.place.tell_changes(watch)?;
         self.place.folder.make()?;
         let packages = write::all(&self, watch)?;
-        self.bundle.write(&self.place.files, watch)?;
+        self.bundle.write(&mut self.place.files, watch)?;
         Ok(ConversionReport {
             checkpoint: self.checkpoint.root().display().to_string(),
             output: self.to.display().to_string(),

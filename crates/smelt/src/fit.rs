@@ -13,7 +13,7 @@ use crate::file::json_if_present;
 
 /// What a checkpoint is that generate cannot draw with, if it is of such a family.
 pub(crate) fn other_family(family: Family) -> Option<String> {
-    let is_drawn = matches!(family, Family::Sd | Family::Sd3);
+    let is_drawn = matches!(family, Family::Sd | Family::Sdxl | Family::SdxlRefiner | Family::Sd3);
     (!is_drawn).then(|| format!("it is {}, which is converted and run, and not drawn with yet", family.spec().name))
 }
 
@@ -31,18 +31,31 @@ pub(crate) fn other_unet(files: &dyn NamedFiles) -> Result<Option<String>> {
     Ok(sd_runtime::pipeline::other_unet(count(unet), count(latents)))
 }
 
-/// What is wrong when the tokenizer has ids that the text encoder of a checkpoint has no embeddings for.
-pub(crate) fn ids_beyond(files: &dyn NamedFiles, tokenizer: &ClipTokenizer) -> Result<Option<String>> {
-    let config = json_if_present(files, "text_encoder/config.json")?;
-    let Some(n_tokens) = config.and_then(|config| config["vocab_size"].as_u64()) else { return Ok(None) };
-    let last = tokenizer.largest_id();
-    let is_padding = if u64::from(tokenizer.pad_id()) < n_tokens { "" } else { ", which padding is one of" };
-    Ok((u64::from(last) >= n_tokens).then(|| {
-        format!(
-            "the tokenizer has ids up to {last}, and the text encoder embeddings for {n_tokens} only: prompts with the \
-             tokens beyond{is_padding} will fail; take both from one checkpoint"
-        )
-    }))
+/// What is wrong when a tokenizer has ids that its text encoder of a checkpoint has no embeddings for.
+pub(crate) fn ids_beyond(files: &dyn NamedFiles, family: Family, tokenizers: &[ClipTokenizer]) -> Result<Vec<String>> {
+    let mut said = Vec::new();
+    for (folder, tokenizer) in family.spec().tokenizers.iter().zip(tokenizers) {
+        let encoder = folder.replace("tokenizer", "text_encoder");
+        let config = json_if_present(files, &format!("{encoder}/config.json"))?;
+        let Some(n_tokens) = config.and_then(|config| config["vocab_size"].as_u64()) else { continue };
+        let last = tokenizer.largest_id();
+        let is_padding = if u64::from(tokenizer.pad_id()) < n_tokens { "" } else { ", which padding is one of" };
+        if u64::from(last) >= n_tokens {
+            said.push(format!(
+                "the {} has ids up to {last}, and the {} embeddings for {n_tokens} only: prompts with the tokens \
+                 beyond{is_padding} will fail; take both from one checkpoint",
+                in_words(folder),
+                in_words(&encoder)
+            ));
+        }
+    }
+    Ok(said)
+}
+
+/// A folder's name as words: "second text encoder".
+fn in_words(folder: &str) -> String {
+    let (name, which) = folder.strip_suffix("_2").map_or((folder, ""), |name| (name, "second "));
+    format!("{which}{}", name.replace('_', " "))
 }
 
 /// What is said when generate will not draw with the scheduler that the file names.

@@ -2,16 +2,15 @@
 
 mod burn;
 mod options;
+mod refiner;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use safe_files::{Below, NamedFiles};
 use sd_checkpoint::{Checkpoint, ClipSkip, hub};
 use sd_convert::{AttentionLayout, LatentSize, convert, functions_of_size};
 use sd_engines::{Executor, MilEngine, Options, Weights};
 use sd_runtime::pipeline::{DiffusionPipeline, Models, PipelineConfig};
-use sd_runtime::tokenizer::{ClipTokenizer, T5Tokenizer};
 use sd_runtime::{Engine, Form, LoadWith, Loader, Part, Residency, RuntimeError};
 use sd_spec::{Family, FamilySpec, Role, Stage};
 
@@ -26,6 +25,7 @@ use crate::open::{Model, Opened};
 use crate::package::open_package;
 use crate::size::words;
 pub use options::PipelineOptions;
+pub(crate) use refiner::{load as load_refiner, open as open_refiner};
 
 /// Tokens of T5's that a checkpoint of Stable Diffusion 3 draws with (diffusers 0.42, `max_sequence_length`).
 const T5_TOKENS: usize = 256;
@@ -171,7 +171,8 @@ fn from_packages(
     packages: &ModelDir,
     size: Option<LatentSize>,
 ) -> Result<Loaded> {
-    let mut beside = Companions::read(dir, packages.family(), options.tokenizer.as_deref())?;
+    let family = (packages.family(), packages.is_of_its_own());
+    let mut beside = Companions::read(dir, family, options.tokenizer.as_deref())?;
     settle_scheduler(options, &mut beside.config)?;
     if options.with_picture && packages.packages(Role::VaeEncoder).is_empty() {
         refuse!(
@@ -241,29 +242,19 @@ fn check_size(dir: &Path, unet: &MilEngine, size: LatentSize, scale: impl FnOnce
 
 /// What stands beside the networks of a checkpoint.
 fn config_of(asked: &PipelineOptions, checkpoint: &Checkpoint) -> Result<PipelineConfig> {
-    let config = match &asked.tokenizer {
-        Some(tokenizer) if !checkpoint.words().is_empty() => refuse!(
+    if let Some(tokenizer) = asked.tokenizer.as_ref().filter(|_| !checkpoint.words().is_empty()) {
+        refuse!(
             "--embedding adds words to the checkpoint's own tokenizer, and --tokenizer {} takes its place; leave one of \
              them out",
             tokenizer.display()
-        ),
-        Some(tokenizer) => PipelineConfig::with_tokenizer_from(tokenizer, checkpoint)?,
-        None => PipelineConfig::from_files(checkpoint).map_err(|error| match error {
-            RuntimeError::Tokenizer(_) => Error::from(error)
-                .context("the checkpoint's tokenizer cannot be used; give the folder of another with --tokenizer"),
-            other => other.into(),
-        })?,
-    };
-    let mut config = config.of_family(checkpoint.family());
-    let second = Below { files: checkpoint, folder: "tokenizer_2" };
-    if checkpoint.family() == Family::Sd3 && second.has("") {
-        config.tokenizers.push(ClipTokenizer::from_files(&second)?);
+        );
     }
-    let t5 = Below { files: checkpoint, folder: "tokenizer_3" };
-    if checkpoint.has(Role::TextEncoder3) && t5.has("") {
-        config.t5 = Some(T5Tokenizer::from_files(&t5)?);
-    }
-    Ok(config)
+    let config = PipelineConfig::of_family(checkpoint.family(), checkpoint, asked.tokenizer.as_deref());
+    config.map_err(|error| match error {
+        RuntimeError::Tokenizer(_) if asked.tokenizer.is_none() => Error::from(error)
+            .context("the checkpoint's tokenizer cannot be used; give the folder of another with --tokenizer"),
+        other => other.into(),
+    })
 }
 
 fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: bool) -> Result<Loaded> {
@@ -300,7 +291,7 @@ fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: 
     };
     let mut warnings = checkpoint.warnings();
     warnings.extend(config.warnings().map(ToString::to_string));
-    warnings.extend(fit::ids_beyond(&checkpoint, config.tokenizer())?);
+    warnings.extend(fit::ids_beyond(&checkpoint, checkpoint.family(), &config.tokenizers)?);
     let mut check = |role: Role| -> Result<()> {
         let known = sd_convert::check(&checkpoint, role, &options)?;
         known.into_iter().for_each(|w| {

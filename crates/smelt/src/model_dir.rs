@@ -21,6 +21,8 @@ const COMPONENT_FILES: [&str; 5] =
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ModelDir {
     family: Family,
+    /// Whether the directory is this family's, and not of one whose packages lie beside it.
+    is_of_its_own: bool,
     /// One package each, or the chunks of one in the order in which they run.
     by_role: BTreeMap<Role, Vec<PathBuf>>,
 }
@@ -31,8 +33,13 @@ impl ModelDir {
     /// Of packages for several sizes those for `size` are taken, where there are such; else those without a size in
     /// their names.
     pub(crate) fn find(dir: &Path, size: Option<LatentSize>) -> Result<Self> {
+        let family = family_of(&packages(dir)?);
+        Self::find_family(dir, family, size)
+    }
+
+    /// The same for the models of one family, where a directory holds those of two: Stable Diffusion XL and its refiner.
+    pub(crate) fn find_family(dir: &Path, family: Family, size: Option<LatentSize>) -> Result<Self> {
         let packages = packages(dir)?;
-        let family = family_of(&packages);
         let FamilySpec { required, optional, .. } = family.spec();
         let mut roles: Vec<Role> = required.iter().chain(*optional).copied().collect();
         // What is wrong with the denoiser is said first.
@@ -52,12 +59,17 @@ impl ModelDir {
                 by_role.insert(role, found);
             }
         }
-        Ok(Self { family, by_role })
+        Ok(Self { family, is_of_its_own: family == family_of(&packages), by_role })
     }
 
     /// The family of the models.
     pub(crate) const fn family(&self) -> Family {
         self.family
+    }
+
+    /// Whether the directory is the family's own: a refiner may lie in one of XL.
+    pub(crate) const fn is_of_its_own(&self) -> bool {
+        self.is_of_its_own
     }
 
     /// The package of a role, or its chunks in the order in which they run; none for a role that is not there.

@@ -1,24 +1,39 @@
 //! A pipeline: models that are loaded, and draw as often as they are asked to.
 
+mod refine;
+
 use std::ops::ControlFlow;
 
+use sd_convert::LatentSize;
 use sd_runtime::Stop;
-use sd_runtime::pipeline::{DiffusionPipeline, GenerateOptions, GeneratedImage, PictureSettings, StartingPicture};
+use sd_runtime::pipeline::{
+    DiffusionPipeline, GenerateOptions, GeneratedImage, PictureSettings, RefinedBy, StartingPicture,
+};
 use sd_runtime::rng::RandomSource;
 use sd_runtime::scheduler::Sampler;
+use sd_spec::Family;
 
-use crate::error::{Context, Result};
-use crate::load::{PipelineOptions, load};
+use crate::error::{Context, Result, refuse};
+use crate::load::{PipelineOptions, load, load_refiner, open_refiner};
 use crate::open::Opened;
-use crate::request::{Drawing, Picture, Request};
+use crate::request::{Drawing, Picture, REFINER_START, Request};
 use crate::watch::{Event, Progress, Unit, Watch};
 
 /// Models that are loaded.
 pub struct Pipeline {
     inner: DiffusionPipeline,
     name: String,
+    family: Family,
     scheduler: Sampler,
+    /// What takes the last steps.
+    refiner: Option<Refiner>,
     warnings: Vec<String>,
+}
+
+/// A refiner that is loaded.
+struct Refiner {
+    inner: DiffusionPipeline,
+    name: String,
 }
 
 impl Opened {
@@ -27,12 +42,18 @@ impl Opened {
     /// # Errors
     /// For options that the engine or the model would not heed, and for models that do not make a pipeline.
     pub fn pipeline(&self, options: &PipelineOptions) -> Result<Pipeline> {
+        let refiner = open_refiner(options, self)?;
         let mut loaded = load(options, self)?;
         let scheduler = options.scheduler.unwrap_or(loaded.config.scheduler.kind()?.into());
+        let family = loaded.config.family;
         let (name, mut warnings) = (std::mem::take(&mut loaded.name), std::mem::take(&mut loaded.warnings));
         let (inner, found) = loaded.pipeline().with_context(|| self.source().to_string())?;
         warnings.extend(found);
-        Ok(Pipeline { inner, name, scheduler, warnings })
+        let [_, _, height, width] = inner.latent_shape();
+        let refiner =
+            refiner.map(|refiner| load_refiner(options, &refiner, LatentSize { height, width })).transpose()?;
+        let refiner = refiner.map(|refiner| Refiner::new(refiner, &mut warnings)).transpose()?;
+        Ok(Pipeline { inner, name, family, scheduler, refiner, warnings })
     }
 }
 
@@ -86,16 +107,9 @@ impl Pipeline {
         watch: &mut dyn Watch,
     ) -> Result<Drawing> {
         request.check()?;
+        self.check_can_begin(request)?;
         let options = request.options();
-        let mut on_step = |at: sd_runtime::pipeline::Progress<'_>| -> ControlFlow<()> {
-            watch.event(Event::Progress(Progress {
-                what: "denoising",
-                done: (at.image_idx * at.n_steps + at.step) as u64,
-                total: (at.n_images * at.n_steps) as u64,
-                unit: Unit::Steps,
-            }))
-        };
-        let generation = self.inner.generate_from(source, &options, stop, &mut on_step)?;
+        let generation = self.generate(source, request, stop, watch)?;
         let _ = watch.event(Event::End);
         let picture = |(idx, generated)| self.picture(request, &options, idx, generated);
         Ok(Drawing {
@@ -104,13 +118,38 @@ impl Pipeline {
         })
     }
 
+    /// Refuses what no model can begin with.
+    fn check_can_begin(&self, request: &Request) -> Result<()> {
+        if self.family == Family::SdxlRefiner && request.start.is_none() && request.latents.is_empty() {
+            refuse!(
+                "{} is the refiner of Stable Diffusion XL, which begins with a picture: give one with --image, or give the \
+                 base model with -m and this one with --refiner",
+                self.name
+            );
+        }
+        match request.refiner_start {
+            Some(_) if self.refiner.is_none() => {
+                refuse!("--refiner-start has no effect without a refiner; give one with --refiner, or leave it out")
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn picture(&self, request: &Request, options: &GenerateOptions, idx: usize, generated: GeneratedImage) -> Picture {
         let GeneratedImage { image, noise, latents, decoded, safety, .. } = generated;
         let settings = PictureSettings {
             software: crate::SOFTWARE.to_owned(),
             model: self.name.clone(),
             prompt: options.prompt.clone(),
+            prompt_2: options.prompt_2.clone(),
             negative_prompt: options.negative_prompt.clone(),
+            negative_prompt_2: options.negative_prompt_2.clone(),
+            conditions: options.conditions,
+            negative_conditions: options.negative_conditions,
+            refiner: self.refiner.as_ref().map(|refiner| RefinedBy {
+                model: refiner.name.clone(),
+                start: request.refiner_start.unwrap_or(REFINER_START),
+            }),
             seed: options.seed,
             image_idx: idx,
             steps: options.steps,
@@ -134,4 +173,19 @@ impl Pipeline {
         };
         Picture { image, settings, flagged: safety.map(|verdict| verdict.flagged), noise, latents, decoded }
     }
+}
+
+/// Tells of a step, before and after which there are so many steps of other models.
+fn on_step(
+    watch: &mut dyn Watch,
+    at: &sd_runtime::pipeline::Progress<'_>,
+    n_before: usize,
+    n_after: usize,
+) -> ControlFlow<()> {
+    watch.event(Event::Progress(Progress {
+        what: "denoising",
+        done: (n_before + at.image_idx * at.n_steps + at.step) as u64,
+        total: (n_before + at.n_images * at.n_steps + n_after) as u64,
+        unit: Unit::Steps,
+    }))
 }

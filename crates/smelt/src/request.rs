@@ -6,7 +6,7 @@ use std::path::Path;
 use host_tensor::HostTensor;
 use safe_files::Outputs;
 use sd_runtime::image::RgbImage;
-use sd_runtime::pipeline::{GenerateOptions, PictureSettings, StartingImage, Variation};
+use sd_runtime::pipeline::{Conditions, GenerateOptions, PictureSettings, StartingImage, Variation};
 use sd_runtime::rng::RandomKind;
 use sd_runtime::scheduler::Sampler;
 use serde::{Deserialize, Serialize};
@@ -14,14 +14,26 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Result, refuse};
 use crate::file::read_picture;
 
+/// The share of the noise schedule at which a refiner takes over, unless another is asked for.
+pub const REFINER_START: f64 = 0.8;
+
 /// What to draw, and how. As JSON every field may be left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Request {
     /// What the pictures show.
     pub prompt: String,
-    /// What they do not show; needs guidance.
-    pub negative_prompt: String,
+    /// What the pictures show in the words of the second text encoder, of Stable Diffusion XL; default: the prompt.
+    pub prompt_2: Option<String>,
+    /// What they do not show; needs guidance. Null is not the same as an empty text: Stable Diffusion XL has zeros in the
+    /// place of a negative prompt that is not given.
+    pub negative_prompt: Option<String>,
+    /// The negative prompt of the second text encoder; default: the negative prompt.
+    pub negative_prompt_2: Option<String>,
+    /// What Stable Diffusion XL is told of the pictures: sizes, crop, and the refiner an aesthetic score.
+    pub conditions: Conditions,
+    /// What it is told of what the pictures are guided away from; default: the same, but for the score.
+    pub negative_conditions: Conditions,
     /// Seed of the random source, at most [`RandomKind::max_seed`].
     pub seed: u64,
     /// Denoising steps.
@@ -60,6 +72,17 @@ pub struct Request {
     /// The picture to begin with; it is no part of the JSON.
     #[serde(skip)]
     pub start: Option<Start>,
+    /// Latents to go on from, one for each picture, f32 [1, C, h, w], as they are at `denoising_start`; they are no part of
+    /// the JSON.
+    #[serde(skip)]
+    pub latents: Vec<HostTensor>,
+    /// Take only the steps after this share of the noise schedule, between 0 and 1, from `latents` on.
+    pub denoising_start: Option<f64>,
+    /// Take only the steps before this share of the noise schedule, between 0 and 1: another model can take the rest.
+    pub denoising_end: Option<f64>,
+    /// The share of the noise schedule at which the pipeline's refiner takes over; default: [`REFINER_START`] where it has
+    /// one.
+    pub refiner_start: Option<f64>,
     /// Leave the safety checker out, even if there is one.
     pub no_safety_check: bool,
 }
@@ -91,7 +114,11 @@ impl Default for Request {
     fn default() -> Self {
         Self {
             prompt: String::new(),
-            negative_prompt: String::new(),
+            prompt_2: None,
+            negative_prompt: None,
+            negative_prompt_2: None,
+            conditions: Conditions::default(),
+            negative_conditions: Conditions::default(),
             seed: 0,
             steps: 20,
             guidance: 7.5,
@@ -108,6 +135,10 @@ impl Default for Request {
             variation: None,
             random: RandomKind::default(),
             start: None,
+            latents: Vec::new(),
+            denoising_start: None,
+            denoising_end: None,
+            refiner_start: None,
             no_safety_check: false,
         }
     }
@@ -123,13 +154,30 @@ impl Request {
     /// Refuses what would change nothing.
     ///
     /// # Errors
-    /// [`Refused`](crate::Error::Refused) for a negative prompt without guidance.
+    /// [`Refused`](crate::Error::Refused) for a negative prompt without guidance, and for a second one without a first.
     pub fn check(&self) -> Result<()> {
-        if !self.negative_prompt.is_empty() && self.guidance <= 1.0 {
+        let is_text = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        for (option, what, is_given) in [
+            ("--negative-prompt", "the negative prompt", is_text(&self.negative_prompt)),
+            ("--negative-prompt-2", "the second negative prompt", is_text(&self.negative_prompt_2)),
+            ("what is told of the negative prompt", "it", !self.negative_conditions.is_empty()),
+        ] {
+            if is_given && self.guidance <= 1.0 {
+                refuse!(
+                    "{option} has no effect at guidance {}, which leaves it out; give more than 1, or leave {what} out",
+                    self.guidance
+                );
+            }
+        }
+        if let Some(start) = self.refiner_start.filter(|start| !(*start > 0.0 && *start < 1.0)) {
             refuse!(
-                "--negative-prompt has no effect at guidance {}, which leaves it out; give more than 1, or leave the \
-                 negative prompt out",
-                self.guidance
+                "--refiner-start {start} is not between 0 and 1: it is the share of the noise schedule that the model itself \
+                 takes, {REFINER_START} for example"
+            );
+        }
+        if self.negative_prompt.is_none() && self.negative_prompt_2.is_some() {
+            refuse!(
+                "--negative-prompt-2 is for the second of two text encoders; give --negative-prompt for the first too"
             );
         }
         if self.guidance_rescale > 0.0 && self.guidance <= 1.0 {
@@ -145,7 +193,11 @@ impl Request {
     pub(crate) fn options(&self) -> GenerateOptions {
         GenerateOptions {
             prompt: self.prompt.clone(),
+            prompt_2: self.prompt_2.clone(),
             negative_prompt: self.negative_prompt.clone(),
+            negative_prompt_2: self.negative_prompt_2.clone(),
+            conditions: self.conditions,
+            negative_conditions: self.negative_conditions,
             seed: self.seed,
             steps: self.steps,
             guidance_scale: self.guidance,
@@ -162,6 +214,9 @@ impl Request {
             variation: self.variation,
             random: self.random,
             start: self.start.as_ref().map(|s| StartingImage { image: s.image.clone(), strength: s.strength }),
+            latents: self.latents.clone(),
+            denoising_start: self.denoising_start,
+            denoising_end: self.denoising_end,
             disable_safety: self.no_safety_check,
         }
     }
@@ -272,8 +327,21 @@ mod tests {
 
     #[test]
     fn a_negative_prompt_needs_guidance() {
-        let request = Request { negative_prompt: "x".into(), guidance: 1.0, ..Request::default() };
+        let request = Request { negative_prompt: Some("x".into()), guidance: 1.0, ..Request::default() };
         assert!(request.check().unwrap_err().to_string().contains("no effect at guidance 1"));
         Request { guidance: 1.1, ..request }.check().unwrap();
+        let told = Conditions { aesthetic_score: Some(2.0), ..Conditions::default() };
+        let request = Request { negative_conditions: told, guidance: 1.0, ..Request::default() };
+        assert!(request.check().unwrap_err().to_string().contains("no effect at guidance 1"));
+        let request = Request { negative_prompt_2: Some("x".into()), ..Request::default() };
+        assert!(request.check().unwrap_err().to_string().contains("give --negative-prompt for the first"));
+    }
+
+    #[test]
+    fn a_negative_prompt_that_is_missing_is_not_an_empty_one() {
+        let read = |json: &str| serde_json::from_str::<Request>(json).unwrap().negative_prompt;
+        assert_eq!(read(r#"{"negative_prompt": null}"#), None);
+        assert_eq!(read(r#"{"negative_prompt": ""}"#), Some(String::new()));
+        assert_eq!(read("{}"), None);
     }
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use case::Case;
 use smelt::random::RandomSource;
-use smelt::{Stop, Unwatched};
+use smelt::{Conversion, PipelineOptions, Request, Sizes, Stop, Unwatched};
 
 /// Largest difference of a decoded picture, of values from −1 to 1.
 const PICTURE: f32 = 2e-3;
@@ -49,24 +49,6 @@ const NOT_YET: &[&str] = &[
     "mini-sdxl-controlnet_euler5",
     "sdxl_cn",
     "tiny-sd15_two-controlnets_pndm5",
-    // Stable Diffusion XL.
-    "mini-sdxl_euler5",
-    "mini-sdxl_euler5_no_negative",
-    "refiner_img2img_aesthetic",
-    "sdxl_base_to_0.7",
-    "sdxl_batch_x2",
-    "sdxl_empty_negative",
-    "sdxl_img2img_0.3",
-    "sdxl_img2img_0.75",
-    "sdxl_img2img_1.0",
-    "sdxl_lightning_4",
-    "sdxl_negative_sizes",
-    "sdxl_no_negative",
-    "sdxl_prompt_2",
-    "sdxl_refiner_from_0.7",
-    "sdxl_sizes_nonsquare",
-    "sdxl_turbo_1",
-    "sdxl_turbo_4",
     // Stable Diffusion 3.
     "sd3_prompts_nonsquare",
     "sd3_skip_layer",
@@ -161,6 +143,52 @@ fn latent_consistency() {
 #[test]
 fn stable_diffusion_xl() {
     check(&["sdxl", "mini-sdxl_", "refiner"]);
+}
+
+/// Packages in half precision, of a recorded checkpoint, and perhaps with a refiner beside it, for pictures of 64x64.
+fn packages(golden: &Path, case: &Case, refiner: Option<&Case>, dir: &Path) -> std::path::PathBuf {
+    let place = |case: &Case, name: &str| place::checkpoint(golden, case, &dir.join(name));
+    let refiner = refiner.map(|case| place(case, "refiner"));
+    let conversion = Conversion {
+        sizes: Sizes { size: vec!["64x64".parse().unwrap()], ..Sizes::default() },
+        refiner: refiner.map(Into::into),
+        ..Conversion::default()
+    };
+    let to = dir.join("packages");
+    let opened = smelt::open(place(case, "base")).unwrap();
+    let report = opened.plan_conversion(&to, &conversion).unwrap().run(&mut Unwatched).unwrap();
+    assert!(report.files.iter().any(|name| name == "tokenizer_2/tokenizer_config.json"), "{:?}", report.files);
+    to
+}
+
+/// A picture from packages, and how far it is from the recorded one, in decibels.
+fn from_packages(packages: &Path, noise: &Case, want: &Case, request: &Request, options: &PipelineOptions) -> f64 {
+    let mut pipeline = smelt::open(packages.to_owned()).unwrap().pipeline(options).unwrap();
+    assert!(pipeline.warnings().is_empty(), "{:?}", pipeline.warnings());
+    let mut source: Box<dyn RandomSource> = Box::new(noise.source(0));
+    let drawing = pipeline.draw_from(&mut source, request, &Stop::never(), &mut Unwatched).unwrap();
+    let recorded = want.tensor("out.image").unwrap().to_f32_vec();
+    testkit::psnr(&recorded, &drawing.pictures[0].decoded.to_f32_vec())
+}
+
+#[test]
+fn packages_of_xl_draw_in_half_precision_what_was_recorded() {
+    let Some(golden) = testkit::golden() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let case = |name: &str| Case::read(&golden.join(format!("pipelines/{name}.safetensors")));
+    let (base, first, last) = (case("sdxl_no_negative"), case("sdxl_base_to_0.7"), case("sdxl_refiner_from_0.7"));
+    let packages = packages(&golden, &base, Some(&last), dir.path());
+    let (_, alone) = ask::ask(&base, 0).unwrap();
+    let (_, turns) = ask::ask(&first, 0).unwrap();
+    let turns = Request { denoising_end: None, refiner_start: Some(0.7), ..turns };
+    for low_memory in [false, true] {
+        let plain = PipelineOptions { low_memory, ..PipelineOptions::default() };
+        let ratio = from_packages(&packages, &base, &base, &alone, &plain);
+        let refiner = Some(packages.clone().into());
+        let refined = from_packages(&packages, &first, &last, &turns, &PipelineOptions { refiner, ..plain });
+        println!("low memory {low_memory}: {ratio:.1} dB, refined {refined:.1} dB");
+        assert!(ratio >= 35.0 && refined >= 35.0, "{ratio} dB, refined {refined} dB");
+    }
 }
 
 #[test]

@@ -90,7 +90,7 @@ impl Conditioner for TextEncoder {
         let length = size(reading.denoiser.dims(), Axis::Tokens);
         let tokenizer = reading.config.tokenizer();
         let is_guided = reading.is_guided;
-        let negative_skip = options.negative_clip_skip.unwrap_or(options.clip_skip);
+        let negative_skip = options.skip_of_negative();
         let mut read = |part, prompt: &str, skip: usize| {
             let Window { ids, truncated, .. } = Window::of(tokenizer, prompt, length)?;
             reading.warnings.extend(truncated.map(|cut| Warning::PromptTruncated { part, cut }));
@@ -100,7 +100,10 @@ impl Conditioner for TextEncoder {
         };
         let prompt = read(PromptPart::Prompt, &options.prompt, options.clip_skip)?;
         let negative = match is_guided {
-            true => Some(read(PromptPart::Negative, &options.negative_prompt, negative_skip)?),
+            true => {
+                let text = options.negative_prompt.as_deref().unwrap_or_default();
+                Some(read(PromptPart::Negative, text, negative_skip)?)
+            }
             false => None,
         };
         Ok(Conditioning { prompt, negative })

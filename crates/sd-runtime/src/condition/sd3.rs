@@ -2,8 +2,8 @@
 
 use sd_spec::{Axis, Dims, Role};
 
-use super::clip::{ClipEncoder, Encoded};
-use super::{Conditioner, Conditioning, Features, Reading};
+use super::clip::{ClipEncoder, ClipText};
+use super::{Conditioner, Conditioning, Extra, Features, Reading};
 use crate::denoise::Denoiser;
 use crate::error::{Result, RuntimeError};
 use crate::models::Shelf;
@@ -48,23 +48,22 @@ impl Encoders {
         self.clip[0].length()
     }
 
-    /// The features of one text.
+    /// The features of a text, which the second text encoder may have in other words; T5 has the first one's.
     fn encode(
         &self,
         reading: &mut Reading<'_, '_>,
         part: PromptPart,
-        text: &str,
+        texts: [&str; 2],
         clip_skip: usize,
     ) -> Result<Features> {
         let dims = reading.denoiser.dims();
         let (n_tokens, width) = (size(dims, Axis::JointTokens), size(dims, Axis::JointWidth));
         let (mut pooled, mut rows) = (Vec::new(), vec![0.0; n_tokens * width]);
-        let (mut column, mut cut) = (0, None);
-        for (idx, encoder) in self.clip.iter().enumerate() {
-            let tokenizer = reading.config.clip_tokenizer(idx);
-            let Window { ids, truncated, .. } = Window::of(tokenizer, text, encoder.length())?;
-            let Encoded { states, width: own, pooled: own_pooled } =
-                encoder.encode(reading.models, &ids, clip_skip, reading.watch)?;
+        let (clip_length, mut column) = (self.clip_length(), 0);
+        for (idx, (encoder, text)) in self.clip.iter().zip(texts).enumerate() {
+            let ClipText { states, pooled: own_pooled } =
+                encoder.read(reading, idx, (part, text), clip_length, clip_skip)?;
+            let own = states.len() / clip_length.max(1);
             for (row, state) in rows.chunks_mut(width).zip(states.chunks(own)) {
                 let place =
                     row.get_mut(column..column + own).ok_or_else(|| too_wide(encoder.port(), column + own, width))?;
@@ -72,13 +71,12 @@ impl Encoders {
             }
             column += own;
             pooled.extend(own_pooled);
-            cut = cut.or(truncated);
         }
-        // CLIP loses the end of a long text, and T5 may still have it.
         if let Some(t5) = &self.t5 {
-            cut = t5.encode(reading, text, &mut rows[self.clip_length() * width..], width)?;
+            let cut = t5.encode(reading, texts[0], &mut rows[clip_length * width..], width)?;
+            let cut = cut.map(|cut| Warning::PromptTruncated { part, cut });
+            reading.warnings.extend(cut.filter(|cut| !reading.warnings.contains(cut)));
         }
-        reading.warnings.extend(cut.map(|cut| Warning::PromptTruncated { part, cut }));
         let channels_first = (0..width).flat_map(|d| (0..n_tokens).map(move |s| s * width + d));
         Ok(Features::from([(TOKENS, channels_first.map(|i| rows[i]).collect()), (POOLED, pooled)]))
     }
@@ -141,12 +139,11 @@ impl Conditioner for Encoders {
                 t5.length
             )));
         }
-        let ((a, a_pooled), (b, b_pooled)) = (first.widths(), second.widths());
-        if let Some(own) = a.zip(b).map(|(a, b)| a + b).filter(|own| *own > width) {
+        if let Some(own) = first.width().zip(second.width()).map(|(a, b)| a + b).filter(|own| *own > width) {
             return Err(too_wide(second.port(), own, width));
         }
         let pooled = size(dims, Axis::JointPooledWidth);
-        match a_pooled.zip(b_pooled).map(|(a, b)| a + b) {
+        match first.pooled_width().zip(second.pooled_width()).map(|(a, b)| a + b) {
             Some(own) if own != pooled => Err(second.port().fault(format!(
                 "pooled embeddings of both text encoders are {own} wide, but the mmdit takes {pooled}"
             ))),
@@ -154,13 +151,19 @@ impl Conditioner for Encoders {
         }
     }
 
+    fn takes(&self, _: &Denoiser, extra: Extra) -> bool {
+        extra == Extra::SecondPrompt
+    }
+
     fn read(&self, reading: &mut Reading<'_, '_>, options: &GenerateOptions) -> Result<Conditioning> {
-        let prompt = self.encode(reading, PromptPart::Prompt, &options.prompt, options.clip_skip)?;
-        let negative_skip = options.negative_clip_skip.unwrap_or(options.clip_skip);
-        let negative = match reading.is_guided {
-            true => Some(self.encode(reading, PromptPart::Negative, &options.negative_prompt, negative_skip)?),
-            false => None,
-        };
-        Ok(Conditioning { prompt, negative })
+        let second = options.prompt_2.as_deref().unwrap_or(&options.prompt);
+        let prompt = self.encode(reading, PromptPart::Prompt, [&options.prompt, second], options.clip_skip)?;
+        if !reading.is_guided {
+            return Ok(Conditioning { prompt, negative: None });
+        }
+        let first = options.negative_prompt.as_deref().unwrap_or_default();
+        let second = options.negative_prompt_2.as_deref().unwrap_or(first);
+        let negative = self.encode(reading, PromptPart::Negative, [first, second], options.skip_of_negative())?;
+        Ok(Conditioning { prompt, negative: Some(negative) })
     }
 }

@@ -6,6 +6,7 @@ use safe_files::{Below, Folder, NamedFiles};
 use sd_spec::Family;
 use serde_json::{Map, Value};
 
+use super::tokenizers;
 use crate::autoencoder::VaeConfig;
 use crate::config::ConfigWarning;
 use crate::error::Result;
@@ -16,6 +17,9 @@ use crate::tokenizer::{ClipTokenizer, T5Tokenizer};
 
 /// Cap on each configuration file.
 const MAX_CONFIG_BYTES: u64 = 8 << 20;
+
+/// Key of `model_index.json` that says whether zeros stand for a missing negative prompt.
+const FORCE_ZEROS: &str = "force_zeros_for_empty_prompt";
 
 /// Everything about a pipeline that is not a model.
 #[derive(Debug)]
@@ -32,6 +36,9 @@ pub struct PipelineConfig {
     pub vae: VaeConfig,
     /// How the safety checker's picture is prepared.
     pub preprocessor: PreprocessorConfig,
+    /// Whether zeros stand for a negative prompt that is not given, in the place of an empty text's embeddings: of
+    /// Stable Diffusion XL (`force_zeros_for_empty_prompt`).
+    pub zeros_without_negative: bool,
 }
 
 impl PipelineConfig {
@@ -50,45 +57,58 @@ impl PipelineConfig {
     /// # Errors
     /// As [`from_dir`](Self::from_dir).
     pub fn from_files(files: &dyn NamedFiles) -> Result<Self> {
-        let folder = Below { files, folder: "tokenizer" };
-        let tokenizer: &dyn NamedFiles = if folder.has("") { &folder } else { files };
-        Self::with_tokenizer(ClipTokenizer::from_files(tokenizer)?, files)
+        Self::of_family(Family::Sd, files, None)
     }
 
-    /// As [`from_files`](Self::from_files), with the tokenizer of another directory; the checkpoint's own is not read.
+    /// As [`from_files`](Self::from_files), for the models of any family; its CLIP tokenizers may be in another directory,
+    /// and the checkpoint's own are not read then.
     ///
     /// # Errors
     /// As [`from_dir`](Self::from_dir).
-    pub fn with_tokenizer_from(tokenizer: &Path, files: &dyn NamedFiles) -> Result<Self> {
-        Self::with_tokenizer(ClipTokenizer::from_dir(tokenizer)?, files)
-    }
-
-    fn with_tokenizer(tokenizer: ClipTokenizer, files: &dyn NamedFiles) -> Result<Self> {
+    pub fn of_family(family: Family, files: &dyn NamedFiles, tokenizer: Option<&Path>) -> Result<Self> {
+        let tokenizers = Self::tokenizers_of(family, files, tokenizer)?;
         let scheduler = match files.read_text("scheduler/scheduler_config.json", MAX_CONFIG_BYTES)? {
             Some(text) => SchedulerConfig::from_json(&text)?.for_latents(),
             None => SchedulerConfig::stable_diffusion(),
         };
         let vae = match read_object(files, "vae/config.json")? {
             Some((what, object)) => json::from_object(&what, &object)?,
-            None => VaeConfig::default(),
+            None => VaeConfig::of_family(family),
         };
         vae.check()?;
         let preprocessor = match read_object(files, "feature_extractor/preprocessor_config.json")? {
             Some((_, object)) => PreprocessorConfig::from_object(&object)?,
             None => PreprocessorConfig::default(),
         };
-        Ok(Self { family: Family::Sd, tokenizers: vec![tokenizer], t5: None, scheduler, vae, preprocessor })
+        let zeros_without_negative = match read_object(files, "model_index.json")? {
+            // diffusers' default for both pipelines of XL.
+            Some((_, index)) => index.get(FORCE_ZEROS).and_then(Value::as_bool).unwrap_or(true),
+            None => Self::zeros_of_family(family),
+        };
+        let third = Below { files, folder: "tokenizer_3" };
+        let has_t5 = family.spec().tokenizers.contains(&third.folder) && third.has("");
+        let t5 = has_t5.then(|| T5Tokenizer::from_files(&third)).transpose()?;
+        Ok(Self { family, tokenizers, t5, scheduler, vae, preprocessor, zeros_without_negative })
     }
 
-    /// The same with the models of another family.
+    /// The tokenizers of a family's CLIP text encoders, in their order, from a checkpoint or from what stands beside
+    /// packages: `tokenizer/` or the files at the top, and `tokenizer_2/`, whose files follow from the first one's where
+    /// they are missing. A directory that is given stands for all of them.
+    ///
+    /// # Errors
+    /// As [`ClipTokenizer::from_dir`].
+    pub fn tokenizers_of(
+        family: Family,
+        files: &dyn NamedFiles,
+        tokenizer: Option<&Path>,
+    ) -> Result<Vec<ClipTokenizer>> {
+        tokenizers::of_family(family, files, tokenizer)
+    }
+
+    /// [`zeros_without_negative`](Self::zeros_without_negative) where no file says it: of XL itself, and not of its refiner.
     #[must_use]
-    pub fn of_family(self, family: Family) -> Self {
-        Self { family, ..self }
-    }
-
-    /// The tokenizer of a text encoder of CLIP, from 0; the last, where there are fewer.
-    pub(crate) fn clip_tokenizer(&self, idx: usize) -> &ClipTokenizer {
-        self.tokenizers.get(idx).or(self.tokenizers.last()).unwrap_or_else(|| self.tokenizer())
+    pub fn zeros_of_family(family: Family) -> bool {
+        family == Family::Sdxl
     }
 
     /// The tokenizer of the first text encoder.
@@ -102,11 +122,11 @@ impl PipelineConfig {
 
     /// What the user should know of the files that it came from.
     pub fn warnings(&self) -> impl Iterator<Item = &ConfigWarning> {
-        self.tokenizers
-            .iter()
-            .flat_map(ClipTokenizer::warnings)
-            .chain(&self.scheduler.warnings)
-            .chain(&self.preprocessor.warnings)
+        let mut tokenizers = self.tokenizers.iter().map(ClipTokenizer::warnings);
+        let first = tokenizers.next().unwrap_or_default();
+        // Files of several tokenizers are alike, and what is said of them once is enough.
+        let others = tokenizers.flatten().filter(|warning| !first.contains(warning));
+        first.iter().chain(others).chain(&self.scheduler.warnings).chain(&self.preprocessor.warnings)
     }
 }
 

@@ -178,5 +178,6 @@ pub(super) fn config() -> PipelineConfig {
         scheduler: SchedulerConfig::stable_diffusion(),
         vae: VaeConfig { scaling_factor: 16.0, shift_factor: 0.25 },
         preprocessor: PreprocessorConfig::default(),
+        zeros_without_negative: false,
     }
 }

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::conditions::Conditions;
 use crate::error::{Result, RuntimeError};
 use crate::image::PngText;
 use crate::json;
@@ -23,8 +24,23 @@ pub struct PictureSettings {
     pub model: String,
     /// The prompt.
     pub prompt: String,
-    /// The negative prompt, empty if none.
-    pub negative_prompt: String,
+    /// The prompt of the second text encoder; absent if it is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_2: Option<String>,
+    /// The negative prompt; null if none was given.
+    pub negative_prompt: Option<String>,
+    /// That of the second text encoder; absent if it is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub negative_prompt_2: Option<String>,
+    /// What Stable Diffusion XL was told beside the prompt.
+    #[serde(default, skip_serializing_if = "Conditions::is_empty")]
+    pub conditions: Conditions,
+    /// What it was told beside the negative prompt.
+    #[serde(default, skip_serializing_if = "Conditions::is_empty")]
+    pub negative_conditions: Conditions,
+    /// The model that took the last steps; absent if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refiner: Option<RefinedBy>,
     /// The seed.
     pub seed: u64,
     /// Index of the picture in the seed's random stream.
@@ -79,6 +95,15 @@ pub struct StartingPicture {
     pub strength: f64,
 }
 
+/// What is told of a refiner.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RefinedBy {
+    /// Its name.
+    pub model: String,
+    /// The share of the noise schedule at which it began.
+    pub start: f64,
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 fn is_zero(x: &f32) -> bool {
     *x == 0.0
@@ -108,11 +133,35 @@ impl PictureSettings {
     }
 }
 
+impl PictureSettings {
+    /// What only models with two text encoders, and refiners, are told.
+    fn write_second(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(RefinedBy { model, start }) = &self.refiner {
+            write!(f, ", Refiner: {model}, Refiner switch at: {start}")?;
+        }
+        for (name, text) in [("Prompt 2", &self.prompt_2), ("Negative prompt 2", &self.negative_prompt_2)] {
+            if let Some(text) = text {
+                // Quoted, as texts with commas are among these settings.
+                write!(f, ", {name}: {text:?}")?;
+            }
+        }
+        self.conditions.texts().try_for_each(|(name, text)| write!(f, ", XL {name}: {}", quoted(&text)))?;
+        self.negative_conditions
+            .texts()
+            .try_for_each(|(name, text)| write!(f, ", XL negative {name}: {}", quoted(&text)))
+    }
+}
+
+/// A value as other tools read it among others: in quotes if it has a comma.
+fn quoted(text: &str) -> String {
+    if text.contains(',') { format!("{text:?}") } else { text.to_owned() }
+}
+
 impl std::fmt::Display for PictureSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "{}", self.prompt)?;
-        if !self.negative_prompt.is_empty() {
-            writeln!(f, "Negative prompt: {}", self.negative_prompt)?;
+        if let Some(negative) = self.negative_prompt.as_ref().filter(|negative| !negative.is_empty()) {
+            writeln!(f, "Negative prompt: {negative}")?;
         }
         write!(
             f,
@@ -135,12 +184,10 @@ impl std::fmt::Display for PictureSettings {
         if let Some(Variation { seed, strength }) = self.variation {
             write!(f, ", Variation seed: {seed}, Variation seed strength: {strength}")?;
         }
-        match &self.start {
-            Some(StartingPicture { file, strength }) => {
-                write!(f, ", Denoising strength: {strength}, Init image: {file}")
-            }
-            None => Ok(()),
+        if let Some(StartingPicture { file, strength }) = &self.start {
+            write!(f, ", Denoising strength: {strength}, Init image: {file}")?;
         }
+        self.write_second(f)
     }
 }
 
@@ -153,7 +200,12 @@ mod tests {
             software: "smelt 0.1.0".into(),
             model: "sd-emoji".into(),
             prompt: "a red heart".into(),
-            negative_prompt: "blue".into(),
+            prompt_2: None,
+            negative_prompt: Some("blue".into()),
+            negative_prompt_2: None,
+            conditions: Conditions::default(),
+            negative_conditions: Conditions::default(),
+            refiner: None,
             seed: 93,
             image_idx: 0,
             steps: 20,
@@ -193,5 +245,28 @@ mod tests {
         assert!(texts[0].text.ends_with(", Denoising strength: 0.6, Init image: sketch.png"), "{}", texts[0].text);
         assert_eq!(PictureSettings::from_png_texts(&texts).unwrap(), settings);
         assert!(PictureSettings::from_png_texts(&[]).is_err());
+    }
+
+    #[test]
+    fn what_only_xl_is_told_is_among_the_settings() {
+        let settings = PictureSettings {
+            prompt_2: Some("a heart, red".into()),
+            negative_prompt: None,
+            conditions: Conditions { crop: Some("8,16".parse().unwrap()), ..Conditions::default() },
+            negative_conditions: Conditions { aesthetic_score: Some(1.5), ..Conditions::default() },
+            refiner: Some(RefinedBy { model: "refiner".into(), start: 0.8 }),
+            ..settings()
+        };
+        let texts = settings.to_png_texts();
+        assert!(
+            texts[0].text.ends_with(
+                ", Refiner: refiner, Refiner switch at: 0.8, Prompt 2: \"a heart, red\", XL crop: \"8,16\", \
+                 XL negative aesthetic score: 1.5"
+            ),
+            "{}",
+            texts[0].text
+        );
+        assert!(!texts[0].text.contains("Negative prompt:"));
+        assert_eq!(PictureSettings::from_png_texts(&texts).unwrap(), settings);
     }
 }

@@ -1,6 +1,7 @@
 //! Facts about the pipeline, on models made of closed formulas.
 
 mod stages;
+mod xl;
 
 use std::ops::ControlFlow;
 
@@ -38,7 +39,7 @@ fn latents_by_hand(options: &GenerateOptions) -> Vec<f32> {
     let mut source = NumpyRandom::new(options.seed as u32);
     let mut latents = source.normals_f16(n);
     scheduler.start(None, &mut latents);
-    let (cond, uncond) = (text_of(&options.prompt), text_of(&options.negative_prompt));
+    let (cond, uncond) = (text_of(&options.prompt), text_of(options.negative_prompt.as_deref().unwrap_or_default()));
     for (i, t) in scheduler.timesteps().to_vec().into_iter().enumerate() {
         let mut input = latents.clone();
         scheduler.scale_model_input(i, &mut input);
@@ -55,7 +56,8 @@ fn latents_by_hand(options: &GenerateOptions) -> Vec<f32> {
 #[test]
 fn guidance_mixes_negative_and_prompt_on_either_batch_size() {
     for kind in fake::config().scheduler.kinds() {
-        let options = GenerateOptions { scheduler: Some(kind.into()), negative_prompt: "blue".into(), ..options() };
+        let options =
+            GenerateOptions { scheduler: Some(kind.into()), negative_prompt: Some("blue".into()), ..options() };
         let want = latents_by_hand(&options);
         for batch in [1, 2] {
             let run = pipeline(fake::unet(batch, DType::F32)).generate(&options, &Stop::never(), &mut go).unwrap();

@@ -42,6 +42,7 @@ Examples:
   smelt generate \"a house\" -m sd15 -o house.png --negative-prompt \"trees\" --steps 30 --seed 7
   smelt generate \"a house\" -m ~/models/stable-diffusion-v1-5 -o house.png --size 512x768 --seed random
   smelt generate \"a house\" -m sd15 -o house.png --count 4 --grid houses.png --show
+  smelt generate \"a house\" -m xl -o house.png --refiner xl --refiner-start 0.8 --size 1024
   smelt generate \"a house\" -m apples-packages --tokenizer checkpoint/tokenizer -o house.png";
 
 pub(super) const RUN: &str = "\

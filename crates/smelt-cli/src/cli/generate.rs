@@ -7,6 +7,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, Type
 use clap::{Arg, Args};
 use smelt::{AttentionLayout, DEVICES, Device, Precision, RandomKind, Sampler, SchedulerKind, Source};
 
+use super::xl::XlArgs;
 use super::{Seed, SizeArgs, SourceArgs, attention, examples, precision, source};
 use crate::engine_args::{EngineArgs, named};
 use crate::view::ViewArgs;
@@ -26,9 +27,9 @@ pub(crate) struct GenerateArgs {
     /// named by the prompt.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// What the picture does not show.
-    #[arg(long, value_name = "TEXT", default_value = "", allow_hyphen_values = true)]
-    pub(crate) negative_prompt: String,
+    /// What the picture does not show. For Stable Diffusion XL an empty text is not the same as none.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) negative_prompt: Option<String>,
     /// A picture to begin with (PNG, JPEG or WebP), scaled to the model's size and cut to its proportions.
     #[arg(long, value_name = "FILE")]
     pub(crate) image: Option<PathBuf>,
@@ -122,10 +123,12 @@ pub(crate) struct GenerateArgs {
     pub(crate) device: Option<Device>,
     #[command(flatten)]
     pub(crate) view: ViewArgs,
+    #[command(flatten)]
+    pub(crate) xl: XlArgs,
 }
 
 /// A prompt may begin with a hyphen; a word that begins with two is a slip in the name of an option.
-fn prompt(text: &str) -> Result<String, String> {
+pub(super) fn prompt(text: &str) -> Result<String, String> {
     let is_option = text.starts_with("--") && text.len() > 2 && !text.contains(char::is_whitespace);
     match is_option {
         true => Err(format!("there is no option {text}; smelt help generate lists them all")),

@@ -91,7 +91,12 @@ fn request(args: &GenerateArgs) -> Request {
     let own = if args.model.is_none() { demo::GUIDANCE } else { Request::default().guidance };
     Request {
         prompt: args.prompt.clone(),
+        prompt_2: args.xl.prompt_2.clone(),
         negative_prompt: args.negative_prompt.clone(),
+        negative_prompt_2: args.xl.negative_prompt_2.clone(),
+        conditions: args.xl.conditions(),
+        negative_conditions: args.xl.negative_conditions(),
+        refiner_start: args.xl.refiner_start(),
         seed: args.seed.value(),
         steps: args.steps,
         guidance: args.guidance.unwrap_or(own),
@@ -113,6 +118,7 @@ fn request(args: &GenerateArgs) -> Request {
         random: args.random,
         start: None,
         no_safety_check: args.no_safety_check,
+        ..Request::default()
     }
 }
 
@@ -133,12 +139,13 @@ fn load(args: &GenerateArgs, report: &Report) -> Result<Pipeline> {
         clip_skips: [Some(args.clip_skip), args.negative_clip_skip].into_iter().flatten().collect(),
         safety_check: !args.no_safety_check,
         low_memory: args.low_memory,
+        refiner: args.xl.refiner.clone(),
         tokenizer: args.tokenizer.clone(),
         attention: args.attention,
         precision: args.precision,
     };
     options.engine.check()?;
-    opening.fetch([&model], &[], &mut Screen::new(report))?;
+    opening.fetch([&model].into_iter().chain(&args.xl.refiner), &[], &mut Screen::new(report))?;
     let spinner = report.spinner("loading");
     let pipeline = opening.open(model)?.pipeline(&options)?;
     spinner.finish_and_clear();
@@ -186,8 +193,8 @@ fn name_inputs(outputs: &mut Outputs, args: &GenerateArgs) -> Result<()> {
     for (option, path) in [("--image", &args.image), ("--noise", &args.noise)] {
         path.as_deref().map_or(Ok(()), |path| outputs.reads(option, path))?;
     }
-    let model = args.model.as_ref().and_then(Source::path);
-    for dir in model.into_iter().chain(args.tokenizer.as_deref()) {
+    let models = [&args.model, &args.xl.refiner].into_iter().flatten().filter_map(Source::path);
+    for dir in models.chain(args.tokenizer.as_deref()) {
         smelt::files(dir).iter().try_for_each(|path| outputs.reads("the model's file", path))?;
     }
     Ok(())

@@ -40,6 +40,9 @@ pub(crate) struct Settings {
     /// Whose autoencoder it is, where it is not the checkpoint's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) vae_of: Option<String>,
+    /// Whether zeros stand for a negative prompt that is not given, where the family is one that can have them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) force_zeros_for_empty_prompt: Option<bool>,
     /// LoRAs that are in the weights.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) loras: Vec<Applied>,
@@ -82,6 +85,7 @@ impl Settings {
             vae,
             feature_extractor,
             vae_of: checkpoint.vae_name().map(str::to_owned),
+            force_zeros_for_empty_prompt: None,
             loras: checkpoint.applied(),
             words: checkpoint.words().iter().map(WordFacts::from).collect(),
             sources: checkpoint.sources().into_iter().map(SourceFile::of).collect(),

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use safe_files::{OutputFile, OutputFolder, Outputs};
+use safe_files::{OutputFolder, Outputs};
 
 use super::items::Item;
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, Writes};
 use crate::error::Result;
 use crate::watch::{Watch, warn_replaced};
 
@@ -13,7 +13,7 @@ use crate::watch::{Watch, warn_replaced};
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) folder: OutputFolder,
-    pub(super) files: Vec<OutputFile>,
+    pub(super) files: Writes,
     /// Of these, what is there with other content.
     changes: Vec<PathBuf>,
 }

@@ -194,7 +194,7 @@ fn packages(made: &Made, checkpoint: &Path, name: &str) -> PathBuf {
     let dir = made.path(name);
     fs::create_dir_all(dir.join("x_unet.mlpackage")).unwrap();
     let bundle = Bundle::of_checkpoint(&Checkpoint::open(checkpoint).unwrap(), "demo").unwrap();
-    bundle.write(&bundle.outputs(&dir, &mut safe_files::Outputs::new()).unwrap(), &mut Unwatched).unwrap();
+    bundle.write(&mut bundle.outputs(&dir, &mut safe_files::Outputs::new()).unwrap(), &mut Unwatched).unwrap();
     dir
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use sd_checkpoint::Source;
 use sd_convert::{AttentionLayout, Precision};
 use sd_runtime::scheduler::Sampler;
 
@@ -31,6 +32,9 @@ pub struct PipelineOptions {
     /// Load each model only for its stage (text, denoising, decoding), so that memory is that of the largest; pictures are
     /// the same, and loading takes longer.
     pub low_memory: bool,
+    /// Packages or a checkpoint of Stable Diffusion XL's refiner, which takes the last steps; a directory of packages may
+    /// hold it beside the model itself.
+    pub refiner: Option<Source>,
     /// Folder of the tokenizer's files, where the model has none.
     pub tokenizer: Option<PathBuf>,
     /// Attention layout of a checkpoint that is converted in memory; default: split-einsum.
@@ -51,6 +55,7 @@ impl Default for PipelineOptions {
             clip_skips: Vec::new(),
             safety_check: true,
             low_memory: false,
+            refiner: None,
             tokenizer: None,
             attention: None,
             precision: None,

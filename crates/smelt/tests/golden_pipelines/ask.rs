@@ -1,8 +1,8 @@
 //! A recorded call in the words of the library.
 
 use serde_json::Value;
-use smelt::image::RgbImage;
-use smelt::{HostTensor, PictureSize, PipelineOptions, Precision, Request, Sizes, Start};
+use smelt::image::{RgbImage, Size};
+use smelt::{Corner, HostTensor, PictureSize, PipelineOptions, Precision, Request, Sizes, Start};
 
 use super::case::{Case, texts};
 
@@ -20,7 +20,12 @@ pub(super) fn ask(case: &Case, prompt_idx: usize) -> Result<(PipelineOptions, Re
         match key.as_str() {
             "prompt" => request.prompt = text(),
             "negative_prompt" if value.is_null() => {}
-            "negative_prompt" => request.negative_prompt = text(),
+            "negative_prompt" => request.negative_prompt = Some(text()),
+            "prompt_2" => request.prompt_2 = Some(text()),
+            "negative_prompt_2" => request.negative_prompt_2 = Some(text()),
+            "denoising_start" => request.denoising_start = value.as_f64(),
+            "denoising_end" => request.denoising_end = value.as_f64(),
+            key if tell(&mut request, key, value) => {}
             "guidance_scale" => request.guidance = number() as f32,
             "num_inference_steps" => request.steps = value.as_u64().unwrap() as usize,
             "num_images_per_prompt" => request.count = value.as_u64().unwrap() as usize,
@@ -38,6 +43,7 @@ pub(super) fn ask(case: &Case, prompt_idx: usize) -> Result<(PipelineOptions, Re
             "width" => width = value.as_u64(),
             "height" => height = value.as_u64(),
             "strength" => strength = number(),
+            "image" if latents(case).is_some() => request.latents.extend(latents(case)),
             "image" if IMAGE_TO_IMAGE.contains(&case.pipeline.as_str()) => {
                 let image = picture(case, "in.image").ok_or("a list of pictures")?;
                 request.start = Some(Start { image, file: "image".into(), strength });
@@ -51,11 +57,15 @@ pub(super) fn ask(case: &Case, prompt_idx: usize) -> Result<(PipelineOptions, Re
     // Guidance that is off, or a part of the model, leaves the negative prompt out, which the library refuses to do
     // silently.
     if request.guidance <= 1.0 || case.checkpoint.contains("lcm") {
-        request.negative_prompt.clear();
+        request.negative_prompt = None;
     }
     let size = match (width, height, &request.start) {
         (Some(width), Some(height), _) => format!("{width}x{height}"),
         (_, _, Some(start)) => format!("{}x{}", start.image.width() / 8 * 8, start.image.height() / 8 * 8),
+        _ if !request.latents.is_empty() => {
+            let shape = request.latents[0].shape();
+            format!("{}x{}", shape[3] * 8, shape[2] * 8)
+        }
         _ => return Err("no size".into()),
     };
     let size: PictureSize = size.parse().unwrap();
@@ -73,6 +83,35 @@ pub(super) fn ask(case: &Case, prompt_idx: usize) -> Result<(PipelineOptions, Re
 
 fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+}
+
+/// What of a call Stable Diffusion XL is told of the picture; diffusers has heights and tops first.
+fn tell(request: &mut Request, key: &str, value: &Value) -> bool {
+    let (key, told) = match key.strip_prefix("negative_") {
+        Some(key) => (key, &mut request.negative_conditions),
+        None => (key, &mut request.conditions),
+    };
+    let pair = || [0, 1].map(|i| value[i].as_u64().unwrap() as usize);
+    let size = || {
+        let [height, width] = pair();
+        Some(Size { width, height })
+    };
+    match key {
+        "original_size" => told.original_size = size(),
+        "target_size" => told.target_size = size(),
+        "crops_coords_top_left" => {
+            let [top, left] = pair();
+            told.crop = Some(Corner { left, top });
+        }
+        "aesthetic_score" => told.aesthetic_score = value.as_f64().map(|score| score as f32),
+        _ => return false,
+    }
+    true
+}
+
+/// Latents that a recorded run went on from.
+fn latents(case: &Case) -> Option<HostTensor> {
+    case.tensor("in.image").filter(|image| image.shape().len() == 4).cloned()
 }
 
 /// A recorded picture: bytes, rows by columns by 3.

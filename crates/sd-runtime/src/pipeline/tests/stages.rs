@@ -66,7 +66,7 @@ fn counted(residency: Residency) -> (DiffusionPipeline, Arc<Mutex<Census>>) {
 
 #[test]
 fn models_that_live_for_their_stage_draw_the_same_pictures_one_model_at_a_time() {
-    let options = GenerateOptions { image_count: 3, negative_prompt: "blue".into(), ..from_sketch(0.5) };
+    let options = GenerateOptions { image_count: 3, negative_prompt: Some("blue".into()), ..from_sketch(0.5) };
     let draw = |residency| {
         let (mut pipeline, census) = counted(residency);
         let mut seen = Vec::new();
