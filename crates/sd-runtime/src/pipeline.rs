@@ -6,8 +6,10 @@
 //! What differs between families of checkpoints is how prompts are read (`condition`); models that ask for what nobody
 //! gives are refused by name.
 
+mod canvas;
 mod config;
 mod settings;
+mod start;
 
 #[cfg(test)]
 mod fake;
@@ -20,10 +22,12 @@ use host_tensor::{HostTensor, Stop};
 use sd_spec::Role;
 
 pub use crate::autoencoder::VaeConfig;
+pub use crate::denoise::Takes;
 pub use crate::foreign::other_unet;
 pub use crate::models::Models;
 pub use crate::request::{
-    GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, SafetyVerdict, StartingImage, Warning,
+    DEFAULT_IMAGE_GUIDANCE, GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, Repaint, SafetyVerdict,
+    StartingImage, Warning,
 };
 pub use crate::safety::{CropSize, EdgeSize, PreprocessorConfig};
 pub use config::PipelineConfig;
@@ -36,11 +40,12 @@ use crate::engine::{Loader, Residency};
 use crate::error::{Result, RuntimeError};
 use crate::image::RgbImage;
 use crate::models::{Shelf, missing};
-use crate::part::Part;
-use crate::rng::{DrawOrder, Lane, RandomSource};
+use crate::rng::{Lane, RandomSource};
 use crate::safety::SafetyChecker;
 use crate::scheduler::Scheduler;
 use crate::watch::{OnStep, Watch};
+use canvas::Overlay;
+use start::{Making, Start};
 
 /// A pipeline from text, or from text and a picture, to pictures.
 pub struct DiffusionPipeline {
@@ -52,12 +57,6 @@ pub struct DiffusionPipeline {
     encoder: Option<Encoder>,
     safety_checker: Option<SafetyChecker>,
     latent_shape: [usize; 4],
-}
-
-/// What denoising begins with: the noise of each picture, and latents of a picture.
-struct Start {
-    noises: Vec<Vec<f32>>,
-    clean: Option<Vec<f32>>,
 }
 
 /// A picture's noise and the latents that it became.
@@ -99,8 +98,8 @@ impl DiffusionPipeline {
         let safety_checker =
             safety_checker.map(|signature| SafetyChecker::new(signature, config.preprocessor.clone())).transpose()?;
         conditioner.check_fits(&denoiser)?;
-        denoiser.check_channels(decoder.latent_channels()?)?;
-        let latent_shape = decoder.latent_shape(denoiser.dims())?;
+        let denoiser = denoiser.for_latents(decoder.latent_channels()?)?;
+        let latent_shape = decoder.latent_shape(&denoiser.latent_dims())?;
         if let Some(encoder) = &encoder {
             encoder.check_fits(latent_shape)?;
         }
@@ -111,6 +110,12 @@ impl DiffusionPipeline {
     #[must_use]
     pub const fn latent_shape(&self) -> [usize; 4] {
         self.latent_shape
+    }
+
+    /// What the denoiser takes beside the latents, which says what a request must have.
+    #[must_use]
+    pub const fn takes(&self) -> Takes {
+        self.denoiser.takes()
     }
 
     /// Whether pictures are checked unless the options say otherwise.
@@ -159,12 +164,14 @@ impl DiffusionPipeline {
         on_step: OnStep<'_>,
     ) -> Result<Generation> {
         options.check()?;
+        options.check_for(self.denoiser.takes())?;
         // Build one scheduler first: wrong settings must not cost a run of the text encoder.
         let n_steps = self.scheduler(options)?.timesteps().len();
         let mut watch = Watch::new(options.image_count, n_steps, stop, on_step);
         let start = self.start(source.as_mut(), options, &watch)?;
         let (conditioning, mut warnings) = self.read_prompts(options, &watch)?;
-        let denoised = self.denoise(start, &conditioning, source, options, &mut watch)?;
+        warnings.extend(start.warning.clone());
+        let denoised = self.denoise(&start, &conditioning, source, options, &mut watch)?;
         let mut images = self.decode(denoised, &watch)?;
         let not_finite = |image: &GeneratedImage| image.decoded.to_f32_vec().iter().any(|x| !x.is_finite());
         let bad = images.iter().enumerate().filter(|(_, image)| not_finite(image));
@@ -172,6 +179,7 @@ impl DiffusionPipeline {
         if !options.disable_safety {
             self.check(&mut images, &watch)?;
         }
+        lay_over(start.overlay.as_ref(), &mut images)?;
         Ok(Generation { images, warnings })
     }
 
@@ -184,32 +192,16 @@ impl DiffusionPipeline {
         }
     }
 
-    /// Draws the noise of all pictures, and encodes the picture to begin with, if there is one; each in its turn
-    /// ([`DrawOrder`]). The encoder's noise is drawn whether it is needed or not, as Apple's pipelines do it.
+    /// What pictures begin with.
     fn start(&mut self, source: &mut dyn RandomSource, options: &GenerateOptions, watch: &Watch<'_>) -> Result<Start> {
-        let (n, n_pictures) = (self.latent_shape.iter().product::<usize>(), options.image_count);
-        let noises = |source: &mut dyn RandomSource| -> Vec<Vec<f32>> {
-            source.latents(n * n_pictures).chunks(n).map(<[f32]>::to_vec).collect()
+        let mut making = Making {
+            models: &mut self.models,
+            encoder: self.encoder.as_ref(),
+            takes: self.denoiser.takes(),
+            latent_shape: self.latent_shape,
+            watch,
         };
-        let Some(start) = &options.start else { return Ok(Start { noises: noises(source), clean: None }) };
-        let Some(encoder) = &self.encoder else {
-            return Err(RuntimeError::Signature {
-                model: Part::from(Role::VaeEncoder).name(),
-                reason: "is missing from the pipeline, and a picture to begin with needs it".into(),
-            });
-        };
-        let (noises, of_encoder) = match source.order() {
-            DrawOrder::NoiseFirst => {
-                let noises = noises(source);
-                (noises, source.latents(n))
-            }
-            DrawOrder::EncoderFirst => {
-                let of_encoder = source.latents(n);
-                (noises(source), of_encoder)
-            }
-        };
-        let clean = encoder.encode(&mut self.models, &start.image, &of_encoder, watch)?;
-        Ok(Start { noises, clean: Some(clean) })
+        Start::new(&mut making, source, options)
     }
 
     /// Encodes the prompt and, where guidance needs it, the negative prompt.
@@ -231,22 +223,24 @@ impl DiffusionPipeline {
     /// Denoises the latents of all pictures, each with its share of what is drawn on the way.
     fn denoise(
         &mut self,
-        start: Start,
+        start: &Start,
         conditioning: &Conditioning,
         source: &mut Box<dyn RandomSource>,
         options: &GenerateOptions,
         watch: &mut Watch<'_>,
     ) -> Result<Vec<Denoised>> {
-        let mut guidance = Guidance::new(&self.denoiser, conditioning, options.guidance_scale)?;
+        let mut guidance = Guidance::new(&self.denoiser, conditioning, options.guidance_scale, &start.beside)?;
         let (before, count) = (source.boxed_clone(), start.noises.len());
         let mut denoised = Vec::with_capacity(count);
-        for (image_idx, mut latents) in start.noises.into_iter().enumerate() {
+        for (image_idx, noise) in start.noises.iter().enumerate() {
             watch.begin(image_idx);
             let mut scheduler = self.scheduler(options)?;
             let mut lane = Lane::new(before.as_ref(), image_idx, count);
-            let noise = HostTensor::from_f32(self.latent_shape, latents.clone());
+            let mut latents = noise.clone();
             scheduler.start(start.clean.as_deref(), &mut latents);
-            denoise(&mut self.models, &mut guidance, scheduler.as_mut(), &mut latents, &mut lane, watch)?;
+            let kept = start.kept.as_ref().map(|kept| (kept, noise.as_slice()));
+            denoise(&mut self.models, &mut guidance, scheduler.as_mut(), &mut latents, &mut lane, kept, watch)?;
+            let noise = HostTensor::from_f32(self.latent_shape, noise.clone());
             denoised.push(Denoised { noise, latents });
             *source = lane.into_source();
         }
@@ -275,4 +269,16 @@ impl DiffusionPipeline {
         }
         Ok(())
     }
+}
+
+/// Lays what was drawn over the picture that it is to be a part of; a picture that was flagged stays black.
+fn lay_over(overlay: Option<&Overlay>, images: &mut [GeneratedImage]) -> Result<()> {
+    let Some(overlay) = overlay else { return Ok(()) };
+    for image in images {
+        image.image = match &image.safety {
+            Some(verdict) if verdict.flagged => RgbImage::black(overlay.size().width, overlay.size().height),
+            _ => overlay.lay(&image.image)?,
+        };
+    }
+    Ok(())
 }

@@ -1,12 +1,15 @@
 //! What a caller asks for and gets: options, progress, pictures, warnings.
 
+mod start;
+
 use host_tensor::HostTensor;
 
 use crate::error::{Result, RuntimeError};
-use crate::image::RgbImage;
+use crate::image::{Fit, RgbImage, Size};
 use crate::prompt::TruncatedText;
 use crate::rng::RandomKind;
 use crate::scheduler::Sampler;
+pub use start::{DEFAULT_IMAGE_GUIDANCE, Repaint, StartingImage};
 
 /// What to draw, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,34 +34,6 @@ pub struct GenerateOptions {
     pub start: Option<StartingImage>,
     /// Leave out the safety checker even if there is one.
     pub disable_safety: bool,
-}
-
-/// A picture to begin with, and how much of it may change.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StartingImage {
-    /// The picture; it is cropped around its centre and scaled to the pipeline's size.
-    pub image: RgbImage,
-    /// Share of the steps that are taken, above 0 to 1: the more, the more noise is added and the more changes.
-    ///
-    /// As in diffusers and in Apple's pipelines the first `steps - floor(steps · strength)` steps are left out.
-    pub strength: f64,
-}
-
-impl StartingImage {
-    /// Number of steps to leave out.
-    fn skipped_steps(&self, steps: usize) -> Result<usize> {
-        let strength = self.strength;
-        if !(strength > 0.0 && strength <= 1.0) {
-            return Err(RuntimeError::Options(format!("strength {strength} is not above 0 and at most 1")));
-        }
-        match (steps as f64 * strength) as usize {
-            0 => Err(RuntimeError::Options(format!(
-                "strength {strength} leaves none of {steps} steps; the least is {:.3}, or take more steps",
-                1.0 / steps as f64
-            ))),
-            n => Ok(steps.saturating_sub(n)),
-        }
-    }
 }
 
 impl Default for GenerateOptions {
@@ -103,7 +78,7 @@ impl GenerateOptions {
         if self.image_count == 0 {
             return fail("0 images asked for; at least 1 is needed".into());
         }
-        Ok(())
+        self.start.as_ref().map_or(Ok(()), StartingImage::check)
     }
 }
 
@@ -183,6 +158,15 @@ pub enum Warning {
         /// Index of the picture.
         image_idx: usize,
     },
+    /// The picture to begin with had another size than is drawn.
+    Fitted {
+        /// Its size.
+        from: Size,
+        /// What is drawn.
+        to: Size,
+        /// What became of its proportions.
+        fit: Fit,
+    },
 }
 
 impl std::fmt::Display for Warning {
@@ -197,6 +181,16 @@ impl std::fmt::Display for Warning {
             }
             Self::NotFinite { image_idx } => {
                 write!(f, "picture {image_idx} has values that are not finite; try a model in float32")
+            }
+            Self::Fitted { from, to, fit } => {
+                write!(f, "the picture to begin with is {from} (width x height) and {to} is drawn: ")?;
+                let is_scaled = from.width * to.height == from.height * to.width;
+                f.write_str(match fit {
+                    _ if is_scaled => "it was scaled",
+                    Fit::Stretch => "it was stretched",
+                    Fit::Fill => "it was scaled to lie in the middle, and its edges were continued",
+                    Fit::Crop => "it was scaled, and what stood out was cut off",
+                })
             }
         }
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use common::{command, fail, json, names, read_picture, run, succeed, text};
-use sd_runtime::image::{Difference, RgbImage, read_png_text};
+use sd_runtime::image::{Difference, Filter, Fit, RgbImage, Size, read_png_text};
 use sd_runtime::pipeline::PictureSettings;
 use testkit::demo;
 
@@ -149,7 +149,7 @@ fn a_sketch_keeps_what_its_strength_leaves() {
     let pixels = (0..128 * 64).flat_map(|i| if inside(i) { [40, 80, 230] } else { [255; 3] }).collect();
     let drawn = RgbImage::new(128, 64, pixels).unwrap();
     drawn.write_png(std::fs::File::create(&sketch).unwrap(), &[]).unwrap();
-    let drawn = drawn.cover(128, 128);
+    let drawn = drawn.fit(Size { width: 128, height: 128 }, Fit::Crop, Filter::Lanczos);
     let distance = |path: &Path| Difference::between(&drawn, &read_picture(path)).unwrap().mean;
     let outputs = ["0.15", "0.5", "1"].map(|strength| {
         let output = dir.path().join(format!("{strength}.png"));

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use sd_runtime::Stop;
-use sd_runtime::pipeline::{DiffusionPipeline, GenerateOptions, GeneratedImage, PictureSettings, StartingPicture};
+use sd_runtime::pipeline::{DiffusionPipeline, GenerateOptions, GeneratedImage, PictureSettings};
 use sd_runtime::rng::RandomSource;
 use sd_runtime::scheduler::Sampler;
 
@@ -86,7 +86,7 @@ impl Pipeline {
         watch: &mut dyn Watch,
     ) -> Result<Drawing> {
         request.check()?;
-        let options = request.options();
+        let options = request.options(self.inner.takes());
         let mut on_step = |at: sd_runtime::pipeline::Progress<'_>| -> ControlFlow<()> {
             watch.event(Event::Progress(Progress {
                 what: "denoising",
@@ -106,6 +106,11 @@ impl Pipeline {
 
     fn picture(&self, request: &Request, options: &GenerateOptions, idx: usize, generated: GeneratedImage) -> Picture {
         let GeneratedImage { image, noise, latents, decoded, safety, .. } = generated;
+        // What was drawn; the picture is larger where that is a part of it.
+        let (width, height) = match *decoded.shape() {
+            [_, _, height, width] => (width, height),
+            _ => (image.width(), image.height()),
+        };
         let settings = PictureSettings {
             software: crate::SOFTWARE.to_owned(),
             model: self.name.clone(),
@@ -117,12 +122,9 @@ impl Pipeline {
             guidance_scale: options.guidance_scale,
             scheduler: options.scheduler.unwrap_or(self.scheduler).to_string(),
             random: options.random.name().to_owned(),
-            start: request
-                .start
-                .as_ref()
-                .map(|start| StartingPicture { file: start.file.clone(), strength: start.strength }),
-            width: image.width(),
-            height: image.height(),
+            start: request.start.as_ref().map(|start| start.settings(self.inner.takes())),
+            width,
+            height,
         };
         Picture { image, settings, flagged: safety.map(|verdict| verdict.flagged), noise, latents, decoded }
     }

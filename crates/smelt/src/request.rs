@@ -6,13 +6,14 @@ use std::path::Path;
 use host_tensor::HostTensor;
 use safe_files::Outputs;
 use sd_runtime::image::RgbImage;
-use sd_runtime::pipeline::{GenerateOptions, PictureSettings, StartingImage};
+use sd_runtime::pipeline::{GenerateOptions, PictureSettings, Takes};
 use sd_runtime::rng::RandomKind;
 use sd_runtime::scheduler::Sampler;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Context, Result, refuse};
-use crate::file::read_picture;
+use crate::error::{Result, refuse};
+use crate::open::Opened;
+use crate::start::Start;
 
 /// What to draw, and how. As JSON every field may be left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,29 +42,6 @@ pub struct Request {
     pub start: Option<Start>,
     /// Leave the safety checker out, even if there is one.
     pub no_safety_check: bool,
-}
-
-/// A picture to begin with.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Start {
-    /// The picture; it is scaled to the pipeline's size and cut to its proportions.
-    pub image: RgbImage,
-    /// Name of its file, for the settings of what is drawn.
-    pub file: String,
-    /// How much of it may change: the share of the steps that are taken, above 0 to 1.
-    pub strength: f64,
-}
-
-impl Start {
-    /// Reads the picture: PNG, JPEG or WebP.
-    ///
-    /// # Errors
-    /// When the file cannot be read, or is no picture.
-    pub fn read(path: &Path, strength: f64) -> Result<Self> {
-        let image = read_picture(path).context("--image")?;
-        let file = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        Ok(Self { image, file, strength })
-    }
 }
 
 impl Default for Request {
@@ -102,11 +80,23 @@ impl Request {
                 self.guidance
             );
         }
+        self.start.as_ref().map_or(Ok(()), Start::check)?;
         Ok(self.random.check_seed(self.seed)?)
     }
 
-    /// The same for the pipeline.
-    pub(crate) fn options(&self) -> GenerateOptions {
+    /// Refuses pictures and masks that a model has no use for, or lacks, as far as that is known before it is loaded.
+    ///
+    /// # Errors
+    /// [`Refused`](crate::Error::Refused) or [`Runtime`](crate::Error::Runtime), with what would work.
+    pub fn check_for(&self, opened: &Opened) -> Result<()> {
+        match opened.takes()? {
+            Some(takes) => Ok(self.options(takes).check_for(takes)?),
+            None => Ok(()),
+        }
+    }
+
+    /// The same for the pipeline of a denoiser that takes that.
+    pub(crate) fn options(&self, takes: Takes) -> GenerateOptions {
         GenerateOptions {
             prompt: self.prompt.clone(),
             negative_prompt: self.negative_prompt.clone(),
@@ -116,7 +106,7 @@ impl Request {
             image_count: self.count,
             scheduler: self.scheduler,
             random: self.random,
-            start: self.start.as_ref().map(|s| StartingImage { image: s.image.clone(), strength: s.strength }),
+            start: self.start.as_ref().map(|start| start.starting(takes)),
             disable_safety: self.no_safety_check,
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! The models come from a directory of packages, or from a checkpoint that is converted in memory: the same programs, without files.
 
+mod start;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use safe_files::{OutputFile, Outputs, is_stream};
 use serde::Serialize;
 use smelt::sheet::Cell;
-use smelt::{Event, Opening, Picture, Pipeline, PipelineOptions, Request, Source, Start, Watch, demo, tensor_file};
+use smelt::{Event, Opening, Picture, Pipeline, PipelineOptions, Request, Source, Watch, demo, tensor_file};
 
 use crate::cli::{GenerateArgs, Seed};
 use crate::file;
@@ -49,8 +51,9 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     let mut request = request(args);
     request.check()?;
     let outputs = Places::of(args, report)?;
-    request.start = args.image.as_deref().map(|path| Start::read(path, args.strength)).transpose()?;
-    let mut pipeline = load(args, report)?;
+    request.start = start::read(&args.start)?;
+    request.check()?;
+    let mut pipeline = load(args, &mut request, report)?;
     let load = begin.elapsed();
 
     let mut steps = Steps::new(report);
@@ -101,18 +104,18 @@ fn request(args: &GenerateArgs) -> Request {
 }
 
 /// Loads the models.
-fn load(args: &GenerateArgs, report: &Report) -> Result<Pipeline> {
+fn load(args: &GenerateArgs, request: &mut Request, report: &Report) -> Result<Pipeline> {
     let opening = Opening::from(&args.opening);
     let model = match &args.model {
         Some(model) => model.clone(),
         None => demo::directory(demo_cache())?.into(),
     };
-    let options = PipelineOptions {
+    let mut options = PipelineOptions {
         engine: args.engine.spec(args.device),
         sizes: (&args.size).into(),
         scheduler: args.scheduler,
         steps: args.steps,
-        with_picture: args.image.is_some(),
+        with_picture: request.start.is_some(),
         safety_check: !args.no_safety_check,
         low_memory: args.low_memory,
         tokenizer: args.tokenizer.clone(),
@@ -122,7 +125,12 @@ fn load(args: &GenerateArgs, report: &Report) -> Result<Pipeline> {
     options.engine.check()?;
     opening.fetch([&model], &[], &mut Screen::new(report))?;
     let spinner = report.spinner("loading");
-    let pipeline = opening.open(model)?.pipeline(&options)?;
+    let opened = opening.open(model)?;
+    request.check_for(&opened)?;
+    if let Some(start) = &mut request.start {
+        options.sizes = start.sizes(&opened, options.sizes)?;
+    }
+    let pipeline = opened.pipeline(&options)?;
     spinner.finish_and_clear();
     pipeline.warnings().iter().for_each(|warning| report.warn(warning));
     Ok(pipeline)
@@ -170,8 +178,8 @@ fn picture_files(outputs: &mut Outputs, output: &Path, paths: &[PathBuf]) -> Res
 
 /// Names what no picture may replace.
 fn name_inputs(outputs: &mut Outputs, args: &GenerateArgs) -> Result<()> {
-    if let Some(image) = &args.image {
-        outputs.reads("--image", image)?;
+    for (option, file) in [("--image", &args.start.image), ("--mask", &args.start.mask)] {
+        file.iter().try_for_each(|file| outputs.reads(option, file))?;
     }
     let model = args.model.as_ref().and_then(Source::path);
     for dir in model.into_iter().chain(args.tokenizer.as_deref()) {

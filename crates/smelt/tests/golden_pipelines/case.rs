@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 use smelt::HostTensor;
+use sd_runtime::rng::TorchRandom;
 use smelt::random::RandomSource;
 use testkit::{load_metadata, load_safetensors};
 
@@ -24,6 +25,10 @@ pub(super) struct Case {
     /// The largest difference, as a share of the largest value.
     pub(super) tolerance: f32,
     tensors: BTreeMap<String, HostTensor>,
+    /// Seed of PyTorch's source on the CPU, for what was drawn and not recorded.
+    seed: Option<u64>,
+    /// diffusers pairs pictures and prompts of a list across: of two each, only the first and the last belong together.
+    is_crossed: bool,
 }
 
 impl Case {
@@ -41,6 +46,8 @@ impl Case {
             call: object("call").or_else(|| object("settings")).unwrap(),
             tolerance: said.get("tol").map_or(TOLERANCE, |tolerance| tolerance.parse().unwrap()),
             tensors: load_safetensors(path),
+            seed: said.get("generator").and_then(|said| said.rsplit_once("seed ")?.1.parse().ok()),
+            is_crossed: name == "sd15_img2img_batch",
         }
     }
 
@@ -58,7 +65,13 @@ impl Case {
         let numbered = (0..).map_while(|i| self.tensor(&format!("noise.{i}")));
         let start = self.tensor("in.latents");
         let tensors: Vec<Vec<f32>> = numbered.chain(start).map(HostTensor::to_f32_vec).collect();
-        Recorded { tensors, next: 0, prompt_idx, n_prompts: self.prompts().len() }
+        let further = self.seed.map(TorchRandom::new);
+        Recorded { tensors, next: 0, prompt_idx, n_prompts: self.prompts().len(), further }
+    }
+
+    /// Whether a picture of a prompt was recorded from the same input.
+    pub(super) fn is_paired(&self, prompt_idx: usize, image_idx: usize) -> bool {
+        !self.is_crossed || prompt_idx == image_idx
     }
 }
 
@@ -77,10 +90,17 @@ pub(super) struct Recorded {
     next: usize,
     prompt_idx: usize,
     n_prompts: usize,
+    /// What comes after the recorded ones.
+    further: Option<TorchRandom>,
 }
 
 impl RandomSource for Recorded {
     fn normals(&mut self, n: usize) -> Vec<f64> {
+        if self.next == self.tensors.len()
+            && let Some(further) = &mut self.further
+        {
+            return further.normals(n);
+        }
         let tensor = self.tensors.get(self.next).unwrap_or_else(|| panic!("draw {} was not recorded", self.next));
         self.next += 1;
         let own = match tensor.len() {
