@@ -414,11 +414,7 @@ mod tests {
         let t5 = serde_json::json!({"tokenizer_class": "T5Tokenizer"});
         check_warning("tokenizer/tokenizer_config.json", t5, &["--tokenizer", "T5Tokenizer"]);
         check_warning("unet/config.json", serde_json::json!({"in_channels": 5}), &["guided by depth (5 channels"]);
-        check_warning(
-            "unet/config.json",
-            serde_json::json!({"in_channels": 7}),
-            &["upscaler (7 channels"],
-        );
+        check_warning("unet/config.json", serde_json::json!({"in_channels": 7}), &["upscaler (7 channels"]);
         let preprocessor = "feature_extractor/preprocessor_config.json";
         check_warning(preprocessor, serde_json::json!({"do_resise": true}), &["do_resise"]);
     }

@@ -105,10 +105,14 @@ impl Start {
             refuse!("--mask-blur {blur} is not a number of pixels from 0");
         }
         if !is_masked && blur > 0.0 {
-            refuse!("--mask-blur {blur} makes a mask soft, and there is none; give one with --mask, or a border with --outpaint");
+            refuse!(
+                "--mask-blur {blur} makes a mask soft, and there is none; give one with --mask, or a border with --outpaint"
+            );
         }
         if !is_masked && self.only_masked.is_some() {
-            refuse!("--only-masked draws what is masked, and there is no mask; give one with --mask, or a border with --outpaint");
+            refuse!(
+                "--only-masked draws what is masked, and there is no mask; give one with --mask, or a border with --outpaint"
+            );
         }
         Ok(())
     }
@@ -158,8 +162,7 @@ impl Start {
             mask_blur: Some(self.mask_blur).filter(|&blur| blur > 0.0),
             only_masked: self.only_masked,
             border: self.border.map(|border| border.to_string()),
-            image_guidance: (takes == Takes::Picture)
-                .then(|| self.image_guidance.unwrap_or(DEFAULT_IMAGE_GUIDANCE)),
+            image_guidance: (takes == Takes::Picture).then(|| self.image_guidance.unwrap_or(DEFAULT_IMAGE_GUIDANCE)),
         }
     }
 }

@@ -56,7 +56,12 @@ impl<'a> Guidance<'a> {
     /// Guidance of that scale, or none where there is nothing to be guided away from.
     ///
     /// The negative prompt's row comes first, as in diffusers; a batch that is not filled has its last row several times.
-    pub(crate) fn new(denoiser: &'a Denoiser, conditioning: &Conditioning, scale: f32, beside: &Beside) -> Result<Self> {
+    pub(crate) fn new(
+        denoiser: &'a Denoiser,
+        conditioning: &Conditioning,
+        scale: f32,
+        beside: &Beside,
+    ) -> Result<Self> {
         let batch = denoiser.batch();
         let Conditioning { prompt, negative } = conditioning;
         let row = |features, beside: &[f32]| Row { features, beside: beside.to_vec() };

@@ -133,7 +133,9 @@ mod tests {
         assert_eq!(read("64"), Ok(Border { left: 64, top: 64, right: 64, bottom: 64 }));
         assert_eq!(read("1, 2,3,0"), Ok(Border { left: 1, top: 2, right: 3, bottom: 0 }));
         assert_eq!(read("1,2,3,0").unwrap().to_string(), "1,2,3,0");
-        for (text, fact) in [("1,2", "LEFT,TOP"), ("-1", "LEFT,TOP"), ("99999", "at most 16384"), ("0,0,0,0", "nothing")] {
+        for (text, fact) in
+            [("1,2", "LEFT,TOP"), ("-1", "LEFT,TOP"), ("99999", "at most 16384"), ("0,0,0,0", "nothing")]
+        {
             let error = read(text).unwrap_err();
             assert!(error.contains(fact), "{error}");
         }

@@ -1,5 +1,6 @@
 //! Facts about the pipeline, on models made of closed formulas.
 
+mod masks;
 mod stages;
 
 use std::ops::ControlFlow;
@@ -238,7 +239,10 @@ fn models_that_do_not_fit_are_named() {
             "needs input timestep_cond [2, 256]: it is a latent",
         ),
         (changed(&|inputs| inputs.push(f32s("additional_residual_0", &[2, 3]))), "run with a ControlNet"),
-        (changed(&|inputs| inputs[0].shape = [2, 5, 3, 5].into()), "unet: is a model that is guided by depth (5 channels"),
+        (
+            changed(&|inputs| inputs[0].shape = [2, 5, 3, 5].into()),
+            "unet: is a model that is guided by depth (5 channels",
+        ),
         (
             changed(&|inputs| inputs[0].shape = [2, 6, 3, 5].into()),
             "unet: takes 6 channels, where the VAE's latents have 4",

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use sd_runtime::rng::TorchRandom;
 use serde_json::{Map, Value};
 use smelt::HostTensor;
-use sd_runtime::rng::TorchRandom;
 use smelt::random::RandomSource;
 use testkit::{load_metadata, load_safetensors};
 
