@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::engine::Signature;
 use crate::error::{Result, RuntimeError};
 use crate::foreign::{latent_size, picture_size};
-use crate::image::RgbImage;
+use crate::image::{RgbImage, Size};
 use crate::models::Shelf;
 use crate::port::{Port, size};
 use crate::watch::Watch;
@@ -189,30 +189,25 @@ impl Encoder {
         }
     }
 
-    /// Latents of a picture, scaled as the denoiser expects them; where the encoder gives moments, drawn with the given
-    /// standard normal noise.
+    /// Columns and rows of the pictures that it takes.
+    pub(crate) const fn size(&self) -> Size {
+        let [height, width] = self.size;
+        Size { width, height }
+    }
+
+    /// Latents of a picture in planes of −1 to 1, scaled as the denoiser expects them; where the encoder gives moments,
+    /// drawn with the given standard normal noise.
     pub(crate) fn encode(
         &self,
         models: &mut Shelf,
-        image: &RgbImage,
+        planes: Vec<f32>,
         noise: &[f32],
         watch: &Watch<'_>,
     ) -> Result<Vec<f32>> {
-        let [height, width] = self.size;
-        let planes = image.cover(width, height).to_planes();
-        let mut outputs = self.port.run(models, [("x", planes)], watch)?;
-        let latent = self.port.take(&mut outputs, "latent")?;
-        let n = noise.len();
-        let values = match latent.len() {
-            given if given == n || given == 2 * n => latent.to_f32_vec(),
-            _ => {
-                let (shape, n) = (latent.shape(), 2 * n);
-                return Err(self.port.fault(format!("output latent has shape {shape:?}, expected {n} elements")));
-            }
-        };
+        let values = self.moments(models, planes, noise.len(), watch)?;
         let VaeConfig { scaling_factor, shift_factor } = self.config;
         let scaled = |z: f32| (z - shift_factor) * scaling_factor;
-        let (means, log_variances) = values.split_at(n);
+        let (means, log_variances) = values.split_at(noise.len());
         if log_variances.is_empty() {
             return Ok(means.iter().copied().map(scaled).collect());
         }
@@ -221,5 +216,31 @@ impl Encoder {
             scaled(mean + (0.5 * log_variance.clamp(-30.0, 20.0)).exp() * noise)
         };
         Ok(means.iter().zip(log_variances).zip(noise).map(draw).collect())
+    }
+
+    /// The likeliest latents of a picture, `n` values, as the encoder gives them: neither drawn nor scaled.
+    pub(crate) fn likeliest(
+        &self,
+        models: &mut Shelf,
+        planes: Vec<f32>,
+        n: usize,
+        watch: &Watch<'_>,
+    ) -> Result<Vec<f32>> {
+        let mut values = self.moments(models, planes, n, watch)?;
+        values.truncate(n);
+        Ok(values)
+    }
+
+    /// `n` means and as many logarithms of variances, or `n` latents.
+    fn moments(&self, models: &mut Shelf, planes: Vec<f32>, n: usize, watch: &Watch<'_>) -> Result<Vec<f32>> {
+        let mut outputs = self.port.run(models, [("x", planes)], watch)?;
+        let latent = self.port.take(&mut outputs, "latent")?;
+        match latent.len() {
+            given if given == n || given == 2 * n => Ok(latent.to_f32_vec()),
+            _ => {
+                let (shape, n) = (latent.shape(), 2 * n);
+                Err(self.port.fault(format!("output latent has shape {shape:?}, expected {n} elements")))
+            }
+        }
     }
 }

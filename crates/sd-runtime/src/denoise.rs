@@ -3,10 +3,14 @@
 mod denoiser;
 mod embedding;
 mod guidance;
+mod kept;
 mod rescale;
+mod takes;
 
 pub(crate) use denoiser::Denoiser;
-pub(crate) use guidance::Guidance;
+pub(crate) use guidance::{Beside, Guidance};
+pub(crate) use kept::Kept;
+pub use takes::Takes;
 
 use crate::error::Result;
 use crate::models::Shelf;
@@ -21,12 +25,15 @@ pub(crate) struct Walk {
 }
 
 /// Denoises in place a sample with which the walk starts.
+///
+/// What is kept of a picture is put back after every step, with the noise that the sample began with.
 pub(crate) fn denoise(
     models: &mut Shelf,
     guidance: &mut Guidance<'_>,
     Walk { scheduler, n_calls }: &mut Walk,
     sample: &mut [f32],
     source: &mut dyn RandomSource,
+    kept: Option<(&Kept, &[f32])>,
     watch: &mut Watch<'_>,
 ) -> Result<()> {
     let timesteps = scheduler.timesteps().to_vec();
@@ -36,6 +43,9 @@ pub(crate) fn denoise(
         scheduler.scale_model_input(step_idx, &mut input);
         let noise = guidance.predict(models, &input, timestep, watch)?;
         scheduler.step(step_idx, &noise, sample, source)?;
+        if let Some((kept, noise)) = kept {
+            kept.put_back(scheduler.as_ref(), step_idx, noise, sample);
+        }
         watch.advance(sample)?;
     }
     Ok(())

@@ -1,40 +1,38 @@
 //! What a model is that a pipeline of Stable Diffusion 1.x and 2.x cannot draw with, known by its features.
 
+use crate::denoise::Takes;
 use crate::engine::{Feature, Signature};
 
-/// What a UNet is by its number of input channels: what follows "the UNet …" in a message.
+/// What a UNet is that nobody draws with, by its number of input channels: what follows "the UNet …" in a message.
 ///
-/// It is for whoever has a UNet's configuration or its signature, before a pipeline is put together: `None` where the UNet
-/// takes the latents alone.
+/// It is for whoever has a UNet's configuration or its signature, before a pipeline is put together: `None` where
+/// [`Takes`] knows what it takes.
 ///
 /// ```
 /// use sd_runtime::pipeline::other_unet;
-/// assert_eq!(other_unet(4, 4), None);
-/// assert!(other_unet(9, 4).is_some_and(|what| what.contains("inpainting")));
+/// assert_eq!([4, 8, 9].map(|n| other_unet(n, 4)), [None, None, None]);
+/// assert!(other_unet(5, 4).is_some_and(|what| what.contains("depth")));
 /// ```
 #[must_use]
 pub fn other_unet(in_channels: usize, latent_channels: usize) -> Option<String> {
-    let and = |extra: usize| latent_channels.checked_add(extra) == Some(in_channels);
-    let twice_and =
-        |extra: usize| latent_channels.checked_mul(2).and_then(|n| n.checked_add(extra)) == Some(in_channels);
-    let what = if and(0) {
+    if Takes::of(in_channels, latent_channels).is_some() {
         return None;
-    } else if twice_and(1) {
-        format!("an inpainting model ({in_channels} channels: latents, mask, masked picture)")
-    } else if twice_and(0) {
-        format!("an InstructPix2Pix model ({in_channels} channels: latents, and those of the picture to edit)")
-    } else if and(1) {
+    }
+    let and = |extra: usize| latent_channels.checked_add(extra) == Some(in_channels);
+    let what = if and(1) {
         format!("a model that is guided by depth ({in_channels} channels: latents, depth)")
     } else if and(3) {
         format!("an upscaler ({in_channels} channels: latents, and the small picture)")
     } else {
         return Some(format!(
-            "takes {in_channels} channels, where the VAE's latents have {latent_channels}, and generate gives latents alone"
+            "takes {in_channels} channels, where the VAE's latents have {latent_channels}, and generate gives latents, \
+             alone or with a mask and a picture"
         ));
     };
+    let (picture, masked) = (latent_channels.saturating_mul(2), latent_channels.saturating_mul(2).saturating_add(1));
     Some(format!(
-        "is {what}, which generate cannot draw with yet; a UNet for generate takes the {latent_channels} channels of \
-         latents"
+        "is {what}, which generate cannot draw with yet; a UNet for generate takes {latent_channels} channels (latents), \
+         {masked} (an inpainting model) or {picture} (InstructPix2Pix)"
     ))
 }
 
@@ -84,8 +82,6 @@ mod tests {
     #[test]
     fn a_unet_is_known_by_its_channels() {
         for (channels, fact) in [
-            (9, "is an inpainting model (9 channels: latents, mask, masked picture)"),
-            (8, "InstructPix2Pix model (8 channels"),
             (5, "guided by depth (5 channels"),
             (7, "upscaler (7 channels"),
             (6, "takes 6 channels, where the VAE's latents have 4"),
@@ -95,7 +91,7 @@ mod tests {
             assert!(what.contains(fact), "{what}");
         }
         assert_eq!(other_unet(16, 16), None);
-        assert!(other_unet(33, 16).is_some_and(|what| what.contains("inpainting")));
+        assert_eq!([33, 32].map(|n| other_unet(n, 16)), [None, None]);
         assert!(other_unet(usize::MAX, usize::MAX / 2 + 1).is_some());
     }
 

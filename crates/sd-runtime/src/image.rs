@@ -3,6 +3,7 @@
 //! Colour management is not here.
 
 mod blur;
+mod border;
 mod canny;
 mod decode;
 mod difference;
@@ -17,6 +18,7 @@ mod region;
 mod resize;
 mod size;
 
+pub use border::Border;
 pub use canny::Canny;
 pub use difference::Difference;
 pub use filter::Filter;
@@ -96,20 +98,6 @@ impl RgbImage {
             }
         }
         Ok(planes)
-    }
-
-    /// The picture at another size, scaled to cover it; what stands out on two sides is cut off evenly.
-    #[must_use]
-    pub fn cover(&self, width: usize, height: usize) -> Self {
-        // Sides of the largest part that has the wanted proportions, to the nearest pixel.
-        let part = |side: usize, num: usize, den: usize| (side * num + den / 2) / den.max(1);
-        let crop_width = part(self.height, width, height).clamp(1, self.width.max(1));
-        let crop_height = part(self.width, height, width).clamp(1, self.height.max(1));
-        let cropped = match (crop_width, crop_height) == (self.width, self.height) {
-            true => self.clone(),
-            false => self.center_crop(crop_width, crop_height),
-        };
-        cropped.resize(Size { width, height }, Filter::Bicubic)
     }
 
     fn check_same_size(&self, other: Size) -> Result<()> {
@@ -197,19 +185,6 @@ mod tests {
         assert_eq!(image.to_control_planes(Some(&alpha)).unwrap(), [0.0, -1.0, 0.2, -1.0, 1.0, -1.0]);
         let wrong = GreyImage::new(Size { width: 1, height: 1 }, vec![0]).unwrap();
         assert!(image.to_control_planes(Some(&wrong)).is_err());
-    }
-
-    #[test]
-    fn a_picture_covers_a_size_by_its_middle() {
-        let wide = RgbImage::new(4, 2, [1, 2, 3, 4, 1, 2, 3, 4].into_iter().flat_map(|v| [v * 10; 3]).collect());
-        let wide = wide.unwrap();
-        assert_eq!(wide.cover(2, 2).pixels(), [20, 20, 20, 30, 30, 30].repeat(2));
-        assert_eq!(wide.cover(4, 2), wide);
-        let tall = wide.cover(1, 2);
-        assert_eq!((tall.width(), tall.height()), (1, 2));
-        let large = wide.cover(8, 8);
-        assert_eq!((large.width(), large.height()), (8, 8));
-        assert!(large.pixels()[0] < 25 && large.pixels()[8 * 3 - 1] > 25);
     }
 
     #[test]

@@ -6,9 +6,11 @@
 //! What differs between families of checkpoints is how prompts are read (`condition`); models that ask for what nobody
 //! gives are refused by name.
 
+mod canvas;
 mod config;
 mod range;
 mod settings;
+mod start;
 mod tokenizers;
 
 #[cfg(test)]
@@ -23,11 +25,12 @@ use sd_spec::Role;
 
 pub use crate::autoencoder::VaeConfig;
 pub use crate::conditions::{Conditions, Corner};
+pub use crate::denoise::Takes;
 pub use crate::foreign::other_unet;
 pub use crate::models::Models;
 pub use crate::request::{
-    Denoised, GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, SafetyVerdict, StartingImage,
-    Undecoded, Warning,
+    DEFAULT_IMAGE_GUIDANCE, Denoised, GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, Repaint,
+    SafetyVerdict, StartingImage, Undecoded, Warning,
 };
 pub use crate::safety::{CropSize, EdgeSize, PreprocessorConfig};
 pub use crate::variation::Variation;
@@ -41,12 +44,12 @@ use crate::engine::{Loader, Residency};
 use crate::error::{Result, RuntimeError};
 use crate::image::RgbImage;
 use crate::models::{Shelf, missing};
-use crate::part::Part;
-use crate::rng::{DrawOrder, Lane, RandomSource};
+use crate::rng::{Lane, RandomSource};
 use crate::safety::SafetyChecker;
 use crate::scheduler::{Scheduler, WalkOptions};
-use crate::variation::turn;
 use crate::watch::{OnStep, Watch};
+use canvas::Overlay;
+use start::{Making, Start};
 
 /// A pipeline from text, or from text and a picture, to pictures.
 pub struct DiffusionPipeline {
@@ -60,12 +63,11 @@ pub struct DiffusionPipeline {
     latent_shape: [usize; 4],
 }
 
-/// What denoising begins with: the noise of each picture, and latents of a picture.
-struct Start {
-    noises: Vec<Vec<f32>>,
-    clean: Option<Vec<f32>>,
-    /// Whether the noise of each picture is no noise, but latents that others began to denoise.
-    is_under_way: bool,
+/// Latents of all pictures, and how what is drawn becomes a part of a picture.
+struct Drawn {
+    denoised: Vec<Denoised>,
+    overlay: Option<Overlay>,
+    warnings: Vec<Warning>,
 }
 
 impl DiffusionPipeline {
@@ -101,8 +103,8 @@ impl DiffusionPipeline {
         let safety_checker =
             safety_checker.map(|signature| SafetyChecker::new(signature, config.preprocessor.clone())).transpose()?;
         conditioner.check_fits(&denoiser)?;
-        denoiser.check_channels(decoder.latent_channels()?)?;
-        let latent_shape = decoder.latent_shape(denoiser.dims())?;
+        let denoiser = denoiser.for_latents(decoder.latent_channels()?)?;
+        let latent_shape = decoder.latent_shape(&denoiser.latent_dims())?;
         if let Some(encoder) = &encoder {
             encoder.check_fits(latent_shape)?;
         }
@@ -113,6 +115,12 @@ impl DiffusionPipeline {
     #[must_use]
     pub const fn latent_shape(&self) -> [usize; 4] {
         self.latent_shape
+    }
+
+    /// What the denoiser takes beside the latents, which says what a request must have.
+    #[must_use]
+    pub const fn takes(&self) -> Takes {
+        self.denoiser.takes()
     }
 
     /// Whether pictures are checked unless the options say otherwise.
@@ -168,8 +176,13 @@ impl DiffusionPipeline {
         let mut watch = Watch::new(options.image_count, n_steps, stop, progress);
         let denoised = self.begin_and_denoise(source, options, &mut watch);
         self.models.release();
-        let (pictures, warnings) = denoised?;
-        Ok(Undecoded { pictures, warnings })
+        match denoised? {
+            Drawn { overlay: Some(_), .. } => Err(RuntimeError::Options(
+                "what is drawn for a part of a picture is decoded by the pipeline that drew it; no other can go on from it"
+                    .into(),
+            )),
+            Drawn { denoised, warnings, .. } => Ok(Undecoded { pictures: denoised, warnings }),
+        }
     }
 
     /// Evaluations of the denoiser that each picture takes; wrong options are refused without running any model.
@@ -178,6 +191,7 @@ impl DiffusionPipeline {
     /// What is wrong with the options.
     pub fn evaluations(&self, options: &GenerateOptions) -> Result<usize> {
         options.check()?;
+        options.check_for(self.denoiser.takes())?;
         if self.denoiser.guidance_width().is_some() && options.negative_prompt.as_ref().is_some_and(|t| !t.is_empty()) {
             return Err(RuntimeError::Options(
                 "guidance was distilled into the model, so a negative prompt has no effect; leave it out".into(),
@@ -196,7 +210,7 @@ impl DiffusionPipeline {
     ) -> Result<Generation> {
         let n_steps = self.evaluations(options)?;
         let mut watch = Watch::new(options.image_count, n_steps, stop, on_step);
-        let (denoised, mut warnings) = self.begin_and_denoise(source, options, &mut watch)?;
+        let Drawn { denoised, overlay, mut warnings } = self.begin_and_denoise(source, options, &mut watch)?;
         let mut images = self.decode(denoised, &watch)?;
         let not_finite = |image: &GeneratedImage| image.decoded.to_f32_vec().iter().any(|x| !x.is_finite());
         let bad = images.iter().enumerate().filter(|(_, image)| not_finite(image));
@@ -204,6 +218,7 @@ impl DiffusionPipeline {
         if !options.disable_safety {
             self.check(&mut images, &watch)?;
         }
+        lay_over(overlay.as_ref(), &mut images)?;
         Ok(Generation { images, warnings })
     }
 
@@ -212,10 +227,12 @@ impl DiffusionPipeline {
         source: &mut Box<dyn RandomSource>,
         options: &GenerateOptions,
         watch: &mut Watch<'_>,
-    ) -> Result<(Vec<Denoised>, Vec<Warning>)> {
+    ) -> Result<Drawn> {
         let start = self.start(source.as_mut(), options, watch)?;
-        let (conditioning, warnings) = self.read_prompts(options, watch)?;
-        Ok((self.denoise(start, &conditioning, source, options, watch)?, warnings))
+        let (conditioning, mut warnings) = self.read_prompts(options, watch)?;
+        warnings.extend(start.warning.clone());
+        let denoised = self.denoise(&start, &conditioning, source, options, watch)?;
+        Ok(Drawn { denoised, overlay: start.overlay, warnings })
     }
 
     /// A scheduler for one picture, without the first steps.
@@ -230,70 +247,16 @@ impl DiffusionPipeline {
         }
     }
 
-    /// Draws the noise of all pictures, and encodes the picture to begin with, if there is one; each in its turn
-    /// ([`DrawOrder`]). The encoder's noise is drawn whether it is needed or not, as Apple's pipelines do it.
+    /// What pictures begin with.
     fn start(&mut self, source: &mut dyn RandomSource, options: &GenerateOptions, watch: &Watch<'_>) -> Result<Start> {
-        let n: usize = self.latent_shape.iter().product();
-        let noises = |source: &mut dyn RandomSource| self.noises(source, options);
-        if !options.latents.is_empty() {
-            return Ok(Start { noises: self.given_latents(options)?, clean: None, is_under_way: true });
-        }
-        let Some(start) = &options.start else {
-            return Ok(Start { noises: noises(source)?, clean: None, is_under_way: false });
+        let mut making = Making {
+            models: &mut self.models,
+            encoder: self.encoder.as_ref(),
+            takes: self.denoiser.takes(),
+            latent_shape: self.latent_shape,
+            watch,
         };
-        let Some(encoder) = &self.encoder else {
-            return Err(RuntimeError::Signature {
-                model: Part::from(Role::VaeEncoder).name(),
-                reason: "is missing from the pipeline, and a picture to begin with needs it".into(),
-            });
-        };
-        let (noises, of_encoder) = match source.order() {
-            DrawOrder::NoiseFirst => {
-                let noises = noises(source)?;
-                (noises, source.latents(n))
-            }
-            DrawOrder::EncoderFirst => {
-                let of_encoder = source.latents(n);
-                (noises(source)?, of_encoder)
-            }
-        };
-        let clean = encoder.encode(&mut self.models, &start.image, &of_encoder, watch)?;
-        Ok(Start { noises, clean: Some(clean), is_under_way: false })
-    }
-
-    /// The latents that the options give to go on from.
-    fn given_latents(&self, options: &GenerateOptions) -> Result<Vec<Vec<f32>>> {
-        match options.latents.iter().find(|latents| latents.shape() != self.latent_shape) {
-            Some(other) => Err(RuntimeError::Options(format!(
-                "latents to go on from have shape {:?}, and the model draws {:?}",
-                other.shape(),
-                self.latent_shape
-            ))),
-            None => Ok(options.latents.iter().map(HostTensor::to_f32_vec).collect()),
-        }
-    }
-
-    /// The noise of all pictures: what was given, or drawn as one tensor; with some of other seeds' where that is asked for.
-    fn noises(&self, source: &mut dyn RandomSource, options: &GenerateOptions) -> Result<Vec<Vec<f32>>> {
-        let [_, channels, height, width] = self.latent_shape;
-        let n = channels * height * width;
-        if let Some(noise) = options.noise.iter().find(|noise| noise.shape() != self.latent_shape) {
-            return Err(RuntimeError::Options(format!(
-                "the noise has shape {:?}, where the pipeline's latents have {:?}",
-                noise.shape(),
-                self.latent_shape
-            )));
-        }
-        let mut noises: Vec<Vec<f32>> = match options.noise.is_empty() {
-            true => source.latents(n * options.image_count).chunks(n).map(<[f32]>::to_vec).collect(),
-            false => options.noise.iter().map(HostTensor::to_f32_vec).collect(),
-        };
-        if let Some(Variation { seed, strength }) = options.variation {
-            for (noise, seed) in noises.iter_mut().zip(seed..) {
-                turn(noise, &options.random.source(seed)?.latents(n), [height, width], strength);
-            }
-        }
-        Ok(noises)
+        Start::new(&mut making, source, options)
     }
 
     /// Encodes the prompt and, where guidance needs it, the negative prompt.
@@ -316,24 +279,26 @@ impl DiffusionPipeline {
     /// Denoises the latents of all pictures, each with its share of what is drawn on the way.
     fn denoise(
         &mut self,
-        start: Start,
+        start: &Start,
         conditioning: &Conditioning,
         source: &mut Box<dyn RandomSource>,
         options: &GenerateOptions,
         watch: &mut Watch<'_>,
     ) -> Result<Vec<Denoised>> {
-        let mut guidance = Guidance::new(&self.denoiser, conditioning, options)?;
+        let mut guidance = Guidance::new(&self.denoiser, conditioning, options, &start.beside)?;
         let (before, count) = (source.boxed_clone(), start.noises.len());
         let mut denoised = Vec::with_capacity(count);
-        for (image_idx, mut latents) in start.noises.into_iter().enumerate() {
+        for (image_idx, noise) in start.noises.iter().enumerate() {
             watch.begin(image_idx);
             let mut walk = self.walk(options)?;
             let mut lane = Lane::new(before.as_ref(), image_idx, count);
-            let noise = HostTensor::from_f32(self.latent_shape, latents.clone());
+            let mut latents = noise.clone();
             if !start.is_under_way {
                 walk.scheduler.start(start.clean.as_deref(), &mut latents);
             }
-            denoise(&mut self.models, &mut guidance, &mut walk, &mut latents, &mut lane, watch)?;
+            let kept = start.kept.as_ref().map(|kept| (kept, noise.as_slice()));
+            denoise(&mut self.models, &mut guidance, &mut walk, &mut latents, &mut lane, kept, watch)?;
+            let noise = HostTensor::from_f32(self.latent_shape, noise.clone());
             denoised.push(Denoised { noise, latents: HostTensor::from_f32(self.latent_shape, latents) });
             *source = lane.into_source();
         }
@@ -361,4 +326,16 @@ impl DiffusionPipeline {
         }
         Ok(())
     }
+}
+
+/// Lays what was drawn over the picture that it is to be a part of; a picture that was flagged stays black.
+fn lay_over(overlay: Option<&Overlay>, images: &mut [GeneratedImage]) -> Result<()> {
+    let Some(overlay) = overlay else { return Ok(()) };
+    for image in images {
+        image.image = match &image.safety {
+            Some(verdict) if verdict.flagged => RgbImage::black(overlay.size().width, overlay.size().height),
+            _ => overlay.lay(&image.image)?,
+        };
+    }
+    Ok(())
 }

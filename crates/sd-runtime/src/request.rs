@@ -1,15 +1,18 @@
 //! What a caller asks for and gets: options, progress, pictures, warnings.
 
+mod start;
+
 use host_tensor::HostTensor;
 use sd_spec::Family;
 
 use crate::conditions::Conditions;
 use crate::error::{Result, RuntimeError};
-use crate::image::RgbImage;
+use crate::image::{Fit, RgbImage, Size};
 use crate::prompt::TruncatedText;
 use crate::rng::RandomKind;
 use crate::scheduler::{Sampler, WalkOptions};
 use crate::variation::Variation;
+pub use start::{DEFAULT_IMAGE_GUIDANCE, Repaint, StartingImage};
 
 /// What to draw, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,37 +74,6 @@ pub struct GenerateOptions {
     pub denoising_end: Option<f64>,
     /// Leave out the safety checker even if there is one.
     pub disable_safety: bool,
-}
-
-/// A picture to begin with, and how much of it may change.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StartingImage {
-    /// The picture; it is cropped around its centre and scaled to the pipeline's size.
-    pub image: RgbImage,
-    /// Share of the steps that are taken, above 0 to 1: the more, the more noise is added and the more changes.
-    ///
-    /// As in diffusers and in Apple's pipelines the first `steps - floor(steps · strength)` steps are left out.
-    pub strength: f64,
-}
-
-impl StartingImage {
-    /// Number of steps to leave out.
-    ///
-    /// diffusers 0.42 rounds the number of steps that are taken down, in the pipelines of Stable Diffusion 3 up.
-    fn skipped_steps(&self, steps: usize, family: Family) -> Result<usize> {
-        let strength = self.strength;
-        if !(strength > 0.0 && strength <= 1.0) {
-            return Err(RuntimeError::Options(format!("strength {strength} is not above 0 and at most 1")));
-        }
-        let taken = steps as f64 * strength;
-        match if family == Family::Sd3 { taken.ceil() } else { taken } as usize {
-            0 => Err(RuntimeError::Options(format!(
-                "strength {strength} leaves none of {steps} steps; the least is {:.3}, or take more steps",
-                1.0 / steps as f64
-            ))),
-            n => Ok(steps.saturating_sub(n)),
-        }
-    }
 }
 
 impl Default for GenerateOptions {
@@ -193,6 +165,7 @@ impl GenerateOptions {
         if self.image_count == 0 {
             return fail("0 images asked for; at least 1 is needed".into());
         }
+        self.start.as_ref().map_or(Ok(()), StartingImage::check)?;
         self.check_range()
     }
 
@@ -317,6 +290,15 @@ pub enum Warning {
         /// Index of the picture.
         image_idx: usize,
     },
+    /// The picture to begin with had another size than is drawn.
+    Fitted {
+        /// Its size.
+        from: Size,
+        /// What is drawn.
+        to: Size,
+        /// What became of its proportions.
+        fit: Fit,
+    },
 }
 
 impl std::fmt::Display for Warning {
@@ -331,6 +313,16 @@ impl std::fmt::Display for Warning {
             }
             Self::NotFinite { image_idx } => {
                 write!(f, "picture {image_idx} has values that are not finite; try a model in float32")
+            }
+            Self::Fitted { from, to, fit } => {
+                write!(f, "the picture to begin with is {from} (width x height) and {to} is drawn: ")?;
+                let is_scaled = from.width * to.height == from.height * to.width;
+                f.write_str(match fit {
+                    _ if is_scaled => "it was scaled",
+                    Fit::Stretch => "it was stretched",
+                    Fit::Fill => "it was scaled to lie in the middle, and its edges were continued",
+                    Fit::Crop => "it was scaled, and what stood out was cut off",
+                })
             }
         }
     }

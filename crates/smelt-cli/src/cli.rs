@@ -10,6 +10,7 @@ mod own;
 mod seed;
 mod size;
 mod source;
+mod start;
 mod xl;
 
 use std::ffi::OsString;
@@ -25,6 +26,7 @@ pub(crate) use own::{CompareArgs, CompletionsArgs, DoctorArgs, ManArgs};
 pub(crate) use seed::Seed;
 pub(crate) use size::SizeArgs;
 pub(crate) use source::{DownloadArgs, SourceArgs, source};
+pub(crate) use start::StartArgs;
 
 /// Turns Stable Diffusion checkpoints into Core ML packages, and runs them on any machine.
 #[derive(Debug, Parser)]

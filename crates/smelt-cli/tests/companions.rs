@@ -7,6 +7,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::{fail, run, succeed, text};
+use sd_runtime::image::RgbImage;
 use serde_json::{Value, json};
 use testkit::demo;
 
@@ -110,7 +111,7 @@ fn a_scheduler_asked_for_by_name_stands_in_for_one_that_is_not_implemented() {
 }
 
 #[test]
-fn an_inpainting_model_is_refused_for_what_it_is() {
+fn an_inpainting_model_repaints_and_says_what_it_needs() {
     let Some(golden) = testkit::golden() else { return };
     let dir = tempfile::tempdir().unwrap();
     let model = copy(&golden.join("checkpoints/tiny-sd15"), &dir.path().join("model"));
@@ -118,13 +119,19 @@ fn an_inpainting_model_is_refused_for_what_it_is() {
     copy(&golden.join("checkpoints/tiny-sd15-inpaint/unet"), &model.join("unet"));
     let model = text(model);
     let (packages, picture) = (text(dir.path().join("packages")), text(dir.path().join("x.png")));
-    let fact =
-        "is an inpainting model (9 channels: latents, mask, masked picture), which generate cannot draw with yet";
     let converted = run(["convert", &model, "-o", &packages]);
     assert_eq!(converted.code, Some(0), "{}", converted.stderr);
-    assert!(converted.stderr.contains(fact), "{}", converted.stderr);
+    assert!(!converted.stderr.contains("generate will refuse"), "{}", converted.stderr);
+    let image = text(dir.path().join("i.png"));
+    let pixels = RgbImage::new(120, 128, vec![200; 3 * 120 * 128]).unwrap();
+    pixels.write_png(std::fs::File::create(&image).unwrap(), &[]).unwrap();
     for from in [&model, &packages] {
-        let message = fail(["generate", "x", "-m", from, "-o", &picture, "--steps", "1"]);
-        assert!(message.contains(fact) && !message.contains("latent size"), "{message}");
+        let args = ["generate", "x", "-m", from, "-o", &picture, "--steps", "1"];
+        let message = fail(args);
+        assert!(message.contains("is an inpainting model") && message.contains("--mask"), "{message}");
+        let message = fail(args.iter().chain(&["--image", &image]));
+        assert!(message.contains("give a picture and a mask"), "{message}");
+        succeed(args.iter().chain(&["--image", &image, "--outpaint", "8,0,0,0"]));
+        std::fs::remove_file(&picture).unwrap();
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use common::{command, fail, json, names, read_picture, run, succeed, text};
-use sd_runtime::image::{Difference, RgbImage, read_png_text};
+use sd_runtime::image::{Difference, Filter, Fit, Region, RgbImage, Size, read_png_text};
 use sd_runtime::pipeline::PictureSettings;
 use testkit::demo;
 
@@ -149,7 +149,7 @@ fn a_sketch_keeps_what_its_strength_leaves() {
     let pixels = (0..128 * 64).flat_map(|i| if inside(i) { [40, 80, 230] } else { [255; 3] }).collect();
     let drawn = RgbImage::new(128, 64, pixels).unwrap();
     drawn.write_png(std::fs::File::create(&sketch).unwrap(), &[]).unwrap();
-    let drawn = drawn.cover(128, 128);
+    let drawn = drawn.fit(Size { width: 128, height: 128 }, Fit::Crop, Filter::Lanczos);
     let distance = |path: &Path| Difference::between(&drawn, &read_picture(path)).unwrap().mean;
     let outputs = ["0.15", "0.5", "1"].map(|strength| {
         let output = dir.path().join(format!("{strength}.png"));
@@ -178,6 +178,72 @@ fn a_sketch_keeps_what_its_strength_leaves() {
     }
     let message = fail(args(without, sketch.clone()));
     assert!(message.contains("vae_encoder.mlpackage") && message.contains("--component vae-encoder"), "{message}");
+}
+
+/// Writes a picture whose pixels are made by column and row.
+fn write(path: &Path, size: Size, pixel: impl Fn(usize, usize) -> [u8; 3]) -> RgbImage {
+    let pixels = (0..size.n_pixels()).flat_map(|i| pixel(i % size.width, i / size.width)).collect();
+    let image = RgbImage::new(size.width, size.height, pixels).unwrap();
+    image.write_png(std::fs::File::create(path).unwrap(), &[]).unwrap();
+    image
+}
+
+/// The columns and rows in which a picture is not the one that it began with.
+fn changed(before: &RgbImage, path: &Path) -> Vec<(usize, usize)> {
+    let after = read_picture(path);
+    assert_eq!(after.size(), before.size());
+    let pairs = before.pixels().chunks(3).zip(after.pixels().chunks(3)).enumerate();
+    pairs.filter(|(_, (a, b))| a != b).map(|(i, _)| (i % before.width(), i / before.width())).collect()
+}
+
+#[test]
+fn a_mask_says_what_is_repainted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let size = Size { width: 128, height: 128 };
+    let image = write(&path("i.png"), size, |x, y| [2 * x as u8, 2 * y as u8, 90]);
+    let inside = |(x, y): (usize, usize)| (32..80).contains(&x) && (40..72).contains(&y);
+    write(&path("m.png"), size, |x, y| if inside((x, y)) { [255; 3] } else { [0; 3] });
+    let (picture, mask) = (text(path("i.png")), text(path("m.png")));
+    let draw = |name: &str, more: &[&str]| {
+        let fixed = ["--steps", "4", "--image", &picture, "--mask", &mask];
+        generate_with(&models(), &path(name), &[&fixed[..], more].concat());
+        changed(&image, &path(name))
+    };
+    let whole = draw("whole.png", &[]);
+    assert!(!whole.is_empty() && whole.iter().all(|&at| inside(at)), "{}", whole.len());
+    let part = draw("part.png", &["--only-masked=16"]);
+    assert!(!part.is_empty() && part.iter().all(|&at| inside(at)), "{}", part.len());
+    let rest = draw("rest.png", &["--mask-invert", "--strength", "0.7"]);
+    assert!(!rest.is_empty() && !rest.iter().any(|&at| inside(at)), "{}", rest.len());
+    let soft = draw("soft.png", &["--only-masked", "--mask-blur", "3"]);
+    let near = |(x, y): (usize, usize)| (16..96).contains(&x) && (24..88).contains(&y);
+    assert!(soft.iter().any(|&at| !inside(at)) && soft.iter().all(|&at| near(at)));
+    let start = settings(&path("soft.png")).start.unwrap();
+    assert_eq!((start.mask.as_deref(), start.only_masked, start.mask_blur), (Some("m.png"), Some(32), Some(3.0)));
+    assert_eq!((start.strength, settings(&path("rest.png")).start.unwrap().mask_inverted), (1.0, true));
+}
+
+#[test]
+fn a_border_is_drawn_around_a_picture() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let image = write(&path("i.png"), Size { width: 61, height: 64 }, |x, y| [4 * x as u8, 3 * y as u8, 90]);
+    let draw = |name: &str, more: &[&str]| {
+        let picture = text(path("i.png"));
+        let fixed = ["--steps", "2", "--image", &picture, "--outpaint", "30,0,0,16"];
+        generate_with(&demo(), &path(name), &[&fixed[..], more].concat());
+        read_picture(&path(name))
+    };
+    // The border is widened to what latents make: 61 + 35 = 96.
+    let wide = draw("wide.png", &[]);
+    assert_eq!(wide.size(), Size { width: 96, height: 80 });
+    let own = Region { left: 35, top: 0, right: 96, bottom: 64 };
+    assert_eq!(wide.crop(own), image);
+    assert_eq!(settings(&path("wide.png")).start.unwrap().border.as_deref(), Some("35,0,0,16"));
+    let part = draw("part.png", &["--only-masked=8"]);
+    assert_eq!(part.size(), Size { width: 91, height: 80 });
+    assert_eq!(part.crop(Region { left: 30, top: 0, right: 91, bottom: 64 }), image);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use common::command;
 use common::made::{self, Made, UNET, VAE, put};
+use sd_runtime::image::RgbImage;
 use serde_json::json;
 
 /// A situation of people, and the commands that they type in it.
@@ -34,6 +35,12 @@ fn demo(dir: &Path, name: &str) -> Made {
 fn safetensors(path: &Path, keys: &[&str]) {
     let tensor = || (safetensors::Dtype::F16, vec![1], vec![0, 0]);
     made::write(path, &keys.iter().map(|key| ((*key).to_owned(), tensor())).collect());
+}
+
+/// A grey picture.
+fn sketch(path: &Path, value: u8) {
+    let image = RgbImage::new(64, 64, vec![value; 3 * 64 * 64]).unwrap();
+    image.write_png(fs::File::create(path).unwrap(), &[]).unwrap();
 }
 
 const SITUATIONS: &[Situation] = &[
@@ -328,6 +335,27 @@ const SITUATIONS: &[Situation] = &[
         ],
     },
     Situation {
+        title: "pictures to begin with, and masks",
+        make: |dir| {
+            sketch(&dir.join("sketch.png"), 255);
+            sketch(&dir.join("black.png"), 0);
+        },
+        commands: &[
+            "generate cat -o a.png --mask sketch.png",
+            "generate cat -o a.png --image sketch.png --mask-blur 4",
+            "generate cat -o a.png --image sketch.png --mask-invert",
+            "generate cat -o a.png --image sketch.png --only-masked",
+            "generate cat -o a.png --image sketch.png --mask sketch.png --mask-blur -4",
+            "generate cat -o a.png --image sketch.png --mask black.png --only-masked=8",
+            "generate cat -o a.png --image sketch.png --mask sketch.png --mask-invert",
+            "generate cat -o a.png --image sketch.png --outpaint 8,8",
+            "generate cat -o a.png --image sketch.png --outpaint 0",
+            "generate cat -o a.png --image sketch.png --fit pad",
+            "generate cat -o a.png --image sketch.png --image-guidance 2",
+            "generate cat -o a.png --image sketch.png --strength 0.01",
+        ],
+    },
+    Situation {
         title: "inputs that are something else, and numbers below zero",
         make: |dir| {
             put(&dir.join("pointer.png"), POINTER);
@@ -459,10 +487,17 @@ const SITUATIONS: &[Situation] = &[
             wider("inpaint", 9);
             wider("pix2pix", 8);
             wider("six", 6);
+            wider("upscaler", 7);
+            sketch(&dir.join("sketch.png"), 255);
         },
         commands: &[
             "generate cat -m inpaint -o a.png",
+            "generate cat -m inpaint -o a.png --image sketch.png",
             "generate cat -m pix2pix -o a.png",
+            "generate cat -m pix2pix -o a.png --image sketch.png --mask sketch.png",
+            "generate cat -m pix2pix -o a.png --image sketch.png --strength 0.5",
+            "generate cat -m pix2pix -o a.png --image sketch.png --image-guidance 0.5",
+            "generate cat -m upscaler -o a.png",
             "generate cat -m six -o a.png",
             "convert inpaint -o out --component unet",
         ],

@@ -471,12 +471,8 @@ mod tests {
         check_warning("text_encoder/config.json", beyond, &["ids up to 4095", "4000 only", "padding"]);
         let t5 = serde_json::json!({"tokenizer_class": "T5Tokenizer"});
         check_warning("tokenizer/tokenizer_config.json", t5, &["--tokenizer", "T5Tokenizer"]);
-        check_warning("unet/config.json", serde_json::json!({"in_channels": 9}), &["inpainting model (9 channels"]);
-        check_warning(
-            "unet/config.json",
-            serde_json::json!({"in_channels": 8}),
-            &["InstructPix2Pix model (8 channels"],
-        );
+        check_warning("unet/config.json", serde_json::json!({"in_channels": 5}), &["guided by depth (5 channels"]);
+        check_warning("unet/config.json", serde_json::json!({"in_channels": 7}), &["upscaler (7 channels"]);
         let preprocessor = "feature_extractor/preprocessor_config.json";
         check_warning(preprocessor, serde_json::json!({"do_resise": true}), &["do_resise"]);
     }

@@ -2,7 +2,7 @@
 //! before it begins.
 
 use safe_files::NamedFiles;
-use sd_runtime::pipeline::PreprocessorConfig;
+use sd_runtime::pipeline::{PreprocessorConfig, Takes};
 use sd_runtime::scheduler::{SchedulerConfig, SchedulerKind};
 use sd_runtime::tokenizer::ClipTokenizer;
 use sd_spec::Family;
@@ -17,8 +17,18 @@ pub(crate) fn other_family(family: Family) -> Option<String> {
     (!is_drawn).then(|| format!("it is {}, which is converted and run, and not drawn with yet", family.spec().name))
 }
 
-/// What a checkpoint's UNet is that generate cannot draw with, if it is not one for latents alone.
+/// What a checkpoint's UNet is that generate cannot draw with, if it is such a one.
 pub(crate) fn other_unet(files: &dyn NamedFiles) -> Result<Option<String>> {
+    Ok(unet_channels(files)?.and_then(|[unet, latents]| sd_runtime::pipeline::other_unet(unet, latents)))
+}
+
+/// What a checkpoint's UNet takes, as far as its files say.
+pub(crate) fn takes(files: &dyn NamedFiles) -> Result<Option<Takes>> {
+    Ok(unet_channels(files)?.and_then(|[unet, latents]| Takes::of(unet, latents)))
+}
+
+/// Channels that the UNet takes, and those of latents.
+fn unet_channels(files: &dyn NamedFiles) -> Result<Option<[usize; 2]>> {
     /// Defaults of diffusers 0.42, for both networks.
     const CHANNELS: u64 = 4;
     let channels = |file: &str, key: &str| -> Result<Option<u64>> {
@@ -26,9 +36,8 @@ pub(crate) fn other_unet(files: &dyn NamedFiles) -> Result<Option<String>> {
         Ok(config.map(|config| config[key].as_u64().unwrap_or(CHANNELS)))
     };
     let Some(unet) = channels("unet/config.json", "in_channels")? else { return Ok(None) };
-    let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     let latents = channels("vae/config.json", "latent_channels")?.unwrap_or(CHANNELS);
-    Ok(sd_runtime::pipeline::other_unet(count(unet), count(latents)))
+    Ok(Some([unet, latents].map(|n| usize::try_from(n).unwrap_or(usize::MAX))))
 }
 
 /// What is wrong when a tokenizer has ids that its text encoder of a checkpoint has no embeddings for.

@@ -53,6 +53,7 @@ mod request;
 mod run;
 pub mod sheet;
 mod size;
+mod start;
 pub mod tensor_file;
 mod units;
 mod verify;
@@ -76,7 +77,7 @@ pub use open::{Averages, Opened, Opening, Prediction, Source, open, open_checkpo
 pub use package::open_package;
 pub use pipeline::Pipeline;
 pub use report::{ChunkReport, CompressedPackage, CompressionReport, ConversionReport, ConvertedPackage, Part};
-pub use request::{Drawing, Picture, REFINER_START, Request, Start};
+pub use request::{Drawing, Picture, REFINER_START, Request};
 pub use run::{Execution, Prepared, TensorSummary};
 pub use safe_files::Existing;
 pub use sd_convert::half::CHECK_SIZE;
@@ -87,6 +88,7 @@ pub use sd_runtime::pipeline::{Conditions, Corner, Variation};
 pub use sd_runtime::rng::RandomKind;
 pub use sd_runtime::scheduler::{Sampler, SchedulerKind, Spread};
 pub use size::{LatentArg, PictureSize, Sizes};
+pub use start::{Start, StartMask};
 pub use units::{bytes, count, decibels, seconds};
 pub use verify::{At, HalfOutput, Look, NotFinite, Verdict, Verification, VerifiedHalf, VerifiedOutput, VerifyReport};
 pub use watch::{Event, Progress, Unit, Unwatched, Watch};
@@ -94,7 +96,7 @@ pub use weights_report::{Format as ReportFormat, Summary as WeightSummary, Weigh
 
 /// Pictures.
 pub mod image {
-    pub use sd_runtime::image::{Difference, Filter, Fit, GreyImage, Mask, PngText, Region, RgbImage, Size};
+    pub use sd_runtime::image::{Border, Difference, Filter, Fit, GreyImage, Mask, PngText, Region, RgbImage, Size};
 }
 
 /// Streams of random numbers, for whoever brings one along.

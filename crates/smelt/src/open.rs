@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use sd_checkpoint::place::Wanted;
 use sd_checkpoint::{Checkpoint, Reading, hub};
 use sd_convert::{LatentSize, native_size};
+use sd_runtime::pipeline::Takes;
 use sd_spec::Role;
 
 use crate::embeddings::Embeddings;
 use crate::error::{Result, refusal, refuse};
+use crate::fit;
 use crate::loras::Loras;
 use crate::model_dir::{self, ModelDir};
 pub use sd_checkpoint::{Averages, Prediction, Source};
@@ -168,6 +170,14 @@ impl Opened {
     #[must_use]
     pub fn is_packages(&self) -> bool {
         matches!(self.model, Model::Packages(_))
+    }
+
+    /// What its denoiser takes beside latents; none of packages, which only say it when they are loaded.
+    pub(crate) fn takes(&self) -> Result<Option<Takes>> {
+        match &self.model {
+            Model::Packages(_) => Ok(None),
+            Model::Checkpoint(checkpoint) => fit::takes(checkpoint.as_ref()),
+        }
     }
 
     /// The networks that it has.

@@ -6,9 +6,7 @@ use std::ops::ControlFlow;
 
 use sd_convert::LatentSize;
 use sd_runtime::Stop;
-use sd_runtime::pipeline::{
-    DiffusionPipeline, GenerateOptions, GeneratedImage, PictureSettings, RefinedBy, StartingPicture,
-};
+use sd_runtime::pipeline::{DiffusionPipeline, GenerateOptions, GeneratedImage, PictureSettings, RefinedBy};
 use sd_runtime::rng::RandomSource;
 use sd_runtime::scheduler::Sampler;
 use sd_spec::Family;
@@ -108,7 +106,7 @@ impl Pipeline {
     ) -> Result<Drawing> {
         request.check()?;
         self.check_can_begin(request)?;
-        let options = request.options();
+        let options = request.options(self.inner.takes());
         let generation = self.generate(source, request, stop, watch)?;
         let _ = watch.event(Event::End);
         let picture = |(idx, generated)| self.picture(request, &options, idx, generated);
@@ -137,6 +135,11 @@ impl Pipeline {
 
     fn picture(&self, request: &Request, options: &GenerateOptions, idx: usize, generated: GeneratedImage) -> Picture {
         let GeneratedImage { image, noise, latents, decoded, safety, .. } = generated;
+        // What was drawn; the picture is larger where that is a part of it.
+        let (width, height) = match *decoded.shape() {
+            [_, _, height, width] => (width, height),
+            _ => (image.width(), image.height()),
+        };
         let settings = PictureSettings {
             software: crate::SOFTWARE.to_owned(),
             model: self.name.clone(),
@@ -164,12 +167,9 @@ impl Pipeline {
             variation: options.variation,
             scheduler: options.scheduler.unwrap_or(self.scheduler).to_string(),
             random: options.random.name().to_owned(),
-            start: request
-                .start
-                .as_ref()
-                .map(|start| StartingPicture { file: start.file.clone(), strength: start.strength }),
-            width: image.width(),
-            height: image.height(),
+            start: request.start.as_ref().map(|start| start.settings(self.inner.takes())),
+            width,
+            height,
         };
         Picture { image, settings, flagged: safety.map(|verdict| verdict.flagged), noise, latents, decoded }
     }

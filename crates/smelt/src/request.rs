@@ -6,13 +6,14 @@ use std::path::Path;
 use host_tensor::HostTensor;
 use safe_files::Outputs;
 use sd_runtime::image::RgbImage;
-use sd_runtime::pipeline::{Conditions, GenerateOptions, PictureSettings, StartingImage, Variation};
+use sd_runtime::pipeline::{Conditions, GenerateOptions, PictureSettings, Takes, Variation};
 use sd_runtime::rng::RandomKind;
 use sd_runtime::scheduler::Sampler;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Context, Result, refuse};
-use crate::file::read_picture;
+use crate::error::{Result, refuse};
+use crate::open::Opened;
+use crate::start::Start;
 
 /// The share of the noise schedule at which a refiner takes over, unless another is asked for.
 pub const REFINER_START: f64 = 0.8;
@@ -85,29 +86,6 @@ pub struct Request {
     pub refiner_start: Option<f64>,
     /// Leave the safety checker out, even if there is one.
     pub no_safety_check: bool,
-}
-
-/// A picture to begin with.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Start {
-    /// The picture; it is scaled to the pipeline's size and cut to its proportions.
-    pub image: RgbImage,
-    /// Name of its file, for the settings of what is drawn.
-    pub file: String,
-    /// How much of it may change: the share of the steps that are taken, above 0 to 1.
-    pub strength: f64,
-}
-
-impl Start {
-    /// Reads the picture: PNG, JPEG or WebP.
-    ///
-    /// # Errors
-    /// When the file cannot be read, or is no picture.
-    pub fn read(path: &Path, strength: f64) -> Result<Self> {
-        let image = read_picture(path).context("--image")?;
-        let file = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        Ok(Self { image, file, strength })
-    }
 }
 
 impl Default for Request {
@@ -186,11 +164,23 @@ impl Request {
         if let Some(variation) = self.variation {
             self.random.check_seed(variation.seed)?;
         }
+        self.start.as_ref().map_or(Ok(()), Start::check)?;
         Ok(self.random.check_seed(self.seed)?)
     }
 
-    /// The same for the pipeline.
-    pub(crate) fn options(&self) -> GenerateOptions {
+    /// Refuses pictures and masks that a model has no use for, or lacks, as far as that is known before it is loaded.
+    ///
+    /// # Errors
+    /// [`Refused`](crate::Error::Refused) or [`Runtime`](crate::Error::Runtime), with what would work.
+    pub fn check_for(&self, opened: &Opened) -> Result<()> {
+        match opened.takes()? {
+            Some(takes) => Ok(self.options(takes).check_for(takes)?),
+            None => Ok(()),
+        }
+    }
+
+    /// The same for the pipeline of a denoiser that takes that.
+    pub(crate) fn options(&self, takes: Takes) -> GenerateOptions {
         GenerateOptions {
             prompt: self.prompt.clone(),
             prompt_2: self.prompt_2.clone(),
@@ -213,7 +203,7 @@ impl Request {
             noise: self.noise.clone(),
             variation: self.variation,
             random: self.random,
-            start: self.start.as_ref().map(|s| StartingImage { image: s.image.clone(), strength: s.strength }),
+            start: self.start.as_ref().map(|start| start.starting(takes)),
             latents: self.latents.clone(),
             denoising_start: self.denoising_start,
             denoising_end: self.denoising_end,

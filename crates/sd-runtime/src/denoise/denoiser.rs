@@ -2,6 +2,7 @@
 
 use sd_spec::{Axis, Dims, Draw, FeatureSpec, Role};
 
+use super::takes::Takes;
 use crate::engine::{Signature, Tensors};
 use crate::error::Result;
 use crate::foreign::other_unet;
@@ -20,6 +21,9 @@ pub(crate) struct Denoiser {
     sample: &'static str,
     timestep: &'static str,
     output: &'static str,
+    takes: Takes,
+    /// Channels of the latents, which are fewer than the sample's where something stands behind them.
+    latent_channels: usize,
 }
 
 impl Denoiser {
@@ -39,7 +43,10 @@ impl Denoiser {
         let disagree = disagreement(&port, role, sample, timestep)?;
         port.learn(&mut dims, |_, _, _| disagree.clone())?;
         match size(&dims, Axis::Batch) {
-            1 | 2 => Ok(Self { port, dims, sample, timestep, output }),
+            1 | 2 => {
+                let latent_channels = size(&dims, Axis::SampleChannels);
+                Ok(Self { port, dims, sample, timestep, output, takes: Takes::Latents, latent_channels })
+            }
             _ => Err(port.fault(disagree)),
         }
     }
@@ -65,15 +72,28 @@ impl Denoiser {
         size(&self.dims, Axis::Batch)
     }
 
-    /// Checks that it takes latents alone, which have so many channels.
+    /// The same for latents of so many channels, by which it is known what the others are.
     ///
     /// A UNet with fewer channels than the latents is no other kind of model: the VAE is another's.
-    pub(crate) fn check_channels(&self, latent_channels: usize) -> Result<()> {
+    pub(crate) fn for_latents(self, latent_channels: usize) -> Result<Self> {
         let channels = size(&self.dims, Axis::SampleChannels);
-        match other_unet(channels, latent_channels).filter(|_| channels > latent_channels) {
-            Some(what) => Err(self.port.fault(what)),
-            None => Ok(()),
+        if channels < latent_channels {
+            return Ok(self);
         }
+        match (Takes::of(channels, latent_channels), other_unet(channels, latent_channels)) {
+            (None, Some(what)) => Err(self.port.fault(what)),
+            (takes, _) => Ok(Self { takes: takes.unwrap_or(Takes::Latents), latent_channels, ..self }),
+        }
+    }
+
+    /// What it takes beside latents.
+    pub(crate) const fn takes(&self) -> Takes {
+        self.takes
+    }
+
+    /// As [`dims`](Self::dims), with the channels of the latents for those of the sample.
+    pub(crate) fn latent_dims(&self) -> Dims {
+        self.dims.clone().with(Axis::SampleChannels, self.latent_channels)
     }
 
     /// Predicts for a whole batch: latents of all rows, one time step, and the other inputs as tensors.
@@ -95,11 +115,11 @@ impl Denoiser {
         self.port.take_values(&mut outputs, self.output, n)
     }
 
-    /// Channels of the prediction, where the model file says them; else those of the sample.
+    /// Channels of the prediction, where the model file says them; else those of the latents.
     fn noise_channels(&self) -> usize {
         match self.port.output_dims(self.output) {
             Some(&[_, channels, _, _]) => channels,
-            _ => size(&self.dims, Axis::SampleChannels),
+            _ => self.latent_channels,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Classifier-free guidance: the denoiser with the prompt and without it, in one call or in two.
+//! Classifier-free guidance: the denoiser with the prompt and without it, in one call or in several.
 
 use super::denoiser::{Denoiser, GUIDANCE_INPUT};
 use super::embedding::guidance_embedding;
@@ -10,14 +10,49 @@ use crate::models::Shelf;
 use crate::request::GenerateOptions;
 use crate::watch::Watch;
 
+/// What the denoiser's sample has behind the latents: further channels, [C, h, w].
+pub(crate) enum Beside {
+    Nothing,
+    /// The same for every row.
+    Same(Vec<f32>),
+    /// Latents of a picture that the denoiser edits, and how strongly the picture counts.
+    Picture {
+        latents: Vec<f32>,
+        guidance: f32,
+    },
+}
+
+/// One batch element: what conditions it, and what stands behind its latents.
+#[derive(Clone)]
+struct Row<'a> {
+    features: &'a Features,
+    beside: Vec<f32>,
+}
+
+/// The inputs of one call, and what its rows have behind the latents.
+struct Call {
+    inputs: Tensors,
+    beside: Vec<Vec<f32>>,
+}
+
+/// What becomes of the rows' predictions.
+#[derive(Clone, Copy)]
+enum Mix {
+    /// The first is all there is.
+    Alone,
+    /// Negative prompt, prompt: how strongly the prompt counts.
+    Text(f32),
+    /// Neither, the picture, the picture and the prompt: how strongly prompt and picture count.
+    // diffusers 0.42, StableDiffusionInstructPix2PixPipeline.
+    TextAndPicture(f32, f32),
+}
+
 /// The calls of one evaluation, and what becomes of their rows.
 pub(crate) struct Guidance<'a> {
     denoiser: &'a Denoiser,
-    batch: usize,
-    /// Inputs of each call. The conditioning is put in once, for all steps of all pictures, the rest at each step.
-    calls: Vec<Tensors>,
-    /// How strongly the prompt counts; absent if it is all that counts.
-    scale: Option<f32>,
+    /// The conditioning is put in once, for all steps of all pictures, the rest at each step.
+    calls: Vec<Call>,
+    mix: Mix,
     /// How much of the guided prediction is brought to the spread of the prompt's own.
     rescale: f32,
 }
@@ -25,31 +60,45 @@ pub(crate) struct Guidance<'a> {
 impl<'a> Guidance<'a> {
     /// Guidance of that scale, or none where there is nothing to be guided away from.
     ///
-    /// The negative prompt's row comes first, as in diffusers; a batch of two without guidance has the same row twice.
-    pub(crate) fn new(denoiser: &'a Denoiser, conditioning: &Conditioning, options: &GenerateOptions) -> Result<Self> {
+    /// The negative prompt's row comes first, as in diffusers; a batch that is not filled has its last row several times.
+    pub(crate) fn new(
+        denoiser: &'a Denoiser,
+        conditioning: &Conditioning,
+        options: &GenerateOptions,
+        beside: &Beside,
+    ) -> Result<Self> {
+        let scale = options.guidance_scale;
         let batch = denoiser.batch();
         let Conditioning { prompt, negative } = conditioning;
-        let rows = match negative {
-            Some(negative) => vec![negative, prompt],
-            None => vec![prompt; batch],
+        let row = |features, beside: &[f32]| Row { features, beside: beside.to_vec() };
+        let own = beside.values();
+        let (mut rows, mix) = match (negative, beside) {
+            (None, _) => (vec![row(prompt, own)], Mix::Alone),
+            (Some(negative), Beside::Picture { latents, guidance }) => {
+                let none = vec![0.0; latents.len()];
+                let rows = vec![row(negative, &none), row(negative, own), row(prompt, own)];
+                (rows, Mix::TextAndPicture(scale, *guidance))
+            }
+            (Some(negative), _) => (vec![row(negative, own), row(prompt, own)], Mix::Text(scale)),
         };
-        let mut calls = rows.chunks(batch).map(|rows| join(denoiser, rows)).collect::<Result<Vec<_>>>()?;
-        let scale = options.guidance_scale;
+        let last = rows.last().cloned();
+        let missing = rows.len().next_multiple_of(batch) - rows.len();
+        rows.extend(last.into_iter().cycle().take(missing));
+        let call = |rows: &[Row<'_>]| {
+            let beside = rows.iter().map(|row| row.beside.clone()).collect();
+            Ok(Call { inputs: join(denoiser, rows)?, beside })
+        };
+        let mut calls = rows.chunks(batch).map(call).collect::<Result<Vec<_>>>()?;
         if let Some(width) = denoiser.guidance_width() {
             let embedding = guidance_embedding(scale, width).repeat(batch);
             let embedding = denoiser.port().tensor(GUIDANCE_INPUT, embedding)?;
-            calls.iter_mut().for_each(|call| drop(call.insert(GUIDANCE_INPUT.to_owned(), embedding.clone())));
+            calls.iter_mut().for_each(|call| drop(call.inputs.insert(GUIDANCE_INPUT.to_owned(), embedding.clone())));
         }
-        Ok(Self {
-            denoiser,
-            batch,
-            calls,
-            scale: negative.is_some().then_some(scale),
-            rescale: options.guidance_rescale,
-        })
+        Ok(Self { denoiser, calls, mix, rescale: options.guidance_rescale })
     }
 
-    /// The noise predicted for one image's latents; with guidance, `uncond + scale · (cond − uncond)`.
+    /// The noise predicted for one image's latents, guided as far as it is; with guidance by the prompt alone,
+    /// `uncond + scale · (cond − uncond)`.
     pub(crate) fn predict(
         &mut self,
         models: &mut Shelf,
@@ -57,24 +106,51 @@ impl<'a> Guidance<'a> {
         timestep: f32,
         watch: &Watch<'_>,
     ) -> Result<Vec<f32>> {
-        let mut rows = Vec::with_capacity(latents.len() * self.batch * self.calls.len());
-        for inputs in &mut self.calls {
-            let sample = latents.repeat(self.batch);
-            rows.extend(self.denoiser.predict(models, inputs, sample, timestep, watch)?);
+        let mut predicted = Vec::new();
+        for Call { inputs, beside } in &mut self.calls {
+            let sample = beside.iter().flat_map(|beside| [latents, beside.as_slice()]).flatten().copied().collect();
+            predicted.extend(self.denoiser.predict(models, inputs, sample, timestep, watch)?);
         }
-        let cond = rows.split_off(rows.len() / (self.batch * self.calls.len()));
-        let Some(scale) = self.scale else { return Ok(rows) };
-        let mut guided: Vec<f32> = rows.into_iter().zip(&cond).map(|(u, c)| u + scale * (c - u)).collect();
-        if self.rescale > 0.0 {
-            rescale(&mut guided, &cond, self.rescale);
+        let n_rows = self.calls.len() * self.denoiser.batch();
+        let n = predicted.len() / n_rows;
+        Ok(self.mix.of(predicted, n, self.rescale))
+    }
+}
+
+impl Beside {
+    fn values(&self) -> &[f32] {
+        match self {
+            Self::Nothing => &[],
+            Self::Same(values) | Self::Picture { latents: values, .. } => values,
         }
-        Ok(guided)
+    }
+}
+
+impl Mix {
+    /// One prediction of the rows', of `n` values each.
+    fn of(self, mut rows: Vec<f32>, n: usize, share: f32) -> Vec<f32> {
+        let further = rows.split_off(n.min(rows.len()));
+        match self {
+            Self::Alone => rows,
+            Self::Text(scale) => {
+                let mut guided: Vec<f32> = rows.into_iter().zip(&further).map(|(u, c)| u + scale * (c - u)).collect();
+                if share > 0.0 {
+                    rescale(&mut guided, &further, share);
+                }
+                guided
+            }
+            Self::TextAndPicture(text, picture) => {
+                let (images, conds) = further.split_at(n.min(further.len()));
+                let mixed = rows.into_iter().zip(images).zip(conds);
+                mixed.map(|((u, i), c)| u + text * (c - i) + picture * (i - u)).collect()
+            }
+        }
     }
 }
 
 /// The features of several batch elements, one after the other.
-fn join(denoiser: &Denoiser, rows: &[&Features]) -> Result<Tensors> {
-    let names = rows.first().into_iter().flat_map(|row| row.keys());
-    let values = |name: &str| rows.iter().filter_map(|row| row.get(name)).flatten().copied().collect();
+fn join(denoiser: &Denoiser, rows: &[Row<'_>]) -> Result<Tensors> {
+    let names = rows.first().into_iter().flat_map(|row| row.features.keys());
+    let values = |name: &str| rows.iter().filter_map(|row| row.features.get(name)).flatten().copied().collect();
     names.map(|name| Ok(((*name).to_owned(), denoiser.port().tensor(name, values(name))?))).collect()
 }

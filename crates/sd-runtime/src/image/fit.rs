@@ -18,6 +18,40 @@ pub enum Fit {
     Crop,
 }
 
+impl Fit {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Stretch, Self::Crop, Self::Fill];
+
+    /// Its name, as tools for pictures know it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stretch => "resize",
+            Self::Fill => "fill",
+            Self::Crop => "crop",
+        }
+    }
+
+    /// What it does, in a line.
+    #[must_use]
+    pub const fn summary(self) -> &'static str {
+        match self {
+            Self::Stretch => "Stretch it",
+            Self::Fill => "Show all of it in the middle, and continue its edges",
+            Self::Crop => "Cover the size with it, and cut off what stands out",
+        }
+    }
+}
+
+impl std::str::FromStr for Fit {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|fit| fit.name() == s);
+        found.ok_or_else(|| format!("{s:?} is not one of {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
 impl RgbImage {
     /// The picture at a size, byte for byte as diffusers' `VaeImageProcessor` resizes it; both sides at least 1.
     ///

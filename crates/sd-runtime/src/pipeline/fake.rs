@@ -98,6 +98,25 @@ pub(super) fn unet(batch: usize, dtype: DType) -> Fake {
     })
 }
 
+/// As [`unet`], for latents with further channels behind them, whose sum counts too: each pixel with its own.
+pub(super) fn wide_unet(batch: usize, channels: usize) -> Fake {
+    let [c, h, w] = LATENT;
+    let Fake { signature: Signature { mut inputs, outputs }, .. } = unet(batch, DType::F32);
+    inputs[0].shape = [batch, channels, h, w].into();
+    Fake::new(inputs, outputs, move |inputs| {
+        let (sample, t) = (inputs["sample"].to_f32_vec(), inputs["timestep"].to_f32_vec());
+        let hidden = inputs["encoder_hidden_states"].to_f32_vec();
+        let n = h * w;
+        let noise = (0..batch * c * n).map(|i| {
+            let (row, pixel) = (i / (c * n), i % n);
+            let own = &sample[row * channels * n..][..channels * n];
+            let further: f32 = own[c * n..].iter().skip(pixel).step_by(n).sum();
+            noise(own[i % (c * n)], t[row], hidden[row * WIDTH * LENGTH + 1]) + further
+        });
+        Ok(one("noise_pred", [batch, c, h, w], noise.collect()))
+    })
+}
+
 /// The formula of [`unet`].
 pub(super) fn noise(sample: f32, timestep: f32, text: f32) -> f32 {
     sample / 2.0 + timestep / 1000.0 + text

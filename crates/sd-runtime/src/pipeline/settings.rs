@@ -2,6 +2,8 @@
 //!
 //! Two texts: `parameters`, laid out as common Stable Diffusion tools read and write it, and `smelt`, the same as JSON.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::conditions::Conditions;
@@ -87,12 +89,70 @@ pub struct PictureSettings {
 }
 
 /// What is told of a picture that another began with.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StartingPicture {
     /// Its file's name, without the folder.
     pub file: String,
     /// Share of the steps that were taken.
     pub strength: f64,
+    /// What became of its proportions, where they were of account: `resize`, `crop` or `fill`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fit: Option<String>,
+    /// The mask's file, without the folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<String>,
+    /// Whether what is black in the mask was repainted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mask_inverted: bool,
+    /// How soft the mask was made, in pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask_blur: Option<f32>,
+    /// Pixels around the masked part, where only that was drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_masked: Option<usize>,
+    /// What was added around it: left, top, right, bottom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub border: Option<String>,
+    /// How strongly it counted for a model that edits pictures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_guidance: Option<f32>,
+}
+
+impl std::fmt::Display for StartingPicture {
+    /// A list of names and values, by AUTOMATIC1111's names where it has them.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Denoising strength: {}, Init image: {}", self.strength, quoted(&self.file))?;
+        if let Some(fit) = self.fit.as_deref().filter(|fit| *fit != "crop") {
+            write!(f, ", Resize mode: {fit}")?;
+        }
+        if let Some(mask) = &self.mask {
+            write!(f, ", Mask: {}", quoted(mask))?;
+        }
+        if self.mask_inverted {
+            write!(f, ", Mask mode: Inpaint not masked")?;
+        }
+        if let Some(blur) = self.mask_blur {
+            write!(f, ", Mask blur: {blur}")?;
+        }
+        if let Some(padding) = self.only_masked {
+            write!(f, ", Inpaint area: Only masked, Masked area padding: {padding}")?;
+        }
+        if let Some(border) = &self.border {
+            write!(f, ", Outpaint: {}", quoted(border))?;
+        }
+        match self.image_guidance {
+            Some(scale) => write!(f, ", Image CFG scale: {scale}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A value that would end a list's entry too early, as JSON.
+fn quoted(value: &str) -> Cow<'_, str> {
+    match value.contains([',', ':', '\n']) {
+        true => Cow::Owned(serde_json::Value::from(value).to_string()),
+        false => Cow::Borrowed(value),
+    }
 }
 
 /// What is told of a refiner.
@@ -152,11 +212,6 @@ impl PictureSettings {
     }
 }
 
-/// A value as other tools read it among others: in quotes if it has a comma.
-fn quoted(text: &str) -> String {
-    if text.contains(',') { format!("{text:?}") } else { text.to_owned() }
-}
-
 impl std::fmt::Display for PictureSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "{}", self.prompt)?;
@@ -184,8 +239,8 @@ impl std::fmt::Display for PictureSettings {
         if let Some(Variation { seed, strength }) = self.variation {
             write!(f, ", Variation seed: {seed}, Variation seed strength: {strength}")?;
         }
-        if let Some(StartingPicture { file, strength }) = &self.start {
-            write!(f, ", Denoising strength: {strength}, Init image: {file}")?;
+        if let Some(start) = &self.start {
+            write!(f, ", {start}")?;
         }
         self.write_second(f)
     }
@@ -239,7 +294,7 @@ mod tests {
     #[test]
     fn settings_survive_the_picture() {
         assert_eq!(PictureSettings::from_png_texts(&settings().to_png_texts()).unwrap(), settings());
-        let start = Some(StartingPicture { file: "sketch.png".into(), strength: 0.6 });
+        let start = Some(StartingPicture { file: "sketch.png".into(), strength: 0.6, ..StartingPicture::default() });
         let settings = PictureSettings { start, ..settings() };
         let texts = settings.to_png_texts();
         assert!(texts[0].text.ends_with(", Denoising strength: 0.6, Init image: sketch.png"), "{}", texts[0].text);
@@ -268,5 +323,32 @@ mod tests {
         );
         assert!(!texts[0].text.contains("Negative prompt:"));
         assert_eq!(PictureSettings::from_png_texts(&texts).unwrap(), settings);
+    }
+
+    #[test]
+    fn masks_and_borders_are_told_by_the_names_of_others() {
+        let start = StartingPicture {
+            file: "a, b.png".into(),
+            strength: 1.0,
+            fit: Some("fill".into()),
+            mask: Some("m.png".into()),
+            mask_inverted: true,
+            mask_blur: Some(4.0),
+            only_masked: Some(32),
+            border: Some("0,0,64,0".into()),
+            image_guidance: Some(1.5),
+        };
+        let settings = PictureSettings { start: Some(start.clone()), ..settings() };
+        let texts = settings.to_png_texts();
+        assert!(
+            texts[0].text.ends_with(
+                ", Denoising strength: 1, Init image: \"a, b.png\", Resize mode: fill, Mask: m.png, Mask mode: Inpaint not \
+                 masked, Mask blur: 4, Inpaint area: Only masked, Masked area padding: 32, Outpaint: \"0,0,64,0\", Image \
+                 CFG scale: 1.5"
+            ),
+            "{}",
+            texts[0].text
+        );
+        assert_eq!(PictureSettings::from_png_texts(&texts).unwrap().start, Some(start));
     }
 }

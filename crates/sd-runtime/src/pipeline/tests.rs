@@ -1,5 +1,6 @@
 //! Facts about the pipeline, on models made of closed formulas.
 
+mod masks;
 mod stages;
 mod xl;
 
@@ -241,10 +242,9 @@ fn models_that_do_not_fit_are_named() {
         ),
         (changed(&|inputs| inputs.push(f32s("additional_residual_0", &[2, 3]))), "run with a ControlNet"),
         (
-            changed(&|inputs| inputs[0].shape = [2, 9, 3, 5].into()),
-            "unet: is an inpainting model (9 channels: latents, mask, masked picture), which",
+            changed(&|inputs| inputs[0].shape = [2, 5, 3, 5].into()),
+            "unet: is a model that is guided by depth (5 channels",
         ),
-        (changed(&|inputs| inputs[0].shape = [2, 8, 3, 5].into()), "unet: is an InstructPix2Pix model (8 channels"),
         (
             changed(&|inputs| inputs[0].shape = [2, 6, 3, 5].into()),
             "unet: takes 6 channels, where the VAE's latents have 4",
@@ -332,7 +332,7 @@ fn sketch() -> RgbImage {
 }
 
 fn from_sketch(strength: f64) -> GenerateOptions {
-    GenerateOptions { start: Some(StartingImage { image: sketch(), strength }), steps: 10, ..options() }
+    GenerateOptions { start: Some(StartingImage::new(sketch(), strength)), steps: 10, ..options() }
 }
 
 fn pipeline_with_encoder() -> DiffusionPipeline {

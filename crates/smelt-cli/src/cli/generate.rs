@@ -8,7 +8,7 @@ use clap::{Arg, Args};
 use smelt::{AttentionLayout, DEVICES, Device, Precision, RandomKind, Sampler, SchedulerKind, Source};
 
 use super::xl::XlArgs;
-use super::{Seed, SizeArgs, SourceArgs, attention, examples, precision, source};
+use super::{Seed, SizeArgs, SourceArgs, StartArgs, attention, examples, precision, source};
 use crate::engine_args::{EngineArgs, named};
 use crate::view::ViewArgs;
 
@@ -30,12 +30,8 @@ pub(crate) struct GenerateArgs {
     /// What the picture does not show. For Stable Diffusion XL an empty text is not the same as none.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) negative_prompt: Option<String>,
-    /// A picture to begin with (PNG, JPEG or WebP), scaled to the model's size and cut to its proportions.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) image: Option<PathBuf>,
-    /// How much of the picture to begin with may change: the share of the steps that are taken, above 0 to 1.
-    #[arg(long, value_name = "X", default_value_t = 0.5, requires = "image", allow_hyphen_values = true)]
-    pub(crate) strength: f64,
+    #[command(flatten)]
+    pub(crate) start: StartArgs,
     /// Seed of the random source, of 32 bits for numpy and of 64 for the others; random (or -1) for another one each time.
     #[arg(long, value_name = "N", default_value = "0", allow_hyphen_values = true)]
     pub(crate) seed: Seed,

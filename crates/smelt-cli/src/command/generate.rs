@@ -2,6 +2,8 @@
 //!
 //! The models come from a directory of packages, or from a checkpoint that is converted in memory: the same programs, without files.
 
+mod start;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,7 +14,7 @@ use safe_files::{OutputFile, Outputs, is_stream};
 use serde::Serialize;
 use smelt::sheet::Cell;
 use smelt::{
-    Event, HostTensor, Opening, Picture, Pipeline, PipelineOptions, Request, Source, Start, Variation, Watch, demo,
+    Event, HostTensor, Opening, Picture, Pipeline, PipelineOptions, Request, Source, Variation, Watch, demo,
     tensor_file,
 };
 
@@ -52,9 +54,10 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     let mut request = request(args);
     request.check()?;
     let outputs = Places::of(args, report)?;
-    request.start = args.image.as_deref().map(|path| Start::read(path, args.strength)).transpose()?;
+    request.start = start::read(&args.start)?;
     request.noise = args.noise.as_deref().map_or(Ok(Vec::new()), |path| noise(path, request.count))?;
-    let mut pipeline = load(args, report)?;
+    request.check()?;
+    let mut pipeline = load(args, &mut request, report)?;
     let load = begin.elapsed();
 
     let mut steps = Steps::new(report);
@@ -123,18 +126,18 @@ fn request(args: &GenerateArgs) -> Request {
 }
 
 /// Loads the models.
-fn load(args: &GenerateArgs, report: &Report) -> Result<Pipeline> {
+fn load(args: &GenerateArgs, request: &mut Request, report: &Report) -> Result<Pipeline> {
     let opening = Opening::from(&args.opening);
     let model = match &args.model {
         Some(model) => model.clone(),
         None => demo::directory(file::cache_folder())?.into(),
     };
-    let options = PipelineOptions {
+    let mut options = PipelineOptions {
         engine: args.engine.spec(args.device),
         sizes: (&args.size).into(),
         scheduler: args.scheduler,
         steps: args.steps,
-        with_picture: args.image.is_some(),
+        with_picture: request.start.is_some(),
         text_length: args.text_length,
         clip_skips: [Some(args.clip_skip), args.negative_clip_skip].into_iter().flatten().collect(),
         safety_check: !args.no_safety_check,
@@ -147,7 +150,12 @@ fn load(args: &GenerateArgs, report: &Report) -> Result<Pipeline> {
     options.engine.check()?;
     opening.fetch([&model].into_iter().chain(&args.xl.refiner), &[], &mut Screen::new(report))?;
     let spinner = report.spinner("loading");
-    let pipeline = opening.open(model)?.pipeline(&options)?;
+    let opened = opening.open(model)?;
+    request.check_for(&opened)?;
+    if let Some(start) = &mut request.start {
+        options.sizes = start.sizes(&opened, options.sizes)?;
+    }
+    let pipeline = opened.pipeline(&options)?;
     spinner.finish_and_clear();
     pipeline.warnings().iter().for_each(|warning| report.warn(warning));
     Ok(pipeline)
@@ -190,8 +198,8 @@ fn picture_files(outputs: &mut Outputs, output: &Path, paths: &[PathBuf]) -> Res
 
 /// Names what no picture may replace.
 fn name_inputs(outputs: &mut Outputs, args: &GenerateArgs) -> Result<()> {
-    for (option, path) in [("--image", &args.image), ("--noise", &args.noise)] {
-        path.as_deref().map_or(Ok(()), |path| outputs.reads(option, path))?;
+    for (option, file) in [("--image", &args.start.image), ("--mask", &args.start.mask), ("--noise", &args.noise)] {
+        file.iter().try_for_each(|file| outputs.reads(option, file))?;
     }
     let models = [&args.model, &args.xl.refiner].into_iter().flatten().filter_map(Source::path);
     for dir in models.chain(args.tokenizer.as_deref()) {

@@ -33,13 +33,12 @@ impl Pipeline {
         stop: &Stop,
         watch: &mut dyn Watch,
     ) -> Result<Generation> {
+        let options = request.options(self.inner.takes());
         let Self { inner, refiner: Some(refiner), .. } = self else {
-            return Ok(self
-                .inner
-                .generate_from(source, &request.options(), stop, &mut |at| on_step(watch, &at, 0, 0))?);
+            return Ok(self.inner.generate_from(source, &options, stop, &mut |at| on_step(watch, &at, 0, 0))?);
         };
         let at = request.refiner_start.unwrap_or(REFINER_START);
-        let (first, mut last) = turns(request.options(), at);
+        let (first, mut last) = turns(options, at);
         // What is wrong with the second turn must not cost the first: zeros stand for what it will begin with.
         let (shape, n_pictures) = (inner.latent_shape(), first.image_count);
         let nothing = HostTensor::from_f32(shape, vec![0.0; shape.iter().product()]);

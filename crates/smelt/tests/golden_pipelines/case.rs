@@ -24,9 +24,11 @@ pub(super) struct Case {
     pub(super) call: Map<String, Value>,
     /// The largest difference, as a share of the largest value.
     pub(super) tolerance: f32,
-    /// Seed of PyTorch's generator on a CPU, where noise was not recorded.
-    seed: Option<u64>,
     tensors: BTreeMap<String, HostTensor>,
+    /// Seed of PyTorch's source on the CPU, for what was drawn and not recorded.
+    seed: Option<u64>,
+    /// diffusers pairs pictures and prompts of a list across: of two each, only the first and the last belong together.
+    is_crossed: bool,
 }
 
 impl Case {
@@ -45,6 +47,7 @@ impl Case {
             tolerance: said.get("tol").map_or(TOLERANCE, |tolerance| tolerance.parse().unwrap()),
             seed: said.get("generator").and_then(|text| text.strip_prefix("torch CPU, seed ")?.parse().ok()),
             tensors: load_safetensors(path),
+            is_crossed: name == "sd15_img2img_batch",
             name,
         }
     }
@@ -63,13 +66,13 @@ impl Case {
         let numbered = (0..).map_while(|i| self.tensor(&format!("noise.{i}")));
         let start = self.tensor("in.latents");
         let tensors: Vec<Vec<f32>> = numbered.chain(start).map(HostTensor::to_f32_vec).collect();
-        Recorded {
-            tensors,
-            next: 0,
-            prompt_idx,
-            n_prompts: self.prompts().len(),
-            then: self.seed.map(TorchRandom::new),
-        }
+        let further = self.seed.map(TorchRandom::new);
+        Recorded { tensors, next: 0, prompt_idx, n_prompts: self.prompts().len(), further }
+    }
+
+    /// Whether a picture of a prompt was recorded from the same input.
+    pub(super) fn is_paired(&self, prompt_idx: usize, image_idx: usize) -> bool {
+        !self.is_crossed || prompt_idx == image_idx
     }
 }
 
@@ -88,14 +91,16 @@ pub(super) struct Recorded {
     next: usize,
     prompt_idx: usize,
     n_prompts: usize,
-    /// Where what follows comes from, if the file says a seed instead.
-    then: Option<TorchRandom>,
+    /// What comes after the recorded ones.
+    further: Option<TorchRandom>,
 }
 
 impl RandomSource for Recorded {
     fn normals(&mut self, n: usize) -> Vec<f64> {
-        if let Some(source) = self.then.as_mut().filter(|_| self.next == self.tensors.len()) {
-            return source.normals(n);
+        if self.next == self.tensors.len()
+            && let Some(further) = &mut self.further
+        {
+            return further.normals(n);
         }
         let tensor = self.tensors.get(self.next).unwrap_or_else(|| panic!("draw {} was not recorded", self.next));
         self.next += 1;

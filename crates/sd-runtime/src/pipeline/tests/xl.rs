@@ -4,6 +4,7 @@ use sd_spec::Family;
 
 use super::*;
 use crate::engine::{Engine, Tensors};
+use crate::part::Part;
 
 /// Widths of both encoders' states, and of the second one's embedding of the whole text.
 const WIDTHS: [usize; 2] = [2, 3];
