@@ -1,8 +1,10 @@
 //! Denoising: the loop from noise to latents, a step of the scheduler after each evaluation of the denoiser.
 
+mod control;
 mod denoiser;
 mod guidance;
 
+pub(crate) use control::{ControlNet, check_pictures, control_nets};
 pub(crate) use denoiser::Denoiser;
 pub(crate) use guidance::Guidance;
 
@@ -26,6 +28,7 @@ pub(crate) fn denoise(
     for (step_idx, &timestep) in timesteps.iter().enumerate() {
         input.copy_from_slice(sample);
         scheduler.scale_model_input(step_idx, &mut input);
+        guidance.begin(step_idx, timesteps.len());
         let noise = guidance.predict(models, &input, timestep, watch)?;
         scheduler.step(step_idx, &noise, sample, source)?;
         watch.advance(sample)?;

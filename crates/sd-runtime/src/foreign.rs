@@ -48,7 +48,9 @@ pub(crate) fn by_input(feature: &Feature) -> String {
         "time_ids" | "text_embeds" => format!("it is Stable Diffusion XL's, and {next}"),
         "timestep_cond" => format!("it is a latent consistency model (LCM) with guidance as an input, and {next}"),
         name if name.starts_with("additional_residual_") => {
-            "it was converted to run with a ControlNet, and generate has none; convert the UNet without one".to_owned()
+            "it was converted to be guided by ControlNets, whose package is named …_control-unet.mlpackage; rename it, or \
+             convert the UNet anew"
+                .to_owned()
         }
         _ => "text-to-image with Stable Diffusion 1.x and 2.x does not provide it".to_owned(),
     }

@@ -26,6 +26,7 @@
 mod autoencoder;
 mod condition;
 mod config;
+mod control;
 mod denoise;
 mod engine;
 mod error;

@@ -20,6 +20,7 @@ use host_tensor::{HostTensor, Stop};
 use sd_spec::Role;
 
 pub use crate::autoencoder::VaeConfig;
+pub use crate::control::{ControlPicture, Preprocess};
 pub use crate::foreign::other_unet;
 pub use crate::models::Models;
 pub use crate::request::{
@@ -27,11 +28,11 @@ pub use crate::request::{
 };
 pub use crate::safety::{CropSize, EdgeSize, PreprocessorConfig};
 pub use config::PipelineConfig;
-pub use settings::{PictureSettings, StartingPicture};
+pub use settings::{GuidingPicture, PictureSettings, StartingPicture};
 
 use crate::autoencoder::{Decoder, Encoder};
 use crate::condition::{self, Conditioner, Conditioning, Reading};
-use crate::denoise::{Denoiser, Guidance, denoise};
+use crate::denoise::{ControlNet, Denoiser, Guidance, check_pictures, control_nets, denoise};
 use crate::engine::{Loader, Residency};
 use crate::error::{Result, RuntimeError};
 use crate::image::RgbImage;
@@ -48,6 +49,7 @@ pub struct DiffusionPipeline {
     models: Shelf,
     conditioner: Box<dyn Conditioner>,
     denoiser: Denoiser,
+    control_nets: Vec<ControlNet>,
     decoder: Decoder,
     encoder: Option<Encoder>,
     safety_checker: Option<SafetyChecker>,
@@ -89,7 +91,10 @@ impl DiffusionPipeline {
     fn of(mut models: Shelf, config: PipelineConfig) -> Result<Self> {
         let conditioner = condition::of_family(config.family, &mut models)?;
         let required = config.family.spec().required;
-        let role = required.iter().copied().find(|role| role.is_denoiser()).unwrap_or(Role::UNet);
+        let own = required.iter().copied().find(|role| role.is_denoiser()).unwrap_or(Role::UNet);
+        let is_controlled = models.signature(Role::ControlledUNet.into())?.is_some()
+            || models.signature(Part::numbered(Role::ControlNet, 0))?.is_some();
+        let role = if is_controlled { Role::ControlledUNet } else { own };
         let mut needed = |role: Role| models.signature(role.into())?.ok_or_else(|| missing(role));
         let denoiser = Denoiser::new(role, needed(role)?, conditioner.given())?;
         let decoder = Decoder::new(needed(Role::VaeDecoder)?, config.vae)?;
@@ -99,12 +104,13 @@ impl DiffusionPipeline {
         let safety_checker =
             safety_checker.map(|signature| SafetyChecker::new(signature, config.preprocessor.clone())).transpose()?;
         conditioner.check_fits(&denoiser)?;
+        let control_nets = control_nets(&mut models, &denoiser)?;
         denoiser.check_channels(decoder.latent_channels()?)?;
         let latent_shape = decoder.latent_shape(denoiser.dims())?;
         if let Some(encoder) = &encoder {
             encoder.check_fits(latent_shape)?;
         }
-        Ok(Self { config, models, conditioner, denoiser, decoder, encoder, safety_checker, latent_shape })
+        Ok(Self { config, models, conditioner, denoiser, control_nets, decoder, encoder, safety_checker, latent_shape })
     }
 
     /// Shape of one image's latents: [1, channels, height, width].
@@ -159,6 +165,7 @@ impl DiffusionPipeline {
         on_step: OnStep<'_>,
     ) -> Result<Generation> {
         options.check()?;
+        check_pictures(&self.control_nets, &options.controls)?;
         // Build one scheduler first: wrong settings must not cost a run of the text encoder.
         let n_steps = self.scheduler(options)?.timesteps().len();
         let mut watch = Watch::new(options.image_count, n_steps, stop, on_step);
@@ -237,7 +244,11 @@ impl DiffusionPipeline {
         options: &GenerateOptions,
         watch: &mut Watch<'_>,
     ) -> Result<Vec<Denoised>> {
-        let mut guidance = Guidance::new(&self.denoiser, conditioning, options.guidance_scale)?;
+        let mut guidance = Guidance::new(&self.denoiser, conditioning, options.guidance_scale)?.with_controls(
+            &self.control_nets,
+            conditioning,
+            &options.controls,
+        )?;
         let (before, count) = (source.boxed_clone(), start.noises.len());
         let mut denoised = Vec::with_capacity(count);
         for (image_idx, mut latents) in start.noises.into_iter().enumerate() {

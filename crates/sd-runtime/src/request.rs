@@ -2,6 +2,7 @@
 
 use host_tensor::HostTensor;
 
+use crate::control::ControlPicture;
 use crate::error::{Result, RuntimeError};
 use crate::image::RgbImage;
 use crate::prompt::TruncatedText;
@@ -29,6 +30,9 @@ pub struct GenerateOptions {
     pub random: RandomKind,
     /// The picture to begin with; default: none, only noise.
     pub start: Option<StartingImage>,
+    /// Pictures that guide, one for each ControlNet of the pipeline in their order; default: none, and the ControlNets
+    /// do nothing.
+    pub controls: Vec<ControlPicture>,
     /// Leave out the safety checker even if there is one.
     pub disable_safety: bool,
 }
@@ -73,6 +77,7 @@ impl Default for GenerateOptions {
             scheduler: None,
             random: RandomKind::default(),
             start: None,
+            controls: Vec::new(),
             disable_safety: false,
         }
     }
@@ -103,7 +108,7 @@ impl GenerateOptions {
         if self.image_count == 0 {
             return fail("0 images asked for; at least 1 is needed".into());
         }
-        Ok(())
+        self.controls.iter().try_for_each(ControlPicture::check)
     }
 }
 

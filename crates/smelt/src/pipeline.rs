@@ -3,14 +3,16 @@
 use std::ops::ControlFlow;
 
 use sd_runtime::Stop;
-use sd_runtime::pipeline::{DiffusionPipeline, GenerateOptions, GeneratedImage, PictureSettings, StartingPicture};
+use sd_runtime::pipeline::{
+    DiffusionPipeline, GenerateOptions, GeneratedImage, GuidingPicture, PictureSettings, Preprocess, StartingPicture,
+};
 use sd_runtime::rng::RandomSource;
 use sd_runtime::scheduler::Sampler;
 
 use crate::error::{Context, Result};
 use crate::load::{PipelineOptions, load};
 use crate::open::Opened;
-use crate::request::{Drawing, Picture, Request};
+use crate::request::{Control, Drawing, Picture, Request};
 use crate::watch::{Event, Progress, Unit, Watch};
 
 /// Models that are loaded.
@@ -18,6 +20,8 @@ pub struct Pipeline {
     inner: DiffusionPipeline,
     name: String,
     scheduler: Sampler,
+    /// Names of its ControlNets, in their order.
+    controlnets: Vec<String>,
     warnings: Vec<String>,
 }
 
@@ -30,9 +34,10 @@ impl Opened {
         let mut loaded = load(options, self)?;
         let scheduler = options.scheduler.unwrap_or(loaded.config.scheduler.kind()?.into());
         let (name, mut warnings) = (std::mem::take(&mut loaded.name), std::mem::take(&mut loaded.warnings));
+        let controlnets = std::mem::take(&mut loaded.controlnets);
         let (inner, found) = loaded.pipeline().with_context(|| self.source().to_string())?;
         warnings.extend(found);
-        Ok(Pipeline { inner, name, scheduler, warnings })
+        Ok(Pipeline { inner, name, scheduler, controlnets, warnings })
     }
 }
 
@@ -47,6 +52,12 @@ impl Pipeline {
     #[must_use]
     pub fn scheduler(&self) -> Sampler {
         self.scheduler
+    }
+
+    /// Names of the ControlNets, in the order in which pictures guide by them.
+    #[must_use]
+    pub fn controlnets(&self) -> &[String] {
+        &self.controlnets
     }
 
     /// What the user should know of the model.
@@ -121,9 +132,23 @@ impl Pipeline {
                 .start
                 .as_ref()
                 .map(|start| StartingPicture { file: start.file.clone(), strength: start.strength }),
+            controls: self.controlnets.iter().zip(&request.controls).map(guiding).collect(),
             width: image.width(),
             height: image.height(),
         };
         Picture { image, settings, flagged: safety.map(|verdict| verdict.flagged), noise, latents, decoded }
+    }
+}
+
+/// What a picture's settings say of one that guided it.
+fn guiding((controlnet, Control { picture, file }): (&String, &Control)) -> GuidingPicture {
+    let preprocess = (picture.preprocess != Preprocess::None).then(|| picture.preprocess.to_string());
+    GuidingPicture {
+        controlnet: controlnet.clone(),
+        file: file.clone(),
+        preprocess,
+        weight: picture.weight,
+        start: picture.start,
+        end: picture.end,
     }
 }

@@ -6,13 +6,13 @@ use std::path::Path;
 use host_tensor::HostTensor;
 use safe_files::Outputs;
 use sd_runtime::image::RgbImage;
-use sd_runtime::pipeline::{GenerateOptions, PictureSettings, StartingImage};
+use sd_runtime::pipeline::{ControlPicture, GenerateOptions, PictureSettings, StartingImage};
 use sd_runtime::rng::RandomKind;
 use sd_runtime::scheduler::Sampler;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result, refuse};
-use crate::file::read_picture;
+use crate::file::{read_picture, read_picture_with_alpha};
 
 /// What to draw, and how. As JSON every field may be left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +39,10 @@ pub struct Request {
     /// The picture to begin with; it is no part of the JSON.
     #[serde(skip)]
     pub start: Option<Start>,
+    /// The pictures that guide, one for each of the pipeline's ControlNets in their order, or none; they are no part of the
+    /// JSON.
+    #[serde(skip)]
+    pub controls: Vec<Control>,
     /// Leave the safety checker out, even if there is one.
     pub no_safety_check: bool,
 }
@@ -66,6 +70,27 @@ impl Start {
     }
 }
 
+/// A picture that guides by a ControlNet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Control {
+    /// The picture, what becomes of it first, how strongly and how long it guides.
+    pub picture: ControlPicture,
+    /// Name of its file, for the settings of what is drawn.
+    pub file: String,
+}
+
+impl Control {
+    /// Reads the picture: PNG, JPEG or WebP; it guides all steps with weight 1.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is no picture.
+    pub fn read(path: &Path) -> Result<Self> {
+        let (image, alpha) = read_picture_with_alpha(path).context("--control-image")?;
+        let file = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        Ok(Self { picture: ControlPicture { alpha, ..ControlPicture::new(image) }, file })
+    }
+}
+
 impl Default for Request {
     fn default() -> Self {
         Self {
@@ -78,6 +103,7 @@ impl Default for Request {
             scheduler: None,
             random: RandomKind::default(),
             start: None,
+            controls: Vec::new(),
             no_safety_check: false,
         }
     }
@@ -117,6 +143,7 @@ impl Request {
             scheduler: self.scheduler,
             random: self.random,
             start: self.start.as_ref().map(|s| StartingImage { image: s.image.clone(), strength: s.strength }),
+            controls: self.controls.iter().map(|control| control.picture.clone()).collect(),
             disable_safety: self.no_safety_check,
         }
     }

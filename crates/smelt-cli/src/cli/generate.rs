@@ -7,6 +7,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, Type
 use clap::{Arg, Args};
 use smelt::{AttentionLayout, DEVICES, Device, Precision, RandomKind, Sampler, SchedulerKind, Source};
 
+use super::control::ControlArgs;
 use super::{Seed, SizeArgs, SourceArgs, attention, examples, precision, source};
 use crate::engine_args::{EngineArgs, named};
 use crate::view::ViewArgs;
@@ -35,6 +36,8 @@ pub(crate) struct GenerateArgs {
     /// How much of the picture to begin with may change: the share of the steps that are taken, above 0 to 1.
     #[arg(long, value_name = "X", default_value_t = 0.5, requires = "image", allow_hyphen_values = true)]
     pub(crate) strength: f64,
+    #[command(flatten)]
+    pub(crate) control: ControlArgs,
     /// Seed of the random source, of 32 bits for numpy and of 64 for the others; random (or -1) for another one each time.
     #[arg(long, value_name = "N", default_value = "0", allow_hyphen_values = true)]
     pub(crate) seed: Seed,

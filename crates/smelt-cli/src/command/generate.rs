@@ -49,6 +49,7 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     let mut request = request(args);
     request.check()?;
     let outputs = Places::of(args, report)?;
+    request.controls = args.control.read()?;
     request.start = args.image.as_deref().map(|path| Start::read(path, args.strength)).transpose()?;
     let mut pipeline = load(args, report)?;
     let load = begin.elapsed();
@@ -82,7 +83,7 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was typed, as the library takes it; the picture to begin with comes later.
+/// What was typed, as the library takes it; pictures to begin with and to be guided by come later.
 fn request(args: &GenerateArgs) -> Request {
     let own = if args.model.is_none() { demo::GUIDANCE } else { Request::default().guidance };
     Request {
@@ -96,6 +97,7 @@ fn request(args: &GenerateArgs) -> Request {
         scheduler: None,
         random: args.random,
         start: None,
+        controls: Vec::new(),
         no_safety_check: args.no_safety_check,
     }
 }
@@ -112,6 +114,7 @@ fn load(args: &GenerateArgs, report: &Report) -> Result<Pipeline> {
         sizes: (&args.size).into(),
         scheduler: args.scheduler,
         steps: args.steps,
+        controlnets: args.control.controlnets.clone(),
         with_picture: args.image.is_some(),
         safety_check: !args.no_safety_check,
         low_memory: args.low_memory,
@@ -120,7 +123,7 @@ fn load(args: &GenerateArgs, report: &Report) -> Result<Pipeline> {
         precision: args.precision,
     };
     options.engine.check()?;
-    opening.fetch([&model], &[], &mut Screen::new(report))?;
+    opening.fetch(args.control.controlnets.iter().chain([&model]), &[], &mut Screen::new(report))?;
     let spinner = report.spinner("loading");
     let pipeline = opening.open(model)?.pipeline(&options)?;
     spinner.finish_and_clear();
@@ -172,6 +175,12 @@ fn picture_files(outputs: &mut Outputs, output: &Path, paths: &[PathBuf]) -> Res
 fn name_inputs(outputs: &mut Outputs, args: &GenerateArgs) -> Result<()> {
     if let Some(image) = &args.image {
         outputs.reads("--image", image)?;
+    }
+    for image in &args.control.control_images {
+        outputs.reads("--control-image", image)?;
+    }
+    for path in args.control.controlnets.iter().filter_map(Source::path).filter(|path| path.exists()) {
+        smelt::files(path).iter().try_for_each(|path| outputs.reads("the ControlNet's file", path))?;
     }
     let model = args.model.as_ref().and_then(Source::path);
     for dir in model.into_iter().chain(args.tokenizer.as_deref()) {

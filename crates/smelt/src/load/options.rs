@@ -6,6 +6,7 @@ use sd_convert::{AttentionLayout, Precision};
 use sd_runtime::scheduler::Sampler;
 
 use crate::engine::EngineSpec;
+use crate::open::Source;
 use crate::request::Request;
 use crate::size::Sizes;
 
@@ -20,6 +21,9 @@ pub struct PipelineOptions {
     pub scheduler: Option<Sampler>,
     /// A number of steps that must be possible, so that what is not is refused before anything is loaded.
     pub steps: usize,
+    /// ControlNets that guide, in this order: names of packages in the model's folder (`canny` for
+    /// `ControlNet_canny.mlpackage`), other packages, and checkpoints, which are converted in memory.
+    pub controlnets: Vec<Source>,
     /// Load what it takes to begin with a picture.
     pub with_picture: bool,
     /// Load the safety checker, where there is one.
@@ -42,6 +46,7 @@ impl Default for PipelineOptions {
             sizes: Sizes::default(),
             scheduler: None,
             steps: Request::default().steps,
+            controlnets: Vec::new(),
             with_picture: false,
             safety_check: true,
             low_memory: false,

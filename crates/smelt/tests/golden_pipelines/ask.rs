@@ -1,13 +1,14 @@
 //! A recorded call in the words of the library.
 
+use serde_json::Value;
 use smelt::image::RgbImage;
-use smelt::{HostTensor, PictureSize, PipelineOptions, Precision, Request, Sizes, Start};
+use smelt::{Control, ControlPicture, HostTensor, PictureSize, PipelineOptions, Precision, Request, Sizes, Start};
 
 use super::case::{Case, texts};
 
 /// What is loaded for a case, and what is asked for of one of its prompts; or what of the call has no words yet.
 pub(super) fn ask(case: &Case, prompt_idx: usize) -> Result<(PipelineOptions, Request), String> {
-    let mut request = Request::default();
+    let mut request = Request { controls: controls(case), ..Request::default() };
     let (mut width, mut height, mut strength) = (None, None, 0.8);
     for (key, value) in &case.call {
         let text = || texts(value).swap_remove(if value.is_array() { prompt_idx } else { 0 });
@@ -22,7 +23,9 @@ pub(super) fn ask(case: &Case, prompt_idx: usize) -> Result<(PipelineOptions, Re
             "width" => width = value.as_u64(),
             "height" => height = value.as_u64(),
             "strength" => strength = number(),
-            "image" if case.pipeline == "StableDiffusionImg2ImgPipeline" => {
+            "control_image" | "controlnet_conditioning_scale" | "control_guidance_start" | "control_guidance_end" => {}
+            "image" if !request.controls.is_empty() && !case.call.contains_key("control_image") => {}
+            "image" if case.pipeline.ends_with("Img2ImgPipeline") => {
                 let image = picture(case, "in.image").ok_or("a list of pictures")?;
                 request.start = Some(Start { image, file: "image".into(), strength });
             }
@@ -50,6 +53,41 @@ pub(super) fn ask(case: &Case, prompt_idx: usize) -> Result<(PipelineOptions, Re
         ..PipelineOptions::default()
     };
     Ok((options, request))
+}
+
+/// The pictures that guide, under whichever name they were recorded.
+fn controls(case: &Case) -> Vec<Control> {
+    if !case.pipeline.contains("ControlNet") {
+        return Vec::new();
+    }
+    let own = if case.call.contains_key("control_image") { "in.control_image" } else { "in.image" };
+    let numbered = ["in.image.0", "in.image.1", "in.control_image", "in.control_image_a", "in.control_image_b"];
+    let names = if case.tensor(own).is_some() { vec![own] } else { numbered.to_vec() };
+    let each = |key: &str, idx: usize, default: f64| match case.call.get(key) {
+        Some(Value::Array(values)) => values[idx].as_f64().unwrap(),
+        Some(value) => value.as_f64().unwrap(),
+        None => default,
+    };
+    let control = |(idx, image): (usize, RgbImage)| Control {
+        picture: ControlPicture {
+            weight: each("controlnet_conditioning_scale", idx, 1.0) as f32,
+            start: each("control_guidance_start", idx, 0.0),
+            end: each("control_guidance_end", idx, 1.0),
+            ..ControlPicture::new(image)
+        },
+        file: "control".into(),
+    };
+    let pictures = names.into_iter().filter_map(|name| picture(case, name).or_else(|| planes(case, name)));
+    pictures.enumerate().map(control).collect()
+}
+
+/// A picture that was recorded as a ControlNet takes it: planes of bytes over 255.
+fn planes(case: &Case, name: &str) -> Option<RgbImage> {
+    let tensor: &HostTensor = case.tensor(name)?;
+    let &[1, 3, height, width] = tensor.shape() else { return None };
+    let (values, n) = (tensor.to_f32_vec(), height * width);
+    let bytes = (0..3 * n).map(|i| (values[i % 3 * n + i / 3] * 255.0).round() as u8).collect();
+    Some(RgbImage::new(width, height, bytes).unwrap())
 }
 
 /// A recorded picture: bytes, rows by columns by 3.
