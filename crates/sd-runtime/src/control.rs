@@ -61,7 +61,11 @@ impl ControlPicture {
         image.to_control_planes(alpha.map(|alpha| alpha.resize(size, Filter::Nearest)).as_ref())
     }
 
-    pub(crate) fn check(&self) -> Result<()> {
+    /// Refuses numbers that mean nothing.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Options`] for a weight that is no number, and for a start and an end that leave no step.
+    pub fn check(&self) -> Result<()> {
         let Self { weight, start, end, .. } = *self;
         let fail = |reason: String| Err(RuntimeError::Options(reason));
         if !weight.is_finite() {

@@ -109,7 +109,7 @@ mod tests {
         assert!(said("time_ids", &[10]).contains("refiner"));
         assert!(said("text_embeds", &[2, 1280]).contains("Stable Diffusion XL's"));
         assert!(said("timestep_cond", &[2, 256]).contains("latent consistency"));
-        assert!(said("additional_residual_0", &[2, 320, 64, 64]).contains("ControlNet"));
+        assert!(said("additional_residual_0", &[2, 320, 64, 64]).contains("ControlNets"));
         assert!(said("depth", &[1]).contains("does not provide"));
     }
 }

@@ -119,7 +119,7 @@ impl Request {
     /// Refuses what would change nothing.
     ///
     /// # Errors
-    /// [`Refused`](crate::Error::Refused) for a negative prompt without guidance.
+    /// [`Refused`](crate::Error::Refused) for a negative prompt without guidance; also for numbers that mean nothing.
     pub fn check(&self) -> Result<()> {
         if !self.negative_prompt.is_empty() && self.guidance <= 1.0 {
             refuse!(
@@ -128,6 +128,7 @@ impl Request {
                 self.guidance
             );
         }
+        self.controls.iter().try_for_each(|control| control.picture.check())?;
         Ok(self.random.check_seed(self.seed)?)
     }
 

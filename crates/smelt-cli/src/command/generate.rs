@@ -47,9 +47,9 @@ struct Saved {
 pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     let begin = Instant::now();
     let mut request = request(args);
+    request.controls = args.control.read()?;
     request.check()?;
     let outputs = Places::of(args, report)?;
-    request.controls = args.control.read()?;
     request.start = args.image.as_deref().map(|path| Start::read(path, args.strength)).transpose()?;
     let mut pipeline = load(args, report)?;
     let load = begin.elapsed();
