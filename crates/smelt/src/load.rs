@@ -339,8 +339,8 @@ fn from_checkpoint(
         Ok(())
     };
     let parts = wanted(asked, checkpoint.family(), &nets, !nets.is_empty(), |role| checkpoint.has(role));
-    let own = parts.iter().filter(|part| part.form == Form::Whole);
-    own.into_iter().try_for_each(|part| check(&checkpoint, part.role, &options))?;
+    let mut own = parts.iter().filter(|part| part.form == Form::Whole);
+    own.try_for_each(|part| check(&checkpoint, part.role, &options))?;
     nets.checkpoints().try_for_each(|net| check(net, Role::ControlNet, &beside))?;
     let (name, found) = (named(&checkpoint.name(), &checkpoint.applied()), Found::default());
     let memory = InMemory { engine: asked.engine.clone(), precision: asked.precision, with_burn, found: found.clone() };

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and prints its figures")]
 
+#[allow(dead_code, reason = "shared with the test that draws every recorded run")]
 #[path = "golden_pipelines/ask.rs"]
 mod ask;
+#[allow(dead_code, reason = "shared with the test that draws every recorded run")]
 #[path = "golden_pipelines/case.rs"]
 mod case;
 #[path = "golden_pipelines/place.rs"]
