@@ -4,11 +4,13 @@
 //! compressor, whose bytes must be those of `smelt compress` where the algorithm leaves no choice.
 //! `networks`: PyTorch, with diffusers' classes, on small networks of shapes that golden data lacks.
 //! `pictures`: Pillow, OpenCV and NumPy, on random pictures and seeds.
+//! `controls`: diffusers, on pictures that ControlNets guide by holes and by edges.
 //! `loras`: diffusers, peft and LyCORIS, on LoRAs of kinds that golden data lacks.
 //! `onnx`: ONNX Runtime, on the packages of the example that takes ONNX files.
 //! Needs Python 3.11 or 3.12, the network on its first run, and the validator's folder (`SMELT_TOOLS`, default
 //! `../shared/tools`); therefore it is a command and not a test.
 
+mod controls;
 mod loras;
 mod made;
 mod networks;
@@ -50,6 +52,8 @@ enum What {
     Packages,
     /// What networks compute, by PyTorch.
     Networks,
+    /// What ControlNets make of pictures with holes, and of their edges, by diffusers and OpenCV.
+    Controls,
     /// What LoRAs make of weights, by diffusers, peft and LyCORIS.
     Loras,
     /// What packages made of ONNX files compute, by ONNX Runtime.
@@ -63,6 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match arguments.what {
         What::Packages => judge_packages(),
         What::Networks => networks::run(),
+        What::Controls => controls::run(),
         What::Loras => loras::run(),
         What::Onnx => onnx::run(),
         What::Pictures => pictures::run(),

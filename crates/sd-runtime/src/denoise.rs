@@ -1,5 +1,6 @@
 //! Denoising: the loop from noise to latents, a step of the scheduler after each evaluation of the denoiser.
 
+mod control;
 mod denoiser;
 mod embedding;
 mod guidance;
@@ -7,6 +8,7 @@ mod kept;
 mod rescale;
 mod takes;
 
+pub(crate) use control::{ControlNet, check_pictures, control_nets};
 pub(crate) use denoiser::Denoiser;
 pub(crate) use guidance::{Beside, Guidance};
 pub(crate) use kept::Kept;
@@ -41,6 +43,7 @@ pub(crate) fn denoise(
     for (step_idx, &timestep) in timesteps.iter().enumerate().take(*n_calls) {
         input.copy_from_slice(sample);
         scheduler.scale_model_input(step_idx, &mut input);
+        guidance.begin(step_idx, timesteps.len());
         let noise = guidance.predict(models, &input, timestep, watch)?;
         scheduler.step(step_idx, &noise, sample, source)?;
         if let Some((kept, noise)) = kept {

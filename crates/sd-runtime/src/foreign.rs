@@ -47,7 +47,9 @@ pub(crate) fn by_input(feature: &Feature) -> String {
         "time_ids" | "text_embeds" => format!("it is Stable Diffusion XL's, {second}"),
         "timestep_cond" => format!("it is a latent consistency model (LCM) with guidance as an input, and {next}"),
         name if name.starts_with("additional_residual_") => {
-            "it was converted to run with a ControlNet, and generate has none; convert the UNet without one".to_owned()
+            "it was converted to be guided by ControlNets, whose package is named …_control-unet.mlpackage; rename it, or \
+             convert the UNet anew"
+                .to_owned()
         }
         _ => "text-to-image with Stable Diffusion 1.x and 2.x does not provide it".to_owned(),
     }
@@ -104,7 +106,7 @@ mod tests {
         assert!(said("time_ids", &[10]).contains("refiner"));
         assert!(said("text_embeds", &[2, 1280]).contains("Stable Diffusion XL's"));
         assert!(said("timestep_cond", &[2, 256]).contains("latent consistency"));
-        assert!(said("additional_residual_0", &[2, 320, 64, 64]).contains("ControlNet"));
+        assert!(said("additional_residual_0", &[2, 320, 64, 64]).contains("ControlNets"));
         assert!(said("depth", &[1]).contains("does not provide"));
     }
 }

@@ -27,6 +27,7 @@ mod autoencoder;
 mod condition;
 mod conditions;
 mod config;
+mod control;
 mod denoise;
 mod engine;
 mod error;

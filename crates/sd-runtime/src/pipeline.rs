@@ -25,6 +25,7 @@ use sd_spec::Role;
 
 pub use crate::autoencoder::VaeConfig;
 pub use crate::conditions::{Conditions, Corner};
+pub use crate::control::{ControlPicture, Preprocess};
 pub use crate::denoise::Takes;
 pub use crate::foreign::other_unet;
 pub use crate::models::Models;
@@ -35,15 +36,16 @@ pub use crate::request::{
 pub use crate::safety::{CropSize, EdgeSize, PreprocessorConfig};
 pub use crate::variation::Variation;
 pub use config::PipelineConfig;
-pub use settings::{PictureSettings, RefinedBy, StartingPicture};
+pub use settings::{GuidingPicture, PictureSettings, RefinedBy, StartingPicture};
 
 use crate::autoencoder::{Decoder, Encoder};
 use crate::condition::{self, Conditioner, Conditioning, Reading};
-use crate::denoise::{Denoiser, Guidance, denoise};
+use crate::denoise::{ControlNet, Denoiser, Guidance, check_pictures, control_nets, denoise};
 use crate::engine::{Loader, Residency};
 use crate::error::{Result, RuntimeError};
 use crate::image::RgbImage;
 use crate::models::{Shelf, missing};
+use crate::part::Part;
 use crate::rng::{Lane, RandomSource};
 use crate::safety::SafetyChecker;
 use crate::scheduler::{Scheduler, WalkOptions};
@@ -57,6 +59,7 @@ pub struct DiffusionPipeline {
     models: Shelf,
     conditioner: Box<dyn Conditioner>,
     denoiser: Denoiser,
+    control_nets: Vec<ControlNet>,
     decoder: Decoder,
     encoder: Option<Encoder>,
     safety_checker: Option<SafetyChecker>,
@@ -93,7 +96,10 @@ impl DiffusionPipeline {
     fn of(mut models: Shelf, config: PipelineConfig) -> Result<Self> {
         let conditioner = condition::of_family(config.family, &mut models)?;
         let required = config.family.spec().required;
-        let role = required.iter().copied().find(|role| role.is_denoiser()).unwrap_or(Role::UNet);
+        let own = required.iter().copied().find(|role| role.is_denoiser()).unwrap_or(Role::UNet);
+        let is_controlled = models.signature(Role::ControlledUNet.into())?.is_some()
+            || models.signature(Part::numbered(Role::ControlNet, 0))?.is_some();
+        let role = if is_controlled { Role::ControlledUNet } else { own };
         let mut needed = |role: Role| models.signature(role.into())?.ok_or_else(|| missing(role));
         let denoiser = Denoiser::new(role, needed(role)?, conditioner.given())?;
         let decoder = Decoder::new(needed(Role::VaeDecoder)?, config.vae)?;
@@ -104,11 +110,12 @@ impl DiffusionPipeline {
             safety_checker.map(|signature| SafetyChecker::new(signature, config.preprocessor.clone())).transpose()?;
         conditioner.check_fits(&denoiser)?;
         let denoiser = denoiser.for_latents(decoder.latent_channels()?)?;
+        let control_nets = control_nets(&mut models, &denoiser)?;
         let latent_shape = decoder.latent_shape(&denoiser.latent_dims())?;
         if let Some(encoder) = &encoder {
             encoder.check_fits(latent_shape)?;
         }
-        Ok(Self { config, models, conditioner, denoiser, decoder, encoder, safety_checker, latent_shape })
+        Ok(Self { config, models, conditioner, denoiser, control_nets, decoder, encoder, safety_checker, latent_shape })
     }
 
     /// Shape of one image's latents: [1, channels, height, width].
@@ -192,6 +199,7 @@ impl DiffusionPipeline {
     pub fn evaluations(&self, options: &GenerateOptions) -> Result<usize> {
         options.check()?;
         options.check_for(self.denoiser.takes())?;
+        check_pictures(&self.control_nets, &options.controls)?;
         if self.denoiser.guidance_width().is_some() && options.negative_prompt.as_ref().is_some_and(|t| !t.is_empty()) {
             return Err(RuntimeError::Options(
                 "guidance was distilled into the model, so a negative prompt has no effect; leave it out".into(),
@@ -285,7 +293,8 @@ impl DiffusionPipeline {
         options: &GenerateOptions,
         watch: &mut Watch<'_>,
     ) -> Result<Vec<Denoised>> {
-        let mut guidance = Guidance::new(&self.denoiser, conditioning, options, &start.beside)?;
+        let guidance = Guidance::new(&self.denoiser, conditioning, options, &start.beside)?;
+        let mut guidance = guidance.with_controls(&self.control_nets, &options.controls)?;
         let (before, count) = (source.boxed_clone(), start.noises.len());
         let mut denoised = Vec::with_capacity(count);
         for (image_idx, noise) in start.noises.iter().enumerate() {

@@ -125,6 +125,16 @@ impl Port {
         }
     }
 
+    /// Names of the inputs that are numbered, by their numbers.
+    pub(crate) fn numbered_inputs(&self) -> Vec<&str> {
+        numbered(self.role().spec().inputs, &self.signature.inputs)
+    }
+
+    /// Names of the outputs that are numbered, by their numbers.
+    pub(crate) fn numbered_outputs(&self) -> Vec<&str> {
+        numbered(self.role().spec().outputs, &self.signature.outputs)
+    }
+
     /// Runs the part's model on tensors of all its inputs.
     pub(crate) fn call(&self, models: &mut Shelf, inputs: &Tensors, watch: &Watch<'_>) -> Result<Tensors> {
         models.run(self.part, inputs, watch)
@@ -170,6 +180,18 @@ impl Port {
 /// The number of an axis that a role's inputs have.
 pub(crate) fn size(dims: &Dims, axis: Axis) -> usize {
     dims.get(axis).unwrap_or_default()
+}
+
+/// Features whose names are those of numbered ones, by their numbers.
+fn numbered<'a>(specs: &[FeatureSpec], features: &'a [Feature]) -> Vec<&'a str> {
+    let spec = specs.iter().find(|spec| spec.presence == Presence::Numbered);
+    let of = |spec: &FeatureSpec| -> Vec<&'a str> {
+        let number = |name: &str| name[spec.name.len()..].parse().unwrap_or(usize::MAX);
+        let mut found: Vec<&str> = names(features).into_iter().filter(|name| spec.is_named(name)).collect();
+        found.sort_by_key(|name| number(name));
+        found
+    };
+    spec.map_or_else(Vec::new, of)
 }
 
 fn names(features: &[Feature]) -> Vec<&str> {

@@ -6,6 +6,7 @@ use host_tensor::HostTensor;
 use sd_spec::Family;
 
 use crate::conditions::Conditions;
+use crate::control::ControlPicture;
 use crate::error::{Result, RuntimeError};
 use crate::image::{Fit, RgbImage, Size};
 use crate::prompt::TruncatedText;
@@ -72,6 +73,9 @@ pub struct GenerateOptions {
     pub denoising_start: Option<f64>,
     /// Take only the steps before this share of the noise schedule, between 0 and 1; the latents keep some noise.
     pub denoising_end: Option<f64>,
+    /// Pictures that guide, one for each ControlNet of the pipeline in their order; default: none, and the ControlNets
+    /// do nothing.
+    pub controls: Vec<ControlPicture>,
     /// Leave out the safety checker even if there is one.
     pub disable_safety: bool,
 }
@@ -104,6 +108,7 @@ impl Default for GenerateOptions {
             latents: Vec::new(),
             denoising_start: None,
             denoising_end: None,
+            controls: Vec::new(),
             disable_safety: false,
         }
     }
@@ -166,6 +171,7 @@ impl GenerateOptions {
             return fail("0 images asked for; at least 1 is needed".into());
         }
         self.start.as_ref().map_or(Ok(()), StartingImage::check)?;
+        self.controls.iter().try_for_each(ControlPicture::check)?;
         self.check_range()
     }
 

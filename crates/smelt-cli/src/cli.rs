@@ -2,6 +2,7 @@
 //!
 //! Nothing is read or decided here; names are turned into the types of the crates that do the work.
 
+mod control;
 mod embedding;
 mod examples;
 mod generate;

@@ -400,6 +400,31 @@ const SITUATIONS: &[Situation] = &[
         ],
     },
     Situation {
+        title: "ControlNets",
+        make: |dir| {
+            put(&dir.join("a.png"), fs::read(testkit::workspace_root().join("docs/images/first.png")).unwrap());
+            demo(dir, "sd");
+            for name in ["x_text_encoder", "x_unet", "x_vae_decoder", "ControlNet_canny", "ControlNet_depth"] {
+                fs::create_dir_all(dir.join("packages").join(format!("{name}.mlpackage"))).unwrap();
+            }
+            made::copy(&dir.join("packages/x_unet.mlpackage"), &dir.join("bare/x_unet.mlpackage"));
+        },
+        commands: &[
+            "generate cat -o b.png --control-image a.png",
+            "generate cat -o b.png --controlnet canny",
+            "generate cat -o b.png --controlnet canny --control-image a.png",
+            "generate cat -m sd -o b.png --controlnet sd --control-image a.png",
+            "generate cat -m packages -o b.png --controlnet pose --control-image a.png",
+            "generate cat -m packages -o b.png --controlnet canny --control-image a.png",
+            "generate cat -m bare -o b.png --controlnet canny --control-image a.png",
+            "generate cat -m packages -o b.png --controlnet packages/x_unet.mlpackage --control-image a.png",
+            "generate cat -o b.png --controlnet canny --control-image a.png --control-image a.png",
+            "generate cat -o b.png --controlnet canny --control-image a.png --control-preprocess depth",
+            "generate cat -o b.png --controlnet canny --control-image a.png --control-start 0.9 --control-end 0.2",
+            "generate cat -o a.png --controlnet canny --control-image a.png",
+        ],
+    },
+    Situation {
         title: "options without effect",
         make: |dir| {
             demo(dir, "sd");

@@ -20,6 +20,7 @@ use crate::package::not_wanted;
 use crate::report::ConversionReport;
 use crate::watch::{Watch, warn};
 pub use options::Conversion;
+pub(crate) use parts::check_guides;
 pub use plan::ConversionPlan;
 pub(crate) use precision::tensor_warnings;
 

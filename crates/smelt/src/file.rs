@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::path::Path;
 
 use safe_files::{FileKind, NamedFiles, kind_of};
-use sd_runtime::image::RgbImage;
+use sd_runtime::image::{GreyImage, RgbImage};
 use serde_json::Value;
 
 use crate::error::{Context, Result, refuse};
@@ -22,6 +22,15 @@ pub fn read_picture(path: &Path) -> Result<RgbImage> {
     let bytes = safe_files::read(path, MAX_PICTURE_BYTES)?;
     refuse_kind(path, &bytes, None)?;
     RgbImage::read(Cursor::new(bytes)).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Reads a picture, and how opaque its pixels are where the file says that some are not wholly.
+pub(crate) fn read_picture_with_alpha(path: &Path) -> Result<(RgbImage, Option<GreyImage>)> {
+    let bytes = safe_files::read(path, MAX_PICTURE_BYTES)?;
+    refuse_kind(path, &bytes, None)?;
+    let read = RgbImage::read_with_alpha(Cursor::new(bytes));
+    let (picture, alpha) = read.with_context(|| format!("cannot read {}", path.display()))?;
+    Ok((picture, alpha.filter(|alpha| alpha.pixels().iter().any(|&opacity| opacity < u8::MAX))))
 }
 
 /// Refuses what is known to be something else by its first bytes.

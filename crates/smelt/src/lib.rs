@@ -77,14 +77,14 @@ pub use open::{Averages, Opened, Opening, Prediction, Source, open, open_checkpo
 pub use package::open_package;
 pub use pipeline::Pipeline;
 pub use report::{ChunkReport, CompressedPackage, CompressionReport, ConversionReport, ConvertedPackage, Part};
-pub use request::{Drawing, Picture, REFINER_START, Request};
+pub use request::{Control, Drawing, Picture, REFINER_START, Request};
 pub use run::{Execution, Prepared, TensorSummary};
 pub use safe_files::Existing;
 pub use sd_convert::half::CHECK_SIZE;
 pub use sd_convert::{AttentionLayout, Batch, LatentSize, Precision, Role, Target};
 pub use sd_engines::{Precision as ComputePrecision, Rounding, WeightForm};
 pub use sd_runtime::Tensors;
-pub use sd_runtime::pipeline::{Conditions, Corner, Variation};
+pub use sd_runtime::pipeline::{Conditions, ControlPicture, Corner, Preprocess, Variation};
 pub use sd_runtime::rng::RandomKind;
 pub use sd_runtime::scheduler::{Sampler, SchedulerKind, Spread};
 pub use size::{LatentArg, PictureSize, Sizes};

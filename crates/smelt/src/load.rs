@@ -1,6 +1,8 @@
 //! The models of a pipeline and what stands beside them, from packages or from a checkpoint.
 
 mod burn;
+mod control;
+mod memory;
 mod options;
 mod refiner;
 
@@ -8,14 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sd_checkpoint::{Checkpoint, ClipSkip, hub};
-use sd_convert::{AttentionLayout, LatentSize, convert, functions_of_size};
+use sd_convert::{AttentionLayout, LatentSize, functions_of_size};
 use sd_engines::{Executor, MilEngine, Options, Weights};
 use sd_runtime::pipeline::{DiffusionPipeline, Models, PipelineConfig};
 use sd_runtime::{Engine, Form, LoadWith, Loader, Part, Residency, RuntimeError};
 use sd_spec::{Family, FamilySpec, Role, Stage};
 
 use crate::bundle::Companions;
-use crate::convert::tensor_warnings;
+use crate::convert::check_guides;
 use crate::engine::{EngineKind, EngineSpec};
 use crate::error::{Context, Error, Result, refuse};
 use crate::fit;
@@ -24,6 +26,8 @@ use crate::model_dir::ModelDir;
 use crate::open::{Model, Opened};
 use crate::package::open_package;
 use crate::size::words;
+use control::ControlNets;
+use memory::InMemory;
 pub use options::PipelineOptions;
 pub(crate) use refiner::{load as load_refiner, open as open_refiner};
 
@@ -46,6 +50,8 @@ pub(crate) struct Loaded {
     pub(crate) config: PipelineConfig,
     /// Name of the model, for the picture's settings.
     pub(crate) name: String,
+    /// Names of its ControlNets.
+    pub(crate) controlnets: Vec<String>,
     /// What the user should know.
     pub(crate) warnings: Vec<String>,
 }
@@ -85,7 +91,10 @@ pub(crate) fn load(options: &PipelineOptions, opened: &Opened) -> Result<Loaded>
     options.engine.check()?;
     let with_burn = burn::is_chosen(options, opened)?;
     let dir = match opened.model() {
-        Model::Checkpoint(checkpoint) => return from_checkpoint(options, checkpoint, with_burn),
+        Model::Checkpoint(checkpoint) => {
+            let nets = ControlNets::find(&options.controlnets, opened, None)?;
+            return from_checkpoint(options, checkpoint, nets, with_burn);
+        }
         Model::Packages(dir) => dir,
     };
     refuse_ineffective(options, dir)?;
@@ -103,7 +112,8 @@ pub(crate) fn load(options: &PipelineOptions, opened: &Opened) -> Result<Loaded>
     if let Some(what) = fit::other_family(packages.family()) {
         refuse!("{}: {what}", dir.display());
     }
-    from_packages(options, dir, &packages, size)
+    let nets = ControlNets::find(&options.controlnets, opened, size)?;
+    from_packages(options, dir, &packages, nets, size)
 }
 
 /// Refuses options of a conversion, which packages have behind them.
@@ -124,8 +134,15 @@ fn refuse_ineffective(options: &PipelineOptions, dir: &Path) -> Result<()> {
     }
 }
 
-/// The parts that a family needs to draw, and those that are there and wanted.
-fn wanted(options: &PipelineOptions, family: Family, has: impl Fn(Role) -> bool) -> Vec<Part> {
+/// The parts that a family needs to draw, and those that are there and wanted; the denoiser is one for ControlNets where it
+/// `is_controlled`.
+fn wanted(
+    options: &PipelineOptions,
+    family: Family,
+    nets: &ControlNets,
+    is_controlled: bool,
+    has: impl Fn(Role) -> bool,
+) -> Vec<Part> {
     let FamilySpec { required, optional, .. } = family.spec();
     let is_wanted = |role: &Role| match role.spec().stage {
         // Without an encoder a picture to begin with is refused by whoever is to load it.
@@ -133,11 +150,12 @@ fn wanted(options: &PipelineOptions, family: Family, has: impl Fn(Role) -> bool)
         Stage::Check => options.safety_check && has(*role),
         Stage::Text | Stage::Denoise | Stage::Decode => has(*role),
     };
-    let whole = required.iter().chain(optional.iter().filter(|role| is_wanted(role))).copied();
+    let own = |role: &Role| if is_controlled && role.is_denoiser() { Role::ControlledUNet } else { *role };
+    let whole = required.iter().chain(optional.iter().filter(|role| is_wanted(role))).map(own);
     let skips = || options.clip_skips.iter().copied().filter(|n| *n > 0);
     let encoders = || whole.clone().filter(|role| matches!(role, Role::TextEncoder | Role::TextEncoder2));
     let skipped = encoders().flat_map(|role| skips().map(move |n| Part::clip_skipped(role, n)));
-    whole.clone().map(Part::from).chain(skipped).collect()
+    whole.clone().map(Part::from).chain(skipped).chain(nets.parts()).collect()
 }
 
 /// Puts the scheduler that was asked for in place of the file's own, and refuses what cannot be built.
@@ -154,13 +172,14 @@ fn settle_scheduler(options: &PipelineOptions, config: &mut PipelineConfig) -> R
     })
 }
 
-/// With the plain engine the UNet, which runs many times, keeps its weights decoded.
+/// With the plain engine what runs at each step keeps its weights decoded.
 fn executor(engine: &EngineSpec, role: Role) -> Result<Executor> {
     Ok(match engine.kind {
         EngineKind::Cpu => engine.cpu()?.into(),
         // Burn executes no programs and has its own way in `make`.
         EngineKind::Reference | EngineKind::Burn => {
-            Options::default().with_weights(if role.is_denoiser() { Weights::Kept } else { Weights::PerRun }).into()
+            let runs_often = role.spec().stage == Stage::Denoise;
+            Options::default().with_weights(if runs_often { Weights::Kept } else { Weights::PerRun }).into()
         }
     })
 }
@@ -169,8 +188,10 @@ fn from_packages(
     options: &PipelineOptions,
     dir: &Path,
     packages: &ModelDir,
+    nets: ControlNets,
     size: Option<LatentSize>,
 ) -> Result<Loaded> {
+    let is_controlled = denoiser_is_controlled(dir, packages, &nets)?;
     let family = (packages.family(), packages.is_of_its_own());
     let mut beside = Companions::read(dir, family, options.tokenizer.as_deref())?;
     settle_scheduler(options, &mut beside.config)?;
@@ -180,10 +201,20 @@ fn from_packages(
             dir.display()
         )
     }
-    let mut parts = wanted(options, packages.family(), |role| !packages.packages(role).is_empty());
+    let has = |role| !packages.packages(role).is_empty();
+    let mut parts = wanted(options, packages.family(), &nets, is_controlled, has);
     parts.sort_by_key(|part| !part.role.is_denoiser());
     let (engine, dir_of, by_role) = (options.engine.clone(), dir.to_owned(), packages.clone());
-    let load = move |Part { role, .. }: Part| -> Result<Box<dyn Engine>> {
+    let (controlnets, found) = (nets.names(), Found::default());
+    let memory = InMemory { engine: engine.clone(), precision: None, with_burn: false, found: found.clone() };
+    let beside_them = sd_convert::Options {
+        latent_size: if nets.is_empty() { None } else { size.or(packages.native_size()?.1) },
+        ..sd_convert::Options::default()
+    };
+    let load = move |Part { role, form }: Part| -> Result<Box<dyn Engine>> {
+        if let Form::Numbered(idx) = form {
+            return nets.load(idx, &memory, &beside_them);
+        }
         let open = |path: &Path| open(path, executor(&engine, role), size);
         let model = match by_role.packages(role) {
             [] => refuse!("there is no package of the {role}"),
@@ -200,9 +231,25 @@ fn from_packages(
     };
     let source = Source::new(options, parts, load)?;
     let mut warnings = beside.warnings;
+    warnings.extend(take(&found));
     warnings.extend(beside.config.warnings().map(ToString::to_string));
     let name = beside.model_version.or_else(|| hub::name_of(dir)).unwrap_or_else(|| directory_name(dir));
-    Ok(Loaded { source, found: Found::default(), config: beside.config, name, warnings })
+    Ok(Loaded { source, found, config: beside.config, name, controlnets, warnings })
+}
+
+/// Whether a directory's denoiser is the one for ControlNets: where there are some, and where it holds no other.
+fn denoiser_is_controlled(dir: &Path, packages: &ModelDir, nets: &ControlNets) -> Result<bool> {
+    nets.check_family(packages.family())?;
+    let has_controlled = !packages.packages(Role::ControlledUNet).is_empty();
+    if !nets.is_empty() && !has_controlled {
+        refuse!(
+            "{0} holds no …_control-unet.mlpackage, which --controlnet needs: its UNet takes nothing of ControlNets; convert \
+             the checkpoint into it too: smelt convert CHECKPOINT -o {0} --component {1}",
+            dir.display(),
+            Role::ControlledUNet
+        );
+    }
+    Ok(has_controlled && (!nets.is_empty() || packages.packages(Role::UNet).is_empty()))
 }
 
 /// Prepares a package for a size, if it has a function of it; else its default, which takes prompt and negative prompt at
@@ -257,7 +304,12 @@ fn config_of(asked: &PipelineOptions, checkpoint: &Checkpoint) -> Result<Pipelin
     })
 }
 
-fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: bool) -> Result<Loaded> {
+fn from_checkpoint(
+    asked: &PipelineOptions,
+    checkpoint: &Checkpoint,
+    nets: ControlNets,
+    with_burn: bool,
+) -> Result<Loaded> {
     let checkpoint = checkpoint.clone();
     if checkpoint.is_alone() {
         refuse!("{} is one network alone; give a whole checkpoint", checkpoint.root().display());
@@ -273,6 +325,8 @@ fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: 
     if let Some(what) = fit::other_family(checkpoint.family()) {
         refuse!("{}: {what}", checkpoint.root().display());
     }
+    nets.check_family(checkpoint.family())?;
+    nets.checkpoints().try_for_each(|net| check_guides(&checkpoint, net))?;
     let mut config = config_of(asked, &checkpoint)?;
     settle_scheduler(asked, &mut config)?;
     if let Some(what) = fit::other_unet(&checkpoint)? {
@@ -292,8 +346,13 @@ fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: 
     let mut warnings = checkpoint.warnings();
     warnings.extend(config.warnings().map(ToString::to_string));
     warnings.extend(fit::ids_beyond(&checkpoint, checkpoint.family(), &config.tokenizers)?);
-    let mut check = |role: Role| -> Result<()> {
-        let known = sd_convert::check(&checkpoint, role, &options)?;
+    // A ControlNet has no size of its own.
+    let beside = sd_convert::Options {
+        latent_size: options.latent_size.or(sd_convert::native_size(&checkpoint)?.0),
+        ..options.clone()
+    };
+    let mut check = |checkpoint: &Checkpoint, role: Role, options: &sd_convert::Options| -> Result<()> {
+        let known = sd_convert::check(checkpoint, role, options)?;
         known.into_iter().for_each(|w| {
             if !warnings.contains(&w) {
                 warnings.push(w)
@@ -301,34 +360,23 @@ fn from_checkpoint(asked: &PipelineOptions, checkpoint: &Checkpoint, with_burn: 
         });
         Ok(())
     };
-    let parts = wanted(asked, checkpoint.family(), |role| checkpoint.has(role));
-    parts.iter().try_for_each(|part| check(part.role))?;
+    let parts = wanted(asked, checkpoint.family(), &nets, !nets.is_empty(), |role| checkpoint.has(role));
+    let mut own = parts.iter().filter(|part| part.form == Form::Whole);
+    own.try_for_each(|part| check(&checkpoint, part.role, &options))?;
+    nets.checkpoints().try_for_each(|net| check(net, Role::ControlNet, &beside))?;
     let (name, found) = (named(&checkpoint.name(), &checkpoint.applied()), Found::default());
-    let (engine, precision, late) = (asked.engine.clone(), asked.precision, found.clone());
+    let memory = InMemory { engine: asked.engine.clone(), precision: asked.precision, with_burn, found: found.clone() };
+    let controlnets = nets.names();
     let load = move |Part { role, form }: Part| -> Result<Box<dyn Engine>> {
-        let skipped = match form {
-            Form::ClipSkipped(n) => Some(ClipSkip::of(checkpoint.clone(), n)?),
-            _ => None,
-        };
-        let checkpoint = skipped.as_ref().unwrap_or(&checkpoint);
-        if with_burn {
-            return burn::engine(&engine, checkpoint, role, &options);
+        match form {
+            Form::Numbered(idx) => nets.load(idx, &memory, &beside),
+            Form::ClipSkipped(n) => memory.load(&ClipSkip::of(checkpoint.clone(), n)?, role, &options),
+            _ => memory.load(&checkpoint, role, &options),
         }
-        let converted = convert(checkpoint, role, &options)?;
-        let mut late = late.lock().unwrap_or_else(PoisonError::into_inner);
-        for warning in tensor_warnings(role, &converted.exceptional, precision) {
-            // A model may be loaded more than once.
-            if !late.contains(&warning) {
-                late.push(warning);
-            }
-        }
-        let cannot = || format!("cannot run the {role}");
-        let executor = executor(&engine, role).with_context(cannot)?;
-        Ok(Box::new(MilEngine::from_program(&converted.program, executor).with_context(cannot)?))
     };
     let source = Source::new(asked, parts, load)?;
     warnings.extend(take(&found));
-    Ok(Loaded { source, found, config, name, warnings })
+    Ok(Loaded { source, found, config, name, controlnets, warnings })
 }
 
 fn directory_name(dir: &Path) -> String {

@@ -40,14 +40,16 @@ impl ModelDir {
     /// The same for the models of one family, where a directory holds those of two: Stable Diffusion XL and its refiner.
     pub(crate) fn find_family(dir: &Path, family: Family, size: Option<LatentSize>) -> Result<Self> {
         let packages = packages(dir)?;
-        let FamilySpec { required, optional, .. } = family.spec();
-        let mut roles: Vec<Role> = required.iter().chain(*optional).copied().collect();
-        // What is wrong with the denoiser is said first.
-        roles.sort_by_key(|role| !role.is_denoiser());
-        let mut by_role = BTreeMap::new();
+        let FamilySpec { required, optional, on_request, .. } = family.spec();
+        let controlled = on_request.iter().filter(|role| role.is_denoiser());
+        let mut roles: Vec<Role> = required.iter().chain(*optional).chain(controlled).copied().collect();
+        // What is wrong with the denoiser is said first; one for ControlNets stands in for a plain one.
+        roles.sort_by_key(|role| (!role.is_denoiser(), required.contains(role)));
+        let mut by_role: BTreeMap<Role, Vec<PathBuf>> = BTreeMap::new();
         for role in roles {
             let found = if role.is_denoiser() { parts(&packages, role, size) } else { whole(&packages, role, size) }?;
-            if found.is_empty() && required.contains(&role) {
+            let stands_in = role.is_denoiser() && by_role.keys().any(|role| role.is_denoiser());
+            if found.is_empty() && required.contains(&role) && !stands_in {
                 let apple = role.spec().package.apple;
                 refuse!(
                     "{0} holds no …_{apple}.mlpackage; convert the checkpoint with --component {role} into it: \

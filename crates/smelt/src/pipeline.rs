@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 
 use sd_convert::LatentSize;
 use sd_runtime::Stop;
-use sd_runtime::pipeline::{DiffusionPipeline, GenerateOptions, GeneratedImage, PictureSettings, RefinedBy};
+use sd_runtime::pipeline::{
+    DiffusionPipeline, GenerateOptions, GeneratedImage, GuidingPicture, PictureSettings, Preprocess, RefinedBy,
+};
 use sd_runtime::rng::RandomSource;
 use sd_runtime::scheduler::Sampler;
 use sd_spec::Family;
@@ -14,7 +16,7 @@ use sd_spec::Family;
 use crate::error::{Context, Result, refuse};
 use crate::load::{PipelineOptions, load, load_refiner, open_refiner};
 use crate::open::Opened;
-use crate::request::{Drawing, Picture, REFINER_START, Request};
+use crate::request::{Control, Drawing, Picture, REFINER_START, Request};
 use crate::watch::{Event, Progress, Unit, Watch};
 
 /// Models that are loaded.
@@ -25,6 +27,8 @@ pub struct Pipeline {
     scheduler: Sampler,
     /// What takes the last steps.
     refiner: Option<Refiner>,
+    /// Names of its ControlNets, in their order.
+    controlnets: Vec<String>,
     warnings: Vec<String>,
 }
 
@@ -45,13 +49,14 @@ impl Opened {
         let scheduler = options.scheduler.unwrap_or(loaded.config.scheduler.kind()?.into());
         let family = loaded.config.family;
         let (name, mut warnings) = (std::mem::take(&mut loaded.name), std::mem::take(&mut loaded.warnings));
+        let controlnets = std::mem::take(&mut loaded.controlnets);
         let (inner, found) = loaded.pipeline().with_context(|| self.source().to_string())?;
         warnings.extend(found);
         let [_, _, height, width] = inner.latent_shape();
         let refiner =
             refiner.map(|refiner| load_refiner(options, &refiner, LatentSize { height, width })).transpose()?;
         let refiner = refiner.map(|refiner| Refiner::new(refiner, &mut warnings)).transpose()?;
-        Ok(Pipeline { inner, name, family, scheduler, refiner, warnings })
+        Ok(Pipeline { inner, name, family, scheduler, refiner, controlnets, warnings })
     }
 }
 
@@ -66,6 +71,12 @@ impl Pipeline {
     #[must_use]
     pub fn scheduler(&self) -> Sampler {
         self.scheduler
+    }
+
+    /// Names of the ControlNets, in the order in which pictures guide by them.
+    #[must_use]
+    pub fn controlnets(&self) -> &[String] {
+        &self.controlnets
     }
 
     /// What the user should know of the model.
@@ -168,6 +179,7 @@ impl Pipeline {
             scheduler: options.scheduler.unwrap_or(self.scheduler).to_string(),
             random: options.random.name().to_owned(),
             start: request.start.as_ref().map(|start| start.settings(self.inner.takes())),
+            controls: self.controlnets.iter().zip(&request.controls).map(guiding).collect(),
             width,
             height,
         };
@@ -188,4 +200,17 @@ fn on_step(
         total: (n_before + at.n_images * at.n_steps + n_after) as u64,
         unit: Unit::Steps,
     }))
+}
+
+/// What a picture's settings say of one that guided it.
+fn guiding((controlnet, Control { picture, file }): (&String, &Control)) -> GuidingPicture {
+    let preprocess = (picture.preprocess != Preprocess::None).then(|| picture.preprocess.to_string());
+    GuidingPicture {
+        controlnet: controlnet.clone(),
+        file: file.clone(),
+        preprocess,
+        weight: picture.weight,
+        start: picture.start,
+        end: picture.end,
+    }
 }

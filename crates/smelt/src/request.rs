@@ -6,12 +6,13 @@ use std::path::Path;
 use host_tensor::HostTensor;
 use safe_files::Outputs;
 use sd_runtime::image::RgbImage;
-use sd_runtime::pipeline::{Conditions, GenerateOptions, PictureSettings, Takes, Variation};
+use sd_runtime::pipeline::{Conditions, ControlPicture, GenerateOptions, PictureSettings, Takes, Variation};
 use sd_runtime::rng::RandomKind;
 use sd_runtime::scheduler::Sampler;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, refuse};
+use crate::error::{Context, Result, refuse};
+use crate::file::read_picture_with_alpha;
 use crate::open::Opened;
 use crate::start::Start;
 
@@ -84,8 +85,33 @@ pub struct Request {
     /// The share of the noise schedule at which the pipeline's refiner takes over; default: [`REFINER_START`] where it has
     /// one.
     pub refiner_start: Option<f64>,
+    /// The pictures that guide, one for each of the pipeline's ControlNets in their order, or none; they are no part of the
+    /// JSON.
+    #[serde(skip)]
+    pub controls: Vec<Control>,
     /// Leave the safety checker out, even if there is one.
     pub no_safety_check: bool,
+}
+
+/// A picture that guides by a ControlNet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Control {
+    /// The picture, what becomes of it first, how strongly and how long it guides.
+    pub picture: ControlPicture,
+    /// Name of its file, for the settings of what is drawn.
+    pub file: String,
+}
+
+impl Control {
+    /// Reads the picture: PNG, JPEG or WebP; it guides all steps with weight 1.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is no picture.
+    pub fn read(path: &Path) -> Result<Self> {
+        let (image, alpha) = read_picture_with_alpha(path).context("--control-image")?;
+        let file = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        Ok(Self { picture: ControlPicture { alpha, ..ControlPicture::new(image) }, file })
+    }
 }
 
 impl Default for Request {
@@ -117,6 +143,7 @@ impl Default for Request {
             denoising_start: None,
             denoising_end: None,
             refiner_start: None,
+            controls: Vec::new(),
             no_safety_check: false,
         }
     }
@@ -132,7 +159,8 @@ impl Request {
     /// Refuses what would change nothing.
     ///
     /// # Errors
-    /// [`Refused`](crate::Error::Refused) for a negative prompt without guidance, and for a second one without a first.
+    /// [`Refused`](crate::Error::Refused) for a negative prompt without guidance, and for a second one without a first; also
+    /// for numbers that mean nothing.
     pub fn check(&self) -> Result<()> {
         let is_text = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         for (option, what, is_given) in [
@@ -165,6 +193,7 @@ impl Request {
             self.random.check_seed(variation.seed)?;
         }
         self.start.as_ref().map_or(Ok(()), Start::check)?;
+        self.controls.iter().try_for_each(|control| control.picture.check())?;
         Ok(self.random.check_seed(self.seed)?)
     }
 
@@ -207,6 +236,7 @@ impl Request {
             latents: self.latents.clone(),
             denoising_start: self.denoising_start,
             denoising_end: self.denoising_end,
+            controls: self.controls.iter().map(|control| control.picture.clone()).collect(),
             disable_safety: self.no_safety_check,
         }
     }

@@ -31,16 +31,9 @@ const NOT_YET: &[&str] = &[
     // Pictures to begin with, and masks.
     "sdxl_inpaint4_0.8",
     // ControlNets.
-    "cn1_batch",
-    "cn1_resize_guidance1",
-    "cn1_scale0.6",
-    "cn1_window",
-    "cn2",
-    "cn_img2img",
     "cn_inpaint",
     "mini-sdxl-controlnet_euler5",
     "sdxl_cn",
-    "tiny-sd15_two-controlnets_pndm5",
     // Stable Diffusion 3.
     "sd3_prompts_nonsquare",
     "sd3_skip_layer",
@@ -56,7 +49,8 @@ fn draw(golden: &Path, case: &Case) -> Result<f32, String> {
     let largest = want.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
     let mut want = want.as_slice();
     for prompt_idx in 0..case.prompts().len() {
-        let (options, request) = ask::ask(case, prompt_idx)?;
+        let (mut options, request) = ask::ask(case, prompt_idx)?;
+        options.controlnets = place::control_nets(golden, case).into_iter().map(smelt::Source::from).collect();
         let mut pipeline = smelt::open(&place).map_err(said)?.pipeline(&options).map_err(said)?;
         let recorded = case.source(prompt_idx);
         let mut source: Box<dyn RandomSource> = Box::new(recorded);

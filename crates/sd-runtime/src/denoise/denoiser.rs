@@ -2,6 +2,7 @@
 
 use sd_spec::{Axis, Dims, Draw, FeatureSpec, Role};
 
+use super::control::residual_inputs;
 use super::takes::Takes;
 use crate::engine::{Signature, Tensors};
 use crate::error::Result;
@@ -28,8 +29,9 @@ pub(crate) struct Denoiser {
 
 impl Denoiser {
     /// A denoiser that is given these inputs beside those that every model of its role takes.
-    pub(crate) fn new(role: Role, signature: Signature, given: &[&str]) -> Result<Self> {
-        let given: Vec<&str> = given.iter().copied().chain([GUIDANCE_INPUT]).collect();
+    pub(crate) fn new(role: Role, signature: Signature, given: &[&'static str]) -> Result<Self> {
+        let own = residual_inputs(role).chain([GUIDANCE_INPUT]);
+        let given: Vec<&str> = given.iter().copied().chain(own).collect();
         let port = Port::new(role, signature, &given)?;
         let spec = role.spec();
         let name = |features: &'static [FeatureSpec], is: fn(&FeatureSpec) -> bool| {
@@ -70,6 +72,11 @@ impl Denoiser {
     /// Samples of one call.
     pub(crate) fn batch(&self) -> usize {
         size(&self.dims, Axis::Batch)
+    }
+
+    /// Whether ControlNets can guide it.
+    pub(crate) fn is_controlled(&self) -> bool {
+        !self.port.numbered_inputs().is_empty()
     }
 
     /// The same for latents of so many channels, by which it is known what the others are.
@@ -125,7 +132,7 @@ impl Denoiser {
 }
 
 /// What is said of inputs that contradict one another.
-fn disagreement(port: &Port, role: Role, sample: &str, timestep: &str) -> Result<String> {
+pub(super) fn disagreement(port: &Port, role: Role, sample: &str, timestep: &str) -> Result<String> {
     let text = role.spec().inputs.iter().find(|feature| feature.is_steady).map_or("", |feature| feature.name);
     let (x, t, hidden) = (port.dims(sample)?, port.dims(timestep)?, port.dims(text)?);
     Ok(format!(

@@ -1,9 +1,11 @@
 //! Classifier-free guidance: the denoiser with the prompt and without it, in one call or in several.
 
+use super::control::{ControlNet, Controls};
 use super::denoiser::{Denoiser, GUIDANCE_INPUT};
 use super::embedding::guidance_embedding;
 use super::rescale::rescale;
 use crate::condition::{Conditioning, Features};
+use crate::control::ControlPicture;
 use crate::engine::Tensors;
 use crate::error::Result;
 use crate::models::Shelf;
@@ -30,8 +32,9 @@ struct Row<'a> {
 }
 
 /// The inputs of one call, and what its rows have behind the latents.
-struct Call {
+struct Call<'a> {
     inputs: Tensors,
+    rows: Vec<&'a Features>,
     beside: Vec<Vec<f32>>,
 }
 
@@ -51,7 +54,9 @@ enum Mix {
 pub(crate) struct Guidance<'a> {
     denoiser: &'a Denoiser,
     /// The conditioning is put in once, for all steps of all pictures, the rest at each step.
-    calls: Vec<Call>,
+    calls: Vec<Call<'a>>,
+    /// What ControlNets add to each call; none where the denoiser takes nothing of them.
+    controls: Vec<Controls<'a>>,
     mix: Mix,
     /// How much of the guided prediction is brought to the spread of the prompt's own.
     rescale: f32,
@@ -63,7 +68,7 @@ impl<'a> Guidance<'a> {
     /// The negative prompt's row comes first, as in diffusers; a batch that is not filled has its last row several times.
     pub(crate) fn new(
         denoiser: &'a Denoiser,
-        conditioning: &Conditioning,
+        conditioning: &'a Conditioning,
         options: &GenerateOptions,
         beside: &Beside,
     ) -> Result<Self> {
@@ -84,9 +89,9 @@ impl<'a> Guidance<'a> {
         let last = rows.last().cloned();
         let missing = rows.len().next_multiple_of(batch) - rows.len();
         rows.extend(last.into_iter().cycle().take(missing));
-        let call = |rows: &[Row<'_>]| {
+        let call = |rows: &[Row<'a>]| {
             let beside = rows.iter().map(|row| row.beside.clone()).collect();
-            Ok(Call { inputs: join(denoiser, rows)?, beside })
+            Ok(Call { inputs: join(denoiser, rows)?, rows: rows.iter().map(|row| row.features).collect(), beside })
         };
         let mut calls = rows.chunks(batch).map(call).collect::<Result<Vec<_>>>()?;
         if let Some(width) = denoiser.guidance_width() {
@@ -94,7 +99,21 @@ impl<'a> Guidance<'a> {
             let embedding = denoiser.port().tensor(GUIDANCE_INPUT, embedding)?;
             calls.iter_mut().for_each(|call| drop(call.inputs.insert(GUIDANCE_INPUT.to_owned(), embedding.clone())));
         }
-        Ok(Self { denoiser, calls, mix, rescale: options.guidance_rescale })
+        Ok(Self { denoiser, calls, controls: Vec::new(), mix, rescale: options.guidance_rescale })
+    }
+
+    /// The same, where ControlNets add what they see in pictures; nothing without pictures.
+    pub(crate) fn with_controls(mut self, nets: &'a [ControlNet], pictures: &[ControlPicture]) -> Result<Self> {
+        if self.denoiser.is_controlled() {
+            let controls = |call: &Call<'a>| Controls::new(nets, self.denoiser, &call.rows, pictures);
+            self.controls = self.calls.iter().map(controls).collect::<Result<_>>()?;
+        }
+        Ok(self)
+    }
+
+    /// Begins step `idx` of `n`.
+    pub(crate) fn begin(&mut self, idx: usize, n: usize) {
+        self.controls.iter_mut().for_each(|controls| controls.begin(idx, n));
     }
 
     /// The noise predicted for one image's latents, guided as far as it is; with guidance by the prompt alone,
@@ -107,7 +126,10 @@ impl<'a> Guidance<'a> {
         watch: &Watch<'_>,
     ) -> Result<Vec<f32>> {
         let mut predicted = Vec::new();
-        for Call { inputs, beside } in &mut self.calls {
+        for (call_idx, Call { inputs, beside, .. }) in self.calls.iter_mut().enumerate() {
+            if let Some(controls) = self.controls.get_mut(call_idx) {
+                controls.put(self.denoiser, models, inputs, latents, timestep, watch)?;
+            }
             let sample = beside.iter().flat_map(|beside| [latents, beside.as_slice()]).flatten().copied().collect();
             predicted.extend(self.denoiser.predict(models, inputs, sample, timestep, watch)?);
         }

@@ -56,6 +56,18 @@ impl Canny {
         Ok(Self { low: whole(a.min(b)), high: whole(a.max(b)) })
     }
 
+    /// The threshold above which an edge goes on.
+    #[must_use]
+    pub const fn low(self) -> i32 {
+        self.low
+    }
+
+    /// The threshold above which an edge begins.
+    #[must_use]
+    pub const fn high(self) -> i32 {
+        self.high
+    }
+
     /// The edges: 255 on black.
     #[must_use]
     pub fn edges(self, picture: &RgbImage) -> GreyImage {

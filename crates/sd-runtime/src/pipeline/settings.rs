@@ -82,6 +82,9 @@ pub struct PictureSettings {
     /// The picture that it began with; absent if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<StartingPicture>,
+    /// The pictures that guided it; absent if none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<GuidingPicture>,
     /// Pixels per row.
     pub width: usize,
     /// Rows.
@@ -174,6 +177,24 @@ const fn is_none(n: &usize) -> bool {
     *n == 0
 }
 
+/// What is told of a picture that guided another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GuidingPicture {
+    /// The ControlNet's name.
+    pub controlnet: String,
+    /// The picture's file name, without the folder.
+    pub file: String,
+    /// What became of it first, with its numbers; absent if nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preprocess: Option<String>,
+    /// How strongly it guided.
+    pub weight: f32,
+    /// Share of the steps after which it began.
+    pub start: f64,
+    /// Share of the steps after which it ended.
+    pub end: f64,
+}
+
 impl PictureSettings {
     /// Both texts, in the order that they are written.
     #[must_use]
@@ -242,7 +263,23 @@ impl std::fmt::Display for PictureSettings {
         if let Some(start) = &self.start {
             write!(f, ", {start}")?;
         }
+        self.controls
+            .iter()
+            .enumerate()
+            .try_for_each(|(idx, control)| write!(f, ", ControlNet {idx}: \"{control}\""))?;
         self.write_second(f)
+    }
+}
+
+impl std::fmt::Display for GuidingPicture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { controlnet, file, preprocess, weight, start, end } = self;
+        let module = preprocess.as_deref().unwrap_or("none");
+        write!(
+            f,
+            "Module: {module}, Model: {controlnet}, Weight: {weight}, Guidance Start: {start}, Guidance End: {end}, \
+             Image: {file}"
+        )
     }
 }
 
@@ -276,6 +313,7 @@ mod tests {
             scheduler: "pndm".into(),
             random: "numpy".into(),
             start: None,
+            controls: Vec::new(),
             width: 64,
             height: 48,
         }
@@ -298,6 +336,20 @@ mod tests {
         let settings = PictureSettings { start, ..settings() };
         let texts = settings.to_png_texts();
         assert!(texts[0].text.ends_with(", Denoising strength: 0.6, Init image: sketch.png"), "{}", texts[0].text);
+        assert_eq!(PictureSettings::from_png_texts(&texts).unwrap(), settings);
+        let canny = GuidingPicture {
+            controlnet: "canny".into(),
+            file: "house.png".into(),
+            preprocess: Some("canny:100,200".into()),
+            weight: 0.75,
+            start: 0.0,
+            end: 0.5,
+        };
+        let settings = PictureSettings { controls: vec![canny], ..settings };
+        let texts = settings.to_png_texts();
+        let said = "ControlNet 0: \"Module: canny:100,200, Model: canny, Weight: 0.75, Guidance Start: 0, Guidance End: 0.5, \
+                    Image: house.png\"";
+        assert!(texts[0].text.ends_with(said), "{}", texts[0].text);
         assert_eq!(PictureSettings::from_png_texts(&texts).unwrap(), settings);
         assert!(PictureSettings::from_png_texts(&[]).is_err());
     }

@@ -1,5 +1,6 @@
 //! Facts about the pipeline, on models made of closed formulas.
 
+mod control;
 mod masks;
 mod stages;
 mod xl;
@@ -240,7 +241,7 @@ fn models_that_do_not_fit_are_named() {
             changed(&|inputs| inputs.push(f32s("timestep_cond", &[2, 256]))),
             "needs input timestep_cond [2, 256]: it is a latent",
         ),
-        (changed(&|inputs| inputs.push(f32s("additional_residual_0", &[2, 3]))), "run with a ControlNet"),
+        (changed(&|inputs| inputs.push(f32s("additional_residual_0", &[2, 3]))), "guided by ControlNets"),
         (
             changed(&|inputs| inputs[0].shape = [2, 5, 3, 5].into()),
             "unet: is a model that is guided by depth (5 channels",

@@ -7,6 +7,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, Type
 use clap::{Arg, Args};
 use smelt::{AttentionLayout, DEVICES, Device, Precision, RandomKind, Sampler, SchedulerKind, Source};
 
+use super::control::ControlArgs;
 use super::xl::XlArgs;
 use super::{Seed, SizeArgs, SourceArgs, StartArgs, attention, examples, precision, source};
 use crate::engine_args::{EngineArgs, named};
@@ -32,6 +33,8 @@ pub(crate) struct GenerateArgs {
     pub(crate) negative_prompt: Option<String>,
     #[command(flatten)]
     pub(crate) start: StartArgs,
+    #[command(flatten)]
+    pub(crate) control: ControlArgs,
     /// Seed of the random source, of 32 bits for numpy and of 64 for the others; random (or -1) for another one each time.
     #[arg(long, value_name = "N", default_value = "0", allow_hyphen_values = true)]
     pub(crate) seed: Seed,

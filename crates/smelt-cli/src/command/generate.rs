@@ -52,6 +52,7 @@ struct Saved {
 pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     let begin = Instant::now();
     let mut request = request(args);
+    request.controls = args.control.read()?;
     request.check()?;
     let outputs = Places::of(args, report)?;
     request.start = start::read(&args.start)?;
@@ -89,7 +90,7 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was typed, as the library takes it; the picture to begin with comes later.
+/// What was typed, as the library takes it; pictures to begin with and to be guided by come later.
 fn request(args: &GenerateArgs) -> Request {
     let own = if args.model.is_none() { demo::GUIDANCE } else { Request::default().guidance };
     Request {
@@ -120,6 +121,7 @@ fn request(args: &GenerateArgs) -> Request {
         scheduler: None,
         random: args.random,
         start: None,
+        controls: Vec::new(),
         no_safety_check: args.no_safety_check,
         ..Request::default()
     }
@@ -137,6 +139,7 @@ fn load(args: &GenerateArgs, request: &mut Request, report: &Report) -> Result<P
         sizes: (&args.size).into(),
         scheduler: args.scheduler,
         steps: args.steps,
+        controlnets: args.control.controlnets.clone(),
         with_picture: request.start.is_some(),
         text_length: args.text_length,
         clip_skips: [Some(args.clip_skip), args.negative_clip_skip].into_iter().flatten().collect(),
@@ -148,7 +151,8 @@ fn load(args: &GenerateArgs, request: &mut Request, report: &Report) -> Result<P
         precision: args.precision,
     };
     options.engine.check()?;
-    opening.fetch([&model].into_iter().chain(&args.xl.refiner), &[], &mut Screen::new(report))?;
+    let sources = args.control.controlnets.iter().chain([&model]).chain(&args.xl.refiner);
+    opening.fetch(sources, &[], &mut Screen::new(report))?;
     let spinner = report.spinner("loading");
     let opened = opening.open(model)?;
     request.check_for(&opened)?;
@@ -200,6 +204,12 @@ fn picture_files(outputs: &mut Outputs, output: &Path, paths: &[PathBuf]) -> Res
 fn name_inputs(outputs: &mut Outputs, args: &GenerateArgs) -> Result<()> {
     for (option, file) in [("--image", &args.start.image), ("--mask", &args.start.mask), ("--noise", &args.noise)] {
         file.iter().try_for_each(|file| outputs.reads(option, file))?;
+    }
+    for image in &args.control.control_images {
+        outputs.reads("--control-image", image)?;
+    }
+    for path in args.control.controlnets.iter().filter_map(Source::path).filter(|path| path.exists()) {
+        smelt::files(path).iter().try_for_each(|path| outputs.reads("the ControlNet's file", path))?;
     }
     let models = [&args.model, &args.xl.refiner].into_iter().flatten().filter_map(Source::path);
     for dir in models.chain(args.tokenizer.as_deref()) {

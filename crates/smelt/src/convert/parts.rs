@@ -86,7 +86,7 @@ fn open(source: &Source, opening: &Opening) -> Result<Checkpoint> {
 }
 
 /// Refuses a ControlNet that was made for another denoiser.
-fn check_guides(checkpoint: &Checkpoint, guide: &Checkpoint) -> Result<()> {
+pub(crate) fn check_guides(checkpoint: &Checkpoint, guide: &Checkpoint) -> Result<()> {
     let denoiser = checkpoint.denoiser();
     if !checkpoint.has(denoiser) {
         return Ok(());

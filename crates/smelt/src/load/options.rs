@@ -21,6 +21,9 @@ pub struct PipelineOptions {
     pub scheduler: Option<Sampler>,
     /// A number of steps that must be possible, so that what is not is refused before anything is loaded.
     pub steps: usize,
+    /// ControlNets that guide, in this order: names of packages in the model's folder (`canny` for
+    /// `ControlNet_canny.mlpackage`), other packages, and checkpoints, which are converted in memory.
+    pub controlnets: Vec<Source>,
     /// Load what it takes to begin with a picture.
     pub with_picture: bool,
     /// Tokens that T5 reads of a prompt, for a checkpoint of Stable Diffusion 3; default: 256.
@@ -50,6 +53,7 @@ impl Default for PipelineOptions {
             sizes: Sizes::default(),
             scheduler: None,
             steps: Request::default().steps,
+            controlnets: Vec::new(),
             with_picture: false,
             text_length: None,
             clip_skips: Vec::new(),

@@ -3,6 +3,7 @@
 use sd_convert::LatentSize;
 use sd_spec::Family;
 
+use super::control::ControlNets;
 use super::{Loaded, PipelineOptions, burn, from_checkpoint, from_packages};
 use crate::error::{Result, refusal, refuse};
 use crate::model_dir::ModelDir;
@@ -45,14 +46,17 @@ pub(crate) fn load(options: &PipelineOptions, refiner: &Opened, size: LatentSize
         with_picture: false,
         safety_check: false,
         refiner: None,
+        controlnets: Vec::new(),
+        clip_skips: Vec::new(),
+        text_length: None,
         ..options.clone()
     };
     let with_burn = burn::is_chosen(&options, refiner)?;
     match refiner.model() {
-        Model::Checkpoint(checkpoint) => from_checkpoint(&options, checkpoint, with_burn),
+        Model::Checkpoint(checkpoint) => from_checkpoint(&options, checkpoint, ControlNets::default(), with_burn),
         Model::Packages(dir) => {
             let packages = ModelDir::find_family(dir, Family::SdxlRefiner, Some(size))?;
-            from_packages(&options, dir, &packages, Some(size))
+            from_packages(&options, dir, &packages, ControlNets::default(), Some(size))
         }
     }
 }

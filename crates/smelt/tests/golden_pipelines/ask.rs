@@ -2,13 +2,16 @@
 
 use serde_json::Value;
 use smelt::image::{Fit, GreyImage, RgbImage, Size};
-use smelt::{Corner, HostTensor, PictureSize, PipelineOptions, Precision, Request, Sizes, Start, StartMask};
+use smelt::{
+    Control, ControlPicture, Corner, HostTensor, PictureSize, PipelineOptions, Precision, Request, Sizes, Start,
+    StartMask,
+};
 
 use super::case::{Case, texts};
 
 /// What is loaded for a case, and what is asked for of one of its prompts; or what of the call has no words yet.
 pub(super) fn ask(case: &Case, prompt_idx: usize) -> Result<(PipelineOptions, Request), String> {
-    let mut request = Request::default();
+    let mut request = Request { controls: controls(case), ..Request::default() };
     let (mut width, mut height, mut text_length) = (None, None, None);
     request.start = start(case, prompt_idx);
     for (key, value) in &case.call {
@@ -40,6 +43,8 @@ pub(super) fn ask(case: &Case, prompt_idx: usize) -> Result<(PipelineOptions, Re
             "width" => width = value.as_u64(),
             "height" => height = value.as_u64(),
             "image" if latents(case).is_some() => request.latents.extend(latents(case)),
+            "control_image" | "controlnet_conditioning_scale" | "control_guidance_start" | "control_guidance_end" => {}
+            "image" if !request.controls.is_empty() && !case.call.contains_key("control_image") => {}
             "strength" | "image" | "mask_image" | "padding_mask_crop" if begins_with_picture(case) => {}
             other => return Err(format!("{other} of {}", case.pipeline)),
         }
@@ -125,6 +130,32 @@ fn start(case: &Case, prompt_idx: usize) -> Option<Start> {
         only_masked: number("padding_mask_crop").map(|pixels| pixels as usize),
         ..Start::new(one, "image")
     })
+}
+
+/// The pictures that guide, under whichever name they were recorded.
+fn controls(case: &Case) -> Vec<Control> {
+    if !case.pipeline.contains("ControlNet") {
+        return Vec::new();
+    }
+    let own = if case.call.contains_key("control_image") { "in.control_image" } else { "in.image" };
+    let numbered = ["in.image.0", "in.image.1", "in.control_image", "in.control_image_a", "in.control_image_b"];
+    let names = if case.tensor(own).is_some() { vec![own] } else { numbered.to_vec() };
+    let each = |key: &str, idx: usize, default: f64| match case.call.get(key) {
+        Some(Value::Array(values)) => values[idx].as_f64().unwrap(),
+        Some(value) => value.as_f64().unwrap(),
+        None => default,
+    };
+    let control = |(idx, image): (usize, RgbImage)| Control {
+        picture: ControlPicture {
+            weight: each("controlnet_conditioning_scale", idx, 1.0) as f32,
+            start: each("control_guidance_start", idx, 0.0),
+            end: each("control_guidance_end", idx, 1.0),
+            ..ControlPicture::new(image)
+        },
+        file: "control".into(),
+    };
+    let pictures = names.into_iter().filter_map(|name| picture(case, name));
+    pictures.enumerate().map(control).collect()
 }
 
 /// A recorded picture: bytes, rows by columns by 3; or values of 0 to 1, 1 by 3 by rows by columns.

@@ -37,8 +37,10 @@ pub(super) fn checkpoint(golden: &Path, case: &Case, dir: &Path) -> PathBuf {
 }
 
 /// The ControlNets of a case, in order.
-#[allow(dead_code, reason = "until ControlNets guide")]
 pub(super) fn control_nets(golden: &Path, case: &Case) -> Vec<PathBuf> {
+    if !case.pipeline.contains("ControlNet") {
+        return Vec::new();
+    }
     let named = match case.checkpoint.as_str() {
         "mini-sdxl-controlnet" => vec!["mini-sdxl-controlnet"],
         "tiny-sd15_two-controlnets" => vec!["tiny-controlnet", "tiny-sd15-controlnet-b"],

@@ -1,0 +1,41 @@
+//! Networks of a checkpoint that are converted in memory, and what is found meanwhile.
+
+use std::sync::PoisonError;
+
+use sd_convert::{Checkpoint, Options, Precision, Role, convert};
+use sd_engines::MilEngine;
+use sd_runtime::Engine;
+
+use super::{Found, burn, executor};
+use crate::convert::tensor_warnings;
+use crate::engine::EngineSpec;
+use crate::error::{Context, Result};
+
+/// How they are executed, and who hears of what is found.
+pub(super) struct InMemory {
+    pub(super) engine: EngineSpec,
+    /// The precision that was asked for.
+    pub(super) precision: Option<Precision>,
+    pub(super) with_burn: bool,
+    pub(super) found: Found,
+}
+
+impl InMemory {
+    /// A network, converted, or executed as it is by Burn.
+    pub(super) fn load(&self, checkpoint: &Checkpoint, role: Role, options: &Options) -> Result<Box<dyn Engine>> {
+        if self.with_burn {
+            return burn::engine(&self.engine, checkpoint, role, options);
+        }
+        let converted = convert(checkpoint, role, options)?;
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        for warning in tensor_warnings(role, &converted.exceptional, self.precision) {
+            // A model may be loaded more than once.
+            if !found.contains(&warning) {
+                found.push(warning);
+            }
+        }
+        let cannot = || format!("cannot run the {role}");
+        let executor = executor(&self.engine, role).with_context(cannot)?;
+        Ok(Box::new(MilEngine::from_program(&converted.program, executor).with_context(cannot)?))
+    }
+}
