@@ -50,7 +50,8 @@ impl Opened {
         let (inner, found) = loaded.pipeline().with_context(|| self.source().to_string())?;
         warnings.extend(found);
         let [_, _, height, width] = inner.latent_shape();
-        let refiner = refiner.map(|refiner| load_refiner(options, &refiner, LatentSize { height, width })).transpose()?;
+        let refiner =
+            refiner.map(|refiner| load_refiner(options, &refiner, LatentSize { height, width })).transpose()?;
         let refiner = refiner.map(|refiner| Refiner::new(refiner, &mut warnings)).transpose()?;
         Ok(Pipeline { inner, name, family, scheduler, refiner, warnings })
     }

@@ -4,10 +4,10 @@ use sd_convert::LatentSize;
 use sd_spec::Family;
 
 use super::{Loaded, PipelineOptions, burn, from_checkpoint, from_packages};
-use crate::error::{Result, refuse, refusal};
+use crate::error::{Result, refusal, refuse};
 use crate::model_dir::ModelDir;
 use crate::open::{Model, Opened};
-use crate::size::Sizes;
+use crate::size::{LatentArg, Sizes};
 
 /// Opens the refiner that the options name, if they name one, and refuses what cannot be one of this model.
 pub(crate) fn open(options: &PipelineOptions, opened: &Opened) -> Result<Option<Opened>> {
@@ -17,7 +17,11 @@ pub(crate) fn open(options: &PipelineOptions, opened: &Opened) -> Result<Option<
         Model::Packages(dir) => ModelDir::find(dir, None)?.family(),
     };
     if family != Family::Sdxl {
-        refuse!("--refiner is for Stable Diffusion XL, and {} is {}; leave it out", opened.source(), family.spec().name);
+        refuse!(
+            "--refiner is for Stable Diffusion XL, and {} is {}; leave it out",
+            opened.source(),
+            family.spec().name
+        );
     }
     let refiner = opened.opening().beside().open(source.clone())?;
     match refiner.model() {
@@ -35,7 +39,7 @@ pub(crate) fn open(options: &PipelineOptions, opened: &Opened) -> Result<Option<
 /// Options of a conversion in memory are heeded where the refiner is a checkpoint; where it is packages, the model itself
 /// has heeded or refused them.
 pub(crate) fn load(options: &PipelineOptions, refiner: &Opened, size: LatentSize) -> Result<Loaded> {
-    let latents = size.to_string().parse().map_err(|error: String| refusal!("{error}"))?;
+    let latents = size.to_string().parse::<LatentArg>().map_err(|error: String| refusal!("{error}"))?;
     let options = PipelineOptions {
         sizes: Sizes { latent_size: vec![latents], ..Sizes::default() },
         with_picture: false,
