@@ -4,10 +4,12 @@
 //! compressor, whose bytes must be those of `smelt compress` where the algorithm leaves no choice.
 //! `networks`: PyTorch, with diffusers' classes, on small networks of shapes that golden data lacks.
 //! `pictures`: Pillow, OpenCV and NumPy, on random pictures and seeds.
+//! `edits`: diffusers' pipelines, on pictures that are edited by instructions or get a border.
 //! `onnx`: ONNX Runtime, on the packages of the example that takes ONNX files.
 //! Needs Python 3.11 or 3.12, the network on its first run, and the validator's folder (`SMELT_TOOLS`, default
 //! `../shared/tools`); therefore it is a command and not a test.
 
+mod edits;
 mod made;
 mod networks;
 mod onnx;
@@ -52,6 +54,8 @@ enum What {
     Onnx,
     /// How pictures are resized, blurred and searched for edges, by Pillow and OpenCV, and random draws, by NumPy.
     Pictures,
+    /// What is drawn from pictures, by diffusers: edits by instructions, and borders.
+    Edits,
 }
 
 /// Converts, and fails if what comes of it is refused.
@@ -61,6 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         What::Networks => networks::run(),
         What::Onnx => onnx::run(),
         What::Pictures => pictures::run(),
+        What::Edits => edits::run(),
     }
 }
 
