@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::engine::{Engine, EngineError, LoadWith, Signature, Tensors};
+use crate::part::Part;
 
 /// What is loaded, and the most that was at once.
 #[derive(Default)]
