@@ -39,7 +39,6 @@ Examples:
   smelt generate \"a red heart\" --show
   smelt generate \"a red heart\" -m sd15 -o heart.png
   smelt generate \"a house\" -m sd15 -o house.png --image sketch.png --strength 0.6
-  smelt generate \"a red door\" -m sd15 -o door.png --image photo.png --mask mask.png --only-masked
   smelt generate \"a house\" -m sd15 -o house.png --negative-prompt \"trees\" --steps 30 --seed 7
   smelt generate \"a house\" -m ~/models/stable-diffusion-v1-5 -o house.png --size 512x768 --seed random
   smelt generate \"a house\" -m sd15 -o house.png --count 4 --grid houses.png --show
