@@ -6,11 +6,13 @@
 //! `pictures`: Pillow, OpenCV and NumPy, on random pictures and seeds.
 //! `controls`: diffusers, on pictures that ControlNets guide by holes and by edges.
 //! `loras`: diffusers, peft and LyCORIS, on LoRAs of kinds that golden data lacks.
+//! `edits`: diffusers' pipelines, on pictures that are edited by instructions or get a border.
 //! `onnx`: ONNX Runtime, on the packages of the example that takes ONNX files.
 //! Needs Python 3.11 or 3.12, the network on its first run, and the validator's folder (`SMELT_TOOLS`, default
 //! `../shared/tools`); therefore it is a command and not a test.
 
 mod controls;
+mod edits;
 mod loras;
 mod made;
 mod networks;
@@ -60,6 +62,8 @@ enum What {
     Onnx,
     /// How pictures are resized, blurred and searched for edges, by Pillow and OpenCV, and random draws, by NumPy.
     Pictures,
+    /// What is drawn from pictures, by diffusers: edits by instructions, and borders.
+    Edits,
 }
 
 /// Converts, and fails if what comes of it is refused.
@@ -71,6 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         What::Loras => loras::run(),
         What::Onnx => onnx::run(),
         What::Pictures => pictures::run(),
+        What::Edits => edits::run(),
     }
 }
 

@@ -176,7 +176,7 @@ impl Opened {
     pub(crate) fn takes(&self) -> Result<Option<Takes>> {
         match &self.model {
             Model::Packages(_) => Ok(None),
-            Model::Checkpoint(checkpoint) => fit::takes(checkpoint.as_ref()),
+            Model::Checkpoint(checkpoint) => fit::takes(&**checkpoint),
         }
     }
 

@@ -11,6 +11,20 @@ use crate::open::Opened;
 use crate::size::{PictureSize, Sizes};
 
 /// A picture to begin with, and what of it may change.
+///
+/// ```no_run
+/// use smelt::{PipelineOptions, Request, Start, StartMask, Unwatched};
+///
+/// # fn main() -> Result<(), smelt::Error> {
+/// let photo = Start::read("photo.png".as_ref())?;
+/// let start = Start { mask: Some(StartMask::read("mask.png".as_ref())?), only_masked: Some(32), ..photo };
+/// let request = Request { start: Some(start), ..Request::new("a red door") };
+/// let options = PipelineOptions { with_picture: true, ..PipelineOptions::default() };
+/// let drawing = smelt::open("sd15")?.pipeline(&options)?.draw(&request, &mut Unwatched)?;
+/// drawing.pictures[0].save("door.png")?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Start {
     /// The picture, of any size.

@@ -11,6 +11,7 @@ use host_tensor::{DType, Stop};
 
 use super::fake::{self, Fake, LATENT, LENGTH, WIDTH};
 use super::*;
+use crate::RuntimeError;
 use crate::engine::{Feature, Shape};
 use crate::prompt::Window;
 use crate::rng::{NumpyRandom, RandomKind};

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::image::{Fit, GreyImage, Size};
-use crate::rng::RandomSource;
 
 const N: usize = LATENT[0] * LATENT[1] * LATENT[2];
 

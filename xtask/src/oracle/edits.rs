@@ -1,0 +1,79 @@
+//! Pictures that are edited by instructions or get a border, drawn by diffusers and by `smelt generate`.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use testkit::{load_safetensors, psnr};
+
+use super::quietly;
+use crate::{
+    python,
+    smelt::{self, Profile},
+    workspace_root,
+};
+
+const REQUIREMENTS: [&str; 5] =
+    ["torch==2.15.0", "diffusers==0.42.1", "transformers==5.24.0", "safetensors==0.8.0", "pillow==13.0.0"];
+const SCRIPT: &str = include_str!("edits.py");
+/// The least PSNR of latents, in dB.
+const LEAST_DB: f64 = 80.0;
+
+/// What the script drew: a checkpoint and a picture, and how the command is to draw the same.
+#[derive(Debug, Deserialize)]
+struct Case {
+    name: String,
+    typed: Vec<String>,
+}
+
+/// Draws every case in f32; fails if one is too far from diffusers.
+#[allow(clippy::print_stdout, reason = "the table is the output")]
+pub(super) fn run() -> Result<()> {
+    let place = smelt::target_dir()?.join("oracle/edits");
+    if place.exists() {
+        fs::remove_dir_all(&place)?;
+    }
+    fs::create_dir_all(&place)?;
+    let cases = write_cases(&place)?;
+    let binary = smelt::build(Profile::Dev, |_| {})?.binary;
+    let mut n_below = 0;
+    for case in &cases {
+        let found = compare(&binary, &place.join(&case.name), case).with_context(|| case.name.clone())?;
+        let is_below = found.is_nan() || found < LEAST_DB;
+        n_below += usize::from(is_below);
+        println!("{:<32} {found:6.1} dB{}", case.name, if is_below { " TOO FAR" } else { "" });
+    }
+    match n_below {
+        0 => Ok(()),
+        n => bail!("{n} results are too far from diffusers'"),
+    }
+}
+
+fn write_cases(place: &Path) -> Result<Vec<Case>> {
+    let python = python::ensure_venv(&place.with_file_name("edits-venv"), &REQUIREMENTS)?;
+    let script = place.join("edits.py");
+    fs::write(&script, SCRIPT)?;
+    let demo = workspace_root().join("crates/sd-demo/sd-emoji");
+    let output = Command::new(python).arg(script).arg(place).arg(demo).stderr(Stdio::inherit()).output();
+    let output = output.context("cannot start Python")?;
+    ensure!(output.status.success(), "edits.py: {}", output.status);
+    let lines = String::from_utf8(output.stdout)?;
+    lines.lines().map(|line| serde_json::from_str(line).with_context(|| format!("edits.py said {line:?}"))).collect()
+}
+
+/// PSNR of the latents.
+fn compare(binary: &Path, folder: &Path, case: &Case) -> Result<f64> {
+    let latents = folder.join("latents.safetensors");
+    let mut command = Command::new(binary);
+    command.arg("generate").args(&case.typed).arg("-m").arg(folder.join("checkpoint"));
+    command.arg("--image").arg(folder.join("picture.png")).arg("-o").arg(folder.join("drawn.png"));
+    quietly(command.arg("--latents").arg(&latents).args(["--precision", "float32"]))?;
+    let of = |path: &Path| load_safetensors(path).remove("latents").context("no latents");
+    let (want, got) = (of(&folder.join("reference.safetensors"))?, of(&latents)?);
+    ensure!(want.shape() == got.shape(), "latents {:?}, not {:?}", got.shape(), want.shape());
+    Ok(psnr(&want.to_f32_vec(), &got.to_f32_vec()))
+}
