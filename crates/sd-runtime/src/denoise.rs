@@ -43,7 +43,7 @@ pub(crate) fn denoise(
     for (step_idx, &timestep) in timesteps.iter().enumerate().take(*n_calls) {
         input.copy_from_slice(sample);
         scheduler.scale_model_input(step_idx, &mut input);
-        guidance.begin(step_idx, timesteps.len());
+        guidance.begin(step_idx, *n_calls);
         let noise = guidance.predict(models, &input, timestep, watch)?;
         scheduler.step(step_idx, &noise, sample, source)?;
         if let Some((kept, noise)) = kept {

@@ -30,10 +30,6 @@ const NOT_YET: &[&str] = &[
     "sdxl_guidance_rescale",
     // Pictures to begin with, and masks.
     "sdxl_inpaint4_0.8",
-    // ControlNets.
-    "cn_inpaint",
-    "mini-sdxl-controlnet_euler5",
-    "sdxl_cn",
     // Stable Diffusion 3.
     "sd3_prompts_nonsquare",
     "sd3_skip_layer",

@@ -21,16 +21,16 @@ pub(crate) struct ControlArgs {
     pub(crate) control_images: Vec<PathBuf>,
     /// How strongly it guides, 1 by default; 0 is not at all.
     #[arg(long = "control-weight", value_name = "X", requires = "controlnets", allow_hyphen_values = true)]
-    weights: Vec<f32>,
+    control_weights: Vec<f32>,
     /// Share of the steps after which it begins, 0 by default.
     #[arg(long = "control-start", value_name = "X", requires = "controlnets", allow_hyphen_values = true)]
-    starts: Vec<f64>,
+    control_starts: Vec<f64>,
     /// Share of the steps after which it ends, 1 by default.
     #[arg(long = "control-end", value_name = "X", requires = "controlnets", allow_hyphen_values = true)]
-    ends: Vec<f64>,
+    control_ends: Vec<f64>,
     /// What becomes of the picture first: none, as by default, or canny[:LOW,HIGH] for its edges (100,200 by default).
     #[arg(long = "control-preprocess", value_name = "WHAT", requires = "controlnets")]
-    preprocess: Vec<Preprocess>,
+    control_preprocess: Vec<Preprocess>,
 }
 
 impl ControlArgs {
@@ -38,9 +38,10 @@ impl ControlArgs {
     pub(crate) fn read(&self) -> Result<Vec<Control>> {
         let n = self.controlnets.len();
         let (weights, starts) =
-            (each(n, "--control-weight", &self.weights)?, each(n, "--control-start", &self.starts)?);
-        let (ends, images) = (each(n, "--control-end", &self.ends)?, each(n, "--control-image", &self.control_images)?);
-        let preprocess = each(n, "--control-preprocess", &self.preprocess)?;
+            (each(n, "--control-weight", &self.control_weights)?, each(n, "--control-start", &self.control_starts)?);
+        let (ends, images) =
+            (each(n, "--control-end", &self.control_ends)?, each(n, "--control-image", &self.control_images)?);
+        let preprocess = each(n, "--control-preprocess", &self.control_preprocess)?;
         let read = |idx: usize| {
             let Some(image) = images[idx] else {
                 bail!("--controlnet takes a picture: give it with --control-image FILE")

@@ -77,6 +77,8 @@ fn turns(options: GenerateOptions, at: f64) -> (GenerateOptions, GenerateOptions
         conditions: without_target(options.conditions),
         negative_conditions: without_target(options.negative_conditions),
         start: None,
+        // ControlNets guide the model that they were made for.
+        controls: Vec::new(),
         denoising_start: Some(at),
         ..options
     };
