@@ -42,7 +42,7 @@ use crate::autoencoder::{Decoder, Encoder};
 use crate::condition::{self, Conditioner, Conditioning, Reading};
 use crate::denoise::{ControlNet, Denoiser, Guidance, check_pictures, control_nets, denoise};
 use crate::engine::{Loader, Residency};
-use crate::error::Result;
+use crate::error::{Result, RuntimeError};
 use crate::image::RgbImage;
 use crate::models::{Shelf, missing};
 use crate::part::Part;
