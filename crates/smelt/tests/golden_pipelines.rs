@@ -25,13 +25,7 @@ const ELSEWHERE: [&str; 3] = ["sd-demo_pndm20", "sd-emoji_pndm20", "tiny-sd15_pn
 
 /// Runs that cannot be drawn yet.
 const NOT_YET: &[&str] = &[
-    // Guidance, CLIP's layers, noise levels and latent consistency.
-    "sdxl_clip_skip1",
-    "sdxl_guidance_rescale",
-    // Pictures to begin with, and masks.
-    "sdxl_inpaint4_0.8",
     // Stable Diffusion 3.
-    "sd3_prompts_nonsquare",
     "sd3_skip_layer",
 ];
 
