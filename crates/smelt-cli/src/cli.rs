@@ -58,7 +58,7 @@ impl Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Convert a diffusers checkpoint to Core ML packages.
-    Convert(ConvertArgs),
+    Convert(Box<ConvertArgs>),
     /// Fetch a model from the Hugging Face Hub.
     Download(DownloadArgs),
     /// Draw a picture from a prompt.
