@@ -357,8 +357,9 @@ impl DiffusionPipeline {
             single: self.single.as_ref().filter(|_| self.control_nets.is_empty()),
             control_nets: &self.control_nets,
         };
+        let (unguided, config) = (conditioning.unguided(), self.scheduler_config(options)?);
         let mut evaluation =
-            Evaluation::new(denoisers, (conditioning, &start.beside), options, &*self.scheduler_config(options)?)?;
+            Evaluation::new(denoisers, (conditioning, &unguided), &start.beside, options, config.as_ref())?;
         let (before, count) = (source.boxed_clone(), start.noises.len());
         let mut denoised = Vec::with_capacity(count);
         for (image_idx, noise) in start.noises.iter().enumerate() {

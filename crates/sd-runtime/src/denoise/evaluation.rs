@@ -41,23 +41,24 @@ impl<'a> Denoisers<'a> {
 }
 
 impl<'a> Evaluation<'a> {
-    /// As the options want it.
+    /// As the options want it; `unguided` is the conditioning of steps without guidance.
     ///
     /// # Errors
     /// [`RuntimeError::Options`] for forecasts with a scheduler whose outputs do not say what a clean sample is.
     pub(crate) fn new(
         denoisers: Denoisers<'a>,
-        (conditioning, beside): (&Conditioning, &Beside),
+        (conditioning, unguided): (&'a Conditioning, &'a Conditioning),
+        beside: &Beside,
         options: &GenerateOptions,
         config: &SchedulerConfig,
     ) -> Result<Self> {
-        let guided = |denoiser, conditioning: &Conditioning| {
+        let guided = |denoiser: &'a Denoiser, conditioning: &'a Conditioning| {
             Guidance::new(denoiser, conditioning, options, beside)?
                 .with_controls(denoisers.control_nets, &options.controls)
         };
         let denoiser = if conditioning.negative.is_some() { denoisers.whole } else { denoisers.plain() };
         let limits = match options.guidance_interval {
-            Some(interval) => Some((interval, guided(denoisers.plain(), &conditioning.unguided())?)),
+            Some(interval) => Some((interval, guided(denoisers.plain(), unguided)?)),
             None => None,
         };
         let meaning = config.kind()?.meaning(config.prediction_type);
