@@ -11,10 +11,12 @@ mod engine;
 mod lora;
 mod newcomer;
 mod peer;
+mod picture;
 mod process;
 mod recipe;
 mod record;
 mod script;
+mod speed;
 mod stop;
 
 use anyhow::{Result, ensure};
@@ -60,6 +62,10 @@ enum Name {
     Newcomer,
     /// The CPU engine on that checkpoint: models, single operations, a picture; with `--peers` also PyTorch and OpenVINO.
     Engine,
+    /// A picture at that checkpoint's shape: twenty guided steps, four of a few-step model, twenty with `--fast`.
+    Picture,
+    /// What the ways to draw faster cost in likeness, with the model in the box; writes the table of `docs/speed.md`.
+    Speed,
     /// How long the engine goes on after it was asked to stop, at random moments of the models of that checkpoint.
     Stop,
 }
@@ -82,6 +88,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Name::Build => ("build", build::run(runs.unwrap_or(1))?),
         Name::Newcomer => ("newcomer", newcomer::run()?),
         Name::Engine => ("engine", engine::run(runs.unwrap_or(3).max(1), peers, only)?),
+        Name::Picture => ("picture", picture::run(runs.unwrap_or(3).max(1))?),
+        Name::Speed => ("speed", speed::run()?),
         Name::Stop => ("stop", stop::run(runs.unwrap_or(40).max(1))?),
     };
     println!("{}", if only.is_some() { record::line(name, &metrics) } else { record::append(name, &metrics)? });

@@ -24,6 +24,12 @@ pub enum EngineError {
     /// A function was asked for by name, of a pipeline, which has none.
     #[error("a pipeline of models has no function {0:?}")]
     PipelineFunction(String),
+    /// A function was asked for that the model has not.
+    #[error("the model has no function {0:?}")]
+    NoFunction(String),
+    /// Samples of a batch cannot be told apart in the program.
+    #[error("the model cannot be cut to one sample: {0}")]
+    OneSample(mil::pass::PassError),
     /// The models of a pipeline do not fit together, or one of them failed.
     #[error(transparent)]
     Chain(#[from] crate::ChainError),

@@ -2,6 +2,8 @@
 //!
 //! A model may be one program or several that run one after another, as Core ML pipelines and chunked models do.
 
+mod one_sample;
+
 use std::path::Path;
 
 use mil::{Program, TensorType, Valid};
@@ -128,6 +130,21 @@ impl MilEngine {
         };
         let stage = Stage::new("model", program, Some(function), Some(&model.description), options.into())?;
         Self::from_stages(vec![stage])
+    }
+
+    /// Prepares a model's default function, or another, for one sample where it takes `n_samples` at a time.
+    ///
+    /// # Errors
+    /// As [`MilEngine::open`], and [`EngineError::OneSample`] for programs whose samples cannot be told apart.
+    pub fn for_one_sample(
+        model: &Model,
+        function: Option<&str>,
+        n_samples: usize,
+        options: impl Into<Executor>,
+    ) -> Result<Self, EngineError> {
+        let mut stages = Vec::new();
+        one_sample::gather("model", model, (function, n_samples), &options.into(), &mut stages)?;
+        Self::from_stages(stages)
     }
 
     /// Prepares the function `main` of a program, or its only one.

@@ -29,6 +29,13 @@ pub(crate) struct Conditioning {
     pub(crate) negative: Option<Features>,
 }
 
+impl Conditioning {
+    /// The prompt alone, for steps without guidance.
+    pub(crate) fn unguided(&self) -> Self {
+        Self { prompt: self.prompt.clone(), negative: None }
+    }
+}
+
 /// Reads prompts as a family of checkpoints does.
 pub(crate) trait Conditioner: Send {
     /// The denoiser's inputs that it gives, of those that not every denoiser takes.

@@ -1,16 +1,23 @@
 //! Denoising: the loop from noise to latents, a step of the scheduler after each evaluation of the denoiser.
 
+mod clean;
 mod control;
 mod denoiser;
 mod embedding;
+mod evaluation;
+mod forecast;
 mod guidance;
+mod interval;
 mod kept;
 mod rescale;
 mod takes;
 
 pub(crate) use control::{ControlNet, check_pictures, control_nets};
 pub(crate) use denoiser::Denoiser;
-pub(crate) use guidance::{Beside, Guidance};
+pub(crate) use evaluation::{Denoisers, Evaluation};
+pub use forecast::Forecasting;
+pub(crate) use guidance::Beside;
+pub use interval::GuidanceInterval;
 pub(crate) use kept::Kept;
 pub use takes::Takes;
 
@@ -31,23 +38,22 @@ pub(crate) struct Walk {
 /// What is kept of a picture is put back after every step, with the noise that the sample began with.
 pub(crate) fn denoise(
     models: &mut Shelf,
-    guidance: &mut Guidance<'_>,
+    evaluation: &mut Evaluation<'_>,
     Walk { scheduler, n_calls }: &mut Walk,
     sample: &mut [f32],
     source: &mut dyn RandomSource,
     kept: Option<(&Kept, &[f32])>,
     watch: &mut Watch<'_>,
 ) -> Result<()> {
-    let timesteps = scheduler.timesteps().to_vec();
+    let n_calls = scheduler.timesteps().len().min(*n_calls);
+    let mut forecast = evaluation.forecast(n_calls);
     let mut input = vec![0.0; sample.len()];
-    for (step_idx, &timestep) in timesteps.iter().enumerate().take(*n_calls) {
-        input.copy_from_slice(sample);
-        scheduler.scale_model_input(step_idx, &mut input);
-        guidance.begin(step_idx, *n_calls);
-        let noise = guidance.predict(models, &input, timestep, watch)?;
-        scheduler.step(step_idx, &noise, sample, source)?;
+    for call in 0..n_calls {
+        let output =
+            evaluation.output((models, &mut forecast), scheduler.as_ref(), call, (sample, &mut input), watch)?;
+        scheduler.step(call, &output, sample, source)?;
         if let Some((kept, noise)) = kept {
-            kept.put_back(scheduler.as_ref(), step_idx, noise, sample);
+            kept.put_back(scheduler.as_ref(), call, noise, sample);
         }
         watch.advance(sample)?;
     }

@@ -161,7 +161,7 @@ pub trait Loader: Send {
 /// How long the engines of a pipeline live.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Residency {
-    /// As long as the pipeline.
+    /// As long as the pipeline; those for one sample at a time from the first request on that needs them.
     #[default]
     Kept,
     /// While their stage runs, so that memory is that of the largest stage; each run loads them anew.

@@ -16,6 +16,7 @@ mod plane;
 mod png_file;
 mod region;
 mod resize;
+mod similarity;
 mod size;
 
 pub use border::Border;
@@ -27,6 +28,7 @@ pub use grey::GreyImage;
 pub use mask::Mask;
 pub use png_file::{PngText, read_png_text};
 pub use region::Region;
+pub use similarity::Similarity;
 pub use size::Size;
 
 use crate::error::{Result, RuntimeError};

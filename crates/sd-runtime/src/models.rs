@@ -1,14 +1,17 @@
 //! The engines of a pipeline by part, as long as the residency lets them live.
 
+mod remembered;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use sd_spec::Role;
+use sd_spec::{Role, Stage};
 
 use crate::engine::{Engine, EngineError, Loader, Residency, Signature, Tensors};
 use crate::error::{Result, RuntimeError};
-use crate::part::Part;
+use crate::part::{Form, Part};
 use crate::watch::Watch;
+use remembered::Remembered;
 
 /// Engines by part.
 pub type Models = BTreeMap<Part, Box<dyn Engine>>;
@@ -16,14 +19,22 @@ pub type Models = BTreeMap<Part, Box<dyn Engine>>;
 /// The engines that are loaded, and where the others come from.
 pub(crate) struct Shelf {
     engines: Models,
-    /// Present if engines live no longer than their stage.
+    /// Where engines come from that are not loaded.
     loader: Option<Box<dyn Loader>>,
+    residency: Residency,
+    /// What text encoders gave.
+    remembered: Remembered,
 }
 
 impl Shelf {
     /// Engines that stay.
-    pub(crate) const fn kept(engines: Models) -> Self {
-        Self { engines, loader: None }
+    pub(crate) fn kept(engines: Models) -> Self {
+        Self { engines, loader: None, residency: Residency::Kept, remembered: Remembered::default() }
+    }
+
+    /// Engines that stay, and a loader of others, which stay too once somebody needed them.
+    pub(crate) fn growing(engines: Models, loader: Box<dyn Loader>) -> Self {
+        Self { loader: Some(loader), ..Self::kept(engines) }
     }
 
     /// The engines of a loader.
@@ -32,11 +43,14 @@ impl Shelf {
     /// [`RuntimeError::Engine`] if one that is to stay cannot be loaded.
     pub(crate) fn new(mut loader: Box<dyn Loader>, residency: Residency) -> Result<Self> {
         match residency {
-            Residency::PerStage => Ok(Self { engines: Models::new(), loader: Some(loader) }),
+            Residency::PerStage => Ok(Self { residency, ..Self::growing(Models::new(), loader) }),
             Residency::Kept => {
-                let parts = loader.parts().to_vec();
+                // What some requests need alone waits for the first of them.
+                let parts: Vec<Part> =
+                    loader.parts().iter().filter(|part| part.form != Form::Single).copied().collect();
                 let load = |part| Ok((part, loader.load(part).map_err(|source| failed(part, source))?));
-                Ok(Self::kept(parts.into_iter().map(load).collect::<Result<_>>()?))
+                let engines = parts.into_iter().map(load).collect::<Result<_>>()?;
+                Ok(Self::growing(engines, loader))
             }
         }
     }
@@ -49,8 +63,11 @@ impl Shelf {
         if let Some(engine) = self.engines.get(&part) {
             return Ok(Some(engine.signature().clone()));
         }
-        let loader = self.loader.as_mut().filter(|loader| loader.parts().contains(&part));
-        loader.map(|loader| loader.signature(part).map_err(|source| failed(part, source))).transpose()
+        let mut loader = self.loader.as_mut().filter(|loader| loader.parts().contains(&part));
+        if loader.is_some() && self.residency == Residency::Kept {
+            return Ok(Some(self.engine(part)?.signature().clone()));
+        }
+        loader.take().map(|loader| loader.signature(part).map_err(|source| failed(part, source))).transpose()
     }
 
     /// Signatures of all models of a role that stand side by side, in order.
@@ -62,7 +79,8 @@ impl Shelf {
         (0..).map_while(nth).collect()
     }
 
-    /// Runs the model of a part; engines of other stages make room for one that must be loaded first.
+    /// Runs the model of a part; engines of other stages make room for one that must be loaded first. A text encoder that
+    /// was given the same before is not run again.
     ///
     /// # Errors
     /// [`RuntimeError::Engine`] for what the engine or the loader fails with, [`RuntimeError::Stopped`] once the run's flag
@@ -71,15 +89,23 @@ impl Shelf {
         if watch.stop().is_set() {
             return Err(watch.stopped());
         }
+        let is_text = part.role.spec().stage == Stage::Text;
+        if let Some(outputs) = self.remembered.find(part, inputs).filter(|_| is_text) {
+            return Ok(outputs);
+        }
         let engine = self.engine(part)?;
-        engine.run(inputs, watch.stop()).map_err(|source| match watch.stop().is_set() {
+        let outputs = engine.run(inputs, watch.stop()).map_err(|source| match watch.stop().is_set() {
             true => watch.stopped(),
             false => failed(part, source),
-        })
+        })?;
+        if is_text {
+            self.remembered.keep(part, inputs.clone(), outputs.clone());
+        }
+        Ok(outputs)
     }
 
     fn engine(&mut self, part: Part) -> Result<&mut Box<dyn Engine>> {
-        if self.loader.is_some() {
+        if self.residency == Residency::PerStage {
             let stage = part.role.spec().stage;
             self.engines.retain(|loaded, _| loaded.role.spec().stage == stage);
         }
@@ -94,7 +120,7 @@ impl Shelf {
 
     /// Ends the last stage of a run.
     pub(crate) fn release(&mut self) {
-        if self.loader.is_some() {
+        if self.residency == Residency::PerStage {
             self.engines.clear();
         }
     }

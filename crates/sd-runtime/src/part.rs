@@ -24,6 +24,8 @@ pub enum Form {
     Numbered(usize),
     /// A text encoder of CLIP without so many of its last layers.
     ClipSkipped(usize),
+    /// The role's model for one sample at a time, beside one that takes two.
+    Single,
 }
 
 impl From<Role> for Part {
@@ -46,6 +48,12 @@ impl Part {
         Self { role, form }
     }
 
+    /// The role's model for one sample at a time.
+    #[must_use]
+    pub const fn single(role: Role) -> Self {
+        Self { role, form: Form::Single }
+    }
+
     /// What the model is called in messages: Apple's name of the role.
     #[must_use]
     pub(crate) const fn name(self) -> &'static str {
@@ -59,6 +67,7 @@ impl fmt::Display for Part {
             Form::Whole => write!(f, "{}", self.role),
             Form::Numbered(idx) => write!(f, "{} {}", self.role, idx + 1),
             Form::ClipSkipped(n) => write!(f, "{} without its last {n} layers", self.role),
+            Form::Single => write!(f, "{} for one sample", self.role),
         }
     }
 }

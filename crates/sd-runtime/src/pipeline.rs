@@ -18,6 +18,7 @@ mod fake;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use host_tensor::{HostTensor, Stop};
@@ -26,7 +27,7 @@ use sd_spec::Role;
 pub use crate::autoencoder::VaeConfig;
 pub use crate::conditions::{Conditions, Corner};
 pub use crate::control::{ControlPicture, Preprocess};
-pub use crate::denoise::Takes;
+pub use crate::denoise::{Forecasting, GuidanceInterval, Takes};
 pub use crate::foreign::other_unet;
 pub use crate::models::Models;
 pub use crate::request::{
@@ -40,7 +41,7 @@ pub use settings::{GuidingPicture, PictureSettings, RefinedBy, StartingPicture};
 
 use crate::autoencoder::{Decoder, Encoder};
 use crate::condition::{self, Conditioner, Conditioning, Reading};
-use crate::denoise::{ControlNet, Denoiser, Guidance, check_pictures, control_nets, denoise};
+use crate::denoise::{ControlNet, Denoiser, Denoisers, Evaluation, check_pictures, control_nets, denoise};
 use crate::engine::{Loader, Residency};
 use crate::error::{Result, RuntimeError};
 use crate::image::RgbImage;
@@ -48,7 +49,7 @@ use crate::models::{Shelf, missing};
 use crate::part::Part;
 use crate::rng::{Lane, RandomSource};
 use crate::safety::SafetyChecker;
-use crate::scheduler::{Scheduler, WalkOptions};
+use crate::scheduler::{Scheduler, SchedulerConfig, WalkOptions};
 use crate::watch::{OnStep, Watch};
 use canvas::Overlay;
 use start::{Making, Start};
@@ -60,6 +61,8 @@ pub struct DiffusionPipeline {
     conditioner: Box<dyn Conditioner>,
     denoiser: Denoiser,
     control_nets: Vec<ControlNet>,
+    /// The one for one sample at a time, once a request needed it.
+    single: Option<Denoiser>,
     decoder: Decoder,
     encoder: Option<Encoder>,
     safety_checker: Option<SafetyChecker>,
@@ -93,6 +96,14 @@ impl DiffusionPipeline {
         Self::of(Shelf::new(loader, residency)?, config)
     }
 
+    /// The same with models that are loaded already, and a loader of others, which are loaded once a request needs them.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn growing(models: Models, loader: Box<dyn Loader>, config: PipelineConfig) -> Result<Self> {
+        Self::of(Shelf::growing(models, loader), config)
+    }
+
     fn of(mut models: Shelf, config: PipelineConfig) -> Result<Self> {
         let conditioner = condition::of_family(config.family, &mut models)?;
         let required = config.family.spec().required;
@@ -115,7 +126,18 @@ impl DiffusionPipeline {
         if let Some(encoder) = &encoder {
             encoder.check_fits(latent_shape)?;
         }
-        Ok(Self { config, models, conditioner, denoiser, control_nets, decoder, encoder, safety_checker, latent_shape })
+        Ok(Self {
+            config,
+            models,
+            conditioner,
+            denoiser,
+            control_nets,
+            single: None,
+            decoder,
+            encoder,
+            safety_checker,
+            latent_shape,
+        })
     }
 
     /// Shape of one image's latents: [1, channels, height, width].
@@ -200,10 +222,15 @@ impl DiffusionPipeline {
         options.check()?;
         options.check_for(self.denoiser.takes())?;
         check_pictures(&self.control_nets, &options.controls)?;
-        if self.denoiser.guidance_width().is_some() && options.negative_prompt.as_ref().is_some_and(|t| !t.is_empty()) {
-            return Err(RuntimeError::Options(
-                "guidance was distilled into the model, so a negative prompt has no effect; leave it out".into(),
-            ));
+        if self.denoiser.guidance_width().is_some() {
+            let is_negative = options.negative_prompt.as_ref().is_some_and(|text| !text.is_empty());
+            let given =
+                [("a negative prompt", is_negative), ("an interval of guidance", options.guidance_interval.is_some())];
+            if let Some((what, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
+                return Err(RuntimeError::Options(format!(
+                    "guidance was distilled into the model, so {what} has no effect; leave it out"
+                )));
+            }
         }
         condition::check_takes(self.conditioner.as_ref(), &self.denoiser, self.config.family, options)?;
         Ok(self.walk(options)?.n_calls)
@@ -238,6 +265,7 @@ impl DiffusionPipeline {
     ) -> Result<Drawn> {
         let start = self.start(source.as_mut(), options, watch)?;
         let (conditioning, mut warnings) = self.read_prompts(options, watch)?;
+        warnings.extend(self.find_single(options, &conditioning)?);
         warnings.extend(start.warning.clone());
         let denoised = self.denoise(&start, &conditioning, source, options, watch)?;
         Ok(Drawn { denoised, overlay: start.overlay, warnings })
@@ -249,10 +277,41 @@ impl DiffusionPipeline {
         // Transformers take patches of 2 by 2 latents.
         let mu = self.config.scheduler.dynamic_shift((height / 2) * (width / 2));
         let walk = WalkOptions { mu, start, ..options.walk() };
-        match options.scheduler {
-            Some(sampler) => self.config.scheduler.asked_as(sampler)?.walk(None, &walk),
-            None => self.config.scheduler.walk(None, &walk),
+        self.scheduler_config(options)?.walk(None, &walk)
+    }
+
+    /// The configuration of the scheduler that is asked for.
+    fn scheduler_config(&self, options: &GenerateOptions) -> Result<Cow<'_, SchedulerConfig>> {
+        Ok(match options.scheduler {
+            Some(sampler) => Cow::Owned(self.config.scheduler.asked_as(sampler)?),
+            None => Cow::Borrowed(&self.config.scheduler),
+        })
+    }
+
+    /// Finds a denoiser for one sample at a time, where steps without guidance need one beside one for two.
+    ///
+    /// Without one nothing fails: what comes of two is the same, takes twice the time, and is said.
+    fn find_single(&mut self, options: &GenerateOptions, conditioning: &Conditioning) -> Result<Option<Warning>> {
+        let is_needed = conditioning.negative.is_none() || options.guidance_interval.is_some();
+        if !is_needed || self.denoiser.batch() == 1 || (self.single.is_some() && self.control_nets.is_empty()) {
+            return Ok(None);
         }
+        if !self.control_nets.is_empty() {
+            return Ok(Some(Warning::TwoAtATime { because: "and so do ControlNets".to_owned() }));
+        }
+        let part = Part::single(self.denoiser.role());
+        let signature = match self.models.signature(part) {
+            Ok(Some(signature)) => signature,
+            Ok(None) => return Ok(Some(Warning::TwoAtATime { because: "there is none for one".to_owned() })),
+            Err(RuntimeError::Engine { source, .. }) => {
+                return Ok(Some(Warning::TwoAtATime { because: chain(source.as_ref()) }));
+            }
+            Err(error) => return Err(error),
+        };
+        let single = Denoiser::new(part, signature, self.conditioner.given())?;
+        single.check_single_of(&self.denoiser)?;
+        self.single = Some(single);
+        Ok(None)
     }
 
     /// What pictures begin with.
@@ -293,8 +352,14 @@ impl DiffusionPipeline {
         options: &GenerateOptions,
         watch: &mut Watch<'_>,
     ) -> Result<Vec<Denoised>> {
-        let guidance = Guidance::new(&self.denoiser, conditioning, options, &start.beside)?;
-        let mut guidance = guidance.with_controls(&self.control_nets, &options.controls)?;
+        let denoisers = Denoisers {
+            whole: &self.denoiser,
+            single: self.single.as_ref().filter(|_| self.control_nets.is_empty()),
+            control_nets: &self.control_nets,
+        };
+        let (unguided, config) = (conditioning.unguided(), self.scheduler_config(options)?);
+        let mut evaluation =
+            Evaluation::new(denoisers, (conditioning, &unguided), &start.beside, options, config.as_ref())?;
         let (before, count) = (source.boxed_clone(), start.noises.len());
         let mut denoised = Vec::with_capacity(count);
         for (image_idx, noise) in start.noises.iter().enumerate() {
@@ -306,7 +371,7 @@ impl DiffusionPipeline {
                 walk.scheduler.start(start.clean.as_deref(), &mut latents);
             }
             let kept = start.kept.as_ref().map(|kept| (kept, noise.as_slice()));
-            denoise(&mut self.models, &mut guidance, &mut walk, &mut latents, &mut lane, kept, watch)?;
+            denoise(&mut self.models, &mut evaluation, &mut walk, &mut latents, &mut lane, kept, watch)?;
             let noise = HostTensor::from_f32(self.latent_shape, noise.clone());
             denoised.push(Denoised { noise, latents: HostTensor::from_f32(self.latent_shape, latents) });
             *source = lane.into_source();
@@ -347,4 +412,10 @@ fn lay_over(overlay: Option<&Overlay>, images: &mut [GeneratedImage]) -> Result<
         };
     }
     Ok(())
+}
+
+/// An error and what it came from, in a line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

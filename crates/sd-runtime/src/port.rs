@@ -45,7 +45,8 @@ impl Port {
         Ok(port)
     }
 
-    const fn role(&self) -> Role {
+    /// The role that the model plays.
+    pub(crate) const fn role(&self) -> Role {
         self.part.role
     }
 

@@ -7,6 +7,7 @@ use sd_spec::Family;
 
 use crate::conditions::Conditions;
 use crate::control::ControlPicture;
+use crate::denoise::{Forecasting, GuidanceInterval};
 use crate::error::{Result, RuntimeError};
 use crate::image::{Fit, RgbImage, Size};
 use crate::prompt::TruncatedText;
@@ -37,6 +38,10 @@ pub struct GenerateOptions {
     pub steps: usize,
     /// Classifier-free guidance, active above 1; default 7.5.
     pub guidance_scale: f32,
+    /// Where guidance is on; default: throughout. Needs guidance.
+    pub guidance_interval: Option<GuidanceInterval>,
+    /// By which rule steps are foretold instead of computed; default: none is.
+    pub forecasting: Option<Forecasting>,
     /// Pictures to draw from one random stream; default 1.
     pub image_count: usize,
     /// How much of the guided prediction is brought to the spread of the prompt's own (arXiv 2305.08891, section 3.4), 0 to
@@ -95,6 +100,8 @@ impl Default for GenerateOptions {
             guidance_rescale: 0.0,
             clip_skip: 0,
             negative_clip_skip: None,
+            guidance_interval: None,
+            forecasting: None,
             image_count: 1,
             scheduler: None,
             timesteps: None,
@@ -166,6 +173,10 @@ impl GenerateOptions {
         }
         if !self.noise.is_empty() && self.noise.len() != self.image_count {
             return fail(format!("noise is given for {} of {} pictures", self.noise.len(), self.image_count));
+        }
+        if let Some(interval) = self.guidance_interval.filter(|_| !self.is_guided()) {
+            let scale = self.guidance_scale;
+            return fail(format!("guidance interval {interval} has no effect at guidance {scale}, which is off"));
         }
         if self.image_count == 0 {
             return fail("0 images asked for; at least 1 is needed".into());
@@ -291,6 +302,11 @@ pub enum Warning {
         /// What was ignored.
         cut: TruncatedText,
     },
+    /// The denoiser takes two samples at a time, and steps without guidance gave it the same one twice.
+    TwoAtATime {
+        /// Why there is no denoiser for one.
+        because: String,
+    },
     /// The decoder gave values that are not numbers; half precision overflowed.
     NotFinite {
         /// Index of the picture.
@@ -317,6 +333,11 @@ impl std::fmt::Display for Warning {
                 };
                 write!(f, "the {part} is too long; its last {} tokens were ignored: {:?}", cut.n_tokens, cut.text)
             }
+            Self::TwoAtATime { because } => write!(
+                f,
+                "the denoiser takes two samples at a time, so steps without guidance took twice the time that they need \
+                 ({because}); convert it for one: --unet-batches 1"
+            ),
             Self::NotFinite { image_idx } => {
                 write!(f, "picture {image_idx} has values that are not finite; try a model in float32")
             }

@@ -58,11 +58,11 @@ impl Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Convert a diffusers checkpoint to Core ML packages.
-    Convert(ConvertArgs),
+    Convert(Box<ConvertArgs>),
     /// Fetch a model from the Hugging Face Hub.
     Download(DownloadArgs),
     /// Draw a picture from a prompt.
-    Generate(GenerateArgs),
+    Generate(Box<GenerateArgs>),
     /// Run one package on tensors from a file.
     Run(RunArgs),
     /// Show what a package or a checkpoint holds.
@@ -144,6 +144,10 @@ pub(crate) struct ConvertArgs {
     /// Palettize CLIP text encoders, UNet and ControlNets to this many bits by k-means: 1, 2, 3 (macOS15), 4, 6 or 8.
     #[arg(long, value_name = "N")]
     pub(crate) quantize_nbits: Option<u8>,
+    /// A setting that suits the model, for generate to take unless told otherwise: steps, guidance, scheduler or
+    /// negative_prompt; repeatable. Default: what the checkpoint's own smelt.json says.
+    #[arg(long = "recommend", value_name = "KEY=VALUE", value_parser = setting)]
+    pub(crate) recommended: Vec<(String, String)>,
     /// Replace packages that are there already.
     #[arg(long)]
     pub(crate) force: bool,
@@ -439,6 +443,11 @@ impl From<RoundingName> for Rounding {
 /// What happens to what is there already, by `--force`.
 pub(crate) const fn existing(force: bool) -> Existing {
     if force { Existing::Replace } else { Existing::Refuse }
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').map(|(key, value)| (key.trim().replace('-', "_"), value.trim().to_owned()));
+    pair.ok_or_else(|| format!("{text:?} is not KEY=VALUE, such as steps=4"))
 }
 
 fn role(name: &str) -> Result<Role, String> {

@@ -27,6 +27,7 @@ use crate::error::{Context, Result, refusal};
 use crate::file::json_if_present;
 use crate::fit;
 use crate::loras::named;
+use crate::recommended::Recommended;
 use crate::watch::{Watch, write_file};
 pub use settings::WordFacts;
 pub(crate) use settings::{SETTINGS_FILE, Settings};
@@ -61,7 +62,8 @@ pub(crate) struct Bundle {
 
 impl Bundle {
     /// Gathers the files of a checkpoint.
-    pub(crate) fn of_checkpoint(checkpoint: &Checkpoint, model_version: &str) -> Result<Self> {
+    pub(crate) fn of_checkpoint(checkpoint: &Checkpoint, model_version: &str, asked: &Recommended) -> Result<Self> {
+        let recommended = asked.or_of(checkpoint)?;
         let family = checkpoint.family();
         let mut bundle = Self::default();
         // The first lies where Apple's Swift package looks for it.
@@ -78,7 +80,8 @@ impl Bundle {
         let vae = ["scaling_factor", "shift_factor"].map(|key| (key.to_owned(), vae[key].clone()));
         let vae = vae.into_iter().filter(|(_, value)| !value.is_null()).collect();
         let feature_extractor = json_if_present(checkpoint, "feature_extractor/preprocessor_config.json")?;
-        let mut settings = Settings::of(checkpoint, model_version, prediction_type, vae, feature_extractor);
+        let mut settings =
+            Settings::of(checkpoint, model_version, prediction_type, vae, feature_extractor, recommended);
         settings.force_zeros_for_empty_prompt = force_zeros(checkpoint)?;
         if let Some(json) = &settings.feature_extractor {
             bundle.warnings.extend(fit::feature_extractor(checkpoint, json));
@@ -356,7 +359,7 @@ mod tests {
     use crate::watch::Unwatched;
 
     fn demo_bundle() -> Bundle {
-        Bundle::of_checkpoint(&Checkpoint::open(testkit::demo()).unwrap(), "sd-emoji").unwrap()
+        Bundle::of_checkpoint(&Checkpoint::open(testkit::demo()).unwrap(), "sd-emoji", &Recommended::default()).unwrap()
     }
 
     fn write(bundle: &Bundle, dir: &Path) {
@@ -433,7 +436,8 @@ mod tests {
     fn added_tokens_are_taken_and_read_back() {
         let added = ("tokenizer/added_tokens.json", serde_json::json!({"<cat-toy>": 4096}));
         let source = checkpoint(&[added]);
-        let bundle = Bundle::of_checkpoint(&Checkpoint::open(source.path()).unwrap(), "x").unwrap();
+        let bundle =
+            Bundle::of_checkpoint(&Checkpoint::open(source.path()).unwrap(), "x", &Recommended::default()).unwrap();
         assert!(bundle.warnings.is_empty(), "{:?}", bundle.warnings);
         let dir = tempfile::tempdir().unwrap();
         write(&bundle, dir.path());
@@ -444,7 +448,8 @@ mod tests {
     #[track_caller]
     fn check_warning(name: &str, change: Value, facts: &[&str]) {
         let source = checkpoint(&[(name, change)]);
-        let bundle = Bundle::of_checkpoint(&Checkpoint::open(source.path()).unwrap(), "x").unwrap();
+        let bundle =
+            Bundle::of_checkpoint(&Checkpoint::open(source.path()).unwrap(), "x", &Recommended::default()).unwrap();
         let [warning] = &bundle.warnings[..] else { panic!("{:?}", bundle.warnings) };
         assert!(facts.iter().all(|fact| warning.contains(fact)), "{warning}");
     }

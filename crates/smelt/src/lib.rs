@@ -48,6 +48,7 @@ mod open;
 mod owner;
 mod package;
 mod pipeline;
+mod recommended;
 mod report;
 mod request;
 mod run;
@@ -76,6 +77,7 @@ pub use model_dir::{files, packages};
 pub use open::{Averages, Opened, Opening, Prediction, Source, open, open_checkpoint};
 pub use package::open_package;
 pub use pipeline::Pipeline;
+pub use recommended::{Recommended, RequestFile};
 pub use report::{ChunkReport, CompressedPackage, CompressionReport, ConversionReport, ConvertedPackage, Part};
 pub use request::{Control, Drawing, Picture, REFINER_START, Request};
 pub use run::{Execution, Prepared, TensorSummary};
@@ -84,7 +86,9 @@ pub use sd_convert::half::CHECK_SIZE;
 pub use sd_convert::{AttentionLayout, Batch, LatentSize, Precision, Role, Target};
 pub use sd_engines::{Precision as ComputePrecision, Rounding, WeightForm};
 pub use sd_runtime::Tensors;
-pub use sd_runtime::pipeline::{Conditions, ControlPicture, Corner, Preprocess, Variation};
+pub use sd_runtime::pipeline::{
+    Conditions, ControlPicture, Corner, Forecasting, GuidanceInterval, Preprocess, Variation,
+};
 pub use sd_runtime::rng::RandomKind;
 pub use sd_runtime::scheduler::{Sampler, SchedulerKind, Spread};
 pub use size::{LatentArg, PictureSize, Sizes};
@@ -96,7 +100,9 @@ pub use weights_report::{Format as ReportFormat, Summary as WeightSummary, Weigh
 
 /// Pictures.
 pub mod image {
-    pub use sd_runtime::image::{Border, Difference, Filter, Fit, GreyImage, Mask, PngText, Region, RgbImage, Size};
+    pub use sd_runtime::image::{
+        Border, Difference, Filter, Fit, GreyImage, Mask, PngText, Region, RgbImage, Similarity, Size,
+    };
 }
 
 /// Streams of random numbers, for whoever brings one along.

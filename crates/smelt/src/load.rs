@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sd_checkpoint::{Checkpoint, ClipSkip, hub};
-use sd_convert::{AttentionLayout, LatentSize, functions_of_size};
+use sd_convert::{AttentionLayout, Batch, LatentSize, functions_of_size};
 use sd_engines::{Executor, MilEngine, Options, Weights};
 use sd_runtime::pipeline::{DiffusionPipeline, Models, PipelineConfig};
 use sd_runtime::{Engine, Form, LoadWith, Loader, Part, Residency, RuntimeError};
@@ -36,7 +36,8 @@ const T5_TOKENS: usize = 256;
 
 /// Models that are loaded, or that will be.
 enum Source {
-    Kept(Models),
+    /// Some loaded, and others that are once a request needs them.
+    Kept(Models, Box<dyn Loader>),
     PerStage(Box<dyn Loader>),
 }
 
@@ -57,7 +58,8 @@ pub(crate) struct Loaded {
 }
 
 impl Source {
-    /// Loads the models of these parts, with --low-memory only when their stage begins.
+    /// Loads the models of these parts, with --low-memory only when their stage begins; those for one sample at a time once a
+    /// request needs them.
     fn new<F>(options: &PipelineOptions, parts: Vec<Part>, mut load: F) -> Result<Self>
     where
         F: FnMut(Part) -> Result<Box<dyn Engine>> + Send + 'static,
@@ -65,8 +67,9 @@ impl Source {
         if options.low_memory {
             return Ok(Self::PerStage(Box::new(LoadWith::new(parts, move |part| Ok(load(part)?)))));
         }
-        let models = parts.into_iter().map(|part| Ok((part, load(part)?)));
-        Ok(Self::Kept(models.collect::<Result<_>>()?))
+        let (late, now): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(|part| part.form == Form::Single);
+        let models = now.into_iter().map(|part| Ok((part, load(part)?))).collect::<Result<_>>()?;
+        Ok(Self::Kept(models, Box::new(LoadWith::new(late, move |part| Ok(load(part)?)))))
     }
 }
 
@@ -74,7 +77,7 @@ impl Loaded {
     /// The pipeline, and what was found since.
     pub(crate) fn pipeline(self) -> Result<(DiffusionPipeline, Vec<String>), RuntimeError> {
         let pipeline = match self.source {
-            Source::Kept(models) => DiffusionPipeline::new(models, self.config),
+            Source::Kept(models, others) => DiffusionPipeline::growing(models, others, self.config),
             Source::PerStage(loader) => DiffusionPipeline::with_loader(loader, Residency::PerStage, self.config),
         };
         Ok((pipeline?, take(&self.found)))
@@ -155,7 +158,8 @@ fn wanted(
     let skips = || options.clip_skips.iter().copied().filter(|n| *n > 0);
     let encoders = || whole.clone().filter(|role| matches!(role, Role::TextEncoder | Role::TextEncoder2));
     let skipped = encoders().flat_map(|role| skips().map(move |n| Part::clip_skipped(role, n)));
-    whole.clone().map(Part::from).chain(skipped).chain(nets.parts()).collect()
+    let singles = whole.clone().filter(|role| role.is_denoiser()).map(Part::single);
+    whole.clone().map(Part::from).chain(skipped).chain(singles).chain(nets.parts()).collect()
 }
 
 /// Puts the scheduler that was asked for in place of the file's own, and refuses what cannot be built.
@@ -215,7 +219,7 @@ fn from_packages(
         if let Form::Numbered(idx) = form {
             return nets.load(idx, &memory, &beside_them);
         }
-        let open = |path: &Path| open(path, executor(&engine, role), size);
+        let open = |path: &Path| open(path, executor(&engine, role), size, form);
         let model = match by_role.packages(role) {
             [] => refuse!("there is no package of the {role}"),
             [whole] => open(whole)?,
@@ -253,15 +257,18 @@ fn denoiser_is_controlled(dir: &Path, packages: &ModelDir, nets: &ControlNets) -
 }
 
 /// Prepares a package for a size, if it has a function of it; else its default, which takes prompt and negative prompt at
-/// once where it has functions for both batches.
-fn open(path: &Path, executor: Result<Executor>, size: Option<LatentSize>) -> Result<MilEngine> {
+/// once where it has functions for both batches, or that cut to one sample.
+fn open(path: &Path, executor: Result<Executor>, size: Option<LatentSize>, form: Form) -> Result<MilEngine> {
     let package = open_package(path)?;
     let cannot = || format!("cannot run {}", path.display());
     let (model, executor) = (package.model(), executor.with_context(cannot)?);
     let names = size.map(functions_of_size).into_iter().flatten();
-    let engine = match names.into_iter().find(|name| model.description.function(name).is_some()) {
-        Some(function) => MilEngine::from_function(model, &function, executor),
-        None => MilEngine::from_model(model, executor),
+    let function = names.into_iter().find(|name| model.description.function(name).is_some());
+    let engine = match (form, function) {
+        // Whether the package has a function for one or not, what there is for two says what one becomes.
+        (Form::Single, function) => MilEngine::for_one_sample(model, function.as_deref(), Batch::Two.n(), executor),
+        (_, Some(function)) => MilEngine::from_function(model, &function, executor),
+        (_, None) => MilEngine::from_model(model, executor),
     };
     engine.with_context(cannot)
 }
@@ -367,10 +374,12 @@ fn from_checkpoint(
     let (name, found) = (named(&checkpoint.name(), &checkpoint.applied()), Found::default());
     let memory = InMemory { engine: asked.engine.clone(), precision: asked.precision, with_burn, found: found.clone() };
     let controlnets = nets.names();
+    let single = sd_convert::Options { unet_batch: Batch::One, ..options.clone() };
     let load = move |Part { role, form }: Part| -> Result<Box<dyn Engine>> {
         match form {
             Form::Numbered(idx) => nets.load(idx, &memory, &beside),
             Form::ClipSkipped(n) => memory.load(&ClipSkip::of(checkpoint.clone(), n)?, role, &options),
+            Form::Single => memory.load(&checkpoint, role, &single),
             _ => memory.load(&checkpoint, role, &options),
         }
     };

@@ -176,6 +176,8 @@ impl Pipeline {
             eta: options.eta,
             original_steps: options.original_steps,
             variation: options.variation,
+            guidance_interval: options.guidance_interval.map(|interval| interval.to_string()),
+            forecast: options.forecasting.map(|rule| rule.to_string()),
             scheduler: options.scheduler.unwrap_or(self.scheduler).to_string(),
             random: options.random.name().to_owned(),
             start: request.start.as_ref().map(|start| start.settings(self.inner.takes())),

@@ -6,7 +6,9 @@ use std::path::Path;
 use host_tensor::HostTensor;
 use safe_files::Outputs;
 use sd_runtime::image::RgbImage;
-use sd_runtime::pipeline::{Conditions, ControlPicture, GenerateOptions, PictureSettings, Takes, Variation};
+use sd_runtime::pipeline::{
+    Conditions, ControlPicture, Forecasting, GenerateOptions, GuidanceInterval, PictureSettings, Takes, Variation,
+};
 use sd_runtime::rng::RandomKind;
 use sd_runtime::scheduler::Sampler;
 use serde::{Deserialize, Serialize};
@@ -49,6 +51,12 @@ pub struct Request {
     pub clip_skip: usize,
     /// The same for the negative prompt; as the prompt where it is left out.
     pub negative_clip_skip: Option<usize>,
+    /// Where guidance is on, outside of which the prompt alone counts; throughout where it is left out.
+    #[serde(with = "by_name_if_any")]
+    pub guidance_interval: Option<GuidanceInterval>,
+    /// The rule by which some steps are foretold instead of computed, if any.
+    #[serde(with = "by_name_if_any")]
+    pub forecast: Option<Forecasting>,
     /// Number of pictures, from one random stream.
     pub count: usize,
     /// The scheduler, if not the pipeline's own.
@@ -113,6 +121,8 @@ impl Control {
         Ok(Self { picture: ControlPicture { alpha, ..ControlPicture::new(image) }, file })
     }
 }
+/// Where guidance is on in a fast run: not at the highest noise levels, where it does harm (arXiv 2404.07724).
+const FAST_INTERVAL: GuidanceInterval = GuidanceInterval::Steps { start: 0.2, end: 1.0 };
 
 impl Default for Request {
     fn default() -> Self {
@@ -129,6 +139,8 @@ impl Default for Request {
             guidance_rescale: 0.0,
             clip_skip: 0,
             negative_clip_skip: None,
+            guidance_interval: None,
+            forecast: None,
             count: 1,
             scheduler: None,
             timesteps: None,
@@ -192,9 +204,25 @@ impl Request {
         if let Some(variation) = self.variation {
             self.random.check_seed(variation.seed)?;
         }
+        if let Some(interval) = self.guidance_interval.filter(|_| self.guidance <= 1.0) {
+            refuse!(
+                "--guidance-interval {interval} has no effect at guidance {}, which is off; give more than 1, or leave the \
+                 interval out",
+                self.guidance
+            );
+        }
         self.start.as_ref().map_or(Ok(()), Start::check)?;
         self.controls.iter().try_for_each(|control| control.picture.check())?;
         Ok(self.random.check_seed(self.seed)?)
+    }
+
+    /// Chooses what takes less time for nearly the same pictures, of what is not chosen: forecasts, and where guidance is on
+    /// (`docs/speed.md` has what they cost).
+    pub fn make_fast(&mut self) {
+        self.forecast.get_or_insert(Forecasting::Line);
+        if self.guidance > 1.0 {
+            self.guidance_interval.get_or_insert(FAST_INTERVAL);
+        }
     }
 
     /// Refuses pictures and masks that a model has no use for, or lacks, as far as that is known before it is loaded.
@@ -223,6 +251,8 @@ impl Request {
             guidance_rescale: self.guidance_rescale,
             clip_skip: self.clip_skip,
             negative_clip_skip: self.negative_clip_skip,
+            guidance_interval: self.guidance_interval,
+            forecasting: self.forecast,
             image_count: self.count,
             scheduler: self.scheduler,
             timesteps: self.timesteps.clone(),
@@ -309,20 +339,20 @@ mod by_name {
 }
 
 /// The same, or null.
-mod by_name_if_any {
+pub(crate) mod by_name_if_any {
     use std::fmt::Display;
     use std::str::FromStr;
 
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
         match value {
             Some(value) => serializer.collect_str(value),
             None => serializer.serialize_none(),
         }
     }
 
-    pub(super) fn deserialize<'de, T, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error>
+    pub(crate) fn deserialize<'de, T, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error>
     where
         T: FromStr<Err: Display>,
     {
@@ -343,6 +373,20 @@ mod tests {
         assert_eq!(serde_json::from_str::<Request>(&json).unwrap(), request);
         let error = serde_json::from_str::<Request>(r#"{"promt": ""}"#).unwrap_err().to_string();
         assert!(error.contains("promt"), "{error}");
+    }
+
+    #[test]
+    fn what_makes_a_run_fast_leaves_what_was_chosen() {
+        let mut request: Request = serde_json::from_str(r#"{"guidance_interval": "sigma=1:5"}"#).unwrap();
+        request.make_fast();
+        assert_eq!(request.forecast, Some(Forecasting::Line));
+        assert_eq!(request.guidance_interval.unwrap().to_string(), "sigma=1:5");
+        let mut request = Request { guidance: 1.0, ..Request::default() };
+        request.make_fast();
+        assert_eq!((request.forecast, request.guidance_interval), (Some(Forecasting::Line), None));
+        request.check().unwrap();
+        let error = Request { guidance_interval: Some(FAST_INTERVAL), ..request }.check().unwrap_err().to_string();
+        assert!(error.contains("--guidance-interval 0.2:1 has no effect"), "{error}");
     }
 
     #[test]

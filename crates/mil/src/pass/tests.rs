@@ -7,6 +7,7 @@ mod cleanup;
 mod failure;
 mod fuse;
 mod layout;
+mod one_sample;
 mod precision;
 
 use super::*;

@@ -8,6 +8,7 @@ use crate::engine::{Signature, Tensors};
 use crate::error::Result;
 use crate::foreign::other_unet;
 use crate::models::Shelf;
+use crate::part::Part;
 use crate::port::{Port, size};
 use crate::watch::Watch;
 
@@ -29,10 +30,12 @@ pub(crate) struct Denoiser {
 
 impl Denoiser {
     /// A denoiser that is given these inputs beside those that every model of its role takes.
-    pub(crate) fn new(role: Role, signature: Signature, given: &[&'static str]) -> Result<Self> {
+    pub(crate) fn new(part: impl Into<Part>, signature: Signature, given: &[&'static str]) -> Result<Self> {
+        let part: Part = part.into();
+        let role = part.role;
         let own = residual_inputs(role).chain([GUIDANCE_INPUT]);
         let given: Vec<&str> = given.iter().copied().chain(own).collect();
-        let port = Port::new(role, signature, &given)?;
+        let port = Port::new(part, signature, &given)?;
         let spec = role.spec();
         let name = |features: &'static [FeatureSpec], is: fn(&FeatureSpec) -> bool| {
             features.iter().find(|feature| is(feature)).map_or("", |feature| feature.name)
@@ -69,6 +72,11 @@ impl Denoiser {
         self.port.takes(GUIDANCE_INPUT).then(|| size(&self.dims, Axis::GuidanceWidth))
     }
 
+    /// The role that it plays.
+    pub(crate) const fn role(&self) -> Role {
+        self.port.role()
+    }
+
     /// Samples of one call.
     pub(crate) fn batch(&self) -> usize {
         size(&self.dims, Axis::Batch)
@@ -77,6 +85,19 @@ impl Denoiser {
     /// Whether ControlNets can guide it.
     pub(crate) fn is_controlled(&self) -> bool {
         !self.port.numbered_inputs().is_empty()
+    }
+
+    /// Checks that it is what another is, for one sample at a time.
+    pub(crate) fn check_single_of(&self, other: &Self) -> Result<()> {
+        let same = |axis: Axis| self.dims.get(axis) == other.dims.get(axis);
+        let axes = [Axis::SampleChannels, Axis::LatentHeight, Axis::LatentWidth, Axis::Tokens, Axis::TextWidth];
+        match self.batch() == 1 && axes.into_iter().all(same) {
+            true => Ok(()),
+            false => Err(self.port.fault(format!(
+                "is there for one sample at a time and takes {:?}, where the one for two takes {:?}",
+                self.dims, other.dims
+            ))),
+        }
     }
 
     /// The same for latents of so many channels, by which it is known what the others are.

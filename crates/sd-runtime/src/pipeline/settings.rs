@@ -75,6 +75,12 @@ pub struct PictureSettings {
     /// Noise of another seed that was mixed in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variation: Option<Variation>,
+    /// Where guidance was on; absent if throughout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guidance_interval: Option<String>,
+    /// By which rule steps were foretold; absent if none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<String>,
     /// The scheduler's short name.
     pub scheduler: String,
     /// The random source's short name.
@@ -260,6 +266,12 @@ impl std::fmt::Display for PictureSettings {
         if let Some(Variation { seed, strength }) = self.variation {
             write!(f, ", Variation seed: {seed}, Variation seed strength: {strength}")?;
         }
+        if let Some(interval) = &self.guidance_interval {
+            write!(f, ", Guidance interval: {interval}")?;
+        }
+        if let Some(rule) = &self.forecast {
+            write!(f, ", Forecast: {rule}")?;
+        }
         if let Some(start) = &self.start {
             write!(f, ", {start}")?;
         }
@@ -310,6 +322,8 @@ mod tests {
             eta: None,
             original_steps: None,
             variation: None,
+            guidance_interval: None,
+            forecast: None,
             scheduler: "pndm".into(),
             random: "numpy".into(),
             start: None,
@@ -333,9 +347,11 @@ mod tests {
     fn settings_survive_the_picture() {
         assert_eq!(PictureSettings::from_png_texts(&settings().to_png_texts()).unwrap(), settings());
         let start = Some(StartingPicture { file: "sketch.png".into(), strength: 0.6, ..StartingPicture::default() });
-        let settings = PictureSettings { start, ..settings() };
+        let (interval, rule) = (Some("0.2:1".to_owned()), Some("line".to_owned()));
+        let settings = PictureSettings { start, guidance_interval: interval, forecast: rule, ..settings() };
         let texts = settings.to_png_texts();
-        assert!(texts[0].text.ends_with(", Denoising strength: 0.6, Init image: sketch.png"), "{}", texts[0].text);
+        let end = ", Guidance interval: 0.2:1, Forecast: line, Denoising strength: 0.6, Init image: sketch.png";
+        assert!(texts[0].text.ends_with(end), "{}", texts[0].text);
         assert_eq!(PictureSettings::from_png_texts(&texts).unwrap(), settings);
         let canny = GuidingPicture {
             controlnet: "canny".into(),

@@ -2,6 +2,7 @@
 
 mod control;
 mod masks;
+mod speed;
 mod stages;
 mod xl;
 

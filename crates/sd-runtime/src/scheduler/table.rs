@@ -2,6 +2,7 @@
 
 use sd_spec::keys;
 
+use super::config::PredictionType;
 use super::entry::{Entry, Family, SchedulerKind};
 use super::{
     ddim, ddpm, deis, dpm_solver, dpm_solver_sde, dpm_solver_singlestep, dpmpp_2s_ancestral, edm_dpm_solver, edm_euler,
@@ -91,6 +92,16 @@ impl SchedulerKind {
     #[must_use]
     pub const fn summary(self) -> &'static str {
         self.entry().summary
+    }
+
+    /// What a model's outputs mean to it, where they predict so by the configuration; `None` where that depends on how the
+    /// model is preconditioned.
+    pub(crate) fn meaning(self, prediction: PredictionType) -> Option<PredictionType> {
+        match self.entry().family {
+            Family::Edm => None,
+            Family::Flow => Some(PredictionType::Flow),
+            Family::Betas | Family::BetasOrFlow | Family::Sine => Some(prediction),
+        }
     }
 
     /// All short names, as prose: `a, b or c`.

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
 use clap::{Arg, Args};
-use smelt::{AttentionLayout, DEVICES, Device, Precision, RandomKind, Sampler, SchedulerKind, Source};
+use smelt::{
+    AttentionLayout, DEVICES, Device, Forecasting, GuidanceInterval, Precision, RandomKind, Sampler, SchedulerKind,
+    Source,
+};
 
 use super::control::ControlArgs;
 use super::xl::XlArgs;
@@ -17,9 +20,9 @@ use crate::view::ViewArgs;
 #[derive(Debug, Args)]
 #[command(after_help = examples::GENERATE)]
 pub(crate) struct GenerateArgs {
-    /// What the picture shows.
-    #[arg(allow_hyphen_values = true, value_parser = prompt)]
-    pub(crate) prompt: String,
+    /// What the picture shows; may be left out where --settings says it.
+    #[arg(allow_hyphen_values = true, value_parser = prompt, required_unless_present = "settings")]
+    pub(crate) prompt: Option<String>,
     /// Directory of packages, or a checkpoint, which is then converted in memory; default: the small model in the box,
     /// which draws emoji from their names.
     #[arg(short, long, value_name = "SOURCE", value_parser = source())]
@@ -31,19 +34,24 @@ pub(crate) struct GenerateArgs {
     /// What the picture does not show. For Stable Diffusion XL an empty text is not the same as none.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) negative_prompt: Option<String>,
+    /// Settings from a file: JSON with prompt, negative_prompt, seed, steps, guidance, scheduler and so on. They stand before
+    /// what the model recommends, and options before them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) settings: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) start: StartArgs,
     #[command(flatten)]
     pub(crate) control: ControlArgs,
     /// Seed of the random source, of 32 bits for numpy and of 64 for the others; random (or -1) for another one each time.
-    #[arg(long, value_name = "N", default_value = "0", allow_hyphen_values = true)]
-    pub(crate) seed: Seed,
+    /// Default: 0.
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) seed: Option<Seed>,
     /// Packages have the sizes that they were converted for; a checkpoint has any.
     #[command(flatten)]
     pub(crate) size: SizeArgs,
-    /// Denoising steps.
-    #[arg(long, value_name = "N", default_value_t = 20, conflicts_with_all = ["timesteps", "sigmas"])]
-    pub(crate) steps: usize,
+    /// Denoising steps; default: what the model recommends, or 20.
+    #[arg(long, value_name = "N", conflicts_with_all = ["timesteps", "sigmas"])]
+    pub(crate) steps: Option<usize>,
     /// The time steps to take, falling, in the place of --steps.
     #[arg(long, value_name = "T,…", value_delimiter = ',', conflicts_with = "sigmas")]
     pub(crate) timesteps: Option<Vec<f64>>,
@@ -56,31 +64,41 @@ pub(crate) struct GenerateArgs {
     /// Steps that a latent consistency model was distilled from; default: 50.
     #[arg(long, value_name = "N")]
     pub(crate) original_steps: Option<usize>,
-    /// Classifier-free guidance: how strongly the prompt counts; off at 1 and below. Default: 7.5, with the model in the
-    /// box 4.
+    /// Classifier-free guidance: how strongly the prompt counts; off at 1 and below, where each step takes half the time.
+    /// Default: what the model recommends, or 7.5, with the model in the box 4.
     #[arg(long, value_name = "X", allow_hyphen_values = true)]
     pub(crate) guidance: Option<f32>,
     /// How much of the guided prediction is brought to the spread of the prompt's own, 0 to 1: for models that predict v
-    /// with zero terminal SNR.
-    #[arg(long, value_name = "X", default_value_t = 0.0)]
-    pub(crate) guidance_rescale: f32,
+    /// with zero terminal SNR. Default: 0.
+    #[arg(long, value_name = "X")]
+    pub(crate) guidance_rescale: Option<f32>,
+    /// Where guidance is on, as shares of the steps (0.2:0.8) or noise levels (sigma=0.28:5.42); other steps take half the
+    /// time. Default: throughout.
+    #[arg(long, value_name = "FROM:TO")]
+    pub(crate) guidance_interval: Option<GuidanceInterval>,
+    /// Foretell some steps from those before instead of computing them: line or spectrum.
+    #[arg(long, value_name = "RULE")]
+    pub(crate) forecast: Option<Forecasting>,
+    /// Less than half the time for nearly the same picture: --forecast line --guidance-interval 0.2:1.
+    #[arg(long)]
+    pub(crate) fast: bool,
     /// Tokens that T5 reads of a prompt, for a checkpoint of Stable Diffusion 3; default: 256.
     #[arg(long, value_name = "N")]
     pub(crate) text_length: Option<usize>,
     /// Layers of CLIP's that the prompts do without, from the last; AUTOMATIC1111's "Clip skip 2" is 1 here. Needs a
     /// checkpoint.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) clip_skip: usize,
+    #[arg(long, value_name = "N")]
+    pub(crate) clip_skip: Option<usize>,
     /// The same for the negative prompt alone, which diffusers leaves at 0; default: as --clip-skip.
     #[arg(long, value_name = "N")]
     pub(crate) negative_clip_skip: Option<usize>,
-    /// Scheduler; default: the checkpoint's own. AUTOMATIC1111's names are understood too, and a choice of noise levels
-    /// behind a name: dpmpp-2m-karras.
+    /// Scheduler; default: what the model recommends, or the checkpoint's own. AUTOMATIC1111's names are
+    /// understood too, and a choice of noise levels behind a name: dpmpp-2m-karras.
     #[arg(long, value_name = "NAME", value_parser = Schedulers)]
     pub(crate) scheduler: Option<Sampler>,
-    /// Random source whose noise to draw.
-    #[arg(long, value_name = "NAME", default_value = RandomKind::default().name(), value_parser = random())]
-    pub(crate) random: RandomKind,
+    /// Random source whose noise to draw; default: numpy.
+    #[arg(long, value_name = "NAME", value_parser = random())]
+    pub(crate) random: Option<RandomKind>,
     /// Begin with the noise of a file as --latents writes it, in the place of the random source's.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["variation_seed", "variation_strength"])]
     pub(crate) noise: Option<PathBuf>,
@@ -90,9 +108,9 @@ pub(crate) struct GenerateArgs {
     /// How much of that noise, 0 to 1.
     #[arg(long, value_name = "X", requires = "variation_seed")]
     pub(crate) variation_strength: Option<f64>,
-    /// Number of pictures.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) count: u16,
+    /// Number of pictures; default: 1.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) count: Option<u16>,
     /// Write the noise that each picture began with and its final latents too, as a safetensors file: `noise` and
     /// `latents`, with several pictures `1.noise` and so on.
     #[arg(long, value_name = "FILE")]

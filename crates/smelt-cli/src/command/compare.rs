@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use safe_files::Outputs;
 use serde::Serialize;
-use smelt::image::{Difference, RgbImage};
+use smelt::image::{Difference, RgbImage, Similarity};
 
 use crate::cli::CompareArgs;
 use crate::file;
@@ -40,7 +40,16 @@ struct Apart {
     max: u8,
     mean: f64,
     share_of_pixels: f64,
+    /// Null for pictures too small for its window.
+    ssim: Option<f64>,
+    ms_ssim: Option<f64>,
     passed: bool,
+}
+
+/// How far a picture is from the first, and how alike the two look where they are large enough to tell.
+struct Distance {
+    difference: Difference,
+    similarity: Option<Similarity>,
 }
 
 pub(super) fn run(args: &CompareArgs, report: &Report) -> Result<ExitCode> {
@@ -50,20 +59,17 @@ pub(super) fn run(args: &CompareArgs, report: &Report) -> Result<ExitCode> {
     report.make_way(&outputs)?;
     let images = args.pictures.iter().map(|path| Ok(smelt::read_picture(path)?)).collect::<Result<Vec<_>>>()?;
     check(args, &images, view.is_wanted())?;
-    let differences: Vec<Option<Difference>> = images
-        .iter()
-        .enumerate()
-        .map(|(i, image)| Difference::between(&images[0], image).ok().filter(|_| i > 0))
-        .collect();
+    let distance = |(i, image): (usize, &RgbImage)| Distance::between(&images[0], image).filter(|_| i > 0);
+    let distances: Vec<Option<Distance>> = images.iter().enumerate().map(distance).collect();
     let threshold = args.min_psnr.unwrap_or(f64::NEG_INFINITY);
-    let passed = differences.iter().flatten().all(|d| d.psnr_db >= threshold);
-    tell(args, &images, &differences, report);
+    let passed = distances.iter().flatten().all(|d| d.difference.psnr_db >= threshold);
+    tell(args, &images, &distances, report);
 
-    let captions = captions(args, &differences);
+    let captions = captions(args, &distances);
     let cells: Vec<Cell<'_>> = images.iter().zip(captions).map(|(image, caption)| Cell { image, caption }).collect();
     let grid = view.finish(&cells, None, report)?;
 
-    let pictures = args.pictures.iter().zip(&images).zip(&differences);
+    let pictures = args.pictures.iter().zip(&images).zip(&distances);
     report.json(&Summary {
         min_psnr_db: args.min_psnr,
         passed,
@@ -105,25 +111,28 @@ fn check(args: &CompareArgs, images: &[RgbImage], is_viewed: bool) -> Result<()>
 }
 
 /// The given captions or the files' names, and the ratio below them if it was asked for.
-fn captions(args: &CompareArgs, differences: &[Option<Difference>]) -> Vec<Vec<String>> {
+fn captions(args: &CompareArgs, distances: &[Option<Distance>]) -> Vec<Vec<String>> {
     let names = args.pictures.iter().enumerate();
     let names = names.map(|(i, path)| args.captions.get(i).map_or_else(|| file::stem(path), |c| c.trim().to_owned()));
-    let ratio = |d: &Option<Difference>| d.filter(|_| args.psnr).map(|d| decibels(d.psnr_db));
-    names.zip(differences).map(|(name, d)| std::iter::once(name).chain(ratio(d)).collect()).collect()
+    let ratio = |d: &Option<Distance>| d.as_ref().filter(|_| args.psnr).map(|d| decibels(d.difference.psnr_db));
+    names.zip(distances).map(|(name, d)| std::iter::once(name).chain(ratio(d)).collect()).collect()
 }
 
-fn tell(args: &CompareArgs, images: &[RgbImage], differences: &[Option<Difference>], report: &Report) {
+fn tell(args: &CompareArgs, images: &[RgbImage], distances: &[Option<Distance>], report: &Report) {
     if images.len() < 2 {
         return;
     }
-    let mut table = Table::new(2, "<>>>><");
-    table.row(["", "PSNR", "largest", "mean", "pixels", ""].map(str::to_owned));
-    for ((path, image), difference) in args.pictures.iter().zip(images).zip(differences).skip(1) {
+    let mut table = Table::new(2, "<>>>>>><");
+    table.row(["", "PSNR", "SSIM", "MS-SSIM", "largest", "mean", "pixels", ""].map(str::to_owned));
+    let alike = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
+    for ((path, image), distance) in args.pictures.iter().zip(images).zip(distances).skip(1) {
         let path = path.display().to_string();
-        table.row(match difference {
-            Some(d) => [
+        table.row(match distance {
+            Some(Distance { difference: d, similarity }) => [
                 path,
                 decibels(d.psnr_db),
+                alike(similarity.map(|s| s.ssim)),
+                alike(similarity.map(|s| s.ms_ssim)),
                 d.max.to_string(),
                 format!("{:.2}", d.mean),
                 format!("{:.1} %", 100.0 * d.share_of_pixels),
@@ -132,6 +141,8 @@ fn tell(args: &CompareArgs, images: &[RgbImage], differences: &[Option<Differenc
             None => [
                 path,
                 format!("{}x{}", image.width(), image.height()),
+                "".into(),
+                "".into(),
                 "".into(),
                 "".into(),
                 "".into(),
@@ -146,21 +157,30 @@ fn tell(args: &CompareArgs, images: &[RgbImage], differences: &[Option<Differenc
     report.text(table);
 }
 
+impl Distance {
+    fn between(first: &RgbImage, other: &RgbImage) -> Option<Self> {
+        let difference = Difference::between(first, other).ok()?;
+        Some(Self { difference, similarity: Similarity::between(first, other).ok() })
+    }
+}
+
 impl Compared {
-    fn of(path: &Path, image: &RgbImage, difference: Option<&Difference>, threshold: f64) -> Self {
-        let apart = |d: &Difference| Apart {
+    fn of(path: &Path, image: &RgbImage, distance: Option<&Distance>, threshold: f64) -> Self {
+        let apart = |Distance { difference: d, similarity }: &Distance| Apart {
             psnr_db: Some(d.psnr_db).filter(|db| db.is_finite()),
             identical: d.max == 0,
             max: d.max,
             mean: d.mean,
             share_of_pixels: d.share_of_pixels,
+            ssim: similarity.map(|s| s.ssim),
+            ms_ssim: similarity.map(|s| s.ms_ssim),
             passed: d.psnr_db >= threshold,
         };
         Self {
             path: path.display().to_string(),
             width: image.width(),
             height: image.height(),
-            difference: difference.map(apart),
+            difference: distance.map(apart),
         }
     }
 }

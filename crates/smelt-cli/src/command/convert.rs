@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use smelt::{Batch, Conversion, ConversionReport, ConvertedPackage, Event, Opening, Part, Watch};
+use smelt::{Batch, Conversion, ConversionReport, ConvertedPackage, Event, Opening, Part, Recommended, Watch};
 
 use crate::cli::{ConvertArgs, existing};
 use crate::report::{Report, Table, bytes, count, seconds};
@@ -40,8 +40,16 @@ fn conversion(args: &ConvertArgs) -> Result<Conversion> {
         model_version: args.model_version.clone(),
         chunk_unet: args.chunk_unet,
         quantize_nbits: args.quantize_nbits,
+        recommended: recommended(args)?,
         existing: existing(args.force),
     })
+}
+
+/// What is to be recommended; the last of several for one setting counts.
+fn recommended(args: &ConvertArgs) -> Result<Recommended> {
+    let mut recommended = Recommended::default();
+    args.recommended.iter().try_for_each(|(key, value)| recommended.set(key, value))?;
+    Ok(recommended)
 }
 
 /// How many samples at a time, by either option.

@@ -14,8 +14,8 @@ use safe_files::{OutputFile, Outputs, is_stream};
 use serde::Serialize;
 use smelt::sheet::Cell;
 use smelt::{
-    Event, HostTensor, Opening, Picture, Pipeline, PipelineOptions, Request, Source, Variation, Watch, demo,
-    tensor_file,
+    Event, HostTensor, Opened, Opening, Picture, Pipeline, PipelineOptions, Recommended, Request, RequestFile, Source,
+    Variation, Watch, demo, tensor_file,
 };
 
 use crate::cli::{GenerateArgs, Seed};
@@ -51,14 +51,19 @@ struct Saved {
 
 pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     let begin = Instant::now();
-    let mut request = request(args);
-    request.controls = args.control.read()?;
+    let settings = args.settings.as_deref().map(RequestFile::read).transpose()?;
+    let mut request = request(args, None, settings.as_ref())?;
+    let outputs = Places::of(args, &request, report)?;
+    let controls = args.control.read()?;
+    let start = start::read(&args.start)?;
+    let given = args.noise.as_deref().map_or(Ok(Vec::new()), |path| noise(path, request.count))?;
+    let opened = open(args, report)?;
+    if let Some(recommended) = opened.recommended()? {
+        request = self::request(args, Some(&recommended), settings.as_ref())?;
+    }
+    (request.start, request.noise, request.controls) = (start, given, controls);
     request.check()?;
-    let outputs = Places::of(args, report)?;
-    request.start = start::read(&args.start)?;
-    request.noise = args.noise.as_deref().map_or(Ok(Vec::new()), |path| noise(path, request.count))?;
-    request.check()?;
-    let mut pipeline = load(args, &mut request, report)?;
+    let mut pipeline = load(args, &mut request, &opened, report)?;
     let load = begin.elapsed();
 
     let mut steps = Steps::new(report);
@@ -71,8 +76,8 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
         save_latents(file, &drawing.pictures, report)?;
     }
     drawing.warnings.iter().for_each(|warning| report.warn(warning));
-    let grid = side_by_side(&args.prompt, &outputs.paths, &drawing.pictures, &outputs.view, report)?;
-    if args.seed == Seed::Random {
+    let grid = side_by_side(&request.prompt, &outputs.paths, &drawing.pictures, &outputs.view, report)?;
+    if args.seed == Some(Seed::Random) {
         report.line(format_args!("seed {}", request.seed));
     }
     steps.tell(report, begin.elapsed());
@@ -90,74 +95,92 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was typed, as the library takes it; pictures to begin with and to be guided by come later.
-fn request(args: &GenerateArgs) -> Request {
+/// What is usual, what the model recommends, what the file of settings says, what was typed: each stands before the one
+/// before it. The picture to begin with comes later.
+fn request(args: &GenerateArgs, recommended: Option<&Recommended>, settings: Option<&RequestFile>) -> Result<Request> {
     let own = if args.model.is_none() { demo::GUIDANCE } else { Request::default().guidance };
-    Request {
-        prompt: args.prompt.clone(),
-        prompt_2: args.xl.prompt_2.clone(),
-        negative_prompt: args.negative_prompt.clone(),
-        negative_prompt_2: args.xl.negative_prompt_2.clone(),
-        conditions: args.xl.conditions(),
-        negative_conditions: args.xl.negative_conditions(),
-        refiner_start: args.xl.refiner_start(),
-        seed: args.seed.value(),
-        steps: args.steps,
-        guidance: args.guidance.unwrap_or(own),
-        guidance_rescale: args.guidance_rescale,
-        clip_skip: args.clip_skip,
-        negative_clip_skip: args.negative_clip_skip,
-        timesteps: args.timesteps.clone(),
-        sigmas: args.sigmas.clone(),
-        eta: args.eta,
-        original_steps: args.original_steps,
-        noise: Vec::new(),
-        variation: args
-            .variation_seed
-            .zip(args.variation_strength)
-            .map(|(seed, strength)| Variation { seed, strength }),
-        count: args.count.into(),
-        // Settled when the pipeline is loaded.
-        scheduler: None,
-        random: args.random,
-        start: None,
-        controls: Vec::new(),
-        no_safety_check: args.no_safety_check,
-        ..Request::default()
+    let mut request = Request { guidance: own, ..Request::default() };
+    if let Some(recommended) = recommended {
+        recommended.apply(&mut request);
+    }
+    settings.map_or(Ok(()), |settings| settings.apply(&mut request))?;
+    type_over(args, &mut request);
+    request.check()?;
+    Ok(request)
+}
+
+/// Puts what was typed in its place.
+fn type_over(args: &GenerateArgs, request: &mut Request) {
+    fn set<T>(place: &mut T, typed: Option<T>) {
+        if let Some(typed) = typed {
+            *place = typed;
+        }
+    }
+    set(&mut request.prompt, args.prompt.clone());
+    request.negative_prompt = args.negative_prompt.clone().or(request.negative_prompt.take());
+    request.prompt_2 = args.xl.prompt_2.clone().or(request.prompt_2.take());
+    request.negative_prompt_2 = args.xl.negative_prompt_2.clone().or(request.negative_prompt_2.take());
+    set(&mut request.conditions, Some(args.xl.conditions()).filter(|told| !told.is_empty()));
+    set(&mut request.negative_conditions, Some(args.xl.negative_conditions()).filter(|told| !told.is_empty()));
+    request.refiner_start = args.xl.refiner_start().or(request.refiner_start);
+    set(&mut request.seed, args.seed.map(Seed::value));
+    set(&mut request.steps, args.steps);
+    set(&mut request.guidance, args.guidance);
+    set(&mut request.guidance_rescale, args.guidance_rescale);
+    set(&mut request.clip_skip, args.clip_skip);
+    request.negative_clip_skip = args.negative_clip_skip.or(request.negative_clip_skip);
+    request.timesteps = args.timesteps.clone().or(request.timesteps.take());
+    request.sigmas = args.sigmas.clone().or(request.sigmas.take());
+    request.eta = args.eta.or(request.eta);
+    request.original_steps = args.original_steps.or(request.original_steps);
+    let variation = args.variation_seed.zip(args.variation_strength);
+    set(&mut request.variation, variation.map(|(seed, strength)| Some(Variation { seed, strength })));
+    set(&mut request.count, args.count.map(usize::from));
+    set(&mut request.random, args.random);
+    request.scheduler = args.scheduler.or(request.scheduler);
+    request.guidance_interval = args.guidance_interval.or(request.guidance_interval);
+    request.forecast = args.forecast.or(request.forecast);
+    request.no_safety_check |= args.no_safety_check;
+    if args.fast {
+        request.make_fast();
     }
 }
 
-/// Loads the models.
-fn load(args: &GenerateArgs, request: &mut Request, report: &Report) -> Result<Pipeline> {
+/// Finds the model, and fetches it where it is the Hub's.
+fn open(args: &GenerateArgs, report: &Report) -> Result<Opened> {
     let opening = Opening::from(&args.opening);
     let model = match &args.model {
         Some(model) => model.clone(),
         None => demo::directory(file::cache_folder())?.into(),
     };
+    args.engine.spec(args.device).check()?;
+    let sources = args.control.controlnets.iter().chain([&model]).chain(&args.xl.refiner);
+    opening.fetch(sources, &[], &mut Screen::new(report))?;
+    Ok(opening.open(model)?)
+}
+
+/// Loads the models; the request's scheduler is settled with them.
+fn load(args: &GenerateArgs, request: &mut Request, opened: &Opened, report: &Report) -> Result<Pipeline> {
     let mut options = PipelineOptions {
         engine: args.engine.spec(args.device),
         sizes: (&args.size).into(),
-        scheduler: args.scheduler,
-        steps: args.steps,
+        scheduler: request.scheduler.take(),
+        steps: request.steps,
         controlnets: args.control.controlnets.clone(),
         with_picture: request.start.is_some(),
         text_length: args.text_length,
-        clip_skips: [Some(args.clip_skip), args.negative_clip_skip].into_iter().flatten().collect(),
-        safety_check: !args.no_safety_check,
+        clip_skips: [Some(request.clip_skip), request.negative_clip_skip].into_iter().flatten().collect(),
+        safety_check: !request.no_safety_check,
         low_memory: args.low_memory,
         refiner: args.xl.refiner.clone(),
         tokenizer: args.tokenizer.clone(),
         attention: args.attention,
         precision: args.precision,
     };
-    options.engine.check()?;
-    let sources = args.control.controlnets.iter().chain([&model]).chain(&args.xl.refiner);
-    opening.fetch(sources, &[], &mut Screen::new(report))?;
     let spinner = report.spinner("loading");
-    let opened = opening.open(model)?;
-    request.check_for(&opened)?;
+    request.check_for(opened)?;
     if let Some(start) = &mut request.start {
-        options.sizes = start.sizes(&opened, options.sizes)?;
+        options.sizes = start.sizes(opened, options.sizes)?;
     }
     let pipeline = opened.pipeline(&options)?;
     spinner.finish_and_clear();
@@ -174,9 +197,10 @@ struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    fn of(args: &'a GenerateArgs, report: &Report) -> Result<Self> {
-        let output = args.output.clone().map_or_else(|| free_name(&args.prompt, args.count), Ok)?;
-        let paths: Vec<PathBuf> = (0..args.count.into()).map(|idx| numbered(&output, idx, args.count.into())).collect();
+    fn of(args: &'a GenerateArgs, request: &Request, report: &Report) -> Result<Self> {
+        let count = request.count;
+        let output = args.output.clone().map_or_else(|| free_name(&request.prompt, count), Ok)?;
+        let paths: Vec<PathBuf> = (0..count).map(|idx| numbered(&output, idx, count)).collect();
         let mut outputs = Outputs::new();
         let files = picture_files(&mut outputs, &output, &paths)?;
         let latents =
@@ -204,6 +228,9 @@ fn picture_files(outputs: &mut Outputs, output: &Path, paths: &[PathBuf]) -> Res
 fn name_inputs(outputs: &mut Outputs, args: &GenerateArgs) -> Result<()> {
     for (option, file) in [("--image", &args.start.image), ("--mask", &args.start.mask), ("--noise", &args.noise)] {
         file.iter().try_for_each(|file| outputs.reads(option, file))?;
+    }
+    if let Some(settings) = &args.settings {
+        outputs.reads("--settings", settings)?;
     }
     for image in &args.control.control_images {
         outputs.reads("--control-image", image)?;
@@ -288,11 +315,10 @@ fn save_latents(file: &OutputFile, pictures: &[Picture], report: &Report) -> Res
 }
 
 /// A file in the current directory that is named by the prompt and not there yet.
-fn free_name(prompt: &str, count: u16) -> Result<PathBuf> {
+fn free_name(prompt: &str, count: usize) -> Result<PathBuf> {
     let stem = stem_of(prompt);
     let name = |i: u32| PathBuf::from(if i == 1 { format!("{stem}.png") } else { format!("{stem}-{i}.png") });
-    let is_free =
-        |path: &PathBuf| (0..count.into()).all(|idx| numbered(path, idx, count.into()).symlink_metadata().is_err());
+    let is_free = |path: &PathBuf| (0..count).all(|idx| numbered(path, idx, count).symlink_metadata().is_err());
     (1..10_000).map(name).find(is_free).with_context(|| format!("every name {stem}-N.png is taken; say which with -o"))
 }
 

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use super::MAX_BYTES;
 use crate::error::{Context, Result, refuse};
 use crate::hashes::SourceFile;
+use crate::recommended::Recommended;
 use crate::watch::{Watch, write_file};
 
 /// File of the settings.
@@ -52,6 +53,9 @@ pub(crate) struct Settings {
     /// The files that the weights came from, whichever networks were converted of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) sources: Vec<SourceFile>,
+    /// What suits the model, where somebody says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recommended: Option<Recommended>,
 }
 
 /// A new word of a model.
@@ -77,6 +81,7 @@ impl Settings {
         prediction_type: Option<String>,
         vae: Map<String, Value>,
         feature_extractor: Option<Value>,
+        recommended: Option<Recommended>,
     ) -> Self {
         Self {
             format: FORMAT,
@@ -89,6 +94,7 @@ impl Settings {
             loras: checkpoint.applied(),
             words: checkpoint.words().iter().map(WordFacts::from).collect(),
             sources: checkpoint.sources().into_iter().map(SourceFile::of).collect(),
+            recommended,
         }
     }
 

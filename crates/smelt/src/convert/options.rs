@@ -7,6 +7,7 @@ use sd_checkpoint::Source;
 use sd_convert::{AttentionLayout, Batch, Precision, Role, Target};
 
 use crate::error::Result;
+use crate::recommended::Recommended;
 use crate::size::Sizes;
 
 /// What a conversion makes of a checkpoint.
@@ -41,6 +42,8 @@ pub struct Conversion {
     /// Palettize what Apple's converter does, which is CLIP's text encoders, UNets and ControlNets, to this many bits by
     /// k-means: 1, 2, 3 (macOS15), 4, 6 or 8.
     pub quantize_nbits: Option<u8>,
+    /// What suits the model, for whoever draws with the packages; default: what the checkpoint's own `smelt.json` says.
+    pub recommended: Recommended,
     /// What happens to packages that are there already.
     pub existing: Existing,
 }
@@ -73,6 +76,7 @@ impl Default for Conversion {
             model_version: None,
             chunk_unet: None,
             quantize_nbits: None,
+            recommended: Recommended::default(),
             existing: Existing::Refuse,
         }
     }

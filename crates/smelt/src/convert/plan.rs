@@ -53,7 +53,7 @@ impl ConversionPlan {
         // What serves any pipeline, or stands alone, may enter any model's folder, and leaves its files alone.
         let is_own = !checkpoint.is_alone() && !roles.iter().all(|role| role.spec().package.is_whole);
         let bundle = match is_own {
-            true => Bundle::of_checkpoint(&checkpoint, &model_version)?,
+            true => Bundle::of_checkpoint(&checkpoint, &model_version, &conversion.recommended)?,
             false => Bundle::default(),
         };
         if is_own {

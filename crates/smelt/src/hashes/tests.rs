@@ -12,7 +12,7 @@ use super::*;
 use crate::bundle::Bundle;
 use crate::error::Error;
 use crate::watch::Event;
-use crate::{Opening, Unwatched};
+use crate::{Opening, Recommended, Unwatched};
 
 /// 1,200,000 bytes that count up to 250 and begin again.
 fn counted() -> Vec<u8> {
@@ -193,7 +193,8 @@ fn a_file_that_the_hub_calls_by_its_hash_is_not_read() {
 fn packages(made: &Made, checkpoint: &Path, name: &str) -> PathBuf {
     let dir = made.path(name);
     fs::create_dir_all(dir.join("x_unet.mlpackage")).unwrap();
-    let bundle = Bundle::of_checkpoint(&Checkpoint::open(checkpoint).unwrap(), "demo").unwrap();
+    let bundle =
+        Bundle::of_checkpoint(&Checkpoint::open(checkpoint).unwrap(), "demo", &Recommended::default()).unwrap();
     bundle.write(&mut bundle.outputs(&dir, &mut safe_files::Outputs::new()).unwrap(), &mut Unwatched).unwrap();
     dir
 }
@@ -248,7 +249,8 @@ fn packages_name_their_files_and_keep_hashes_when_somebody_asks() {
     assert_eq!((heard.reads, heard.warnings.len()), (0, 0));
     assert_eq!(Opening::default().open(dir.as_path()).unwrap().known_hashes(None).unwrap(), known);
     // A conversion goes on there, and its bytes are what they were.
-    let bundle = Bundle::of_checkpoint(&Checkpoint::open(testkit::demo()).unwrap(), "demo").unwrap();
+    let bundle =
+        Bundle::of_checkpoint(&Checkpoint::open(testkit::demo()).unwrap(), "demo", &Recommended::default()).unwrap();
     assert!(bundle.conflicts(&dir).is_empty());
     packages(&made, &testkit::demo(), "packages");
     assert_eq!(fs::read(dir.join("smelt.json")).unwrap(), written);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sd_checkpoint::place::Wanted;
 use sd_checkpoint::{Checkpoint, Source};
 use sd_convert::LatentSize;
-use sd_runtime::{Engine, Part};
+use sd_runtime::{Engine, Form, Part};
 use sd_spec::{Family, Role};
 
 use super::memory::InMemory;
@@ -82,7 +82,7 @@ impl ControlNets {
                 path.display()
             ),
             Net::Package(path) => {
-                Ok(Box::new(open(path, executor(&memory.engine, Role::ControlNet), options.latent_size)?))
+                Ok(Box::new(open(path, executor(&memory.engine, Role::ControlNet), options.latent_size, Form::Whole)?))
             }
         }
     }

@@ -1,0 +1,111 @@
+//! How the outputs of a walk come about: by the denoiser with guidance, without it, or by forecast.
+
+use super::clean::Clean;
+use super::control::ControlNet;
+use super::denoiser::Denoiser;
+use super::forecast::{Forecast, Forecasting};
+use super::guidance::{Beside, Guidance};
+use super::interval::GuidanceInterval;
+use crate::condition::Conditioning;
+use crate::error::{Result, RuntimeError};
+use crate::models::Shelf;
+use crate::request::GenerateOptions;
+use crate::scheduler::{PredictionType, Scheduler, SchedulerConfig};
+use crate::watch::Watch;
+
+/// What makes the outputs of all walks of a run.
+pub(crate) struct Evaluation<'a> {
+    guidance: Guidance<'a>,
+    /// Where guidance is on, and what is done elsewhere; absent if it is the same everywhere.
+    limits: Option<(GuidanceInterval, Guidance<'a>)>,
+    forecasting: Option<Forecasting>,
+    /// What outputs mean.
+    prediction: PredictionType,
+}
+
+/// The denoisers of a run.
+#[derive(Clone, Copy)]
+pub(crate) struct Denoisers<'a> {
+    pub(crate) whole: &'a Denoiser,
+    /// The one for one sample at a time, beside one that takes two.
+    pub(crate) single: Option<&'a Denoiser>,
+    /// What guides it by pictures.
+    pub(crate) control_nets: &'a [ControlNet],
+}
+
+impl<'a> Denoisers<'a> {
+    /// The one for steps without guidance.
+    fn plain(&self) -> &'a Denoiser {
+        self.single.unwrap_or(self.whole)
+    }
+}
+
+impl<'a> Evaluation<'a> {
+    /// As the options want it; `unguided` is the conditioning of steps without guidance.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Options`] for forecasts with a scheduler whose outputs do not say what a clean sample is.
+    pub(crate) fn new(
+        denoisers: Denoisers<'a>,
+        (conditioning, unguided): (&'a Conditioning, &'a Conditioning),
+        beside: &Beside,
+        options: &GenerateOptions,
+        config: &SchedulerConfig,
+    ) -> Result<Self> {
+        let guided = |denoiser: &'a Denoiser, conditioning: &'a Conditioning| {
+            Guidance::new(denoiser, conditioning, options, beside)?
+                .with_controls(denoisers.control_nets, &options.controls)
+        };
+        let denoiser = if conditioning.negative.is_some() { denoisers.whole } else { denoisers.plain() };
+        let limits = match options.guidance_interval {
+            Some(interval) => Some((interval, guided(denoisers.plain(), unguided)?)),
+            None => None,
+        };
+        let meaning = config.kind()?.meaning(config.prediction_type);
+        let prediction = match (meaning, options.forecasting) {
+            (Some(prediction), _) => prediction,
+            (None, None) => config.prediction_type,
+            (None, Some(_)) => {
+                return Err(RuntimeError::Options(format!(
+                    "steps cannot be foretold with {}, whose models are preconditioned; leave forecasts out, or choose a \
+                     scheduler for betas or flow matching",
+                    config.kind()?
+                )));
+            }
+        };
+        Ok(Self { guidance: guided(denoiser, conditioning)?, limits, forecasting: options.forecasting, prediction })
+    }
+
+    /// Before the first call of a walk of so many.
+    pub(super) fn forecast(&self, n_calls: usize) -> Forecast {
+        Forecast::new(self.forecasting, n_calls)
+    }
+
+    /// The output of a call of a walk, for the walk's sample; `input` is room for what the denoiser is given.
+    pub(super) fn output(
+        &mut self,
+        (models, forecast): (&mut Shelf, &mut Forecast),
+        scheduler: &dyn Scheduler,
+        call: usize,
+        (sample, input): (&[f32], &mut [f32]),
+        watch: &Watch<'_>,
+    ) -> Result<Vec<f32>> {
+        let timesteps = scheduler.timesteps();
+        let at = Clean::at(scheduler.course(), call, self.prediction);
+        if let Some(clean) = forecast.clean(call) {
+            return Ok(at.to_output(&clean, sample));
+        }
+        input.copy_from_slice(sample);
+        scheduler.scale_model_input(call, input);
+        let guidance = match &mut self.limits {
+            Some((interval, plain)) if !interval.contains(call, timesteps.len(), at.sigma()) => plain,
+            _ => &mut self.guidance,
+        };
+        guidance.begin(call, timesteps.len());
+        let output = guidance.predict(models, input, timesteps[call], watch)?;
+        if forecast.is_on() {
+            forecast.keep(call, at.of_output(&output, sample));
+        }
+        Ok(output)
+    }
+}
