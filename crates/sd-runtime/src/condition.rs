@@ -7,34 +7,16 @@ mod sd;
 mod sd3;
 mod xl;
 
-use std::collections::BTreeMap;
-
 use sd_spec::Family;
 
 use crate::conditions::Conditions;
 use crate::denoise::Denoiser;
 use crate::error::{Result, RuntimeError};
+use crate::features::Conditioning;
 use crate::models::Shelf;
-use crate::pipeline::PipelineConfig;
+use crate::pipeline_config::PipelineConfig;
 use crate::request::{GenerateOptions, Warning};
 use crate::watch::Watch;
-
-/// Values of one batch element, by the denoiser's input.
-pub(crate) type Features = BTreeMap<&'static str, Vec<f32>>;
-
-/// What a picture is drawn from, and what it is guided away from.
-pub(crate) struct Conditioning {
-    pub(crate) prompt: Features,
-    /// Present if guidance is active.
-    pub(crate) negative: Option<Features>,
-}
-
-impl Conditioning {
-    /// The prompt alone, for steps without guidance.
-    pub(crate) fn unguided(&self) -> Self {
-        Self { prompt: self.prompt.clone(), negative: None }
-    }
-}
 
 /// Reads prompts as a family of checkpoints does.
 pub(crate) trait Conditioner: Send {

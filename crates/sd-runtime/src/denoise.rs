@@ -7,19 +7,14 @@ mod embedding;
 mod evaluation;
 mod forecast;
 mod guidance;
-mod interval;
 mod kept;
 mod rescale;
-mod takes;
 
 pub(crate) use control::{ControlNet, check_pictures, control_nets};
 pub(crate) use denoiser::Denoiser;
 pub(crate) use evaluation::{Denoisers, Evaluation};
-pub use forecast::Forecasting;
 pub(crate) use guidance::Beside;
-pub use interval::GuidanceInterval;
 pub(crate) use kept::Kept;
-pub use takes::Takes;
 
 use crate::error::Result;
 use crate::models::Shelf;

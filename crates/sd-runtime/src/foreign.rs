@@ -1,7 +1,7 @@
 //! What a model is that a pipeline of Stable Diffusion 1.x and 2.x cannot draw with, known by its features.
 
-use crate::denoise::Takes;
 use crate::engine::{Feature, Signature};
+use crate::takes::Takes;
 
 /// What a UNet is that nobody draws with, by its number of input channels: what follows "the UNet …" in a message.
 ///

@@ -7,11 +7,9 @@
 //! gives are refused by name.
 
 mod canvas;
-mod config;
 mod range;
 mod settings;
 mod start;
-mod tokenizers;
 
 #[cfg(test)]
 mod fake;
@@ -27,23 +25,26 @@ use sd_spec::Role;
 pub use crate::autoencoder::VaeConfig;
 pub use crate::conditions::{Conditions, Corner};
 pub use crate::control::{ControlPicture, Preprocess};
-pub use crate::denoise::{Forecasting, GuidanceInterval, Takes};
+pub use crate::forecasting::Forecasting;
 pub use crate::foreign::other_unet;
+pub use crate::interval::GuidanceInterval;
 pub use crate::models::Models;
+pub use crate::pipeline_config::PipelineConfig;
 pub use crate::request::{
     DEFAULT_IMAGE_GUIDANCE, Denoised, GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, Repaint,
     SafetyVerdict, StartingImage, Undecoded, Warning,
 };
 pub use crate::safety::{CropSize, EdgeSize, PreprocessorConfig};
+pub use crate::takes::Takes;
 pub use crate::variation::Variation;
-pub use config::PipelineConfig;
 pub use settings::{GuidingPicture, PictureSettings, RefinedBy, StartingPicture};
 
 use crate::autoencoder::{Decoder, Encoder};
-use crate::condition::{self, Conditioner, Conditioning, Reading};
+use crate::condition::{self, Conditioner, Reading};
 use crate::denoise::{ControlNet, Denoiser, Denoisers, Evaluation, check_pictures, control_nets, denoise};
 use crate::engine::{Loader, Residency};
 use crate::error::{Result, RuntimeError};
+use crate::features::Conditioning;
 use crate::image::RgbImage;
 use crate::models::{Shelf, missing};
 use crate::part::Part;

@@ -7,9 +7,10 @@ use sd_spec::Family;
 
 use crate::conditions::Conditions;
 use crate::control::ControlPicture;
-use crate::denoise::{Forecasting, GuidanceInterval};
 use crate::error::{Result, RuntimeError};
+use crate::forecasting::Forecasting;
 use crate::image::{Fit, RgbImage, Size};
+use crate::interval::GuidanceInterval;
 use crate::prompt::TruncatedText;
 use crate::rng::RandomKind;
 use crate::scheduler::{Sampler, WalkOptions};

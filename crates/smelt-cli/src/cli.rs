@@ -12,6 +12,7 @@ mod seed;
 mod size;
 mod source;
 mod start;
+mod text;
 mod xl;
 
 use std::ffi::OsString;

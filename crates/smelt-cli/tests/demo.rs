@@ -233,7 +233,7 @@ fn a_border_is_drawn_around_a_picture() {
         let picture = text(path("i.png"));
         let fixed = ["--steps", "2", "--image", &picture, "--outpaint", "30,0,0,16"];
         generate_with(&demo(), &path(name), &[&fixed[..], more].concat());
-        read_picture(&path(name))
+        read_picture(path(name))
     };
     // The border is widened to what latents make: 61 + 35 = 96.
     let wide = draw("wide.png", &[]);

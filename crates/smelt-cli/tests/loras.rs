@@ -130,7 +130,7 @@ fn a_lora_of_the_hub_is_fetched_and_merged_as_the_file_is() {
     let (of_hub, of_file) = (dir.path().join("hub"), dir.path().join("file"));
     let usual = ["--component", "unet,text-encoder", "--model-version", "demo"];
     let convert = |output: &Path, more: &[&str]| -> Ran {
-        let mut command = command(&[&["convert", &demo, "-o", &text(output)], &usual[..], more].concat());
+        let mut command = command([&["convert", &demo, "-o", &text(output)], &usual[..], more].concat());
         command.env("HF_ENDPOINT", server.endpoint()).env("HF_HUB_CACHE", dir.path().join("cache"));
         command.env("HF_HOME", dir.path().join("home")).env_remove("HF_TOKEN").env_remove("HF_HUB_OFFLINE");
         command.output().unwrap().into()

@@ -11,8 +11,6 @@
 //!
 //! Weights are not here, and nothing is interpreted beyond what must be.
 
-mod settings;
-
 use std::path::{Path, PathBuf};
 
 use safe_files::{Below, Folder, NamedFiles, OutputFile, OutputFolder, Outputs};
@@ -28,9 +26,8 @@ use crate::file::json_if_present;
 use crate::fit;
 use crate::loras::named;
 use crate::recommended::Recommended;
+use crate::settings::{self, SETTINGS_FILE, Settings};
 use crate::watch::{Watch, write_file};
-pub use settings::WordFacts;
-pub(crate) use settings::{SETTINGS_FILE, Settings};
 
 const SCHEDULER_FILE: &str = "scheduler_config.json";
 const VOCAB_FILE: &str = "vocab.json";
@@ -63,7 +60,8 @@ pub(crate) struct Bundle {
 impl Bundle {
     /// Gathers the files of a checkpoint.
     pub(crate) fn of_checkpoint(checkpoint: &Checkpoint, model_version: &str, asked: &Recommended) -> Result<Self> {
-        let recommended = asked.or_of(checkpoint)?;
+        let own = settings::recommended(checkpoint)?.unwrap_or_default();
+        let recommended = Some(asked.clone().or(own)).filter(|all| *all != Recommended::default());
         let family = checkpoint.family();
         let mut bundle = Self::default();
         // The first lies where Apple's Swift package looks for it.

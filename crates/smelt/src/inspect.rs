@@ -11,9 +11,9 @@ mod weights;
 use mlpackage::Package;
 use sd_engines::MilEngine;
 
-pub use crate::bundle::WordFacts;
 use crate::engine::cpu_default;
 use crate::error::{Context, Result};
+pub use crate::settings::WordFacts;
 pub use bundle::BundleFacts;
 pub use checkpoint::{AveragesFacts, CheckpointFacts, ComponentFacts};
 pub use embedding::{EmbeddingFile, EncoderVectors, LearnedWord};

@@ -311,13 +311,8 @@ fn config_of(asked: &PipelineOptions, checkpoint: &Checkpoint) -> Result<Pipelin
     })
 }
 
-fn from_checkpoint(
-    asked: &PipelineOptions,
-    checkpoint: &Checkpoint,
-    nets: ControlNets,
-    with_burn: bool,
-) -> Result<Loaded> {
-    let checkpoint = checkpoint.clone();
+/// Refuses checkpoints that nothing is drawn with, and options that this one has no use for.
+fn check_drawn(asked: &PipelineOptions, checkpoint: &Checkpoint) -> Result<()> {
     if checkpoint.is_alone() {
         refuse!("{} is one network alone; give a whole checkpoint", checkpoint.root().display());
     }
@@ -332,6 +327,17 @@ fn from_checkpoint(
     if let Some(what) = fit::other_family(checkpoint.family()) {
         refuse!("{}: {what}", checkpoint.root().display());
     }
+    Ok(())
+}
+
+fn from_checkpoint(
+    asked: &PipelineOptions,
+    checkpoint: &Checkpoint,
+    nets: ControlNets,
+    with_burn: bool,
+) -> Result<Loaded> {
+    check_drawn(asked, checkpoint)?;
+    let checkpoint = checkpoint.clone();
     nets.check_family(checkpoint.family())?;
     nets.checkpoints().try_for_each(|net| check_guides(&checkpoint, net))?;
     let mut config = config_of(asked, &checkpoint)?;
@@ -339,25 +345,20 @@ fn from_checkpoint(
     if let Some(what) = fit::other_unet(&checkpoint)? {
         refuse!("{}: the UNet {what}", checkpoint.root().display());
     }
+    let (own, scale) = sd_convert::native_size(&checkpoint)?;
     let options = sd_convert::Options {
         attention: asked.attention.unwrap_or(AttentionLayout::SplitEinsum),
         precision: asked.precision,
         // As many of T5's tokens as diffusers gives where nobody says how many.
         text_length: asked.text_length.or((checkpoint.family() == Family::Sd3).then_some(T5_TOKENS)),
-        latent_size: {
-            let (own, scale) = sd_convert::native_size(&checkpoint)?;
-            asked.sizes.latent(scale, own)?
-        },
+        latent_size: asked.sizes.latent(scale, own)?,
         ..sd_convert::Options::default()
     };
     let mut warnings = checkpoint.warnings();
     warnings.extend(config.warnings().map(ToString::to_string));
     warnings.extend(fit::ids_beyond(&checkpoint, checkpoint.family(), &config.tokenizers)?);
     // A ControlNet has no size of its own.
-    let beside = sd_convert::Options {
-        latent_size: options.latent_size.or(sd_convert::native_size(&checkpoint)?.0),
-        ..options.clone()
-    };
+    let beside = sd_convert::Options { latent_size: options.latent_size.or(own), ..options.clone() };
     let mut check = |checkpoint: &Checkpoint, role: Role, options: &sd_convert::Options| -> Result<()> {
         let known = sd_convert::check(checkpoint, role, options)?;
         known.into_iter().for_each(|w| {
@@ -371,9 +372,9 @@ fn from_checkpoint(
     let mut own = parts.iter().filter(|part| part.form == Form::Whole);
     own.try_for_each(|part| check(&checkpoint, part.role, &options))?;
     nets.checkpoints().try_for_each(|net| check(net, Role::ControlNet, &beside))?;
-    let (name, found) = (named(&checkpoint.name(), &checkpoint.applied()), Found::default());
+    let (name, controlnets) = (named(&checkpoint.name(), &checkpoint.applied()), nets.names());
+    let found = Found::default();
     let memory = InMemory { engine: asked.engine.clone(), precision: asked.precision, with_burn, found: found.clone() };
-    let controlnets = nets.names();
     let single = sd_convert::Options { unet_batch: Batch::One, ..options.clone() };
     let load = move |Part { role, form }: Part| -> Result<Box<dyn Engine>> {
         match form {

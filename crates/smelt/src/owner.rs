@@ -8,9 +8,9 @@ use std::path::Path;
 
 use sd_convert::{Role, package_name};
 
-use crate::bundle::{SETTINGS_FILE, Settings};
 use crate::error::{Context, Result, refuse};
 use crate::model_dir::{model_of, packages};
+use crate::settings::{SETTINGS_FILE, Settings};
 
 /// Whose model it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,23 +1,12 @@
-//! Settings that suit a model: what a directory of packages says in its `smelt.json`, and what a file of settings says.
-//!
-//! Later ones stand before earlier ones: what is usual, what the model recommends, a file of settings, what was asked for.
+//! Settings that suit a model, where they differ from what is usual.
 
-use std::path::Path;
 use std::str::FromStr;
 
-use sd_checkpoint::Checkpoint;
 use sd_runtime::scheduler::Sampler;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use crate::bundle::{SETTINGS_FILE, Settings};
 use crate::error::{Context, Error, Result, refuse};
-use crate::file::json_if_present;
-use crate::open::{Model, Opened};
 use crate::request::{Request, by_name_if_any};
-
-/// Cap on a file of settings, in bytes.
-const MAX_BYTES: u64 = 1 << 20;
 
 /// What suits a model, where it differs from what is usual.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -38,26 +27,14 @@ pub struct Recommended {
 }
 
 impl Recommended {
-    /// What stands beside a checkpoint, which its author may have written there.
-    pub(crate) fn of_checkpoint(checkpoint: &Checkpoint) -> Result<Option<Self>> {
-        let Some(json) = json_if_present(checkpoint, SETTINGS_FILE)? else { return Ok(None) };
-        match &json["recommended"] {
-            Value::Null => Ok(None),
-            own => Ok(serde_json::from_value(own.clone()).context("smelt.json: recommended")?),
+    /// These, and all else as others say.
+    pub(crate) fn or(self, others: Self) -> Self {
+        Self {
+            steps: self.steps.or(others.steps),
+            guidance: self.guidance.or(others.guidance),
+            scheduler: self.scheduler.or(others.scheduler),
+            negative_prompt: self.negative_prompt.or(others.negative_prompt),
         }
-    }
-
-    /// What is asked for, and all else as the checkpoint says; `None` where nobody says anything.
-    pub(crate) fn or_of(&self, checkpoint: &Checkpoint) -> Result<Option<Self>> {
-        let own = Self::of_checkpoint(checkpoint)?.unwrap_or_default();
-        let asked = self.clone();
-        let both = Self {
-            steps: asked.steps.or(own.steps),
-            guidance: asked.guidance.or(own.guidance),
-            scheduler: asked.scheduler.or(own.scheduler),
-            negative_prompt: asked.negative_prompt.or(own.negative_prompt),
-        };
-        Ok(Some(both).filter(|both| *both != Self::default()))
     }
 
     /// Puts another setting in its place: `KEY=VALUE`, with the keys of `smelt.json`.
@@ -95,89 +72,9 @@ impl Recommended {
     }
 }
 
-impl Opened {
-    /// What the model recommends of its own accord, if anything.
-    ///
-    /// # Errors
-    /// When its `smelt.json` cannot be read.
-    pub fn recommended(&self) -> Result<Option<Recommended>> {
-        match self.model() {
-            Model::Packages(dir) => Ok(Settings::read(dir)?.and_then(|settings| settings.recommended)),
-            Model::Checkpoint(checkpoint) => Recommended::of_checkpoint(checkpoint),
-        }
-    }
-}
-
-/// Some of a request's settings, from a file: JSON with the fields of a [`Request`], of which any may be left out.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct RequestFile {
-    what: String,
-    settings: Map<String, Value>,
-}
-
-impl RequestFile {
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// When it cannot be read, is no JSON object, or has a setting that a request has not.
-    pub fn read(path: &Path) -> Result<Self> {
-        let what = path.display().to_string();
-        let bytes = safe_files::read(path, MAX_BYTES)?;
-        let settings = serde_json::from_slice(&bytes).with_context(|| what.clone())?;
-        let file = Self { what, settings };
-        // Refused now, before anything is loaded.
-        file.apply(&mut Request::default())?;
-        Ok(file)
-    }
-
-    /// Gives a request what the file says; all else stays.
-    ///
-    /// # Errors
-    /// For a setting that a request has not, or of another type.
-    pub fn apply(&self, request: &mut Request) -> Result<()> {
-        let Value::Object(mut json) = serde_json::to_value(&*request)? else { return Ok(()) };
-        json.extend(self.settings.clone());
-        let changed: Request = serde_json::from_value(Value::Object(json)).with_context(|| self.what.clone())?;
-        // What a picture begins with is no part of the JSON.
-        *request = Request {
-            controls: std::mem::take(&mut request.controls),
-            start: request.start.take(),
-            noise: std::mem::take(&mut request.noise),
-            latents: std::mem::take(&mut request.latents),
-            ..changed
-        };
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn later_settings_stand_before_earlier_ones() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("settings.json");
-        std::fs::write(&path, r#"{"steps": 8, "prompt": "a red heart", "scheduler": "lcm"}"#).unwrap();
-        let mut recommended = Recommended::default();
-        for (key, value) in [("steps", "4"), ("guidance", "1.5"), ("scheduler", "euler"), ("negative_prompt", "blurry")]
-        {
-            recommended.set(key, value).unwrap();
-        }
-        let mut request = Request { seed: 7, ..Request::default() };
-        recommended.apply(&mut request);
-        assert_eq!((request.steps, request.guidance, request.negative_prompt.as_deref()), (4, 1.5, Some("blurry")));
-        RequestFile::read(&path).unwrap().apply(&mut request).unwrap();
-        let want = Request {
-            steps: 8,
-            guidance: 1.5,
-            negative_prompt: Some("blurry".into()),
-            scheduler: Some("lcm".parse().unwrap()),
-            seed: 7,
-            ..Request::new("a red heart")
-        };
-        assert_eq!(request, want);
-    }
 
     #[test]
     fn recommendations_are_json_without_what_is_not_said() {
@@ -199,13 +96,6 @@ mod tests {
             let error = Recommended::default().set(key, value).unwrap_err();
             let all = format!("{error} {:?}", std::error::Error::source(&error));
             assert!(all.contains(fact), "{all}");
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("settings.json");
-        for wrong in ["[1]", r#"{"stepps": 4}"#, r#"{"steps": "four"}"#] {
-            std::fs::write(&path, wrong).unwrap();
-            let error = RequestFile::read(&path).unwrap_err();
-            assert!(error.to_string().contains("settings.json"), "{error}");
         }
     }
 }

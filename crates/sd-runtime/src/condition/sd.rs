@@ -2,9 +2,10 @@
 
 use sd_spec::{Axis, Dims, Role};
 
-use super::{Conditioner, Conditioning, Features, Reading};
+use super::{Conditioner, Reading};
 use crate::denoise::Denoiser;
 use crate::error::Result;
+use crate::features::{Conditioning, Features};
 use crate::models::{Shelf, missing, not_loaded};
 use crate::part::Part;
 use crate::port::{Port, size};

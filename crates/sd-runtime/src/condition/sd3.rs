@@ -3,9 +3,10 @@
 use sd_spec::{Axis, Dims, Role};
 
 use super::clip::{ClipEncoder, ClipText};
-use super::{Conditioner, Conditioning, Extra, Features, Reading};
+use super::{Conditioner, Extra, Reading};
 use crate::denoise::Denoiser;
 use crate::error::{Result, RuntimeError};
+use crate::features::{Conditioning, Features};
 use crate::models::Shelf;
 use crate::port::{Port, size};
 use crate::prompt::Window;

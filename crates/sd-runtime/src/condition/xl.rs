@@ -4,10 +4,11 @@
 use sd_spec::{Axis, FamilySpec, Stage};
 
 use super::clip::{ClipEncoder, ClipText};
-use super::{Conditioner, Conditioning, Extra, Features, Reading};
+use super::{Conditioner, Extra, Reading};
 use crate::conditions::{Conditions, Corner};
 use crate::denoise::Denoiser;
 use crate::error::Result;
+use crate::features::{Conditioning, Features};
 use crate::image::Size;
 use crate::models::Shelf;
 use crate::port::size;

@@ -4,13 +4,13 @@
 //! A net that is off is not run, and a denoiser without a net that is on is given zeros.
 // Source of the rules: diffusers 0.42, StableDiffusionControlNetPipeline, MultiControlNetModel.
 
-use sd_spec::{Axis, Dims, FeatureSpec, Presence, Role};
+use sd_spec::{Axis, Dims, Role};
 
 use super::denoiser::{Denoiser, disagreement};
-use crate::condition::Features;
 use crate::control::ControlPicture;
 use crate::engine::{Signature, Tensors};
 use crate::error::{Result, RuntimeError};
+use crate::features::Features;
 use crate::foreign::latent_size;
 use crate::image::Size;
 use crate::models::Shelf;
@@ -288,10 +288,4 @@ impl Guide<'_> {
         }
         Ok(())
     }
-}
-
-/// The denoiser's inputs that ControlNets give, by the role's name.
-pub(crate) fn residual_inputs(role: Role) -> impl Iterator<Item = &'static str> {
-    let is_numbered = |feature: &&FeatureSpec| feature.presence == Presence::Numbered;
-    role.spec().inputs.iter().filter(is_numbered).map(|feature| feature.name)
 }

@@ -1,15 +1,14 @@
 //! The denoiser of any family, as its role and its signature declare it.
 
-use sd_spec::{Axis, Dims, Draw, FeatureSpec, Role};
+use sd_spec::{Axis, Dims, Draw, FeatureSpec, Presence, Role};
 
-use super::control::residual_inputs;
-use super::takes::Takes;
 use crate::engine::{Signature, Tensors};
 use crate::error::Result;
 use crate::foreign::other_unet;
 use crate::models::Shelf;
 use crate::part::Part;
 use crate::port::{Port, size};
+use crate::takes::Takes;
 use crate::watch::Watch;
 
 /// The input of models that guidance was distilled into.
@@ -160,4 +159,10 @@ pub(super) fn disagreement(port: &Port, role: Role, sample: &str, timestep: &str
         "{sample} {x:?}, {timestep} {t:?} and {text} {hidden:?} do not agree; expected [B, C, h, w], [B] and \
          [B, D, 1, S] with B 1 or 2"
     ))
+}
+
+/// The denoiser's inputs that ControlNets give, by the role's name.
+fn residual_inputs(role: Role) -> impl Iterator<Item = &'static str> {
+    let is_numbered = |feature: &&FeatureSpec| feature.presence == Presence::Numbered;
+    role.spec().inputs.iter().filter(is_numbered).map(|feature| feature.name)
 }

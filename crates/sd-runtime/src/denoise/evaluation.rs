@@ -3,11 +3,12 @@
 use super::clean::Clean;
 use super::control::ControlNet;
 use super::denoiser::Denoiser;
-use super::forecast::{Forecast, Forecasting};
+use super::forecast::Forecast;
 use super::guidance::{Beside, Guidance};
-use super::interval::GuidanceInterval;
-use crate::condition::Conditioning;
 use crate::error::{Result, RuntimeError};
+use crate::features::Conditioning;
+use crate::forecasting::Forecasting;
+use crate::interval::GuidanceInterval;
 use crate::models::Shelf;
 use crate::request::GenerateOptions;
 use crate::scheduler::{PredictionType, Scheduler, SchedulerConfig};

@@ -11,58 +11,8 @@
 mod ridge;
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::str::FromStr;
 
-use crate::error::RuntimeError;
-
-/// A rule by which steps are foretold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Forecasting {
-    /// Spectrum's steps, and its numbers as stable-diffusion.cpp has them.
-    Spectrum,
-    /// Spectrum's steps, foretold along the line through the last two alone.
-    Line,
-}
-
-impl Forecasting {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Spectrum, Self::Line];
-
-    /// The short name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Spectrum => "spectrum",
-            Self::Line => "line",
-        }
-    }
-
-    /// Its numbers.
-    const fn rule(self) -> Rule {
-        match self {
-            Self::Spectrum => Rule::SPECTRUM,
-            Self::Line => Rule { weight: 0.0, ..Rule::SPECTRUM },
-        }
-    }
-}
-
-impl fmt::Display for Forecasting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Forecasting {
-    type Err = RuntimeError;
-
-    fn from_str(name: &str) -> Result<Self, RuntimeError> {
-        Self::ALL.into_iter().find(|rule| rule.name() == name).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            RuntimeError::Options(format!("nothing is known of forecasts by {name:?}; rules are {names}"))
-        })
-    }
-}
+use crate::forecasting::Forecasting;
 
 /// Which steps are foretold, and how.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -87,6 +37,14 @@ impl Rule {
     /// Spectrum's numbers.
     const SPECTRUM: Self =
         Self { weight: 0.4, degree: 3, ridge: 1.0, window: 2.0, growth: 0.5, warm_up: 4, until: 0.9 };
+
+    /// The numbers of a rule.
+    const fn of(forecasting: Forecasting) -> Self {
+        match forecasting {
+            Forecasting::Spectrum => Self::SPECTRUM,
+            Forecasting::Line => Self { weight: 0.0, ..Self::SPECTRUM },
+        }
+    }
 
     /// Which of so many steps are foretold.
     fn plan(&self, n_steps: usize) -> Vec<bool> {
@@ -127,7 +85,7 @@ pub(crate) struct Forecast {
 impl Forecast {
     /// Before the first of so many steps; without a rule all are computed.
     pub(crate) fn new(forecasting: Option<Forecasting>, n_steps: usize) -> Self {
-        Self::by(forecasting.map(Forecasting::rule), n_steps)
+        Self::by(forecasting.map(Rule::of), n_steps)
     }
 
     fn by(rule: Option<Rule>, n_steps: usize) -> Self {

@@ -6,13 +6,14 @@ use sd_spec::Role;
 
 use super::canvas::{Canvas, Overlay};
 use crate::autoencoder::Encoder;
-use crate::denoise::{Beside, Kept, Takes};
+use crate::denoise::{Beside, Kept};
 use crate::error::{Result, RuntimeError};
 use crate::image::{Mask, RgbImage};
 use crate::models::Shelf;
 use crate::part::Part;
 use crate::request::{DEFAULT_IMAGE_GUIDANCE, GenerateOptions, StartingImage, Warning};
 use crate::rng::{DrawOrder, RandomSource};
+use crate::takes::Takes;
 use crate::variation::{Variation, turn};
 use crate::watch::Watch;
 

@@ -3,9 +3,9 @@
 use sd_spec::Family;
 
 use super::GenerateOptions;
-use crate::denoise::Takes;
 use crate::error::{Result, RuntimeError};
 use crate::image::{Fit, GreyImage, RgbImage};
+use crate::takes::Takes;
 
 /// A picture to begin with, and how much of it may change.
 #[derive(Debug, Clone, PartialEq)]

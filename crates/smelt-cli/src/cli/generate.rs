@@ -11,6 +11,7 @@ use smelt::{
 };
 
 use super::control::ControlArgs;
+use super::text::prompt;
 use super::xl::XlArgs;
 use super::{Seed, SizeArgs, SourceArgs, StartArgs, attention, examples, precision, source};
 use crate::engine_args::{EngineArgs, named};
@@ -142,15 +143,6 @@ pub(crate) struct GenerateArgs {
     pub(crate) view: ViewArgs,
     #[command(flatten)]
     pub(crate) xl: XlArgs,
-}
-
-/// A prompt may begin with a hyphen; a word that begins with two is a slip in the name of an option.
-pub(super) fn prompt(text: &str) -> Result<String, String> {
-    let is_option = text.starts_with("--") && text.len() > 2 && !text.contains(char::is_whitespace);
-    match is_option {
-        true => Err(format!("there is no option {text}; smelt help generate lists them all")),
-        false => Ok(text.to_owned()),
-    }
 }
 
 /// Schedulers by the names that the library gives them, and by all others that it understands.

@@ -4,8 +4,8 @@ use clap::Args;
 use smelt::image::Size;
 use smelt::{Conditions, Corner, REFINER_START, Source};
 
-use super::generate::prompt;
 use super::source;
+use super::text::prompt;
 
 /// What only Stable Diffusion XL is told.
 #[derive(Debug, Args)]

@@ -8,9 +8,10 @@ use safe_files::ReadError;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::kept::Stamp;
-use super::{FileHashes, Hex, SourcePart};
+use super::kept::{Stamp, name_in_hub};
+use super::{FileHashes, SourcePart};
 use crate::error::{Context, Result, refuse};
+use crate::source_file::Hex;
 use crate::watch::{Event, Progress, Unit, Watch, end, tell};
 
 // A1111 1.10.1, modules/sd_models.py model_hash: 64 KiB from 1 MiB on, 8 digits.
@@ -95,13 +96,6 @@ impl Running {
             hash.update(&bytes[before..]);
         }
     }
-}
-
-/// The SHA-256 that a file's real name is in the Hub's cache, where large files are called so.
-pub(super) fn name_in_hub(path: &Path) -> Option<Hex<64>> {
-    let real = path.canonicalize().ok()?;
-    let is_blob = real.parent()?.file_name()? == "blobs";
-    if is_blob { Hex::try_from(real.file_name()?.to_str()?.to_owned()).ok() } else { None }
 }
 
 fn auto_v1(file: &mut File, n_bytes: u64) -> std::io::Result<Option<Hex<8>>> {

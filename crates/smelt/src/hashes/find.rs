@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use sd_checkpoint::hub::{self, Cache};
 
 use super::{Hashing, SourceFile, SourcePart};
-use crate::bundle::Settings;
 use crate::error::{Result, refuse};
 use crate::open::Source;
+use crate::settings::Settings;
 
 /// Folders of a checkpoint in which a VAE's file lies.
 const VAE_FOLDER: &str = "vae";

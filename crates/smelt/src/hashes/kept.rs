@@ -15,9 +15,9 @@ use safe_files::Outputs;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::digest::name_in_hub;
 use super::{FileHashes, SourcePart};
 use crate::error::Result;
+use crate::source_file::Hex;
 use crate::watch::{Watch, write_file};
 
 /// Version of the form of these files.
@@ -41,6 +41,13 @@ impl Stamp {
         let changed = facts.modified().ok().and_then(since).map(|d| (d.as_secs(), d.subsec_nanos()));
         Self { bytes: facts.len(), changed }
     }
+}
+
+/// The SHA-256 that a file's real name is in the Hub's cache, where large files are called so.
+pub(super) fn name_in_hub(path: &Path) -> Option<Hex<64>> {
+    let real = path.canonicalize().ok()?;
+    let is_blob = real.parent()?.file_name()? == "blobs";
+    if is_blob { Hex::try_from(real.file_name()?.to_str()?.to_owned()).ok() } else { None }
 }
 
 /// What is kept of a file.

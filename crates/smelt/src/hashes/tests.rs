@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::bundle::Bundle;
 use crate::error::Error;
+use crate::source_file::Hex;
 use crate::watch::Event;
 use crate::{Opening, Recommended, Unwatched};
 

@@ -5,9 +5,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::hashes::HashFacts;
-use crate::bundle::{Settings, WordFacts};
 use crate::error::Result;
 use crate::model_dir::packages;
+use crate::settings::{Settings, WordFacts};
 
 /// A folder of packages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -179,7 +179,8 @@ fn nets_of_other_models_are_named() {
         DiffusionPipeline::new(controlled(unet, vec![control_net(2), net]), fake::config()).map(drop).unwrap_err()
     };
     let f32s = |name: &str, shape: &[usize]| Feature::new(name, DType::F32, shape);
-    let cases: [(&dyn Fn(&mut Signature), &str); 7] = [
+    type Change<'a> = &'a dyn Fn(&mut Signature);
+    let cases: [(Change<'_>, &str); 7] = [
         (&|s| s.inputs[2].shape = [2, 1024, 1, LENGTH].into(), "2 of 2 takes text of 1024, the UNet of 6"),
         (&|s| s.inputs[2].shape = [2, WIDTH, 1, 256].into(), "takes texts of 256 tokens, the UNet of 77"),
         (&|s| s.inputs[0].shape = [2, 4, 8, 8].into(), "takes latents of 8x8 (height x width), the UNet of 3x5"),

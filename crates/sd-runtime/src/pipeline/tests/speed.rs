@@ -2,8 +2,9 @@
 //! that were read before.
 
 use super::*;
-use crate::denoise::{Forecasting, GuidanceInterval};
 use crate::engine::Engine;
+use crate::forecasting::Forecasting;
+use crate::interval::GuidanceInterval;
 use crate::pipeline::fake::Calls;
 
 /// A pipeline with a denoiser for two samples and one for one, and the calls of both and of the text encoder.

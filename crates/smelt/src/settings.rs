@@ -12,14 +12,16 @@ use sd_checkpoint::{Applied, Checkpoint, Word};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::MAX_BYTES;
 use crate::error::{Context, Result, refuse};
-use crate::hashes::SourceFile;
+use crate::file::json_if_present;
 use crate::recommended::Recommended;
+use crate::source_file::SourceFile;
 use crate::watch::{Watch, write_file};
 
 /// File of the settings.
 pub(crate) const SETTINGS_FILE: &str = "smelt.json";
+/// Cap on it; with every file of a sharded checkpoint it has some KiB.
+const MAX_BYTES: u64 = 64 << 20;
 /// Version of its form.
 const FORMAT: u32 = 1;
 
@@ -34,16 +36,16 @@ pub(crate) struct Settings {
     pub(crate) prediction_type: Option<String>,
     /// `scaling_factor` and `shift_factor` of the autoencoder.
     #[serde(default)]
-    pub(super) vae: Map<String, Value>,
+    pub(crate) vae: Map<String, Value>,
     /// The checkpoint's `preprocessor_config.json`, for the safety checker.
     #[serde(default)]
-    pub(super) feature_extractor: Option<Value>,
+    pub(crate) feature_extractor: Option<Value>,
     /// Whose autoencoder it is, where it is not the checkpoint's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) vae_of: Option<String>,
     /// Whether zeros stand for a negative prompt that is not given, where the family is one that can have them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) force_zeros_for_empty_prompt: Option<bool>,
+    pub(crate) force_zeros_for_empty_prompt: Option<bool>,
     /// LoRAs that are in the weights.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) loras: Vec<Applied>,
@@ -75,7 +77,7 @@ impl From<&Word> for WordFacts {
 
 impl Settings {
     /// Those of a checkpoint, with what is read from its files.
-    pub(super) fn of(
+    pub(crate) fn of(
         checkpoint: &Checkpoint,
         model_version: &str,
         prediction_type: Option<String>,
@@ -115,7 +117,7 @@ impl Settings {
 
     /// Whether these say the same of the model; the files that it came from may be others that hold the same, and may
     /// have hashes.
-    pub(super) fn is_same_model(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_model(&self, other: &Self) -> bool {
         Self { sources: Vec::new(), ..self.clone() } == Self { sources: Vec::new(), ..other.clone() }
     }
 
@@ -128,5 +130,14 @@ impl Settings {
         bytes.push(b'\n');
         let file = Outputs::new().file("the hashes", &path)?;
         write_file(&file, watch, |out| Ok(out.write_all(&bytes)?))
+    }
+}
+
+/// What stands beside a checkpoint, which its author may have written there.
+pub(crate) fn recommended(checkpoint: &Checkpoint) -> Result<Option<Recommended>> {
+    let Some(json) = json_if_present(checkpoint, SETTINGS_FILE)? else { return Ok(None) };
+    match &json["recommended"] {
+        Value::Null => Ok(None),
+        own => Ok(serde_json::from_value(own.clone()).context("smelt.json: recommended")?),
     }
 }

@@ -1,12 +1,13 @@
 //! The small files of a checkpoint that shape a pipeline: tokenizer, scheduler, VAE scale, CLIP preprocessing.
 
+mod tokenizers;
+
 use std::path::Path;
 
 use safe_files::{Below, Folder, NamedFiles};
 use sd_spec::Family;
 use serde_json::{Map, Value};
 
-use super::tokenizers;
 use crate::autoencoder::VaeConfig;
 use crate::config::ConfigWarning;
 use crate::error::Result;
