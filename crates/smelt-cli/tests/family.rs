@@ -82,7 +82,7 @@ fn packages_of_xl_draw_with_a_refiner_beside_them_and_refuse_what_they_cannot_he
     };
     let score = refuse(&models, &["--aesthetic-score", "7"]);
     assert!(score.contains("Stable Diffusion XL, which takes no aesthetic score"), "{score}");
-    let alone = refuse(&text(&refiner), &["--size", "64x64"]);
+    let alone = refuse(&text(&refiner), &[]);
     assert!(alone.contains("begins with a picture: give one with --image"), "{alone}");
     let other = refuse(&models, &["--refiner", &text(&base)]);
     assert!(other.contains("is no refiner of Stable Diffusion XL"), "{other}");

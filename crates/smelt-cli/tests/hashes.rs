@@ -82,7 +82,7 @@ fn packages_say_what_they_are_made_of_and_learn_its_hashes() {
     assert_eq!(of("learned.safetensors"), hash_of(&embedding));
     let said = place.inspect(&[&out]).stdout;
     assert!(said.contains("<Toy>, 2 vectors") && said.contains(&hash_of(&embedding)), "{said}");
-    assert!(said.contains(&format!("AutoV2  {}", &hash_of(&embedding)[..10])), "{said}");
+    assert!(said.contains(&format!("AutoV2   {}", &hash_of(&embedding)[..10])), "{said}");
     // They are no reason to refuse a further component.
     convert("vae-decoder");
 }

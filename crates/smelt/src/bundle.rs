@@ -11,6 +11,7 @@
 //!
 //! Weights are not here, and nothing is interpreted beyond what must be.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use safe_files::{Below, Folder, NamedFiles, OutputFile, OutputFolder, Outputs};
@@ -219,15 +220,16 @@ impl Bundle {
             .filter(|(name, bytes)| !holds(&dir.join(name), bytes))
             .map(|(name, _)| name.as_str())
             .collect();
-        let is_below = missing.iter().any(|name| name.contains('/'));
-        let folder = is_below.then(|| outputs.folder("-o", &dir.join(SECOND))).transpose()?;
+        let below: BTreeSet<&str> = missing.iter().filter_map(|name| Some(name.rsplit_once('/')?.0)).collect();
+        let folders = below.into_iter().map(|folder| Ok(outputs.folder("-o", &dir.join(folder))?));
+        let folders = folders.collect::<Result<_>>()?;
         let files = missing.into_iter().map(|name| Ok((name.to_owned(), outputs.file("-o", &dir.join(name))?)));
-        Ok(Writes { folder, files: files.collect::<Result<_>>()? })
+        Ok(Writes { folders, files: files.collect::<Result<_>>()? })
     }
 
     /// Writes these files.
     pub(crate) fn write(&self, writes: &mut Writes, watch: &mut dyn Watch) -> Result<()> {
-        writes.folder.as_mut().map(OutputFolder::make).transpose()?;
+        writes.folders.iter_mut().try_for_each(OutputFolder::make)?;
         for (name, output) in &writes.files {
             let bytes = self.file(name).unwrap_or_default();
             write_file(output, watch, |out| Ok(out.write_all(bytes)?))?;
@@ -241,10 +243,10 @@ impl Bundle {
     }
 }
 
-/// Files that are to be written, by name, and the folder that some of them need.
+/// Files that are to be written, by name, and the folders that some of them need.
 #[derive(Debug)]
 pub(crate) struct Writes {
-    folder: Option<OutputFolder>,
+    folders: Vec<OutputFolder>,
     files: Vec<(String, OutputFile)>,
 }
 

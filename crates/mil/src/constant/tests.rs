@@ -257,8 +257,8 @@ fn a_sum_reads_like_the_added_tensor_under_every_view() {
 }
 
 #[test]
-fn no_more_than_four_mib_of_rows_are_asked_for_at_once() {
-    let sum = Arc::new(Sum::new(2100, 1000, 1));
+fn no_more_than_a_few_mib_of_rows_are_asked_for_at_once() {
+    let sum = Arc::new(Sum::new(6100, 1000, 1));
     let computed = Const::computed(sum.clone()).unwrap();
     for view in [computed.clone(), computed.cast(DType::F16), computed.transpose(&[1, 0]).unwrap()] {
         sum.most.store(0, Ordering::Relaxed);
@@ -269,8 +269,8 @@ fn no_more_than_four_mib_of_rows_are_asked_for_at_once() {
         })
         .unwrap();
         let most = sum.most.load(Ordering::Relaxed);
-        assert!(most > 0 && most <= 4 << 20, "{most} bytes were asked for");
-        assert!(longest > 0 && longest <= 4 << 20, "{longest} bytes were passed on");
+        assert!(most > 0 && most <= 16 << 20, "{most} bytes were asked for");
+        assert!(longest > 0 && longest <= 16 << 20, "{longest} bytes were passed on");
     }
 }
 

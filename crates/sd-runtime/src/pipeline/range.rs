@@ -14,7 +14,12 @@ impl DiffusionPipeline {
     /// as in diffusers 0.42.
     pub(super) fn walk(&self, options: &GenerateOptions) -> Result<Walk> {
         let skipped = match options.denoising_start {
-            Some(share) => self.steps_before(options, share, 0)?.unwrap_or(options.n_steps()),
+            Some(share) => self.steps_before(options, share, 0)?.ok_or_else(|| {
+                let n = options.n_steps();
+                RuntimeError::Options(format!(
+                    "none of {n} steps is left behind {share} of the noise schedule; begin earlier"
+                ))
+            })?,
             None => options.skipped_steps(self.config.family)?,
         };
         let scheduler = self.scheduler(options, skipped)?;

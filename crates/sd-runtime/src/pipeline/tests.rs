@@ -239,10 +239,6 @@ fn models_that_do_not_fit_are_named() {
             changed(&|inputs| inputs.push(f32s("time_ids", &[2, 6]))),
             "needs input time_ids [2, 6]: it is Stable Diffusion XL's",
         ),
-        (
-            changed(&|inputs| inputs.push(f32s("timestep_cond", &[2, 256]))),
-            "needs input timestep_cond [2, 256]: it is a latent",
-        ),
         (changed(&|inputs| inputs.push(f32s("additional_residual_0", &[2, 3]))), "guided by ControlNets"),
         (
             changed(&|inputs| inputs[0].shape = [2, 5, 3, 5].into()),
