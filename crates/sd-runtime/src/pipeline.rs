@@ -84,7 +84,7 @@ impl DiffusionPipeline {
     /// with a picture, and pictures are checked where there is a safety checker.
     ///
     /// # Errors
-    /// [`RuntimeError::Signature`](crate::RuntimeError::Signature) for a missing model and for features that are missing, superfluous or of the wrong shape.
+    /// [`RuntimeError::Signature`] for a missing model and for features that are missing, superfluous or of the wrong shape.
     pub fn new(models: Models, config: PipelineConfig) -> Result<Self> {
         Self::of(Shelf::kept(models), config)
     }
@@ -92,7 +92,7 @@ impl DiffusionPipeline {
     /// The same with models that are loaded here, or stage by stage while pictures are drawn.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and [`RuntimeError::Engine`](crate::RuntimeError::Engine) for a model that cannot be loaded.
+    /// As [`new`](Self::new), and [`RuntimeError::Engine`] for a model that cannot be loaded.
     pub fn with_loader(loader: Box<dyn Loader>, residency: Residency, config: PipelineConfig) -> Result<Self> {
         Self::of(Shelf::new(loader, residency)?, config)
     }
@@ -164,7 +164,7 @@ impl DiffusionPipeline {
     /// `progress` is called after every step, and may stop the run; `stop` does so from elsewhere, and within a step.
     ///
     /// # Errors
-    /// [`RuntimeError::Stopped`](crate::RuntimeError::Stopped) if one of them asked for it; otherwise what is wrong with the options, or what an engine failed with.
+    /// [`RuntimeError::Stopped`] if one of them asked for it; otherwise what is wrong with the options, or what an engine failed with.
     pub fn generate(
         &mut self,
         options: &GenerateOptions,
