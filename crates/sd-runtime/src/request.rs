@@ -134,6 +134,17 @@ impl GenerateOptions {
         self.guidance_scale > 1.0
     }
 
+    /// The prompt as each of two text encoders reads it.
+    pub(crate) fn prompts(&self) -> [&str; 2] {
+        [&self.prompt, self.prompt_2.as_deref().unwrap_or(&self.prompt)]
+    }
+
+    /// The negative prompt as each of two text encoders reads it; one that is missing is empty.
+    pub(crate) fn negative_prompts(&self) -> [&str; 2] {
+        let first = self.negative_prompt.as_deref().unwrap_or_default();
+        [first, self.negative_prompt_2.as_deref().unwrap_or(first)]
+    }
+
     /// Layers of CLIP's that the negative prompt does without.
     pub(crate) fn skip_of_negative(&self) -> usize {
         self.negative_clip_skip.unwrap_or(self.clip_skip)

@@ -1,9 +1,9 @@
-//! A CLIP text encoder as Stable Diffusion XL and 3 use it: the state before its last layer of each token, and one
-//! embedding of the whole text.
+//! A CLIP text encoder as Stable Diffusion uses it: a state of each token, and of XL and 3 one embedding of the whole text.
 
-use sd_spec::{Axis, Dims, Role};
+use sd_spec::{Axis, Dims, Role, TextState};
 
 use super::Reading;
+use crate::engine::Tensors;
 use crate::error::Result;
 use crate::models::{Shelf, missing, not_loaded};
 use crate::part::Part;
@@ -11,13 +11,16 @@ use crate::port::{Port, size};
 use crate::prompt::Window;
 use crate::request::{PromptPart, Warning};
 
-const STATES: &str = "hidden_embeds";
 const POOLED: &str = "pooled_outputs";
 
-/// `input_ids` [1, L] → `hidden_embeds` [1, L, D] and `pooled_outputs` [1, P].
+/// `input_ids` [1, L] → states [1, L, D] and, where the states are not the last ones, `pooled_outputs` [1, P].
 pub(super) struct ClipEncoder {
     role: Role,
     port: Port,
+    /// The output with the states.
+    states: &'static str,
+    /// Whether the embedding of the whole text counts too.
+    is_pooled: bool,
     /// L: how many ids one call takes.
     length: usize,
 }
@@ -26,19 +29,29 @@ pub(super) struct ClipEncoder {
 pub(super) struct ClipText {
     /// States of all tokens of the window, one after the other: [window, D].
     pub(super) states: Vec<f32>,
-    /// One embedding of all of it: [P].
+    /// One embedding of all of it: [P]; empty where it does not count.
     pub(super) pooled: Vec<f32>,
 }
 
 impl ClipEncoder {
-    pub(super) fn new(role: Role, models: &mut Shelf) -> Result<Self> {
+    /// The encoder of a role, of which that state counts.
+    ///
+    /// # Errors
+    /// Where it is missing, or has features of another kind.
+    pub(super) fn new(role: Role, state: TextState, models: &mut Shelf) -> Result<Self> {
+        let (states, is_pooled) = match state {
+            TextState::Last => ("last_hidden_state", false),
+            TextState::Penultimate => ("hidden_embeds", true),
+        };
         let signature = models.signature(role.into())?.ok_or_else(|| missing(role))?;
         let port = Port::new(role, signature, &[])?;
-        port.expect_output(STATES)?;
-        port.expect_output(POOLED)?;
+        port.expect_output(states)?;
+        if is_pooled {
+            port.expect_output(POOLED)?;
+        }
         let mut dims = Dims::new();
         port.learn(&mut dims, |name, shape, _| format!("{name} has shape {shape:?}, expected a batch of 1"))?;
-        Ok(Self { role, length: size(&dims, Axis::Tokens), port })
+        Ok(Self { role, length: size(&dims, Axis::Tokens), port, states, is_pooled })
     }
 
     /// How many ids one call takes.
@@ -48,7 +61,7 @@ impl ClipEncoder {
 
     /// D, where the model file says it.
     pub(super) fn width(&self) -> Option<usize> {
-        self.port.output_dims(STATES)?.last().copied()
+        self.port.output_dims(self.states)?.last().copied()
     }
 
     /// P, where the model file says it.
@@ -71,6 +84,16 @@ impl ClipEncoder {
         }
     }
 
+    /// The encoder without so many of its last layers, if it is not the whole.
+    fn without_layers(&self, n: usize, models: &mut Shelf) -> Result<Option<Port>> {
+        if n == 0 {
+            return Ok(None);
+        }
+        let part = Part::clip_skipped(self.role, n);
+        let signature = models.signature(part)?.ok_or_else(|| not_loaded(part))?;
+        Port::new(part, signature, &[]).map(Some)
+    }
+
     /// Encodes a text in a window of so many tokens, with the tokenizer of that number.
     ///
     /// Ids are padded to the encoder's own length; attention is causal, so what follows the window does not change it.
@@ -88,24 +111,38 @@ impl ClipEncoder {
         let Window { ids, truncated, .. } = Window::of(tokenizer, text, window)?;
         let cut = truncated.map(|cut| Warning::PromptTruncated { part, cut });
         reading.warnings.extend(cut.filter(|cut| !reading.warnings.contains(cut)));
+        let skipped = self.without_layers(clip_skip, reading.models)?;
         let mut padded: Vec<f32> = ids.iter().map(|&id| id as f32).collect();
         padded.resize(self.length, tokenizer.pad_id() as f32);
-        let mut outputs = self.port.run(reading.models, [("input_ids", padded.clone())], reading.watch)?;
-        let pooled = self.port.take(&mut outputs, POOLED)?.to_f32_vec();
-        if clip_skip > 0 {
-            let part = Part::clip_skipped(self.role, clip_skip);
-            let signature = reading.models.signature(part)?.ok_or_else(|| not_loaded(part))?;
-            outputs = Port::new(part, signature, &[])?.run(reading.models, [("input_ids", padded)], reading.watch)?;
+        let mut run = |port: &Port| port.run(reading.models, [("input_ids", padded.clone())], reading.watch);
+        let (mut outputs, mut pooled) = (Tensors::new(), Vec::new());
+        if skipped.is_none() || self.is_pooled {
+            outputs = run(&self.port)?;
         }
-        let states = self.port.take(&mut outputs, STATES)?;
+        if self.is_pooled {
+            pooled = self.port.take(&mut outputs, POOLED)?.to_f32_vec();
+        }
+        if let Some(port) = &skipped {
+            outputs = run(port)?;
+        }
+        let states = self.port.take(&mut outputs, self.states)?;
         let width = match *states.shape() {
             [1, length, width] if length >= window => width,
             ref shape => {
-                return Err(self.port.fault(format!("{STATES} has shape {shape:?}, expected [1, {window}, D]")));
+                return Err(self.port.fault(format!("{} has shape {shape:?}, expected [1, {window}, D]", self.states)));
             }
         };
         let mut states = states.to_f32_vec();
         states.truncate(window * width);
         Ok(ClipText { states, pooled })
     }
+}
+
+/// States of all encoders as the denoiser takes them: [all widths, window] of one [window, width] each.
+pub(super) fn channels_first(texts: &[ClipText], window: usize) -> Vec<f32> {
+    let columns = texts.iter().flat_map(|ClipText { states, .. }| {
+        let width = states.len() / window.max(1);
+        (0..width).flat_map(move |d| (0..window).map(move |s| states[s * width + d]))
+    });
+    columns.collect()
 }

@@ -1,6 +1,6 @@
 //! Stable Diffusion 3: two text encoders of CLIP side by side, and T5's tokens behind theirs.
 
-use sd_spec::{Axis, Dims, Role};
+use sd_spec::{Axis, Dims, Role, TextState};
 
 use super::clip::{ClipEncoder, ClipText};
 use super::{Conditioner, Extra, Reading};
@@ -30,7 +30,8 @@ struct T5 {
 
 impl Encoders {
     pub(super) fn new(models: &mut Shelf) -> Result<Self> {
-        let clip = [ClipEncoder::new(Role::TextEncoder, models)?, ClipEncoder::new(Role::TextEncoder2, models)?];
+        let mut encoder = |role| ClipEncoder::new(role, TextState::Penultimate, models);
+        let clip = [encoder(Role::TextEncoder)?, encoder(Role::TextEncoder2)?];
         let t5 = match models.signature(Role::TextEncoder3.into())? {
             None => None,
             Some(signature) => {
@@ -157,14 +158,12 @@ impl Conditioner for Encoders {
     }
 
     fn read(&self, reading: &mut Reading<'_, '_>, options: &GenerateOptions) -> Result<Conditioning> {
-        let second = options.prompt_2.as_deref().unwrap_or(&options.prompt);
-        let prompt = self.encode(reading, PromptPart::Prompt, [&options.prompt, second], options.clip_skip)?;
+        let prompt = self.encode(reading, PromptPart::Prompt, options.prompts(), options.clip_skip)?;
         if !reading.is_guided {
             return Ok(Conditioning { prompt, negative: None });
         }
-        let first = options.negative_prompt.as_deref().unwrap_or_default();
-        let second = options.negative_prompt_2.as_deref().unwrap_or(first);
-        let negative = self.encode(reading, PromptPart::Negative, [first, second], options.skip_of_negative())?;
+        let negative =
+            self.encode(reading, PromptPart::Negative, options.negative_prompts(), options.skip_of_negative())?;
         Ok(Conditioning { prompt, negative: Some(negative) })
     }
 }

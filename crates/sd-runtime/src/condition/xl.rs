@@ -3,7 +3,7 @@
 
 use sd_spec::{Axis, FamilySpec, Stage};
 
-use super::clip::{ClipEncoder, ClipText};
+use super::clip::{ClipEncoder, channels_first};
 use super::{Conditioner, Extra, Reading};
 use crate::conditions::{Conditions, Corner};
 use crate::denoise::Denoiser;
@@ -35,7 +35,9 @@ pub(super) struct TextEncoders {
 impl TextEncoders {
     pub(super) fn new(family: &FamilySpec, models: &mut Shelf) -> Result<Self> {
         let roles = family.required.iter().filter(|role| role.spec().stage == Stage::Text);
-        Ok(Self { encoders: roles.map(|&role| ClipEncoder::new(role, models)).collect::<Result<_>>()? })
+        Ok(Self {
+            encoders: roles.map(|&role| ClipEncoder::new(role, family.text_state, models)).collect::<Result<_>>()?,
+        })
     }
 
     /// One row: the texts of the encoders, each by its own.
@@ -110,32 +112,18 @@ impl Conditioner for TextEncoders {
 
     fn read(&self, reading: &mut Reading<'_, '_>, options: &GenerateOptions) -> Result<Conditioning> {
         let [numbers, negative_numbers] = numbers(reading, options);
-        let second = options.prompt_2.as_deref().unwrap_or(&options.prompt);
-        let mut prompt = self.encode(reading, PromptPart::Prompt, [&options.prompt, second], options.clip_skip)?;
+        let mut prompt = self.encode(reading, PromptPart::Prompt, options.prompts(), options.clip_skip)?;
         prompt.insert(NUMBERS, numbers);
         if !reading.is_guided {
             return Ok(Conditioning { prompt, negative: None });
         }
         let mut negative = match &options.negative_prompt {
             None if reading.config.zeros_without_negative => Self::nothing(reading),
-            given => {
-                let first = given.as_deref().unwrap_or_default();
-                let second = options.negative_prompt_2.as_deref().unwrap_or(first);
-                self.encode(reading, PromptPart::Negative, [first, second], options.skip_of_negative())?
-            }
+            _ => self.encode(reading, PromptPart::Negative, options.negative_prompts(), options.skip_of_negative())?,
         };
         negative.insert(NUMBERS, negative_numbers);
         Ok(Conditioning { prompt, negative: Some(negative) })
     }
-}
-
-/// States of all encoders as the denoiser takes them: [all widths, window] of one [window, width] each.
-fn channels_first(texts: &[ClipText], window: usize) -> Vec<f32> {
-    let columns = texts.iter().flat_map(|ClipText { states, .. }| {
-        let width = states.len() / window.max(1);
-        (0..width).flat_map(move |d| (0..window).map(move |s| states[s * width + d]))
-    });
-    columns.collect()
 }
 
 /// The numbers of the prompt's row and of the negative one's.
