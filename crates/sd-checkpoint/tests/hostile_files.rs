@@ -3,51 +3,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use safetensors::SafeTensors;
 use sd_checkpoint::Checkpoint;
 use serde_json::{Map, Value, json};
 use testkit::Rng;
-
-/// Counts what is allocated, and the most of it at once.
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-/// Tests of this file allocate one after the other.
-static TURN: Mutex<()> = Mutex::new(());
-
-// SAFETY: every call is passed on to the system's allocator as it came.
-#[allow(unsafe_code, reason = "an allocator is made of such calls")]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: the caller keeps the promises of this function, which are the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps the promises of this function, which are the same.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use testkit::memory::{Counting, Peak, turn};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-fn turn() -> MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// More than this nobody needs to look at files of a few hundred tensors.
 const MAX_BYTES: usize = 24 << 20;
@@ -217,8 +186,7 @@ fn no_names_shapes_or_types_whatever_break_the_reader() {
         assert!(Checkpoint::open(&path).is_ok(), "{:?}", header.tensors.keys().next());
     }
     let mut rng = Rng::new(0x51_61);
-    let base = NOW.load(Ordering::Relaxed);
-    PEAK.store(base, Ordering::Relaxed);
+    let peak = Peak::begin();
     let (mut n_read, mut n, begin) = (0, 0, Instant::now());
     while n < MOST_FILES && begin.elapsed() < Duration::from_secs(15) {
         let mut header = headers[n % headers.len()].clone();
@@ -229,7 +197,7 @@ fn no_names_shapes_or_types_whatever_break_the_reader() {
         header.write(&path);
         n_read += usize::from(look(&path));
     }
-    let peak = PEAK.load(Ordering::Relaxed).saturating_sub(base);
+    let peak = peak.bytes();
     assert!(peak < MAX_BYTES, "{peak} bytes were taken at once");
     assert!(
         n >= 100 && n_read > n / 20,

@@ -1,9 +1,5 @@
 //! Weights that are sums and joins are converted, written and run like those of a file, in bounded memory.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use host_tensor::{DType, HostTensor, Stop};
 use mil::{FunctionBuilder, Opset, Program, Type};
 use mil_engine::reference::{Options as RunOptions, Reference};
@@ -12,38 +8,10 @@ use sd_checkpoint::{Adapter, CheckpointError, Delta, Matrix, Weight, Weights};
 use sd_convert::verify::{Input, random_inputs};
 use sd_convert::{Checkpoint, Options, Precision, convert};
 use sd_spec::Role;
-
-/// Counts what is allocated, and the most of it at once.
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-/// Tests of this file allocate one after the other.
-static TURN: Mutex<()> = Mutex::new(());
-
-// SAFETY: every call is passed on to the system's allocator as it came.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: the caller keeps the promises of this function, which are the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps the promises of this function, which are the same.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use testkit::memory::{Counting, Peak, turn};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-fn turn() -> MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Cuts every matrix of the UNet in two and joins it, and adds a product to each, computed by rows or at once.
 #[derive(Debug, Clone, Copy)]
@@ -155,11 +123,10 @@ fn memory_does_not_grow_with_a_computed_weight() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("large.mlpackage");
     let description = Description::of(&program);
-    let before = NOW.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
+    let peak = Peak::begin();
     let valid = mil::validate(&program).unwrap();
     mlpackage::write(&path, valid, &description, Existing::Refuse, &mut |_| {}).unwrap();
-    let peak = PEAK.load(Ordering::Relaxed) - before;
+    let peak = peak.bytes();
     assert!(peak < ALLOWED, "{peak} bytes at once");
     let written = std::fs::metadata(path.join("Data/com.apple.CoreML/weights/weight.bin")).unwrap().len();
     assert!(written >= (ROWS * COLUMNS * 2) as u64);

@@ -6,6 +6,7 @@
 pub mod fuzz;
 mod hash;
 pub mod hub;
+pub mod memory;
 mod places;
 mod rng;
 mod summary;
