@@ -85,9 +85,7 @@ impl Bundle {
         if let Some(json) = &settings.feature_extractor {
             bundle.warnings.extend(fit::feature_extractor(checkpoint, json));
         }
-        if let Some(what) = fit::other_family(family) {
-            bundle.warnings.push(format!("generate will refuse the packages: {what}"));
-        } else if let Some(what) = fit::other_unet(checkpoint)? {
+        if let Some(what) = fit::other_unet(checkpoint)? {
             bundle.warnings.push(format!("generate will refuse the packages: the UNet {what}"));
         }
         let mut json = serde_json::to_vec_pretty(&settings)?;

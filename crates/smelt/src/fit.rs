@@ -11,12 +11,6 @@ use serde_json::Value;
 use crate::error::{Context, Result};
 use crate::file::json_if_present;
 
-/// What a checkpoint is that generate cannot draw with, if it is of such a family.
-pub(crate) fn other_family(family: Family) -> Option<String> {
-    let is_drawn = matches!(family, Family::Sd | Family::Sdxl | Family::SdxlRefiner | Family::Sd3);
-    (!is_drawn).then(|| format!("it is {}, which is converted and run, and not drawn with yet", family.spec().name))
-}
-
 /// What a checkpoint's UNet is that generate cannot draw with, if it is such a one.
 pub(crate) fn other_unet(files: &dyn NamedFiles) -> Result<Option<String>> {
     Ok(unet_channels(files)?.and_then(|[unet, latents]| sd_runtime::pipeline::other_unet(unet, latents)))

@@ -112,9 +112,6 @@ pub(crate) fn load(options: &PipelineOptions, opened: &Opened) -> Result<Loaded>
         false => None,
     };
     let packages = ModelDir::find(dir, size)?;
-    if let Some(what) = fit::other_family(packages.family()) {
-        refuse!("{}: {what}", dir.display());
-    }
     let nets = ControlNets::find(&options.controlnets, opened, size)?;
     from_packages(options, dir, &packages, nets, size)
 }
@@ -323,9 +320,6 @@ fn check_drawn(asked: &PipelineOptions, checkpoint: &Checkpoint) -> Result<()> {
             checkpoint.root().display(),
             checkpoint.family().spec().name
         );
-    }
-    if let Some(what) = fit::other_family(checkpoint.family()) {
-        refuse!("{}: {what}", checkpoint.root().display());
     }
     Ok(())
 }
