@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use safe_files::NamedFiles;
 use sd_spec::{Role, TextState};
 use serde_json::Value;
 
@@ -31,8 +30,7 @@ impl ClipSkip {
         let (mut made, mut kept) = (BTreeMap::new(), BTreeMap::new());
         for role in ENCODERS.into_iter().filter(|role| checkpoint.has(*role)) {
             let place = format!("{}/config.json", role.spec().folder);
-            let mut config: Value = serde_json::from_slice(&checkpoint.config(role)?)
-                .map_err(|source| CheckpointError::Json { path: checkpoint.place(&place), source })?;
+            let mut config = checkpoint.config_json(role)?;
             let layers = config.get("num_hidden_layers").and_then(Value::as_u64).unwrap_or(LAYERS);
             // What stands before the first layer is a state too; before that there is none.
             let least = u64::from(checkpoint.family().spec().text_state == TextState::Penultimate);

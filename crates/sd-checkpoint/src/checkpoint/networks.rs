@@ -20,6 +20,15 @@ impl Checkpoint {
         json.and_then(|json| serde_json::from_slice(&json).ok()).or_else(|| class().filter(|_| role == Role::Mmdit))
     }
 
+    /// A component's `config.json`, parsed.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::config`], and [`CheckpointError::Json`] when it is none.
+    pub(crate) fn config_json(&self, role: Role) -> Result<Value, CheckpointError> {
+        let parsed = serde_json::from_slice(&self.config(role)?);
+        parsed.map_err(|source| CheckpointError::Json { path: self.config_place(role), source })
+    }
+
     /// The bytes of a component's `config.json`.
     ///
     /// # Errors

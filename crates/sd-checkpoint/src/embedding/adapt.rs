@@ -81,9 +81,7 @@ fn encoders(checkpoint: &Checkpoint) -> Result<Vec<Encoder>, CheckpointError> {
         if !checkpoint.has(role) {
             continue;
         }
-        let place = format!("{}/config.json", role.spec().folder);
-        let config: Value = serde_json::from_slice(&checkpoint.config(role)?)
-            .map_err(|source| CheckpointError::Json { path: checkpoint.place(&place), source })?;
+        let config = checkpoint.config_json(role)?;
         let number = |key: &str, or: u64| config.get(key).and_then(Value::as_u64).unwrap_or(or);
         let file = |name: &str| json(&format!("{tokenizer}/{name}"));
         let files = TokenizerFiles {
