@@ -19,18 +19,25 @@ const MAX_PICTURE_BYTES: u64 = 1 << 30;
 /// # Errors
 /// When the file cannot be read, and when it is something else, by its name.
 pub fn read_picture(path: &Path) -> Result<RgbImage> {
-    let bytes = safe_files::read(path, MAX_PICTURE_BYTES)?;
-    refuse_kind(path, &bytes, None)?;
-    RgbImage::read(Cursor::new(bytes)).with_context(|| format!("cannot read {}", path.display()))
+    RgbImage::read(picture_bytes(path)?).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Reads a picture, and how opaque its pixels are where the file says that some are not wholly.
 pub(crate) fn read_picture_with_alpha(path: &Path) -> Result<(RgbImage, Option<GreyImage>)> {
-    let bytes = safe_files::read(path, MAX_PICTURE_BYTES)?;
-    refuse_kind(path, &bytes, None)?;
-    let read = RgbImage::read_with_alpha(Cursor::new(bytes));
+    let read = RgbImage::read_with_alpha(picture_bytes(path)?);
     let (picture, alpha) = read.with_context(|| format!("cannot read {}", path.display()))?;
     Ok((picture, alpha.filter(|alpha| alpha.pixels().iter().any(|&opacity| opacity < u8::MAX))))
+}
+
+fn picture_bytes(path: &Path) -> Result<Cursor<Vec<u8>>> {
+    let bytes = safe_files::read(path, MAX_PICTURE_BYTES)?;
+    refuse_kind(path, &bytes, None)?;
+    Ok(Cursor::new(bytes))
+}
+
+/// A file's name, without the folder.
+pub(crate) fn name_of(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
 /// Refuses what is known to be something else by its first bytes.

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use sd_checkpoint::WeightFile;
 
 use crate::error::{Result, refuse};
+use crate::file::name_of;
 use crate::open::{Model, Opened, Source};
 use crate::settings::Settings;
 pub use crate::source_file::{FileHashes, SourceFile, model_hash};
@@ -47,11 +48,10 @@ impl Hashing {
     /// When it cannot be read, changes meanwhile, or the watcher breaks off; for sources, which are for packages.
     pub fn file(&self, path: &Path, part: SourcePart, watch: &mut dyn Watch) -> Result<SourceFile> {
         self.refuse_sources(path)?;
-        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let bytes =
             std::fs::metadata(path).map_err(|source| safe_files::ReadError::Io { path: path.into(), source })?;
         let hashes = Some(self.read(path, part, watch)?);
-        Ok(SourceFile { part, file: name, bytes: bytes.len(), hashes })
+        Ok(SourceFile { part, file: name_of(path), bytes: bytes.len(), hashes })
     }
 
     /// Refuses what says where files are, for what is such a file itself.

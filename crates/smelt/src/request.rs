@@ -14,7 +14,7 @@ use sd_runtime::scheduler::Sampler;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result, refuse};
-use crate::file::read_picture_with_alpha;
+use crate::file::{name_of, read_picture_with_alpha};
 use crate::open::Opened;
 use crate::start::Start;
 
@@ -117,8 +117,7 @@ impl Control {
     /// When the file cannot be read, or is no picture.
     pub fn read(path: &Path) -> Result<Self> {
         let (image, alpha) = read_picture_with_alpha(path).context("--control-image")?;
-        let file = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        Ok(Self { picture: ControlPicture { alpha, ..ControlPicture::new(image) }, file })
+        Ok(Self { picture: ControlPicture { alpha, ..ControlPicture::new(image) }, file: name_of(path) })
     }
 }
 /// Where guidance is on in a fast run: not at the highest noise levels, where it does harm (arXiv 2404.07724).

@@ -69,6 +69,12 @@ impl FromStr for LatentArg {
     }
 }
 
+impl From<LatentSize> for LatentArg {
+    fn from(size: LatentSize) -> Self {
+        Self { size, is_square: false }
+    }
+}
+
 impl fmt::Display for PictureSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}", self.width, self.height)

@@ -6,7 +6,7 @@ use sd_runtime::image::{Border, Filter, Fit, GreyImage, RgbImage, Size};
 use sd_runtime::pipeline::{DEFAULT_IMAGE_GUIDANCE, Repaint, StartingImage, StartingPicture, Takes};
 
 use crate::error::{Context, Result, refusal, refuse};
-use crate::file::read_picture;
+use crate::file::{name_of, read_picture};
 use crate::open::Opened;
 use crate::size::{PictureSize, Sizes};
 
@@ -183,10 +183,6 @@ impl Start {
 
 fn black(size: Size) -> GreyImage {
     GreyImage::new(size, vec![0; size.n_pixels()]).expect("invariant: a byte for each pixel")
-}
-
-fn name_of(path: &Path) -> String {
-    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

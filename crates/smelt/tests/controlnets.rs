@@ -95,11 +95,8 @@ fn a_controlnet_is_a_name_a_package_or_a_checkpoint() {
     let mut plain = opened.pipeline(&PipelineOptions::default()).unwrap();
     let request = smelt::Request { steps: 1, ..smelt::Request::new("a fox") };
     assert_eq!(plain.draw(&request, &mut Unwatched).unwrap().pictures.len(), 1);
-    let wanted = |options: &PipelineOptions, opened: &smelt::Opened| {
-        let error = opened.pipeline(options).map(drop).unwrap_err();
-        let causes = std::iter::successors(std::error::Error::source(&error), |error| error.source());
-        causes.fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
-    };
+    let wanted =
+        |options: &PipelineOptions, opened: &smelt::Opened| opened.pipeline(options).map(drop).unwrap_err().chain();
     let named =
         |name: &str| PipelineOptions { controlnets: vec![Source::from(Path::new(name))], ..PipelineOptions::default() };
     let error = wanted(&named("depth"), &opened);

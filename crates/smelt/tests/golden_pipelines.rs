@@ -33,7 +33,7 @@ const NOT_YET: &[&str] = &[
 fn draw(golden: &Path, case: &Case) -> Result<f32, String> {
     let dir = tempfile::tempdir().unwrap();
     let place = place::checkpoint(golden, case, dir.path());
-    let said = |error: smelt::Error| chain(&error);
+    let said = |error: smelt::Error| error.chain();
     let mut worst = 0.0_f32;
     let want = case.tensor("out.latents").unwrap().to_f32_vec();
     let largest = want.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
@@ -64,12 +64,6 @@ fn draw(golden: &Path, case: &Case) -> Result<f32, String> {
         [] => Ok(worst),
         rest => Err(format!("{} values of latents were not drawn", rest.len())),
     }
-}
-
-/// An error with what is behind it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
 }
 
 fn difference(want: &[f32], got: &[f32]) -> f32 {

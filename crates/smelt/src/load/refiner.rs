@@ -5,10 +5,10 @@ use sd_spec::Family;
 
 use super::control::ControlNets;
 use super::{Loaded, PipelineOptions, burn, from_checkpoint, from_packages};
-use crate::error::{Result, refusal, refuse};
+use crate::error::{Result, refuse};
 use crate::model_dir::ModelDir;
 use crate::open::{Model, Opened};
-use crate::size::{LatentArg, Sizes};
+use crate::size::Sizes;
 
 /// Opens the refiner that the options name, if they name one, and refuses what cannot be one of this model.
 pub(crate) fn open(options: &PipelineOptions, opened: &Opened) -> Result<Option<Opened>> {
@@ -40,9 +40,8 @@ pub(crate) fn open(options: &PipelineOptions, opened: &Opened) -> Result<Option<
 /// Options of a conversion in memory are heeded where the refiner is a checkpoint; where it is packages, the model itself
 /// has heeded or refused them.
 pub(crate) fn load(options: &PipelineOptions, refiner: &Opened, size: LatentSize) -> Result<Loaded> {
-    let latents = size.to_string().parse::<LatentArg>().map_err(|error: String| refusal!("{error}"))?;
     let options = PipelineOptions {
-        sizes: Sizes { latent_size: vec![latents], ..Sizes::default() },
+        sizes: Sizes { latent_size: vec![size.into()], ..Sizes::default() },
         with_picture: false,
         safety_check: false,
         refiner: None,
