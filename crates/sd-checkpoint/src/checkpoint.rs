@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use safe_files::{NamedFiles, ReadError};
+use sd_models::NetworkConfig;
 use sd_spec::{Family, FamilySpec, Role};
 use serde_json::Value;
 
@@ -49,6 +50,8 @@ pub struct Checkpoint {
     /// The autoencoder in the place of its own.
     vae: Option<Arc<Vae>>,
     adapters: Vec<Arc<dyn Adapter>>,
+    /// The network by which tensors of a file are named, where its adapters leave another one.
+    named_by: Option<(Role, NetworkConfig)>,
     /// New words that are in its text encoders and tokenizers.
     words: Vec<Word>,
 }
@@ -76,6 +79,11 @@ impl Checkpoint {
         let files = files.into_iter().map(|(name, json)| (name, Made::Json(json))).collect();
         self.beside = self.beside.over_made(files, of);
         self
+    }
+
+    /// The same, where a role's tensors in one file are those of this network, whatever is made of it.
+    pub(crate) fn with_names_of(self, role: Role, network: NetworkConfig) -> Self {
+        Self { named_by: Some((role, network)), ..self }
     }
 
     pub(crate) fn with_words(mut self, words: Vec<Word>) -> Self {

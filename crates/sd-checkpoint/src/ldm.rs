@@ -32,5 +32,7 @@ pub(crate) mod unet;
 mod vae;
 mod views;
 
+pub(crate) use views::equal_parts;
+
 #[cfg(test)]
 mod tests;

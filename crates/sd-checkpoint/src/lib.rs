@@ -46,6 +46,7 @@ pub mod torch;
 mod torch_script;
 mod weight;
 mod weights;
+mod without_blocks;
 mod word;
 mod zip;
 
@@ -63,4 +64,5 @@ pub use prediction::Prediction;
 pub use source::Source;
 pub use weight::{Delta, Joined, Matrix, Sum, View, Weight, WeightError};
 pub use weights::Weights;
+pub use without_blocks::WithoutBlocks;
 pub use word::Word;

@@ -9,6 +9,7 @@ mod forecast;
 mod guidance;
 mod kept;
 mod rescale;
+mod skipping;
 
 pub(crate) use control::{ControlNet, check_pictures, control_nets};
 pub(crate) use denoiser::Denoiser;

@@ -9,7 +9,7 @@ use sd_spec::{Role, Stage};
 
 use crate::engine::{Engine, EngineError, Loader, Residency, Signature, Tensors};
 use crate::error::{Result, RuntimeError};
-use crate::part::{Form, Part};
+use crate::part::Part;
 use crate::watch::Watch;
 use remembered::Remembered;
 
@@ -46,8 +46,7 @@ impl Shelf {
             Residency::PerStage => Ok(Self { residency, ..Self::growing(Models::new(), loader) }),
             Residency::Kept => {
                 // What some requests need alone waits for the first of them.
-                let parts: Vec<Part> =
-                    loader.parts().iter().filter(|part| part.form != Form::Single).copied().collect();
+                let parts: Vec<Part> = loader.parts().iter().filter(|part| !part.form.is_late()).copied().collect();
                 let load = |part| Ok((part, loader.load(part).map_err(|source| failed(part, source))?));
                 let engines = parts.into_iter().map(load).collect::<Result<_>>()?;
                 Ok(Self::growing(engines, loader))

@@ -4,6 +4,8 @@ use std::fmt;
 
 use sd_spec::Role;
 
+use crate::skip_layers::Blocks;
+
 /// A model of a pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Part {
@@ -26,6 +28,16 @@ pub enum Form {
     ClipSkipped(usize),
     /// The role's model for one sample at a time, beside one that takes two.
     Single,
+    /// The same without some blocks of its transformer.
+    WithoutBlocks(Blocks),
+}
+
+impl Form {
+    /// Whether some requests need it alone, so that it waits for the first of them.
+    #[must_use]
+    pub const fn is_late(self) -> bool {
+        matches!(self, Self::Single | Self::WithoutBlocks(_))
+    }
 }
 
 impl From<Role> for Part {
@@ -54,6 +66,12 @@ impl Part {
         Self { role, form: Form::Single }
     }
 
+    /// The role's model for one sample at a time, without these blocks.
+    #[must_use]
+    pub const fn without_blocks(role: Role, blocks: Blocks) -> Self {
+        Self { role, form: Form::WithoutBlocks(blocks) }
+    }
+
     /// What the model is called in messages: Apple's name of the role.
     #[must_use]
     pub(crate) const fn name(self) -> &'static str {
@@ -68,6 +86,7 @@ impl fmt::Display for Part {
             Form::Numbered(idx) => write!(f, "{} {}", self.role, idx + 1),
             Form::ClipSkipped(n) => write!(f, "{} without its last {n} layers", self.role),
             Form::Single => write!(f, "{} for one sample", self.role),
+            Form::WithoutBlocks(blocks) => write!(f, "{} without the blocks {blocks}", self.role),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! gives are refused by name.
 
 mod canvas;
+mod forms;
 mod range;
 mod settings;
 mod start;
@@ -35,6 +36,7 @@ pub use crate::request::{
     SafetyVerdict, StartingImage, Undecoded, Warning,
 };
 pub use crate::safety::{CropSize, EdgeSize, PreprocessorConfig};
+pub use crate::skip_layers::{Blocks, SkipLayers};
 pub use crate::takes::Takes;
 pub use crate::variation::Variation;
 pub use settings::{GuidingPicture, PictureSettings, RefinedBy, StartingPicture};
@@ -64,6 +66,8 @@ pub struct DiffusionPipeline {
     control_nets: Vec<ControlNet>,
     /// The one for one sample at a time, once a request needed it.
     single: Option<Denoiser>,
+    /// The one without some blocks, for one sample at a time, once a request needed it.
+    without_blocks: Option<(Blocks, Denoiser)>,
     decoder: Decoder,
     encoder: Option<Encoder>,
     safety_checker: Option<SafetyChecker>,
@@ -134,6 +138,7 @@ impl DiffusionPipeline {
             denoiser,
             control_nets,
             single: None,
+            without_blocks: None,
             decoder,
             encoder,
             safety_checker,
@@ -223,6 +228,7 @@ impl DiffusionPipeline {
         options.check()?;
         options.check_for(self.denoiser.takes())?;
         check_pictures(&self.control_nets, &options.controls)?;
+        self.check_skip_layers(options)?;
         if self.denoiser.guidance_width().is_some() {
             let is_negative = options.negative_prompt.as_ref().is_some_and(|text| !text.is_empty());
             let given =
@@ -267,6 +273,7 @@ impl DiffusionPipeline {
         let start = self.start(source.as_mut(), options, watch)?;
         let (conditioning, mut warnings) = self.read_prompts(options, watch)?;
         warnings.extend(self.find_single(options, &conditioning)?);
+        self.find_without_blocks(options)?;
         warnings.extend(start.warning.clone());
         let denoised = self.denoise(&start, &conditioning, source, options, watch)?;
         Ok(Drawn { denoised, overlay: start.overlay, warnings })
@@ -287,32 +294,6 @@ impl DiffusionPipeline {
             Some(sampler) => Cow::Owned(self.config.scheduler.asked_as(sampler)?),
             None => Cow::Borrowed(&self.config.scheduler),
         })
-    }
-
-    /// Finds a denoiser for one sample at a time, where steps without guidance need one beside one for two.
-    ///
-    /// Without one nothing fails: what comes of two is the same, takes twice the time, and is said.
-    fn find_single(&mut self, options: &GenerateOptions, conditioning: &Conditioning) -> Result<Option<Warning>> {
-        let is_needed = conditioning.negative.is_none() || options.guidance_interval.is_some();
-        if !is_needed || self.denoiser.batch() == 1 || (self.single.is_some() && self.control_nets.is_empty()) {
-            return Ok(None);
-        }
-        if !self.control_nets.is_empty() {
-            return Ok(Some(Warning::TwoAtATime { because: "and so do ControlNets".to_owned() }));
-        }
-        let part = Part::single(self.denoiser.role());
-        let signature = match self.models.signature(part) {
-            Ok(Some(signature)) => signature,
-            Ok(None) => return Ok(Some(Warning::TwoAtATime { because: "there is none for one".to_owned() })),
-            Err(RuntimeError::Engine { source, .. }) => {
-                return Ok(Some(Warning::TwoAtATime { because: chain(source.as_ref()) }));
-            }
-            Err(error) => return Err(error),
-        };
-        let single = Denoiser::new(part, signature, self.conditioner.given())?;
-        single.check_single_of(&self.denoiser)?;
-        self.single = Some(single);
-        Ok(None)
     }
 
     /// What pictures begin with.
@@ -356,6 +337,7 @@ impl DiffusionPipeline {
         let denoisers = Denoisers {
             whole: &self.denoiser,
             single: self.single.as_ref().filter(|_| self.control_nets.is_empty()),
+            without_blocks: self.without_blocks.as_ref().map(|(_, denoiser)| denoiser),
             control_nets: &self.control_nets,
         };
         let (unguided, config) = (conditioning.unguided(), self.scheduler_config(options)?);
@@ -413,10 +395,4 @@ fn lay_over(overlay: Option<&Overlay>, images: &mut [GeneratedImage]) -> Result<
         };
     }
     Ok(())
-}
-
-/// An error and what it came from, in a line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

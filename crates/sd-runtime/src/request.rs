@@ -14,6 +14,7 @@ use crate::interval::GuidanceInterval;
 use crate::prompt::TruncatedText;
 use crate::rng::RandomKind;
 use crate::scheduler::{Sampler, WalkOptions};
+use crate::skip_layers::SkipLayers;
 use crate::variation::Variation;
 pub use start::{DEFAULT_IMAGE_GUIDANCE, Repaint, StartingImage};
 
@@ -41,6 +42,9 @@ pub struct GenerateOptions {
     pub guidance_scale: f32,
     /// Where guidance is on; default: throughout. Needs guidance.
     pub guidance_interval: Option<GuidanceInterval>,
+    /// Guidance away from the transformer without some of its blocks, of Stable Diffusion 3 alone; default: none. Needs
+    /// guidance.
+    pub skip_layers: Option<SkipLayers>,
     /// By which rule steps are foretold instead of computed; default: none is.
     pub forecasting: Option<Forecasting>,
     /// Pictures to draw from one random stream; default 1.
@@ -102,6 +106,7 @@ impl Default for GenerateOptions {
             clip_skip: 0,
             negative_clip_skip: None,
             guidance_interval: None,
+            skip_layers: None,
             forecasting: None,
             image_count: 1,
             scheduler: None,
@@ -190,12 +195,36 @@ impl GenerateOptions {
             let scale = self.guidance_scale;
             return fail(format!("guidance interval {interval} has no effect at guidance {scale}, which is off"));
         }
+        self.check_skip_layers()?;
         if self.image_count == 0 {
             return fail("0 images asked for; at least 1 is needed".into());
         }
         self.start.as_ref().map_or(Ok(()), StartingImage::check)?;
         self.controls.iter().try_for_each(ControlPicture::check)?;
         self.check_range()
+    }
+
+    /// Checks guidance by a transformer without blocks, which counts beside guidance by the prompt, as in diffusers.
+    fn check_skip_layers(&self) -> Result<()> {
+        let Some(skip) = &self.skip_layers else { return Ok(()) };
+        if !self.is_guided() {
+            return Err(RuntimeError::Options(format!(
+                "skip-layer guidance counts together with guidance only, which is {}; give more than 1, or leave the layers \
+                 in",
+                self.guidance_scale
+            )));
+        }
+        if let Some(share) = self.denoising_start {
+            return Err(RuntimeError::Options(format!(
+                "skip-layer guidance is of the first steps, and denoising begins at {share} of the noise schedule; leave it out"
+            )));
+        }
+        skip.check(self.steps_of(Family::Sd3)?)
+    }
+
+    /// Steps that each picture takes: those behind the ones that a starting picture spares.
+    pub(crate) fn steps_of(&self, family: Family) -> Result<usize> {
+        Ok(self.n_steps() - self.skipped_steps(family)?)
     }
 
     /// Checks what part of the noise schedule is asked for, and what it begins with.

@@ -10,6 +10,7 @@ mod lora;
 mod own;
 mod seed;
 mod size;
+mod skip_layers;
 mod source;
 mod start;
 mod text;

@@ -9,10 +9,10 @@ mod refiner;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sd_checkpoint::{Checkpoint, ClipSkip, hub};
+use sd_checkpoint::{Checkpoint, ClipSkip, WithoutBlocks, hub};
 use sd_convert::{AttentionLayout, Batch, LatentSize, functions_of_size};
 use sd_engines::{Executor, MilEngine, Options, Weights};
-use sd_runtime::pipeline::{DiffusionPipeline, Models, PipelineConfig};
+use sd_runtime::pipeline::{Blocks, DiffusionPipeline, Models, PipelineConfig};
 use sd_runtime::{Engine, Form, LoadWith, Loader, Part, Residency, RuntimeError};
 use sd_spec::{Family, FamilySpec, Role, Stage};
 
@@ -67,7 +67,7 @@ impl Source {
         if options.low_memory {
             return Ok(Self::PerStage(Box::new(LoadWith::new(parts, move |part| Ok(load(part)?)))));
         }
-        let (late, now): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(|part| part.form == Form::Single);
+        let (late, now): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(|part| part.form.is_late());
         let models = now.into_iter().map(|part| Ok((part, load(part)?))).collect::<Result<_>>()?;
         Ok(Self::Kept(models, Box::new(LoadWith::new(late, move |part| Ok(load(part)?)))))
     }
@@ -122,6 +122,7 @@ fn refuse_ineffective(options: &PipelineOptions, dir: &Path) -> Result<()> {
         ("--attention", options.attention.is_some()),
         ("--precision", options.precision.is_some()),
         ("--clip-skip", options.clip_skips.iter().any(|n| *n > 0)),
+        ("--skip-layers", !options.skip_layers.is_empty()),
         ("--text-length", options.text_length.is_some()),
     ];
     match given.into_iter().find(|(_, is_given)| *is_given) {
@@ -155,8 +156,11 @@ fn wanted(
     let skips = || options.clip_skips.iter().copied().filter(|n| *n > 0);
     let encoders = || whole.clone().filter(|role| matches!(role, Role::TextEncoder | Role::TextEncoder2));
     let skipped = encoders().flat_map(|role| skips().map(move |n| Part::clip_skipped(role, n)));
-    let singles = whole.clone().filter(|role| role.is_denoiser()).map(Part::single);
-    whole.clone().map(Part::from).chain(skipped).chain(singles).chain(nets.parts()).collect()
+    let denoisers = || whole.clone().filter(|role| role.is_denoiser());
+    let singles = denoisers().map(Part::single);
+    let blocks = options.skip_layers.iter();
+    let without = blocks.flat_map(|blocks| denoisers().map(|role| Part::without_blocks(role, *blocks)));
+    whole.clone().map(Part::from).chain(skipped).chain(singles).chain(without).chain(nets.parts()).collect()
 }
 
 /// Puts the scheduler that was asked for in place of the file's own, and refuses what cannot be built.
@@ -321,7 +325,14 @@ fn check_drawn(asked: &PipelineOptions, checkpoint: &Checkpoint) -> Result<()> {
             checkpoint.family().spec().name
         );
     }
-    Ok(())
+    if !asked.skip_layers.is_empty() && checkpoint.family() != Family::Sd3 {
+        refuse!(
+            "--skip-layers is for the transformers of Stable Diffusion 3 and 3.5, and {} is {}; leave it out",
+            checkpoint.root().display(),
+            checkpoint.family().spec().name
+        );
+    }
+    asked.skip_layers.iter().try_for_each(|blocks| without_blocks(checkpoint, *blocks).map(drop))
 }
 
 fn from_checkpoint(
@@ -375,12 +386,18 @@ fn from_checkpoint(
             Form::Numbered(idx) => nets.load(idx, &memory, &beside),
             Form::ClipSkipped(n) => memory.load(&ClipSkip::of(checkpoint.clone(), n)?, role, &options),
             Form::Single => memory.load(&checkpoint, role, &single),
+            Form::WithoutBlocks(blocks) => memory.load(&without_blocks(&checkpoint, blocks)?, role, &single),
             _ => memory.load(&checkpoint, role, &options),
         }
     };
     let source = Source::new(asked, parts, load)?;
     warnings.extend(take(&found));
     Ok(Loaded { source, found, config, name, controlnets, warnings })
+}
+
+/// The checkpoint whose transformer does without these blocks.
+fn without_blocks(checkpoint: &Checkpoint, blocks: Blocks) -> Result<Checkpoint> {
+    Ok(WithoutBlocks::of(checkpoint.clone(), &Vec::from(blocks)).context("--skip-layers")?)
 }
 
 fn directory_name(dir: &Path) -> String {

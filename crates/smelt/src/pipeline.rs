@@ -177,6 +177,7 @@ impl Pipeline {
             original_steps: options.original_steps,
             variation: options.variation,
             guidance_interval: options.guidance_interval.map(|interval| interval.to_string()),
+            skip_layers: options.skip_layers,
             forecast: options.forecasting.map(|rule| rule.to_string()),
             scheduler: options.scheduler.unwrap_or(self.scheduler).to_string(),
             random: options.random.name().to_owned(),

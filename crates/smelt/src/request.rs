@@ -7,7 +7,8 @@ use host_tensor::HostTensor;
 use safe_files::Outputs;
 use sd_runtime::image::RgbImage;
 use sd_runtime::pipeline::{
-    Conditions, ControlPicture, Forecasting, GenerateOptions, GuidanceInterval, PictureSettings, Takes, Variation,
+    Conditions, ControlPicture, Forecasting, GenerateOptions, GuidanceInterval, PictureSettings, SkipLayers, Takes,
+    Variation,
 };
 use sd_runtime::rng::RandomKind;
 use sd_runtime::scheduler::Sampler;
@@ -54,6 +55,9 @@ pub struct Request {
     /// Where guidance is on, outside of which the prompt alone counts; throughout where it is left out.
     #[serde(with = "by_name_if_any")]
     pub guidance_interval: Option<GuidanceInterval>,
+    /// Guidance away from the transformer without some of its blocks, of Stable Diffusion 3; the pipeline must be loaded with
+    /// that ([`PipelineOptions::skip_layers`](crate::PipelineOptions::skip_layers)).
+    pub skip_layers: Option<SkipLayers>,
     /// The rule by which some steps are foretold instead of computed, if any.
     #[serde(with = "by_name_if_any")]
     pub forecast: Option<Forecasting>,
@@ -139,6 +143,7 @@ impl Default for Request {
             clip_skip: 0,
             negative_clip_skip: None,
             guidance_interval: None,
+            skip_layers: None,
             forecast: None,
             count: 1,
             scheduler: None,
@@ -210,6 +215,12 @@ impl Request {
                 self.guidance
             );
         }
+        if self.skip_layers.is_some() && self.guidance <= 1.0 {
+            refuse!(
+                "--skip-layers counts together with guidance only, which is {}; give more than 1, or leave the layers in",
+                self.guidance
+            );
+        }
         self.start.as_ref().map_or(Ok(()), Start::check)?;
         self.controls.iter().try_for_each(|control| control.picture.check())?;
         Ok(self.random.check_seed(self.seed)?)
@@ -251,6 +262,7 @@ impl Request {
             clip_skip: self.clip_skip,
             negative_clip_skip: self.negative_clip_skip,
             guidance_interval: self.guidance_interval,
+            skip_layers: self.skip_layers,
             forecasting: self.forecast,
             image_count: self.count,
             scheduler: self.scheduler,

@@ -66,6 +66,14 @@ impl Checkpoint {
         NetworkConfig::read(role, &json).map_err(|source| CheckpointError::Model { path: path(), source })
     }
 
+    /// The configuration of what a file holds of a role, before adapters make another network of it.
+    fn stored_network(&self, role: Role) -> Result<NetworkConfig, CheckpointError> {
+        match &self.named_by {
+            Some((named, network)) if *named == role => Ok(network.clone()),
+            _ => self.network(role),
+        }
+    }
+
     /// The weights of a role's network, as its adapters leave them.
     ///
     /// # Errors
@@ -74,7 +82,7 @@ impl Checkpoint {
         let mut weights = match &self.stored {
             _ if self.given_vae(role).is_some() => self.vae_weights(role)?,
             Stored::Projection(projection) => projection.weights(),
-            Stored::File(file) => file.network(role, &self.network(role)?)?,
+            Stored::File(file) => file.network(role, &self.stored_network(role)?)?,
             Stored::Folder => scaled::open(&self.folder(role), self.variant.as_deref())?,
         };
         self.adapters.iter().try_for_each(|adapter| adapter.adapt(role, &mut weights))?;
@@ -88,7 +96,7 @@ impl Checkpoint {
     pub fn stored_key(&self, role: Role, key: &str) -> Result<String, CheckpointError> {
         let own = match &self.stored {
             _ if self.given_vae(role).is_some() => self.vae_key(role, key)?,
-            Stored::File(file) => file.key_of(role, &self.network(role)?, key),
+            Stored::File(file) => file.key_of(role, &self.stored_network(role)?, key),
             Stored::Folder | Stored::Projection(_) => None,
         };
         Ok(own.unwrap_or_else(|| key.to_owned()))

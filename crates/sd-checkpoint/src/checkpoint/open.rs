@@ -181,6 +181,7 @@ fn of_folder(given: &Path, root: &Path) -> Result<Option<Checkpoint>, Checkpoint
         variant: None,
         vae: None,
         adapters: Vec::new(),
+        named_by: None,
         words: Vec::new(),
     };
     checkpoint.family = family::of(|role| checkpoint.known_config(role), checkpoint.index.asks_for_scores());
@@ -206,8 +207,8 @@ fn of_file(path: &Path, wanted: Wanted, reading: &Reading) -> Result<Option<Chec
     };
     let name = path.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
     let index = Index::new(read_object(&beside, INDEX)?);
-    let (root, variant, vae, adapters, words) = (path.to_owned(), None, None, Vec::new(), Vec::new());
-    Ok(Some(Checkpoint { root, name, beside, stored, index, family, alone, variant, vae, adapters, words }))
+    let (root, variant, vae, adapters, named_by, words) = (path.to_owned(), None, None, Vec::new(), None, Vec::new());
+    Ok(Some(Checkpoint { root, name, beside, stored, index, family, alone, variant, vae, adapters, named_by, words }))
 }
 
 /// A model in a file of safetensors, or of PyTorch.

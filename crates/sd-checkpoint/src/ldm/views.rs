@@ -24,8 +24,13 @@ pub(crate) fn view(weight: &Weight, how: How) -> Result<Weight, WeightError> {
             None => Weight::transposed(weight.constant().read()),
         },
         (How::Third(which), _) => equal_part(weight, which, 3),
-        (How::HalvesSwapped, _) => Weight::joined(vec![equal_part(weight, 1, 2)?, equal_part(weight, 0, 2)?]),
+        (How::HalvesSwapped, _) => equal_parts(weight, &[1, 0], 2),
     }
+}
+
+/// Some of `n` equal parts of the rows, in this order.
+pub(crate) fn equal_parts(weight: &Weight, which: &[usize], n: usize) -> Result<Weight, WeightError> {
+    Weight::joined(which.iter().map(|which| equal_part(weight, *which, n)).collect::<Result<_, _>>()?)
 }
 
 /// One of `n` equal parts of the rows.
@@ -43,11 +48,13 @@ fn equal_part(weight: &Weight, which: usize, n: usize) -> Result<Weight, WeightE
 
 /// Rows of a tensor, in a shape with as many rows.
 fn part(weight: &Weight, rows: Range<usize>, shape: Vec<usize>) -> Result<Weight, WeightError> {
+    let computed =
+        |source: Arc<dyn Compute>| Weight::computed(Arc::new(Rows { source, start: rows.start, shape: shape.clone() }));
     match weight {
-        Weight::Computed(source) => {
-            Weight::computed(Arc::new(Rows { source: source.clone(), start: rows.start, shape }))
-        }
-        _ => {
+        Weight::Computed(source) => computed(source.clone()),
+        Weight::Joined(source) => computed(source.clone()),
+        Weight::Sum(source) => computed(source.clone()),
+        Weight::View(_) => {
             let tensor = weight.stored().ok_or_else(|| WeightError::Computed(weight.shape()))?;
             let rows = Weight::rows_of(tensor, rows)?;
             let reshaped = rows.stored().and_then(|rows| rows.reshape(shape.clone()).ok());

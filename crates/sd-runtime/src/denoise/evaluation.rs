@@ -30,6 +30,8 @@ pub(crate) struct Denoisers<'a> {
     pub(crate) whole: &'a Denoiser,
     /// The one for one sample at a time, beside one that takes two.
     pub(crate) single: Option<&'a Denoiser>,
+    /// The one without some blocks, for one sample at a time.
+    pub(crate) without_blocks: Option<&'a Denoiser>,
     /// What guides it by pictures.
     pub(crate) control_nets: &'a [ControlNet],
 }
@@ -74,7 +76,15 @@ impl<'a> Evaluation<'a> {
                 )));
             }
         };
-        Ok(Self { guidance: guided(denoiser, conditioning)?, limits, forecasting: options.forecasting, prediction })
+        let guidance = match conditioning.negative {
+            Some(_) => guided(denoiser, conditioning)?.with_skipping(
+                denoisers.without_blocks,
+                &conditioning.prompt,
+                options,
+            )?,
+            None => guided(denoiser, conditioning)?,
+        };
+        Ok(Self { guidance, limits, forecasting: options.forecasting, prediction })
     }
 
     /// Before the first call of a walk of so many.

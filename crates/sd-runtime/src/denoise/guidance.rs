@@ -1,9 +1,12 @@
 //! Classifier-free guidance: the denoiser with the prompt and without it, in one call or in several.
 
+use sd_spec::Family;
+
 use super::control::{ControlNet, Controls};
 use super::denoiser::{Denoiser, GUIDANCE_INPUT};
 use super::embedding::guidance_embedding;
 use super::rescale::rescale;
+use super::skipping::Skipping;
 use crate::control::ControlPicture;
 use crate::engine::Tensors;
 use crate::error::Result;
@@ -60,6 +63,8 @@ pub(crate) struct Guidance<'a> {
     mix: Mix,
     /// How much of the guided prediction is brought to the spread of the prompt's own.
     rescale: f32,
+    /// What it is guided away from beside the negative prompt.
+    skipping: Option<Skipping<'a>>,
 }
 
 impl<'a> Guidance<'a> {
@@ -99,7 +104,7 @@ impl<'a> Guidance<'a> {
             let embedding = denoiser.port().tensor(GUIDANCE_INPUT, embedding)?;
             calls.iter_mut().for_each(|call| drop(call.inputs.insert(GUIDANCE_INPUT.to_owned(), embedding.clone())));
         }
-        Ok(Self { denoiser, calls, controls: Vec::new(), mix, rescale: options.guidance_rescale })
+        Ok(Self { denoiser, calls, controls: Vec::new(), mix, rescale: options.guidance_rescale, skipping: None })
     }
 
     /// The same, where ControlNets add what they see in pictures; nothing without pictures.
@@ -111,8 +116,23 @@ impl<'a> Guidance<'a> {
         Ok(self)
     }
 
+    /// The same, away from what a denoiser predicts without some of its blocks too, where that is asked for.
+    pub(crate) fn with_skipping(
+        mut self,
+        denoiser: Option<&'a Denoiser>,
+        prompt: &Features,
+        options: &GenerateOptions,
+    ) -> Result<Self> {
+        if let (Some(denoiser), Some(asked)) = (denoiser, options.skip_layers) {
+            let n_steps = options.steps_of(Family::Sd3)?;
+            self.skipping = Some(Skipping::new(denoiser, prompt, asked, n_steps)?);
+        }
+        Ok(self)
+    }
+
     /// Begins step `idx` of `n`.
     pub(crate) fn begin(&mut self, idx: usize, n: usize) {
+        self.skipping.iter_mut().for_each(|skipping| skipping.begin(idx));
         self.controls.iter_mut().for_each(|controls| controls.begin(idx, n));
     }
 
@@ -135,7 +155,14 @@ impl<'a> Guidance<'a> {
         }
         let n_rows = self.calls.len() * self.denoiser.batch();
         let n = predicted.len() / n_rows;
-        Ok(self.mix.of(predicted, n, self.rescale))
+        let Some(skipping) = self.skipping.as_mut().filter(|skipping| skipping.is_on()) else {
+            return Ok(self.mix.of(predicted, n, self.rescale));
+        };
+        // The prompt's row comes after the negative prompt's.
+        let prompt = predicted[n..2 * n].to_vec();
+        let mut guided = self.mix.of(predicted, n, self.rescale);
+        skipping.add(&mut guided, &prompt, models, (latents, timestep), watch)?;
+        Ok(guided)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod control;
 mod masks;
+mod skipped;
 mod speed;
 mod stages;
 mod xl;

@@ -11,6 +11,7 @@ use smelt::{
 };
 
 use super::control::ControlArgs;
+use super::skip_layers::SkipLayerArgs;
 use super::text::prompt;
 use super::xl::XlArgs;
 use super::{Seed, SizeArgs, SourceArgs, StartArgs, attention, examples, precision, source};
@@ -77,6 +78,8 @@ pub(crate) struct GenerateArgs {
     /// time. Default: throughout.
     #[arg(long, value_name = "FROM:TO")]
     pub(crate) guidance_interval: Option<GuidanceInterval>,
+    #[command(flatten)]
+    pub(crate) skip_layers: SkipLayerArgs,
     /// Foretell some steps from those before instead of computing them: line or spectrum.
     #[arg(long, value_name = "RULE")]
     pub(crate) forecast: Option<Forecasting>,

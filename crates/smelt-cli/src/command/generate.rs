@@ -139,6 +139,7 @@ fn type_over(args: &GenerateArgs, request: &mut Request) {
     set(&mut request.random, args.random);
     request.scheduler = args.scheduler.or(request.scheduler);
     request.guidance_interval = args.guidance_interval.or(request.guidance_interval);
+    request.skip_layers = args.skip_layers.asked().or(request.skip_layers);
     request.forecast = args.forecast.or(request.forecast);
     request.no_safety_check |= args.no_safety_check;
     if args.fast {
@@ -170,6 +171,7 @@ fn load(args: &GenerateArgs, request: &mut Request, opened: &Opened, report: &Re
         with_picture: request.start.is_some(),
         text_length: args.text_length,
         clip_skips: [Some(request.clip_skip), request.negative_clip_skip].into_iter().flatten().collect(),
+        skip_layers: request.skip_layers.iter().map(|skip| skip.layers).collect(),
         safety_check: !request.no_safety_check,
         low_memory: args.low_memory,
         refiner: args.xl.refiner.clone(),

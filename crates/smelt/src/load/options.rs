@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use sd_checkpoint::Source;
 use sd_convert::{AttentionLayout, Precision};
+use sd_runtime::pipeline::Blocks;
 use sd_runtime::scheduler::Sampler;
 
 use crate::engine::EngineSpec;
@@ -30,6 +31,9 @@ pub struct PipelineOptions {
     pub text_length: Option<usize>,
     /// Numbers of last layers that text encoders of CLIP are to be loaded without, beside the whole encoders.
     pub clip_skips: Vec<usize>,
+    /// Blocks that a checkpoint's transformer of Stable Diffusion 3 is to be loaded without too, once a request needs that;
+    /// a set of them for each way to skip layers.
+    pub skip_layers: Vec<Blocks>,
     /// Load the safety checker, where there is one.
     pub safety_check: bool,
     /// Load each model only for its stage (text, denoising, decoding), so that memory is that of the largest; pictures are
@@ -57,6 +61,7 @@ impl Default for PipelineOptions {
             with_picture: false,
             text_length: None,
             clip_skips: Vec::new(),
+            skip_layers: Vec::new(),
             safety_check: true,
             low_memory: false,
             refiner: None,

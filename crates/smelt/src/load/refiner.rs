@@ -47,6 +47,7 @@ pub(crate) fn load(options: &PipelineOptions, refiner: &Opened, size: LatentSize
         refiner: None,
         controlnets: Vec::new(),
         clip_skips: Vec::new(),
+        skip_layers: Vec::new(),
         text_length: None,
         ..options.clone()
     };

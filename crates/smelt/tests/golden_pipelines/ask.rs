@@ -3,8 +3,8 @@
 use serde_json::Value;
 use smelt::image::{Fit, GreyImage, RgbImage, Size};
 use smelt::{
-    Control, ControlPicture, Corner, HostTensor, PictureSize, PipelineOptions, Precision, Request, Sizes, Start,
-    StartMask,
+    Blocks, Control, ControlPicture, Corner, HostTensor, PictureSize, PipelineOptions, Precision, Request, Sizes,
+    SkipLayers, Start, StartMask,
 };
 
 use super::case::{Case, texts};
@@ -36,6 +36,10 @@ pub(super) fn ask(case: &Case, prompt_idx: usize) -> Result<(PipelineOptions, Re
                 // As diffusers has it.
                 request.negative_clip_skip = Some(0);
             }
+            "skip_guidance_layers" => skip_layers(&mut request).layers = serde_json::from_value(value.clone()).unwrap(),
+            "skip_layer_guidance_scale" => skip_layers(&mut request).scale = number() as f32,
+            "skip_layer_guidance_start" => skip_layers(&mut request).start = number(),
+            "skip_layer_guidance_stop" => skip_layers(&mut request).stop = number(),
             "timesteps" => request.timesteps = Some(numbers(value)),
             "sigmas" => request.sigmas = Some(numbers(value)),
             "eta" => request.eta = Some(number()),
@@ -70,10 +74,16 @@ pub(super) fn ask(case: &Case, prompt_idx: usize) -> Result<(PipelineOptions, Re
         with_picture: request.start.is_some(),
         text_length,
         clip_skips: vec![request.clip_skip],
+        skip_layers: request.skip_layers.iter().map(|skip| skip.layers).collect(),
         safety_check: false,
         ..PipelineOptions::default()
     };
     Ok((options, request))
+}
+
+/// Layers that a recorded run skipped: those of Stable Diffusion 3.5 medium until it says which.
+fn skip_layers(request: &mut Request) -> &mut SkipLayers {
+    request.skip_layers.get_or_insert_with(|| SkipLayers::new(Blocks::new(&[7, 8, 9]).unwrap()))
 }
 
 fn numbers(value: &Value) -> Vec<f64> {
