@@ -47,6 +47,7 @@ mod request;
 pub mod rng;
 mod safety;
 pub mod scheduler;
+mod seeds;
 mod skip_layers;
 mod takes;
 pub mod tokenizer;

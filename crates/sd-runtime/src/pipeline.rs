@@ -7,6 +7,7 @@
 //! gives are refused by name.
 
 mod canvas;
+mod draw;
 mod forms;
 mod range;
 mod settings;
@@ -20,7 +21,7 @@ mod tests;
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
-use host_tensor::{HostTensor, Stop};
+use host_tensor::Stop;
 use sd_spec::Role;
 
 pub use crate::autoencoder::VaeConfig;
@@ -36,26 +37,25 @@ pub use crate::request::{
     SafetyVerdict, StartingImage, Undecoded, Warning,
 };
 pub use crate::safety::{CropSize, EdgeSize, PreprocessorConfig};
+pub use crate::seeds::{OwnSeed, Seeds, Streams};
 pub use crate::skip_layers::{Blocks, SkipLayers};
 pub use crate::takes::Takes;
 pub use crate::variation::Variation;
 pub use settings::{GuidingPicture, PictureSettings, RefinedBy, StartingPicture};
 
 use crate::autoencoder::{Decoder, Encoder};
-use crate::condition::{self, Conditioner, Reading};
-use crate::denoise::{ControlNet, Denoiser, Denoisers, Evaluation, check_pictures, control_nets, denoise};
+use crate::condition::{self, Conditioner};
+use crate::denoise::{ControlNet, Denoiser, check_pictures, control_nets};
 use crate::engine::{Loader, Residency};
 use crate::error::{Result, RuntimeError};
-use crate::features::Conditioning;
 use crate::image::RgbImage;
 use crate::models::{Shelf, missing};
 use crate::part::Part;
-use crate::rng::{Lane, RandomSource};
+use crate::rng::RandomSource;
 use crate::safety::SafetyChecker;
 use crate::scheduler::{Scheduler, SchedulerConfig, WalkOptions};
 use crate::watch::{OnStep, Watch};
 use canvas::Overlay;
-use start::{Making, Start};
 
 /// A pipeline from text, or from text and a picture, to pictures.
 pub struct DiffusionPipeline {
@@ -176,14 +176,13 @@ impl DiffusionPipeline {
         stop: &Stop,
         progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<Generation> {
-        let mut source = options.random.source(options.seed)?;
-        self.generate_from(&mut source, options, stop, progress)
+        self.generate_with(&mut Streams::of(options)?, options, stop, progress)
     }
 
     /// Draws pictures from a random source that may go on for several prompts; the seed of the options is not used.
     ///
     /// # Errors
-    /// As [`generate`](Self::generate).
+    /// As [`generate`](Self::generate), and for seeds of each picture's own.
     pub fn generate_from(
         &mut self,
         source: &mut Box<dyn RandomSource>,
@@ -191,7 +190,26 @@ impl DiffusionPipeline {
         stop: &Stop,
         progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<Generation> {
-        let generation = self.draw(source, options, stop, progress);
+        let mut streams = Streams::One(source.boxed_clone());
+        let generation = self.generate_with(&mut streams, options, stop, progress);
+        if let Streams::One(after) = streams {
+            *source = after;
+        }
+        generation
+    }
+
+    /// Draws pictures from random numbers that may go on for several prompts; the seed of the options is not used.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate), and for other random numbers than the options ask for.
+    pub fn generate_with(
+        &mut self,
+        streams: &mut Streams,
+        options: &GenerateOptions,
+        stop: &Stop,
+        progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<Generation> {
+        let generation = self.draw(streams, options, stop, progress);
         self.models.release();
         generation
     }
@@ -199,17 +217,17 @@ impl DiffusionPipeline {
     /// Denoises and leaves the rest, decoding and the safety checker, to others: another pipeline may go on from the latents.
     ///
     /// # Errors
-    /// As [`generate`](Self::generate).
-    pub fn denoise_from(
+    /// As [`generate_with`](Self::generate_with).
+    pub fn denoise_with(
         &mut self,
-        source: &mut Box<dyn RandomSource>,
+        streams: &mut Streams,
         options: &GenerateOptions,
         stop: &Stop,
         progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<Undecoded> {
         let n_steps = self.evaluations(options)?;
         let mut watch = Watch::new(options.image_count, n_steps, stop, progress);
-        let denoised = self.begin_and_denoise(source, options, &mut watch);
+        let denoised = self.begin_and_denoise(streams, options, &mut watch);
         self.models.release();
         match denoised? {
             Drawn { overlay: Some(_), .. } => Err(RuntimeError::Options(
@@ -245,14 +263,14 @@ impl DiffusionPipeline {
 
     fn draw(
         &mut self,
-        source: &mut Box<dyn RandomSource>,
+        streams: &mut Streams,
         options: &GenerateOptions,
         stop: &Stop,
         on_step: OnStep<'_>,
     ) -> Result<Generation> {
         let n_steps = self.evaluations(options)?;
         let mut watch = Watch::new(options.image_count, n_steps, stop, on_step);
-        let Drawn { denoised, overlay, mut warnings } = self.begin_and_denoise(source, options, &mut watch)?;
+        let Drawn { denoised, overlay, mut warnings } = self.begin_and_denoise(streams, options, &mut watch)?;
         let mut images = self.decode(denoised, &watch)?;
         let not_finite = |image: &GeneratedImage| image.decoded.to_f32_vec().iter().any(|x| !x.is_finite());
         let bad = images.iter().enumerate().filter(|(_, image)| not_finite(image));
@@ -262,21 +280,6 @@ impl DiffusionPipeline {
         }
         lay_over(overlay.as_ref(), &mut images)?;
         Ok(Generation { images, warnings })
-    }
-
-    fn begin_and_denoise(
-        &mut self,
-        source: &mut Box<dyn RandomSource>,
-        options: &GenerateOptions,
-        watch: &mut Watch<'_>,
-    ) -> Result<Drawn> {
-        let start = self.start(source.as_mut(), options, watch)?;
-        let (conditioning, mut warnings) = self.read_prompts(options, watch)?;
-        warnings.extend(self.find_single(options, &conditioning)?);
-        self.find_without_blocks(options)?;
-        warnings.extend(start.warning.clone());
-        let denoised = self.denoise(&start, &conditioning, source, options, watch)?;
-        Ok(Drawn { denoised, overlay: start.overlay, warnings })
     }
 
     /// A scheduler for one picture, without the first steps.
@@ -294,72 +297,6 @@ impl DiffusionPipeline {
             Some(sampler) => Cow::Owned(self.config.scheduler.asked_as(sampler)?),
             None => Cow::Borrowed(&self.config.scheduler),
         })
-    }
-
-    /// What pictures begin with.
-    fn start(&mut self, source: &mut dyn RandomSource, options: &GenerateOptions, watch: &Watch<'_>) -> Result<Start> {
-        let mut making = Making {
-            models: &mut self.models,
-            encoder: self.encoder.as_ref(),
-            takes: self.denoiser.takes(),
-            latent_shape: self.latent_shape,
-            watch,
-        };
-        Start::new(&mut making, source, options)
-    }
-
-    /// Encodes the prompt and, where guidance needs it, the negative prompt.
-    fn read_prompts(&mut self, options: &GenerateOptions, watch: &Watch<'_>) -> Result<(Conditioning, Vec<Warning>)> {
-        let [_, _, height, width] = self.latent_shape;
-        let scale = self.decoder.scale();
-        let mut reading = Reading {
-            models: &mut self.models,
-            config: &self.config,
-            denoiser: &self.denoiser,
-            is_guided: options.is_guided() && self.denoiser.guidance_width().is_none(),
-            size: [height * scale, width * scale],
-            watch,
-            warnings: Vec::new(),
-        };
-        let conditioning = self.conditioner.read(&mut reading, options)?;
-        Ok((conditioning, reading.warnings))
-    }
-
-    /// Denoises the latents of all pictures, each with its share of what is drawn on the way.
-    fn denoise(
-        &mut self,
-        start: &Start,
-        conditioning: &Conditioning,
-        source: &mut Box<dyn RandomSource>,
-        options: &GenerateOptions,
-        watch: &mut Watch<'_>,
-    ) -> Result<Vec<Denoised>> {
-        let denoisers = Denoisers {
-            whole: &self.denoiser,
-            single: self.single.as_ref().filter(|_| self.control_nets.is_empty()),
-            without_blocks: self.without_blocks.as_ref().map(|(_, denoiser)| denoiser),
-            control_nets: &self.control_nets,
-        };
-        let (unguided, config) = (conditioning.unguided(), self.scheduler_config(options)?);
-        let mut evaluation =
-            Evaluation::new(denoisers, (conditioning, &unguided), &start.beside, options, config.as_ref())?;
-        let (before, count) = (source.boxed_clone(), start.noises.len());
-        let mut denoised = Vec::with_capacity(count);
-        for (image_idx, noise) in start.noises.iter().enumerate() {
-            watch.begin(image_idx);
-            let mut walk = self.walk(options)?;
-            let mut lane = Lane::new(before.as_ref(), image_idx, count);
-            let mut latents = noise.clone();
-            if !start.is_under_way {
-                walk.scheduler.start(start.clean.as_deref(), &mut latents);
-            }
-            let kept = start.kept.as_ref().map(|kept| (kept, noise.as_slice()));
-            denoise(&mut self.models, &mut evaluation, &mut walk, &mut latents, &mut lane, kept, watch)?;
-            let noise = HostTensor::from_f32(self.latent_shape, noise.clone());
-            denoised.push(Denoised { noise, latents: HostTensor::from_f32(self.latent_shape, latents) });
-            *source = lane.into_source();
-        }
-        Ok(denoised)
     }
 
     /// Decodes the latents of all pictures.

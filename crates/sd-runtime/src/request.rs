@@ -14,6 +14,7 @@ use crate::interval::GuidanceInterval;
 use crate::prompt::TruncatedText;
 use crate::rng::RandomKind;
 use crate::scheduler::{Sampler, WalkOptions};
+use crate::seeds::Seeds;
 use crate::skip_layers::SkipLayers;
 use crate::variation::Variation;
 pub use start::{DEFAULT_IMAGE_GUIDANCE, Repaint, StartingImage};
@@ -47,8 +48,10 @@ pub struct GenerateOptions {
     pub skip_layers: Option<SkipLayers>,
     /// By which rule steps are foretold instead of computed; default: none is.
     pub forecasting: Option<Forecasting>,
-    /// Pictures to draw from one random stream; default 1.
+    /// Pictures to draw; default 1.
     pub image_count: usize,
+    /// Where they have their random numbers from; default: from one stream.
+    pub seeds: Seeds,
     /// How much of the guided prediction is brought to the spread of the prompt's own (arXiv 2305.08891, section 3.4), 0 to
     /// 1; default 0.
     pub guidance_rescale: f32,
@@ -109,6 +112,7 @@ impl Default for GenerateOptions {
             skip_layers: None,
             forecasting: None,
             image_count: 1,
+            seeds: Seeds::default(),
             scheduler: None,
             timesteps: None,
             sigmas: None,
@@ -188,6 +192,7 @@ impl GenerateOptions {
         if let Some(variation) = &self.variation {
             variation.check()?;
         }
+        self.check_seeds()?;
         if !self.noise.is_empty() && self.noise.len() != self.image_count {
             return fail(format!("noise is given for {} of {} pictures", self.noise.len(), self.image_count));
         }

@@ -91,7 +91,7 @@ pub use sd_convert::{AttentionLayout, Batch, LatentSize, Precision, Role, Target
 pub use sd_engines::{Precision as ComputePrecision, Rounding, WeightForm};
 pub use sd_runtime::Tensors;
 pub use sd_runtime::pipeline::{
-    Blocks, Conditions, ControlPicture, Corner, Forecasting, GuidanceInterval, Preprocess, SkipLayers, Variation,
+    Blocks, Conditions, ControlPicture, Corner, Forecasting, GuidanceInterval, Preprocess, Seeds, SkipLayers, Variation,
 };
 pub use sd_runtime::rng::RandomKind;
 pub use sd_runtime::scheduler::{Sampler, SchedulerKind, Spread};

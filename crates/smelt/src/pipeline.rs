@@ -7,7 +7,8 @@ use std::ops::ControlFlow;
 use sd_convert::LatentSize;
 use sd_runtime::Stop;
 use sd_runtime::pipeline::{
-    DiffusionPipeline, GenerateOptions, GeneratedImage, GuidingPicture, PictureSettings, Preprocess, RefinedBy,
+    DiffusionPipeline, GenerateOptions, GeneratedImage, GuidingPicture, OwnSeed, PictureSettings, Preprocess,
+    RefinedBy, Streams,
 };
 use sd_runtime::rng::RandomSource;
 use sd_runtime::scheduler::Sampler;
@@ -99,15 +100,14 @@ impl Pipeline {
     /// # Errors
     /// As [`Pipeline::draw`], and when it was stopped.
     pub fn draw_until(&mut self, request: &Request, stop: &Stop, watch: &mut dyn Watch) -> Result<Drawing> {
-        let mut source = request.random.source(request.seed)?;
-        self.draw_from(&mut source, request, stop, watch)
+        self.draw_with(&mut Streams::of(&request.options(self.inner.takes()))?, request, stop, watch)
     }
 
     /// Draws as [`Pipeline::draw_until`] with the numbers of a random source that may go on for several requests, in the
     /// place of the request's own.
     ///
     /// # Errors
-    /// As [`Pipeline::draw_until`].
+    /// As [`Pipeline::draw_until`], and for pictures with seeds of their own ([`Request::seeds`]).
     pub fn draw_from(
         &mut self,
         source: &mut Box<dyn RandomSource>,
@@ -115,10 +115,25 @@ impl Pipeline {
         stop: &Stop,
         watch: &mut dyn Watch,
     ) -> Result<Drawing> {
+        let mut streams = Streams::One(source.boxed_clone());
+        let drawing = self.draw_with(&mut streams, request, stop, watch);
+        if let Streams::One(after) = streams {
+            *source = after;
+        }
+        drawing
+    }
+
+    fn draw_with(
+        &mut self,
+        streams: &mut Streams,
+        request: &Request,
+        stop: &Stop,
+        watch: &mut dyn Watch,
+    ) -> Result<Drawing> {
         request.check()?;
         self.check_can_begin(request)?;
         let options = request.options(self.inner.takes());
-        let generation = self.generate(source, request, stop, watch)?;
+        let generation = self.generate(streams, request, stop, watch)?;
         let _ = watch.event(Event::End);
         let picture = |(idx, generated)| self.picture(request, &options, idx, generated);
         Ok(Drawing {
@@ -151,6 +166,7 @@ impl Pipeline {
             [_, _, height, width] => (width, height),
             _ => (image.width(), image.height()),
         };
+        let OwnSeed { seed, variation, image_idx } = options.own_seed(idx);
         let settings = PictureSettings {
             software: crate::SOFTWARE.to_owned(),
             model: self.name.clone(),
@@ -164,8 +180,8 @@ impl Pipeline {
                 model: refiner.name.clone(),
                 start: request.refiner_start.unwrap_or(REFINER_START),
             }),
-            seed: options.seed,
-            image_idx: idx,
+            seed,
+            image_idx,
             steps: options.steps,
             guidance_scale: options.guidance_scale,
             guidance_rescale: options.guidance_rescale,
@@ -175,7 +191,7 @@ impl Pipeline {
             sigmas: options.sigmas.clone(),
             eta: options.eta,
             original_steps: options.original_steps,
-            variation: options.variation,
+            variation,
             guidance_interval: options.guidance_interval.map(|interval| interval.to_string()),
             skip_layers: options.skip_layers,
             forecast: options.forecasting.map(|rule| rule.to_string()),

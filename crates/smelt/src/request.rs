@@ -7,8 +7,8 @@ use host_tensor::HostTensor;
 use safe_files::Outputs;
 use sd_runtime::image::RgbImage;
 use sd_runtime::pipeline::{
-    Conditions, ControlPicture, Forecasting, GenerateOptions, GuidanceInterval, PictureSettings, SkipLayers, Takes,
-    Variation,
+    Conditions, ControlPicture, Forecasting, GenerateOptions, GuidanceInterval, PictureSettings, Seeds, SkipLayers,
+    Takes, Variation,
 };
 use sd_runtime::rng::RandomKind;
 use sd_runtime::scheduler::Sampler;
@@ -61,8 +61,11 @@ pub struct Request {
     /// The rule by which some steps are foretold instead of computed, if any.
     #[serde(with = "by_name_if_any")]
     pub forecast: Option<Forecasting>,
-    /// Number of pictures, from one random stream.
+    /// Number of pictures.
     pub count: usize,
+    /// Where several pictures have their random numbers from: one stream for all, or the seeds from `seed` on.
+    #[serde(with = "by_name")]
+    pub seeds: Seeds,
     /// The scheduler, if not the pipeline's own.
     #[serde(with = "by_name_if_any")]
     pub scheduler: Option<Sampler>,
@@ -146,6 +149,7 @@ impl Default for Request {
             skip_layers: None,
             forecast: None,
             count: 1,
+            seeds: Seeds::default(),
             scheduler: None,
             timesteps: None,
             sigmas: None,
@@ -265,6 +269,7 @@ impl Request {
             skip_layers: self.skip_layers,
             forecasting: self.forecast,
             image_count: self.count,
+            seeds: self.seeds,
             scheduler: self.scheduler,
             timesteps: self.timesteps.clone(),
             sigmas: self.sigmas.clone(),

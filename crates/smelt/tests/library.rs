@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 
 use smelt::image::RgbImage;
-use smelt::{Conversion, Error, Event, PipelineOptions, Request, Role, Stop, Unwatched};
+use smelt::{Conversion, Error, Event, PipelineOptions, Request, Role, Seeds, Stop, Unwatched, Variation};
 
 #[path = "../examples/draw.rs"]
 #[allow(dead_code, reason = "its `main` is for whoever runs the example")]
@@ -140,5 +140,26 @@ fn palettes_of_a_conversion_are_for_what_apples_converter_compresses_and_the_res
             std::fs::metadata(file).unwrap().len()
         };
         assert!(weights(&compressed) < weights(&plain), "{}", package.display());
+    }
+}
+
+#[test]
+fn the_settings_of_each_picture_draw_it_again_alone() {
+    let mut pipeline = smelt::open(testkit::demo()).unwrap().pipeline(&PipelineOptions::default()).unwrap();
+    let mut draw = |request: &Request| pipeline.draw(request, &mut Unwatched).unwrap().pictures;
+    let ancestral = Request { scheduler: Some("euler-a".parse().unwrap()), ..request(6) };
+    let several = Request { count: 2, seeds: Seeds::Each, ..ancestral.clone() };
+    let varied = Variation { seed: 30, strength: 0.25 };
+    for (several, seeds) in [
+        (several.clone(), [(6, None), (7, None)]),
+        (Request { variation: Some(varied), ..several }, [(6, Some(30)), (6, Some(31))]),
+    ] {
+        for (picture, (seed, other)) in draw(&several).iter().zip(seeds) {
+            let said = &picture.settings;
+            assert_eq!((said.seed, said.variation.map(|other| other.seed), said.image_idx), (seed, other, 0));
+            let alone = Request { seed: said.seed, variation: said.variation, ..ancestral.clone() };
+            let again = draw(&alone).remove(0);
+            assert!(again.image == picture.image && again.settings == *said, "{seed} {other:?}");
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! What pictures begin with: noise, the latents of another picture, and what stays of it.
 // Source of the rules: diffusers 0.42, pipelines for image to image, inpainting and InstructPix2Pix.
 
+use std::ops::Range;
+
 use host_tensor::HostTensor;
 use sd_spec::Role;
 
@@ -42,6 +44,8 @@ pub(super) struct Making<'a, 'w> {
     pub(super) takes: Takes,
     /// [1, channels, height, width].
     pub(super) latent_shape: [usize; 4],
+    /// The pictures of the run that it is for.
+    pub(super) pictures: Range<usize>,
     pub(super) watch: &'a Watch<'w>,
 }
 
@@ -118,25 +122,25 @@ impl Making<'_, '_> {
     fn noises(&self, source: &mut dyn RandomSource, options: &GenerateOptions) -> Result<Vec<Vec<f32>>> {
         let ([_, _, height, width], n) = (self.latent_shape, self.n());
         let mut noises: Vec<Vec<f32>> = match options.noise.is_empty() {
-            true => source.latents(n * options.image_count).chunks(n).map(<[f32]>::to_vec).collect(),
+            true => source.latents(n * self.pictures.len()).chunks(n).map(<[f32]>::to_vec).collect(),
             false => self.given(&options.noise, "the noise has")?,
         };
         if let Some(Variation { seed, strength }) = options.variation {
-            for (noise, seed) in noises.iter_mut().zip(seed..) {
+            for (noise, seed) in noises.iter_mut().zip(seed + self.pictures.start as u64..) {
                 turn(noise, &options.random.source(seed)?.latents(n), [height, width], strength);
             }
         }
         Ok(noises)
     }
 
-    /// Tensors that were given, each of the shape of one picture's latents.
+    /// Tensors that were given, one for each picture of the run, each of the shape of one picture's latents.
     fn given(&self, tensors: &[HostTensor], what: &str) -> Result<Vec<Vec<f32>>> {
         match tensors.iter().find(|tensor| tensor.shape() != self.latent_shape) {
             Some(other) => {
                 let (own, other) = (self.latent_shape, other.shape());
                 Err(RuntimeError::Options(format!("{what} the shape {other:?}, and the model draws {own:?}")))
             }
-            None => Ok(tensors.iter().map(HostTensor::to_f32_vec).collect()),
+            None => Ok(tensors[self.pictures.clone()].iter().map(HostTensor::to_f32_vec).collect()),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod control;
 mod masks;
+mod seeds;
 mod skipped;
 mod speed;
 mod stages;
@@ -9,14 +10,14 @@ mod xl;
 
 use std::ops::ControlFlow;
 
-use host_tensor::{DType, Stop};
+use host_tensor::{DType, HostTensor, Stop};
 
 use super::fake::{self, Fake, LATENT, LENGTH, WIDTH};
 use super::*;
 use crate::RuntimeError;
 use crate::engine::{Feature, Shape};
 use crate::prompt::Window;
-use crate::rng::{NumpyRandom, RandomKind};
+use crate::rng::{Lane, NumpyRandom, RandomKind};
 use crate::scheduler::{Sampler, SchedulerKind};
 
 fn pipeline(unet: Fake) -> DiffusionPipeline {

@@ -7,7 +7,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, Type
 use clap::{Arg, Args};
 use smelt::{
     AttentionLayout, DEVICES, Device, Forecasting, GuidanceInterval, Precision, RandomKind, Sampler, SchedulerKind,
-    Source,
+    Seeds, Source,
 };
 
 use super::control::ControlArgs;
@@ -115,6 +115,9 @@ pub(crate) struct GenerateArgs {
     /// Number of pictures; default: 1.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) count: Option<u16>,
+    /// Where several pictures have their random numbers from; default: stream.
+    #[arg(long, value_name = "HOW", value_parser = seeds())]
+    pub(crate) seeds: Option<Seeds>,
     /// Write the noise that each picture began with and its final latents too, as a safetensors file: `noise` and
     /// `latents`, with several pictures `1.noise` and so on.
     #[arg(long, value_name = "FILE")]
@@ -163,6 +166,12 @@ impl TypedValueParser for Schedulers {
         let value = |kind: SchedulerKind| PossibleValue::new(kind.name()).help(kind.summary());
         Some(Box::new(SchedulerKind::ALL.into_iter().map(value)))
     }
+}
+
+/// Choices of seeds by the names that the library gives them.
+fn seeds() -> impl TypedValueParser<Value = Seeds> {
+    let value = |seeds: Seeds| PossibleValue::new(seeds.name()).help(seeds.summary());
+    PossibleValuesParser::new(Seeds::ALL.map(value)).try_map(|name| name.parse())
 }
 
 /// Random sources by the names that the library gives them.

@@ -45,6 +45,8 @@ struct Saved {
     path: String,
     width: usize,
     height: usize,
+    /// What draws it again; with --seeds stream, as one of so many.
+    seed: u64,
     /// Null when the safety checker did not run.
     flagged: Option<bool>,
 }
@@ -136,6 +138,7 @@ fn type_over(args: &GenerateArgs, request: &mut Request) {
     let variation = args.variation_seed.zip(args.variation_strength);
     set(&mut request.variation, variation.map(|(seed, strength)| Some(Variation { seed, strength })));
     set(&mut request.count, args.count.map(usize::from));
+    set(&mut request.seeds, args.seeds);
     set(&mut request.random, args.random);
     request.scheduler = args.scheduler.or(request.scheduler);
     request.guidance_interval = args.guidance_interval.or(request.guidance_interval);
@@ -293,7 +296,13 @@ fn save(file: &OutputFile, picture: &Picture, report: &Report) -> Result<Saved> 
     }
     report.line(format_args!("wrote {file} ({}x{})", image.width(), image.height()));
     let path = file.path().display().to_string();
-    Ok(Saved { path, width: image.width(), height: image.height(), flagged: picture.flagged })
+    Ok(Saved {
+        path,
+        width: image.width(),
+        height: image.height(),
+        seed: picture.settings.seed,
+        flagged: picture.flagged,
+    })
 }
 
 /// Reads the noise of so many pictures, as [`save_latents`] writes it.

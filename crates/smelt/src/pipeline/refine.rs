@@ -2,8 +2,7 @@
 
 use host_tensor::HostTensor;
 use sd_runtime::Stop;
-use sd_runtime::pipeline::{Conditions, GenerateOptions, Generation};
-use sd_runtime::rng::RandomSource;
+use sd_runtime::pipeline::{Conditions, GenerateOptions, Generation, Streams};
 
 use super::{Pipeline, Refiner, on_step};
 use crate::error::{Context, Result};
@@ -28,14 +27,14 @@ impl Pipeline {
     /// Draws, where there is a refiner with both in turn; pictures are decoded once, with the refiner's own decoder.
     pub(super) fn generate(
         &mut self,
-        source: &mut Box<dyn RandomSource>,
+        streams: &mut Streams,
         request: &Request,
         stop: &Stop,
         watch: &mut dyn Watch,
     ) -> Result<Generation> {
         let options = request.options(self.inner.takes());
         let Self { inner, refiner: Some(refiner), .. } = self else {
-            return Ok(self.inner.generate_from(source, &options, stop, &mut |at| on_step(watch, &at, 0, 0))?);
+            return Ok(self.inner.generate_with(streams, &options, stop, &mut |at| on_step(watch, &at, 0, 0))?);
         };
         let at = request.refiner_start.unwrap_or(REFINER_START);
         let (first, mut last) = turns(options, at);
@@ -45,10 +44,10 @@ impl Pipeline {
         last.latents = vec![nothing; n_pictures];
         let n_last = n_pictures * refiner.inner.evaluations(&last)?;
         let n_first = n_pictures * inner.evaluations(&first)?;
-        let begun = inner.denoise_from(source, &first, stop, &mut |at| on_step(watch, &at, 0, n_last))?;
+        let begun = inner.denoise_with(streams, &first, stop, &mut |at| on_step(watch, &at, 0, n_last))?;
         last.latents = begun.pictures.iter().map(|picture| picture.latents.clone()).collect();
         let mut refined =
-            refiner.inner.generate_from(source, &last, stop, &mut |at| on_step(watch, &at, n_first, 0))?;
+            refiner.inner.generate_with(streams, &last, stop, &mut |at| on_step(watch, &at, n_first, 0))?;
         for (image, picture) in refined.images.iter_mut().zip(begun.pictures) {
             image.noise = picture.noise;
         }

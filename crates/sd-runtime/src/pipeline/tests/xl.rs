@@ -159,14 +159,14 @@ fn two_turns_of_one_model_are_the_whole_walk() {
             let whole = GenerateOptions { steps: 7, scheduler: Some(kind.into()), image_count: 2, ..options() };
             let mut drawing = pipeline(fake::unet(2, DType::F32));
             let drawn = drawing.generate(&whole, &Stop::never(), &mut go).unwrap();
-            let mut source = whole.random.source(whole.seed).unwrap();
+            let mut streams = Streams::of(&whole).unwrap();
             let first = GenerateOptions { denoising_end: Some(at), ..whole.clone() };
-            let begun = drawing.denoise_from(&mut source, &first, &Stop::never(), &mut go).unwrap();
+            let begun = drawing.denoise_with(&mut streams, &first, &Stop::never(), &mut go).unwrap();
             let latents = begun.pictures.iter().map(|picture| picture.latents.clone()).collect();
             let last = GenerateOptions { denoising_start: Some(at), latents, ..whole.clone() };
             let (calls, rest) = (drawing.evaluations(&first).unwrap(), drawing.evaluations(&last).unwrap());
             assert_eq!(calls + rest, drawing.evaluations(&whole).unwrap(), "{kind} at {at}");
-            let turned = drawing.generate_from(&mut source, &last, &Stop::never(), &mut go).unwrap();
+            let turned = drawing.generate_with(&mut streams, &last, &Stop::never(), &mut go).unwrap();
             for (a, b) in turned.images.iter().zip(&drawn.images) {
                 assert_eq!(a.latents, b.latents, "{kind} at {at}");
             }
