@@ -7,11 +7,13 @@
 //! `controls`: diffusers, on pictures that ControlNets guide by holes and by edges.
 //! `loras`: diffusers, peft and LyCORIS, on LoRAs of kinds that golden data lacks.
 //! `edits`: diffusers' pipelines, on pictures that are edited by instructions or get a border.
+//! `decoders`: diffusers' pipelines, on pictures that a TAESD decodes.
 //! `onnx`: ONNX Runtime, on the packages of the example that takes ONNX files.
 //! Needs Python 3.11 or 3.12, the network on its first run, and the validator's folder (`SMELT_TOOLS`, default
 //! `../shared/tools`); therefore it is a command and not a test.
 
 mod controls;
+mod decoders;
 mod edits;
 mod loras;
 mod made;
@@ -36,6 +38,18 @@ use crate::{
 };
 
 const REQUIREMENTS: [&str; 3] = ["numpy==1.26.4", "coremltools==9.0", "scikit-learn==1.5.1"];
+/// What every script has that judges by diffusers: one environment serves all of them, for PyTorch takes gigabytes.
+const DIFFUSERS: [&str; 9] = [
+    "torch==2.15.0",
+    "diffusers==0.42.1",
+    "transformers==5.24.0",
+    "peft==0.21.2",
+    "lycoris-lora==4.1.3",
+    "safetensors==0.8.0",
+    "numpy==2.4.6",
+    "pillow==13.0.0",
+    "opencv-python-headless==5.0.0.93",
+];
 const SAME_BYTES: &str = include_str!("oracle/same_bytes.py");
 const LAYOUTS: [&str; 3] = ["original", "split-einsum", "split-einsum-v2"];
 
@@ -64,6 +78,8 @@ enum What {
     Pictures,
     /// What is drawn from pictures, by diffusers: edits by instructions, and borders.
     Edits,
+    /// What a TAESD makes of latents, from every form of its files, by diffusers.
+    Decoders,
 }
 
 /// Converts, and fails if what comes of it is refused.
@@ -76,6 +92,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         What::Onnx => onnx::run(),
         What::Pictures => pictures::run(),
         What::Edits => edits::run(),
+        What::Decoders => decoders::run(),
     }
 }
 
@@ -87,6 +104,17 @@ fn judge_packages() -> Result<()> {
     let verdicts = judge.verdicts(&packages)?;
     report(&packages, &verdicts)?;
     compare_bytes(&judge.python, &place)
+}
+
+/// Runs a script that judges by diffusers in a folder of its own; returns the lines that it printed.
+fn ask_diffusers(place: &Path, name: &str, script: &str, arguments: &[&Path]) -> Result<String> {
+    let python = python::ensure_venv(&place.with_file_name("diffusers-venv"), &DIFFUSERS)?;
+    let file = place.join(name);
+    fs::write(&file, script)?;
+    let output = Command::new(python).arg(file).args(arguments).stderr(Stdio::inherit()).output();
+    let output = output.context("cannot start Python")?;
+    ensure!(output.status.success(), "{name}: {}", output.status);
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// The validator, and a Python that has what it needs.

@@ -14,6 +14,7 @@ mod presets;
 mod stream;
 mod t5;
 mod tensors;
+mod tiny_vae;
 mod tokenizer;
 mod unet;
 mod vae;
@@ -308,6 +309,20 @@ mod tests {
             }
             assert_eq!(ours, wanted, "{layout}");
         }
+    }
+
+    #[test]
+    fn taesd_has_the_published_number_of_parameters_and_the_keys_of_the_golden_one() {
+        let ours = shapes(PresetName::Taesd).remove("").expect("a network of its own");
+        let n = |half: &str| -> usize {
+            let own = ours.iter().filter(|(key, _)| key.starts_with(half));
+            own.map(|(_, shape)| shape.iter().product::<usize>()).sum()
+        };
+        // madebyollin/taesd: 1.22 million each.
+        assert_eq!((n("encoder."), n("decoder.")), (1_222_532, 1_222_531));
+        let Some(golden) = testkit::golden() else { return };
+        let tiny = load_safetensors(golden.join("checkpoints/tiny-taesd/diffusion_pytorch_model.safetensors"));
+        assert!(tiny.keys().eq(ours.keys()));
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub(crate) mod predict;
 pub(crate) mod single;
 mod spelling;
 mod tensors;
+mod tiny_vae;
 pub(crate) mod unet;
 mod vae;
 mod views;

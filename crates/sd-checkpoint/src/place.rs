@@ -247,6 +247,10 @@ fn component(path: &Path, wanted: Wanted) -> Option<Place> {
         .map_or(("a network that is not known", None), |(_, words, folder)| (*words, *folder));
     let what = format!("one component, {words} ({class}), and no whole checkpoint");
     let next = of_parent(path, wanted).unwrap_or_else(|| match folder {
+        Some("vae") if class == "AutoencoderTiny" => {
+            "to use it, give a checkpoint, and this with --vae, or with --taesd when pictures are drawn".to_owned()
+        }
+        Some("vae") => "to use it, give a checkpoint, and this with --vae".to_owned(),
         Some(folder) => format!(
             "to use it, put it into a copy of a checkpoint in place of its folder {folder}, and give that checkpoint"
         ),
@@ -435,9 +439,10 @@ mod tests {
     fn folders_are_named_for_what_they_are() {
         let class = |name: &str| format!(r#"{{"_class_name": "{name}"}}"#).into_bytes();
         use Wanted::{Checkpoint, Model, Package};
-        check(&[("config.json", &class("AutoencoderKL"))], "", Checkpoint, "a VAE (AutoencoderKL)", "its folder vae");
+        check(&[("config.json", &class("AutoencoderKL"))], "", Checkpoint, "a VAE (AutoencoderKL)", "with --vae");
+        check(&[("config.json", &class("CLIPTextModel"))], "", Checkpoint, "a text encoder", "its folder text_encoder");
         check(&[("config.json", &class("ControlNetModel"))], "", Checkpoint, "a ControlNet", "model_index.json");
-        check(&[("config.json", &class("AutoencoderTiny"))], "", Model, "a TAESD", "its folder vae");
+        check(&[("config.json", &class("AutoencoderTiny"))], "", Model, "a TAESD", "with --taesd");
         let inside: &[(&str, &[u8])] =
             &[("model_index.json", b"{}"), ("unet/config.json", &class("UNet2DConditionModel"))];
         check(inside, "unet", Checkpoint, "a UNet", "give its checkpoint");

@@ -46,6 +46,9 @@ impl Default for VaeConfig {
 }
 
 impl VaeConfig {
+    /// Of autoencoders whose latents are the denoiser's.
+    pub const UNSCALED: Self = Self { scaling_factor: 1.0, shift_factor: 0.0 };
+
     /// The factors of a family's own autoencoder, for models that come without its configuration.
     #[must_use]
     pub fn of_family(family: Family) -> Self {

@@ -118,7 +118,7 @@ impl DiffusionPipeline {
         let role = if is_controlled { Role::ControlledUNet } else { own };
         let mut needed = |role: Role| models.signature(role.into())?.ok_or_else(|| missing(role));
         let denoiser = Denoiser::new(role, needed(role)?, conditioner.given())?;
-        let decoder = Decoder::new(needed(Role::VaeDecoder)?, config.vae)?;
+        let decoder = Decoder::new(needed(Role::VaeDecoder)?, config.decoder.unwrap_or(config.vae))?;
         let encoder = models.signature(Role::VaeEncoder.into())?;
         let encoder = encoder.map(|signature| Encoder::new(signature, config.vae)).transpose()?;
         let safety_checker = models.signature(Role::SafetyChecker.into())?;

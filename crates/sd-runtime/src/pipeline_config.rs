@@ -35,6 +35,8 @@ pub struct PipelineConfig {
     pub scheduler: SchedulerConfig,
     /// How latents are scaled.
     pub vae: VaeConfig,
+    /// How latents are scaled for the decoder, where that is another autoencoder's.
+    pub decoder: Option<VaeConfig>,
     /// How the safety checker's picture is prepared.
     pub preprocessor: PreprocessorConfig,
     /// Whether zeros stand for a negative prompt that is not given, in the place of an empty text's embeddings: of
@@ -89,7 +91,7 @@ impl PipelineConfig {
         let third = Below { files, folder: "tokenizer_3" };
         let has_t5 = family.spec().tokenizers.contains(&third.folder) && third.has("");
         let t5 = has_t5.then(|| T5Tokenizer::from_files(&third)).transpose()?;
-        Ok(Self { family, tokenizers, t5, scheduler, vae, preprocessor, zeros_without_negative })
+        Ok(Self { family, tokenizers, t5, scheduler, vae, decoder: None, preprocessor, zeros_without_negative })
     }
 
     /// The tokenizers of a family's CLIP text encoders, in their order, from a checkpoint or from what stands beside

@@ -425,6 +425,36 @@ const SITUATIONS: &[Situation] = &[
         ],
     },
     Situation {
+        title: "TAESDs that do not fit",
+        make: |dir| {
+            demo(dir, "sd");
+            made::copy(&dir.join("sd/vae"), &dir.join("sd-vae-ft-mse"));
+            let config = json!({ "_class_name": "AutoencoderTiny", "latent_channels": 16, "scaling_factor": 1.0,
+                "encoder_block_out_channels": [8, 8, 8, 8], "num_encoder_blocks": [1, 1, 1, 1],
+                "decoder_block_out_channels": [8, 8, 8, 8], "num_decoder_blocks": [1, 1, 1, 1] });
+            put(&dir.join("taesd3/config.json"), config.to_string());
+            let mut four = config.clone();
+            four["latent_channels"] = 4.into();
+            put(&dir.join("taesdxl/config.json"), four.to_string());
+            four["encoder_block_out_channels"] = json!([8, 8, 8]);
+            four["num_encoder_blocks"] = json!([1, 1, 1]);
+            four["decoder_block_out_channels"] = json!([8, 8, 8]);
+            four["num_decoder_blocks"] = json!([1, 1, 1]);
+            put(&dir.join("taesd/config.json"), four.to_string());
+            safetensors(&dir.join("taesd_encoder.safetensors"), &["0.weight", "1.conv.0.weight"]);
+            safetensors(&dir.join("words.safetensors"), &["emb_params"]);
+        },
+        commands: &[
+            "generate cat -m sd -o a.png --taesd sd-vae-ft-mse",
+            "generate cat -m sd -o a.png --taesd taesd3",
+            "generate cat -m sd -o a.png --taesd taesdxl",
+            "generate cat -m sd -o a.png --taesd taesd",
+            "generate cat -m sd -o a.png --taesd taesd_encoder.safetensors",
+            "generate cat -m sd -o a.png --taesd words.safetensors",
+            "generate cat -m sd -o a.png --taesd none",
+        ],
+    },
+    Situation {
         title: "options without effect",
         make: |dir| {
             demo(dir, "sd");

@@ -328,7 +328,9 @@ impl Companions {
         }
         vae.check()?;
         let t5 = read_t5(dir)?;
-        let config = PipelineConfig { family, tokenizers, t5, scheduler, vae, preprocessor, zeros_without_negative };
+        let decoder = None;
+        let config =
+            PipelineConfig { family, tokenizers, t5, scheduler, vae, decoder, preprocessor, zeros_without_negative };
         Ok(Self { config, model_version: settings.map(|s| named(&s.model_version, &s.loras)), warnings })
     }
 }

@@ -3,8 +3,11 @@
 mod burn;
 mod control;
 mod memory;
+mod net;
 mod options;
+mod others;
 mod refiner;
+mod taesd;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +17,7 @@ use sd_convert::{AttentionLayout, Batch, LatentSize, functions_of_size};
 use sd_engines::{Executor, MilEngine, Options, Weights};
 use sd_runtime::pipeline::{Blocks, DiffusionPipeline, Models, PipelineConfig};
 use sd_runtime::{Engine, Form, LoadWith, Loader, Part, Residency, RuntimeError};
-use sd_spec::{Family, FamilySpec, Role, Stage};
+use sd_spec::{Axis, Family, FamilySpec, Role, Stage};
 
 use crate::bundle::Companions;
 use crate::convert::check_guides;
@@ -29,7 +32,9 @@ use crate::size::words;
 use control::ControlNets;
 use memory::InMemory;
 pub use options::PipelineOptions;
+use others::Others;
 pub(crate) use refiner::{load as load_refiner, open as open_refiner};
+use taesd::Latents;
 
 /// Tokens of T5's that a checkpoint of Stable Diffusion 3 draws with (diffusers 0.42, `max_sequence_length`).
 const T5_TOKENS: usize = 256;
@@ -53,6 +58,8 @@ pub(crate) struct Loaded {
     pub(crate) name: String,
     /// Names of its ControlNets.
     pub(crate) controlnets: Vec<String>,
+    /// Name of what decodes in the place of the model's own decoder.
+    pub(crate) taesd: Option<String>,
     /// What the user should know.
     pub(crate) warnings: Vec<String>,
 }
@@ -95,8 +102,7 @@ pub(crate) fn load(options: &PipelineOptions, opened: &Opened) -> Result<Loaded>
     let with_burn = burn::is_chosen(options, opened)?;
     let dir = match opened.model() {
         Model::Checkpoint(checkpoint) => {
-            let nets = ControlNets::find(&options.controlnets, opened, None)?;
-            return from_checkpoint(options, checkpoint, nets, with_burn);
+            return from_checkpoint(options, checkpoint, Others::find(options, opened, None)?, with_burn);
         }
         Model::Packages(dir) => dir,
     };
@@ -112,8 +118,7 @@ pub(crate) fn load(options: &PipelineOptions, opened: &Opened) -> Result<Loaded>
         false => None,
     };
     let packages = ModelDir::find(dir, size)?;
-    let nets = ControlNets::find(&options.controlnets, opened, size)?;
-    from_packages(options, dir, &packages, nets, size)
+    from_packages(options, dir, &packages, Others::find(options, opened, size)?, size)
 }
 
 /// Refuses options of a conversion, which packages have behind them.
@@ -193,13 +198,18 @@ fn from_packages(
     options: &PipelineOptions,
     dir: &Path,
     packages: &ModelDir,
-    nets: ControlNets,
+    others: Others,
     size: Option<LatentSize>,
 ) -> Result<Loaded> {
-    let is_controlled = denoiser_is_controlled(dir, packages, &nets)?;
+    let is_controlled = denoiser_is_controlled(dir, packages, &others.nets)?;
     let family = (packages.family(), packages.is_of_its_own());
     let mut beside = Companions::read(dir, family, options.tokenizer.as_deref())?;
     settle_scheduler(options, &mut beside.config)?;
+    let decoder = others.settle_decoder(&mut beside.config, || {
+        let decoded = packages.decoded()?;
+        let (channels, scale) = (decoded.map(|own| own.channels), decoded.map_or(8, |own| own.scale));
+        Ok(Latents { family: packages.family(), channels, scale })
+    })?;
     if options.with_picture && packages.packages(Role::VaeEncoder).is_empty() {
         refuse!(
             "{} holds no …_vae_encoder.mlpackage, which --image needs; convert the checkpoint with --component vae-encoder into it",
@@ -207,18 +217,19 @@ fn from_packages(
         )
     }
     let has = |role| !packages.packages(role).is_empty();
-    let mut parts = wanted(options, packages.family(), &nets, is_controlled, has);
+    let mut parts = wanted(options, packages.family(), &others.nets, is_controlled, has);
     parts.sort_by_key(|part| !part.role.is_denoiser());
     let (engine, dir_of, by_role) = (options.engine.clone(), dir.to_owned(), packages.clone());
-    let (controlnets, found) = (nets.names(), Found::default());
+    let (controlnets, taesd, found) = (others.nets.names(), others.taesd(), Found::default());
     let memory = InMemory { engine: engine.clone(), precision: None, with_burn: false, found: found.clone() };
     let beside_them = sd_convert::Options {
-        latent_size: if nets.is_empty() { None } else { size.or(packages.native_size()?.1) },
+        latent_size: if others.is_empty() { None } else { size.or(packages.native_size()?.1) },
         ..sd_convert::Options::default()
     };
-    let load = move |Part { role, form }: Part| -> Result<Box<dyn Engine>> {
-        if let Form::Numbered(idx) = form {
-            return nets.load(idx, &memory, &beside_them);
+    let load = move |part: Part| -> Result<Box<dyn Engine>> {
+        let Part { role, form } = part;
+        if let Some(theirs) = others.load(part, &memory, &beside_them) {
+            return theirs;
         }
         let open = |path: &Path| open(path, executor(&engine, role), size, form);
         let model = match by_role.packages(role) {
@@ -236,10 +247,11 @@ fn from_packages(
     };
     let source = Source::new(options, parts, load)?;
     let mut warnings = beside.warnings;
+    warnings.extend(decoder);
     warnings.extend(take(&found));
     warnings.extend(beside.config.warnings().map(ToString::to_string));
     let name = beside.model_version.or_else(|| hub::name_of(dir)).unwrap_or_else(|| directory_name(dir));
-    Ok(Loaded { source, found, config: beside.config, name, controlnets, warnings })
+    Ok(Loaded { source, found, config: beside.config, name, controlnets, taesd, warnings })
 }
 
 /// Whether a directory's denoiser is the one for ControlNets: where there are some, and where it holds no other.
@@ -338,11 +350,12 @@ fn check_drawn(asked: &PipelineOptions, checkpoint: &Checkpoint) -> Result<()> {
 fn from_checkpoint(
     asked: &PipelineOptions,
     checkpoint: &Checkpoint,
-    nets: ControlNets,
+    others: Others,
     with_burn: bool,
 ) -> Result<Loaded> {
     check_drawn(asked, checkpoint)?;
     let checkpoint = checkpoint.clone();
+    let nets = &others.nets;
     nets.check_family(checkpoint.family())?;
     nets.checkpoints().try_for_each(|net| check_guides(&checkpoint, net))?;
     let mut config = config_of(asked, &checkpoint)?;
@@ -360,9 +373,13 @@ fn from_checkpoint(
         ..sd_convert::Options::default()
     };
     let mut warnings = checkpoint.warnings();
+    warnings.extend(others.settle_decoder(&mut config, || {
+        let channels = checkpoint.network(checkpoint.denoiser())?.facts().dims.get(Axis::NoiseChannels);
+        Ok(Latents { family: checkpoint.family(), channels, scale })
+    })?);
     warnings.extend(config.warnings().map(ToString::to_string));
     warnings.extend(fit::ids_beyond(&checkpoint, checkpoint.family(), &config.tokenizers)?);
-    // A ControlNet has no size of its own.
+    // A ControlNet has no size of its own, nor a TAESD.
     let beside = sd_convert::Options { latent_size: options.latent_size.or(own), ..options.clone() };
     let mut check = |checkpoint: &Checkpoint, role: Role, options: &sd_convert::Options| -> Result<()> {
         let known = sd_convert::check(checkpoint, role, options)?;
@@ -373,17 +390,20 @@ fn from_checkpoint(
         });
         Ok(())
     };
-    let parts = wanted(asked, checkpoint.family(), &nets, !nets.is_empty(), |role| checkpoint.has(role));
-    let mut own = parts.iter().filter(|part| part.form == Form::Whole);
+    let parts = wanted(asked, checkpoint.family(), nets, !nets.is_empty(), |role| checkpoint.has(role));
+    let mut own = parts.iter().filter(|part| part.form == Form::Whole && !others.play(**part));
     own.try_for_each(|part| check(&checkpoint, part.role, &options))?;
-    nets.checkpoints().try_for_each(|net| check(net, Role::ControlNet, &beside))?;
+    others.checkpoints().try_for_each(|(other, role)| check(other, role, &beside))?;
     let (name, controlnets) = (named(&checkpoint.name(), &checkpoint.applied()), nets.names());
-    let found = Found::default();
+    let (taesd, found) = (others.taesd(), Found::default());
     let memory = InMemory { engine: asked.engine.clone(), precision: asked.precision, with_burn, found: found.clone() };
     let single = sd_convert::Options { unet_batch: Batch::One, ..options.clone() };
-    let load = move |Part { role, form }: Part| -> Result<Box<dyn Engine>> {
+    let load = move |part: Part| -> Result<Box<dyn Engine>> {
+        let Part { role, form } = part;
+        if let Some(theirs) = others.load(part, &memory, &beside) {
+            return theirs;
+        }
         match form {
-            Form::Numbered(idx) => nets.load(idx, &memory, &beside),
             Form::ClipSkipped(n) => memory.load(&ClipSkip::of(checkpoint.clone(), n)?, role, &options),
             Form::Single => memory.load(&checkpoint, role, &single),
             Form::WithoutBlocks(blocks) => memory.load(&without_blocks(&checkpoint, blocks)?, role, &single),
@@ -392,7 +412,7 @@ fn from_checkpoint(
     };
     let source = Source::new(asked, parts, load)?;
     warnings.extend(take(&found));
-    Ok(Loaded { source, found, config, name, controlnets, warnings })
+    Ok(Loaded { source, found, config, name, controlnets, taesd, warnings })
 }
 
 /// The checkpoint whose transformer does without these blocks.

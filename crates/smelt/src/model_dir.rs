@@ -3,16 +3,17 @@
 //! Packages are known by the end of their file name, as Apple's converter names them
 //! (`Stable_Diffusion_version_…_unet.mlpackage`), or by the names of Apple's Swift package (`Unet.mlpackage`).
 
+mod latents;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use mlpackage::{FeatureType, Package};
 use sd_checkpoint::hub;
 use sd_convert::{Batch, LatentSize};
 use sd_spec::{Family, FamilySpec, Role};
 
 use crate::error::{Context, Result, refuse};
-use crate::package::open_package;
+pub(crate) use latents::Decoded;
 
 /// One of these is in every folder of a checkpoint.
 const COMPONENT_FILES: [&str; 5] =
@@ -82,27 +83,6 @@ impl ModelDir {
     /// The networks that are there.
     pub(crate) fn roles(&self) -> Vec<Role> {
         self.by_role.keys().copied().collect()
-    }
-
-    /// Picture pixels per latent pixel, and the latents' size that the packages draw by default.
-    pub(crate) fn native_size(&self) -> Result<(usize, Option<LatentSize>)> {
-        let shape = |package: &Package, name: &str| -> Option<Vec<usize>> {
-            let interface = package.model().description.main()?;
-            let feature = interface.inputs.iter().chain(&interface.outputs).find(|f| f.name == name)?;
-            match &feature.ty {
-                FeatureType::MultiArray(array) if array.shape.len() == 4 => Some(array.shape.clone()),
-                _ => None,
-            }
-        };
-        let first = |role| self.packages(role).first().map(|path| open_package(path)).transpose();
-        let decoder = first(Role::VaeDecoder)?;
-        let of_decoder = |name| shape(decoder.as_ref()?, name);
-        let (z, image) = (of_decoder("z"), of_decoder("image"));
-        // The description of an output may leave its shape open; every Stable Diffusion has 8.
-        let scale = z.zip(image).map_or(8, |(z, image)| image[2] / z[2].max(1)).max(1);
-        let denoiser = self.by_role.keys().copied().find(|role| role.is_denoiser()).unwrap_or(Role::UNet);
-        let sample = first(denoiser)?.and_then(|unet| shape(&unet, "sample"));
-        Ok((scale, sample.map(|s| LatentSize { height: s[2], width: s[3] })))
     }
 }
 
@@ -203,6 +183,11 @@ pub fn files(dir: &Path) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// The package of a role in a folder that need not hold a pipeline: that for a size, or else that without one in its name.
+pub(crate) fn of_role(dir: &Path, role: Role, size: Option<LatentSize>) -> Result<Option<PathBuf>> {
+    Ok(whole(&packages(dir)?, role, size)?.into_iter().next())
 }
 
 /// The packages of a role that is one package: that for a size, or else that without one in its name.

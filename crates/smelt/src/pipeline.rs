@@ -30,6 +30,8 @@ pub struct Pipeline {
     refiner: Option<Refiner>,
     /// Names of its ControlNets, in their order.
     controlnets: Vec<String>,
+    /// Name of the TAESD that decodes, where one does.
+    taesd: Option<String>,
     warnings: Vec<String>,
 }
 
@@ -50,14 +52,14 @@ impl Opened {
         let scheduler = options.scheduler.unwrap_or(loaded.config.scheduler.kind()?.into());
         let family = loaded.config.family;
         let (name, mut warnings) = (std::mem::take(&mut loaded.name), std::mem::take(&mut loaded.warnings));
-        let controlnets = std::mem::take(&mut loaded.controlnets);
+        let (controlnets, taesd) = (std::mem::take(&mut loaded.controlnets), loaded.taesd.take());
         let (inner, found) = loaded.pipeline().with_context(|| self.source().to_string())?;
         warnings.extend(found);
         let [_, _, height, width] = inner.latent_shape();
         let refiner =
             refiner.map(|refiner| load_refiner(options, &refiner, LatentSize { height, width })).transpose()?;
         let refiner = refiner.map(|refiner| Refiner::new(refiner, &mut warnings)).transpose()?;
-        Ok(Pipeline { inner, name, family, scheduler, refiner, controlnets, warnings })
+        Ok(Pipeline { inner, name, family, scheduler, refiner, controlnets, taesd, warnings })
     }
 }
 
@@ -199,6 +201,7 @@ impl Pipeline {
             random: options.random.name().to_owned(),
             start: request.start.as_ref().map(|start| start.settings(self.inner.takes())),
             controls: self.controlnets.iter().zip(&request.controls).map(guiding).collect(),
+            taesd: self.taesd.clone(),
             width,
             height,
         };

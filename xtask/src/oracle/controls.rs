@@ -1,30 +1,14 @@
 //! Pictures that ControlNets guide, of kinds that golden data lacks: holes, and edges. Drawn by diffusers and by us.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use testkit::{load_safetensors, psnr};
 
-use super::quietly;
-use crate::{
-    python,
-    smelt::{self, Profile},
-};
+use super::{ask_diffusers, quietly};
+use crate::smelt::{self, Profile};
 
-const REQUIREMENTS: [&str; 7] = [
-    "torch==2.15.0",
-    "diffusers==0.42.1",
-    "transformers==5.24.0",
-    "safetensors==0.8.0",
-    "numpy==2.4.6",
-    "pillow==13.0.0",
-    "opencv-python-headless==5.0.0.93",
-];
 const SCRIPT: &str = include_str!("controls.py");
 /// The least PSNR of latents, in dB.
 const DECIBELS: f64 = 80.0;
@@ -44,16 +28,10 @@ pub(super) fn run() -> Result<()> {
     let checkpoints = testkit::golden_path().join("checkpoints");
     let (checkpoint, net) = (checkpoints.join("tiny-sd15"), checkpoints.join("tiny-controlnet"));
     ensure!(net.is_dir(), "no golden data at {}", checkpoints.display());
-    let python = python::ensure_venv(&place.with_file_name("controls-venv"), &REQUIREMENTS)?;
-    let script = place.join("controls.py");
-    fs::write(&script, SCRIPT)?;
-    let mut draw = Command::new(python);
-    draw.arg(script).args([&checkpoint, &net, &place]).stderr(Stdio::inherit());
-    let output = draw.output().context("cannot start Python")?;
-    ensure!(output.status.success(), "controls.py: {}", output.status);
+    let lines = ask_diffusers(&place, "controls.py", SCRIPT, &[&checkpoint, &net, &place])?;
     let binary = smelt::build(Profile::Dev, |_| {})?.binary;
     let mut n_below = 0;
-    for line in String::from_utf8(output.stdout)?.lines() {
+    for line in lines.lines() {
         let case: Case = serde_json::from_str(line).with_context(|| format!("controls.py said {line:?}"))?;
         let decibels = compare(&binary, &place, &case, [&checkpoint, &net])?;
         let is_below = decibels < DECIBELS;

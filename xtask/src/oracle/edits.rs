@@ -1,24 +1,14 @@
 //! Pictures that are edited by instructions or get a border, drawn by diffusers and by `smelt generate`.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use testkit::{load_safetensors, psnr};
 
-use super::quietly;
-use crate::{
-    python,
-    smelt::{self, Profile},
-    workspace_root,
-};
+use super::{ask_diffusers, quietly};
+use crate::smelt::{self, Profile};
 
-const REQUIREMENTS: [&str; 5] =
-    ["torch==2.15.0", "diffusers==0.42.1", "transformers==5.24.0", "safetensors==0.8.0", "pillow==13.0.0"];
 const SCRIPT: &str = include_str!("edits.py");
 /// The least PSNR of latents, in dB.
 const LEAST_DB: f64 = 80.0;
@@ -54,14 +44,7 @@ pub(super) fn run() -> Result<()> {
 }
 
 fn write_cases(place: &Path) -> Result<Vec<Case>> {
-    let python = python::ensure_venv(&place.with_file_name("edits-venv"), &REQUIREMENTS)?;
-    let script = place.join("edits.py");
-    fs::write(&script, SCRIPT)?;
-    let demo = workspace_root().join("crates/sd-demo/sd-emoji");
-    let output = Command::new(python).arg(script).arg(place).arg(demo).stderr(Stdio::inherit()).output();
-    let output = output.context("cannot start Python")?;
-    ensure!(output.status.success(), "edits.py: {}", output.status);
-    let lines = String::from_utf8(output.stdout)?;
+    let lines = ask_diffusers(place, "edits.py", SCRIPT, &[place, &testkit::demo()])?;
     lines.lines().map(|line| serde_json::from_str(line).with_context(|| format!("edits.py said {line:?}"))).collect()
 }
 

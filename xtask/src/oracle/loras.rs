@@ -1,24 +1,13 @@
 //! LoRAs of kinds that golden data lacks, merged by diffusers, peft and LyCORIS, and by Smelt.
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+use std::{fs, path::PathBuf, process::Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::{python, smelt};
+use super::ask_diffusers;
+use crate::smelt;
 
-const REQUIREMENTS: [&str; 6] = [
-    "torch==2.15.0",
-    "diffusers==0.42.1",
-    "transformers==5.24.0",
-    "peft==0.21.2",
-    "lycoris-lora==4.1.3",
-    "safetensors==0.8.0",
-];
 const SCRIPT: &str = include_str!("loras.py");
 
 /// What the script wrote: a checkpoint, a LoRA, and what another program makes of both.
@@ -38,14 +27,8 @@ pub(super) fn run() -> Result<()> {
         fs::remove_dir_all(&place)?;
     }
     fs::create_dir_all(&place)?;
-    let python = python::ensure_venv(&place.with_file_name("loras-venv"), &REQUIREMENTS)?;
-    let script = place.join("loras.py");
-    fs::write(&script, SCRIPT)?;
-    let output = Command::new(python).arg(script).arg(&place).stderr(Stdio::inherit()).output();
-    let output = output.context("cannot start Python")?;
-    ensure!(output.status.success(), "loras.py: {}", output.status);
     let mut n_wrong = 0;
-    for line in String::from_utf8(output.stdout)?.lines() {
+    for line in ask_diffusers(&place, "loras.py", SCRIPT, &[&place])?.lines() {
         let case: Case = serde_json::from_str(line).with_context(|| format!("loras.py said {line:?}"))?;
         let folder = place.join(&case.name);
         let mut compare = smelt::cargo();

@@ -4,20 +4,16 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use testkit::{load_safetensors, psnr};
 
-use super::{LAYOUTS, packages_in, quietly};
-use crate::{
-    python,
-    smelt::{self, Profile},
-};
+use super::{LAYOUTS, ask_diffusers, packages_in, quietly};
+use crate::smelt::{self, Profile};
 
-const REQUIREMENTS: [&str; 4] = ["torch==2.15.0", "diffusers==0.42.1", "transformers==5.24.0", "safetensors==0.8.0"];
 const SCRIPT: &str = include_str!("networks.py");
 /// The least PSNR of each precision, in dB: as `crates/sd-convert/tests/golden.rs` has it.
 const PRECISIONS: [(&str, f64); 2] = [("float32", 80.0), ("float16", 65.0)];
@@ -54,13 +50,7 @@ pub(super) fn run() -> Result<()> {
 
 /// Has diffusers write checkpoints and PyTorch run them.
 fn write_cases(place: &Path) -> Result<Vec<Case>> {
-    let python = python::ensure_venv(&place.with_file_name("networks-venv"), &REQUIREMENTS)?;
-    let script = place.join("networks.py");
-    fs::write(&script, SCRIPT)?;
-    let output = Command::new(python).arg(script).arg(place).stderr(Stdio::inherit()).output();
-    let output = output.context("cannot start Python")?;
-    ensure!(output.status.success(), "networks.py: {}", output.status);
-    let lines = String::from_utf8(output.stdout)?;
+    let lines = ask_diffusers(place, "networks.py", SCRIPT, &[place])?;
     lines.lines().map(|line| serde_json::from_str(line).with_context(|| format!("networks.py said {line:?}"))).collect()
 }
 

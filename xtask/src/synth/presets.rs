@@ -11,6 +11,7 @@ use super::{
     pipeline::{Pipeline, Scheduler},
     t5::T5,
     tensors::TensorSpec,
+    tiny_vae::TinyVae,
     tokenizer::{Padding, Tokenizer},
     unet::{Addition, Projection, UNet},
     vae::{Ends, Latents, Vae},
@@ -26,6 +27,8 @@ pub(crate) enum PresetName {
     Sd15Inpaint,
     /// A `ControlNet` for Stable Diffusion 1.5, alone in its folder.
     Controlnet,
+    /// The small autoencoder TAESD, alone in its folder.
+    Taesd,
     /// Stable Diffusion 2.1 at 768 pixels.
     Sd21,
     /// Stable Diffusion XL 1.0 base.
@@ -113,6 +116,7 @@ impl Preset {
             PresetName::Sd15 => sd15(),
             PresetName::Sd15Inpaint => sd15_inpaint(),
             PresetName::Controlnet => control_net(),
+            PresetName::Taesd => taesd(),
             PresetName::Sd21 => sd21(),
             PresetName::Sdxl => sdxl(),
             PresetName::SdxlRefiner => sdxl_refiner(),
@@ -216,6 +220,11 @@ fn sd15_inpaint() -> Preset {
 
 fn control_net() -> Preset {
     let network = ControlNet { unet: unet_of_sd15(), hint_channels: vec![16, 32, 96, 256] };
+    Preset { pipeline: None, networks: vec![("", Box::new(network))], tokenizers: Vec::new(), scheduler: None }
+}
+
+fn taesd() -> Preset {
+    let network = TinyVae { latent_channels: LATENTS.n_channels, width: 64, decoder_blocks: vec![3, 3, 3, 1] };
     Preset { pipeline: None, networks: vec![("", Box::new(network))], tokenizers: Vec::new(), scheduler: None }
 }
 

@@ -244,7 +244,7 @@ fn is_named_for_torch(path: &Path) -> bool {
 }
 
 /// `owner/name` where the directory lies in the Hub's cache, else its own name.
-fn name(given: &Path, root: &Path) -> String {
+pub(super) fn name(given: &Path, root: &Path) -> String {
     let repository = || hub::repository_name(given).filter(|_| given != root).or_else(|| hub::name_of(root));
     let own = || {
         let absolute = root.canonicalize().ok()?;

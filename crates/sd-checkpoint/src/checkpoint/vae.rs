@@ -1,4 +1,4 @@
-//! The autoencoder of another checkpoint in the place of a checkpoint's own.
+//! The autoencoder of another checkpoint, in the place of a checkpoint's own or by itself.
 
 #[cfg(test)]
 mod tests;
@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sd_models::NetworkConfig;
-use sd_spec::{Axis, Role};
+use sd_spec::{Axis, Family, Role};
 use serde_json::{Map, Value};
 
 use super::Checkpoint;
-use super::open::{class_alone, read_object, single};
+use super::index::Index;
+use super::open::{class_alone, name, read_object, single};
 use crate::beside::{Beside, Made};
 use crate::hub::Cache;
 use crate::ldm::single::SingleFile;
@@ -38,22 +39,57 @@ enum Stored {
     File(Arc<SingleFile>),
 }
 
+/// What an autoencoder is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum For {
+    /// To take the place of both halves.
+    Both,
+    /// To decode.
+    Decoding,
+}
+
+impl For {
+    /// What would do.
+    const fn next(self) -> &'static str {
+        match self {
+            Self::Both => "--vae takes a checkpoint, or a VAE alone: a folder with its config.json, or one file",
+            Self::Decoding => {
+                "--taesd takes a TAESD: a folder with its config.json, one file, or its author's taesd_decoder"
+            }
+        }
+    }
+}
+
 impl Vae {
     /// Finds the autoencoder of a checkpoint, or one alone, in a folder or in a file.
-    fn open(source: &Source, variant: Option<String>) -> Result<Self, CheckpointError> {
+    fn open(source: &Source, variant: Option<String>, wanted: For) -> Result<Self, CheckpointError> {
         let refuse = |path: PathBuf, what: String| {
-            let next =
-                "--vae takes a checkpoint, or a VAE alone: a folder with its config.json, or one file".to_owned();
+            let next = wanted.next().to_owned();
             CheckpointError::Place { path, what, next }
         };
-        let root = hub::resolve(&Cache::standard().locate(source)?)?;
-        let name = root.file_stem().map_or_else(|| "vae".to_owned(), |stem| stem.to_string_lossy().into_owned());
+        let given = Cache::standard().locate(source)?;
+        let root = hub::resolve(&given)?;
+        let name = match root.is_dir() {
+            true => name(&given, &root),
+            false => root.file_stem().map_or_else(|| "vae".to_owned(), |stem| stem.to_string_lossy().into_owned()),
+        };
         if !root.is_dir() {
             let place = Place::of(&root, Wanted::Checkpoint);
             let file = if root.is_file() { single(&root, &Reading::default())? } else { None };
-            let file =
-                file.filter(|file| file.has(Role::VaeDecoder)).ok_or_else(|| refuse(root.clone(), place.what))?;
-            return Ok(Self { place: root, name, stored: Stored::File(Arc::new(file)) });
+            let halves =
+                [Role::VaeDecoder, Role::VaeEncoder].map(|half| file.as_ref().is_some_and(|file| file.has(half)));
+            return match (file, halves) {
+                (Some(file), [true, has_encoder]) if has_encoder || wanted == For::Decoding => {
+                    Ok(Self { place: root, name, stored: Stored::File(Arc::new(file)) })
+                }
+                (Some(_), [true, _]) => Err(refuse(
+                    root,
+                    "the decoder of a TAESD without its encoder, which --taesd takes when pictures are drawn"
+                        .to_owned(),
+                )),
+                (Some(_), [_, true]) => Err(refuse(root, "the encoder of a TAESD without its decoder".to_owned())),
+                _ => Err(refuse(root.clone(), place.what)),
+            };
         }
         let is_vae = class_alone(&root).is_some_and(|class| Role::VaeDecoder.spec().classes.contains(&&*class));
         let place = if is_vae { root.clone() } else { root.join(FOLDER) };
@@ -129,7 +165,7 @@ impl Checkpoint {
     /// [`CheckpointError::Place`] for what holds none; [`CheckpointError::Unsupported`] for one whose latents have other
     /// channels than the denoiser's, and where the checkpoint is one network alone.
     pub fn with_vae(mut self, source: &Source) -> Result<Self, CheckpointError> {
-        let vae = Vae::open(source, self.variant.clone())?;
+        let vae = Vae::open(source, self.variant.clone(), For::Both)?;
         let unsupported = |what: String| CheckpointError::Unsupported { path: vae.place.clone(), what };
         if self.alone.is_some() {
             return Err(unsupported("a VAE has no effect on one network alone; leave out --vae".to_owned()));
@@ -145,6 +181,33 @@ impl Checkpoint {
             ))),
             None => Ok(self),
         }
+    }
+
+    /// The decoder of an autoencoder, of another checkpoint or alone, as a checkpoint that has nothing else; TAESD's may come
+    /// without its encoder.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Place`] for what holds none.
+    pub fn of_decoder(source: &Source, variant: Option<String>) -> Result<Self, CheckpointError> {
+        let vae = Vae::open(source, variant.clone(), For::Decoding)?;
+        let beside = match &vae.stored {
+            Stored::Folder { .. } => Beside::folder(&vae.place).over_component(FOLDER, &vae.place),
+            Stored::File(file) => Beside::made(file.made(), &vae.place),
+        };
+        Ok(Self {
+            root: vae.place.clone(),
+            name: vae.name.clone(),
+            beside,
+            stored: super::Stored::Folder,
+            index: Index::default(),
+            family: Family::Sd,
+            alone: None,
+            variant,
+            vae: Some(Arc::new(vae)),
+            adapters: Vec::new(),
+            named_by: None,
+            words: Vec::new(),
+        })
     }
 
     /// The name of the autoencoder that was given for its own, if one was.

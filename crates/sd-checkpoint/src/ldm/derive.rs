@@ -12,6 +12,6 @@ mod vae;
 
 pub(crate) use encoders::{clip_of_open_clip, clip_of_transformers, t5};
 pub(crate) use mmdit::mmdit;
-pub(crate) use tiny::tiny;
+pub(crate) use tiny::{tiny, tiny_latents};
 pub(crate) use unet::{attends_linearly, control_net, text_width, unet};
 pub(crate) use vae::vae;

@@ -14,7 +14,7 @@ use super::parts::{Layout, Part};
 use super::spelling::Spelling;
 use super::tensors::Tensors;
 use super::views::view;
-use super::{clip, mmdit, unet, vae};
+use super::{clip, mmdit, tiny_vae, unet, vae};
 use crate::{Weight, WeightError, Weights};
 
 /// Which of the weights of a denoiser are taken, where training kept an average of them too.
@@ -39,6 +39,10 @@ pub(crate) fn names(weights: &Weights, part: &Part, config: &NetworkConfig) -> N
         (Layout::Vae(Spelling::Original), NetworkConfig::VaeDecoder(config) | NetworkConfig::VaeEncoder(config)) => {
             return vae::vae(config);
         }
+        (
+            Layout::TinyVae(Spelling::Original),
+            NetworkConfig::TinyDecoder(config) | NetworkConfig::TinyEncoder(config),
+        ) => return tiny_vae::half(config, part.role),
         (Layout::OpenClip(_), NetworkConfig::ClipTextEncoder(config)) => return clip::open_clip(config),
         (Layout::Transformers(_), _) if Tensors::new(weights, part.prefix).has("embeddings.token_embedding.weight") => {
             names.add("text_projection", "text_projection", &[]).add("text_model", "", &[]);

@@ -117,6 +117,6 @@ fn rules(file: &SingleFile, part: &Part, shown: &str) -> Option<Note> {
                 _ => assumed("the numbers of its heads"),
             }
         }
-        Layout::Mmdit(_) | Layout::TinyVae | Layout::T5 => None,
+        Layout::Mmdit(_) | Layout::TinyVae(_) | Layout::T5 => None,
     }
 }

@@ -25,22 +25,28 @@ pub(crate) enum Layout {
     ControlNet(Spelling),
     Mmdit(Spelling),
     Vae(Spelling),
-    TinyVae,
+    /// TAESD: in diffusers' names both halves are one network, in its author's each is one.
+    TinyVae(Spelling),
     Transformers(ClipRules),
     OpenClip(ClipRules),
     T5,
 }
 
-/// A denoiser, a ControlNet or an autoencoder: what it plays, how its keys may begin, and one that every such network has.
+/// A denoiser, a ControlNet or an autoencoder: what it plays, how its keys may begin, and what every such network has.
 struct Sought {
     role: Role,
     layout: Layout,
     prefixes: &'static [&'static str],
-    key: &'static str,
+    keys: &'static [&'static str],
 }
 
-const fn sought(role: Role, layout: Layout, prefixes: &'static [&'static str], key: &'static str) -> Sought {
-    Sought { role, layout, prefixes, key }
+const fn sought(
+    role: Role,
+    layout: Layout,
+    prefixes: &'static [&'static str],
+    keys: &'static [&'static str],
+) -> Sought {
+    Sought { role, layout, prefixes, keys }
 }
 
 const DENOISER: &[&str] = &["model.diffusion_model.", "diffusion_model.", ""];
@@ -48,31 +54,54 @@ const DENOISER: &[&str] = &["model.diffusion_model.", "diffusion_model.", ""];
 const BARE: &[&str] = &[""];
 
 /// The first that is found says what the file is.
-const SOUGHT: [Sought; 9] = [
+const SOUGHT: [Sought; 11] = [
     sought(
         Role::ControlNet,
         Layout::ControlNet(Spelling::Original),
         &["control_model.", ""],
-        "input_hint_block.0.weight",
+        &["input_hint_block.0.weight"],
     ),
-    sought(Role::ControlNet, Layout::ControlNet(Spelling::Diffusers), BARE, "controlnet_cond_embedding.conv_in.weight"),
-    sought(Role::Mmdit, Layout::Mmdit(Spelling::Original), DENOISER, "joint_blocks.0.x_block.attn.qkv.weight"),
-    sought(Role::Mmdit, Layout::Mmdit(Spelling::Diffusers), BARE, "transformer_blocks.0.norm1_context.linear.weight"),
-    sought(Role::UNet, Layout::UNet(Spelling::Original), DENOISER, "input_blocks.0.0.weight"),
-    sought(Role::UNet, Layout::UNet(Spelling::Diffusers), BARE, "up_blocks.0.resnets.0.conv1.weight"),
+    sought(
+        Role::ControlNet,
+        Layout::ControlNet(Spelling::Diffusers),
+        BARE,
+        &["controlnet_cond_embedding.conv_in.weight"],
+    ),
+    sought(Role::Mmdit, Layout::Mmdit(Spelling::Original), DENOISER, &["joint_blocks.0.x_block.attn.qkv.weight"]),
+    sought(
+        Role::Mmdit,
+        Layout::Mmdit(Spelling::Diffusers),
+        BARE,
+        &["transformer_blocks.0.norm1_context.linear.weight"],
+    ),
+    sought(Role::UNet, Layout::UNet(Spelling::Original), DENOISER, &["input_blocks.0.0.weight"]),
+    sought(Role::UNet, Layout::UNet(Spelling::Diffusers), BARE, &["up_blocks.0.resnets.0.conv1.weight"]),
     sought(
         Role::VaeDecoder,
         Layout::Vae(Spelling::Original),
         &["first_stage_model.", "vae.", ""],
-        "decoder.mid.block_1.conv1.weight",
+        &["decoder.mid.block_1.conv1.weight"],
     ),
     sought(
         Role::VaeDecoder,
         Layout::Vae(Spelling::Diffusers),
         &["", "first_stage_model.", "vae."],
-        "decoder.mid_block.resnets.0.conv1.weight",
+        &["decoder.mid_block.resnets.0.conv1.weight"],
     ),
-    sought(Role::VaeDecoder, Layout::TinyVae, BARE, "decoder.layers.0.weight"),
+    sought(Role::VaeDecoder, Layout::TinyVae(Spelling::Diffusers), BARE, &["decoder.layers.0.weight"]),
+    // madebyollin/taesd: numbers of two lists, of which the decoder's begins with what bounds latents.
+    sought(
+        Role::VaeDecoder,
+        Layout::TinyVae(Spelling::Original),
+        &["taesd_decoder.", "decoder.", ""],
+        &["1.weight", "3.conv.0.weight"],
+    ),
+    sought(
+        Role::VaeEncoder,
+        Layout::TinyVae(Spelling::Original),
+        &["taesd_encoder.", "encoder.", ""],
+        &["0.weight", "1.conv.0.weight"],
+    ),
 ];
 
 /// What a file holds.
@@ -94,7 +123,7 @@ impl Contents {
         // A ControlNet stands alone, whatever else its file holds.
         let mut parts = if main.role == Role::ControlNet { vec![main] } else { found };
         check_mix(&parts)?;
-        if main.role != Role::ControlNet && main.role != Role::VaeDecoder {
+        if main.role != Role::ControlNet && main.role.spec().folder != Role::VaeDecoder.spec().folder {
             parts.extend(encoders(weights, kind.spec()));
         }
         for part in &mut parts {
@@ -113,7 +142,7 @@ fn check_mix(parts: &[Part]) -> Result<(), String> {
         if let Some(other) = parts[..at].iter().find(is_alike) {
             let key = |part: &Part| {
                 let sought = SOUGHT.iter().find(|sought| sought.is_of(part));
-                format!("{}{}", part.prefix, sought.map_or("", |sought| sought.key))
+                format!("{}{}", part.prefix, sought.map_or("", |sought| sought.keys[0]))
             };
             return Err(format!(
                 "it mixes layouts: {} is of one {}, and {} of another; keep one of them in the file",
@@ -128,7 +157,8 @@ fn check_mix(parts: &[Part]) -> Result<(), String> {
 
 impl Sought {
     fn find(&self, weights: &Weights) -> Option<Part> {
-        let prefix = self.prefixes.iter().find(|prefix| weights.get(&format!("{prefix}{}", self.key)).is_some())?;
+        let has = |prefix: &&&str| self.keys.iter().all(|key| weights.get(&format!("{prefix}{key}")).is_some());
+        let prefix = self.prefixes.iter().find(has)?;
         Some(Part { role: self.role, prefix, layout: self.layout })
     }
 
@@ -137,8 +167,8 @@ impl Sought {
             (Layout::UNet(own), Layout::UNet(other))
             | (Layout::ControlNet(own), Layout::ControlNet(other))
             | (Layout::Mmdit(own), Layout::Mmdit(other))
-            | (Layout::Vae(own), Layout::Vae(other)) => own == other,
-            (Layout::TinyVae, Layout::TinyVae) => true,
+            | (Layout::Vae(own), Layout::Vae(other))
+            | (Layout::TinyVae(own), Layout::TinyVae(other)) => own == other,
             _ => false,
         }
     }
@@ -217,11 +247,13 @@ fn kind_of(weights: &Weights, main: Part, architecture: Option<&str>) -> Kind {
     let said = || named(architecture);
     let spelling = match main.layout {
         Layout::UNet(spelling) | Layout::ControlNet(spelling) => spelling,
-        Layout::Vae(_) | Layout::TinyVae => {
+        Layout::Vae(_) | Layout::TinyVae(_) => {
             // Autoencoders of 1.x, 2.x and XL have the same shapes.
-            let first = ["decoder.conv_in.weight", "decoder.layers.0.weight"];
-            let latents = first.into_iter().find_map(|key| tensors.dim(key, 1).ok()).unwrap_or_default();
-            return if latents == 16 { Kind::Sd3 } else { said().unwrap_or(Kind::Sd1) };
+            let latents = match main.layout {
+                Layout::TinyVae(spelling) => derive::tiny_latents(tensors, spelling, main.role),
+                _ => tensors.dim("decoder.conv_in.weight", 1),
+            };
+            return if latents == Ok(16) { Kind::Sd3 } else { said().unwrap_or(Kind::Sd1) };
         }
         Layout::Mmdit(_) | Layout::Transformers(_) | Layout::OpenClip(_) | Layout::T5 => return Kind::Sd3,
     };

@@ -12,6 +12,7 @@ use super::made;
 use super::network::{self, Averages};
 use super::parts::{Contents, Layout, Part};
 use super::predict::{ARCHITECTURE, Predicted, predicted};
+use super::spelling::Spelling;
 use super::tensors::Tensors;
 use crate::beside::Made;
 use crate::{CheckpointError, Prediction, Weights, foreign};
@@ -108,8 +109,14 @@ impl SingleFile {
         self.part(role).is_some()
     }
 
+    /// A network plays all roles of its folder, but for one that is a half by itself.
     fn part(&self, role: Role) -> Option<&Part> {
-        self.contents.parts.iter().find(|part| part.role.spec().folder == role.spec().folder)
+        let is_half = |part: &Part| matches!(part.layout, Layout::TinyVae(Spelling::Original));
+        let plays = |part: &&Part| match is_half(part) {
+            true => part.role == role,
+            false => part.role.spec().folder == role.spec().folder,
+        };
+        self.contents.parts.iter().find(plays)
     }
 
     /// The role of the network that all of it is, where such a network stands alone.
@@ -151,18 +158,17 @@ impl SingleFile {
     #[must_use]
     pub fn words(&self) -> String {
         let kind = self.kind_name();
-        match self.contents.parts[..] {
-            [part] => format!("{}, the {} alone", kind, part.role.spec().folder.replace('_', " ")),
-            _ => kind.to_owned(),
+        match self.only() {
+            Some(role) => format!("{}, the {} alone", kind, role.spec().folder.replace('_', " ")),
+            None => kind.to_owned(),
         }
     }
 
-    /// The role of the only network that it holds, where that is one; its folder's first.
+    /// The role of the only network that it holds, where that is one, or the halves of one; its folder's first.
     pub(crate) fn only(&self) -> Option<Role> {
-        match self.contents.parts[..] {
-            [part] => Some(part.role),
-            _ => None,
-        }
+        let (first, others) = self.contents.parts.split_first()?;
+        let is_alike = |other: &Part| other.role.spec().folder == first.role.spec().folder;
+        others.iter().all(is_alike).then_some(first.role)
     }
 
     /// The family that it belongs to.

@@ -2,6 +2,7 @@
 
 mod alone;
 mod known;
+mod tiny;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;

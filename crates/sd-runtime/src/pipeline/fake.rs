@@ -196,6 +196,7 @@ pub(super) fn config() -> PipelineConfig {
         t5: None,
         scheduler: SchedulerConfig::stable_diffusion(),
         vae: VaeConfig { scaling_factor: 16.0, shift_factor: 0.25 },
+        decoder: None,
         preprocessor: PreprocessorConfig::default(),
         zeros_without_negative: false,
     }

@@ -97,6 +97,9 @@ pub struct PictureSettings {
     /// The pictures that guided it; absent if none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub controls: Vec<GuidingPicture>,
+    /// The TAESD that decoded it; absent if the model's own decoder did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taesd: Option<String>,
     /// Pixels per row.
     pub width: usize,
     /// Rows.
@@ -204,6 +207,10 @@ impl std::fmt::Display for PictureSettings {
             .iter()
             .enumerate()
             .try_for_each(|(idx, control)| write!(f, ", ControlNet {idx}: \"{control}\""))?;
+        if let Some(name) = &self.taesd {
+            // AUTOMATIC1111 has one TAESD for each family, and does not say which.
+            write!(f, ", VAE Decoder: TAESD, TAESD: {}", quoted(name))?;
+        }
         self.write_second(f)
     }
 }
@@ -242,6 +249,7 @@ mod tests {
             random: "numpy".into(),
             start: None,
             controls: Vec::new(),
+            taesd: None,
             width: 64,
             height: 48,
         }
@@ -275,10 +283,10 @@ mod tests {
             start: 0.0,
             end: 0.5,
         };
-        let settings = PictureSettings { controls: vec![canny], ..settings };
+        let settings = PictureSettings { controls: vec![canny], taesd: Some("owner/taesd".into()), ..settings };
         let texts = settings.to_png_texts();
         let said = "ControlNet 0: \"Module: canny:100,200, Model: canny, Weight: 0.75, Guidance Start: 0, Guidance End: 0.5, \
-                    Image: house.png\"";
+                    Image: house.png\", VAE Decoder: TAESD, TAESD: owner/taesd";
         assert!(texts[0].text.ends_with(said), "{}", texts[0].text);
         assert_eq!(PictureSettings::from_png_texts(&texts).unwrap(), settings);
         assert!(PictureSettings::from_png_texts(&[]).is_err());

@@ -129,6 +129,10 @@ pub(crate) struct GenerateArgs {
     /// the same, and loading takes longer.
     #[arg(long)]
     pub(crate) low_memory: bool,
+    /// Decode with this TAESD, a small autoencoder, in the place of the model's own: a folder in diffusers layout, one file,
+    /// its author's taesd_decoder, or a package that was converted with --vae TAESD. Quicker and coarser.
+    #[arg(long, value_name = "SOURCE", value_parser = source())]
+    pub(crate) taesd: Option<Source>,
     /// Directory of the tokenizer's files, where the model directory has none.
     #[arg(long, value_name = "DIR")]
     pub(crate) tokenizer: Option<PathBuf>,

@@ -158,7 +158,7 @@ fn open(args: &GenerateArgs, report: &Report) -> Result<Opened> {
         None => demo::directory(file::cache_folder())?.into(),
     };
     args.engine.spec(args.device).check()?;
-    let sources = args.control.controlnets.iter().chain([&model]).chain(&args.xl.refiner);
+    let sources = args.control.controlnets.iter().chain([&model]).chain(&args.xl.refiner).chain(&args.taesd);
     opening.fetch(sources, &[], &mut Screen::new(report))?;
     Ok(opening.open(model)?)
 }
@@ -171,6 +171,7 @@ fn load(args: &GenerateArgs, request: &mut Request, opened: &Opened, report: &Re
         scheduler: request.scheduler.take(),
         steps: request.steps,
         controlnets: args.control.controlnets.clone(),
+        taesd: args.taesd.clone(),
         with_picture: request.start.is_some(),
         text_length: args.text_length,
         clip_skips: [Some(request.clip_skip), request.negative_clip_skip].into_iter().flatten().collect(),
@@ -240,8 +241,12 @@ fn name_inputs(outputs: &mut Outputs, args: &GenerateArgs) -> Result<()> {
     for image in &args.control.control_images {
         outputs.reads("--control-image", image)?;
     }
-    for path in args.control.controlnets.iter().filter_map(Source::path).filter(|path| path.exists()) {
-        smelt::files(path).iter().try_for_each(|path| outputs.reads("the ControlNet's file", path))?;
+    let beside = args.control.controlnets.iter().map(|net| ("the ControlNet's file", net));
+    let beside = beside.chain(args.taesd.iter().map(|taesd| ("the TAESD's file", taesd)));
+    for (what, source) in beside {
+        for path in source.path().filter(|path| path.exists()).map(smelt::files).unwrap_or_default() {
+            outputs.reads(what, &path)?;
+        }
     }
     let models = [&args.model, &args.xl.refiner].into_iter().flatten().filter_map(Source::path);
     for dir in models.chain(args.tokenizer.as_deref()) {

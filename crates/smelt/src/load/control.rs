@@ -6,21 +6,14 @@ use std::path::{Path, PathBuf};
 use sd_checkpoint::place::Wanted;
 use sd_checkpoint::{Checkpoint, Source};
 use sd_convert::LatentSize;
-use sd_runtime::{Engine, Form, Part};
+use sd_runtime::{Engine, Part};
 use sd_spec::{Family, Role};
 
 use super::memory::InMemory;
-use super::{executor, open};
+use super::net::Net;
 use crate::error::{Context, Result, refuse};
 use crate::model_dir;
 use crate::open::Opened;
-
-/// One of them.
-#[derive(Debug, Clone)]
-enum Net {
-    Package(PathBuf),
-    Checkpoint(Box<Checkpoint>),
-}
 
 /// All of them, in the order in which pictures guide.
 #[derive(Debug, Clone, Default)]
@@ -66,25 +59,12 @@ impl ControlNets {
 
     /// Those that are converted in memory.
     pub(super) fn checkpoints(&self) -> impl Iterator<Item = &Checkpoint> {
-        self.nets.iter().filter_map(|(_, net)| match net {
-            Net::Checkpoint(checkpoint) => Some(&**checkpoint),
-            Net::Package(_) => None,
-        })
+        self.nets.iter().filter_map(|(_, net)| net.checkpoint())
     }
 
     /// Loads one, for latents of a size.
     pub(super) fn load(&self, idx: usize, memory: &InMemory, options: &sd_convert::Options) -> Result<Box<dyn Engine>> {
-        match &self.nets[idx].1 {
-            Net::Checkpoint(checkpoint) => memory.load(checkpoint, Role::ControlNet, options),
-            Net::Package(path) if memory.with_burn => refuse!(
-                "{} is a MIL program, and the burn engine executes the networks of a checkpoint: give the ControlNet's \
-                 checkpoint, or leave --engine burn out",
-                path.display()
-            ),
-            Net::Package(path) => {
-                Ok(Box::new(open(path, executor(&memory.engine, Role::ControlNet), options.latent_size, Form::Whole)?))
-            }
-        }
+        self.nets[idx].1.load(Role::ControlNet, memory, options)
     }
 }
 

@@ -25,6 +25,9 @@ pub struct PipelineOptions {
     /// ControlNets that guide, in this order: names of packages in the model's folder (`canny` for
     /// `ControlNet_canny.mlpackage`), other packages, and checkpoints, which are converted in memory.
     pub controlnets: Vec<Source>,
+    /// A TAESD that decodes in the place of the model's own autoencoder: a folder in diffusers layout, one file, one of its
+    /// author's files (`taesd_decoder.safetensors`), a package, or a folder of packages that was converted with it.
+    pub taesd: Option<Source>,
     /// Load what it takes to begin with a picture.
     pub with_picture: bool,
     /// Tokens that T5 reads of a prompt, for a checkpoint of Stable Diffusion 3; default: 256.
@@ -58,6 +61,7 @@ impl Default for PipelineOptions {
             scheduler: None,
             steps: Request::default().steps,
             controlnets: Vec::new(),
+            taesd: None,
             with_picture: false,
             text_length: None,
             clip_skips: Vec::new(),

@@ -3,7 +3,7 @@
 use sd_convert::LatentSize;
 use sd_spec::Family;
 
-use super::control::ControlNets;
+use super::others::Others;
 use super::{Loaded, PipelineOptions, burn, from_checkpoint, from_packages};
 use crate::error::{Result, refuse};
 use crate::model_dir::ModelDir;
@@ -52,11 +52,12 @@ pub(crate) fn load(options: &PipelineOptions, refiner: &Opened, size: LatentSize
         ..options.clone()
     };
     let with_burn = burn::is_chosen(&options, refiner)?;
+    let others = Others::find(&options, refiner, Some(size))?;
     match refiner.model() {
-        Model::Checkpoint(checkpoint) => from_checkpoint(&options, checkpoint, ControlNets::default(), with_burn),
+        Model::Checkpoint(checkpoint) => from_checkpoint(&options, checkpoint, others, with_burn),
         Model::Packages(dir) => {
             let packages = ModelDir::find_family(dir, Family::SdxlRefiner, Some(size))?;
-            from_packages(&options, dir, &packages, ControlNets::default(), Some(size))
+            from_packages(&options, dir, &packages, others, Some(size))
         }
     }
 }

@@ -93,6 +93,58 @@ fn a_vae_alone_under_diffusers_names_is_one_as_its_folder_is() {
     }
 }
 
+/// A TAESD of golden data in its author's files: the decoder's and the encoder's.
+fn authors(taesd: &Path, dir: &Path) -> [std::path::PathBuf; 2] {
+    let tensors = testkit::load_safetensors(taesd.join("diffusion_pytorch_model.safetensors"));
+    [("decoder.layers.", 1), ("encoder.layers.", 0)].map(|(prefix, offset)| {
+        let renamed = tensors.iter().filter_map(|(key, tensor)| {
+            let (layer, rest) = key.strip_prefix(prefix)?.split_once('.')?;
+            Some((format!("{}.{rest}", layer.parse::<usize>().unwrap() + offset), tensor))
+        });
+        let views = renamed.map(|(key, tensor)| {
+            let dtype = match tensor.dtype() {
+                host_tensor::DType::F16 => safetensors::Dtype::F16,
+                _ => safetensors::Dtype::F32,
+            };
+            (key, safetensors::tensor::TensorView::new(dtype, tensor.shape().to_vec(), tensor.bytes()).unwrap())
+        });
+        let path = dir.join(format!("taesd_{}safetensors", &prefix[..8]));
+        safetensors::serialize_to_file(views.collect::<Vec<_>>(), None, &path).unwrap();
+        path
+    })
+}
+
+#[test]
+fn taesds_decoder_in_its_authors_file_is_that_of_its_folder() {
+    let (Some(own), Some(golden)) = (golden("tiny-sd15"), testkit::golden()) else { return };
+    let folder = golden.join("checkpoints/tiny-taesd");
+    let dir = tempfile::tempdir().unwrap();
+    let [decoder, encoder] = authors(&folder, dir.path());
+    let open = |path: &Path| Checkpoint::of_decoder(&Source::from(path), None);
+    let (by_folder, by_file) = (open(&folder).unwrap(), open(&decoder).unwrap());
+    assert_eq!((by_folder.name(), by_file.name()), ("tiny-taesd".to_owned(), "taesd_decoder".to_owned()));
+    let network = |checkpoint: &Checkpoint| format!("{:?}", checkpoint.network(Role::VaeDecoder).unwrap());
+    assert_eq!(network(&by_file), network(&by_folder));
+    let (there, wanted) = (by_file.weights(Role::VaeDecoder).unwrap(), by_folder.weights(Role::VaeDecoder).unwrap());
+    let own_keys = wanted.iter().filter(|(key, _)| key.starts_with("decoder."));
+    let mut n = 0;
+    for (key, weight) in own_keys {
+        assert!(there.get(key).unwrap().constant().read().bytes() == weight.constant().read().bytes(), "{key}");
+        n += 1;
+    }
+    assert_eq!(there.iter().count(), n);
+    assert!(by_file.has(Role::VaeDecoder));
+    // A checkpoint takes both halves or none.
+    let refused = |error: CheckpointError, facts: &[&str]| {
+        let error = error.to_string();
+        assert!(facts.iter().all(|fact| error.contains(fact)), "{error}");
+    };
+    let vae = own.clone().with_vae(&Source::from(decoder.as_path())).unwrap_err();
+    refused(vae, &["decoder of a TAESD without its encoder", "--taesd takes", "--vae takes"]);
+    refused(open(&encoder).unwrap_err(), &["encoder of a TAESD without its decoder", "taesd_decoder"]);
+    refused(open(&own.root().join("unet")).unwrap_err(), &["without a VAE", "--taesd takes"]);
+}
+
 #[test]
 fn what_is_no_vae_or_is_for_other_latents_is_refused() {
     let (Some(own), Some(sd3)) = (golden("tiny-sd15"), golden("tiny-sd3")) else { return };
