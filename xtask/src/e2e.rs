@@ -5,6 +5,8 @@
 //! what a change to the code changed in the results.
 //! Hashes of computed values (pictures, outputs, PSNR) hold on one kind of processor; those of packages everywhere.
 
+mod assemble;
+mod families;
 pub(crate) mod hash;
 mod inputs;
 mod matrix;

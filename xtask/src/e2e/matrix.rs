@@ -1,6 +1,6 @@
 //! What is run, as data: sources, and the options of each command.
 
-use super::pairs::Factors;
+use super::{families, pairs::Factors};
 
 /// A command of `smelt` that makes something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -267,6 +267,8 @@ const QUICK: &[(Verb, &str, &str)] = &[
     (Verb::Run, "unet-xl", ""),
     (Verb::Run, "guide-sd15", ""),
     (Verb::Generate, "all-13", "--steps 4"),
+    (Verb::Generate, "family-xl", "--steps 2"),
+    (Verb::Generate, "family-3", "--steps 2"),
 ];
 
 /// Every case, in the order in which they run.
@@ -280,6 +282,7 @@ pub(super) fn cases() -> Vec<Case> {
         (Verb::Generate, GENERATE),
     ];
     let mut cases = singles(SINGLE);
+    cases.extend(families::cases());
     for (verb, factors) in tables {
         cases.extend(factors.rows().into_iter().map(|row| {
             let options: Vec<&str> = row[1..].iter().copied().filter(|option| !option.is_empty()).collect();
@@ -314,6 +317,10 @@ mod tests {
 
     #[test]
     fn a_base_is_made_of_what_stands_before_it() {
+        for family in families::FAMILIES {
+            let names = [family.name, family.packages];
+            assert!(BASES.iter().all(|base| !names.contains(&base.name)), "{names:?}");
+        }
         for (idx, base) in BASES.iter().enumerate() {
             let later = BASES[idx..].iter().any(|other| other.name == base.source);
             assert!(!later, "{} is made of {}", base.name, base.source);

@@ -16,12 +16,18 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
+    assemble,
+    families::{FAMILIES, From},
     hash::{self, Content},
     inputs,
     matrix::{BASES, Base, Case, Verb},
     record::Row,
 };
-use crate::{oracle::Judge, smelt};
+use crate::{
+    oracle::Judge,
+    smelt,
+    synth::{self, PresetName},
+};
 
 /// The user pressed Ctrl-C: the command that runs ends by itself, and the scratch folder goes with `Work`.
 static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -41,7 +47,7 @@ pub(super) struct Work {
     binary: PathBuf,
     scratch: TempDir,
     golden: Option<PathBuf>,
-    /// Bases that were made already.
+    /// Bases and checkpoints that were made already.
     made: BTreeMap<&'static str, PathBuf>,
     judge: Option<Judge>,
 }
@@ -130,6 +136,13 @@ impl Work {
         if let Some(base) = BASES.iter().find(|base| base.name == name) {
             return self.base(base);
         }
+        if let Some(family) = FAMILIES.iter().find(|family| family.name == name) {
+            return self.family(name, family.checkpoint);
+        }
+        if let Some(family) = FAMILIES.iter().find(|family| family.packages == name) {
+            let base = Base { name, verb: Verb::Convert, source: family.name, options: family.convert };
+            return self.base(&base);
+        }
         Ok(match name {
             "demo" => Some(testkit::demo()),
             // `generate` without --model.
@@ -157,6 +170,21 @@ impl Work {
         let path = only_package(&out)?;
         self.made.insert(base.name, path.clone());
         Ok(Some(path))
+    }
+
+    /// The checkpoint of a kind of model.
+    fn family(&mut self, name: &'static str, from: From) -> Result<Option<PathBuf>> {
+        if let Some(path) = self.made.get(name) {
+            return Ok(Some(path.clone()));
+        }
+        let place = self.scratch.path().join(name);
+        match (from, &self.golden) {
+            (From::Synth, _) => synth::ensure_checkpoint(PresetName::TinyPix2Pix, &place, 0)?,
+            (From::Golden(golden), Some(root)) => assemble::checkpoint(&root.join("checkpoints"), golden, &place)?,
+            (From::Golden(_), None) => return Ok(None),
+        }
+        self.made.insert(name, place.clone());
+        Ok(Some(place))
     }
 
     /// Runs a verb's command, which writes into `out`.

@@ -9,6 +9,7 @@ use super::presets::Preset;
 pub(super) enum Pipeline {
     StableDiffusion,
     Inpaint,
+    InstructPix2Pix,
     Xl,
     /// XL's refiner, which diffusers runs from pictures.
     XlRefiner,
@@ -26,6 +27,7 @@ impl Pipeline {
         match self {
             Self::StableDiffusion => "StableDiffusionPipeline",
             Self::Inpaint => "StableDiffusionInpaintPipeline",
+            Self::InstructPix2Pix => "StableDiffusionInstructPix2PixPipeline",
             Self::Xl => "StableDiffusionXLPipeline",
             Self::XlRefiner => "StableDiffusionXLImg2ImgPipeline",
             Self::Sd3 => "StableDiffusion3Pipeline",
@@ -35,7 +37,7 @@ impl Pipeline {
     /// Components that `model_index.json` names even where they are missing.
     const fn optional(self) -> &'static [&'static str] {
         match self {
-            Self::StableDiffusion | Self::Inpaint => &OF_OLDER,
+            Self::StableDiffusion | Self::Inpaint | Self::InstructPix2Pix => &OF_OLDER,
             Self::Xl | Self::XlRefiner => &OF_XL,
             Self::Sd3 => &[],
         }
@@ -43,7 +45,7 @@ impl Pipeline {
 
     /// Whether `feature_extractor` is there, which prepares pictures for the safety checker.
     pub(super) const fn has_feature_extractor(self) -> bool {
-        matches!(self, Self::StableDiffusion | Self::Inpaint)
+        matches!(self, Self::StableDiffusion | Self::Inpaint | Self::InstructPix2Pix)
     }
 
     /// `model_index.json`.
@@ -69,7 +71,7 @@ impl Pipeline {
             index["feature_extractor"] = json!(["transformers", "CLIPImageProcessor"]);
         }
         match self {
-            Self::StableDiffusion | Self::Inpaint => {
+            Self::StableDiffusion | Self::Inpaint | Self::InstructPix2Pix => {
                 index["requires_safety_checker"] = (!index["safety_checker"][0].is_null()).into();
             }
             Self::Xl | Self::XlRefiner => {

@@ -39,6 +39,9 @@ pub(crate) enum PresetName {
     Sd3Medium,
     /// The shape of the golden checkpoint `tiny-sd15`.
     Tiny,
+    /// The same, made to edit pictures by instructions.
+    #[value(name = "tiny-pix2pix")]
+    TinyPix2Pix,
 }
 
 impl PresetName {
@@ -121,7 +124,9 @@ impl Preset {
             PresetName::Sdxl => sdxl(),
             PresetName::SdxlRefiner => sdxl_refiner(),
             PresetName::Sd3Medium => sd3_medium(),
-            PresetName::Tiny => tiny(),
+            PresetName::Tiny => tiny(Pipeline::StableDiffusion, LATENTS.n_channels),
+            // Beside the latents stand those of the picture.
+            PresetName::TinyPix2Pix => tiny(Pipeline::InstructPix2Pix, 2 * LATENTS.n_channels),
         }
     }
 
@@ -315,7 +320,7 @@ fn sd3_medium() -> Preset {
     }
 }
 
-fn tiny() -> Preset {
+fn tiny(pipeline: Pipeline, in_channels: usize) -> Preset {
     let text_encoder = ClipText {
         transformer: Transformer { hidden_size: 64, n_layers: 2, n_heads: 4 },
         projection_dim: 64,
@@ -323,6 +328,7 @@ fn tiny() -> Preset {
     };
     let unet = UNet {
         sample_size: 16,
+        in_channels,
         channels: vec![64, 128],
         attends: vec![true, false],
         transformer_depths: vec![1; 2],
@@ -339,7 +345,7 @@ fn tiny() -> Preset {
     };
     let vae = Vae { sample_size: 128, channels: vec![32, 64, 128, 128], latents: LATENTS };
     Preset {
-        pipeline: Some(Pipeline::StableDiffusion),
+        pipeline: Some(pipeline),
         networks: vec![
             ("text_encoder", Box::new(text_encoder)),
             ("unet", Box::new(unet)),
