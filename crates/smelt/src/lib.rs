@@ -21,6 +21,21 @@
 //! - Whoever looks on gives a [`Watch`], which hears of progress and warnings, and may stop the work.
 //! - Every refusal comes before any work, and files appear whole or not at all.
 //!
+//! `examples` has a short program for each way to draw:
+//!
+//! | example | what it draws |
+//! |---|---|
+//! | `draw` | the whole way: converts, compresses, draws |
+//! | `text_to_image` | a picture from words |
+//! | `image_to_image` | on from a picture |
+//! | `inpaint`, `outpaint` | what a mask leaves open; more beside a picture |
+//! | `edit` | a picture, changed as an instruction says (InstructPix2Pix) |
+//! | `controlnet` | what the edges of a picture guide |
+//! | `xl_with_refiner` | with Stable Diffusion XL, whose refiner takes the last steps |
+//! | `sd3` | with Stable Diffusion 3 or 3.5 |
+//! | `few_steps` | in four steps, with LCM or its LoRA |
+//! | `small_decoder` | decoded by a TAESD |
+//!
 //! What it deliberately does not do: read arguments, print, or know of a terminal.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]

@@ -8,6 +8,10 @@ use std::path::{Path, PathBuf};
 use smelt::{Conversion, HostTensor, Opening, Picture, PipelineOptions, Request, Role, Source, Unwatched, tensor_file};
 use testkit::Rng;
 
+#[path = "../examples/small_decoder.rs"]
+#[allow(dead_code, reason = "its `main` is for whoever runs the example")]
+mod example;
+
 /// Widths of a random TAESD, far from the real one's 64.
 const WIDTH: usize = 8;
 
@@ -137,6 +141,8 @@ fn a_taesd_decodes_what_the_model_drew_wherever_both_come_from() {
         let drawn = model.pipeline(&low).unwrap().draw(&request(), &mut Unwatched).unwrap();
         assert_eq!(drawn.pictures[0].image, first.image);
     }
+    example::draw(&testkit::demo(), &at("taesd_decoder.safetensors"), "a red heart", &at("picture.png")).unwrap();
+    assert!(at("picture.png").is_file());
     // A whole checkpoint with it in the place of its own, as `--vae` makes one, draws the same.
     let (same, _) = draw(&smelt::open(with.as_path()).unwrap(), None);
     let (own, _) = draw(&smelt::open(plain.as_path()).unwrap(), Some(&file));
