@@ -7,6 +7,7 @@ mod build;
 mod chunk;
 mod compress;
 mod convert;
+mod decode;
 mod engine;
 mod lora;
 mod newcomer;
@@ -64,6 +65,8 @@ enum Name {
     Engine,
     /// A picture at that checkpoint's shape: twenty guided steps, four of a few-step model, twenty with `--fast`.
     Picture,
+    /// A VAE's decoder at that checkpoint's shape, as a whole and by rows: time and memory of large pictures.
+    Decode,
     /// What the ways to draw faster cost in likeness, with the model in the box; writes the table of `docs/speed.md`.
     Speed,
     /// How long the engine goes on after it was asked to stop, at random moments of the models of that checkpoint.
@@ -89,6 +92,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Name::Newcomer => ("newcomer", newcomer::run()?),
         Name::Engine => ("engine", engine::run(runs.unwrap_or(3).max(1), peers, only)?),
         Name::Picture => ("picture", picture::run(runs.unwrap_or(3).max(1))?),
+        Name::Decode => ("decode", decode::run(runs.unwrap_or(1).max(1))?),
         Name::Speed => ("speed", speed::run()?),
         Name::Stop => ("stop", stop::run(runs.unwrap_or(40).max(1))?),
     };

@@ -24,6 +24,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod bands;
 mod body;
 mod execute;
 mod graph;
@@ -40,6 +41,7 @@ mod summary;
 mod threads;
 mod view;
 
+pub use bands::Bands;
 pub use options::{Options, WeightForm};
 pub use precision::{Precision, UnknownPrecision};
 pub use summary::{PlanSummary, Profile, StepSummary};
@@ -55,7 +57,7 @@ use host_tensor::{HostTensor, Stop};
 use memory::Arena;
 use mil::Valid;
 use plan::{Planned, Planner};
-use run::Running;
+use run::{Ports, Running};
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
@@ -95,7 +97,6 @@ impl Cpu {
     }
 
     /// Plans a function that no program holds and nobody has validated.
-    #[cfg(test)]
     pub(crate) fn compile_alone(function: &mil::Function, options: Options) -> Result<Self, EngineError> {
         Self::new(Reference::new(function, options.limits)?, options)
     }
@@ -208,6 +209,23 @@ impl Cpu {
         let executor = Executor::new(how, whose, &self.planned, stop);
         let running = Running { reference: &self.reference, planned: &self.planned, executor, stop, seconds };
         self.threads.install(|| running.run(inputs, states, kept))
+    }
+
+    /// Runs a function without states once, until `stop` is set, with inputs and outputs where the ports have them.
+    fn run_ports(&self, ports: &mut dyn Ports, stop: &Stop) -> Result<(), EngineError> {
+        let mut states = self.new_states()?;
+        let _alone = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let (how, whose) = ((self.kernels, self.precision), (&self.threads, &self.scratch));
+        let executor = Executor::new(how, whose, &self.planned, stop);
+        let running = Running { reference: &self.reference, planned: &self.planned, executor, stop, seconds: None };
+        self.threads.install(|| running.run_ports(&mut states, ports))
+    }
+
+    /// Bytes that the plan's results and its threads need while it lives.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let scratch = self.threads.count().saturating_mul(threads::pitch(self.planned.scratch));
+        self.planned.arena_floats.saturating_add(scratch).saturating_mul(4).saturating_add(self.planned.kept_bytes)
     }
 
     /// The plan in words and numbers.

@@ -7,7 +7,10 @@ mod one_sample;
 use std::path::Path;
 
 use mil::{Program, TensorType, Valid};
-use mil_engine::{cpu::Cpu, reference::Reference};
+use mil_engine::{
+    cpu::{Bands, Cpu},
+    reference::Reference,
+};
 use mlpackage::{Body, Description, FeatureType, Interface, Model, Package};
 use sd_runtime::{Engine, Feature, Signature, Stop, Tensors};
 
@@ -25,6 +28,13 @@ pub use mil_engine::{
 pub enum Executor {
     /// The fast one.
     Cpu(CpuOptions),
+    /// The fast one, a band of rows at a time where everything at once would take more memory than that.
+    Bands {
+        /// How it plans.
+        options: CpuOptions,
+        /// Bytes.
+        limit: usize,
+    },
     /// The plain one.
     Reference(Options),
 }
@@ -58,14 +68,27 @@ pub struct MilEngine {
 #[derive(Debug)]
 enum Runner {
     Cpu(Box<Cpu>),
+    Bands(Box<Bands>),
     Reference(Box<Reference>),
 }
 
 impl Runner {
     fn new(valid: Valid<'_>, function: Option<&str>, executor: Executor) -> Result<Self, EngineError> {
+        let cpu = |options| match function {
+            Some(name) => Cpu::compile_function(valid, name, options),
+            None => Cpu::compile(valid, options),
+        };
         Ok(match (executor, function) {
-            (Executor::Cpu(o), Some(f)) => Self::Cpu(Box::new(Cpu::compile_function(valid, f, o)?)),
-            (Executor::Cpu(o), None) => Self::Cpu(Box::new(Cpu::compile(valid, o)?)),
+            (Executor::Cpu(o), _) => Self::Cpu(Box::new(cpu(o)?)),
+            (Executor::Bands { options, limit }, _) => {
+                // Memory of a plan is not used before it runs, so asking costs nothing.
+                let whole = cpu(options.clone());
+                let fits = whole.as_ref().is_ok_and(|whole| whole.bytes() <= limit);
+                match if fits { None } else { Bands::compile(valid, function, options, limit)? } {
+                    Some(bands) => Self::Bands(Box::new(bands)),
+                    None => Self::Cpu(Box::new(whole?)),
+                }
+            }
             (Executor::Reference(o), Some(f)) => Self::Reference(Box::new(Reference::compile_function(valid, f, o)?)),
             (Executor::Reference(o), None) => Self::Reference(Box::new(Reference::compile(valid, o)?)),
         })
@@ -74,6 +97,7 @@ impl Runner {
     fn inputs(&self) -> &[mil_engine::reference::Feature] {
         match self {
             Self::Cpu(cpu) => cpu.inputs(),
+            Self::Bands(bands) => bands.inputs(),
             Self::Reference(reference) => reference.inputs(),
         }
     }
@@ -81,6 +105,7 @@ impl Runner {
     fn outputs(&self) -> &[mil_engine::reference::Feature] {
         match self {
             Self::Cpu(cpu) => cpu.outputs(),
+            Self::Bands(bands) => bands.outputs(),
             Self::Reference(reference) => reference.outputs(),
         }
     }
@@ -88,6 +113,7 @@ impl Runner {
     fn run(&self, inputs: &Tensors, stop: &Stop) -> Result<Tensors, mil_engine::EngineError> {
         match self {
             Self::Cpu(cpu) => cpu.run(inputs, stop),
+            Self::Bands(bands) => bands.run(inputs, stop),
             Self::Reference(reference) => reference.run(inputs, stop),
         }
     }
@@ -179,12 +205,13 @@ impl MilEngine {
         inputs.into_iter().find(|feature| feature.name == name).map(|feature| &feature.ty)
     }
 
-    /// The plans of its programs with their names, in the order in which they run; none of the plain engine's.
+    /// The plans of its programs with their names, in the order in which they run; none of the plain engine's, nor of what
+    /// is computed in bands.
     #[must_use]
     pub fn plans(&self) -> Vec<(String, PlanSummary)> {
         let plan = |stage: &Stage| match &stage.program {
             Runner::Cpu(cpu) => Some((stage.name.clone(), cpu.summary())),
-            Runner::Reference(_) => None,
+            Runner::Bands(_) | Runner::Reference(_) => None,
         };
         self.stages.iter().filter_map(plan).collect()
     }
@@ -201,7 +228,7 @@ impl MilEngine {
                 profiles.push(profile);
                 Ok(outputs)
             }
-            Runner::Reference(reference) => reference.run(inputs, &Stop::never()),
+            Runner::Bands(_) | Runner::Reference(_) => stage.program.run(inputs, &Stop::never()),
         })?;
         Ok((outputs, profiles))
     }
@@ -214,7 +241,7 @@ impl MilEngine {
     pub fn run_watched(&self, inputs: &Tensors) -> Result<(Tensors, Option<NonFinite>), EngineError> {
         let mut first = None;
         let outputs = self.run_stages(inputs, |stage, inputs| match &stage.program {
-            Runner::Cpu(cpu) => cpu.run(inputs, &Stop::never()),
+            Runner::Cpu(_) | Runner::Bands(_) => stage.program.run(inputs, &Stop::never()),
             Runner::Reference(reference) => {
                 let (outputs, found) = reference.run_watched(inputs, &Stop::never())?;
                 if let Some(mut found) = found.filter(|_| first.is_none()) {

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use smelt::{AttentionLayout, Batch, Existing, Precision, Role, Rounding, Source, Target};
 
-use crate::engine_args::EngineArgs;
+use crate::engine_args::{EngineArgs, memory};
 pub(crate) use examples::with_example;
 pub(crate) use generate::GenerateArgs;
 pub(crate) use own::{CompareArgs, CompletionsArgs, DoctorArgs, ManArgs};
@@ -328,6 +328,9 @@ pub(crate) struct RunArgs {
     /// Keep results between operations in f32, or round each to the type that the program declares.
     #[arg(long, default_value = "f32")]
     pub(crate) rounding: RoundingName,
+    /// Memory that half a VAE may take beside its weights: where all at once would take more, it is run by rows.
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub(crate) vae_memory: Option<u64>,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 }

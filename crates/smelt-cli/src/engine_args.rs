@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use smelt::{ComputePrecision, Device, ENGINES, EngineKind, EngineSpec, Names, WEIGHT_FORMS, WeightForm};
+use smelt::{ComputePrecision, Device, ENGINES, EngineKind, EngineSpec, Names, WEIGHT_FORMS, WeightForm, parse_bytes};
 
 /// What executes models, and with how many threads.
 #[derive(Debug, Clone, Copy, Args)]
@@ -28,6 +28,11 @@ fn compute() -> impl TypedValueParser<Value = ComputePrecision> {
     PossibleValuesParser::new(ComputePrecision::ALL.map(ComputePrecision::name)).try_map(|name| name.parse())
 }
 
+/// A size of memory, such as 1.5G.
+pub(crate) fn memory(text: &str) -> Result<u64, String> {
+    parse_bytes(text).ok_or_else(|| "it is no size of memory, such as 800M or 1.5G".to_owned())
+}
+
 /// Reads one of these names.
 pub(crate) fn named<T: Copy + Send + Sync + 'static>(names: Names<T>) -> impl TypedValueParser<Value = T> {
     let possible = names.iter().map(|(_, name, words)| PossibleValue::new(*name).help(*words));
@@ -43,7 +48,7 @@ pub(crate) fn isa() -> Option<String> {
 }
 
 impl EngineArgs {
-    /// What was typed, as the library takes it; only `generate` has devices.
+    /// What was typed, as the library takes it; only `generate` has devices and a limit.
     pub(crate) fn spec(&self, device: Option<Device>) -> EngineSpec {
         EngineSpec {
             kind: self.engine,
@@ -51,6 +56,7 @@ impl EngineArgs {
             compute: self.compute,
             weights: self.weights,
             device,
+            vae_memory: None,
             isa: isa(),
         }
     }

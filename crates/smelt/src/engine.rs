@@ -17,6 +17,7 @@ pub use sd_engines::BurnDevice as Device;
 use sd_engines::{CpuOptions, Executor, Isa, Options, Precision, Rounding, UnknownIsa, WeightForm};
 
 use crate::error::{Error, Result, refusal, refuse};
+use crate::units::parse_bytes;
 
 /// Engines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -83,6 +84,10 @@ pub struct EngineSpec {
     pub weights: WeightForm,
     /// What Burn runs on; default: the CPU.
     pub device: Option<Device>,
+    /// Bytes that a pipeline's autoencoder may take for what it computes, beside its weights: where everything at once would
+    /// take more, pictures are decoded and encoded by rows (docs/numerics.md). Default: [`USUAL_VAE_MEMORY`], in a pipeline
+    /// that saves memory [`LOW_VAE_MEMORY`].
+    pub vae_memory: Option<u64>,
     /// Name of the fast engine's instruction set; default: the machine's best. The command line takes it from the
     /// environment variable `SMELT_ISA`.
     pub isa: Option<String>,
@@ -96,10 +101,16 @@ impl Default for EngineSpec {
             compute: Precision::F32,
             weights: WeightForm::Stored,
             device: None,
+            vae_memory: None,
             isa: None,
         }
     }
 }
+
+/// Bytes that decoding a picture may take: one of 1024×1024 is decoded as a whole.
+pub const USUAL_VAE_MEMORY: u64 = 4_000_000_000;
+/// The same in a pipeline that saves memory: enough for a picture of 2048×2048.
+pub const LOW_VAE_MEMORY: u64 = 1_300_000_000;
 
 /// Which engines heed an option, and what is said to one that does not.
 struct Rule {
@@ -109,7 +120,7 @@ struct Rule {
 }
 
 /// One row for each option, in the order in which they are refused.
-const RULES: [Rule; 4] = [
+const RULES: [Rule; 5] = [
     Rule {
         heeded_by: &[EngineKind::Cpu],
         is_given: |spec| spec.compute != Precision::F32,
@@ -128,6 +139,11 @@ const RULES: [Rule; 4] = [
              the environment: RAYON_NUM_THREADS=N smelt …"
                 .into()
         },
+    },
+    Rule {
+        heeded_by: &[EngineKind::Cpu],
+        is_given: |spec| spec.vae_memory.is_some(),
+        refusal: |_| "--vae-memory is for --engine cpu only; leave one of them out".into(),
     },
     Rule {
         heeded_by: &[EngineKind::Burn],
@@ -181,6 +197,12 @@ impl EngineSpec {
         })
     }
 
+    /// The fast engine for an autoencoder, by rows where it would take too much memory.
+    pub(crate) fn by_rows(&self) -> Result<Executor> {
+        let limit = usize::try_from(self.vae_memory.unwrap_or(USUAL_VAE_MEMORY)).unwrap_or(usize::MAX);
+        Ok(Executor::Bands { options: self.cpu()?, limit })
+    }
+
     /// The threads that were asked for, at most as many as the machine runs at once: more only wait for each other.
     pub(crate) fn n_threads(&self) -> Option<NonZeroUsize> {
         self.threads.map(|n| n.min(available()))
@@ -200,6 +222,7 @@ impl EngineSpec {
             );
         }
         Ok(match (self.kind, rounding) {
+            (EngineKind::Cpu, Rounding::Boundary) if self.vae_memory.is_some() => self.by_rows()?,
             (EngineKind::Cpu, Rounding::Boundary) => self.cpu()?.into(),
             _ => Options::default().with_rounding(rounding).into(),
         })
@@ -244,6 +267,7 @@ impl FromStr for EngineSpec {
             match option.split_once('=') {
                 Some(("threads", n)) => spec.threads = Some(n.parse().map_err(|_| unknown())?),
                 Some(("isa", name)) => spec.isa = Some(name.to_owned()),
+                Some(("vae-memory", size)) => spec.vae_memory = Some(parse_bytes(size).ok_or_else(unknown)?),
                 Some(("weights", form)) => spec.weights = named(WEIGHT_FORMS, form).ok_or_else(unknown)?,
                 Some(_) => return Err(unknown()),
                 None => match (option.parse(), named(DEVICES, option)) {
@@ -269,6 +293,7 @@ impl fmt::Display for EngineSpec {
         if self.weights != WeightForm::Stored {
             options.push(format!("weights={}", name_of(WEIGHT_FORMS, self.weights)));
         }
+        options.extend(self.vae_memory.map(|n| format!("vae-memory={n}")));
         options.extend(self.isa.as_ref().map(|name| format!("isa={name}")));
         f.write_str(name_of(ENGINES, self.kind))?;
         if options.is_empty() { Ok(()) } else { write!(f, ":{}", options.join(",")) }
@@ -289,6 +314,7 @@ mod tests {
             "burn:cuda,threads=2",
             "cpu:bf16,threads=4,weights=expanded",
             "cpu:isa=portable",
+            "cpu:vae-memory=1500000000",
         ] {
             assert_eq!(text.parse::<EngineSpec>().unwrap().to_string(), text);
         }
@@ -304,6 +330,8 @@ mod tests {
             ("cpu:metal", "--device is for --engine burn"),
             ("burn:bf16", "--compute bf16 is for --engine cpu only"),
             ("reference:weights=expanded", "--weights expanded is for --engine cpu only"),
+            ("reference:vae-memory=1G", "--vae-memory is for --engine cpu only"),
+            ("cpu:vae-memory=much", "\"vae-memory=much\" is no option"),
             ("reference:threads=2", "RAYON_NUM_THREADS"),
         ] {
             let error = text.parse::<EngineSpec>().unwrap_err().to_string();

@@ -83,7 +83,9 @@ pub use chunk::{ChunkForm, Chunking};
 pub use compress::{Compression, CompressionPlan};
 pub use convert::{Conversion, ConversionPlan};
 pub use embeddings::{EmbeddingAsked, Embeddings, Word};
-pub use engine::{DEVICES, Device, ENGINES, EngineKind, EngineSpec, Names, WEIGHT_FORMS};
+pub use engine::{
+    DEVICES, Device, ENGINES, EngineKind, EngineSpec, LOW_VAE_MEMORY, Names, USUAL_VAE_MEMORY, WEIGHT_FORMS,
+};
 pub use error::Error;
 pub use file::read_picture;
 pub use half_precision::Overflow;
@@ -112,7 +114,7 @@ pub use sd_runtime::rng::RandomKind;
 pub use sd_runtime::scheduler::{Sampler, SchedulerKind, Spread};
 pub use size::{LatentArg, PictureSize, Sizes};
 pub use start::{Start, StartMask};
-pub use units::{bytes, count, decibels, seconds};
+pub use units::{bytes, count, decibels, parse_bytes, seconds};
 pub use verify::{At, HalfOutput, Look, NotFinite, Verdict, Verification, VerifiedHalf, VerifiedOutput, VerifyReport};
 pub use watch::{Event, Progress, Unit, Unwatched, Watch};
 pub use weights_report::{Format as ReportFormat, Summary as WeightSummary, Weight as WeightReport};

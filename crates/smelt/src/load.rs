@@ -99,6 +99,7 @@ fn take(found: &Found) -> Vec<String> {
 /// Loads packages or a checkpoint.
 pub(crate) fn load(options: &PipelineOptions, opened: &Opened) -> Result<Loaded> {
     options.engine.check()?;
+    let options = &options.settled();
     let with_burn = burn::is_chosen(options, opened)?;
     let dir = match opened.model() {
         Model::Checkpoint(checkpoint) => {
@@ -185,6 +186,7 @@ fn settle_scheduler(options: &PipelineOptions, config: &mut PipelineConfig) -> R
 /// With the plain engine what runs at each step keeps its weights decoded.
 fn executor(engine: &EngineSpec, role: Role) -> Result<Executor> {
     Ok(match engine.kind {
+        EngineKind::Cpu if matches!(role.spec().stage, Stage::Encode | Stage::Decode) => engine.by_rows()?,
         EngineKind::Cpu => engine.cpu()?.into(),
         // Burn executes no programs and has its own way in `make`.
         EngineKind::Reference | EngineKind::Burn => {

@@ -25,6 +25,32 @@ pub fn bytes(n: u64) -> String {
     format!("{value:.digits$} {}", UNITS[unit])
 }
 
+/// A size as people type it: `1500000000`, `1500M`, `1.5G`, `1.5GB`; decimal units, as [`bytes`] has them, and binary ones
+/// (`GiB`). `None` for anything else.
+#[must_use]
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    const UNITS: [(&str, f64); 13] = [
+        ("", 1.0),
+        ("B", 1.0),
+        ("K", 1e3),
+        ("KB", 1e3),
+        ("KIB", 1024.0),
+        ("M", 1e6),
+        ("MB", 1e6),
+        ("MIB", 1_048_576.0),
+        ("G", 1e9),
+        ("GB", 1e9),
+        ("GIB", 1_073_741_824.0),
+        ("T", 1e12),
+        ("TB", 1e12),
+    ];
+    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = (text[..at].parse::<f64>().ok()?, text[at..].trim().to_uppercase());
+    let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    let size = number * factor;
+    (size.is_finite() && size >= 1.0 && size < 1e18).then_some(size as u64)
+}
+
 /// A time, to a precision that matters.
 #[must_use]
 pub fn seconds(time: Duration) -> String {
@@ -67,6 +93,23 @@ mod tests {
             cases.into_iter().chain([(1_719_000_000, "1.72 GB"), (999_999, "1.00 MB"), (u64::MAX, "18447 PB")])
         {
             assert_eq!(bytes(n), text);
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_as_they_are_typed() {
+        let cases = [
+            ("1500", 1500),
+            ("1500M", 1_500_000_000),
+            ("1.5G", 1_500_000_000),
+            ("2 GiB", 2 << 30),
+            ("800mb", 800_000_000),
+        ];
+        for (text, n) in cases {
+            assert_eq!(parse_bytes(text), Some(n), "{text}");
+        }
+        for text in ["", "G", "-1", "1.5X", "1e9", "0", "nan"] {
+            assert_eq!(parse_bytes(text), None, "{text}");
         }
     }
 

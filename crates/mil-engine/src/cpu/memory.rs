@@ -1,6 +1,7 @@
 //! Memory: one arena for everything that is computed, and parts of it given again once they are no longer read; and
 //! one for what is kept from run to run.
 
+use half::f16;
 use memmap2::MmapMut;
 
 /// Floats between the starts of two buffers are a multiple of this: a cache line.
@@ -126,6 +127,30 @@ impl Arena {
     /// Where it begins.
     pub(super) fn start(&self) -> *mut f32 {
         self.map.as_ptr().cast_mut().cast()
+    }
+
+    /// All of it, when nothing else points into it.
+    pub(super) fn floats(&self) -> &[f32] {
+        // SAFETY: pages are aligned, and whatever bytes they hold are floats.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast(), self.map.len() / 4) }
+    }
+
+    /// See [`Arena::floats`].
+    pub(super) fn floats_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as above, and nobody else has it.
+        unsafe { std::slice::from_raw_parts_mut(self.map.as_mut_ptr().cast(), self.map.len() / 4) }
+    }
+
+    /// All of it as halves, when nothing else points into it.
+    pub(super) fn halves(&self) -> &[f16] {
+        // SAFETY: pages are aligned, and whatever bytes they hold are halves.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast(), self.map.len() / 2) }
+    }
+
+    /// See [`Arena::halves`].
+    pub(super) fn halves_mut(&mut self) -> &mut [f16] {
+        // SAFETY: as above, and nobody else has it.
+        unsafe { std::slice::from_raw_parts_mut(self.map.as_mut_ptr().cast(), self.map.len() / 2) }
     }
 }
 

@@ -12,7 +12,7 @@ mod single;
 
 use super::{
     body::Body,
-    graph::{Kind, Node},
+    graph::{GroupNorm, Kind, Node},
 };
 use found::Found;
 
@@ -37,4 +37,9 @@ pub(super) fn recognize(body: &Body<'_>) -> Vec<Node> {
         }
     }
     found.into_nodes()
+}
+
+/// The group normalisation that divides at an operation, and the operations that it stands for.
+pub(super) fn group_norm(body: &Body<'_>, op: usize) -> Option<(Vec<usize>, GroupNorm)> {
+    group_norm::match_norm(body, op)
 }

@@ -118,6 +118,15 @@ impl Reference {
 
     /// The inputs as tensors, in signature order.
     pub(crate) fn arguments(&self, inputs: &BTreeMap<String, HostTensor>) -> Result<Vec<Tensor>, EngineError> {
+        let given = self.given(inputs)?;
+        Ok(given.iter().zip(&self.inputs).map(|(given, f)| Tensor::from_host(&given.cast(f.ty.dtype))).collect())
+    }
+
+    /// The inputs in signature order, when they are those of the signature.
+    pub(crate) fn given<'i>(
+        &self,
+        inputs: &'i BTreeMap<String, HostTensor>,
+    ) -> Result<Vec<&'i HostTensor>, EngineError> {
         let expected = || self.inputs.iter().map(|f| f.name.clone()).collect();
         if let Some(name) = inputs.keys().find(|name| self.inputs.iter().all(|f| f.name != **name)) {
             return Err(EngineError::UnexpectedInput { name: name.clone(), expected: expected() });
@@ -131,7 +140,7 @@ impl Reference {
                 let (declared, actual) = (feature.ty.to_string(), given.shape().to_vec());
                 return Err(EngineError::InputShape { name, declared, actual });
             }
-            Ok(Tensor::from_host(&given.cast(feature.ty.dtype)))
+            Ok(given)
         };
         self.inputs.iter().map(argument).collect()
     }

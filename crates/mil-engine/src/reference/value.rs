@@ -111,7 +111,7 @@ impl Tensor {
     }
 
     /// What a tensor from outside holds.
-    pub(super) fn from_host(t: &HostTensor) -> Self {
+    pub(crate) fn from_host(t: &HostTensor) -> Self {
         let data: Data = match t.dtype() {
             DType::Bool => t.bytes().iter().map(|&b| b != 0).collect::<Vec<_>>().into(),
             d if d.is_float() => t.to_f32_vec().into(),

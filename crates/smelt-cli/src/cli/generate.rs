@@ -15,7 +15,7 @@ use super::skip_layers::SkipLayerArgs;
 use super::text::prompt;
 use super::xl::XlArgs;
 use super::{Seed, SizeArgs, SourceArgs, StartArgs, attention, examples, precision, source};
-use crate::engine_args::{EngineArgs, named};
+use crate::engine_args::{EngineArgs, memory, named};
 use crate::view::ViewArgs;
 
 /// `smelt generate`.
@@ -126,13 +126,17 @@ pub(crate) struct GenerateArgs {
     #[arg(long)]
     pub(crate) no_safety_check: bool,
     /// Load each model only for its stage (text, denoising, decoding), so that memory is that of the largest; the picture is
-    /// the same, and loading takes longer.
+    /// the same, and loading takes longer. Large pictures are decoded as with --vae-memory 1.3G.
     #[arg(long)]
     pub(crate) low_memory: bool,
     /// Decode with this TAESD, a small autoencoder, in the place of the model's own: a folder in diffusers layout, one file,
     /// its author's taesd_decoder, or a package that was converted with --vae TAESD. Quicker and coarser.
     #[arg(long, value_name = "SOURCE", value_parser = source())]
     pub(crate) taesd: Option<Source>,
+    /// Memory that decoding and encoding pictures may take beside the weights; larger pictures are done by rows, in at most
+    /// half as much again of the time, and with differences below one grey level. Default: 4G.
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub(crate) vae_memory: Option<u64>,
     /// Directory of the tokenizer's files, where the model directory has none.
     #[arg(long, value_name = "DIR")]
     pub(crate) tokenizer: Option<PathBuf>,

@@ -14,8 +14,8 @@ use safe_files::{OutputFile, Outputs, is_stream};
 use serde::Serialize;
 use smelt::sheet::Cell;
 use smelt::{
-    Event, HostTensor, Opened, Opening, Picture, Pipeline, PipelineOptions, Recommended, Request, RequestFile, Source,
-    Variation, Watch, demo, tensor_file,
+    EngineSpec, Event, HostTensor, Opened, Opening, Picture, Pipeline, PipelineOptions, Recommended, Request,
+    RequestFile, Source, Variation, Watch, demo, tensor_file,
 };
 
 use crate::cli::{GenerateArgs, Seed};
@@ -157,16 +157,21 @@ fn open(args: &GenerateArgs, report: &Report) -> Result<Opened> {
         Some(model) => model.clone(),
         None => demo::directory(file::cache_folder())?.into(),
     };
-    args.engine.spec(args.device).check()?;
+    engine(args).check()?;
     let sources = args.control.controlnets.iter().chain([&model]).chain(&args.xl.refiner).chain(&args.taesd);
     opening.fetch(sources, &[], &mut Screen::new(report))?;
     Ok(opening.open(model)?)
 }
 
+/// What executes the models.
+fn engine(args: &GenerateArgs) -> EngineSpec {
+    EngineSpec { vae_memory: args.vae_memory, ..args.engine.spec(args.device) }
+}
+
 /// Loads the models; the request's scheduler is settled with them.
 fn load(args: &GenerateArgs, request: &mut Request, opened: &Opened, report: &Report) -> Result<Pipeline> {
     let mut options = PipelineOptions {
-        engine: args.engine.spec(args.device),
+        engine: engine(args),
         sizes: (&args.size).into(),
         scheduler: request.scheduler.take(),
         steps: request.steps,

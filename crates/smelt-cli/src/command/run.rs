@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use safe_files::{OutputFile, Outputs};
 use serde::Serialize;
-use smelt::{Execution, TensorSummary, Tensors, tensor_file};
+use smelt::{EngineSpec, Execution, TensorSummary, Tensors, tensor_file};
 
 use crate::cli::RunArgs;
 use crate::file;
@@ -28,8 +28,8 @@ pub(super) fn run(args: &RunArgs, report: &Report) -> Result<ExitCode> {
     outputs.reads("--inputs", &args.inputs)?;
     let target = file::binary(&mut outputs, "--outputs", None, &args.outputs)?;
     report.make_way(&outputs)?;
-    let execution =
-        Execution { function: args.function.clone(), rounding: args.rounding.into(), engine: args.engine.spec(None) };
+    let engine = EngineSpec { vae_memory: args.vae_memory, ..args.engine.spec(None) };
+    let execution = Execution { function: args.function.clone(), rounding: args.rounding.into(), engine };
     let begin = Instant::now();
     let package = execution.prepare(&args.package)?;
     let inputs = package.fit(tensor_file::read(&args.inputs)?, &args.inputs.display().to_string())?;

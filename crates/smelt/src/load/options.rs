@@ -7,7 +7,7 @@ use sd_convert::{AttentionLayout, Precision};
 use sd_runtime::pipeline::Blocks;
 use sd_runtime::scheduler::Sampler;
 
-use crate::engine::EngineSpec;
+use crate::engine::{EngineKind, EngineSpec, LOW_VAE_MEMORY};
 use crate::request::Request;
 use crate::size::Sizes;
 
@@ -73,5 +73,16 @@ impl Default for PipelineOptions {
             attention: None,
             precision: None,
         }
+    }
+}
+
+impl PipelineOptions {
+    /// With what the options say of each other.
+    pub(super) fn settled(&self) -> Self {
+        let mut settled = self.clone();
+        if self.low_memory && self.engine.kind == EngineKind::Cpu {
+            settled.engine.vae_memory.get_or_insert(LOW_VAE_MEMORY);
+        }
+        settled
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn find(found: &mut Found<'_, '_>, op: usize) {
     }
 }
 
-fn match_norm(body: &Body<'_>, div: usize) -> Option<(Vec<usize>, GroupNorm)> {
+pub(super) fn match_norm(body: &Body<'_>, div: usize) -> Option<(Vec<usize>, GroupNorm)> {
     let ops = body.ops;
     if ops[div].kind != "real_div" {
         return None;
