@@ -8,6 +8,7 @@
 //! `loras`: diffusers, peft and LyCORIS, on LoRAs of kinds that golden data lacks.
 //! `edits`: diffusers' pipelines, on pictures that are edited by instructions or get a border.
 //! `decoders`: diffusers' pipelines, on pictures that a TAESD decodes.
+//! `upscalers`: PyTorch, on small random upscalers in every form that people have them in.
 //! `onnx`: ONNX Runtime, on the packages of the example that takes ONNX files.
 //! Needs Python 3.11 or 3.12, the network on its first run, and the validator's folder (`SMELT_TOOLS`, default
 //! `../shared/tools`); therefore it is a command and not a test.
@@ -20,6 +21,7 @@ mod made;
 mod networks;
 mod onnx;
 mod pictures;
+mod upscalers;
 
 use std::{
     ffi::OsStr,
@@ -80,6 +82,8 @@ enum What {
     Edits,
     /// What a TAESD makes of latents, from every form of its files, by diffusers.
     Decoders,
+    /// What upscalers make of pictures, by PyTorch.
+    Upscalers,
 }
 
 /// Converts, and fails if what comes of it is refused.
@@ -93,6 +97,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         What::Pictures => pictures::run(),
         What::Edits => edits::run(),
         What::Decoders => decoders::run(),
+        What::Upscalers => upscalers::run(),
     }
 }
 

@@ -26,6 +26,7 @@ use crate::beside::{Beside, Made};
 use crate::json::MAX_JSON_BYTES;
 use crate::ldm::single::SingleFile;
 use crate::projection::Projection;
+use crate::upscaler::Upscaler;
 use crate::{Adapter, Applied, CheckpointError, Word};
 use index::{Index, Listed};
 pub use open::Reading;
@@ -65,6 +66,8 @@ enum Stored {
     File(Arc<SingleFile>),
     /// In a file that holds one layer.
     Projection(Arc<Projection>),
+    /// In a file of an upscaler.
+    Upscaler(Arc<Upscaler>),
 }
 
 impl Checkpoint {
@@ -162,7 +165,16 @@ impl Checkpoint {
     pub fn single_file(&self) -> Option<&SingleFile> {
         match &self.stored {
             Stored::File(file) => Some(file),
-            Stored::Folder | Stored::Projection(_) => None,
+            Stored::Folder | Stored::Projection(_) | Stored::Upscaler(_) => None,
+        }
+    }
+
+    /// Which upscaler it is, in words, where it is one.
+    #[must_use]
+    pub fn upscaler(&self) -> Option<&str> {
+        match &self.stored {
+            Stored::Upscaler(upscaler) => Some(upscaler.words()),
+            _ => None,
         }
     }
 
@@ -189,7 +201,7 @@ impl Checkpoint {
             return vae.place().to_owned();
         }
         match (&self.stored, self.alone) {
-            (Stored::File(_) | Stored::Projection(_), _) | (_, Some(_)) => self.root.clone(),
+            (Stored::File(_) | Stored::Projection(_) | Stored::Upscaler(_), _) | (_, Some(_)) => self.root.clone(),
             (Stored::Folder, None) => self.root.join(role.spec().folder),
         }
     }
@@ -244,7 +256,7 @@ impl Checkpoint {
             return true;
         }
         match &self.stored {
-            Stored::Projection(_) => self.alone == Some(role),
+            Stored::Projection(_) | Stored::Upscaler(_) => self.alone == Some(role),
             Stored::File(file) => file.has(role),
             Stored::Folder => self.beside.own().is_file(&self.config_name(role)),
         }

@@ -20,6 +20,8 @@ pub enum Wanted {
     Package,
     /// One package, or a folder of them.
     Packages,
+    /// What makes pictures larger: a file of a network, or its package.
+    Upscaler,
 }
 
 /// What is there, and the next step.
@@ -85,12 +87,15 @@ impl Wanted {
             }
             Self::Package => "give a package, whose name ends with .mlpackage",
             Self::Packages => "give a package, whose name ends with .mlpackage, or a folder of them",
+            Self::Upscaler => {
+                "give an upscaler: a file of ESRGAN or Real-ESRGAN (.pth, .pt, .ckpt, .safetensors), or its package"
+            }
         }
         .to_owned()
     }
 
     pub(crate) const fn takes_checkpoints(self) -> bool {
-        matches!(self, Self::Checkpoint | Self::Model)
+        matches!(self, Self::Checkpoint | Self::Model | Self::Upscaler)
     }
 }
 
@@ -117,7 +122,7 @@ fn one_model(path: &Path, wanted: Wanted) -> Option<Place> {
         return Some(match wanted {
             Wanted::Checkpoint => Place::new("one package, which is converted already", wanted.next()),
             Wanted::Model => Place::new("one package", "give the folder that holds it and the others"),
-            Wanted::Package | Wanted::Packages => {
+            Wanted::Package | Wanted::Packages | Wanted::Upscaler => {
                 Place::new("a package whose name does not end with .mlpackage", "rename it")
             }
         });
@@ -206,7 +211,7 @@ fn other_files(path: &Path, wanted: Wanted) -> Place {
 }
 
 /// Classes that repositories hold by themselves: what they are in words, and the folder of a checkpoint that they belong to.
-const CLASSES: [(&str, &str, Option<&str>); 15] = [
+const CLASSES: [(&str, &str, Option<&str>); 16] = [
     ("AutoencoderKL", "a VAE", Some("vae")),
     ("AutoencoderTiny", "a TAESD, a small VAE", Some("vae")),
     ("ConsistencyDecoderVAE", "a consistency decoder, which is not read", None),
@@ -221,6 +226,7 @@ const CLASSES: [(&str, &str, Option<&str>); 15] = [
     ("CLIPTextModel", "a text encoder", Some("text_encoder")),
     ("CLIPTextModelWithProjection", "a text encoder with a projection", Some("text_encoder_2")),
     ("T5EncoderModel", "a T5 text encoder", Some("text_encoder_3")),
+    ("RRDBNet", "an upscaler", None),
     ("StableDiffusionSafetyChecker", "a safety checker", Some("safety_checker")),
 ];
 

@@ -141,7 +141,10 @@ fn describe(program: &Program, recipe: &Recipe, ckpt: &Checkpoint, options: &Opt
     let metadata = &mut description.metadata;
     metadata.short_description = recipe.spec().summary.to_owned();
     metadata.author = format!("See the model card of {version}");
-    metadata.license = "See the model card; most Stable Diffusion checkpoints are under an OpenRAIL licence".to_owned();
+    metadata.license = match recipe.spec().stage {
+        Stage::Upscale => "See the model card".to_owned(),
+        _ => "See the model card; most Stable Diffusion checkpoints are under an OpenRAIL licence".to_owned(),
+    };
     metadata.version = version;
     metadata.user_defined.insert("smelt.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
     let loras: Vec<String> = ckpt.applied().iter().map(ToString::to_string).collect();

@@ -58,7 +58,7 @@ pub struct HalfCheck {
     pub elapsed: Duration,
 }
 
-/// Converts one component, for one shape or several; in half precision, an autoencoder's halves are checked before.
+/// Converts one component, for one shape or several; in half precision, an autoencoder's halves and upscalers are checked before.
 ///
 /// Where `shapes` says nothing, `options` counts; several become functions of one model.
 /// Memory does not grow with the model: the check reads one weight after the other.
@@ -75,7 +75,7 @@ pub fn convert_checked(
     let mapped = Mapped::new(ckpt.weights(role)?);
     let is_looked_at = options.precision_of(role) == Precision::Float16
         && on_overflow != OnOverflow::Ignore
-        && matches!(role.spec().stage, Stage::Encode | Stage::Decode);
+        && matches!(role.spec().stage, Stage::Encode | Stage::Decode | Stage::Upscale);
     let is_known_to_leave_half =
         is_looked_at && ckpt.family().spec().autoencoder_leaves_half && facts(ckpt, role)?.leaves_half;
     let is_checked = is_looked_at && !is_known_to_leave_half;

@@ -120,6 +120,12 @@ fn check_sides(role: Role, facts: &Facts, dims: &Dims) -> Result<(), ConvertErro
     match (facts.sides, latent) {
         (Some(sides), Some((height, width))) if !sides.has(height) || !sides.has(width) => {
             let size = LatentSize { height, width };
+            if role == Role::Upscaler {
+                return Err(ConvertError::Option(format!(
+                    "parts of {width}x{height} pixels do not fit the {role}: their sides are multiples of {}, {} at most",
+                    sides.multiple, sides.max
+                )));
+            }
             Err(ConvertError::Option(format!(
                 "latents of {size} do not fit the {role}: its sides are multiples of {} (patch_size), {} at most \
                  (pos_embed_max_size patches)",
@@ -147,10 +153,12 @@ fn sized(dims: Dims, spec: &RoleSpec, ckpt: &Checkpoint, role: Role, options: &O
         false => None,
     };
     let denoiser = ckpt.denoiser();
-    let native = match (ckpt.has(denoiser), options.latent_size, scale) {
+    // Networks that know their size in pixels.
+    let of_picture = [Role::VaeDecoder, Role::Upscaler].into_iter().find(|&role| ckpt.has(role));
+    let native = match (ckpt.has(denoiser), options.latent_size, scale.zip(of_picture)) {
         (_, Some(_), _) => None,
         (true, ..) => facts(ckpt, denoiser)?.native.map(latent),
-        (false, _, Some(scale)) if ckpt.has(Role::VaeDecoder) => facts(ckpt, Role::VaeDecoder)?
+        (false, _, Some((scale, role))) => facts(ckpt, role)?
             .native
             .map(|picture| LatentSize { height: picture.height / scale, width: picture.width / scale }),
         (false, ..) => None,

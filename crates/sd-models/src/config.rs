@@ -10,6 +10,7 @@ mod control_net;
 mod fields;
 mod linear;
 mod mmdit;
+mod rrdb_net;
 mod t5;
 mod tiny_autoencoder;
 mod unet;
@@ -19,6 +20,7 @@ pub use clip::{ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig
 pub use control_net::ControlNetConfig;
 pub use linear::LinearLayerConfig;
 pub use mmdit::MmditConfig;
+pub use rrdb_net::RrdbNetConfig;
 pub use t5::T5Config;
 pub use tiny_autoencoder::{TinyAutoencoderConfig, TinyLevelsConfig};
 pub use unet::{
@@ -108,6 +110,7 @@ mod tests {
         check::<TinyAutoencoderConfig>(tiny);
         let linear = r#"{"in_features": 512, "out_features": 768, "bias": false}"#;
         check::<LinearLayerConfig>(linear);
+        check::<RrdbNetConfig>("{}");
         let text = r#"{"architectures": ["CLIPTextModelWithProjection"]}"#;
         check::<ClipTextConfig>(text);
         let t5 = r#"{"feed_forward_proj": "gated-gelu"}"#;

@@ -28,6 +28,7 @@ pub mod control_net;
 pub mod layer;
 pub mod mmdit;
 pub mod multilingual_projection;
+pub mod rrdb_net;
 pub mod safety_checker;
 pub mod t5;
 pub mod tiny_autoencoder;
@@ -43,7 +44,7 @@ mod networks;
 pub use clip::{ClipTextEncoder, ClipTextOutput};
 pub use config::{
     AddedConditionConfig, CORRECTED_SIDE, ClipActivation, ClipTextConfig, ClipTowerConfig, ClipVisionConfig,
-    Configuration, ControlNetConfig, LinearLayerConfig, MmditConfig, Pooling, Residual, Resolution,
+    Configuration, ControlNetConfig, LinearLayerConfig, MmditConfig, Pooling, Residual, Resolution, RrdbNetConfig,
     SafetyCheckerConfig, T5Config, TimestepConfig, TinyAutoencoderConfig, TinyLevelsConfig, TransformerConfig,
     UNetBlockConfig, UNetConfig, UNetMidBlockConfig, VaeConfig, WayDownConfig,
 };
@@ -53,6 +54,7 @@ pub use mmdit::Mmdit;
 pub use multilingual_projection::MultilingualProjection;
 pub use network::{Facts, Features, Network, Sides, WithNetwork};
 pub use networks::NetworkConfig;
+pub use rrdb_net::RrdbNet;
 pub use safety_checker::{SafetyChecker, SafetyVerdict};
 pub use sd_spec::Role;
 pub use t5::T5Encoder;

@@ -89,14 +89,17 @@ pub trait Network: Module + Sync + 'static {
 pub struct Facts {
     /// Numbers of the axes that follow from it.
     pub dims: Dims,
-    /// The size that the checkpoint was made for: of the latents for a denoiser, of the picture for an autoencoder.
+    /// The size that the checkpoint was made for: of the latents for a denoiser, of the picture for an autoencoder; for an
+    /// upscaler the size of the parts that pictures are usually upscaled in.
     pub native: Option<Resolution>,
-    /// Which sides of the latents it can take, where not all.
+    /// Which sides of the latents it can take, or of the picture for an upscaler, where not all.
     pub sides: Option<Sides>,
     /// The side that the file states instead, where it is known to be wrong.
     pub stated_side: Option<usize>,
     /// Picture pixels per latent pixel, for an autoencoder.
     pub scale: Option<usize>,
+    /// Picture pixels along a side for each of the picture that goes in, for an upscaler.
+    pub upscaling: Option<usize>,
     /// What latents are multiplied with before the denoiser sees them, for an autoencoder.
     pub scaling_factor: Option<f64>,
     /// What is subtracted from latents before that multiplication, for an autoencoder.
@@ -113,7 +116,7 @@ pub struct Facts {
     pub residuals: Vec<Residual>,
 }
 
-/// Sides of latents that a denoiser can take.
+/// Sides of latents that a denoiser can take, or of a picture that an upscaler can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sides {
     /// They are multiples of this.
@@ -141,6 +144,11 @@ impl Facts {
         let pooled = self.added.as_ref().and_then(|added| added.pooled_width(n_size_numbers));
         if let Some(width) = pooled {
             model.dims = model.dims.with(Axis::SizeNumbers, n_size_numbers).with(Axis::ProjectedWidth, width);
+        }
+        let picture = model.dims.get(Axis::PictureHeight).zip(model.dims.get(Axis::PictureWidth));
+        if let Some((factor, (height, width))) = self.upscaling.zip(picture) {
+            let side = |side: usize| side.saturating_mul(factor);
+            model.dims = model.dims.with(Axis::UpscaledHeight, side(height)).with(Axis::UpscaledWidth, side(width));
         }
         let sides = model.dims.get(Axis::LatentHeight).zip(model.dims.get(Axis::LatentWidth));
         if let Some((height, width)) = sides {

@@ -11,8 +11,8 @@ use crate::config::Configuration;
 use crate::network::{Facts, Network, WithNetwork};
 use crate::weights::{CheckpointTensor, LoadReport, Parameter, parameters};
 use crate::{
-    ClipTextEncoder, ControlNet, Mmdit, ModelError, MultilingualProjection, SafetyChecker, T5Encoder, TinyDecoder,
-    TinyEncoder, UNet, VaeDecoder, VaeEncoder,
+    ClipTextEncoder, ControlNet, Mmdit, ModelError, MultilingualProjection, RrdbNet, SafetyChecker, T5Encoder,
+    TinyDecoder, TinyEncoder, UNet, VaeDecoder, VaeEncoder,
 };
 
 /// The class that a `config.json` names, as diffusers and as transformers write it.
@@ -139,6 +139,7 @@ networks![
     TinyEncoder,
     SafetyChecker,
     MultilingualProjection,
+    RrdbNet,
 ];
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub use filter::Filter;
 pub use fit::Fit;
 pub use grey::GreyImage;
 pub use mask::Mask;
-pub use png_file::{PngText, read_png_text};
+pub use png_file::{PngRows, PngText, read_png_text, write_png_rows};
 pub use region::Region;
 pub use similarity::Similarity;
 pub use size::Size;

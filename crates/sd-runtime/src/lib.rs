@@ -51,6 +51,7 @@ mod seeds;
 mod skip_layers;
 mod takes;
 pub mod tokenizer;
+pub mod upscale;
 mod variation;
 mod watch;
 

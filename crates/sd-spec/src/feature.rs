@@ -48,6 +48,10 @@ pub enum Axis {
     PictureHeight,
     /// Columns of the picture.
     PictureWidth,
+    /// Rows of the picture that an upscaler makes of it.
+    UpscaledHeight,
+    /// Columns of the picture that an upscaler makes of it.
+    UpscaledWidth,
     /// Channels of the picture that CLIP sees.
     ClipChannels,
     /// Rows, and columns, of the picture that CLIP sees.
@@ -73,7 +77,9 @@ impl Axis {
     #[must_use]
     pub const fn is_sized(self) -> bool {
         use Axis::{LatentHeight, LatentWidth, PictureHeight, PictureWidth, ResidualHeight, ResidualWidth};
-        matches!(self, LatentHeight | LatentWidth | PictureHeight | PictureWidth | ResidualHeight | ResidualWidth)
+        use Axis::{UpscaledHeight, UpscaledWidth};
+        let of_latents = matches!(self, LatentHeight | LatentWidth | ResidualHeight | ResidualWidth);
+        of_latents || matches!(self, PictureHeight | PictureWidth | UpscaledHeight | UpscaledWidth)
     }
 
     /// Its number, where that is always the same.
@@ -109,6 +115,8 @@ impl fmt::Display for Axis {
             Self::LatentWidth => "latent width",
             Self::PictureHeight => "picture height",
             Self::PictureWidth => "picture width",
+            Self::UpscaledHeight => "upscaled height",
+            Self::UpscaledWidth => "upscaled width",
             Self::ClipChannels => "CLIP channels",
             Self::ClipSide => "CLIP side",
             Self::Concepts => "concepts",

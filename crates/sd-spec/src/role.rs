@@ -32,6 +32,8 @@ pub enum Role {
     VaeEncoder,
     /// Scores of concepts in a picture.
     SafetyChecker,
+    /// Pictures to larger ones.
+    Upscaler,
     /// Contextual embeddings of macOS's NaturalLanguage, of any script, to text states.
     MultilingualProjection,
 }
@@ -150,6 +152,8 @@ pub enum Stage {
     Decode,
     /// Once for each picture, where it is wanted.
     Check,
+    /// Once for each part of a finished picture, where it is wanted; no pipeline needs it.
+    Upscale,
 }
 
 impl RoleSpec {

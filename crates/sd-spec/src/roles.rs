@@ -4,6 +4,7 @@ mod mmdit;
 mod safety;
 mod text;
 mod unet;
+mod upscaler;
 mod vae;
 
 use std::fmt;
@@ -14,7 +15,7 @@ use crate::role::{Role, RoleSpec};
 
 impl Role {
     /// Every role, in the order in which a pipeline is usually converted.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::TextEncoder,
         Self::TextEncoder2,
         Self::TextEncoder3,
@@ -26,6 +27,7 @@ impl Role {
         Self::VaeDecoder,
         Self::VaeEncoder,
         Self::SafetyChecker,
+        Self::Upscaler,
         Self::MultilingualProjection,
     ];
 
@@ -44,6 +46,7 @@ impl Role {
             Self::VaeDecoder => &vae::DECODER,
             Self::VaeEncoder => &vae::ENCODER,
             Self::SafetyChecker => &safety::CHECKER,
+            Self::Upscaler => &upscaler::SPEC,
             Self::MultilingualProjection => &text::MULTILINGUAL_PROJECTION,
         }
     }

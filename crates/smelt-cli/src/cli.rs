@@ -14,6 +14,7 @@ mod skip_layers;
 mod source;
 mod start;
 mod text;
+mod upscale;
 mod xl;
 
 use std::ffi::OsString;
@@ -30,6 +31,7 @@ pub(crate) use seed::Seed;
 pub(crate) use size::SizeArgs;
 pub(crate) use source::{DownloadArgs, SourceArgs, source};
 pub(crate) use start::StartArgs;
+pub(crate) use upscale::UpscaleArgs;
 
 /// Turns Stable Diffusion checkpoints into Core ML packages, and runs them on any machine.
 #[derive(Debug, Parser)]
@@ -79,6 +81,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Compare pictures, and put them side by side.
     Compare(CompareArgs),
+    /// Make pictures larger with an upscaler.
+    Upscale(UpscaleArgs),
     /// Tell what this machine has, and what to choose for it.
     Doctor(DoctorArgs),
     /// Print a completion script for a shell.
@@ -92,8 +96,8 @@ pub(crate) enum Command {
 #[command(after_help = examples::CONVERT)]
 pub(crate) struct ConvertArgs {
     /// The checkpoint: its directory in diffusers layout (the one with model_index.json), or one file (.safetensors, .ckpt) of
-    /// Stable Diffusion 1.x, 2.x, XL, its refiner, 3 or 3.5; or a ControlNet, in either form; or a VAE in one file; or a file
-    /// with the projection of a multilingual text path.
+    /// Stable Diffusion 1.x, 2.x, XL, its refiner, 3 or 3.5; or a ControlNet, in either form; or a VAE in one file; or an
+    /// upscaler (ESRGAN, Real-ESRGAN: .pth, .safetensors); or a file with the projection of a multilingual text path.
     #[arg(value_parser = source())]
     pub(crate) checkpoint: Source,
     /// Directory to write the packages to; made if it is not there.

@@ -12,6 +12,7 @@ mod generate;
 mod inspect;
 mod man;
 mod run;
+mod upscale;
 mod verify;
 
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ pub(crate) fn run(command: &Command, report: &Report) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(args, report),
         Command::Verify(args) => verify::run(args, report),
         Command::Compare(args) => compare::run(args, report),
+        Command::Upscale(args) => upscale::run(args, report),
         Command::Doctor(args) => doctor::run(args, report),
         Command::Completions(args) => completions::run(args, report),
         Command::Man(args) => man::run(args, report),
@@ -51,6 +53,7 @@ const fn engine_of(command: &Command) -> Option<&EngineArgs> {
         Command::Run(args) => Some(&args.engine),
         Command::Bench(args) => Some(&args.engine),
         Command::Verify(args) => Some(&args.engine),
+        Command::Upscale(args) => Some(&args.engine),
         _ => None,
     }
 }

@@ -4,14 +4,18 @@
 //! A second Ctrl-C does not wait; what it leaves is a hidden directory that the next run removes.
 
 use std::process::exit;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anyhow::Context;
+use smelt::Stop;
 
 /// Exit code of an interrupted program: 128 + SIGINT.
 const EXIT_CODE: i32 = 130;
 
 static STATE: Mutex<State> = Mutex::new(State { writers: 0, interrupted: false });
+
+/// Set with it, for models that run while something is being written.
+static STOP: OnceLock<Stop> = OnceLock::new();
 
 struct State {
     writers: usize,
@@ -37,8 +41,16 @@ pub(crate) fn install() -> anyhow::Result<()> {
             end();
         }
         state.interrupted = true;
+        if let Some(stop) = STOP.get() {
+            stop.set();
+        }
     };
     ctrlc::set_handler(handler).context("cannot handle Ctrl-C")
+}
+
+/// What a model asks while it runs, set once the user asks to stop while something is being written.
+pub(crate) fn stop() -> Stop {
+    STOP.get_or_init(Stop::new).clone()
 }
 
 /// Whether the user asked to stop.

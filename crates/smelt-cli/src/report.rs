@@ -97,6 +97,11 @@ impl Report {
         self.bar(label, n_steps, "{msg:<16} {wide_bar} {pos}/{len} steps, {per_sec}, {eta} left")
     }
 
+    /// A bar over a number of parts of a picture.
+    pub(crate) fn tile_bar(&self, label: &str, n_tiles: u64) -> ProgressBar {
+        self.bar(label, n_tiles, "{msg:<16} {wide_bar} {pos}/{len} parts, {eta} left")
+    }
+
     /// A sign of life for work of unknown length.
     pub(crate) fn spinner(&self, label: &str) -> ProgressBar {
         let spinner = self.bar(label, 0, "{spinner} {msg} {elapsed}");

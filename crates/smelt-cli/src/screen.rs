@@ -39,6 +39,7 @@ impl<'r> Screen<'r> {
             let bar = match at.unit {
                 Unit::Bytes => self.report.byte_bar(at.what, at.total),
                 Unit::Steps => self.report.step_bar(at.what, at.total),
+                Unit::Tiles => self.report.tile_bar(at.what, at.total),
                 _ => self.report.work_bar(at.what, at.total),
             };
             self.bar = Some(Bar { what: at.what.to_owned(), unit: Some(at.unit), bar });

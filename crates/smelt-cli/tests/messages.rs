@@ -56,6 +56,42 @@ const SITUATIONS: &[Situation] = &[
         ],
     },
     Situation {
+        title: "upscalers of other kinds, and what is none",
+        make: |dir| {
+            sketch(&dir.join("small.png"), 90);
+            let shape = |shape: &[usize]| {
+                (safetensors::Dtype::F16, shape.to_vec(), vec![0; 2 * shape.iter().product::<usize>()])
+            };
+            let write = |name: &str, tensors: &[(&str, &[usize])]| {
+                let tensors = tensors.iter().map(|(key, own)| ((*key).to_owned(), shape(own)));
+                made::write(&dir.join(name), &tensors.collect());
+            };
+            write(
+                "swinir.safetensors",
+                &[("layers.0.residual_group.blocks.0.attn.relative_position_bias_table", &[1])],
+            );
+            write("compact.safetensors", &[("body.0.weight", &[2, 3, 3, 3]), ("body.1.weight", &[2])]);
+            write(
+                "esrgan.safetensors",
+                &[("conv_first.weight", &[2, 3, 3, 3]), ("body.0.rdb1.conv1.weight", &[1, 2, 3, 3])],
+            );
+            write("other.safetensors", &[("x", &[1])]);
+            put(&dir.join("other.pth"), b"\x80\x02}q\x00.");
+        },
+        commands: &[
+            "upscale small.png -m swinir.safetensors -o large.png",
+            "convert compact.safetensors -o out",
+            "inspect compact.safetensors",
+            "upscale small.png -m esrgan.safetensors -o large.png",
+            "upscale small.png -m other.safetensors -o large.png",
+            "upscale small.png -m other.pth -o large.png",
+            "upscale small.png -m nothing.pth -o large.png",
+            "upscale small.png -m . -o large.png",
+            "upscale small.png small.png -m esrgan.safetensors -o large.png",
+            "upscale other.pth -m esrgan.safetensors -o large.jpg",
+        ],
+    },
+    Situation {
         title: "a single file, and a folder of them",
         make: |dir| {
             safetensors(&dir.join("models/dream.safetensors"), &["model.diffusion_model.input_blocks.0.0.weight"]);

@@ -156,6 +156,7 @@ fn wanted(
         Stage::Encode => options.with_picture,
         Stage::Check => options.safety_check && has(*role),
         Stage::Text | Stage::Denoise | Stage::Decode => has(*role),
+        Stage::Upscale => false,
     };
     let own = |role: &Role| if is_controlled && role.is_denoiser() { Role::ControlledUNet } else { *role };
     let whole = required.iter().chain(optional.iter().filter(|role| is_wanted(role))).map(own);
@@ -328,6 +329,9 @@ fn config_of(asked: &PipelineOptions, checkpoint: &Checkpoint) -> Result<Pipelin
 
 /// Refuses checkpoints that nothing is drawn with, and options that this one has no use for.
 fn check_drawn(asked: &PipelineOptions, checkpoint: &Checkpoint) -> Result<()> {
+    if let Some(words) = checkpoint.upscaler() {
+        refuse!("{} is {words}; give a whole checkpoint, and this to smelt upscale", checkpoint.root().display());
+    }
     if checkpoint.is_alone() {
         refuse!("{} is one network alone; give a whole checkpoint", checkpoint.root().display());
     }

@@ -90,6 +90,8 @@ pub enum Unit {
     Elements,
     /// Steps of pictures.
     Steps,
+    /// Parts of a picture that is upscaled.
+    Tiles,
 }
 
 /// Tells of work of unknown length.

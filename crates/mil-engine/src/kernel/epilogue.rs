@@ -66,6 +66,7 @@ impl Epilogue {
         }
         each! {
             Activation::Identity => Activation::Identity,
+            Activation::LeakyRelu(a) => Activation::LeakyRelu(a),
             Activation::Silu => Activation::Silu,
             Activation::Gelu => Activation::Gelu,
             Activation::Swish(a) => Activation::Swish(a),

@@ -12,6 +12,8 @@ pub(crate) enum Activation {
     Identity,
     /// max(x, 0)
     Relu,
+    /// x, and with the given factor where it is below 0: upscalers have 0.2.
+    LeakyRelu(f32),
     /// x / (1 + e⁻ˣ)
     Silu,
     /// 1 / (1 + e⁻ˣ)
@@ -126,6 +128,7 @@ impl Activation {
             match self {
                 Self::Identity => x,
                 Self::Relu => S::select_lt(x, S::zero(), S::zero(), x),
+                Self::LeakyRelu(a) => S::select_lt(x, S::zero(), S::mul(x, S::splat(a)), x),
                 Self::Silu => S::mul(x, logistic::<S>(x, 1.0)),
                 Self::Sigmoid => logistic::<S>(x, 1.0),
                 Self::Tanh => tanh::<S>(x),

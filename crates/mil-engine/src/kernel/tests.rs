@@ -275,7 +275,7 @@ fn activations_are_as_near_as_they_say() {
     let erf = |x: f64| libm::erf(x);
     /// What is computed, its definition, and the error that is allowed.
     type Case = (Op, fn(f64) -> f64, f64);
-    let functions: [Case; 9] = [
+    let functions: [Case; 10] = [
         (Op::Exp, f64::exp, 3e-7),
         (Op::Unary(Activation::Silu), silu, 2e-7),
         (Op::Unary(Activation::Sigmoid), |x| 1.0 / (1.0 + (-x).exp()), 2e-7),
@@ -286,6 +286,7 @@ fn activations_are_as_near_as_they_say() {
             |x| 0.5 * x * (1.0 + (0.797_884_560_802_865_4 * (x + 0.044_715 * x * x * x)).tanh()),
             4e-7,
         ),
+        (Op::Unary(Activation::LeakyRelu(0.2)), |x| if x < 0.0 { f64::from(0.2f32) * x } else { x }, 2e-7),
         (Op::Unary(Activation::Swish(1.702)), |x| x / (1.0 + (-1.702 * x).exp()), 2e-7),
         (Op::Unary(Activation::Relu), |x| x.max(0.0), 0.0),
         (Op::Square, |x| x * x, 1e-7),

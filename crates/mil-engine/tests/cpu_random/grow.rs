@@ -42,8 +42,10 @@ impl Growing<'_, '_> {
                 self.op(kind, vec![("x", x.into())])
             }
             5 => {
-                let mode = *self.rng.pick(&["EXACT", "TANH_APPROXIMATION", "SIGMOID_APPROXIMATION"]);
-                self.op("gelu", vec![("x", x.into()), ("mode", mode.into())])
+                match *self.rng.pick(&["EXACT", "TANH_APPROXIMATION", "SIGMOID_APPROXIMATION", "leaky_relu"]) {
+                    "leaky_relu" => self.op("leaky_relu", vec![("x", x.into()), ("alpha", 0.2f32.into())]),
+                    mode => self.op("gelu", vec![("x", x.into()), ("mode", mode.into())]),
+                }
             }
             6 | 7 => {
                 let kind = *self.rng.pick(&["add", "add", "sub", "mul", "maximum", "minimum"]);

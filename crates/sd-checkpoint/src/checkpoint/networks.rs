@@ -82,6 +82,7 @@ impl Checkpoint {
         let mut weights = match &self.stored {
             _ if self.given_vae(role).is_some() => self.vae_weights(role)?,
             Stored::Projection(projection) => projection.weights(),
+            Stored::Upscaler(upscaler) => upscaler.weights(),
             Stored::File(file) => file.network(role, &self.stored_network(role)?)?,
             Stored::Folder => scaled::open(&self.folder(role), self.variant.as_deref())?,
         };
@@ -97,6 +98,7 @@ impl Checkpoint {
         let own = match &self.stored {
             _ if self.given_vae(role).is_some() => self.vae_key(role, key)?,
             Stored::File(file) => file.key_of(role, &self.stored_network(role)?, key),
+            Stored::Upscaler(upscaler) => Some(upscaler.key_of(key)),
             Stored::Folder | Stored::Projection(_) => None,
         };
         Ok(own.unwrap_or_else(|| key.to_owned()))
@@ -113,7 +115,7 @@ impl Checkpoint {
         match &self.stored {
             Stored::Folder => Variant::choose(&self.folder(role), self.variant.as_deref()).map(|(variant, _)| variant),
             Stored::File(_) if self.variant.is_some() => Ok(Variant::PlainInstead),
-            Stored::File(_) | Stored::Projection(_) => Ok(Variant::Plain),
+            Stored::File(_) | Stored::Projection(_) | Stored::Upscaler(_) => Ok(Variant::Plain),
         }
     }
 }

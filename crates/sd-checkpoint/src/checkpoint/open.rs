@@ -1,5 +1,6 @@
 //! Opening a checkpoint, wherever it is.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::ldm::single::{Asked, SingleFile};
 use crate::place::{Place, Wanted, kind_of_file};
 use crate::projection::Projection;
 use crate::torch::{self, TorchEntry};
+use crate::upscaler::Upscaler;
 use crate::{Averages, CheckpointError, Prediction, Source, Weights, family, hub, scaled, weights};
 
 /// How a checkpoint is read, where that is not left to it.
@@ -117,7 +119,7 @@ impl Checkpoint {
             Stored::Folder => true,
             // Text encoders and autoencoders of several families are alike.
             Stored::File(file) => file.prediction().is_none() && self.alone.is_none() && self.index.is_there(),
-            Stored::Projection(_) => false,
+            Stored::Projection(_) | Stored::Upscaler(_) => false,
         };
         if follows {
             self.family = family::of(|role| self.known_config(role), self.index.asks_for_scores());
@@ -195,15 +197,20 @@ fn of_file(path: &Path, wanted: Wanted, reading: &Reading) -> Result<Option<Chec
         return Ok(None);
     }
     let projection = if wanted == Wanted::Checkpoint { Projection::read(path)? } else { None };
+    let config = |config: Value| Beside::made([("config.json".to_owned(), Made::Json(config))].into(), path);
     let (stored, beside, family, alone) = if let Some(projection) = projection {
-        let files = [("config.json".to_owned(), Made::Json(projection.config()))].into_iter().collect();
-        let stored = Stored::Projection(Arc::new(projection));
-        (stored, Beside::made(files, path), Family::Sd, Some(Role::MultilingualProjection))
-    } else if let Some(file) = single(path, reading)? {
-        let (family, alone, beside) = (file.family(), file.alone(), Beside::made(file.made(), path));
-        (Stored::File(Arc::new(file)), beside, family, alone)
+        let beside = config(projection.config());
+        (Stored::Projection(Arc::new(projection)), beside, Family::Sd, Some(Role::MultilingualProjection))
     } else {
-        return Ok(None);
+        let Some((weights, metadata)) = tensors(path)? else { return Ok(None) };
+        if let Some(upscaler) = Upscaler::of(path, &weights)? {
+            let beside = config(upscaler.config());
+            (Stored::Upscaler(Arc::new(upscaler)), beside, Family::Sd, Some(Role::Upscaler))
+        } else {
+            let Some(file) = SingleFile::of(path, weights, metadata, asked(reading))? else { return Ok(None) };
+            let (family, alone, beside) = (file.family(), file.alone(), Beside::made(file.made(), path));
+            (Stored::File(Arc::new(file)), beside, family, alone)
+        }
     };
     let name = path.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
     let index = Index::new(read_object(&beside, INDEX)?);
@@ -213,6 +220,16 @@ fn of_file(path: &Path, wanted: Wanted, reading: &Reading) -> Result<Option<Chec
 
 /// A model in a file of safetensors, or of PyTorch.
 pub(super) fn single(path: &Path, reading: &Reading) -> Result<Option<SingleFile>, CheckpointError> {
+    let Some((weights, metadata)) = tensors(path)? else { return Ok(None) };
+    SingleFile::of(path, weights, metadata, asked(reading))
+}
+
+fn asked(reading: &Reading) -> Asked {
+    Asked { prediction: reading.prediction, averages: reading.averages }
+}
+
+/// The tensors of a file of safetensors, or of PyTorch, and what it says of itself; none of other files.
+fn tensors(path: &Path) -> Result<Option<(Weights, HashMap<String, String>)>, CheckpointError> {
     let (mut weights, metadata) = match kind_of_file(path) {
         Some(FileKind::Safetensors) => (Weights::map(&[path.to_owned()])?, weights::metadata(path)?),
         Some(FileKind::Zip | FileKind::Pickle) => {
@@ -233,8 +250,7 @@ pub(super) fn single(path: &Path, reading: &Reading) -> Result<Option<SingleFile
         _ => return Ok(None),
     };
     scaled::apply(&mut weights).map_err(|what| CheckpointError::Unsupported { path: path.to_owned(), what })?;
-    let asked = Asked { prediction: reading.prediction, averages: reading.averages };
-    SingleFile::of(path, weights, metadata, asked)
+    Ok(Some((weights, metadata)))
 }
 
 /// Whether a file has a name that PyTorch's have.

@@ -13,7 +13,9 @@ const MAX_VALUES: usize = 1 << 20;
 const MAX_KEY_BYTES: usize = 64 << 20;
 
 /// Keys under which trainings keep the state of the model.
-const STATES: [&str; 5] = ["state_dict", "model_state_dict", "module", "model", "params"];
+///
+/// Trainings of upscalers keep an average beside it, which is what they draw with.
+const STATES: [&str; 6] = ["state_dict", "model_state_dict", "module", "model", "params_ema", "params"];
 
 /// What modules of PyTorch keep their tensors and other modules in.
 const PARTS: [&str; 3] = ["_parameters", "_buffers", "_modules"];

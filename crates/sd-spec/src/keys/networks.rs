@@ -193,3 +193,16 @@ const LINEAR_ROWS: &[Row] = &[
     ("out_features", Followed),
     ("bias", Followed),
 ];
+
+/// An upscaler of the ESRGAN kind, BasicSR's `RRDBNet`, whose files have no configuration: what is read off its tensors.
+pub const RRDB_NET: Table = Table { name: "RRDBNet", classes: &[], rows: &[RRDB_NET_ROWS], nulls: &[] };
+
+const RRDB_NET_ROWS: &[Row] = &[
+    ("_class_name", Only(&["\"RRDBNet\""])),
+    ("num_ch", Followed),
+    ("num_feat", Followed),
+    ("num_block", Followed),
+    ("num_grow_ch", Followed),
+    ("num_upsample", Followed),
+    ("unshuffle", Followed),
+];

@@ -24,6 +24,7 @@ Examples:
   smelt convert ~/models/stable-diffusion-v1-5 -o both --unet-batches 1,2 --target macOS15
   smelt convert dreamshaper.safetensors -o dream
   smelt convert ~/models/stable-diffusion-v1-5 -o sd15-pixel --lora pixel-art.safetensors:0.8
+  smelt convert RealESRGAN_x4plus.pth -o upscalers --size 256
   smelt convert projection.pt -o sd15 --component multilingual-projection";
 
 pub(super) const DOWNLOAD: &str = "\
@@ -93,6 +94,13 @@ Examples:
   smelt compare before.png after.png --min-psnr 40
   smelt compare float16.png 6bit.png 4bit.png --grid sheet.png --captions \"16 bits,6 bits,4 bits\" --psnr
   smelt compare house-1.png house-2.png --show";
+
+pub(super) const UPSCALE: &str = "\
+Examples:
+  smelt upscale heart.png --model RealESRGAN_x4plus.pth -o large.png
+  smelt upscale photo.jpg --model RealESRGAN_x4plus.pth --scale 2 -o twice.png
+  smelt upscale a.png b.png c.png --model upscalers -o large
+  smelt upscale photo.jpg --model 4x-UltraSharp.pth --tile 512 --overlap 48 -o large.png";
 
 pub(super) const DOCTOR: &str = "\
 Examples:

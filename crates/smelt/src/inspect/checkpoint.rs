@@ -103,7 +103,7 @@ impl CheckpointFacts {
         Ok(Self {
             path: checkpoint.root().display().to_string(),
             is_file: checkpoint.root().is_file(),
-            kind: file.map_or_else(|| checkpoint.family().spec().name.to_owned(), |file| file.words()),
+            kind: kind_of(checkpoint),
             pipeline: checkpoint.pipeline(),
             prediction,
             prediction_source,
@@ -117,6 +117,13 @@ impl CheckpointFacts {
             warnings: checkpoint.warnings(),
         })
     }
+}
+
+/// What people call it.
+fn kind_of(checkpoint: &Checkpoint) -> String {
+    let file = checkpoint.single_file().map(|file| file.words());
+    let own = file.or_else(|| checkpoint.upscaler().map(str::to_owned));
+    own.unwrap_or_else(|| checkpoint.family().spec().name.to_owned())
 }
 
 /// Its networks, each once.

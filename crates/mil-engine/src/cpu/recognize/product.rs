@@ -167,6 +167,7 @@ fn gated(body: &Body<'_>, p: &Product, axis: usize, ops: &mut Vec<usize>) -> Opt
 pub(super) fn activation(body: &Body<'_>, op: &Op) -> Option<Activation> {
     Some(match &*op.kind {
         "relu" => Activation::Relu,
+        "leaky_relu" => Activation::LeakyRelu(body.view(op).known_number("alpha").ok()? as f32),
         "silu" => Activation::Silu,
         "sigmoid" => Activation::Sigmoid,
         "tanh" => Activation::Tanh,

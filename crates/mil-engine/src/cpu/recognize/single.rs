@@ -33,7 +33,7 @@ pub(super) fn kind(body: &Body<'_>, op: &Op) -> Option<Kind> {
         "square" => unary(map::Op::Square),
         "sqrt" => unary(map::Op::Sqrt),
         "exp" => unary(map::Op::Exp),
-        "relu" | "silu" | "sigmoid" | "tanh" | "gelu" => unary(map::Op::Unary(activation(body, op)?)),
+        "relu" | "leaky_relu" | "silu" | "sigmoid" | "tanh" | "gelu" => unary(map::Op::Unary(activation(body, op)?)),
         "identity" | "cast" | "reshape" | "expand_dims" | "squeeze" => Some(Kind::Reshape { x: x()?, out }),
         "transpose" => transpose(body, op),
         "split" => split(body, op),
