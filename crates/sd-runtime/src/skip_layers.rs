@@ -33,7 +33,7 @@ impl Blocks {
             if number >= Self::LIMIT {
                 return fail(format!("no transformer has a block {number}"));
             }
-            if blocks & 1 << number != 0 {
+            if blocks & (1 << number) != 0 {
                 return fail(format!("block {number} is given twice"));
             }
             blocks |= 1 << number;
@@ -43,7 +43,7 @@ impl Blocks {
 
     /// Their numbers, rising.
     pub fn numbers(self) -> impl Iterator<Item = usize> {
-        (0..Self::LIMIT).filter(move |number| self.0 & 1 << number != 0)
+        (0..Self::LIMIT).filter(move |number| self.0 & (1 << number) != 0)
     }
 }
 
