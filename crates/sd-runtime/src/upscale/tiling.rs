@@ -2,7 +2,8 @@
 //!
 //! Tiles have one size. They are spread evenly over a side, so that none stands out of it and none does more than its share,
 //! and meet in the middle of what they have in common. Around there one fades into the next, over a quarter of the context on
-//! either side, so three quarters of it remain where a tile still counts.
+//! either side, so three quarters of it remain where a tile still counts; less where the next seam is near, for in a pixel
+//! no more than two tiles count.
 
 use std::ops::Range;
 
@@ -53,9 +54,12 @@ pub const fn largest_overlap(tile: usize, multiple: usize) -> usize {
 pub(super) fn spans(side: usize, tile: usize, overlap: usize, multiple: usize, factor: usize) -> Vec<Span> {
     let starts = starts(side, tile, overlap, multiple);
     let mut spans: Vec<Span> = Vec::with_capacity(starts.len());
+    // Seams are as far apart as tiles begin.
+    let nearest = starts.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap_or_default();
+    let reach = (overlap as f32 / 4.0).min(nearest.saturating_sub(1) as f32 / 2.0);
     for (idx, &start) in starts.iter().enumerate() {
         let fading = match idx.checked_sub(1) {
-            Some(before) => fade(starts[before] + tile, start, overlap, factor),
+            Some(before) => fade(starts[before] + tile, start, reach, factor),
             None => Fade::default(),
         };
         let (begin, end) = (fading.range.start, side * factor);
@@ -76,9 +80,9 @@ fn starts(side: usize, tile: usize, overlap: usize, multiple: usize) -> Vec<usiz
     (0..=n).map(|idx| if n == 0 { 0 } else { idx * left_over / n * multiple }).collect()
 }
 
-/// How a tile that ends here becomes one that starts there.
-fn fade(end: usize, start: usize, overlap: usize, factor: usize) -> Fade {
-    let (middle, reach) = ((start + end) as f32 / 2.0, overlap as f32 / 4.0);
+/// How a tile that ends here becomes one that starts there, over so many pixels on either side of their middle.
+fn fade(end: usize, start: usize, reach: f32, factor: usize) -> Fade {
+    let middle = (start + end) as f32 / 2.0;
     let enlarged = |at: f32| at * factor as f32;
     let range = enlarged(middle - reach).floor() as usize..enlarged(middle + reach).ceil() as usize;
     Fade { range, center: enlarged(middle), length: enlarged(2.0 * reach).max(f32::EPSILON) }
@@ -115,9 +119,16 @@ mod tests {
     #[test]
     fn every_pixel_is_finished_once_and_lies_in_its_tile() {
         for multiple in [1, 2, 4, 8] {
-            for (side, tile, overlap) in
-                [(1, 8, 0), (8, 8, 2), (9, 8, 0), (100, 32, 8), (101, 32, 12), (1000, 64, 16), (65, 64, 28)]
-            {
+            for (side, tile, overlap) in [
+                (1, 8, 0),
+                (8, 8, 2),
+                (9, 8, 0),
+                (100, 32, 8),
+                (101, 32, 12),
+                (1000, 64, 16),
+                (65, 64, 28),
+                (150, 96, 40),
+            ] {
                 let overlap = overlap.min((tile - multiple) / 2);
                 for factor in [1, 2, 4] {
                     let spans = spans(side, tile, overlap, multiple, factor);
@@ -143,10 +154,10 @@ mod tests {
 
     #[test]
     fn shares_rise_from_none_to_all_around_the_middle() {
-        let fade = fade(40, 20, 8, 4);
+        let fade = fade(40, 20, 2.0, 4);
         assert_eq!((fade.range.clone(), fade.share(112), fade.share(127)), (112..128, 0.03125, 0.96875));
         assert_eq!(fade.share(119) + fade.share(120), 1.0);
-        let hard = super::fade(20, 20, 0, 4);
+        let hard = super::fade(20, 20, 0.0, 4);
         assert_eq!((hard.range.clone(), hard.share(79), hard.share(80)), (80..80, 0.0, 1.0));
     }
 
