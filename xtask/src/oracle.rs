@@ -6,7 +6,7 @@
 //! `pictures`: Pillow, OpenCV and NumPy, on random pictures and seeds.
 //! `controls`: diffusers, on pictures that ControlNets guide by holes and by edges.
 //! `loras`: diffusers, peft and LyCORIS, on LoRAs of kinds that golden data lacks.
-//! `edits`: diffusers' pipelines, on pictures that are edited by instructions or get a border.
+//! `edits`: diffusers' pipelines, on pictures that are edited by instructions, get a border or are drawn in two passes.
 //! `decoders`: diffusers' pipelines, on pictures that a TAESD decodes.
 //! `upscalers`: PyTorch, on small random upscalers in every form that people have them in.
 //! `onnx`: ONNX Runtime, on the packages of the example that takes ONNX files.
@@ -78,7 +78,7 @@ enum What {
     Onnx,
     /// How pictures are resized, blurred and searched for edges, by Pillow and OpenCV, and random draws, by NumPy.
     Pictures,
-    /// What is drawn from pictures, by diffusers: edits by instructions, and borders.
+    /// What is drawn from pictures, by diffusers: edits by instructions, borders, and second passes.
     Edits,
     /// What a TAESD makes of latents, from every form of its files, by diffusers.
     Decoders,

@@ -30,6 +30,7 @@ mod config;
 mod control;
 mod denoise;
 mod engine;
+mod enlarge;
 mod error;
 mod features;
 mod forecasting;

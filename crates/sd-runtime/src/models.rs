@@ -117,6 +117,11 @@ impl Shelf {
         }
     }
 
+    /// Knows what the text encoders of another shelf gave, in the place of what its own did.
+    pub(crate) fn remember_of(&mut self, other: &Self) {
+        self.remembered = other.remembered.clone();
+    }
+
     /// Ends the last stage of a run.
     pub(crate) fn release(&mut self) {
         if self.residency == Residency::PerStage {

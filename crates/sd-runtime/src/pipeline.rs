@@ -12,6 +12,7 @@ mod forms;
 mod range;
 mod settings;
 mod start;
+mod turns;
 
 #[cfg(test)]
 mod fake;
@@ -27,6 +28,7 @@ use sd_spec::Role;
 pub use crate::autoencoder::VaeConfig;
 pub use crate::conditions::{Conditions, Corner};
 pub use crate::control::{ControlPicture, Preprocess};
+pub use crate::enlarge::{LatentFilter, enlarge};
 pub use crate::forecasting::Forecasting;
 pub use crate::foreign::other_unet;
 pub use crate::interval::GuidanceInterval;
@@ -34,14 +36,14 @@ pub use crate::models::Models;
 pub use crate::pipeline_config::PipelineConfig;
 pub use crate::request::{
     DEFAULT_IMAGE_GUIDANCE, Denoised, GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, Repaint,
-    SafetyVerdict, StartingImage, Undecoded, Warning,
+    SafetyVerdict, StartingImage, StartingLatents, Undecoded, Warning,
 };
 pub use crate::safety::{CropSize, EdgeSize, PreprocessorConfig};
 pub use crate::seeds::{OwnSeed, Seeds, Streams};
 pub use crate::skip_layers::{Blocks, SkipLayers};
 pub use crate::takes::Takes;
 pub use crate::variation::Variation;
-pub use settings::{GuidingPicture, PictureSettings, RefinedBy, StartingPicture};
+pub use settings::{GuidingPicture, PictureSettings, RefinedBy, SecondPass, StartingPicture};
 
 use crate::autoencoder::{Decoder, Encoder};
 use crate::condition::{self, Conditioner};

@@ -17,7 +17,8 @@ use crate::scheduler::{Sampler, WalkOptions};
 use crate::seeds::Seeds;
 use crate::skip_layers::SkipLayers;
 use crate::variation::Variation;
-pub use start::{DEFAULT_IMAGE_GUIDANCE, Repaint, StartingImage};
+use start::skipped_steps;
+pub use start::{DEFAULT_IMAGE_GUIDANCE, Repaint, StartingImage, StartingLatents};
 
 /// What to draw, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,6 +78,8 @@ pub struct GenerateOptions {
     pub random: RandomKind,
     /// The picture to begin with; default: none, only noise.
     pub start: Option<StartingImage>,
+    /// Latents of whole pictures to begin with; default: none, only noise.
+    pub clean: Option<StartingLatents>,
     /// Latents to go on from, one for each picture, each of the pipeline's shape; needs [`denoising_start`]. They are taken
     /// as they are: no noise is drawn or added.
     ///
@@ -122,6 +125,7 @@ impl Default for GenerateOptions {
             variation: None,
             random: RandomKind::default(),
             start: None,
+            clean: None,
             latents: Vec::new(),
             denoising_start: None,
             denoising_end: None,
@@ -164,9 +168,11 @@ impl GenerateOptions {
         self.timesteps.as_ref().or(self.sigmas.as_ref()).map_or(self.steps, Vec::len)
     }
 
-    /// Number of steps that a starting picture spares.
+    /// Number of steps that a starting picture, or its latents, spares.
     pub(crate) fn skipped_steps(&self, family: Family) -> Result<usize> {
-        self.start.as_ref().map_or(Ok(0), |start| start.skipped_steps(self.n_steps(), family))
+        let strength = self.start.as_ref().map(|start| start.strength);
+        let strength = strength.or(self.clean.as_ref().map(|clean| clean.strength));
+        strength.map_or(Ok(0), |strength| skipped_steps(strength, self.n_steps(), family))
     }
 
     /// How the walk is laid out from its first step.
@@ -205,6 +211,7 @@ impl GenerateOptions {
             return fail("0 images asked for; at least 1 is needed".into());
         }
         self.start.as_ref().map_or(Ok(()), StartingImage::check)?;
+        self.check_clean()?;
         self.controls.iter().try_for_each(ControlPicture::check)?;
         self.check_range()
     }

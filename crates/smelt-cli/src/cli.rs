@@ -6,6 +6,7 @@ mod control;
 mod embedding;
 mod examples;
 mod generate;
+mod hires;
 mod lora;
 mod own;
 mod seed;

@@ -54,6 +54,7 @@ mod file;
 mod fit;
 mod half_precision;
 pub mod hashes;
+mod hires;
 mod hub;
 pub mod inspect;
 mod load;
@@ -90,6 +91,7 @@ pub use engine::{
 pub use error::Error;
 pub use file::read_picture;
 pub use half_precision::Overflow;
+pub use hires::{Enlarge, Hires, HiresSize, PictureFilter};
 pub use host_tensor::{DType, HostTensor, Stop};
 pub use hub::{Download, Downloaded, DownloadedFile};
 pub use load::PipelineOptions;
@@ -109,7 +111,8 @@ pub use sd_convert::{AttentionLayout, Batch, LatentSize, Precision, Role, Target
 pub use sd_engines::{Precision as ComputePrecision, Rounding, WeightForm};
 pub use sd_runtime::Tensors;
 pub use sd_runtime::pipeline::{
-    Blocks, Conditions, ControlPicture, Corner, Forecasting, GuidanceInterval, Preprocess, Seeds, SkipLayers, Variation,
+    Blocks, Conditions, ControlPicture, Corner, Forecasting, GuidanceInterval, LatentFilter, Preprocess, Seeds,
+    SkipLayers, Variation,
 };
 pub use sd_runtime::rng::RandomKind;
 pub use sd_runtime::scheduler::{Sampler, SchedulerKind, Spread};

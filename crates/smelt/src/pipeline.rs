@@ -1,6 +1,7 @@
 //! A pipeline: models that are loaded, and draw as often as they are asked to.
 
 mod refine;
+mod twice;
 
 use std::ops::ControlFlow;
 
@@ -8,7 +9,7 @@ use sd_convert::LatentSize;
 use sd_runtime::Stop;
 use sd_runtime::pipeline::{
     DiffusionPipeline, GenerateOptions, GeneratedImage, GuidingPicture, OwnSeed, PictureSettings, Preprocess,
-    RefinedBy, Streams,
+    RefinedBy, SecondPass, Streams,
 };
 use sd_runtime::rng::RandomSource;
 use sd_runtime::scheduler::Sampler;
@@ -19,6 +20,7 @@ use crate::load::{PipelineOptions, load, load_refiner, open_refiner};
 use crate::open::Opened;
 use crate::request::{Control, Drawing, Picture, REFINER_START, Request};
 use crate::watch::{Event, Progress, Unit, Watch};
+use twice::Larger;
 
 /// Models that are loaded.
 pub struct Pipeline {
@@ -26,6 +28,8 @@ pub struct Pipeline {
     name: String,
     family: Family,
     scheduler: Sampler,
+    /// What draws a second, larger pass.
+    larger: Larger,
     /// What takes the last steps.
     refiner: Option<Refiner>,
     /// Names of its ControlNets, in their order.
@@ -59,7 +63,8 @@ impl Opened {
         let refiner =
             refiner.map(|refiner| load_refiner(options, &refiner, LatentSize { height, width })).transpose()?;
         let refiner = refiner.map(|refiner| Refiner::new(refiner, &mut warnings)).transpose()?;
-        Ok(Pipeline { inner, name, family, scheduler, refiner, controlnets, taesd, warnings })
+        let larger = Larger::new(self, options);
+        Ok(Pipeline { inner, name, family, scheduler, larger, refiner, controlnets, taesd, warnings })
     }
 }
 
@@ -135,12 +140,15 @@ impl Pipeline {
         request.check()?;
         self.check_can_begin(request)?;
         let options = request.options(self.inner.takes());
+        let n_known = self.warnings.len();
         let generation = self.generate(streams, request, stop, watch)?;
         let _ = watch.event(Event::End);
+        let said = generation.warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
         let picture = |(idx, generated)| self.picture(request, &options, idx, generated);
         Ok(Drawing {
             pictures: generation.images.into_iter().enumerate().map(picture).collect(),
-            warnings: generation.warnings.iter().map(ToString::to_string).collect(),
+            // Models that were loaded for this drawing may have some of their own.
+            warnings: self.warnings[n_known..].iter().cloned().chain(said).collect(),
         })
     }
 
@@ -161,6 +169,18 @@ impl Pipeline {
         }
     }
 
+    /// The latents' size in the first pass, or the only one.
+    fn latent_size(&self) -> LatentSize {
+        let [_, _, height, width] = self.inner.latent_shape();
+        LatentSize { height, width }
+    }
+
+    /// Columns and rows of its pictures.
+    fn first_size(&self) -> (usize, usize) {
+        let (LatentSize { height, width }, scale) = (self.latent_size(), self.inner.scale());
+        (width * scale, height * scale)
+    }
+
     fn picture(&self, request: &Request, options: &GenerateOptions, idx: usize, generated: GeneratedImage) -> Picture {
         let GeneratedImage { image, noise, latents, decoded, safety, .. } = generated;
         // What was drawn; the picture is larger where that is a part of it.
@@ -168,6 +188,15 @@ impl Pipeline {
             [_, _, height, width] => (width, height),
             _ => (image.width(), image.height()),
         };
+        let hires = request.hires.map(|hires| SecondPass {
+            width,
+            height,
+            by: hires.by.to_string(),
+            upscaler: hires.by.other_name().to_owned(),
+            strength: hires.strength,
+            steps: hires.steps.unwrap_or(options.steps),
+        });
+        let (width, height) = if hires.is_some() { self.first_size() } else { (width, height) };
         let OwnSeed { seed, variation, image_idx } = options.own_seed(idx);
         let settings = PictureSettings {
             software: crate::SOFTWARE.to_owned(),
@@ -204,6 +233,7 @@ impl Pipeline {
             taesd: self.taesd.clone(),
             width,
             height,
+            hires,
         };
         Picture { image, settings, flagged: safety.map(|verdict| verdict.flagged), noise, latents, decoded }
     }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result, refuse};
 use crate::file::{name_of, read_picture_with_alpha};
+use crate::hires::Hires;
 use crate::open::Opened;
 use crate::start::Start;
 
@@ -97,6 +98,8 @@ pub struct Request {
     pub denoising_start: Option<f64>,
     /// Take only the steps before this share of the noise schedule, between 0 and 1: another model can take the rest.
     pub denoising_end: Option<f64>,
+    /// A second, larger pass over what is drawn.
+    pub hires: Option<Hires>,
     /// The share of the noise schedule at which the pipeline's refiner takes over; default: [`REFINER_START`] where it has
     /// one.
     pub refiner_start: Option<f64>,
@@ -162,6 +165,7 @@ impl Default for Request {
             latents: Vec::new(),
             denoising_start: None,
             denoising_end: None,
+            hires: None,
             refiner_start: None,
             controls: Vec::new(),
             no_safety_check: false,
@@ -279,6 +283,7 @@ impl Request {
             variation: self.variation,
             random: self.random,
             start: self.start.as_ref().map(|start| start.starting(takes)),
+            clean: None,
             latents: self.latents.clone(),
             denoising_start: self.denoising_start,
             denoising_end: self.denoising_end,

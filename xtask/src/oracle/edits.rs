@@ -1,4 +1,4 @@
-//! Pictures that are edited by instructions or get a border, drawn by diffusers and by `smelt generate`.
+//! Pictures that are edited by instructions, get a border or are drawn in two passes, by diffusers and by `smelt generate`.
 
 use std::{fs, path::Path, process::Command};
 
@@ -13,7 +13,7 @@ const SCRIPT: &str = include_str!("edits.py");
 /// The least PSNR of latents, in dB.
 const LEAST_DB: f64 = 80.0;
 
-/// What the script drew: a checkpoint and a picture, and how the command is to draw the same.
+/// What the script drew: a checkpoint, perhaps a picture to begin with, and how the command is to draw the same.
 #[derive(Debug, Deserialize)]
 struct Case {
     name: String,
@@ -53,7 +53,11 @@ fn compare(binary: &Path, folder: &Path, case: &Case) -> Result<f64> {
     let latents = folder.join("latents.safetensors");
     let mut command = Command::new(binary);
     command.arg("generate").args(&case.typed).arg("-m").arg(folder.join("checkpoint"));
-    command.arg("--image").arg(folder.join("picture.png")).arg("-o").arg(folder.join("drawn.png"));
+    let picture = folder.join("picture.png");
+    if picture.exists() {
+        command.arg("--image").arg(picture);
+    }
+    command.arg("-o").arg(folder.join("drawn.png"));
     quietly(command.arg("--latents").arg(&latents).args(["--precision", "float32"]))?;
     let of = |path: &Path| load_safetensors(path).remove("latents").context("no latents");
     let (want, got) = (of(&folder.join("reference.safetensors"))?, of(&latents)?);

@@ -41,12 +41,10 @@ impl Growing<'_, '_> {
                 let kind = *self.rng.pick(&["silu", "relu", "sigmoid", "tanh", "square", "exp", "identity", "erf"]);
                 self.op(kind, vec![("x", x.into())])
             }
-            5 => {
-                match *self.rng.pick(&["EXACT", "TANH_APPROXIMATION", "SIGMOID_APPROXIMATION", "leaky_relu"]) {
-                    "leaky_relu" => self.op("leaky_relu", vec![("x", x.into()), ("alpha", 0.2f32.into())]),
-                    mode => self.op("gelu", vec![("x", x.into()), ("mode", mode.into())]),
-                }
-            }
+            5 => match *self.rng.pick(&["EXACT", "TANH_APPROXIMATION", "SIGMOID_APPROXIMATION", "leaky_relu"]) {
+                "leaky_relu" => self.op("leaky_relu", vec![("x", x.into()), ("alpha", 0.2f32.into())]),
+                mode => self.op("gelu", vec![("x", x.into()), ("mode", mode.into())]),
+            },
             6 | 7 => {
                 let kind = *self.rng.pick(&["add", "add", "sub", "mul", "maximum", "minimum"]);
                 let y: Bound = match self.rng.below(4) {

@@ -11,13 +11,13 @@ use crate::part::Part;
 const MOST_BYTES: usize = 64 << 20;
 
 /// The last answers, the newest last.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Remembered {
     answers: VecDeque<Answer>,
     n_bytes: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Answer {
     part: Part,
     inputs: Tensors,

@@ -105,7 +105,7 @@ impl DiffusionPipeline {
             let mut lane = Lane::new(before.as_ref(), idx, count);
             let mut latents = noise.clone();
             if !start.is_under_way {
-                walk.scheduler.start(start.clean.as_deref(), &mut latents);
+                walk.scheduler.start(start.clean(idx), &mut latents);
             }
             let kept = start.kept.as_ref().map(|kept| (kept, noise.as_slice()));
             denoise(&mut self.models, &mut evaluation, &mut walk, &mut latents, &mut lane, kept, watch)?;

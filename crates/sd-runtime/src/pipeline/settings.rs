@@ -100,10 +100,30 @@ pub struct PictureSettings {
     /// The TAESD that decoded it; absent if the model's own decoder did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taesd: Option<String>,
+    /// Pixels per row, of the first pass where there are two.
+    pub width: usize,
+    /// Rows, of the first pass.
+    pub height: usize,
+    /// The second, larger pass; absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hires: Option<SecondPass>,
+}
+
+/// What is told of a second, larger pass.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SecondPass {
     /// Pixels per row.
     pub width: usize,
     /// Rows.
     pub height: usize,
+    /// How what was drawn was enlarged.
+    pub by: String,
+    /// What AUTOMATIC1111's web UI calls that.
+    pub upscaler: String,
+    /// Share of the steps that were taken.
+    pub strength: f64,
+    /// Steps of which that is a share.
+    pub steps: usize,
 }
 
 /// What is told of a refiner.
@@ -200,6 +220,13 @@ impl std::fmt::Display for PictureSettings {
         if let Some(rule) = &self.forecast {
             write!(f, ", Forecast: {rule}")?;
         }
+        if let Some(SecondPass { width, height, upscaler, strength, steps, .. }) = &self.hires {
+            write!(
+                f,
+                ", Denoising strength: {strength}, Hires resize: {width}x{height}, Hires steps: {steps}, Hires upscaler: \
+                 {upscaler}"
+            )?;
+        }
         if let Some(start) = &self.start {
             write!(f, ", {start}")?;
         }
@@ -252,6 +279,7 @@ mod tests {
             taesd: None,
             width: 64,
             height: 48,
+            hires: None,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::error::{Result, RuntimeError};
 use crate::image::{Mask, RgbImage};
 use crate::models::Shelf;
 use crate::part::Part;
-use crate::request::{DEFAULT_IMAGE_GUIDANCE, GenerateOptions, StartingImage, Warning};
+use crate::request::{DEFAULT_IMAGE_GUIDANCE, GenerateOptions, StartingImage, StartingLatents, Warning};
 use crate::rng::{DrawOrder, RandomSource};
 use crate::takes::Takes;
 use crate::variation::{Variation, turn};
@@ -25,8 +25,9 @@ pub(super) struct Start {
     pub(super) noises: Vec<Vec<f32>>,
     /// Whether these are latents that others began to denoise.
     pub(super) is_under_way: bool,
-    /// Latents of a picture that the noise is added to; without them there is noise alone.
-    pub(super) clean: Option<Vec<f32>>,
+    /// Latents that the noise is added to: of each picture, or of one that all begin with; without them there is noise
+    /// alone.
+    clean: Vec<Vec<f32>>,
     /// What is put back after every step.
     pub(super) kept: Option<Kept>,
     /// What the denoiser takes behind the latents.
@@ -72,6 +73,10 @@ impl Start {
                 ..Self::of(making.given(&options.latents, "latents to go on from have")?, None)
             });
         }
+        if let Some(StartingLatents { latents, .. }) = &options.clean {
+            let clean = making.given(latents, "latents to begin with have")?;
+            return Ok(Self { clean, ..Self::of(making.noises(source, options)?, None) });
+        }
         let Some(start) = &options.start else {
             let Draws { noises, .. } = making.draw(source, options, false, false)?;
             return Ok(Self::of(noises, None));
@@ -92,7 +97,13 @@ impl Start {
         Ok(made)
     }
 
-    const fn of(noises: Vec<Vec<f32>>, clean: Option<Vec<f32>>) -> Self {
+    /// Latents that the noise of a picture is added to.
+    pub(super) fn clean(&self, idx: usize) -> Option<&[f32]> {
+        self.clean.get(idx).or(self.clean.first()).map(Vec::as_slice)
+    }
+
+    fn of(noises: Vec<Vec<f32>>, clean: Option<Vec<f32>>) -> Self {
+        let clean = clean.into_iter().collect();
         Self { noises, is_under_way: false, clean, kept: None, beside: Beside::Nothing, overlay: None, warning: None }
     }
 }

@@ -1,5 +1,6 @@
 //! Facts about the pipeline, on models made of closed formulas.
 
+mod clean;
 mod control;
 mod masks;
 mod seeds;

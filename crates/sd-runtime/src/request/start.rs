@@ -1,5 +1,6 @@
 //! A picture to begin with: how much of it may change, and where.
 
+use host_tensor::HostTensor;
 use sd_spec::Family;
 
 use super::GenerateOptions;
@@ -39,6 +40,15 @@ pub struct Repaint {
     pub only_masked: Option<usize>,
 }
 
+/// Latents of whole pictures to begin with, as a picture's are: noise is added, and a share of the steps taken.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StartingLatents {
+    /// Of each picture, f32 [1, C, h, w], scaled as the denoiser expects them.
+    pub latents: Vec<HostTensor>,
+    /// Share of the steps that are taken, as [`StartingImage::strength`].
+    pub strength: f64,
+}
+
 /// How strongly a picture counts where nothing is said, as in diffusers.
 pub const DEFAULT_IMAGE_GUIDANCE: f32 = 1.5;
 
@@ -47,24 +57,6 @@ impl StartingImage {
     #[must_use]
     pub fn new(image: RgbImage, strength: f64) -> Self {
         Self { image, strength, fit: Fit::Crop, repaint: None, image_guidance: None }
-    }
-
-    /// Number of steps to leave out.
-    ///
-    /// diffusers 0.42 rounds the number of steps that are taken down, in the pipelines of Stable Diffusion 3 up.
-    pub(super) fn skipped_steps(&self, steps: usize, family: Family) -> Result<usize> {
-        let strength = self.strength;
-        if !(strength > 0.0 && strength <= 1.0) {
-            return Err(RuntimeError::Options(format!("strength {strength} is not above 0 and at most 1")));
-        }
-        let taken = steps as f64 * strength;
-        match if family == Family::Sd3 { taken.ceil() } else { taken } as usize {
-            0 => Err(RuntimeError::Options(format!(
-                "strength {strength} leaves none of {steps} steps; the least is {:.3}, or take more steps",
-                1.0 / steps as f64
-            ))),
-            n => Ok(steps.saturating_sub(n)),
-        }
     }
 
     /// Refuses what cannot be meant.
@@ -89,7 +81,37 @@ impl StartingImage {
     }
 }
 
+/// Number of steps to leave out of a run of so many.
+///
+/// diffusers 0.42 rounds the number of steps that are taken down, in the pipelines of Stable Diffusion 3 up.
+pub(super) fn skipped_steps(strength: f64, steps: usize, family: Family) -> Result<usize> {
+    if !(strength > 0.0 && strength <= 1.0) {
+        return Err(RuntimeError::Options(format!("strength {strength} is not above 0 and at most 1")));
+    }
+    let taken = steps as f64 * strength;
+    match if family == Family::Sd3 { taken.ceil() } else { taken } as usize {
+        0 => Err(RuntimeError::Options(format!(
+            "strength {strength} leaves none of {steps} steps; the least is {:.3}, or take more steps",
+            1.0 / steps as f64
+        ))),
+        n => Ok(steps.saturating_sub(n)),
+    }
+}
+
 impl GenerateOptions {
+    /// Refuses latents to begin with that are not one for each picture, or stand beside something else to begin with.
+    pub(super) fn check_clean(&self) -> Result<()> {
+        let Some(clean) = &self.clean else { return Ok(()) };
+        let fail = |reason: String| Err(RuntimeError::Options(reason));
+        if self.start.is_some() || !self.latents.is_empty() {
+            return fail("it begins with latents of whole pictures, or with something else, not with both".into());
+        }
+        match clean.latents.len() {
+            n if n == self.image_count => Ok(()),
+            n => fail(format!("{n} latents to begin with for {} pictures", self.image_count)),
+        }
+    }
+
     /// Refuses pictures and masks that a denoiser which takes that has no use for, or lacks.
     ///
     /// # Errors
@@ -97,6 +119,9 @@ impl GenerateOptions {
     pub fn check_for(&self, takes: Takes) -> Result<()> {
         let fail = |reason: String| Err(RuntimeError::Options(reason));
         let (start, needs) = (self.start.as_ref(), takes.needs().unwrap_or_default());
+        if self.clean.is_some() && takes != Takes::Latents {
+            return fail(format!("it begins with latents of whole pictures, and the UNet is {needs}"));
+        }
         let repaint = start.and_then(|start| start.repaint.as_ref());
         match (takes, start) {
             (Takes::Masked, _) if repaint.is_none() => return fail(format!("the UNet is {needs}")),

@@ -11,6 +11,7 @@ use smelt::{
 };
 
 use super::control::ControlArgs;
+use super::hires::HiresArgs;
 use super::skip_layers::SkipLayerArgs;
 use super::text::prompt;
 use super::xl::XlArgs;
@@ -153,6 +154,8 @@ pub(crate) struct GenerateArgs {
     /// What --engine burn runs on; default: flex, the CPU. Others stand behind features: burn-cuda, burn-wgpu, ….
     #[arg(long, value_name = "NAME", value_parser = named(DEVICES))]
     pub(crate) device: Option<Device>,
+    #[command(flatten)]
+    pub(crate) hires: HiresArgs,
     #[command(flatten)]
     pub(crate) view: ViewArgs,
     #[command(flatten)]

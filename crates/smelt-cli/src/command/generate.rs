@@ -124,6 +124,7 @@ fn type_over(args: &GenerateArgs, request: &mut Request) {
     request.negative_prompt_2 = args.xl.negative_prompt_2.clone().or(request.negative_prompt_2.take());
     set(&mut request.conditions, Some(args.xl.conditions()).filter(|told| !told.is_empty()));
     set(&mut request.negative_conditions, Some(args.xl.negative_conditions()).filter(|told| !told.is_empty()));
+    request.hires = args.hires.over(request.hires);
     request.refiner_start = args.xl.refiner_start().or(request.refiner_start);
     set(&mut request.seed, args.seed.map(Seed::value));
     set(&mut request.steps, args.steps);

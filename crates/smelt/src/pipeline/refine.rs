@@ -32,6 +32,9 @@ impl Pipeline {
         stop: &Stop,
         watch: &mut dyn Watch,
     ) -> Result<Generation> {
+        if let Some(hires) = &request.hires {
+            return self.draw_twice(hires, streams, request, stop, watch);
+        }
         let options = request.options(self.inner.takes());
         let Self { inner, refiner: Some(refiner), .. } = self else {
             return Ok(self.inner.generate_with(streams, &options, stop, &mut |at| on_step(watch, &at, 0, 0))?);
