@@ -353,6 +353,16 @@ fn check_drawn(asked: &PipelineOptions, checkpoint: &Checkpoint) -> Result<()> {
     asked.skip_layers.iter().try_for_each(|blocks| without_blocks(checkpoint, *blocks).map(drop))
 }
 
+/// Looks at a network before it is converted; what the user should know joins what is known.
+fn look_at(checkpoint: &Checkpoint, role: Role, options: &sd_convert::Options, known: &mut Vec<String>) -> Result<()> {
+    for warning in sd_convert::check(checkpoint, role, options)? {
+        if !known.contains(&warning) {
+            known.push(warning);
+        }
+    }
+    Ok(())
+}
+
 fn from_checkpoint(
     asked: &PipelineOptions,
     checkpoint: &Checkpoint,
@@ -387,19 +397,10 @@ fn from_checkpoint(
     warnings.extend(fit::ids_beyond(&checkpoint, checkpoint.family(), &config.tokenizers)?);
     // A ControlNet has no size of its own, nor a TAESD.
     let beside = sd_convert::Options { latent_size: options.latent_size.or(own), ..options.clone() };
-    let mut check = |checkpoint: &Checkpoint, role: Role, options: &sd_convert::Options| -> Result<()> {
-        let known = sd_convert::check(checkpoint, role, options)?;
-        known.into_iter().for_each(|w| {
-            if !warnings.contains(&w) {
-                warnings.push(w)
-            }
-        });
-        Ok(())
-    };
     let parts = wanted(asked, checkpoint.family(), nets, !nets.is_empty(), |role| checkpoint.has(role));
     let mut own = parts.iter().filter(|part| part.form == Form::Whole && !others.play(**part));
-    own.try_for_each(|part| check(&checkpoint, part.role, &options))?;
-    others.checkpoints().try_for_each(|(other, role)| check(other, role, &beside))?;
+    own.try_for_each(|part| look_at(&checkpoint, part.role, &options, &mut warnings))?;
+    others.checkpoints().try_for_each(|(other, role)| look_at(other, role, &beside, &mut warnings))?;
     let (name, controlnets) = (named(&checkpoint.name(), &checkpoint.applied()), nets.names());
     let (taesd, found) = (others.taesd(), Found::default());
     let memory = InMemory { engine: asked.engine.clone(), precision: asked.precision, with_burn, found: found.clone() };
