@@ -11,7 +11,7 @@ mod kept;
 mod rescale;
 mod skipping;
 
-pub(crate) use control::{ControlNet, check_pictures, control_nets};
+pub(crate) use control::{ControlNet, check_pictures, control_nets, single_control_nets};
 pub(crate) use denoiser::Denoiser;
 pub(crate) use evaluation::{Denoisers, Evaluation};
 pub(crate) use guidance::Beside;

@@ -30,13 +30,15 @@ pub enum Form {
     Single,
     /// The same without some blocks of its transformer.
     WithoutBlocks(Blocks),
+    /// The same of several side by side; from 0.
+    SingleNumbered(usize),
 }
 
 impl Form {
     /// Whether some requests need it alone, so that it waits for the first of them.
     #[must_use]
     pub const fn is_late(self) -> bool {
-        matches!(self, Self::Single | Self::WithoutBlocks(_))
+        matches!(self, Self::Single | Self::WithoutBlocks(_) | Self::SingleNumbered(_))
     }
 }
 
@@ -72,6 +74,12 @@ impl Part {
         Self { role, form: Form::WithoutBlocks(blocks) }
     }
 
+    /// The model of that number, from 0, for one sample at a time.
+    #[must_use]
+    pub const fn single_numbered(role: Role, idx: usize) -> Self {
+        Self { role, form: Form::SingleNumbered(idx) }
+    }
+
     /// What the model is called in messages: Apple's name of the role.
     #[must_use]
     pub(crate) const fn name(self) -> &'static str {
@@ -86,6 +94,7 @@ impl fmt::Display for Part {
             Form::Numbered(idx) => write!(f, "{} {}", self.role, idx + 1),
             Form::ClipSkipped(n) => write!(f, "{} without its last {n} layers", self.role),
             Form::Single => write!(f, "{} for one sample", self.role),
+            Form::SingleNumbered(idx) => write!(f, "{} {} for one sample", self.role, idx + 1),
             Form::WithoutBlocks(blocks) => write!(f, "{} without the blocks {blocks}", self.role),
         }
     }

@@ -68,6 +68,8 @@ pub struct DiffusionPipeline {
     control_nets: Vec<ControlNet>,
     /// The one for one sample at a time, once a request needed it.
     single: Option<Denoiser>,
+    /// ControlNets for one sample at a time, beside it.
+    single_nets: Vec<ControlNet>,
     /// The one without some blocks, for one sample at a time, once a request needed it.
     without_blocks: Option<(Blocks, Denoiser)>,
     decoder: Decoder,
@@ -140,6 +142,7 @@ impl DiffusionPipeline {
             denoiser,
             control_nets,
             single: None,
+            single_nets: Vec::new(),
             without_blocks: None,
             decoder,
             encoder,

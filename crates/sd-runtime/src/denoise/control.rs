@@ -41,7 +41,8 @@ pub(crate) fn control_nets(models: &mut Shelf, denoiser: &Denoiser) -> Result<Ve
     let signatures = models.numbered(Role::ControlNet)?;
     let n_nets = signatures.len();
     let net = |(idx, signature)| {
-        ControlNet::new(idx, signature, denoiser).map_err(|error| match error {
+        let part = Part::numbered(Role::ControlNet, idx);
+        ControlNet::new(part, signature, denoiser).map_err(|error| match error {
             RuntimeError::Signature { model, reason } if n_nets > 1 => {
                 RuntimeError::Signature { model, reason: format!("{} of {n_nets} {reason}", idx + 1) }
             }
@@ -51,9 +52,30 @@ pub(crate) fn control_nets(models: &mut Shelf, denoiser: &Denoiser) -> Result<Ve
     signatures.into_iter().enumerate().map(net).collect()
 }
 
+/// The same nets for one sample at a time, beside a denoiser that takes one; none where one of them has no such form.
+///
+/// # Errors
+/// As [`control_nets`], and [`RuntimeError::Engine`] for one that cannot be loaded so.
+pub(crate) fn single_control_nets(
+    models: &mut Shelf,
+    nets: &[ControlNet],
+    denoiser: &Denoiser,
+) -> Result<Option<Vec<ControlNet>>> {
+    let mut single = Vec::with_capacity(nets.len());
+    for (idx, net) in nets.iter().enumerate() {
+        let part = match net.batch() {
+            1 => Part::numbered(Role::ControlNet, idx),
+            _ => Part::single_numbered(Role::ControlNet, idx),
+        };
+        let Some(signature) = models.signature(part)? else { return Ok(None) };
+        single.push(ControlNet::new(part, signature, denoiser)?);
+    }
+    Ok(Some(single))
+}
+
 impl ControlNet {
-    fn new(idx: usize, signature: Signature, denoiser: &Denoiser) -> Result<Self> {
-        let port = Port::new(Part::numbered(Role::ControlNet, idx), signature, &GIVEN)?;
+    fn new(part: Part, signature: Signature, denoiser: &Denoiser) -> Result<Self> {
+        let port = Port::new(part, signature, &GIVEN)?;
         let mut dims = Dims::new();
         let disagree = disagreement(&port, Role::ControlNet, SAMPLE, TIMESTEP)?;
         port.learn(&mut dims, |_, _, _| disagree.clone())?;

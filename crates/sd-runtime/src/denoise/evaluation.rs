@@ -34,12 +34,22 @@ pub(crate) struct Denoisers<'a> {
     pub(crate) without_blocks: Option<&'a Denoiser>,
     /// What guides it by pictures.
     pub(crate) control_nets: &'a [ControlNet],
+    /// The same for one sample at a time, beside the denoiser for one.
+    pub(crate) single_nets: &'a [ControlNet],
 }
 
 impl<'a> Denoisers<'a> {
-    /// The one for steps without guidance.
-    fn plain(&self) -> &'a Denoiser {
-        self.single.unwrap_or(self.whole)
+    /// The one for steps without guidance, and what guides it.
+    fn plain(&self) -> (&'a Denoiser, &'a [ControlNet]) {
+        match self.single {
+            Some(single) => (single, self.single_nets),
+            None => self.whole(),
+        }
+    }
+
+    /// The one for steps with guidance, and what guides it.
+    const fn whole(&self) -> (&'a Denoiser, &'a [ControlNet]) {
+        (self.whole, self.control_nets)
     }
 }
 
@@ -55,11 +65,10 @@ impl<'a> Evaluation<'a> {
         options: &GenerateOptions,
         config: &SchedulerConfig,
     ) -> Result<Self> {
-        let guided = |denoiser: &'a Denoiser, conditioning: &'a Conditioning| {
-            Guidance::new(denoiser, conditioning, options, beside)?
-                .with_controls(denoisers.control_nets, &options.controls)
+        let guided = |(denoiser, nets): (&'a Denoiser, &'a [ControlNet]), conditioning: &'a Conditioning| {
+            Guidance::new(denoiser, conditioning, options, beside)?.with_controls(nets, &options.controls)
         };
-        let denoiser = if conditioning.negative.is_some() { denoisers.whole } else { denoisers.plain() };
+        let denoiser = if conditioning.negative.is_some() { denoisers.whole() } else { denoisers.plain() };
         let limits = match options.guidance_interval {
             Some(interval) => Some((interval, guided(denoisers.plain(), unguided)?)),
             None => None,

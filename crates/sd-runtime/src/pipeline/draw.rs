@@ -91,9 +91,10 @@ impl DiffusionPipeline {
     ) -> Result<()> {
         let denoisers = Denoisers {
             whole: &self.denoiser,
-            single: self.single.as_ref().filter(|_| self.control_nets.is_empty()),
+            single: self.single.as_ref(),
             without_blocks: self.without_blocks.as_ref().map(|(_, denoiser)| denoiser),
             control_nets: &self.control_nets,
+            single_nets: &self.single_nets,
         };
         let (unguided, config) = (conditioning.unguided(), self.scheduler_config(options)?);
         let mut evaluation =

@@ -3,7 +3,7 @@
 use sd_spec::Family;
 
 use super::DiffusionPipeline;
-use crate::denoise::Denoiser;
+use crate::denoise::{ControlNet, Denoiser, single_control_nets};
 use crate::error::{Result, RuntimeError};
 use crate::features::Conditioning;
 use crate::models::not_loaded;
@@ -45,25 +45,31 @@ impl DiffusionPipeline {
         conditioning: &Conditioning,
     ) -> Result<Option<Warning>> {
         let is_needed = conditioning.negative.is_none() || options.guidance_interval.is_some();
-        if !is_needed || self.denoiser.batch() == 1 || (self.single.is_some() && self.control_nets.is_empty()) {
+        // Without pictures that guide, ControlNets are not run.
+        let n_nets = if options.controls.is_empty() { 0 } else { self.control_nets.len() };
+        if !is_needed || self.denoiser.batch() == 1 || (self.single.is_some() && self.single_nets.len() >= n_nets) {
             return Ok(None);
         }
-        if !self.control_nets.is_empty() {
-            return Ok(Some(Warning::TwoAtATime { because: "and so do ControlNets".to_owned() }));
-        }
-        let part = Part::single(self.denoiser.role());
-        let signature = match self.models.signature(part) {
-            Ok(Some(signature)) => signature,
-            Ok(None) => return Ok(Some(Warning::TwoAtATime { because: "there is none for one".to_owned() })),
-            Err(RuntimeError::Engine { source, .. }) => {
-                return Ok(Some(Warning::TwoAtATime { because: chain(source.as_ref()) }));
+        let two_at_a_time = |because: String| Ok(Some(Warning::TwoAtATime { because }));
+        match self.single(n_nets) {
+            Ok(Some((single, nets))) => {
+                (self.single, self.single_nets) = (Some(single), nets);
+                Ok(None)
             }
-            Err(error) => return Err(error),
-        };
+            Ok(None) => two_at_a_time("there is none for one".to_owned()),
+            Err(RuntimeError::Engine { source, .. }) => two_at_a_time(chain(source.as_ref())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The denoiser for one sample at a time, and the first ControlNets for that; none unless all of them are there.
+    fn single(&mut self, n_nets: usize) -> Result<Option<(Denoiser, Vec<ControlNet>)>> {
+        let part = Part::single(self.denoiser.role());
+        let Some(signature) = self.models.signature(part)? else { return Ok(None) };
         let single = Denoiser::new(part, signature, self.conditioner.given())?;
         single.check_single_of(&self.denoiser)?;
-        self.single = Some(single);
-        Ok(None)
+        let nets = single_control_nets(&mut self.models, &self.control_nets[..n_nets], &single)?;
+        Ok(nets.map(|nets| (single, nets)))
     }
 }
 

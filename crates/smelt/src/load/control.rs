@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sd_checkpoint::place::Wanted;
 use sd_checkpoint::{Checkpoint, Source};
 use sd_convert::LatentSize;
-use sd_runtime::{Engine, Part};
+use sd_runtime::{Engine, Form, Part};
 use sd_spec::{Family, Role};
 
 use super::memory::InMemory;
@@ -52,9 +52,10 @@ impl ControlNets {
         self.nets.iter().map(|(name, _)| name.clone()).collect()
     }
 
-    /// Their parts in a pipeline.
+    /// Their parts in a pipeline: as they are, and for one sample at a time.
     pub(super) fn parts(&self) -> impl Iterator<Item = Part> + use<> {
-        (0..self.nets.len()).map(|idx| Part::numbered(Role::ControlNet, idx))
+        let of = |idx| [Part::numbered(Role::ControlNet, idx), Part::single_numbered(Role::ControlNet, idx)];
+        (0..self.nets.len()).flat_map(of)
     }
 
     /// Those that are converted in memory.
@@ -62,9 +63,15 @@ impl ControlNets {
         self.nets.iter().filter_map(|(_, net)| net.checkpoint())
     }
 
-    /// Loads one, for latents of a size.
-    pub(super) fn load(&self, idx: usize, memory: &InMemory, options: &sd_convert::Options) -> Result<Box<dyn Engine>> {
-        self.nets[idx].1.load(Role::ControlNet, memory, options)
+    /// Loads one, for latents of a size, as it is or for one sample at a time ([`Form::Single`]).
+    pub(super) fn load(
+        &self,
+        idx: usize,
+        form: Form,
+        memory: &InMemory,
+        options: &sd_convert::Options,
+    ) -> Result<Box<dyn Engine>> {
+        self.nets[idx].1.load(Role::ControlNet, form, memory, options)
     }
 }
 

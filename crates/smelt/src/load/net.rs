@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use sd_checkpoint::Checkpoint;
+use sd_convert::Batch;
 use sd_runtime::{Engine, Form};
 use sd_spec::Role;
 
@@ -26,18 +27,26 @@ impl Net {
         }
     }
 
-    /// Loads it for a role, for latents of a size.
-    pub(super) fn load(&self, role: Role, memory: &InMemory, options: &sd_convert::Options) -> Result<Box<dyn Engine>> {
+    /// Loads it for a role, for latents of a size, as it is or for one sample at a time ([`Form::Single`]).
+    pub(super) fn load(
+        &self,
+        role: Role,
+        form: Form,
+        memory: &InMemory,
+        options: &sd_convert::Options,
+    ) -> Result<Box<dyn Engine>> {
         match self {
+            Self::Checkpoint(checkpoint) if form == Form::Single => {
+                let options = sd_convert::Options { unet_batch: Batch::One, ..options.clone() };
+                memory.load(checkpoint, role, &options)
+            }
             Self::Checkpoint(checkpoint) => memory.load(checkpoint, role, options),
             Self::Package(path) if memory.with_burn => refuse!(
                 "{} is a MIL program, and the burn engine executes the networks of a checkpoint: give the checkpoint of \
                  the {role}, or leave --engine burn out",
                 path.display()
             ),
-            Self::Package(path) => {
-                Ok(Box::new(open(path, executor(&memory.engine, role), options.latent_size, Form::Whole)?))
-            }
+            Self::Package(path) => Ok(Box::new(open(path, executor(&memory.engine, role), options.latent_size, form)?)),
         }
     }
 }

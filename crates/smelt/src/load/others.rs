@@ -70,7 +70,8 @@ impl Others {
         options: &sd_convert::Options,
     ) -> Option<Result<Box<dyn Engine>>> {
         match (part.form, &self.taesd) {
-            (Form::Numbered(idx), _) => Some(self.nets.load(idx, memory, options)),
+            (Form::Numbered(idx), _) => Some(self.nets.load(idx, Form::Whole, memory, options)),
+            (Form::SingleNumbered(idx), _) => Some(self.nets.load(idx, Form::Single, memory, options)),
             (_, Some(taesd)) if part.role == Role::VaeDecoder => Some(taesd.load(memory, options)),
             _ => None,
         }

@@ -231,3 +231,41 @@ fn nets_live_beside_the_unet_for_as_long_as_their_stage() {
     order.dedup();
     assert_eq!(order.len(), 4);
 }
+
+#[test]
+fn steps_without_guidance_are_guided_by_pictures_one_sample_at_a_time() {
+    let interval = "0.25:0.75".parse().unwrap();
+    for (guidance_interval, guidance_scale, calls) in [(None, 1.0, [0, 4, 0, 4]), (Some(interval), 3.0, [2, 2, 2, 2])] {
+        for net_batch in [1, 2] {
+            let (whole, single) = (controlled_unet(2), controlled_unet(1));
+            let (net, single_net) = (control_net(net_batch), control_net(1));
+            let counts = [&whole, &single, &net, &single_net].map(|fake| fake.calls.clone());
+            let options = GenerateOptions {
+                guidance_interval,
+                guidance_scale,
+                scheduler: Some(SchedulerKind::EulerDiscrete.into()),
+                controls: vec![grey(51)],
+                ..options()
+            };
+            let want = draw(controlled(controlled_unet(2), vec![control_net(2)]), &options);
+            let mut models = controlled(whole, vec![net]);
+            models.insert(Part::single(Role::ControlledUNet), Box::new(single));
+            if net_batch == 2 {
+                models.insert(Part::single_numbered(Role::ControlNet, 0), Box::new(single_net));
+            }
+            let mut pipeline = DiffusionPipeline::new(models, fake::config()).unwrap();
+            let run = pipeline.generate(&options, &Stop::never(), &mut go).unwrap();
+            assert_eq!((run.images[0].latents.to_f32_vec(), run.warnings), (want, vec![]));
+            if net_batch == 2 {
+                assert_eq!(counts.map(|calls| calls.lock().unwrap().len()), calls);
+            }
+        }
+    }
+    // Without a net for one, all take two, and that is said.
+    let mut models = controlled(controlled_unet(2), vec![control_net(2)]);
+    models.insert(Part::single(Role::ControlledUNet), Box::new(controlled_unet(1)));
+    let mut pipeline = DiffusionPipeline::new(models, fake::config()).unwrap();
+    let unguided = GenerateOptions { guidance_scale: 1.0, controls: vec![grey(51)], ..options() };
+    let run = pipeline.generate(&unguided, &Stop::never(), &mut go).unwrap();
+    assert!(matches!(&run.warnings[..], [Warning::TwoAtATime { .. }]), "{:?}", run.warnings);
+}
