@@ -50,6 +50,7 @@ mod safety;
 pub mod scheduler;
 mod seeds;
 mod skip_layers;
+mod streams;
 mod takes;
 pub mod tokenizer;
 pub mod upscale;

@@ -35,12 +35,13 @@ pub use crate::interval::GuidanceInterval;
 pub use crate::models::Models;
 pub use crate::pipeline_config::PipelineConfig;
 pub use crate::request::{
-    DEFAULT_IMAGE_GUIDANCE, Denoised, GenerateOptions, GeneratedImage, Generation, Progress, PromptPart, Repaint,
-    SafetyVerdict, StartingImage, StartingLatents, Undecoded, Warning,
+    DEFAULT_IMAGE_GUIDANCE, Denoised, GenerateOptions, GeneratedImage, Generation, OwnSeed, Progress, PromptPart,
+    Repaint, SafetyVerdict, StartingImage, StartingLatents, Undecoded, Warning,
 };
 pub use crate::safety::{CropSize, EdgeSize, PreprocessorConfig};
-pub use crate::seeds::{OwnSeed, Seeds, Streams};
+pub use crate::seeds::Seeds;
 pub use crate::skip_layers::{Blocks, SkipLayers};
+pub use crate::streams::Streams;
 pub use crate::takes::Takes;
 pub use crate::variation::Variation;
 pub use settings::{GuidingPicture, PictureSettings, RefinedBy, SecondPass, StartingPicture};

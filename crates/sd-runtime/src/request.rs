@@ -1,5 +1,6 @@
 //! What a caller asks for and gets: options, progress, pictures, warnings.
 
+mod own_seed;
 mod start;
 
 use host_tensor::HostTensor;
@@ -17,6 +18,7 @@ use crate::scheduler::{Sampler, WalkOptions};
 use crate::seeds::Seeds;
 use crate::skip_layers::SkipLayers;
 use crate::variation::Variation;
+pub use own_seed::OwnSeed;
 use start::skipped_steps;
 pub use start::{DEFAULT_IMAGE_GUIDANCE, Repaint, StartingImage, StartingLatents};
 

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::features::Conditioning;
 use crate::request::{Denoised, GenerateOptions, Warning};
 use crate::rng::{Lane, RandomSource};
-use crate::seeds::Streams;
+use crate::streams::Streams;
 use crate::watch::Watch;
 
 impl DiffusionPipeline {
