@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Says what is not known of the TAESD, for those of Stable Diffusion 1.x and XL have the same shape.
+#[allow(clippy::print_stderr, reason = "an example says on the terminal what the library found")]
 pub(crate) fn draw(model: &Path, taesd: &Path, prompt: &str, out: &Path) -> Result<(), Error> {
     let options = PipelineOptions { taesd: Some(taesd.into()), ..PipelineOptions::default() };
     let mut pipeline = smelt::open(model)?.pipeline(&options)?;

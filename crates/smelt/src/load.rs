@@ -424,7 +424,7 @@ fn from_checkpoint(
 
 /// The checkpoint whose transformer does without these blocks.
 fn without_blocks(checkpoint: &Checkpoint, blocks: Blocks) -> Result<Checkpoint> {
-    Ok(WithoutBlocks::of(checkpoint.clone(), &Vec::from(blocks)).context("--skip-layers")?)
+    WithoutBlocks::of(checkpoint.clone(), &Vec::from(blocks)).context("--skip-layers")
 }
 
 fn directory_name(dir: &Path) -> String {

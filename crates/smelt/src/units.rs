@@ -48,7 +48,7 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
     let (number, unit) = (text[..at].parse::<f64>().ok()?, text[at..].trim().to_uppercase());
     let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit)?;
     let size = number * factor;
-    (size.is_finite() && size >= 1.0 && size < 1e18).then_some(size as u64)
+    (1.0..1e18).contains(&size).then_some(size as u64)
 }
 
 /// A time, to a precision that matters.

@@ -228,8 +228,11 @@ fn asked(reading: &Reading) -> Asked {
     Asked { prediction: reading.prediction, averages: reading.averages }
 }
 
+/// Weights of a file, and what its header says beside them.
+type Tensors = (Weights, HashMap<String, String>);
+
 /// The tensors of a file of safetensors, or of PyTorch, and what it says of itself; none of other files.
-fn tensors(path: &Path) -> Result<Option<(Weights, HashMap<String, String>)>, CheckpointError> {
+fn tensors(path: &Path) -> Result<Option<Tensors>, CheckpointError> {
     let (mut weights, metadata) = match kind_of_file(path) {
         Some(FileKind::Safetensors) => (Weights::map(&[path.to_owned()])?, weights::metadata(path)?),
         Some(FileKind::Zip | FileKind::Pickle) => {

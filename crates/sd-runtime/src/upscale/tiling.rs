@@ -77,7 +77,7 @@ fn starts(side: usize, tile: usize, overlap: usize, multiple: usize) -> Vec<usiz
     let left_over = side.div_ceil(multiple).saturating_sub(tile / multiple);
     let step = ((tile - (2 * overlap).min(tile)) / multiple).max(1);
     let n = left_over.div_ceil(step);
-    (0..=n).map(|idx| if n == 0 { 0 } else { idx * left_over / n * multiple }).collect()
+    (0..=n).map(|idx| (idx * left_over).checked_div(n).map_or(0, |steps| steps * multiple)).collect()
 }
 
 /// How a tile that ends here becomes one that starts there, over so many pixels on either side of their middle.
