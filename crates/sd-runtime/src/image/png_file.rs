@@ -30,7 +30,7 @@ impl RgbImage {
     /// Writes the picture as PNG, with the texts in the given order.
     ///
     /// # Errors
-    /// [`RuntimeError::PngWrite`](crate::RuntimeError::PngWrite) if the writer fails or a keyword is not allowed.
+    /// [`RuntimeError::PngWrite`] if the writer fails or a keyword is not allowed.
     pub fn write_png(&self, out: impl Write, texts: &[PngText]) -> Result<()> {
         let mut writer = encoder(out, self.size(), png::ColorType::Rgb, texts)?.write_header()?;
         writer.write_image_data(&self.pixels)?;
