@@ -101,7 +101,7 @@ const ALIASES: &[(&str, Field)] = &[
 /// Reads a whole text; every text is one, if only a prompt.
 #[must_use]
 pub fn parse(text: &str) -> Made {
-    let text = text.trim();
+    let text = text.trim_start_matches('\u{feff}').trim();
     let (head, last) = text.rsplit_once('\n').unwrap_or(("", text));
     let pairs = scan::pairs(last);
     let is_settings = pairs.iter().filter(|pair| !pair.key.is_empty()).count() >= MIN_PAIRS;

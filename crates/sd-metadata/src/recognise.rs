@@ -92,6 +92,9 @@ fn recognise_into(texts: &[Text], faults: &mut Vec<String>) -> Option<Made> {
             }
         }
     }
+    if named(texts, "workflow").next().is_some() {
+        faults.push("workflow: an editor's graph alone, without the one that ran (prompt), is not read".to_owned());
+    }
     None
 }
 

@@ -127,6 +127,7 @@ fn what_is_broken_is_named_and_the_rest_is_read() {
         (Png::new().chunk(b"iTXt", b"a\0\x02").text("parameters", PARAMETERS).end(), "ends before its text", true),
         (Png::new().chunk(b"eXIf", b"junk").text("parameters", PARAMETERS).end(), "EXIF", true),
         (Png::new().text("smelt", "{").text("parameters", PARAMETERS).end(), "smelt: EOF", true),
+        (Png::new().text("workflow", "{}").end(), "without the one that ran", false),
         (Png::new().text("XML:com.adobe.xmp", "<a><b>").text("parameters", PARAMETERS).end(), "XMP", true),
         (
             jpeg(&[jpeg_segment(0xFE, PARAMETERS.as_bytes()), vec![0xFF, 0xE1, 0xFF, 0xFF, 0]]),
@@ -208,7 +209,7 @@ fn writing_what_was_read_is_stable_whatever_the_text() {
 
 #[test]
 fn long_texts_take_as_long_as_they_are() {
-    const N: usize = 1 << 20;
+    const N: usize = 1 << 18;
     let long = |part: &str| part.repeat(N / part.len());
     let graph = |n: usize| {
         let node = |idx: usize| {
@@ -239,7 +240,7 @@ fn long_texts_take_as_long_as_they_are() {
         let begin: String = text.chars().take(24).collect();
         let made = sd_metadata::recognise(&[sd_metadata::Text::new(Carrier::Png, keyword, text)]);
         let written = made.map(|made| made.to_parameters().len());
-        assert!(start.elapsed() < Duration::from_secs(20), "{keyword} {begin}: {:?}, {written:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(10), "{keyword} {begin}: {:?}, {written:?}", start.elapsed());
         println!("{keyword} {begin:?} {:?}", start.elapsed());
     }
 }
