@@ -27,7 +27,7 @@ use smelt::{AttentionLayout, Batch, Existing, Precision, Role, Rounding, Source,
 use crate::engine_args::{EngineArgs, memory};
 pub(crate) use examples::with_example;
 pub(crate) use generate::GenerateArgs;
-pub(crate) use own::{CompareArgs, CompletionsArgs, DoctorArgs, ManArgs};
+pub(crate) use own::{CompareArgs, CompletionsArgs, DoctorArgs, ManArgs, MetadataArgs};
 pub(crate) use seed::Seed;
 pub(crate) use size::SizeArgs;
 pub(crate) use source::{DownloadArgs, SourceArgs, source};
@@ -82,6 +82,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Compare pictures, and put them side by side.
     Compare(CompareArgs),
+    /// Tell what made pictures: the settings that tools write into them.
+    Metadata(MetadataArgs),
     /// Make pictures larger with an upscaler.
     Upscale(UpscaleArgs),
     /// Tell what this machine has, and what to choose for it.

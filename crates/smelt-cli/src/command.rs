@@ -11,6 +11,7 @@ mod download;
 mod generate;
 mod inspect;
 mod man;
+mod metadata;
 mod run;
 mod upscale;
 mod verify;
@@ -39,6 +40,7 @@ pub(crate) fn run(command: &Command, report: &Report) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(args, report),
         Command::Verify(args) => verify::run(args, report),
         Command::Compare(args) => compare::run(args, report),
+        Command::Metadata(args) => metadata::run(args, report),
         Command::Upscale(args) => upscale::run(args, report),
         Command::Doctor(args) => doctor::run(args, report),
         Command::Completions(args) => completions::run(args, report),

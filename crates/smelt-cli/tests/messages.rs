@@ -397,6 +397,8 @@ const SITUATIONS: &[Situation] = &[
             put(&dir.join("pointer.png"), POINTER);
             put(&dir.join("page.png"), "<html></html>");
             put(&dir.join("recipe.json"), POINTER);
+            put(&dir.join("recipe.txt"), "a fox\nSteps: 20, Seed: 5, Sampler: Euler");
+            put(&dir.join("empty.png"), "");
             demo(dir, "unchecked").json("model_index.json", |index| {
                 index["safety_checker"] = json!(["stable_diffusion", "StableDiffusionSafetyChecker"]);
             });
@@ -404,6 +406,11 @@ const SITUATIONS: &[Situation] = &[
         commands: &[
             "generate cat -o a.png --image pointer.png",
             "compare page.png pointer.png",
+            "metadata page.png",
+            "metadata pointer.png",
+            "metadata recipe.txt",
+            "metadata empty.png",
+            "metadata",
             "compress x.mlpackage -o y.mlpackage --config recipe.json",
             "generate cat -o a.png --steps -5",
             "generate cat -o a.png --guidance -1 --steps 1",

@@ -8,7 +8,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use common::{command, fail, json, names, read_picture, run, succeed, text};
-use sd_runtime::image::{RgbImage, read_png_text};
+use sd_runtime::image::{PngText, RgbImage, read_png_text};
 use testkit::demo;
 
 /// Writes a picture of 40 by 30 pixels in which `n_marked` pixels have the value of the others plus 10.
@@ -183,6 +183,58 @@ fn every_shell_gets_its_script() {
         assert!(script.contains(wanted) && script.contains("negative-prompt"), "{shell}");
     }
     assert_eq!(run(["completions", "dos"]).code, Some(2));
+}
+
+#[test]
+fn what_made_pictures_is_told_for_people_and_for_machines() {
+    let dir = tempfile::tempdir().unwrap();
+    let plain = text(picture(dir.path(), "plain.png", 0));
+    let fox = dir.path().join("fox.png");
+    let parameters = "a fox\u{1b}[31m,\nred\nNegative prompt: dog\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, \
+                      Size: 512x768, Mood: calm, Clip skip: two";
+    let image = RgbImage::new(1, 1, vec![0; 3]).unwrap();
+    image.write_png(std::fs::File::create(&fox).unwrap(), &[PngText::new("parameters", parameters)]).unwrap();
+    let fox = text(fox);
+
+    let said = succeed(["metadata", &fox, &plain]);
+    assert_eq!(
+        said.split("; looked for").next().unwrap(),
+        format!(
+            "{fox}: AUTOMATIC1111\n\
+             \x20 prompt           a fox\\u{{1b}}[31m,\n\
+             \x20                  red\n\
+             \x20 negative prompt  dog\n\
+             \x20 steps            20\n\
+             \x20 sampler          Euler a\n\
+             \x20 guidance         7\n\
+             \x20 seed             5\n\
+             \x20 size             512x768\n\
+             \x20 not understood:\n\
+             \x20   Mood: calm\n\
+             \x20   Clip skip: two  (not a whole number from 0 to 18446744073709551615)\n\
+             \n\
+             {plain}: no settings: it carries no text"
+        )
+    );
+    let summary = json(["metadata", &fox, &plain]);
+    let (of_fox, of_plain) = (&summary["files"][0], &summary["files"][1]);
+    assert_eq!((&of_fox["made"]["steps"], &of_fox["made"]["seed"]), (&20.into(), &5.into()));
+    assert_eq!(of_fox["made"]["unknown"][0]["key"], "Mood");
+    assert_eq!(of_fox["texts"][0]["text"], parameters);
+    assert!(of_fox["parameters"].as_str().unwrap().contains("Steps: 20, Sampler: Euler a"));
+    assert_eq!((&of_plain["made"], &of_plain["format"]), (&serde_json::Value::Null, &"png".into()));
+    assert!(summary["looked_for"].as_array().unwrap().contains(&"invokeai_metadata".into()));
+}
+
+#[test]
+fn what_is_drawn_here_says_how_it_was_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let heart = text(dir.path().join("heart.png"));
+    succeed(["generate", "a red heart", "--steps", "2", "--seed", "93", "--clip-skip", "1", "-o", &heart]);
+    let made = &json(["metadata", &heart])["files"][0]["made"];
+    assert_eq!((&made["tool"], &made["prompt"]), (&"smelt".into(), &"a red heart".into()));
+    assert_eq!((&made["steps"], &made["seed"], &made["clip_skip"]), (&2.into(), &93.into(), &2.into()));
+    assert_eq!(made["size"]["width"], 128);
 }
 
 #[test]

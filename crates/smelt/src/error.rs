@@ -54,6 +54,9 @@ pub enum Error {
     #[cfg(feature = "hub")]
     #[error(transparent)]
     Hub(#[from] sd_hub::HubError),
+    /// A file carries no settings, because it is no picture of a format that can.
+    #[error(transparent)]
+    Metadata(#[from] sd_metadata::MetadataError),
     /// A file could not be read.
     #[error(transparent)]
     Read(#[from] safe_files::ReadError),

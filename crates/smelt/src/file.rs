@@ -29,7 +29,7 @@ pub(crate) fn read_picture_with_alpha(path: &Path) -> Result<(RgbImage, Option<G
     Ok((picture, alpha.filter(|alpha| alpha.pixels().iter().any(|&opacity| opacity < u8::MAX))))
 }
 
-fn picture_bytes(path: &Path) -> Result<Cursor<Vec<u8>>> {
+pub(crate) fn picture_bytes(path: &Path) -> Result<Cursor<Vec<u8>>> {
     let bytes = safe_files::read(path, MAX_PICTURE_BYTES)?;
     refuse_kind(path, &bytes, None)?;
     Ok(Cursor::new(bytes))

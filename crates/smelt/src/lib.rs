@@ -59,6 +59,7 @@ mod hub;
 pub mod inspect;
 mod load;
 mod loras;
+pub mod metadata;
 mod model_dir;
 mod open;
 mod owner;

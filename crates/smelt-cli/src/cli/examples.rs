@@ -95,6 +95,12 @@ Examples:
   smelt compare float16.png 6bit.png 4bit.png --grid sheet.png --captions \"16 bits,6 bits,4 bits\" --psnr
   smelt compare house-1.png house-2.png --show";
 
+pub(super) const METADATA: &str = "\
+Examples:
+  smelt metadata picture.png
+  smelt metadata *.png *.jpg *.webp
+  smelt metadata picture.png --json";
+
 pub(super) const UPSCALE: &str = "\
 Examples:
   smelt upscale heart.png --model RealESRGAN_x4plus.pth -o large.png

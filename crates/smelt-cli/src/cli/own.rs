@@ -28,6 +28,15 @@ pub(crate) struct CompareArgs {
     pub(crate) view: ViewArgs,
 }
 
+/// `smelt metadata`.
+#[derive(Debug, Args)]
+#[command(after_help = examples::METADATA)]
+pub(crate) struct MetadataArgs {
+    /// PNG, JPEG or WebP files, of whatever tool.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
 /// `smelt doctor`.
 #[derive(Debug, Args)]
 #[command(after_help = examples::DOCTOR)]
