@@ -205,8 +205,7 @@ impl Cpu {
         if stop.is_set() {
             return Err(EngineError::Stopped);
         }
-        let (how, whose) = ((self.kernels, self.precision), (&self.threads, &self.scratch));
-        let executor = Executor::new(how, whose, &self.planned, stop);
+        let executor = self.executor(stop);
         let running = Running { reference: &self.reference, planned: &self.planned, executor, stop, seconds };
         self.threads.install(|| running.run(inputs, states, kept))
     }
@@ -215,10 +214,14 @@ impl Cpu {
     fn run_ports(&self, ports: &mut dyn Ports, stop: &Stop) -> Result<(), EngineError> {
         let mut states = self.new_states()?;
         let _alone = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let (how, whose) = ((self.kernels, self.precision), (&self.threads, &self.scratch));
-        let executor = Executor::new(how, whose, &self.planned, stop);
+        let executor = self.executor(stop);
         let running = Running { reference: &self.reference, planned: &self.planned, executor, stop, seconds: None };
         self.threads.install(|| running.run_ports(&mut states, ports))
+    }
+
+    /// What executes the plan's steps.
+    fn executor<'a>(&'a self, stop: &'a Stop) -> Executor<'a> {
+        Executor::new((self.kernels, self.precision), (&self.threads, &self.scratch), &self.planned, stop)
     }
 
     /// Bytes that the plan's results and its threads need while it lives.

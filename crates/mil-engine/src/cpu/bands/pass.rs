@@ -227,6 +227,17 @@ impl Taken {
     }
 }
 
+/// What is given as a tensor, where an input is one.
+fn tensor_of(there: &HashMap<ValueId, Kept>, input: Option<&Input>) -> Option<HostTensor> {
+    match input {
+        Some(Input::Tensor(id)) => match there.get(id) {
+            Some(Kept::Tensor(tensor)) => Some(tensor.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// The ports of a band.
 struct BandPorts<'p, 'a> {
     passing: &'p Passing<'a>,
@@ -238,13 +249,7 @@ struct BandPorts<'p, 'a> {
 
 impl Ports for BandPorts<'_, '_> {
     fn tensor(&mut self, input: usize) -> Option<HostTensor> {
-        match self.inputs.get(input) {
-            Some(Input::Tensor(id)) => match self.passing.there.get(id) {
-                Some(Kept::Tensor(tensor)) => Some(tensor.clone()),
-                _ => None,
-            },
-            _ => None,
-        }
+        tensor_of(&self.passing.there, self.inputs.get(input))
     }
 
     fn fill(&mut self, input: usize, to: &mut [f32]) {
@@ -303,13 +308,7 @@ impl WholePorts<'_, '_> {
 
 impl Ports for WholePorts<'_, '_> {
     fn tensor(&mut self, input: usize) -> Option<HostTensor> {
-        match self.inputs.get(input) {
-            Some(Input::Tensor(id)) => match self.there.get(id) {
-                Some(Kept::Tensor(tensor)) => Some(tensor.clone()),
-                _ => None,
-            },
-            _ => None,
-        }
+        tensor_of(self.there, self.inputs.get(input))
     }
 
     fn fill(&mut self, input: usize, to: &mut [f32]) {
