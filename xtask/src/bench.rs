@@ -9,6 +9,7 @@ mod compress;
 mod convert;
 mod decode;
 mod engine;
+mod ground;
 mod lora;
 mod newcomer;
 mod peer;

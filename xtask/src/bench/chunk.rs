@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use super::{
     compress::{convert_unet, copy, prepare},
+    ground,
     process::{self, Usage},
     record::Metrics,
 };
@@ -18,8 +19,7 @@ use crate::{
 
 /// Measures `n_runs` turns after one warm-up turn.
 pub(super) fn run(preset: PresetName, n_runs: usize) -> Result<Metrics> {
-    let scratch = smelt::target_dir()?.join("bench");
-    fs::create_dir_all(&scratch)?;
+    let scratch = ground::scratch()?;
     let binary = smelt::build(Profile::Release, |_| {})?.binary;
     let package = convert_unet(&binary, preset, &scratch)?;
     let mut metrics = Metrics::default();

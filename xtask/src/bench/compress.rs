@@ -15,6 +15,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use super::{
+    ground,
     peer::Peer,
     process::{self, Usage, fresh, warm},
     recipe,
@@ -31,8 +32,7 @@ const QUANTIZE: [&str; 4] = ["--mode", "linear", "--dtype", "int8"];
 
 /// Measures `n_runs` turns after one warm-up turn.
 pub(super) fn run(preset: PresetName, n_runs: usize, with_peers: bool) -> Result<Metrics> {
-    let scratch = smelt::target_dir()?.join("bench");
-    fs::create_dir_all(&scratch)?;
+    let scratch = ground::scratch()?;
     let binary = smelt::build(Profile::Release, |_| {})?.binary;
     let package = convert_unet(&binary, preset, &scratch)?;
     let recipe = scratch.join("recipe.json");

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use sd_spec::Role;
 
 use super::{
+    ground,
     process::{self, fresh, warm},
     record::Metrics,
 };
@@ -22,8 +23,7 @@ use crate::{
 ///
 /// Of the components only, if any are named: nothing else is written, copied or converted.
 pub(super) fn run(preset: PresetName, components: &[Role], n_runs: usize) -> Result<Metrics> {
-    let scratch = smelt::target_dir()?.join("bench");
-    fs::create_dir_all(&scratch)?;
+    let scratch = ground::scratch()?;
     let names: Vec<&str> = components.iter().map(|role| role.name()).collect();
     let checkpoint = scratch.join([&[preset.name().as_str()], &names[..]].concat().join("-"));
     synth::ensure_components(preset, components, &checkpoint, 0)?;

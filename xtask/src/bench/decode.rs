@@ -12,13 +12,11 @@ use safetensors::{Dtype, serialize, tensor::TensorView};
 use testkit::{Rng, load_safetensors, psnr};
 
 use super::{
+    ground,
     process::{self, fresh, warm},
     record::Metrics,
 };
-use crate::{
-    smelt::{self, Profile},
-    synth::{self, PresetName},
-};
+use crate::smelt::{self, Profile};
 
 /// A way to decode a picture that is so many pixels wide and high.
 struct Way {
@@ -38,11 +36,9 @@ const WAYS: [Way; 4] = [
 
 /// Measures so many turns.
 pub(super) fn run(n_turns: usize) -> Result<Metrics> {
-    let scratch = smelt::target_dir()?.join("bench");
-    fs::create_dir_all(&scratch)?;
+    let scratch = ground::scratch()?;
     let binary = smelt::build(Profile::Release, |_| {})?.binary;
-    let checkpoint = scratch.join("sd15");
-    synth::ensure_checkpoint(PresetName::Sd15, &checkpoint, 0)?;
+    let checkpoint = ground::sd15(&scratch)?;
     let mut metrics = Metrics::default();
     for pixels in [1024, 2048] {
         prepare(&binary, &checkpoint, &scratch, pixels)?;

@@ -11,8 +11,6 @@ mod ours;
 mod peer;
 mod shapes;
 
-use std::fs;
-
 use anyhow::{Context, Result};
 
 use self::{
@@ -20,7 +18,7 @@ use self::{
     ours::Ours,
     peer::{PEERS, Peer},
 };
-use super::record::Metrics;
+use super::{ground, record::Metrics};
 use crate::smelt::{self, Profile};
 
 /// What `--only` chooses from.
@@ -44,8 +42,7 @@ pub(super) enum Part {
 
 /// Measures `n_turns` turns of each part, or of one.
 pub(super) fn run(n_turns: usize, with_peers: bool, only: Option<Part>) -> Result<Metrics> {
-    let scratch = smelt::target_dir()?.join("bench");
-    fs::create_dir_all(&scratch)?;
+    let scratch = ground::scratch()?;
     let binary = smelt::build(Profile::Release, |_| {})?.binary;
     let ours = Ours::new(binary, &scratch)?;
     let is_wanted = |part| only.is_none_or(|only| only == part);

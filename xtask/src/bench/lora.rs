@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::{
     convert::copy,
+    ground,
     process::{self, fresh, warm},
     record::Metrics,
 };
@@ -33,8 +34,7 @@ const RANK: usize = 64;
 
 /// Measures `n_runs` pairs after one warm-up pair.
 pub(super) fn run(preset: PresetName, n_runs: usize) -> Result<Metrics> {
-    let scratch = smelt::target_dir()?.join("bench");
-    fs::create_dir_all(&scratch)?;
+    let scratch = ground::scratch()?;
     let checkpoint = scratch.join(preset.name());
     synth::ensure_checkpoint(preset, &checkpoint, 0)?;
     let unet = checkpoint.join("unet");

@@ -4,7 +4,6 @@
 //! Weights are random, so pictures are none, and how near `--fast` comes says little of real models: `speed` measures that.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -13,13 +12,11 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use super::{
+    ground,
     process::{self, fresh, warm},
     record::Metrics,
 };
-use crate::{
-    smelt::{self, Profile},
-    synth::{self, PresetName},
-};
+use crate::smelt::{self, Profile};
 
 /// A way to draw.
 struct Way {
@@ -46,11 +43,9 @@ pub(super) struct Distance {
 
 /// Measures so many turns.
 pub(super) fn run(n_turns: usize) -> Result<Metrics> {
-    let scratch = smelt::target_dir()?.join("bench");
-    fs::create_dir_all(&scratch)?;
+    let scratch = ground::scratch()?;
     let binary = smelt::build(Profile::Release, |_| {})?.binary;
-    let checkpoint = scratch.join("sd15");
-    synth::ensure_checkpoint(PresetName::Sd15, &checkpoint, 0)?;
+    let checkpoint = ground::sd15(&scratch)?;
     let packages = scratch.join("picture");
     convert(&binary, &checkpoint, &packages)?;
     let mut metrics = Metrics::default();

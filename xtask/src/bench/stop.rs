@@ -2,19 +2,17 @@
 //!
 //! The suite `stop` of `benches` measures; here its packages are made and its times become metrics.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::{
+    ground,
     process::{self, warm},
     record::Metrics,
 };
-use crate::{
-    smelt::{self, Profile},
-    synth::{self, PresetName},
-};
+use crate::smelt::{self, Profile};
 
 /// Names of metrics, and the ends of the packages' names.
 const MODELS: [(&str, &str); 3] = [("unet", "unet"), ("vae", "vae_decoder"), ("text", "text_encoder")];
@@ -46,14 +44,12 @@ pub(super) fn run(n_moments: usize) -> Result<Metrics> {
 
 /// The packages, made if need be: how they were made does not change how long an operation's items are.
 fn packages() -> Result<PathBuf> {
-    let scratch = smelt::target_dir()?.join("bench");
+    let scratch = ground::scratch()?;
     let packages = scratch.join("stop");
     if packages.is_dir() {
         return Ok(packages);
     }
-    fs::create_dir_all(&scratch)?;
-    let checkpoint = scratch.join("sd15");
-    synth::ensure_checkpoint(PresetName::Sd15, &checkpoint, 0)?;
+    let checkpoint = ground::sd15(&scratch)?;
     let binary = smelt::build(Profile::Dev, |_| {})?.binary;
     let mut convert = smelt::convert(&binary, &checkpoint, &packages);
     process::run(convert.args(["--component", "text-encoder,unet,vae-decoder", "--model-version", "bench"]))?;

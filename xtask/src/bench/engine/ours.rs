@@ -10,9 +10,11 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use crate::{
-    bench::process::{self, Usage, fresh, warm},
+    bench::{
+        ground,
+        process::{self, Usage, fresh, warm},
+    },
     smelt,
-    synth::{self, PresetName},
 };
 
 /// How ours was measured, for the record.
@@ -66,8 +68,7 @@ impl Ours {
     /// Makes the checkpoint if need be, and the packages anew, so that they are what this binary makes: it takes
     /// seconds.
     pub(super) fn new(binary: PathBuf, scratch: &Path) -> Result<Self> {
-        let checkpoint = scratch.join("sd15");
-        synth::ensure_checkpoint(PresetName::Sd15, &checkpoint, 0)?;
+        let checkpoint = ground::sd15(scratch)?;
         let ours = Self { binary, dir: scratch.join("engine"), checkpoint };
         fs::create_dir_all(&ours.dir)?;
         fresh(&ours.packages())?;
