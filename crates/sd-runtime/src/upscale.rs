@@ -137,9 +137,9 @@ impl Upscaler {
     /// Makes a picture larger, and hands on its rows as they are done; memory grows with its width only.
     ///
     /// # Errors
-    /// [`RuntimeError::Options`] for an empty picture, and an overlap that leaves nothing of a tile; [`RuntimeError::Engine`] for what the model fails with, values that are
-    /// not finite among it; [`RuntimeError::Stopped`] once `stop` is set or whoever hears of tiles breaks off; and those of
-    /// whoever gets the rows.
+    /// [`RuntimeError::Options`] for an empty picture, and an overlap that leaves nothing of a tile;
+    /// [`RuntimeError::Engine`] for what the model fails with; [`RuntimeError::Signature`] for values that are not finite;
+    /// [`RuntimeError::Stopped`] once `stop` is set or whoever hears of tiles breaks off; and those of whoever gets the rows.
     pub fn upscale_rows(
         &mut self,
         picture: &RgbImage,

@@ -23,7 +23,10 @@ pub fn read_picture(path: &Path) -> Result<RgbImage> {
 }
 
 /// Reads a picture, and how opaque its pixels are where the file says that some are not wholly.
-pub(crate) fn read_picture_with_alpha(path: &Path) -> Result<(RgbImage, Option<GreyImage>)> {
+///
+/// # Errors
+/// As [`read_picture`].
+pub fn read_picture_with_alpha(path: &Path) -> Result<(RgbImage, Option<GreyImage>)> {
     let read = RgbImage::read_with_alpha(picture_bytes(path)?);
     let (picture, alpha) = read.with_context(|| format!("cannot read {}", path.display()))?;
     Ok((picture, alpha.filter(|alpha| alpha.pixels().iter().any(|&opacity| opacity < u8::MAX))))

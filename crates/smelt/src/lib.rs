@@ -90,7 +90,7 @@ pub use engine::{
     DEVICES, Device, ENGINES, EngineKind, EngineSpec, LOW_VAE_MEMORY, Names, USUAL_VAE_MEMORY, WEIGHT_FORMS,
 };
 pub use error::Error;
-pub use file::read_picture;
+pub use file::{read_picture, read_picture_with_alpha};
 pub use half_precision::Overflow;
 pub use hires::{Enlarge, Hires, HiresSize, PictureFilter};
 pub use host_tensor::{DType, HostTensor, Stop};
@@ -120,7 +120,7 @@ pub use sd_runtime::scheduler::{Sampler, SchedulerKind, Spread};
 pub use size::{LatentArg, PictureSize, Sizes};
 pub use start::{Start, StartMask};
 pub use units::{bytes, count, decibels, parse_bytes, seconds};
-pub use upscale::{Enlargement, Upscaled, Upscaler, UpscalerOptions, read_to_upscale};
+pub use upscale::{Enlargement, Upscaled, Upscaler, UpscalerOptions};
 pub use verify::{At, HalfOutput, Look, NotFinite, Verdict, Verification, VerifiedHalf, VerifiedOutput, VerifyReport};
 pub use watch::{Event, Progress, Unit, Unwatched, Watch};
 pub use weights_report::{Format as ReportFormat, Summary as WeightSummary, Weight as WeightReport};

@@ -80,7 +80,7 @@ fn one(
     report: &Report,
 ) -> Result<Saved> {
     let begin = Instant::now();
-    let (picture, alpha) = smelt::read_to_upscale(from)?;
+    let (picture, alpha) = smelt::read_picture_with_alpha(from)?;
     let enlargement = args.scale.map_or(Enlargement::Own, Enlargement::By);
     let (pixels, stop) = ((&picture, alpha.as_ref()), interrupt::stop());
     let Upscaled { size, has_alpha } = upscaler.upscale_into(pixels, enlargement, output, &stop, screen)?;

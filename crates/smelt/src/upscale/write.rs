@@ -1,14 +1,11 @@
 //! Pictures that are upscaled straight into their files.
 
-use std::path::Path;
-
 use safe_files::OutputFile;
 use sd_runtime::Stop;
 use sd_runtime::image::{Filter, GreyImage, PngText, RgbImage, Size, write_png_rows};
 
 use super::{Enlargement, Upscaler};
 use crate::error::{Error, Result};
-use crate::file::read_picture_with_alpha;
 use crate::watch::{Event, Watch, Writing, write_file};
 
 /// A picture that was written.
@@ -18,14 +15,6 @@ pub struct Upscaled {
     pub size: Size,
     /// Whether it has transparent pixels, whose opacity Lanczos enlarged and not the network.
     pub has_alpha: bool,
-}
-
-/// Reads a picture, and how opaque its pixels are where the file says that some are not wholly.
-///
-/// # Errors
-/// As [`read_picture`](crate::read_picture).
-pub fn read_to_upscale(path: &Path) -> Result<(RgbImage, Option<GreyImage>)> {
-    read_picture_with_alpha(path)
 }
 
 impl Upscaler {
