@@ -1,10 +1,10 @@
 //! A function of pictures in little memory: computed in bands of rows, again and again where it must be.
 //!
-//! What [`Cpu`] holds at a time, all features of a layer and of the next, may be more than there is: 6 GB for a VAE at
-//! 2048×2048. Here everything between two normalisations is computed for a band of rows at a time, by a plan of its own, and
-//! only what a later pass reads stays: in single precision where that fits the limit, else in half, else not at all, so
-//! that it is computed twice. Statistics of a normalisation are those of the whole picture, so bands leave no seams.
-//! What mixes all rows with all, as attention does, is done in one piece.
+//! What [`Cpu`] holds at a time, all features of a layer and of the next, may be more than there is: 2.7 GB for a
+//! VAE at 1024×1024, and four times that at 2048×2048. Here everything between two normalisations is computed for a band
+//! of rows at a time, by a plan of its own, and only what a later pass reads stays: in single precision where that fits the
+//! limit, else in half, else not at all, so that it is computed twice. Statistics of a normalisation are those of the whole
+//! picture, so bands leave no seams. What mixes all rows with all, as attention does, is done in one piece.
 
 mod emit;
 mod feature_map;

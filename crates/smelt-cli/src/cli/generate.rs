@@ -134,8 +134,8 @@ pub(crate) struct GenerateArgs {
     /// its author's taesd_decoder, or a package that was converted with --vae TAESD. Quicker and coarser.
     #[arg(long, value_name = "SOURCE", value_parser = source())]
     pub(crate) taesd: Option<Source>,
-    /// Memory that decoding and encoding pictures may take beside the weights; larger pictures are done by rows, in at most
-    /// half as much again of the time, and with differences below one grey level. Default: 4G.
+    /// Memory that decoding and encoding pictures may take beside the weights; larger pictures are done by rows, which
+    /// may take longer, with differences below one grey level. Default: 4G.
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub(crate) vae_memory: Option<u64>,
     /// Directory of the tokenizer's files, where the model directory has none.
