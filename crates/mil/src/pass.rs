@@ -23,8 +23,10 @@ mod fuse_silu;
 mod merge_reshapes;
 mod merge_slices;
 mod one_sample;
+mod open_mask;
 mod remove_noops;
 mod remove_redundant;
+mod resize_axis;
 mod rewrite;
 #[cfg(test)]
 mod tests;
@@ -47,8 +49,10 @@ pub use fuse_silu::fuse_silu;
 pub use merge_reshapes::merge_reshapes;
 pub use merge_slices::merge_slices;
 pub use one_sample::one_sample;
+pub use open_mask::open_mask;
 pub use remove_noops::remove_noops;
 pub use remove_redundant::{deduplicate_constants, remove_redundant};
+pub use resize_axis::{Resize, resize_axis};
 pub use to_f16::{AttentionPrecision, BeyondHalf, HalfPrecision, to_f16, to_f16_with};
 
 use crate::ir::Function;

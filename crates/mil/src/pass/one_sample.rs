@@ -162,16 +162,16 @@ impl Batch {
 
     /// An operand without samples must serve all of them alike.
     fn check_others(&self, function: &Function, op: &Op) -> Result<(), OpError> {
-        let is_elementwise = matches!(treatment(&op.kind), Some(Treatment::Apart)) && family_is_elementwise(&op.kind);
+        let each_by_itself = matches!(treatment(&op.kind), Some(Treatment::Apart)) && is_elementwise(&op.kind);
         let rank_of = |v: ValueId| function.ty(v).as_tensor().map_or(0, |ty| ty.rank());
         let most = op.operands().filter(|&v| self.has(v)).map(rank_of).max().unwrap_or(0);
         for operand in op.operands() {
             let Some(ty) = function.ty(operand).as_tensor() else { continue };
             let first = ty.shape.first().copied();
-            if is_elementwise && self.has(operand) && ty.rank() < most {
+            if each_by_itself && self.has(operand) && ty.rank() < most {
                 return Err(OpError::new(format!("samples of {} are not outermost", function.name_of(operand))));
             }
-            if is_elementwise && !self.has(operand) && ty.rank() == most && first != Some(Dim::Size(1)) {
+            if each_by_itself && !self.has(operand) && ty.rank() == most && first != Some(Dim::Size(1)) {
                 return Err(OpError::new(format!("{} differs from sample to sample", function.name_of(operand))));
             }
         }
@@ -277,7 +277,8 @@ impl Batch {
     }
 }
 
-fn family_is_elementwise(kind: &str) -> bool {
+/// Whether an operation treats every element by itself.
+pub(super) fn is_elementwise(kind: &str) -> bool {
     let is_listed = KNOWN.iter().any(|(known, _)| *known == kind);
     let mut families = ops::families().filter(|(family, _)| ELEMENTWISE.contains(family));
     !is_listed && families.any(|(_, specs)| specs.iter().any(|spec| spec.kind == kind))
@@ -285,11 +286,16 @@ fn family_is_elementwise(kind: &str) -> bool {
 
 fn treatment(kind: &str) -> Option<&'static Treatment> {
     let known = KNOWN.iter().find(|(known, _)| *known == kind).map(|(_, treatment)| treatment);
-    known.or_else(|| family_is_elementwise(kind).then_some(&Treatment::Apart))
+    known.or_else(|| is_elementwise(kind).then_some(&Treatment::Apart))
 }
 
 /// Binds a parameter to other integers of its own element type; the constant that others may share stays.
-fn bind_ints(function: &mut Function, op: &mut Op, param: &'static str, list: &[i64]) -> Result<(), OpError> {
+pub(super) fn bind_ints(
+    function: &mut Function,
+    op: &mut Op,
+    param: &'static str,
+    list: &[i64],
+) -> Result<(), OpError> {
     let is_i32 = |v: ValueId| function.ty(v).as_tensor().is_some_and(|ty| ty.dtype == DType::I32);
     if !op.input(param).is_some_and(is_i32) {
         return Err(OpError::new(format!("{param} is not a list of 32-bit integers")));

@@ -8,7 +8,9 @@ mod failure;
 mod fuse;
 mod layout;
 mod one_sample;
+mod open_mask;
 mod precision;
+mod resize_axis;
 
 use super::*;
 use crate::{
