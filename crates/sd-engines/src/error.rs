@@ -30,6 +30,12 @@ pub enum EngineError {
     /// Samples of a batch cannot be told apart in the program.
     #[error("the model cannot be cut to one sample: {0}")]
     OneSample(mil::pass::PassError),
+    /// An input cannot be made longer in the program.
+    #[error("the model cannot be made longer: {0}")]
+    Longer(mil::pass::PassError),
+    /// The causal mask of the program cannot be made an input.
+    #[error("the model cannot be given a mask: {0}")]
+    Masked(mil::pass::PassError),
     /// The models of a pipeline do not fit together, or one of them failed.
     #[error(transparent)]
     Chain(#[from] crate::ChainError),

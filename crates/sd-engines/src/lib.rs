@@ -46,5 +46,5 @@ pub use error::EngineError;
 #[cfg(feature = "mil")]
 pub use mil_cpu::{
     Cause, CpuOptions, Executor, Isa, MilEngine, NonFinite, Options, PlanSummary, Precision, Profile, Rounding,
-    StepSummary, UnknownIsa, WeightForm, Weights,
+    Specialise, StepSummary, UnknownIsa, WeightForm, Weights,
 };

@@ -2,7 +2,7 @@
 //!
 //! A model may be one program or several that run one after another, as Core ML pipelines and chunked models do.
 
-mod one_sample;
+mod specialised;
 
 use std::path::Path;
 
@@ -16,6 +16,8 @@ use sd_runtime::{Engine, Feature, Signature, Stop, Tensors};
 
 use crate::chain::{self, Flow};
 use crate::error::EngineError;
+
+pub use specialised::Specialise;
 
 pub use mil_engine::{
     Isa, UnknownIsa,
@@ -158,19 +160,34 @@ impl MilEngine {
         Self::from_stages(vec![stage])
     }
 
-    /// Prepares a model's default function, or another, for one sample where it takes `n_samples` at a time.
+    /// Prepares a model's default function, or another, with changes.
     ///
     /// # Errors
-    /// As [`MilEngine::open`], and [`EngineError::OneSample`] for programs whose samples cannot be told apart.
-    pub fn for_one_sample(
+    /// As [`MilEngine::open`], and [`EngineError::OneSample`] and [`EngineError::Longer`] for programs that cannot be changed so.
+    pub fn specialised(
         model: &Model,
         function: Option<&str>,
-        n_samples: usize,
+        changes: &[Specialise],
         options: impl Into<Executor>,
     ) -> Result<Self, EngineError> {
         let mut stages = Vec::new();
-        one_sample::gather("model", model, (function, n_samples), &options.into(), &mut stages)?;
+        specialised::gather("model", model, (function, changes), &options.into(), &mut stages)?;
         Self::from_stages(stages)
+    }
+
+    /// Prepares the function `main` of a program, or its only one, with changes.
+    ///
+    /// # Errors
+    /// As [`MilEngine::from_program`] and [`MilEngine::specialised`].
+    pub fn specialised_program(
+        program: &Program,
+        changes: &[Specialise],
+        options: impl Into<Executor>,
+    ) -> Result<Self, EngineError> {
+        match changes {
+            [] => Self::from_program(program, options),
+            changes => Self::from_program(&specialised::specialised(program, None, changes)?, options),
+        }
     }
 
     /// Prepares the function `main` of a program, or its only one.

@@ -5,7 +5,11 @@
 mod clip;
 mod sd;
 mod sd3;
+mod texts;
+mod weigh;
 mod xl;
+
+pub(crate) use texts::{Texts, Turns};
 
 use sd_spec::Family;
 
@@ -15,6 +19,7 @@ use crate::error::{Result, RuntimeError};
 use crate::features::Conditioning;
 use crate::models::Shelf;
 use crate::pipeline_config::PipelineConfig;
+use crate::prompt::Emphasis;
 use crate::request::{GenerateOptions, Warning};
 use crate::watch::Watch;
 
@@ -31,8 +36,19 @@ pub(crate) trait Conditioner: Send {
         false
     }
 
+    /// How many windows of text the prompts fill, where the denoiser can be given several; `denoiser` is the one for one.
+    fn n_windows(
+        &self,
+        _config: &PipelineConfig,
+        _denoiser: &Denoiser,
+        _read: &[&str; 2],
+        _: Emphasis,
+    ) -> Result<usize> {
+        Ok(1)
+    }
+
     /// Encodes the prompt and, where guidance needs it, the negative prompt.
-    fn read(&self, reading: &mut Reading<'_, '_>, options: &GenerateOptions) -> Result<Conditioning>;
+    fn read(&self, reading: &mut Reading<'_, '_>, texts: &Texts, options: &GenerateOptions) -> Result<Conditioning>;
 }
 
 /// What only some families of checkpoints are told.
@@ -96,7 +112,12 @@ pub(crate) fn check_takes(
 pub(crate) struct Reading<'a, 'w> {
     pub(crate) models: &'a mut Shelf,
     pub(crate) config: &'a PipelineConfig,
+    /// The one for as many windows as are read.
     pub(crate) denoiser: &'a Denoiser,
+    /// How prompts are read.
+    pub(crate) emphasis: Emphasis,
+    /// Windows of text that the denoiser is given.
+    pub(crate) n_windows: usize,
     /// Whether pictures are guided away from the negative prompt.
     pub(crate) is_guided: bool,
     /// The picture's height and width in pixels.

@@ -13,7 +13,7 @@ mod skipping;
 
 pub(crate) use control::{ControlNet, check_pictures, control_nets, single_control_nets};
 pub(crate) use denoiser::Denoiser;
-pub(crate) use evaluation::{Denoisers, Evaluation};
+pub(crate) use evaluation::{Denoisers, Evaluation, Said};
 pub(crate) use guidance::Beside;
 pub(crate) use kept::Kept;
 

@@ -143,6 +143,11 @@ pub trait Loader: Send {
     /// The parts that it has a model for.
     fn parts(&self) -> &[Part];
 
+    /// Whether it has a model for a part; those that it lists, unless it makes others of them.
+    fn has(&self, part: Part) -> bool {
+        self.parts().contains(&part)
+    }
+
     /// Loads the model of a part that it has. With [`Residency::PerStage`] that is asked for again and again.
     ///
     /// # Errors
@@ -171,6 +176,8 @@ pub enum Residency {
 /// A loader of parts that calls a function for each.
 pub struct LoadWith<F> {
     parts: Vec<Part>,
+    /// What it makes beside them: whatever those are for texts of several windows.
+    lengthened: Vec<Part>,
     load: F,
 }
 
@@ -180,7 +187,13 @@ where
 {
     /// Loads these parts by that function.
     pub fn new(parts: impl IntoIterator<Item = impl Into<Part>>, load: F) -> Self {
-        Self { parts: parts.into_iter().map(Into::into).collect(), load }
+        Self { parts: parts.into_iter().map(Into::into).collect(), lengthened: Vec::new(), load }
+    }
+
+    /// Loads these for texts of several windows too, however many ([`Part::n_windows`]).
+    #[must_use]
+    pub fn lengthening(self, parts: impl IntoIterator<Item = Part>) -> Self {
+        Self { lengthened: parts.into_iter().collect(), ..self }
     }
 }
 
@@ -196,6 +209,10 @@ where
 {
     fn parts(&self) -> &[Part] {
         &self.parts
+    }
+
+    fn has(&self, part: Part) -> bool {
+        self.parts.contains(&part) || (part.n_windows > 1 && self.lengthened.contains(&part.for_windows(1)))
     }
 
     fn load(&mut self, part: Part) -> Result<Box<dyn Engine>, EngineError> {

@@ -118,6 +118,9 @@ pub enum RuntimeError {
         /// What was expected and what is there.
         reason: String,
     },
+    /// A prompt with something that its language has no meaning for.
+    #[error("the prompt cannot be read: {0}")]
+    Prompt(String),
     /// An option of the request that cannot be honoured.
     #[error("{0}")]
     Options(String),

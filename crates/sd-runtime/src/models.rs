@@ -46,7 +46,7 @@ impl Shelf {
             Residency::PerStage => Ok(Self { residency, ..Self::growing(Models::new(), loader) }),
             Residency::Kept => {
                 // What some requests need alone waits for the first of them.
-                let parts: Vec<Part> = loader.parts().iter().filter(|part| !part.form.is_late()).copied().collect();
+                let parts: Vec<Part> = loader.parts().iter().filter(|part| !part.is_late()).copied().collect();
                 let load = |part| Ok((part, loader.load(part).map_err(|source| failed(part, source))?));
                 let engines = parts.into_iter().map(load).collect::<Result<_>>()?;
                 Ok(Self::growing(engines, loader))
@@ -62,19 +62,19 @@ impl Shelf {
         if let Some(engine) = self.engines.get(&part) {
             return Ok(Some(engine.signature().clone()));
         }
-        let mut loader = self.loader.as_mut().filter(|loader| loader.parts().contains(&part));
+        let mut loader = self.loader.as_mut().filter(|loader| loader.has(part));
         if loader.is_some() && self.residency == Residency::Kept {
             return Ok(Some(self.engine(part)?.signature().clone()));
         }
         loader.take().map(|loader| loader.signature(part).map_err(|source| failed(part, source))).transpose()
     }
 
-    /// Signatures of all models of a role that stand side by side, in order.
+    /// Signatures of all models of a role that stand side by side, for texts of so many windows, in order.
     ///
     /// # Errors
     /// As [`signature`](Self::signature).
-    pub(crate) fn numbered(&mut self, role: Role) -> Result<Vec<Signature>> {
-        let nth = |idx: usize| self.signature(Part::numbered(role, idx)).transpose();
+    pub(crate) fn numbered(&mut self, role: Role, n_windows: usize) -> Result<Vec<Signature>> {
+        let nth = |idx: usize| self.signature(Part::numbered(role, idx).for_windows(n_windows)).transpose();
         (0..).map_while(nth).collect()
     }
 

@@ -8,8 +8,10 @@
 
 mod canvas;
 mod draw;
+mod embed;
 mod forms;
 mod range;
+mod reach;
 mod settings;
 mod start;
 mod turns;
@@ -44,11 +46,12 @@ pub use crate::skip_layers::{Blocks, SkipLayers};
 pub use crate::streams::Streams;
 pub use crate::takes::Takes;
 pub use crate::variation::Variation;
+pub use embed::Embedded;
 pub use settings::{GuidingPicture, PictureSettings, RefinedBy, SecondPass, StartingPicture};
 
 use crate::autoencoder::{Decoder, Encoder};
 use crate::condition::{self, Conditioner};
-use crate::denoise::{ControlNet, Denoiser, check_pictures, control_nets};
+use crate::denoise::{Denoiser, check_pictures};
 use crate::engine::{Loader, Residency};
 use crate::error::{Result, RuntimeError};
 use crate::image::RgbImage;
@@ -59,18 +62,17 @@ use crate::safety::SafetyChecker;
 use crate::scheduler::{Scheduler, SchedulerConfig, WalkOptions};
 use crate::watch::{OnStep, Watch};
 use canvas::Overlay;
+use reach::Reach;
 
 /// A pipeline from text, or from text and a picture, to pictures.
 pub struct DiffusionPipeline {
     config: PipelineConfig,
     models: Shelf,
     conditioner: Box<dyn Conditioner>,
-    denoiser: Denoiser,
-    control_nets: Vec<ControlNet>,
-    /// The one for one sample at a time, once a request needed it.
-    single: Option<Denoiser>,
-    /// ControlNets for one sample at a time, beside it.
-    single_nets: Vec<ControlNet>,
+    /// The denoiser, and what guides it.
+    own: Reach,
+    /// The same for texts of several windows, once a request needed it.
+    longer: Option<Reach>,
     /// The one without some blocks, for one sample at a time, once a request needed it.
     without_blocks: Option<(Blocks, Denoiser)>,
     decoder: Decoder,
@@ -131,8 +133,8 @@ impl DiffusionPipeline {
             safety_checker.map(|signature| SafetyChecker::new(signature, config.preprocessor.clone())).transpose()?;
         conditioner.check_fits(&denoiser)?;
         let denoiser = denoiser.for_latents(decoder.latent_channels()?)?;
-        let control_nets = control_nets(&mut models, &denoiser)?;
-        let latent_shape = decoder.latent_shape(&denoiser.latent_dims())?;
+        let own = Reach::own(&mut models, denoiser)?;
+        let latent_shape = decoder.latent_shape(&own.denoiser.latent_dims())?;
         if let Some(encoder) = &encoder {
             encoder.check_fits(latent_shape)?;
         }
@@ -140,10 +142,8 @@ impl DiffusionPipeline {
             config,
             models,
             conditioner,
-            denoiser,
-            control_nets,
-            single: None,
-            single_nets: Vec::new(),
+            own,
+            longer: None,
             without_blocks: None,
             decoder,
             encoder,
@@ -161,7 +161,7 @@ impl DiffusionPipeline {
     /// What the denoiser takes beside the latents, which says what a request must have.
     #[must_use]
     pub const fn takes(&self) -> Takes {
-        self.denoiser.takes()
+        self.own.denoiser.takes()
     }
 
     /// Whether pictures are checked unless the options say otherwise.
@@ -250,10 +250,10 @@ impl DiffusionPipeline {
     /// What is wrong with the options.
     pub fn evaluations(&self, options: &GenerateOptions) -> Result<usize> {
         options.check()?;
-        options.check_for(self.denoiser.takes())?;
-        check_pictures(&self.control_nets, &options.controls)?;
+        options.check_for(self.own.denoiser.takes())?;
+        check_pictures(&self.own.nets, &options.controls)?;
         self.check_skip_layers(options)?;
-        if self.denoiser.guidance_width().is_some() {
+        if self.own.denoiser.guidance_width().is_some() {
             let is_negative = options.negative_prompt.as_ref().is_some_and(|text| !text.is_empty());
             let given =
                 [("a negative prompt", is_negative), ("an interval of guidance", options.guidance_interval.is_some())];
@@ -263,7 +263,7 @@ impl DiffusionPipeline {
                 )));
             }
         }
-        condition::check_takes(self.conditioner.as_ref(), &self.denoiser, self.config.family, options)?;
+        condition::check_takes(self.conditioner.as_ref(), &self.own.denoiser, self.config.family, options)?;
         Ok(self.walk(options)?.n_calls)
     }
 

@@ -114,6 +114,11 @@ impl PipelineConfig {
         family == Family::Sdxl
     }
 
+    /// The tokenizer of the text encoder of that number; the first one's where it has none of its own.
+    pub(crate) fn tokenizer_of(&self, idx: usize) -> &ClipTokenizer {
+        self.tokenizers.get(idx).unwrap_or_else(|| self.tokenizer())
+    }
+
     /// The tokenizer of the first text encoder.
     ///
     /// # Panics

@@ -64,8 +64,11 @@ impl Port {
     }
 
     fn is_given(&self, feature: &Feature, given: &[&str]) -> bool {
-        let spec = self.role().spec().input(&feature.name);
-        spec.is_some_and(|spec| spec.presence == Presence::Always || given.contains(&spec.name))
+        match self.role().spec().input(&feature.name) {
+            Some(spec) => spec.presence == Presence::Always || given.contains(&spec.name),
+            // What no model of the role has by itself.
+            None => given.contains(&feature.name.as_str()),
+        }
     }
 
     /// Whether the model takes an input of that name, or numbered ones that begin with it.

@@ -12,7 +12,7 @@ use crate::error::{Result, RuntimeError};
 use crate::forecasting::Forecasting;
 use crate::image::{Fit, RgbImage, Size};
 use crate::interval::GuidanceInterval;
-use crate::prompt::TruncatedText;
+use crate::prompt::{Emphasis, TruncatedText};
 use crate::rng::RandomKind;
 use crate::scheduler::{Sampler, WalkOptions};
 use crate::seeds::Seeds;
@@ -42,6 +42,10 @@ pub struct GenerateOptions {
     pub seed: u64,
     /// Denoising steps; default 50.
     pub steps: usize,
+    /// The language of the prompts, and what weights in them do; default: AUTOMATIC1111's.
+    pub emphasis: Emphasis,
+    /// Evaluations of a pass before this one, which prompts that change on the way count from; default: there was none.
+    pub evaluations_before: Option<usize>,
     /// Classifier-free guidance, active above 1; default 7.5.
     pub guidance_scale: f32,
     /// Where guidance is on; default: throughout. Needs guidance.
@@ -109,6 +113,8 @@ impl Default for GenerateOptions {
             negative_conditions: Conditions::default(),
             seed: 0,
             steps: 50,
+            emphasis: Emphasis::default(),
+            evaluations_before: None,
             guidance_scale: 7.5,
             guidance_rescale: 0.0,
             clip_skip: 0,
@@ -357,6 +363,13 @@ pub enum Warning {
         /// What was ignored.
         cut: TruncatedText,
     },
+    /// A prompt has the word AND, which joins texts in AUTOMATIC1111's language; here it is a word.
+    AndIsText,
+    /// Prompts are longer than a window, and the denoiser takes one.
+    OneWindow {
+        /// Why there is no denoiser for more.
+        because: String,
+    },
     /// The denoiser takes two samples at a time, and steps without guidance gave it the same one twice.
     TwoAtATime {
         /// Why there is no denoiser for one.
@@ -388,6 +401,13 @@ impl std::fmt::Display for Warning {
                 };
                 write!(f, "the {part} is too long; its last {} tokens were ignored: {:?}", cut.n_tokens, cut.text)
             }
+            Self::AndIsText => f.write_str(
+                "AND between texts is not implemented: it is read as a word; BREAK begins a new window of text",
+            ),
+            Self::OneWindow { because } => write!(
+                f,
+                "the prompt fills more than one window of text, and the denoiser takes one, so the rest is cut off ({because})"
+            ),
             Self::TwoAtATime { because } => write!(
                 f,
                 "the denoiser takes two samples at a time, so steps without guidance took twice the time that they need \

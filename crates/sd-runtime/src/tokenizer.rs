@@ -17,6 +17,8 @@ pub struct Token {
     pub id: u32,
     /// Where in the text it begins, in bytes.
     pub offset: usize,
+    /// Whether it is a further vector of the word that the token before it begins.
+    pub is_further: bool,
 }
 
 /// What stands around a text, and how long it may be.

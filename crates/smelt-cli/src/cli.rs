@@ -15,6 +15,7 @@ mod skip_layers;
 mod source;
 mod start;
 mod text;
+mod tokens;
 mod upscale;
 mod xl;
 
@@ -32,6 +33,7 @@ pub(crate) use seed::Seed;
 pub(crate) use size::SizeArgs;
 pub(crate) use source::{DownloadArgs, SourceArgs, source};
 pub(crate) use start::StartArgs;
+pub(crate) use tokens::TokensArgs;
 pub(crate) use upscale::UpscaleArgs;
 
 /// Turns Stable Diffusion checkpoints into Core ML packages, and runs them on any machine.
@@ -84,6 +86,8 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Tell what made pictures: the settings that tools write into them.
     Metadata(MetadataArgs),
+    /// Count the tokens of a prompt, and show how it is read.
+    Tokens(TokensArgs),
     /// Make pictures larger with an upscaler.
     Upscale(UpscaleArgs),
     /// Tell what this machine has, and what to choose for it.

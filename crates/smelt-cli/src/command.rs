@@ -13,6 +13,7 @@ mod inspect;
 mod man;
 mod metadata;
 mod run;
+mod tokens;
 mod upscale;
 mod verify;
 
@@ -41,6 +42,7 @@ pub(crate) fn run(command: &Command, report: &Report) -> Result<ExitCode> {
         Command::Verify(args) => verify::run(args, report),
         Command::Compare(args) => compare::run(args, report),
         Command::Metadata(args) => metadata::run(args, report),
+        Command::Tokens(args) => tokens::run(args, report),
         Command::Upscale(args) => upscale::run(args, report),
         Command::Doctor(args) => doctor::run(args, report),
         Command::Completions(args) => completions::run(args, report),

@@ -61,10 +61,12 @@ mod load;
 mod loras;
 pub mod metadata;
 mod model_dir;
+mod named;
 mod open;
 mod owner;
 mod package;
 mod pipeline;
+pub mod prompt;
 mod recommended;
 mod report;
 mod request;
@@ -112,9 +114,10 @@ pub use sd_convert::{AttentionLayout, Batch, LatentSize, Precision, Role, Target
 pub use sd_engines::{Precision as ComputePrecision, Rounding, WeightForm};
 pub use sd_runtime::Tensors;
 pub use sd_runtime::pipeline::{
-    Blocks, Conditions, ControlPicture, Corner, Forecasting, GuidanceInterval, LatentFilter, Preprocess, Seeds,
-    SkipLayers, Variation,
+    Blocks, Conditions, ControlPicture, Corner, Embedded, Forecasting, GuidanceInterval, LatentFilter, Preprocess,
+    Seeds, SkipLayers, Variation,
 };
+pub use sd_runtime::prompt::Emphasis;
 pub use sd_runtime::rng::RandomKind;
 pub use sd_runtime::scheduler::{Sampler, SchedulerKind, Spread};
 pub use size::{LatentArg, PictureSize, Sizes};

@@ -12,12 +12,13 @@ mod taesd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sd_checkpoint::{Checkpoint, ClipSkip, WithoutBlocks, hub};
+use sd_checkpoint::{Applied, Checkpoint, ClipSkip, WithoutBlocks, hub};
 use sd_convert::{AttentionLayout, Batch, LatentSize, functions_of_size};
-use sd_engines::{Executor, MilEngine, Options, Weights};
+use sd_engines::{Executor, MilEngine, Options, Specialise, Weights};
 use sd_runtime::pipeline::{Blocks, DiffusionPipeline, Models, PipelineConfig};
+use sd_runtime::prompt::ATTENTION_MASK;
 use sd_runtime::{Engine, Form, LoadWith, Loader, Part, Residency, RuntimeError};
-use sd_spec::{Axis, Family, FamilySpec, Role, Stage};
+use sd_spec::{Axis, Family, FamilySpec, FeatureSpec, Role, Stage};
 
 use crate::bundle::Companions;
 use crate::convert::check_guides;
@@ -28,6 +29,7 @@ use crate::loras::named;
 use crate::model_dir::ModelDir;
 use crate::open::{Model, Opened};
 use crate::package::open_package;
+use crate::settings::Settings;
 use crate::size::words;
 use control::ControlNets;
 use memory::InMemory;
@@ -60,6 +62,8 @@ pub(crate) struct Loaded {
     pub(crate) controlnets: Vec<String>,
     /// Name of what decodes in the place of the model's own decoder.
     pub(crate) taesd: Option<String>,
+    /// LoRAs that are in the weights.
+    pub(crate) loras: Vec<Applied>,
     /// What the user should know.
     pub(crate) warnings: Vec<String>,
 }
@@ -71,12 +75,16 @@ impl Source {
     where
         F: FnMut(Part) -> Result<Box<dyn Engine>> + Send + 'static,
     {
+        // What takes text can be made for several windows of it.
+        let takes_text = |part: &Part| part.role.is_denoiser() || part.role == Role::ControlNet;
+        let longer: Vec<Part> = parts.iter().copied().filter(takes_text).collect();
         if options.low_memory {
-            return Ok(Self::PerStage(Box::new(LoadWith::new(parts, move |part| Ok(load(part)?)))));
+            let loader = LoadWith::new(parts, move |part| Ok(load(part)?)).lengthening(longer);
+            return Ok(Self::PerStage(Box::new(loader)));
         }
-        let (late, now): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(|part| part.form.is_late());
+        let (late, now): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(|part| part.is_late());
         let models = now.into_iter().map(|part| Ok((part, load(part)?))).collect::<Result<_>>()?;
-        Ok(Self::Kept(models, Box::new(LoadWith::new(late, move |part| Ok(load(part)?)))))
+        Ok(Self::Kept(models, Box::new(LoadWith::new(late, move |part| Ok(load(part)?)).lengthening(longer))))
     }
 }
 
@@ -163,11 +171,20 @@ fn wanted(
     let skips = || options.clip_skips.iter().copied().filter(|n| *n > 0);
     let encoders = || whole.clone().filter(|role| matches!(role, Role::TextEncoder | Role::TextEncoder2));
     let skipped = encoders().flat_map(|role| skips().map(move |n| Part::clip_skipped(role, n)));
+    let masked = encoders().flat_map(|role| std::iter::once(0).chain(skips()).map(move |n| Part::masked(role, n)));
     let denoisers = || whole.clone().filter(|role| role.is_denoiser());
     let singles = denoisers().map(Part::single);
     let blocks = options.skip_layers.iter();
     let without = blocks.flat_map(|blocks| denoisers().map(|role| Part::without_blocks(role, *blocks)));
-    whole.clone().map(Part::from).chain(skipped).chain(singles).chain(without).chain(nets.parts()).collect()
+    whole
+        .clone()
+        .map(Part::from)
+        .chain(skipped)
+        .chain(masked)
+        .chain(singles)
+        .chain(without)
+        .chain(nets.parts())
+        .collect()
 }
 
 /// Puts the scheduler that was asked for in place of the file's own, and refuses what cannot be built.
@@ -230,11 +247,11 @@ fn from_packages(
         ..sd_convert::Options::default()
     };
     let load = move |part: Part| -> Result<Box<dyn Engine>> {
-        let Part { role, form } = part;
+        let role = part.role;
         if let Some(theirs) = others.load(part, &memory, &beside_them) {
             return theirs;
         }
-        let open = |path: &Path| open(path, executor(&engine, role), size, form);
+        let open = |path: &Path| open(path, executor(&engine, role), size, part);
         let model = match by_role.packages(role) {
             [] => refuse!("there is no package of the {role}"),
             [whole] => open(whole)?,
@@ -254,7 +271,8 @@ fn from_packages(
     warnings.extend(take(&found));
     warnings.extend(beside.config.warnings().map(ToString::to_string));
     let name = beside.model_version.or_else(|| hub::name_of(dir)).unwrap_or_else(|| directory_name(dir));
-    Ok(Loaded { source, found, config: beside.config, name, controlnets, taesd, warnings })
+    let loras = Settings::read(dir)?.map(|settings| settings.loras).unwrap_or_default();
+    Ok(Loaded { source, found, config: beside.config, name, controlnets, taesd, loras, warnings })
 }
 
 /// Whether a directory's denoiser is the one for ControlNets: where there are some, and where it holds no other.
@@ -274,19 +292,37 @@ fn denoiser_is_controlled(dir: &Path, packages: &ModelDir, nets: &ControlNets) -
 
 /// Prepares a package for a size, if it has a function of it; else its default, which takes prompt and negative prompt at
 /// once where it has functions for both batches, or that cut to one sample.
-fn open(path: &Path, executor: Result<Executor>, size: Option<LatentSize>, form: Form) -> Result<MilEngine> {
+fn open(path: &Path, executor: Result<Executor>, size: Option<LatentSize>, part: Part) -> Result<MilEngine> {
     let package = open_package(path)?;
     let cannot = || format!("cannot run {}", path.display());
     let (model, executor) = (package.model(), executor.with_context(cannot)?);
     let names = size.map(functions_of_size).into_iter().flatten();
     let function = names.into_iter().find(|name| model.description.function(name).is_some());
-    let engine = match (form, function) {
-        // Whether the package has a function for one or not, what there is for two says what one becomes.
-        (Form::Single, function) => MilEngine::for_one_sample(model, function.as_deref(), Batch::Two.n(), executor),
-        (_, Some(function)) => MilEngine::from_function(model, &function, executor),
-        (_, None) => MilEngine::from_model(model, executor),
+    let changes = changes(part);
+    let engine = match (&changes[..], function) {
+        ([], Some(function)) => MilEngine::from_function(model, &function, executor),
+        ([], None) => MilEngine::from_model(model, executor),
+        (changes, function) => MilEngine::specialised(model, function.as_deref(), changes, executor),
     };
     engine.with_context(cannot)
+}
+
+/// What a package becomes for a part.
+fn changes(part: Part) -> Vec<Specialise> {
+    let mut changes = Vec::new();
+    if matches!(part.form, Form::Single | Form::SingleNumbered(_)) {
+        // Whether the package has a function for one or not, what there is for two says what one becomes.
+        changes.push(Specialise::OneSample { of: Batch::Two.n() });
+    }
+    if matches!(part.form, Form::Masked(_)) {
+        changes.push(Specialise::Masked { input: ATTENTION_MASK });
+    }
+    let of_tokens = |feature: &&FeatureSpec| feature.axes.contains(&Axis::Tokens);
+    if let Some(text) = part.role.spec().inputs.iter().find(of_tokens).filter(|_| part.n_windows > 1) {
+        let axis = text.axes.iter().position(|axis| *axis == Axis::Tokens).unwrap_or_default();
+        changes.push(Specialise::Longer { input: text.name, axis, times: part.n_windows });
+    }
+    changes
 }
 
 /// Refuses a size that the UNet has not.
@@ -401,25 +437,40 @@ fn from_checkpoint(
     let mut own = parts.iter().filter(|part| part.form == Form::Whole && !others.play(**part));
     own.try_for_each(|part| look_at(&checkpoint, part.role, &options, &mut warnings))?;
     others.checkpoints().try_for_each(|(other, role)| look_at(other, role, &beside, &mut warnings))?;
-    let (name, controlnets) = (named(&checkpoint.name(), &checkpoint.applied()), nets.names());
+    let loras = checkpoint.applied();
+    let (name, controlnets) = (named(&checkpoint.name(), &loras), nets.names());
     let (taesd, found) = (others.taesd(), Found::default());
     let memory = InMemory { engine: asked.engine.clone(), precision: asked.precision, with_burn, found: found.clone() };
     let single = sd_convert::Options { unet_batch: Batch::One, ..options.clone() };
     let load = move |part: Part| -> Result<Box<dyn Engine>> {
-        let Part { role, form } = part;
+        let Part { role, form, .. } = part;
         if let Some(theirs) = others.load(part, &memory, &beside) {
             return theirs;
         }
+        let longer = |options: &sd_convert::Options| longer(options, &checkpoint, part.n_windows);
         match form {
             Form::ClipSkipped(n) => memory.load(&ClipSkip::of(checkpoint.clone(), n)?, role, &options),
-            Form::Single => memory.load(&checkpoint, role, &single),
+            Form::Masked(0) => memory.load_changed(&checkpoint, role, &options, &changes(part)),
+            Form::Masked(n) => {
+                memory.load_changed(&ClipSkip::of(checkpoint.clone(), n)?, role, &options, &changes(part))
+            }
+            Form::Single => memory.load(&checkpoint, role, &longer(&single)?),
             Form::WithoutBlocks(blocks) => memory.load(&without_blocks(&checkpoint, blocks)?, role, &single),
-            _ => memory.load(&checkpoint, role, &options),
+            _ => memory.load(&checkpoint, role, &longer(&options)?),
         }
     };
     let source = Source::new(asked, parts, load)?;
     warnings.extend(take(&found));
-    Ok(Loaded { source, found, config, name, controlnets, taesd, warnings })
+    Ok(Loaded { source, found, config, name, controlnets, taesd, loras, warnings })
+}
+
+/// The same conversion for so many windows of text.
+fn longer(options: &sd_convert::Options, checkpoint: &Checkpoint, n_windows: usize) -> Result<sd_convert::Options> {
+    if n_windows == 1 {
+        return Ok(options.clone());
+    }
+    let window = sd_convert::text_length(checkpoint)?;
+    Ok(sd_convert::Options { text_length: Some(n_windows * window), ..options.clone() })
 }
 
 /// The checkpoint whose transformer does without these blocks.

@@ -5,10 +5,11 @@ mod twice;
 
 use std::ops::ControlFlow;
 
+use sd_checkpoint::Applied;
 use sd_convert::LatentSize;
 use sd_runtime::Stop;
 use sd_runtime::pipeline::{
-    DiffusionPipeline, GenerateOptions, GeneratedImage, GuidingPicture, OwnSeed, PictureSettings, Preprocess,
+    DiffusionPipeline, Embedded, GenerateOptions, GeneratedImage, GuidingPicture, OwnSeed, PictureSettings, Preprocess,
     RefinedBy, SecondPass, Streams,
 };
 use sd_runtime::rng::RandomSource;
@@ -36,6 +37,8 @@ pub struct Pipeline {
     controlnets: Vec<String>,
     /// Name of the TAESD that decodes, where one does.
     taesd: Option<String>,
+    /// LoRAs that are in the weights.
+    loras: Vec<Applied>,
     warnings: Vec<String>,
 }
 
@@ -57,6 +60,7 @@ impl Opened {
         let family = loaded.config.family;
         let (name, mut warnings) = (std::mem::take(&mut loaded.name), std::mem::take(&mut loaded.warnings));
         let (controlnets, taesd) = (std::mem::take(&mut loaded.controlnets), loaded.taesd.take());
+        let loras = std::mem::take(&mut loaded.loras);
         let (inner, found) = loaded.pipeline().with_context(|| self.source().to_string())?;
         warnings.extend(found);
         let [_, _, height, width] = inner.latent_shape();
@@ -64,7 +68,7 @@ impl Opened {
             refiner.map(|refiner| load_refiner(options, &refiner, LatentSize { height, width })).transpose()?;
         let refiner = refiner.map(|refiner| Refiner::new(refiner, &mut warnings)).transpose()?;
         let larger = Larger::new(self, options);
-        Ok(Pipeline { inner, name, family, scheduler, larger, refiner, controlnets, taesd, warnings })
+        Ok(Pipeline { inner, name, family, scheduler, larger, refiner, controlnets, taesd, loras, warnings })
     }
 }
 
@@ -130,6 +134,16 @@ impl Pipeline {
         drawing
     }
 
+    /// What the denoiser is given of a request's prompts, without anything drawn.
+    ///
+    /// # Errors
+    /// As [`Pipeline::draw`].
+    pub fn embed(&mut self, request: &Request) -> Result<Embedded> {
+        request.check()?;
+        request.check_named(&self.loras)?;
+        Ok(self.inner.embed(&request.options(self.inner.takes()), &Stop::never())?)
+    }
+
     fn draw_with(
         &mut self,
         streams: &mut Streams,
@@ -138,6 +152,7 @@ impl Pipeline {
         watch: &mut dyn Watch,
     ) -> Result<Drawing> {
         request.check()?;
+        request.check_named(&self.loras)?;
         self.check_can_begin(request)?;
         let options = request.options(self.inner.takes());
         let n_known = self.warnings.len();
@@ -201,10 +216,11 @@ impl Pipeline {
         let settings = PictureSettings {
             software: crate::SOFTWARE.to_owned(),
             model: self.name.clone(),
-            prompt: options.prompt.clone(),
-            prompt_2: options.prompt_2.clone(),
+            prompt: request.prompt.clone(),
+            prompt_2: request.prompt_2.clone(),
             negative_prompt: options.negative_prompt.clone(),
             negative_prompt_2: options.negative_prompt_2.clone(),
+            emphasis: options.emphasis.name().to_owned(),
             conditions: options.conditions,
             negative_conditions: options.negative_conditions,
             refiner: self.refiner.as_ref().map(|refiner| RefinedBy {

@@ -10,6 +10,7 @@ use sd_runtime::pipeline::{
     Conditions, ControlPicture, Forecasting, GenerateOptions, GuidanceInterval, PictureSettings, Seeds, SkipLayers,
     Takes, Variation,
 };
+use sd_runtime::prompt::Emphasis;
 use sd_runtime::rng::RandomKind;
 use sd_runtime::scheduler::Sampler;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Result, refuse};
 use crate::file::{name_of, read_picture_with_alpha};
 use crate::hires::Hires;
+use crate::named::without_networks;
 use crate::open::Opened;
 use crate::start::Start;
 
@@ -36,6 +38,9 @@ pub struct Request {
     pub negative_prompt: Option<String>,
     /// The negative prompt of the second text encoder; default: the negative prompt.
     pub negative_prompt_2: Option<String>,
+    /// The language of the prompts, and what weights in them do.
+    #[serde(with = "by_name")]
+    pub emphasis: Emphasis,
     /// What Stable Diffusion XL is told of the pictures: sizes, crop, and the refiner an aesthetic score.
     pub conditions: Conditions,
     /// What it is told of what the pictures are guided away from; default: the same, but for the score.
@@ -140,6 +145,7 @@ impl Default for Request {
             prompt_2: None,
             negative_prompt: None,
             negative_prompt_2: None,
+            emphasis: Emphasis::default(),
             conditions: Conditions::default(),
             negative_conditions: Conditions::default(),
             seed: 0,
@@ -257,10 +263,12 @@ impl Request {
     /// The same for the pipeline of a denoiser that takes that.
     pub(crate) fn options(&self, takes: Takes) -> GenerateOptions {
         GenerateOptions {
-            prompt: self.prompt.clone(),
-            prompt_2: self.prompt_2.clone(),
+            prompt: without_networks(&self.prompt, self.emphasis),
+            prompt_2: self.prompt_2.as_deref().map(|text| without_networks(text, self.emphasis)),
             negative_prompt: self.negative_prompt.clone(),
             negative_prompt_2: self.negative_prompt_2.clone(),
+            emphasis: self.emphasis,
+            evaluations_before: None,
             conditions: self.conditions,
             negative_conditions: self.negative_conditions,
             seed: self.seed,

@@ -3,12 +3,14 @@
 use sd_spec::{Axis, Role, TextState};
 
 use super::clip::{ClipEncoder, channels_first};
-use super::{Conditioner, Reading};
+use super::{Conditioner, Reading, Texts};
 use crate::denoise::Denoiser;
 use crate::error::Result;
 use crate::features::{Conditioning, Features};
 use crate::models::Shelf;
+use crate::pipeline_config::PipelineConfig;
 use crate::port::size;
+use crate::prompt::Emphasis;
 use crate::request::{GenerateOptions, PromptPart};
 
 /// The denoiser's input.
@@ -24,7 +26,7 @@ impl TextEncoder {
         Ok(Self { encoder: ClipEncoder::new(Role::TextEncoder, TextState::Last, models)? })
     }
 
-    /// Hidden states of a text, [D, window].
+    /// Hidden states of a text, [D, tokens].
     fn encode(
         &self,
         reading: &mut Reading<'_, '_>,
@@ -32,9 +34,9 @@ impl TextEncoder {
         text: &str,
         clip_skip: usize,
     ) -> Result<Features> {
-        let window = size(reading.denoiser.dims(), Axis::Tokens);
-        let text = self.encoder.read(reading, 0, (part, text), window, clip_skip)?;
-        Ok(Features::from([(INPUT, channels_first(&[text], window))]))
+        let n_tokens = size(reading.denoiser.dims(), Axis::Tokens);
+        let text = self.encoder.read(reading, 0, (part, text), n_tokens / reading.n_windows, clip_skip)?;
+        Ok(Features::from([(INPUT, channels_first(&[text], n_tokens))]))
     }
 }
 
@@ -56,11 +58,21 @@ impl Conditioner for TextEncoder {
         }
     }
 
-    fn read(&self, reading: &mut Reading<'_, '_>, options: &GenerateOptions) -> Result<Conditioning> {
-        let prompt = self.encode(reading, PromptPart::Prompt, &options.prompt, options.clip_skip)?;
+    fn n_windows(
+        &self,
+        config: &PipelineConfig,
+        denoiser: &Denoiser,
+        [text, _]: &[&str; 2],
+        emphasis: Emphasis,
+    ) -> Result<usize> {
+        ClipEncoder::n_windows(config, 0, text, size(denoiser.dims(), Axis::Tokens), emphasis)
+    }
+
+    fn read(&self, reading: &mut Reading<'_, '_>, texts: &Texts, options: &GenerateOptions) -> Result<Conditioning> {
+        let prompt = self.encode(reading, PromptPart::Prompt, &texts.prompts[0], options.clip_skip)?;
         let negative = match reading.is_guided {
             true => {
-                let [text, _] = options.negative_prompts();
+                let text = &texts.negatives[0];
                 Some(self.encode(reading, PromptPart::Negative, text, options.skip_of_negative())?)
             }
             false => None,

@@ -3,13 +3,13 @@
 use sd_spec::{Axis, Dims, Role, TextState};
 
 use super::clip::{ClipEncoder, ClipText};
-use super::{Conditioner, Extra, Reading};
+use super::{Conditioner, Extra, Reading, Texts};
 use crate::denoise::Denoiser;
 use crate::error::{Result, RuntimeError};
 use crate::features::{Conditioning, Features};
 use crate::models::Shelf;
 use crate::port::{Port, size};
-use crate::prompt::Window;
+use crate::prompt::{self, Window};
 use crate::request::{GenerateOptions, PromptPart, Warning};
 
 /// The denoiser's inputs.
@@ -55,7 +55,7 @@ impl Encoders {
         &self,
         reading: &mut Reading<'_, '_>,
         part: PromptPart,
-        texts: [&str; 2],
+        texts: &[String; 2],
         clip_skip: usize,
     ) -> Result<Features> {
         let dims = reading.denoiser.dims();
@@ -75,7 +75,7 @@ impl Encoders {
             pooled.extend(own_pooled);
         }
         if let Some(t5) = &self.t5 {
-            let cut = t5.encode(reading, texts[0], &mut rows[clip_length * width..], width)?;
+            let cut = t5.encode(reading, &texts[0], &mut rows[clip_length * width..], width)?;
             let cut = cut.map(|cut| Warning::PromptTruncated { part, cut });
             reading.warnings.extend(cut.filter(|cut| !reading.warnings.contains(cut)));
         }
@@ -96,7 +96,9 @@ impl T5 {
         let tokenizer = reading.config.t5.as_ref().ok_or_else(|| {
             RuntimeError::Tokenizer("the pipeline has a third text encoder, T5, and no tokenizer for it".into())
         })?;
-        let Window { ids, truncated, .. } = Window::of(tokenizer, text, self.length)?;
+        // Weights count for CLIP alone, as in AUTOMATIC1111's web UI 1.10; brackets are no part of the text.
+        let text = prompt::text_of(text, reading.emphasis)?;
+        let Window { ids, truncated, .. } = Window::of(tokenizer, &text, self.length)?;
         let ids = ids.iter().map(|&id| id as f32).collect();
         let mut outputs = self.port.run(reading.models, [("input_ids", ids)], reading.watch)?;
         let states = self.port.take(&mut outputs, "encoder_hidden_states")?;
@@ -157,13 +159,12 @@ impl Conditioner for Encoders {
         extra == Extra::SecondPrompt
     }
 
-    fn read(&self, reading: &mut Reading<'_, '_>, options: &GenerateOptions) -> Result<Conditioning> {
-        let prompt = self.encode(reading, PromptPart::Prompt, options.prompts(), options.clip_skip)?;
+    fn read(&self, reading: &mut Reading<'_, '_>, texts: &Texts, options: &GenerateOptions) -> Result<Conditioning> {
+        let prompt = self.encode(reading, PromptPart::Prompt, &texts.prompts, options.clip_skip)?;
         if !reading.is_guided {
             return Ok(Conditioning { prompt, negative: None });
         }
-        let negative =
-            self.encode(reading, PromptPart::Negative, options.negative_prompts(), options.skip_of_negative())?;
+        let negative = self.encode(reading, PromptPart::Negative, &texts.negatives, options.skip_of_negative())?;
         Ok(Conditioning { prompt, negative: Some(negative) })
     }
 }

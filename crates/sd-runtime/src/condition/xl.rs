@@ -4,14 +4,16 @@
 use sd_spec::{Axis, FamilySpec, Stage};
 
 use super::clip::{ClipEncoder, channels_first};
-use super::{Conditioner, Extra, Reading};
+use super::{Conditioner, Extra, Reading, Texts};
 use crate::conditions::{Conditions, Corner};
 use crate::denoise::Denoiser;
 use crate::error::Result;
 use crate::features::{Conditioning, Features};
 use crate::image::Size;
 use crate::models::Shelf;
+use crate::pipeline_config::PipelineConfig;
 use crate::port::size;
+use crate::prompt::Emphasis;
 use crate::request::{GenerateOptions, PromptPart};
 
 /// The denoiser's inputs.
@@ -45,15 +47,16 @@ impl TextEncoders {
         &self,
         reading: &mut Reading<'_, '_>,
         part: PromptPart,
-        texts: [&str; 2],
+        texts: &[String; 2],
         clip_skip: usize,
     ) -> Result<Features> {
-        let window = size(reading.denoiser.dims(), Axis::Tokens);
+        let n_tokens = size(reading.denoiser.dims(), Axis::Tokens);
+        let window = n_tokens / reading.n_windows;
         let mut read = Vec::with_capacity(self.encoders.len());
         for (idx, (encoder, text)) in self.encoders.iter().zip(texts).enumerate() {
             read.push(encoder.read(reading, idx, (part, text), window, clip_skip)?);
         }
-        let states = channels_first(&read, window);
+        let states = channels_first(&read, n_tokens);
         let pooled = read.pop().map(|text| text.pooled).unwrap_or_default();
         Ok(Features::from([(TEXT, states), (POOLED, pooled)]))
     }
@@ -110,16 +113,29 @@ impl Conditioner for TextEncoders {
         }
     }
 
-    fn read(&self, reading: &mut Reading<'_, '_>, options: &GenerateOptions) -> Result<Conditioning> {
+    fn n_windows(
+        &self,
+        config: &PipelineConfig,
+        denoiser: &Denoiser,
+        texts: &[&str; 2],
+        emphasis: Emphasis,
+    ) -> Result<usize> {
+        let window = size(denoiser.dims(), Axis::Tokens);
+        let of = |(idx, text): (usize, &&str)| ClipEncoder::n_windows(config, idx, text, window, emphasis);
+        let counts = texts.iter().take(self.encoders.len()).enumerate().map(of);
+        Ok(counts.collect::<Result<Vec<_>>>()?.into_iter().max().unwrap_or(1))
+    }
+
+    fn read(&self, reading: &mut Reading<'_, '_>, texts: &Texts, options: &GenerateOptions) -> Result<Conditioning> {
         let [numbers, negative_numbers] = numbers(reading, options);
-        let mut prompt = self.encode(reading, PromptPart::Prompt, options.prompts(), options.clip_skip)?;
+        let mut prompt = self.encode(reading, PromptPart::Prompt, &texts.prompts, options.clip_skip)?;
         prompt.insert(NUMBERS, numbers);
         if !reading.is_guided {
             return Ok(Conditioning { prompt, negative: None });
         }
         let mut negative = match &options.negative_prompt {
             None if reading.config.zeros_without_negative => Self::nothing(reading),
-            _ => self.encode(reading, PromptPart::Negative, options.negative_prompts(), options.skip_of_negative())?,
+            _ => self.encode(reading, PromptPart::Negative, &texts.negatives, options.skip_of_negative())?,
         };
         negative.insert(NUMBERS, negative_numbers);
         Ok(Conditioning { prompt, negative: Some(negative) })

@@ -33,15 +33,15 @@ pub(crate) struct ControlNet {
     dims: Dims,
 }
 
-/// The nets of a pipeline, in their order; none where there are no models of them.
+/// The nets of a pipeline for texts of so many windows, in their order; none where there are no models of them.
 ///
 /// # Errors
 /// [`RuntimeError::Signature`] for one that does not fit the denoiser.
-pub(crate) fn control_nets(models: &mut Shelf, denoiser: &Denoiser) -> Result<Vec<ControlNet>> {
-    let signatures = models.numbered(Role::ControlNet)?;
+pub(crate) fn control_nets(models: &mut Shelf, denoiser: &Denoiser, n_windows: usize) -> Result<Vec<ControlNet>> {
+    let signatures = models.numbered(Role::ControlNet, n_windows)?;
     let n_nets = signatures.len();
     let net = |(idx, signature)| {
-        let part = Part::numbered(Role::ControlNet, idx);
+        let part = Part::numbered(Role::ControlNet, idx).for_windows(n_windows);
         ControlNet::new(part, signature, denoiser).map_err(|error| match error {
             RuntimeError::Signature { model, reason } if n_nets > 1 => {
                 RuntimeError::Signature { model, reason: format!("{} of {n_nets} {reason}", idx + 1) }
@@ -60,6 +60,7 @@ pub(crate) fn single_control_nets(
     models: &mut Shelf,
     nets: &[ControlNet],
     denoiser: &Denoiser,
+    n_windows: usize,
 ) -> Result<Option<Vec<ControlNet>>> {
     let mut single = Vec::with_capacity(nets.len());
     for (idx, net) in nets.iter().enumerate() {
@@ -67,7 +68,8 @@ pub(crate) fn single_control_nets(
             1 => Part::numbered(Role::ControlNet, idx),
             _ => Part::single_numbered(Role::ControlNet, idx),
         };
-        let Some(signature) = models.signature(part)? else { return Ok(None) };
+        let Some(signature) = models.signature(part.for_windows(n_windows))? else { return Ok(None) };
+        let part = part.for_windows(n_windows);
         single.push(ControlNet::new(part, signature, denoiser)?);
     }
     Ok(Some(single))

@@ -86,6 +86,25 @@ impl Denoiser {
         !self.port.numbered_inputs().is_empty()
     }
 
+    /// Channels of the latents, which may be fewer than the sample's.
+    pub(crate) const fn latent_channels(&self) -> usize {
+        self.latent_channels
+    }
+
+    /// Checks that it is what another is, for so many windows of text.
+    pub(crate) fn check_longer_of(&self, other: &Self, n_windows: usize) -> Result<()> {
+        let same = |axis: Axis| self.dims.get(axis) == other.dims.get(axis);
+        let axes = [Axis::Batch, Axis::SampleChannels, Axis::LatentHeight, Axis::LatentWidth, Axis::TextWidth];
+        let is_longer = size(&self.dims, Axis::Tokens) == n_windows * size(&other.dims, Axis::Tokens);
+        match is_longer && axes.into_iter().all(same) {
+            true => Ok(()),
+            false => Err(self.port.fault(format!(
+                "is there for {n_windows} windows of text and takes {:?}, where the one for one takes {:?}",
+                self.dims, other.dims
+            ))),
+        }
+    }
+
     /// Checks that it is what another is, for one sample at a time.
     pub(crate) fn check_single_of(&self, other: &Self) -> Result<()> {
         let same = |axis: Axis| self.dims.get(axis) == other.dims.get(axis);

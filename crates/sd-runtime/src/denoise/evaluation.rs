@@ -16,12 +16,26 @@ use crate::watch::Watch;
 
 /// What makes the outputs of all walks of a run.
 pub(crate) struct Evaluation<'a> {
-    guidance: Guidance<'a>,
+    /// One for each text.
+    guidance: Vec<Guidance<'a>>,
     /// Where guidance is on, and what is done elsewhere; absent if it is the same everywhere.
-    limits: Option<(GuidanceInterval, Guidance<'a>)>,
+    limits: Option<(GuidanceInterval, Vec<Guidance<'a>>)>,
+    /// Which text each call has.
+    of_call: &'a [usize],
     forecasting: Option<Forecasting>,
     /// What outputs mean.
     prediction: PredictionType,
+}
+
+/// What prompts say in a run.
+#[derive(Clone, Copy)]
+pub(crate) struct Said<'a> {
+    /// What each text is, without repetition.
+    pub(crate) guided: &'a [Conditioning],
+    /// The same for steps without guidance.
+    pub(crate) unguided: &'a [Conditioning],
+    /// Which text each call has.
+    pub(crate) of_call: &'a [usize],
 }
 
 /// The denoisers of a run.
@@ -54,13 +68,13 @@ impl<'a> Denoisers<'a> {
 }
 
 impl<'a> Evaluation<'a> {
-    /// As the options want it; `unguided` is the conditioning of steps without guidance.
+    /// As the options want it.
     ///
     /// # Errors
     /// [`RuntimeError::Options`] for forecasts with a scheduler whose outputs do not say what a clean sample is.
     pub(crate) fn new(
         denoisers: Denoisers<'a>,
-        (conditioning, unguided): (&'a Conditioning, &'a Conditioning),
+        said: Said<'a>,
         beside: &Beside,
         options: &GenerateOptions,
         config: &SchedulerConfig,
@@ -68,9 +82,11 @@ impl<'a> Evaluation<'a> {
         let guided = |(denoiser, nets): (&'a Denoiser, &'a [ControlNet]), conditioning: &'a Conditioning| {
             Guidance::new(denoiser, conditioning, options, beside)?.with_controls(nets, &options.controls)
         };
-        let denoiser = if conditioning.negative.is_some() { denoisers.whole() } else { denoisers.plain() };
         let limits = match options.guidance_interval {
-            Some(interval) => Some((interval, guided(denoisers.plain(), unguided)?)),
+            Some(interval) => {
+                let plain = said.unguided.iter().map(|text| guided(denoisers.plain(), text));
+                Some((interval, plain.collect::<Result<_>>()?))
+            }
             None => None,
         };
         let meaning = config.kind()?.meaning(config.prediction_type);
@@ -85,15 +101,12 @@ impl<'a> Evaluation<'a> {
                 )));
             }
         };
-        let guidance = match conditioning.negative {
-            Some(_) => guided(denoiser, conditioning)?.with_skipping(
-                denoisers.without_blocks,
-                &conditioning.prompt,
-                options,
-            )?,
-            None => guided(denoiser, conditioning)?,
+        let of_text = |text: &'a Conditioning| match text.negative {
+            Some(_) => guided(denoisers.whole(), text)?.with_skipping(denoisers.without_blocks, &text.prompt, options),
+            None => guided(denoisers.plain(), text),
         };
-        Ok(Self { guidance, limits, forecasting: options.forecasting, prediction })
+        let guidance = said.guided.iter().map(of_text).collect::<Result<_>>()?;
+        Ok(Self { guidance, limits, of_call: said.of_call, forecasting: options.forecasting, prediction })
     }
 
     /// Before the first call of a walk of so many.
@@ -117,10 +130,11 @@ impl<'a> Evaluation<'a> {
         }
         input.copy_from_slice(sample);
         scheduler.scale_model_input(call, input);
-        let guidance = match &mut self.limits {
+        let of_texts = match &mut self.limits {
             Some((interval, plain)) if !interval.contains(call, timesteps.len(), at.sigma()) => plain,
             _ => &mut self.guidance,
         };
+        let guidance = &mut of_texts[self.of_call.get(call).copied().unwrap_or(0)];
         guidance.begin(call, timesteps.len());
         let output = guidance.predict(models, input, timesteps[call], watch)?;
         if forecast.is_on() {

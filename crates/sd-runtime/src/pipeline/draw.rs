@@ -6,14 +6,35 @@ use host_tensor::HostTensor;
 
 use super::start::{Making, Start};
 use super::{DiffusionPipeline, Drawn};
-use crate::condition::Reading;
-use crate::denoise::{Denoisers, Evaluation, denoise};
+use crate::condition::{Reading, Turns};
+use crate::denoise::{Denoisers, Evaluation, Said, denoise};
 use crate::error::Result;
 use crate::features::Conditioning;
+use crate::prompt::{Course, Emphasis};
 use crate::request::{Denoised, GenerateOptions, Warning};
 use crate::rng::{Lane, RandomSource};
 use crate::streams::Streams;
 use crate::watch::Watch;
+
+/// What is read of the prompts.
+pub(super) struct Prompted {
+    /// What they say, without repetition.
+    conditionings: Vec<Conditioning>,
+    /// Which of that each evaluation has.
+    of_call: Vec<usize>,
+    /// Windows of text of each.
+    pub(super) n_windows: usize,
+    /// Whether there is something to be guided away from.
+    pub(super) is_guided: bool,
+}
+
+impl Prompted {
+    /// What the first evaluation has.
+    pub(super) fn first(mut self) -> Conditioning {
+        let idx = self.of_call.first().copied().unwrap_or_default();
+        self.conditionings.swap_remove(idx)
+    }
+}
 
 impl DiffusionPipeline {
     /// Latents of all pictures.
@@ -30,14 +51,14 @@ impl DiffusionPipeline {
             self.start(source.as_mut(), options, pictures.clone(), watch)
         };
         let mut starts = shares.iter_mut().map(start).collect::<Result<Vec<_>>>()?;
-        let (conditioning, mut warnings) = self.read_prompts(options, watch)?;
-        warnings.extend(self.find_single(options, &conditioning)?);
+        let (prompted, mut warnings) = self.read_prompts(options, watch)?;
+        warnings.extend(self.find_single(options, &prompted)?);
         self.find_without_blocks(options)?;
         // What is said of a picture to begin with is the same for all.
         warnings.extend(starts.first().and_then(|start| start.warning.clone()));
         let mut denoised = Vec::with_capacity(options.image_count);
         for (start, (pictures, source)) in starts.iter().zip(shares) {
-            self.denoise(start, &conditioning, (pictures, source), options, watch, &mut denoised)?;
+            self.denoise(start, &prompted, (pictures, source), options, watch, &mut denoised)?;
         }
         let overlay = starts.first_mut().and_then(|start| start.overlay.take());
         Ok(Drawn { denoised, overlay, warnings })
@@ -54,7 +75,7 @@ impl DiffusionPipeline {
         let mut making = Making {
             models: &mut self.models,
             encoder: self.encoder.as_ref(),
-            takes: self.denoiser.takes(),
+            takes: self.own.denoiser.takes(),
             latent_shape: self.latent_shape,
             pictures,
             watch,
@@ -62,43 +83,89 @@ impl DiffusionPipeline {
         Start::new(&mut making, source, options)
     }
 
-    /// Encodes the prompt and, where guidance needs it, the negative prompt.
-    fn read_prompts(&mut self, options: &GenerateOptions, watch: &Watch<'_>) -> Result<(Conditioning, Vec<Warning>)> {
+    /// Encodes all that the prompt and, where guidance needs it, the negative prompt say on the way.
+    pub(super) fn read_prompts(
+        &mut self,
+        options: &GenerateOptions,
+        watch: &Watch<'_>,
+    ) -> Result<(Prompted, Vec<Warning>)> {
+        let is_guided = options.is_guided() && self.own.denoiser.guidance_width().is_none();
+        let turns = self.turns(options)?;
+        let mut n_windows = self.n_windows(&turns, options.emphasis, is_guided)?;
+        let mut warnings: Vec<Warning> = self.find_longer(n_windows)?.into_iter().collect();
+        if !warnings.is_empty() {
+            n_windows = 1;
+        }
+        let reach = self.longer.as_ref().filter(|longer| longer.n_windows == n_windows).unwrap_or(&self.own);
         let [_, _, height, width] = self.latent_shape;
         let scale = self.decoder.scale();
         let mut reading = Reading {
             models: &mut self.models,
             config: &self.config,
-            denoiser: &self.denoiser,
-            is_guided: options.is_guided() && self.denoiser.guidance_width().is_none(),
+            denoiser: &reach.denoiser,
+            emphasis: options.emphasis,
+            n_windows,
+            is_guided,
             size: [height * scale, width * scale],
             watch,
             warnings: Vec::new(),
         };
-        let conditioning = self.conditioner.read(&mut reading, options)?;
-        Ok((conditioning, reading.warnings))
+        let read = |texts| self.conditioner.read(&mut reading, texts, options);
+        let conditionings = turns.texts.iter().map(read).collect::<Result<_>>()?;
+        warnings.append(&mut reading.warnings);
+        warnings.extend(and_is_text(options));
+        Ok((Prompted { conditionings, of_call: turns.of_call, n_windows, is_guided }, warnings))
+    }
+
+    /// What the prompts say, evaluation by evaluation.
+    fn turns(&self, options: &GenerateOptions) -> Result<Turns> {
+        let walk = self.walk(options)?;
+        let n_own = walk.scheduler.timesteps().len();
+        // A picture to begin with spares evaluations, and those that are left count from the first, of as many as all would
+        // be; who goes on from latents goes on in their course.
+        let n_calls = self.scheduler(options, 0)?.timesteps().len();
+        let first = if options.denoising_start.is_some() { n_calls.saturating_sub(n_own) } else { 0 };
+        Ok(Turns::new(options, Course { n_calls, n_before: options.evaluations_before }, first, walk.n_calls))
+    }
+
+    /// How many windows of text the longest of the texts fills.
+    fn n_windows(&self, turns: &Turns, emphasis: Emphasis, is_guided: bool) -> Result<usize> {
+        let read = |texts: &[String; 2]| {
+            let [first, second] = texts;
+            self.conditioner.n_windows(&self.config, &self.own.denoiser, &[first, second], emphasis)
+        };
+        let mut n_windows = 1;
+        for texts in &turns.texts {
+            n_windows = n_windows.max(read(&texts.prompts)?);
+            if is_guided {
+                n_windows = n_windows.max(read(&texts.negatives)?);
+            }
+        }
+        Ok(n_windows)
     }
 
     /// Denoises the latents of pictures of one stream, each with its share of what is drawn on the way.
     fn denoise(
         &mut self,
         start: &Start,
-        conditioning: &Conditioning,
+        prompted: &Prompted,
         (pictures, source): (Range<usize>, &mut Box<dyn RandomSource>),
         options: &GenerateOptions,
         watch: &mut Watch<'_>,
         denoised: &mut Vec<Denoised>,
     ) -> Result<()> {
+        let reach = self.longer.as_ref().filter(|longer| longer.n_windows == prompted.n_windows).unwrap_or(&self.own);
         let denoisers = Denoisers {
-            whole: &self.denoiser,
-            single: self.single.as_ref(),
+            whole: &reach.denoiser,
+            single: reach.single.as_ref(),
             without_blocks: self.without_blocks.as_ref().map(|(_, denoiser)| denoiser),
-            control_nets: &self.control_nets,
-            single_nets: &self.single_nets,
+            control_nets: &reach.nets,
+            single_nets: &reach.single_nets,
         };
-        let (unguided, config) = (conditioning.unguided(), self.scheduler_config(options)?);
-        let mut evaluation =
-            Evaluation::new(denoisers, (conditioning, &unguided), &start.beside, options, config.as_ref())?;
+        let unguided: Vec<Conditioning> = prompted.conditionings.iter().map(Conditioning::unguided).collect();
+        let texts = Said { guided: &prompted.conditionings, unguided: &unguided, of_call: &prompted.of_call };
+        let config = self.scheduler_config(options)?;
+        let mut evaluation = Evaluation::new(denoisers, texts, &start.beside, options, config.as_ref())?;
         let (before, count) = (source.boxed_clone(), start.noises.len());
         for (idx, noise) in start.noises.iter().enumerate() {
             watch.begin(pictures.start + idx);
@@ -116,4 +183,11 @@ impl DiffusionPipeline {
         }
         Ok(())
     }
+}
+
+/// What is said of prompts that ask for several texts at once.
+fn and_is_text(options: &GenerateOptions) -> Option<Warning> {
+    let has_and = |text: &&str| text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "AND");
+    let mut texts = options.prompts().into_iter().chain(options.negative_prompts());
+    (options.emphasis.is_of_web_ui() && texts.any(|text| has_and(&text))).then_some(Warning::AndIsText)
 }

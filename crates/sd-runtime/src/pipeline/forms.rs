@@ -1,11 +1,12 @@
-//! Forms of the denoiser that only some requests need, found once one does: for one sample at a time, and without some blocks.
+//! Forms of the denoiser that only some requests need, found once one does: for one sample at a time, for
+//! longer texts, and without some blocks.
 
 use sd_spec::Family;
 
 use super::DiffusionPipeline;
-use crate::denoise::{ControlNet, Denoiser, single_control_nets};
+use super::draw::Prompted;
+use crate::denoise::Denoiser;
 use crate::error::{Result, RuntimeError};
-use crate::features::Conditioning;
 use crate::models::not_loaded;
 use crate::part::Part;
 use crate::request::{GenerateOptions, Warning};
@@ -28,53 +29,50 @@ impl DiffusionPipeline {
         if self.without_blocks.as_ref().is_some_and(|(found, _)| *found == blocks) {
             return Ok(());
         }
-        let part = Part::without_blocks(self.denoiser.role(), blocks);
+        let part = Part::without_blocks(self.own.denoiser.role(), blocks);
         let signature = self.models.signature(part)?.ok_or_else(|| not_loaded(part))?;
         let found = Denoiser::new(part, signature, self.conditioner.given())?;
-        found.check_single_of(&self.denoiser)?;
+        found.check_single_of(&self.own.denoiser)?;
         self.without_blocks = Some((blocks, found));
         Ok(())
     }
 
     /// Finds a denoiser for one sample at a time, where steps without guidance need one beside one for two.
-    ///
-    /// Without one nothing fails: what comes of two is the same, takes twice the time, and is said.
-    pub(super) fn find_single(
-        &mut self,
-        options: &GenerateOptions,
-        conditioning: &Conditioning,
-    ) -> Result<Option<Warning>> {
-        let is_needed = conditioning.negative.is_none() || options.guidance_interval.is_some();
-        // Without pictures that guide, ControlNets are not run.
-        let n_nets = if options.controls.is_empty() { 0 } else { self.control_nets.len() };
-        if !is_needed || self.denoiser.batch() == 1 || (self.single.is_some() && self.single_nets.len() >= n_nets) {
+    pub(super) fn find_single(&mut self, options: &GenerateOptions, prompted: &Prompted) -> Result<Option<Warning>> {
+        if prompted.is_guided && options.guidance_interval.is_none() {
             return Ok(None);
         }
-        let two_at_a_time = |because: String| Ok(Some(Warning::TwoAtATime { because }));
-        match self.single(n_nets) {
-            Ok(Some((single, nets))) => {
-                (self.single, self.single_nets) = (Some(single), nets);
-                Ok(None)
-            }
-            Ok(None) => two_at_a_time("there is none for one".to_owned()),
-            Err(RuntimeError::Engine { source, .. }) => two_at_a_time(chain(source.as_ref())),
-            Err(error) => Err(error),
-        }
+        let reach = match &mut self.longer {
+            Some(longer) if longer.n_windows == prompted.n_windows => longer,
+            _ => &mut self.own,
+        };
+        // Without pictures that guide, ControlNets are not run.
+        let n_nets = if options.controls.is_empty() { 0 } else { reach.nets.len() };
+        reach.find_single(&mut self.models, n_nets, self.conditioner.given())
     }
 
-    /// The denoiser for one sample at a time, and the first ControlNets for that; none unless all of them are there.
-    fn single(&mut self, n_nets: usize) -> Result<Option<(Denoiser, Vec<ControlNet>)>> {
-        let part = Part::single(self.denoiser.role());
-        let Some(signature) = self.models.signature(part)? else { return Ok(None) };
-        let single = Denoiser::new(part, signature, self.conditioner.given())?;
-        single.check_single_of(&self.denoiser)?;
-        let nets = single_control_nets(&mut self.models, &self.control_nets[..n_nets], &single)?;
-        Ok(nets.map(|nets| (single, nets)))
+    /// Finds a denoiser for texts of so many windows; where there is none, says why, and that prompts are cut.
+    pub(super) fn find_longer(&mut self, n_windows: usize) -> Result<Option<Warning>> {
+        if n_windows == 1 || self.longer.as_ref().is_some_and(|longer| longer.n_windows == n_windows) {
+            return Ok(None);
+        }
+        // One at a time, so that memory is not that of all lengths.
+        self.longer = None;
+        let cut = |because: String| Ok(Some(Warning::OneWindow { because }));
+        match self.own.longer(&mut self.models, n_windows, self.conditioner.given()) {
+            Ok(Some(longer)) => {
+                self.longer = Some(longer);
+                Ok(None)
+            }
+            Ok(None) => cut("there is none for more".to_owned()),
+            Err(RuntimeError::Engine { source, .. }) => cut(chain(source.as_ref())),
+            Err(error) => Err(error),
+        }
     }
 }
 
 /// An error and what it came from, in a line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

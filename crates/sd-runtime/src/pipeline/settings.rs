@@ -10,6 +10,7 @@ use crate::conditions::Conditions;
 use crate::error::{Result, RuntimeError};
 use crate::image::PngText;
 use crate::json;
+use crate::prompt::Emphasis;
 use crate::skip_layers::SkipLayers;
 use crate::variation::Variation;
 use pictures::quoted;
@@ -37,6 +38,9 @@ pub struct PictureSettings {
     /// That of the second text encoder; absent if it is the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub negative_prompt_2: Option<String>,
+    /// The language of the prompts, and what weights in them did; absent if none.
+    #[serde(default = "plain", skip_serializing_if = "is_plain")]
+    pub emphasis: String,
     /// What Stable Diffusion XL was told beside the prompt.
     #[serde(default, skip_serializing_if = "Conditions::is_empty")]
     pub conditions: Conditions,
@@ -135,6 +139,15 @@ pub struct RefinedBy {
     pub start: f64,
 }
 
+/// What pictures without an emphasis were drawn with.
+fn plain() -> String {
+    Emphasis::Plain.name().to_owned()
+}
+
+fn is_plain(name: &String) -> bool {
+    name == Emphasis::Plain.name()
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 fn is_zero(x: &f32) -> bool {
     *x == 0.0
@@ -207,6 +220,9 @@ impl std::fmt::Display for PictureSettings {
             // AUTOMATIC1111 counts the last layer itself.
             write!(f, ", Clip skip: {}", self.clip_skip + 1)?;
         }
+        if let Some(emphasis) = self.emphasis.parse::<Emphasis>().ok().and_then(Emphasis::other_name) {
+            write!(f, ", Emphasis: {emphasis}")?;
+        }
         if let Some(Variation { seed, strength }) = self.variation {
             write!(f, ", Variation seed: {seed}, Variation seed strength: {strength}")?;
         }
@@ -254,6 +270,7 @@ mod tests {
             prompt_2: None,
             negative_prompt: Some("blue".into()),
             negative_prompt_2: None,
+            emphasis: "original".into(),
             conditions: Conditions::default(),
             negative_conditions: Conditions::default(),
             refiner: None,

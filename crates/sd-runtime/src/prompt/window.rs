@@ -1,6 +1,4 @@
-//! Prompts: a text as ids in a window of the length that the models take.
-//!
-//! Weights of words, and prompts longer than one window, are not here.
+//! A text without weights as ids in one window; its end is cut off where it does not fit.
 
 use crate::error::{Result, RuntimeError};
 use crate::tokenizer::{Frame, Tokenizer};

@@ -141,8 +141,10 @@ impl Tokenizer for ClipTokenizer {
     fn tokens(&self, text: &str) -> Result<Vec<Token>> {
         let encoding = self.inner_encode(text)?;
         let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
-        let all =
-            |(&id, &(offset, _)): (&u32, &(usize, usize))| self.learned.ids(id).map(move |id| Token { id, offset });
+        let all = |(&id, &(offset, _)): (&u32, &(usize, usize))| {
+            let vectors = self.learned.ids(id).enumerate();
+            vectors.map(move |(idx, id)| Token { id, offset, is_further: idx > 0 })
+        };
         Ok(tokens.flat_map(all).collect())
     }
 

@@ -94,7 +94,7 @@ impl Tokenizer for T5Tokenizer {
     fn tokens(&self, text: &str) -> Result<Vec<Token>> {
         let encoding = guarded(|| self.inner.encode(text, false)).map_err(RuntimeError::Tokenizer)?;
         let tokens = encoding.get_ids().iter().zip(encoding.get_offsets());
-        Ok(tokens.map(|(&id, &(offset, _))| Token { id, offset }).collect())
+        Ok(tokens.map(|(&id, &(offset, _))| Token { id, offset, is_further: false }).collect())
     }
 
     fn frame(&self) -> Frame {

@@ -17,8 +17,8 @@ pub(crate) struct EmbeddingArgs {
         value_parser = OsStringValueParser::new().try_map(|text| EmbeddingAsked::read(&text))
     )]
     embeddings: Vec<EmbeddingAsked>,
-    /// Where names of textual inversions are looked up.
-    #[arg(long, value_name = "DIR", requires = "embeddings")]
+    /// Where names of textual inversions are looked up; a prompt's word that a file here is named by is its word.
+    #[arg(long, value_name = "DIR")]
     embedding_dir: Option<PathBuf>,
 }
 

@@ -44,6 +44,7 @@ Examples:
   smelt generate \"a house\" -m sd15 -o house.png --negative-prompt \"trees\" --steps 30 --seed 7
   smelt generate \"a house\" -m ~/models/stable-diffusion-v1-5 -o house.png --size 512x768 --seed random
   smelt generate \"a house\" -m sd15 -o house.png --count 4 --grid houses.png --show
+  smelt generate \"a (red:1.3) house, [morning:night:0.5]\" -m sd15 -o house.png
   smelt generate \"a house\" -m xl -o house.png --refiner xl --refiner-start 0.8 --size 1024
   smelt generate \"a house\" -m apples-packages --tokenizer checkpoint/tokenizer -o house.png";
 
@@ -107,6 +108,12 @@ Examples:
   smelt upscale photo.jpg --model RealESRGAN_x4plus.pth --scale 2 -o twice.png
   smelt upscale a.png b.png c.png --model upscalers -o large
   smelt upscale photo.jpg --model 4x-UltraSharp.pth --tile 512 --overlap 48 -o large.png";
+
+pub(super) const TOKENS: &str = "\
+Examples:
+  smelt tokens \"a (red:1.3) heart, [sketch:oil painting:0.5]\"
+  smelt tokens \"a fox BREAK in snow\" -m sd15
+  smelt tokens - < prompts.txt";
 
 pub(super) const DOCTOR: &str = "\
 Examples:

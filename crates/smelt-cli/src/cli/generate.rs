@@ -6,14 +6,15 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
 use clap::{Arg, Args};
 use smelt::{
-    AttentionLayout, DEVICES, Device, Forecasting, GuidanceInterval, Precision, RandomKind, Sampler, SchedulerKind,
-    Seeds, Source,
+    AttentionLayout, DEVICES, Device, Emphasis, Forecasting, GuidanceInterval, Precision, RandomKind, Sampler,
+    SchedulerKind, Seeds, Source,
 };
 
 use super::control::ControlArgs;
 use super::hires::HiresArgs;
 use super::skip_layers::SkipLayerArgs;
 use super::text::prompt;
+use super::tokens::emphasis;
 use super::xl::XlArgs;
 use super::{Seed, SizeArgs, SourceArgs, StartArgs, attention, examples, precision, source};
 use crate::engine_args::{EngineArgs, memory, named};
@@ -37,6 +38,9 @@ pub(crate) struct GenerateArgs {
     /// What the picture does not show. For Stable Diffusion XL an empty text is not the same as none.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) negative_prompt: Option<String>,
+    /// How prompts are read; default: original.
+    #[arg(long, value_name = "HOW", value_parser = emphasis())]
+    pub(crate) emphasis: Option<Emphasis>,
     /// Settings from a file: JSON with prompt, negative_prompt, seed, steps, guidance, scheduler and so on. They stand before
     /// what the model recommends, and options before them.
     #[arg(long, value_name = "FILE")]

@@ -17,8 +17,8 @@ pub(crate) struct LoraArgs {
         value_parser = OsStringValueParser::new().try_map(|text| LoraAsked::read(&text))
     )]
     loras: Vec<LoraAsked>,
-    /// Where names of LoRAs are looked up.
-    #[arg(long, value_name = "DIR", requires = "loras")]
+    /// Where names of LoRAs are looked up, those too that prompts have: <lora:name:0.8>.
+    #[arg(long, value_name = "DIR")]
     lora_dir: Option<PathBuf>,
     /// Leave out tensors of a LoRA that fit nothing in the checkpoint, with a warning that names them.
     #[arg(long, requires = "loras")]

@@ -59,7 +59,7 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     let controls = args.control.read()?;
     let start = start::read(&args.start)?;
     let given = args.noise.as_deref().map_or(Ok(Vec::new()), |path| noise(path, request.count))?;
-    let opened = open(args, report)?;
+    let opened = open(args, &request, report)?;
     if let Some(recommended) = opened.recommended()? {
         request = self::request(args, Some(&recommended), settings.as_ref())?;
     }
@@ -122,6 +122,7 @@ fn type_over(args: &GenerateArgs, request: &mut Request) {
     request.negative_prompt = args.negative_prompt.clone().or(request.negative_prompt.take());
     request.prompt_2 = args.xl.prompt_2.clone().or(request.prompt_2.take());
     request.negative_prompt_2 = args.xl.negative_prompt_2.clone().or(request.negative_prompt_2.take());
+    set(&mut request.emphasis, args.emphasis);
     set(&mut request.conditions, Some(args.xl.conditions()).filter(|told| !told.is_empty()));
     set(&mut request.negative_conditions, Some(args.xl.negative_conditions()).filter(|told| !told.is_empty()));
     request.hires = args.hires.over(request.hires);
@@ -152,8 +153,9 @@ fn type_over(args: &GenerateArgs, request: &mut Request) {
 }
 
 /// Finds the model, and fetches it where it is the Hub's.
-fn open(args: &GenerateArgs, report: &Report) -> Result<Opened> {
-    let opening = Opening::from(&args.opening);
+fn open(args: &GenerateArgs, request: &Request, report: &Report) -> Result<Opened> {
+    let mut opening = Opening::from(&args.opening);
+    request.name_in(&mut opening)?;
     let model = match &args.model {
         Some(model) => model.clone(),
         None => demo::directory(file::cache_folder())?.into(),

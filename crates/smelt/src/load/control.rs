@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sd_checkpoint::place::Wanted;
 use sd_checkpoint::{Checkpoint, Source};
 use sd_convert::LatentSize;
-use sd_runtime::{Engine, Form, Part};
+use sd_runtime::{Engine, Part};
 use sd_spec::{Family, Role};
 
 use super::memory::InMemory;
@@ -63,15 +63,15 @@ impl ControlNets {
         self.nets.iter().filter_map(|(_, net)| net.checkpoint())
     }
 
-    /// Loads one, for latents of a size, as it is or for one sample at a time ([`Form::Single`]).
+    /// Loads one as a part, for latents of a size.
     pub(super) fn load(
         &self,
         idx: usize,
-        form: Form,
+        part: Part,
         memory: &InMemory,
         options: &sd_convert::Options,
     ) -> Result<Box<dyn Engine>> {
-        self.nets[idx].1.load(Role::ControlNet, form, memory, options)
+        self.nets[idx].1.load(part, memory, options)
     }
 }
 

@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use sd_checkpoint::Checkpoint;
 use sd_convert::Batch;
-use sd_runtime::{Engine, Form};
-use sd_spec::Role;
+use sd_runtime::{Engine, Form, Part};
 
 use super::memory::InMemory;
-use super::{executor, open};
+use super::{executor, longer, open};
 use crate::error::{Result, refuse};
 
 /// Where it is.
@@ -27,26 +26,25 @@ impl Net {
         }
     }
 
-    /// Loads it for a role, for latents of a size, as it is or for one sample at a time ([`Form::Single`]).
-    pub(super) fn load(
-        &self,
-        role: Role,
-        form: Form,
-        memory: &InMemory,
-        options: &sd_convert::Options,
-    ) -> Result<Box<dyn Engine>> {
+    /// Loads it as a part, for latents of a size.
+    pub(super) fn load(&self, part: Part, memory: &InMemory, options: &sd_convert::Options) -> Result<Box<dyn Engine>> {
         match self {
-            Self::Checkpoint(checkpoint) if form == Form::Single => {
-                let options = sd_convert::Options { unet_batch: Batch::One, ..options.clone() };
-                memory.load(checkpoint, role, &options)
+            Self::Checkpoint(checkpoint) => {
+                let mut options = longer(options, checkpoint, part.n_windows)?;
+                if matches!(part.form, Form::Single | Form::SingleNumbered(_)) {
+                    options.unet_batch = Batch::One;
+                }
+                memory.load(checkpoint, part.role, &options)
             }
-            Self::Checkpoint(checkpoint) => memory.load(checkpoint, role, options),
             Self::Package(path) if memory.with_burn => refuse!(
                 "{} is a MIL program, and the burn engine executes the networks of a checkpoint: give the checkpoint of \
-                 the {role}, or leave --engine burn out",
-                path.display()
+                 the {}, or leave --engine burn out",
+                path.display(),
+                part.role
             ),
-            Self::Package(path) => Ok(Box::new(open(path, executor(&memory.engine, role), options.latent_size, form)?)),
+            Self::Package(path) => {
+                Ok(Box::new(open(path, executor(&memory.engine, part.role), options.latent_size, part)?))
+            }
         }
     }
 }

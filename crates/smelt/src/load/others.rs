@@ -70,8 +70,7 @@ impl Others {
         options: &sd_convert::Options,
     ) -> Option<Result<Box<dyn Engine>>> {
         match (part.form, &self.taesd) {
-            (Form::Numbered(idx), _) => Some(self.nets.load(idx, Form::Whole, memory, options)),
-            (Form::SingleNumbered(idx), _) => Some(self.nets.load(idx, Form::Single, memory, options)),
+            (Form::Numbered(idx) | Form::SingleNumbered(idx), _) => Some(self.nets.load(idx, part, memory, options)),
             (_, Some(taesd)) if part.role == Role::VaeDecoder => Some(taesd.load(memory, options)),
             _ => None,
         }

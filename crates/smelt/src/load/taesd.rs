@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use mlpackage::Package;
 use sd_checkpoint::{Checkpoint, Source, hub};
 use sd_convert::LatentSize;
+use sd_runtime::Engine;
 use sd_runtime::pipeline::VaeConfig;
-use sd_runtime::{Engine, Form};
 use sd_spec::{Axis, Family, Role};
 use serde_json::Value;
 
@@ -107,7 +107,7 @@ impl Taesd {
 
     /// Loads it for latents of a size.
     pub(super) fn load(&self, memory: &InMemory, options: &sd_convert::Options) -> Result<Box<dyn Engine>> {
-        self.net.load(Role::VaeDecoder, Form::Whole, memory, options)
+        self.net.load(Role::VaeDecoder.into(), memory, options)
     }
 }
 

@@ -109,6 +109,7 @@ impl Pipeline {
         let mut told = |at: Progress<'_>| on_step(watch, &at, 0, n_last);
         let (drawn, said) = first_pass(inner, second, (hires.by, size), streams, &first, stop, &mut told)?;
         last.clean = last.clean.map(|clean| StartingLatents { latents: drawn.latents, ..clean });
+        last.evaluations_before = Some(n_first / n_pictures.max(1));
         second.remember_texts_of(inner);
         let mut generation = second.generate_with(&mut anew, &last, stop, &mut |at| on_step(watch, &at, n_first, 0))?;
         for (image, noise) in generation.images.iter_mut().zip(drawn.noises) {

@@ -3,15 +3,16 @@
 use serde_json::Value;
 use smelt::image::{Fit, GreyImage, RgbImage, Size};
 use smelt::{
-    Blocks, Control, ControlPicture, Corner, HostTensor, PictureSize, PipelineOptions, Precision, Request, Sizes,
-    SkipLayers, Start, StartMask,
+    Blocks, Control, ControlPicture, Corner, Emphasis, HostTensor, PictureSize, PipelineOptions, Precision, Request,
+    Sizes, SkipLayers, Start, StartMask,
 };
 
 use super::case::{Case, texts};
 
 /// What is loaded for a case, and what is asked for of one of its prompts; or what of the call has no words yet.
 pub(super) fn ask(case: &Case, prompt_idx: usize) -> Result<(PipelineOptions, Request), String> {
-    let mut request = Request { controls: controls(case), ..Request::default() };
+    // diffusers has no language for prompts.
+    let mut request = Request { controls: controls(case), emphasis: Emphasis::Plain, ..Request::default() };
     let (mut width, mut height, mut text_length) = (None, None, None);
     request.start = start(case, prompt_idx);
     for (key, value) in &case.call {
