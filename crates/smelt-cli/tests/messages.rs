@@ -443,6 +443,28 @@ const SITUATIONS: &[Situation] = &[
         ],
     },
     Situation {
+        title: "prompts that say what cannot be",
+        make: |dir| {
+            demo(dir, "sd");
+            fs::create_dir_all(dir.join("loras")).unwrap();
+            fs::create_dir_all(dir.join("packages/x_unet.mlpackage")).unwrap();
+        },
+        commands: &[
+            "generate (cat:1.2.3) -o a.png",
+            "generate <lora:pixel:0.8> -m sd -o a.png",
+            "generate <lora:pixel:0.8> -m sd -o a.png --lora-dir loras",
+            "generate <lora:pixel:0.8> -m packages -o a.png",
+            "generate <lora:pixel:much> -m sd -o a.png",
+            "generate <hypernet:pixel:1> -m sd -o a.png",
+            "generate <lora:pixel:0.8> -m sd -o a.png --lora pixel.safetensors:1",
+            "generate cat.swap(dog) -o a.png --emphasis compel",
+            "generate cat -o a.png --emphasis strong",
+            "generate cat -m sd -o a.png --embedding-dir words",
+            "tokens (cat:.)",
+            "tokens cat -m loras",
+        ],
+    },
+    Situation {
         title: "ControlNets",
         make: |dir| {
             put(&dir.join("a.png"), fs::read(testkit::workspace_root().join("docs/images/first.png")).unwrap());

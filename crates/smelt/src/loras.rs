@@ -31,7 +31,10 @@ impl Loras {
         let fitted: Vec<_> = {
             let fitting = Fitting::new(&checkpoint)?;
             let fit = |asked: &LoraAsked| -> Result<_> {
-                let refuse = |what: String| refusal!("--lora: {what}");
+                // A name without a folder may be a prompt's.
+                let is_name = self.folder.is_none() && asked.file.extension().is_none();
+                let hint = if is_name { "; names of LoRAs are looked up in --lora-dir DIR" } else { "" };
+                let refuse = |what: String| refusal!("--lora: {what}{hint}");
                 let lora = Lora::open(&asked.find(self.folder.as_deref()).map_err(refuse)?)?;
                 let fitted = fitting.fit(&lora, asked.strength)?;
                 if !self.allow_unapplied {

@@ -60,7 +60,7 @@ pub struct Resize<'a> {
 pub fn resize_axis(function: &mut Function, resize: Resize<'_>) -> Result<usize, PassError> {
     let Resize { input, axis, size } = resize;
     atomically("resize_axis", function, |function| {
-        let of_name = |value: &&ValueId| &*function.name_of(**value) == input;
+        let of_name = |value: &&ValueId| function.name_of(**value) == input;
         let missing = || OpError::new(format!("there is no input {input}"));
         let value = *function.inputs.iter().find(of_name).ok_or_else(missing)?;
         let sizes = shape(function.ty(value)).unwrap_or_default();

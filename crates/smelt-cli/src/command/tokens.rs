@@ -61,7 +61,7 @@ fn told(CountedPrompt { texts, encoders, .. }: &CountedPrompt) -> String {
             told.push_str(&format!("  window {}: {}\n", idx + 1, count(*n_tokens, "token")));
             for piece in pieces {
                 let text = piece.text.trim();
-                told.push_str(&format!("    {:>4} x {text:?}\n", format_args!("{:.2}", piece.weight)));
+                told.push_str(&format!("    {:.2} x {text:?}\n", piece.weight));
             }
         }
         if *n_cut > 0 {
