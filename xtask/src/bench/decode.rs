@@ -97,7 +97,7 @@ fn decode(binary: &Path, scratch: &Path, way: &Way) -> Result<(process::Usage, V
     let to = folder.join("image.safetensors");
     let mut command = Command::new(binary);
     command.arg("run").arg(package).arg("--inputs").arg(folder.join("z.safetensors")).arg("--outputs").arg(&to);
-    command.args(way.memory.iter().flat_map(|memory| ["--vae-memory", memory])).arg("--force");
+    command.args(way.memory.iter().flat_map(|memory| ["--vae-memory", memory]));
     let usage = process::run(&mut command)?;
     let image = load_safetensors(&to).remove("image").context("there is no image")?;
     Ok((usage, image.to_f32_vec()))
