@@ -1,24 +1,16 @@
 //! Upscalers of the ESRGAN kind, run by PyTorch and by Smelt: as packages in two precisions, and on pictures, in one part and
 //! in several.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail, ensure};
 use sd_runtime::image::RgbImage;
 use serde::Deserialize;
 use testkit::load_safetensors;
 
-use super::{networks::worst_psnr, quietly};
-use crate::{
-    python,
-    smelt::{self, Profile},
-};
+use super::{ask_diffusers, networks::worst_psnr, quietly};
+use crate::smelt::{self, Profile};
 
-const REQUIREMENTS: [&str; 4] = ["torch==2.15.0", "numpy==2.4.6", "safetensors==0.8.0", "pillow==13.0.0"];
 const SCRIPT: &str = include_str!("upscalers.py");
 /// The least PSNR of a package's results in f32 and in f16, in dB.
 const LEAST_DB: [f64; 2] = [80.0, 55.0];
@@ -64,13 +56,7 @@ pub(super) fn run() -> Result<()> {
 }
 
 fn write_cases(place: &Path) -> Result<Vec<Case>> {
-    let python = python::ensure_venv(&place.with_file_name("upscalers-venv"), &REQUIREMENTS)?;
-    let script = place.join("upscalers.py");
-    fs::write(&script, SCRIPT)?;
-    let output = Command::new(python).arg(script).arg(place).stderr(Stdio::inherit()).output();
-    let output = output.context("cannot start Python")?;
-    ensure!(output.status.success(), "upscalers.py: {}", output.status);
-    let lines = String::from_utf8(output.stdout)?;
+    let lines = ask_diffusers(place, "upscalers.py", SCRIPT, &[place])?;
     lines
         .lines()
         .map(|line| serde_json::from_str(line).with_context(|| format!("upscalers.py said {line:?}")))
