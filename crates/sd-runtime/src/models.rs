@@ -122,6 +122,11 @@ impl Shelf {
         self.remembered = other.remembered.clone();
     }
 
+    /// Whether models live for one stage of a run, so that each stage is to be whole before the next.
+    pub(crate) fn is_staged(&self) -> bool {
+        self.residency == Residency::PerStage
+    }
+
     /// Ends the last stage of a run.
     pub(crate) fn release(&mut self) {
         if self.residency == Residency::PerStage {

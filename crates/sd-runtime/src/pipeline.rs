@@ -1,7 +1,8 @@
 //! Text to image, and image to image, with Stable Diffusion.
 //!
 //! A prompt becomes ids ([`prompt`](crate::prompt)), ids conditioning, conditioning and noise latents, latents a picture.
-//! Each stage runs for all pictures before the next begins, so that its models need not outlive it ([`Residency`]).
+//! Each picture is finished and handed out before the next is denoised; where models live for their stage alone
+//! ([`Residency`]), each stage runs for all pictures before the next begins.
 //! The models are [`Engine`](crate::Engine)s known by their signatures; sizes, batch and element types come from there.
 //! What differs between families of checkpoints is how prompts are read (`condition`); models that ask for what nobody
 //! gives are refused by name.
@@ -9,6 +10,7 @@
 mod canvas;
 mod draw;
 mod embed;
+mod finish;
 mod forms;
 mod range;
 mod reach;
@@ -47,6 +49,7 @@ pub use crate::streams::Streams;
 pub use crate::takes::Takes;
 pub use crate::variation::Variation;
 pub use embed::Embedded;
+pub use crate::watch::Observer;
 pub use settings::{GuidingPicture, PictureSettings, RefinedBy, SecondPass, StartingPicture};
 
 use crate::autoencoder::{Decoder, Encoder};
@@ -54,14 +57,14 @@ use crate::condition::{self, Conditioner};
 use crate::denoise::{Denoiser, check_pictures};
 use crate::engine::{Loader, Residency};
 use crate::error::{Result, RuntimeError};
-use crate::image::RgbImage;
 use crate::models::{Shelf, missing};
 use crate::part::Part;
 use crate::rng::RandomSource;
 use crate::safety::SafetyChecker;
 use crate::scheduler::{Scheduler, SchedulerConfig, WalkOptions};
-use crate::watch::{OnStep, Watch};
-use canvas::Overlay;
+use crate::watch::{Collector, Watch};
+use draw::Begun;
+use finish::{Finish, Finisher};
 use reach::Reach;
 
 /// A pipeline from text, or from text and a picture, to pictures.
@@ -79,13 +82,6 @@ pub struct DiffusionPipeline {
     encoder: Option<Encoder>,
     safety_checker: Option<SafetyChecker>,
     latent_shape: [usize; 4],
-}
-
-/// Latents of all pictures, and how what is drawn becomes a part of a picture.
-struct Drawn {
-    denoised: Vec<Denoised>,
-    overlay: Option<Overlay>,
-    warnings: Vec<Warning>,
 }
 
 impl DiffusionPipeline {
@@ -215,9 +211,30 @@ impl DiffusionPipeline {
         stop: &Stop,
         progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<Generation> {
-        let generation = self.draw(streams, options, stop, progress);
+        let mut collector = Collector::new(progress);
+        let warnings = self.generate_each(streams, options, stop, &mut collector)?;
+        Ok(Generation { images: collector.images, warnings })
+    }
+
+    /// Draws as [`generate_with`](Self::generate_with), and hands each picture out as soon as it is finished; returns what
+    /// the caller should tell its user.
+    ///
+    /// Where models live for their stage alone, all pictures are finished after the last step of the last one. If the
+    /// observer ends such a run before that, the pictures whose steps are all done are finished first, and handed out; only
+    /// `stop` ends it at once.
+    ///
+    /// # Errors
+    /// As [`generate_with`](Self::generate_with).
+    pub fn generate_each(
+        &mut self,
+        streams: &mut Streams,
+        options: &GenerateOptions,
+        stop: &Stop,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Warning>> {
+        let warnings = self.draw(streams, options, stop, observer);
         self.models.release();
-        generation
+        warnings
     }
 
     /// Denoises and leaves the rest, decoding and the safety checker, to others: another pipeline may go on from the latents.
@@ -232,16 +249,32 @@ impl DiffusionPipeline {
         progress: &mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     ) -> Result<Undecoded> {
         let n_steps = self.evaluations(options)?;
-        let mut watch = Watch::new(options.image_count, n_steps, stop, progress);
-        let denoised = self.begin_and_denoise(streams, options, &mut watch);
+        let mut collector = Collector::new(progress);
+        let mut watch = Watch::new(options.image_count, n_steps, stop, &mut collector);
+        let undecoded = self.undecoded(streams, options, &mut watch);
         self.models.release();
-        match denoised? {
-            Drawn { overlay: Some(_), .. } => Err(RuntimeError::Options(
+        undecoded
+    }
+
+    fn undecoded(
+        &mut self,
+        streams: &mut Streams,
+        options: &GenerateOptions,
+        watch: &mut Watch<'_>,
+    ) -> Result<Undecoded> {
+        let begun = self.begin(streams, options, watch)?;
+        if begun.overlay.is_some() {
+            return Err(RuntimeError::Options(
                 "what is drawn for a part of a picture is decoded by the pipeline that drew it; no other can go on from it"
                     .into(),
-            )),
-            Drawn { denoised, warnings, .. } => Ok(Undecoded { pictures: denoised, warnings }),
+            ));
         }
+        let mut pictures = Vec::with_capacity(options.image_count);
+        self.denoise(streams, &begun, options, watch, &mut |_, denoised, _, _| {
+            pictures.push(denoised);
+            Ok(())
+        })?;
+        Ok(Undecoded { pictures, warnings: begun.warnings })
     }
 
     /// Evaluations of the denoiser that each picture takes; wrong options are refused without running any model.
@@ -272,20 +305,42 @@ impl DiffusionPipeline {
         streams: &mut Streams,
         options: &GenerateOptions,
         stop: &Stop,
-        on_step: OnStep<'_>,
-    ) -> Result<Generation> {
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Warning>> {
         let n_steps = self.evaluations(options)?;
-        let mut watch = Watch::new(options.image_count, n_steps, stop, on_step);
-        let Drawn { denoised, overlay, mut warnings } = self.begin_and_denoise(streams, options, &mut watch)?;
-        let mut images = self.decode(denoised, &watch)?;
-        let not_finite = |image: &GeneratedImage| image.decoded.to_f32_vec().iter().any(|x| !x.is_finite());
-        let bad = images.iter().enumerate().filter(|(_, image)| not_finite(image));
-        warnings.extend(bad.map(|(image_idx, _)| Warning::NotFinite { image_idx }));
-        if !options.disable_safety {
-            self.check(&mut images, &watch)?;
+        let mut watch = Watch::new(options.image_count, n_steps, stop, observer);
+        let begun = self.begin(streams, options, &watch)?;
+        let mut finish = Finish::new(options, begun.overlay.as_ref());
+        if self.models.is_staged() {
+            self.draw_by_stage(streams, (&begun, &mut finish), options, &mut watch)?;
+        } else {
+            self.denoise(streams, &begun, options, &mut watch, &mut |idx, denoised, by, watch| {
+                finish.one(idx, denoised, by, watch)
+            })?;
         }
-        lay_over(overlay.as_ref(), &mut images)?;
-        Ok(Generation { images, warnings })
+        let bad = finish.warnings;
+        Ok(begun.warnings.into_iter().chain(bad).collect())
+    }
+
+    /// Denoises all pictures before any is finished; what is denoised already is not lost with a run that is ended.
+    fn draw_by_stage(
+        &mut self,
+        streams: &mut Streams,
+        (begun, finish): (&Begun, &mut Finish<'_>),
+        options: &GenerateOptions,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        let mut waiting = Vec::with_capacity(options.image_count);
+        let denoised = self.denoise(streams, begun, options, watch, &mut |_, denoised, _, _| {
+            waiting.push(denoised);
+            Ok(())
+        });
+        let is_ended = matches!(denoised, Err(RuntimeError::Stopped { .. })) && !watch.stop().is_set();
+        if denoised.is_ok() || is_ended {
+            let finisher = Finisher { decoder: &self.decoder, safety_checker: self.safety_checker.as_ref() };
+            finish.all(waiting, (&finisher, &mut self.models), watch)?;
+        }
+        denoised
     }
 
     /// A scheduler for one picture, without the first steps.
@@ -304,38 +359,4 @@ impl DiffusionPipeline {
             None => Cow::Borrowed(&self.config.scheduler),
         })
     }
-
-    /// Decodes the latents of all pictures.
-    fn decode(&mut self, denoised: Vec<Denoised>, watch: &Watch<'_>) -> Result<Vec<GeneratedImage>> {
-        let mut decode = |Denoised { noise, latents }| {
-            let (decoded, image) = self.decoder.decode(&mut self.models, &latents.to_f32_vec(), watch)?;
-            Ok(GeneratedImage { image, noise, latents, decoded, safety: None })
-        };
-        denoised.into_iter().map(&mut decode).collect()
-    }
-
-    /// Checks all pictures, where there is a safety checker, and blackens those that it rejects.
-    fn check(&mut self, images: &mut [GeneratedImage], watch: &Watch<'_>) -> Result<()> {
-        let Some(checker) = &self.safety_checker else { return Ok(()) };
-        for image in images {
-            let verdict = checker.check(&mut self.models, &image.image, watch)?;
-            if verdict.flagged {
-                image.image = RgbImage::black(image.image.width(), image.image.height());
-            }
-            image.safety = Some(verdict);
-        }
-        Ok(())
-    }
-}
-
-/// Lays what was drawn over the picture that it is to be a part of; a picture that was flagged stays black.
-fn lay_over(overlay: Option<&Overlay>, images: &mut [GeneratedImage]) -> Result<()> {
-    let Some(overlay) = overlay else { return Ok(()) };
-    for image in images {
-        image.image = match &image.safety {
-            Some(verdict) if verdict.flagged => RgbImage::black(overlay.size().width, overlay.size().height),
-            _ => overlay.lay(&image.image)?,
-        };
-    }
-    Ok(())
 }

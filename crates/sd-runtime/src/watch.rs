@@ -5,15 +5,47 @@ use std::ops::ControlFlow;
 use host_tensor::Stop;
 
 use crate::error::{Result, RuntimeError};
-use crate::request::Progress;
+use crate::request::{GeneratedImage, Progress};
 
-/// Whoever is told of every step.
+/// Whoever is told of a run, and may stop it.
+pub trait Observer {
+    /// Hears of a step; [`ControlFlow::Break`] ends the run.
+    fn step(&mut self, at: Progress<'_>) -> ControlFlow<()>;
+
+    /// Takes a picture as soon as it is finished, with its index; [`ControlFlow::Break`] ends the run.
+    fn image(&mut self, image_idx: usize, image: GeneratedImage) -> ControlFlow<()>;
+}
+
+/// Whoever is told of every step, and of nothing else.
 pub(crate) type OnStep<'a> = &'a mut dyn FnMut(Progress<'_>) -> ControlFlow<()>;
+
+/// Hears of steps, and keeps the pictures.
+pub(crate) struct Collector<'a> {
+    on_step: OnStep<'a>,
+    pub(crate) images: Vec<GeneratedImage>,
+}
+
+impl<'a> Collector<'a> {
+    pub(crate) const fn new(on_step: OnStep<'a>) -> Self {
+        Self { on_step, images: Vec::new() }
+    }
+}
+
+impl Observer for Collector<'_> {
+    fn step(&mut self, at: Progress<'_>) -> ControlFlow<()> {
+        (self.on_step)(at)
+    }
+
+    fn image(&mut self, _: usize, image: GeneratedImage) -> ControlFlow<()> {
+        self.images.push(image);
+        ControlFlow::Continue(())
+    }
+}
 
 /// A run under way.
 pub(crate) struct Watch<'a> {
     stop: &'a Stop,
-    on_step: OnStep<'a>,
+    observer: &'a mut dyn Observer,
     n_images: usize,
     n_steps: usize,
     image_idx: usize,
@@ -23,8 +55,8 @@ pub(crate) struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     /// A run of so many pictures, each of so many steps, before its first.
-    pub(crate) fn new(n_images: usize, n_steps: usize, stop: &'a Stop, on_step: OnStep<'a>) -> Self {
-        Self { stop, on_step, n_images, n_steps, image_idx: 0, step: 0 }
+    pub(crate) fn new(n_images: usize, n_steps: usize, stop: &'a Stop, observer: &'a mut dyn Observer) -> Self {
+        Self { stop, observer, n_images, n_steps, image_idx: 0, step: 0 }
     }
 
     /// The flag that stops the run.
@@ -44,7 +76,21 @@ impl<'a> Watch<'a> {
     pub(crate) fn advance(&mut self, latents: &[f32]) -> Result<()> {
         self.step += 1;
         let Self { n_images, n_steps, image_idx, step, .. } = *self;
-        match (self.on_step)(Progress { image_idx, n_images, step, n_steps, latents }) {
+        let answer = self.observer.step(Progress { image_idx, n_images, step, n_steps, latents });
+        self.go_on(answer)
+    }
+
+    /// Hands a picture out.
+    ///
+    /// # Errors
+    /// As [`advance`](Self::advance).
+    pub(crate) fn hand_out(&mut self, image_idx: usize, image: GeneratedImage) -> Result<()> {
+        let answer = self.observer.image(image_idx, image);
+        self.go_on(answer)
+    }
+
+    const fn go_on(&self, answer: ControlFlow<()>) -> Result<()> {
+        match answer {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(self.stopped()),
         }

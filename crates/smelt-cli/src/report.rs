@@ -121,6 +121,12 @@ impl Report {
     }
 }
 
+/// Says what is there when the program is interrupted; what is left of a bar gives way.
+pub(crate) fn last_words(words: impl Display) {
+    let clear = if std::io::stderr().is_terminal() { "\r\x1b[2K" } else { "" };
+    eprintln!("{clear}{words}");
+}
+
 /// Prints to standard output; a reader that went away (`smelt … | head`) ends the program quietly.
 fn print(text: std::fmt::Arguments<'_>) {
     let mut out = std::io::stdout().lock();

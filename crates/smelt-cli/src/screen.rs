@@ -57,11 +57,16 @@ impl<'r> Screen<'r> {
         }
     }
 
-    fn warn(&self, words: &str) {
+    /// Says something while there may be a bar, which makes way.
+    pub(crate) fn say<T>(&self, say: impl FnOnce(&Report) -> T) -> T {
         match &self.bar {
-            Some(Bar { bar, .. }) => bar.suspend(|| self.report.warn(words)),
-            None => self.report.warn(words),
+            Some(Bar { bar, .. }) => bar.suspend(|| say(self.report)),
+            None => say(self.report),
         }
+    }
+
+    fn warn(&self, words: &str) {
+        self.say(|report| report.warn(words));
     }
 }
 

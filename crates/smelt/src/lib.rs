@@ -125,7 +125,7 @@ pub use start::{Start, StartMask};
 pub use units::{bytes, count, decibels, parse_bytes, seconds};
 pub use upscale::{Enlargement, Upscaled, Upscaler, UpscalerOptions};
 pub use verify::{At, HalfOutput, Look, NotFinite, Verdict, Verification, VerifiedHalf, VerifiedOutput, VerifyReport};
-pub use watch::{Event, Progress, Unit, Unwatched, Watch};
+pub use watch::{Event, Progress, Step, Unit, Unwatched, Watch};
 pub use weights_report::{Format as ReportFormat, Summary as WeightSummary, Weight as WeightReport};
 
 /// Pictures.

@@ -1,17 +1,14 @@
 //! A pipeline: models that are loaded, and draw as often as they are asked to.
 
+mod picture;
 mod refine;
+mod telling;
 mod twice;
-
-use std::ops::ControlFlow;
 
 use sd_checkpoint::Applied;
 use sd_convert::LatentSize;
 use sd_runtime::Stop;
-use sd_runtime::pipeline::{
-    DiffusionPipeline, Embedded, GenerateOptions, GeneratedImage, GuidingPicture, OwnSeed, PictureSettings, Preprocess,
-    RefinedBy, SecondPass, Streams,
-};
+use sd_runtime::pipeline::{DiffusionPipeline, Embedded, Streams};
 use sd_runtime::rng::RandomSource;
 use sd_runtime::scheduler::Sampler;
 use sd_spec::Family;
@@ -19,8 +16,10 @@ use sd_spec::Family;
 use crate::error::{Context, Result, refuse};
 use crate::load::{PipelineOptions, load, load_refiner, open_refiner};
 use crate::open::Opened;
-use crate::request::{Control, Drawing, Picture, REFINER_START, Request};
-use crate::watch::{Event, Progress, Unit, Watch};
+use crate::request::{Drawing, Request};
+use crate::watch::Watch;
+use picture::PictureMaker;
+use telling::Telling;
 use twice::Larger;
 
 /// Models that are loaded.
@@ -97,7 +96,11 @@ impl Pipeline {
         &self.warnings
     }
 
-    /// Draws; the watcher hears of every step.
+    /// Draws; the watcher hears of every step, and has each picture as soon as it is finished ([`Event::Picture`](crate::Event::Picture)): before
+    /// the next is begun, unless there are two passes or models that live for their stage, which finish all of them last.
+    ///
+    /// A watcher that breaks off keeps what it was given. Pictures whose steps are all done and that wait for their
+    /// decoder are finished first; [`Pipeline::draw_until`] has a way to stop that waits for nothing.
     ///
     /// # Errors
     /// For requests that cannot be met, when a model fails, and when the watcher breaks off.
@@ -154,17 +157,15 @@ impl Pipeline {
         request.check()?;
         request.check_named(&self.loras)?;
         self.check_can_begin(request)?;
-        let options = request.options(self.inner.takes());
         let n_known = self.warnings.len();
-        let generation = self.generate(streams, request, stop, watch)?;
-        let _ = watch.event(Event::End);
-        let said = generation.warnings.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let picture = |(idx, generated)| self.picture(request, &options, idx, generated);
-        Ok(Drawing {
-            pictures: generation.images.into_iter().enumerate().map(picture).collect(),
-            // Models that were loaded for this drawing may have some of their own.
-            warnings: self.warnings[n_known..].iter().cloned().chain(said).collect(),
-        })
+        let maker = PictureMaker::new(self, request);
+        let mut telling = Telling::new(watch, maker, request.count);
+        let warnings = self.generate(streams, request, stop, &mut telling)?;
+        let pictures = telling.end();
+        let said = warnings.iter().map(ToString::to_string);
+        // Models that were loaded for this drawing may have some of their own.
+        let warnings = self.warnings[n_known..].iter().cloned().chain(said).collect();
+        Ok(Drawing { pictures, warnings })
     }
 
     /// Refuses what no model can begin with.
@@ -194,91 +195,5 @@ impl Pipeline {
     fn first_size(&self) -> (usize, usize) {
         let (LatentSize { height, width }, scale) = (self.latent_size(), self.inner.scale());
         (width * scale, height * scale)
-    }
-
-    fn picture(&self, request: &Request, options: &GenerateOptions, idx: usize, generated: GeneratedImage) -> Picture {
-        let GeneratedImage { image, noise, latents, decoded, safety, .. } = generated;
-        // What was drawn; the picture is larger where that is a part of it.
-        let (width, height) = match *decoded.shape() {
-            [_, _, height, width] => (width, height),
-            _ => (image.width(), image.height()),
-        };
-        let hires = request.hires.map(|hires| SecondPass {
-            width,
-            height,
-            by: hires.by.to_string(),
-            upscaler: hires.by.other_name().to_owned(),
-            strength: hires.strength,
-            steps: hires.steps.unwrap_or(options.steps),
-        });
-        let (width, height) = if hires.is_some() { self.first_size() } else { (width, height) };
-        let OwnSeed { seed, variation, image_idx } = options.own_seed(idx);
-        let settings = PictureSettings {
-            software: crate::SOFTWARE.to_owned(),
-            model: self.name.clone(),
-            prompt: request.prompt.clone(),
-            prompt_2: request.prompt_2.clone(),
-            negative_prompt: options.negative_prompt.clone(),
-            negative_prompt_2: options.negative_prompt_2.clone(),
-            emphasis: options.emphasis.name().to_owned(),
-            conditions: options.conditions,
-            negative_conditions: options.negative_conditions,
-            refiner: self.refiner.as_ref().map(|refiner| RefinedBy {
-                model: refiner.name.clone(),
-                start: request.refiner_start.unwrap_or(REFINER_START),
-            }),
-            seed,
-            image_idx,
-            steps: options.steps,
-            guidance_scale: options.guidance_scale,
-            guidance_rescale: options.guidance_rescale,
-            clip_skip: options.clip_skip,
-            negative_clip_skip: options.negative_clip_skip,
-            timesteps: options.timesteps.clone(),
-            sigmas: options.sigmas.clone(),
-            eta: options.eta,
-            original_steps: options.original_steps,
-            variation,
-            guidance_interval: options.guidance_interval.map(|interval| interval.to_string()),
-            skip_layers: options.skip_layers,
-            forecast: options.forecasting.map(|rule| rule.to_string()),
-            scheduler: options.scheduler.unwrap_or(self.scheduler).to_string(),
-            random: options.random.name().to_owned(),
-            start: request.start.as_ref().map(|start| start.settings(self.inner.takes())),
-            controls: self.controlnets.iter().zip(&request.controls).map(guiding).collect(),
-            taesd: self.taesd.clone(),
-            width,
-            height,
-            hires,
-        };
-        Picture { image, settings, flagged: safety.map(|verdict| verdict.flagged), noise, latents, decoded }
-    }
-}
-
-/// Tells of a step, before and after which there are so many steps of other models.
-fn on_step(
-    watch: &mut dyn Watch,
-    at: &sd_runtime::pipeline::Progress<'_>,
-    n_before: usize,
-    n_after: usize,
-) -> ControlFlow<()> {
-    watch.event(Event::Progress(Progress {
-        what: "denoising",
-        done: (n_before + at.image_idx * at.n_steps + at.step) as u64,
-        total: (n_before + at.n_images * at.n_steps + n_after) as u64,
-        unit: Unit::Steps,
-    }))
-}
-
-/// What a picture's settings say of one that guided it.
-fn guiding((controlnet, Control { picture, file }): (&String, &Control)) -> GuidingPicture {
-    let preprocess = (picture.preprocess != Preprocess::None).then(|| picture.preprocess.to_string());
-    GuidingPicture {
-        controlnet: controlnet.clone(),
-        file: file.clone(),
-        preprocess,
-        weight: picture.weight,
-        start: picture.start,
-        end: picture.end,
     }
 }

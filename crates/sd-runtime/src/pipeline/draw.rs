@@ -1,15 +1,20 @@
 //! From prompts and noise to latents: what pictures begin with, what prompts say, and the loop for each picture.
+//!
+//! What becomes of latents is the caller's: they are decoded at once, wait for others, or are another pipeline's.
 
 use std::ops::Range;
 
 use host_tensor::HostTensor;
 
+use super::DiffusionPipeline;
+use super::canvas::Overlay;
+use super::finish::Finisher;
 use super::start::{Making, Start};
-use super::{DiffusionPipeline, Drawn};
 use crate::condition::{Reading, Turns};
 use crate::denoise::{Denoisers, Evaluation, Said, denoise};
 use crate::error::Result;
 use crate::features::Conditioning;
+use crate::models::Shelf;
 use crate::prompt::{Course, Emphasis};
 use crate::request::{Denoised, GenerateOptions, Warning};
 use crate::rng::{Lane, RandomSource};
@@ -36,14 +41,27 @@ impl Prompted {
     }
 }
 
+/// What pictures of a run begin with, and what they are guided by.
+pub(super) struct Begun {
+    starts: Vec<Start>,
+    prompted: Prompted,
+    /// How what is drawn becomes a part of a picture.
+    pub(super) overlay: Option<Overlay>,
+    pub(super) warnings: Vec<Warning>,
+}
+
+/// What becomes of a picture's latents: its index, the latents, and what would make a picture of them.
+pub(super) type Sink<'a> =
+    &'a mut dyn FnMut(usize, Denoised, (&Finisher<'_>, &mut Shelf), &mut Watch<'_>) -> Result<()>;
+
 impl DiffusionPipeline {
-    /// Latents of all pictures.
-    pub(super) fn begin_and_denoise(
+    /// What all pictures of a run begin with, and what they are guided by.
+    pub(super) fn begin(
         &mut self,
         streams: &mut Streams,
         options: &GenerateOptions,
-        watch: &mut Watch<'_>,
-    ) -> Result<Drawn> {
+        watch: &Watch<'_>,
+    ) -> Result<Begun> {
         streams.check(options)?;
         let mut shares = streams.shares(options.image_count);
         // All of one stage before the next, so that its models need not outlive it.
@@ -56,12 +74,23 @@ impl DiffusionPipeline {
         self.find_without_blocks(options)?;
         // What is said of a picture to begin with is the same for all.
         warnings.extend(starts.first().and_then(|start| start.warning.clone()));
-        let mut denoised = Vec::with_capacity(options.image_count);
-        for (start, (pictures, source)) in starts.iter().zip(shares) {
-            self.denoise(start, &prompted, (pictures, source), options, watch, &mut denoised)?;
-        }
         let overlay = starts.first_mut().and_then(|start| start.overlay.take());
-        Ok(Drawn { denoised, overlay, warnings })
+        Ok(Begun { starts, prompted, overlay, warnings })
+    }
+
+    /// Denoises all pictures; `sink` takes the latents of each as soon as they are there, in order.
+    pub(super) fn denoise(
+        &mut self,
+        streams: &mut Streams,
+        begun: &Begun,
+        options: &GenerateOptions,
+        watch: &mut Watch<'_>,
+        sink: Sink<'_>,
+    ) -> Result<()> {
+        for (start, share) in begun.starts.iter().zip(streams.shares(options.image_count)) {
+            self.denoise_share(start, &begun.prompted, share, options, watch, sink)?;
+        }
+        Ok(())
     }
 
     /// What some of the pictures begin with.
@@ -145,14 +174,14 @@ impl DiffusionPipeline {
     }
 
     /// Denoises the latents of pictures of one stream, each with its share of what is drawn on the way.
-    fn denoise(
+    fn denoise_share(
         &mut self,
         start: &Start,
         prompted: &Prompted,
         (pictures, source): (Range<usize>, &mut Box<dyn RandomSource>),
         options: &GenerateOptions,
         watch: &mut Watch<'_>,
-        denoised: &mut Vec<Denoised>,
+        sink: Sink<'_>,
     ) -> Result<()> {
         let reach = self.longer.as_ref().filter(|longer| longer.n_windows == prompted.n_windows).unwrap_or(&self.own);
         let denoisers = Denoisers {
@@ -178,8 +207,10 @@ impl DiffusionPipeline {
             let kept = start.kept.as_ref().map(|kept| (kept, noise.as_slice()));
             denoise(&mut self.models, &mut evaluation, &mut walk, &mut latents, &mut lane, kept, watch)?;
             let noise = HostTensor::from_f32(self.latent_shape, noise.clone());
-            denoised.push(Denoised { noise, latents: HostTensor::from_f32(self.latent_shape, latents) });
             *source = lane.into_source();
+            let finisher = Finisher { decoder: &self.decoder, safety_checker: self.safety_checker.as_ref() };
+            let denoised = Denoised { noise, latents: HostTensor::from_f32(self.latent_shape, latents) };
+            sink(pictures.start + idx, denoised, (&finisher, &mut self.models), watch)?;
         }
         Ok(())
     }

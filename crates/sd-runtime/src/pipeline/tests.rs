@@ -2,6 +2,7 @@
 
 mod clean;
 mod control;
+mod handed_out;
 mod masks;
 mod prompts;
 mod seeds;
@@ -18,6 +19,7 @@ use super::fake::{self, Fake, LATENT, LENGTH, WIDTH};
 use super::*;
 use crate::RuntimeError;
 use crate::engine::{Feature, Shape};
+use crate::image::RgbImage;
 use crate::prompt::{Emphasis, Window};
 use crate::rng::{Lane, NumpyRandom, RandomKind};
 use crate::scheduler::{Sampler, SchedulerKind};

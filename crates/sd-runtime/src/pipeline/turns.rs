@@ -9,7 +9,7 @@ use super::DiffusionPipeline;
 use crate::error::{Result, RuntimeError};
 use crate::image::{Filter, Fit, RgbImage};
 use crate::part::Part;
-use crate::watch::Watch;
+use crate::watch::{Collector, Watch};
 
 impl DiffusionPipeline {
     /// Pixels of a picture for each latent, in each direction.
@@ -29,7 +29,8 @@ impl DiffusionPipeline {
             return Err(RuntimeError::Signature { model, reason: "is missing from the pipeline".into() });
         };
         let mut go_on = |_: super::Progress<'_>| ControlFlow::Continue(());
-        let watch = Watch::new(1, 0, stop, &mut go_on);
+        let mut nobody = Collector::new(&mut go_on);
+        let watch = Watch::new(1, 0, stop, &mut nobody);
         let planes = picture.fit(encoder.size(), Fit::Crop, Filter::Lanczos).to_planes();
         let middle = vec![0.0; self.latent_shape.iter().product()];
         let latents = encoder.encode(&mut self.models, planes, &middle, &watch)?;

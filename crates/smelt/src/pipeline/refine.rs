@@ -2,13 +2,13 @@
 
 use host_tensor::HostTensor;
 use sd_runtime::Stop;
-use sd_runtime::pipeline::{Conditions, GenerateOptions, Generation, Streams};
+use sd_runtime::pipeline::{Conditions, GenerateOptions, Observer as _, Streams, Warning};
 
-use super::{Pipeline, Refiner, on_step};
+use super::telling::Telling;
+use super::{Pipeline, Refiner};
 use crate::error::{Context, Result};
 use crate::load::Loaded;
 use crate::request::{REFINER_START, Request};
-use crate::watch::Watch;
 
 impl Refiner {
     /// Puts it together; what the user should know joins what is known of the model itself.
@@ -30,14 +30,14 @@ impl Pipeline {
         streams: &mut Streams,
         request: &Request,
         stop: &Stop,
-        watch: &mut dyn Watch,
-    ) -> Result<Generation> {
+        telling: &mut Telling<'_>,
+    ) -> Result<Vec<Warning>> {
         if let Some(hires) = &request.hires {
-            return self.draw_twice(hires, streams, request, stop, watch);
+            return self.draw_twice(hires, streams, request, stop, telling);
         }
         let options = request.options(self.inner.takes());
         let Self { inner, refiner: Some(refiner), .. } = self else {
-            return Ok(self.inner.generate_with(streams, &options, stop, &mut |at| on_step(watch, &at, 0, 0))?);
+            return Ok(self.inner.generate_each(streams, &options, stop, telling)?);
         };
         let at = request.refiner_start.unwrap_or(REFINER_START);
         let (first, mut last) = turns(options, at);
@@ -47,17 +47,21 @@ impl Pipeline {
         last.latents = vec![nothing; n_pictures];
         let n_last = n_pictures * refiner.inner.evaluations(&last)?;
         let n_first = n_pictures * inner.evaluations(&first)?;
-        let begun = inner.denoise_with(streams, &first, stop, &mut |at| on_step(watch, &at, 0, n_last))?;
+        telling.first_of_two(n_last);
+        let begun = inner.denoise_with(streams, &first, stop, &mut |at| telling.step(at))?;
         last.latents = begun.pictures.iter().map(|picture| picture.latents.clone()).collect();
-        let mut refined =
-            refiner.inner.generate_with(streams, &last, stop, &mut |at| on_step(watch, &at, n_first, 0))?;
-        for (image, picture) in refined.images.iter_mut().zip(begun.pictures) {
-            image.noise = picture.noise;
-        }
-        let new = begun.warnings.into_iter().filter(|warning| !refined.warnings.contains(warning)).collect::<Vec<_>>();
-        refined.warnings.splice(0..0, new);
-        Ok(refined)
+        telling.began_with(begun.pictures.into_iter().map(|picture| picture.noise).collect());
+        telling.last_of_two(n_first);
+        let said = refiner.inner.generate_each(streams, &last, stop, telling)?;
+        Ok(joined(begun.warnings, said))
     }
+}
+
+/// What two passes said, each thing once.
+pub(super) fn joined(first: Vec<Warning>, last: Vec<Warning>) -> Vec<Warning> {
+    let mut all: Vec<Warning> = first.into_iter().filter(|warning| !last.contains(warning)).collect();
+    all.extend(last);
+    all
 }
 
 /// What the model is asked for, and what its refiner: each is told what it takes, and the refiner, whose text encoder is the

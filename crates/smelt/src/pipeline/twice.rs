@@ -10,18 +10,19 @@ use sd_convert::LatentSize;
 use sd_runtime::Stop;
 use sd_runtime::image::{Region, RgbImage, Size};
 use sd_runtime::pipeline::{
-    DiffusionPipeline, GenerateOptions, Generation, Progress, StartingLatents, Streams, Takes, Undecoded, Warning,
-    enlarge,
+    DiffusionPipeline, GenerateOptions, Generation, Observer as _, Progress, StartingLatents, Streams, Takes,
+    Undecoded, Warning, enlarge,
 };
 
-use super::{Pipeline, on_step};
+use super::Pipeline;
+use super::refine::joined;
+use super::telling::Telling;
 use crate::error::{Context, Result, refuse};
 use crate::hires::{Enlarge, Hires};
 use crate::load::{PipelineOptions, load};
 use crate::open::Opened;
 use crate::request::Request;
 use crate::size::Sizes;
-use crate::watch::Watch;
 
 /// Where the models of a second pass come from, and those of the last one.
 pub(super) struct Larger {
@@ -88,8 +89,8 @@ impl Pipeline {
         streams: &mut Streams,
         request: &Request,
         stop: &Stop,
-        watch: &mut dyn Watch,
-    ) -> Result<Generation> {
+        telling: &mut Telling<'_>,
+    ) -> Result<Vec<Warning>> {
         self.check_twice(hires, request)?;
         let first_size = self.latent_size();
         let size = hires.size.latents(first_size, self.inner.scale())?;
@@ -106,18 +107,15 @@ impl Pipeline {
         let n_first = n_pictures * inner.evaluations(&first)?;
         // Drawn anew, at the other size.
         let mut anew = streams.clone();
-        let mut told = |at: Progress<'_>| on_step(watch, &at, 0, n_last);
+        telling.first_of_two(n_last);
+        let mut told = |at: Progress<'_>| telling.step(at);
         let (drawn, said) = first_pass(inner, second, (hires.by, size), streams, &first, stop, &mut told)?;
         last.clean = last.clean.map(|clean| StartingLatents { latents: drawn.latents, ..clean });
         last.evaluations_before = Some(n_first / n_pictures.max(1));
         second.remember_texts_of(inner);
-        let mut generation = second.generate_with(&mut anew, &last, stop, &mut |at| on_step(watch, &at, n_first, 0))?;
-        for (image, noise) in generation.images.iter_mut().zip(drawn.noises) {
-            image.noise = noise;
-        }
-        let new = said.into_iter().filter(|warning| !generation.warnings.contains(warning)).collect::<Vec<_>>();
-        generation.warnings.splice(0..0, new);
-        Ok(generation)
+        telling.began_with(drawn.noises);
+        telling.last_of_two(n_first);
+        Ok(joined(said, second.generate_each(&mut anew, &last, stop, telling)?))
     }
 
     /// Refuses what a second pass does not go with.

@@ -1,0 +1,86 @@
+//! Pictures, and what they were made of, in their files.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use safe_files::OutputFile;
+use serde::Serialize;
+use smelt::sheet::Cell;
+use smelt::{HostTensor, Picture, tensor_file};
+
+use crate::file;
+use crate::report::Report;
+use crate::screen::Screen;
+use crate::view::View;
+
+/// A picture that is written, as `--json` has it.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Saved {
+    pub(super) path: String,
+    width: usize,
+    height: usize,
+    /// What draws it again; with --seeds stream, as one of so many.
+    seed: u64,
+    /// Null when the safety checker did not run.
+    flagged: Option<bool>,
+}
+
+/// Writes one picture with its settings.
+pub(super) fn save(file: &OutputFile, picture: &Picture) -> Result<Saved> {
+    let image = &picture.image;
+    file::write(file, |out| Ok(picture.write_png(out)?))?;
+    Ok(Saved {
+        path: file.path().display().to_string(),
+        width: image.width(),
+        height: image.height(),
+        seed: picture.settings.seed,
+        flagged: picture.flagged,
+    })
+}
+
+/// Says that a picture is written.
+pub(super) fn tell(file: &OutputFile, saved: &Saved, report: &Report) {
+    if saved.flagged == Some(true) {
+        report.warn(format_args!(
+            "{file} is black: the safety checker found something unsafe in it; another seed or prompt may do, or --no-safety-check"
+        ));
+    }
+    report.line(format_args!("wrote {file} ({}x{})", saved.width, saved.height));
+}
+
+/// Reads the noise of so many pictures, as [`save_latents`] writes it.
+pub(super) fn noise(path: &Path, count: usize) -> Result<Vec<HostTensor>> {
+    let mut tensors = tensor_file::read(path).with_context(|| format!("--noise {}", path.display()))?;
+    let mut take = |i: usize| {
+        let name = if count == 1 { "noise".to_owned() } else { format!("{}.noise", i + 1) };
+        let found = tensors.remove(&name);
+        found.with_context(|| format!("--noise {} has no tensor {name:?}; --latents writes such files", path.display()))
+    };
+    (0..count).map(&mut take).collect()
+}
+
+/// Writes what each picture began with and what it was decoded from.
+pub(super) fn save_latents(file: &OutputFile, pictures: &[Picture], report: &Report) -> Result<()> {
+    let name = |i: usize, what: &str| if pictures.len() == 1 { what.to_owned() } else { format!("{}.{what}", i + 1) };
+    let tensors = pictures.iter().enumerate().flat_map(|(i, picture)| {
+        [(name(i, "noise"), picture.noise.clone()), (name(i, "latents"), picture.latents.clone())]
+    });
+    Ok(tensor_file::write(file, &tensors.collect(), &mut Screen::new(report))?)
+}
+
+/// Puts the pictures into a grid and on the terminal: one with its prompt as caption, several with their names.
+pub(super) fn side_by_side(
+    prompt: &str,
+    paths: &[PathBuf],
+    pictures: &[Picture],
+    view: &View<'_>,
+    report: &Report,
+) -> Result<Option<String>> {
+    let captions = match paths {
+        [_] => vec![prompt.to_owned()],
+        several => several.iter().map(|path| file::stem(path)).collect(),
+    };
+    let cells = pictures.iter().zip(captions);
+    let cells: Vec<Cell<'_>> = cells.map(|(i, caption)| Cell { image: &i.image, caption: vec![caption] }).collect();
+    view.finish(&cells, Some(prompt), report)
+}

@@ -1,0 +1,163 @@
+//! Whoever looks on while pictures are drawn: the bar, how long steps take, and files that are written as pictures are
+//! finished, which a Ctrl-C keeps.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use safe_files::OutputFile;
+use smelt::{Drawing, Event, Picture, Step, Watch};
+
+use super::save::{Saved, save, tell};
+use crate::interrupt::{LastAct, Writing};
+use crate::report::{Report, count, last_words, seconds};
+use crate::screen::Screen;
+
+/// Names of pictures that are said at most when the rest is not drawn.
+const MAX_NAMED: usize = 5;
+
+/// Looks on, and writes what is finished.
+pub(super) struct Steps<'r> {
+    report: &'r Report,
+    screen: Screen<'r>,
+    files: &'r [OutputFile],
+    saved: Arc<Mutex<Vec<Saved>>>,
+    /// Why a picture could not be written, which ended the drawing.
+    failed: Option<anyhow::Error>,
+    waiting: Waiting,
+    begin: Instant,
+    n_done: u32,
+    total: Duration,
+    _last_act: LastAct,
+}
+
+/// What a Ctrl-C waits for where pictures wait for their decoder until all are denoised.
+enum Waiting {
+    /// Pictures are finished one by one.
+    Never,
+    /// No picture has all its steps yet.
+    NotYet,
+    /// Some have.
+    For(Writing),
+    /// The user asked to stop, and was told that they are finished first.
+    Told(Writing),
+}
+
+impl<'r> Steps<'r> {
+    /// For pictures that are finished one by one, or, by stages, all of them last.
+    pub(super) fn new(files: &'r [OutputFile], by_stage: bool, report: &'r Report) -> Self {
+        let saved = Arc::new(Mutex::new(Vec::new()));
+        let (there, n_wanted) = (saved.clone(), files.len());
+        let last_act = LastAct::new(move || last_words(interrupted(&locked(&there), n_wanted)));
+        Self {
+            report,
+            screen: Screen::new(report),
+            files,
+            saved,
+            failed: None,
+            waiting: if by_stage { Waiting::NotYet } else { Waiting::Never },
+            begin: Instant::now(),
+            n_done: 0,
+            total: Duration::ZERO,
+            _last_act: last_act,
+        }
+    }
+
+    /// What came of the drawing, or why a picture was not written; a program that was asked to end does so here.
+    pub(super) fn outcome(&mut self, drawing: Result<Drawing, smelt::Error>) -> Result<Drawing> {
+        self.screen.end();
+        self.waiting = Waiting::Never;
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => Ok(drawing?),
+        }
+    }
+
+    /// The pictures that are written.
+    pub(super) fn saved(&self) -> Vec<Saved> {
+        locked(&self.saved).clone()
+    }
+
+    fn step(&mut self, step: Step) {
+        self.n_done += 1;
+        self.total = self.begin.elapsed();
+        if step.is_last() && matches!(self.waiting, Waiting::NotYet) {
+            self.waiting = Waiting::For(Writing::begin());
+        }
+    }
+
+    /// Says once that what is denoised is finished first.
+    fn tell_of_waiting(&mut self) {
+        self.waiting = match std::mem::replace(&mut self.waiting, Waiting::Never) {
+            Waiting::For(writing) => {
+                self.screen.say(|report| {
+                    report.aside("decoding the pictures whose steps are done; Ctrl-C again ends at once");
+                });
+                Waiting::Told(writing)
+            }
+            other => other,
+        };
+    }
+
+    fn picture(&mut self, idx: usize, picture: &Picture) -> ControlFlow<()> {
+        let Some(file) = self.files.get(idx) else { return ControlFlow::Continue(()) };
+        // Until it is noted too, so that it is not forgotten; what may wait for a reader can be interrupted.
+        let writing = file.is_regular().then(Writing::begin);
+        match save(file, picture) {
+            Ok(saved) => {
+                self.screen.say(|report| tell(file, &saved, report));
+                locked(&self.saved).push(saved);
+                drop(writing);
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                self.failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    pub(super) fn mean(&self) -> Option<Duration> {
+        self.total.checked_div(self.n_done)
+    }
+
+    pub(super) fn tell(&self, elapsed: Duration) {
+        if let Some(mean) = self.mean() {
+            let n = count(self.n_done as usize, "step");
+            self.report.line(format_args!("{n}, {} per step, {} in all", seconds(mean), seconds(elapsed)));
+        }
+    }
+}
+
+impl Watch for Steps<'_> {
+    fn event(&mut self, event: Event<'_>) -> ControlFlow<()> {
+        match event {
+            Event::Picture { idx, picture, .. } => return self.picture(idx, picture),
+            Event::Step(step) => self.step(step),
+            _ => {}
+        }
+        let answer = self.screen.event(event);
+        if answer.is_break() {
+            self.tell_of_waiting();
+        }
+        answer
+    }
+}
+
+fn locked(saved: &Mutex<Vec<Saved>>) -> std::sync::MutexGuard<'_, Vec<Saved>> {
+    saved.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is said of the pictures that are there when the rest is not drawn.
+fn interrupted(there: &[Saved], n_wanted: usize) -> String {
+    let n = there.len();
+    if n == 0 {
+        return "interrupted: no picture is finished".to_owned();
+    }
+    let mut names: Vec<&str> = there.iter().take(MAX_NAMED).map(|saved| saved.path.as_str()).collect();
+    if n > MAX_NAMED {
+        names.push("…");
+    }
+    format!("interrupted: {n} of {} written: {}", count(n_wanted, "picture"), names.join(", "))
+}
