@@ -40,7 +40,7 @@ pub(crate) use upscale::UpscaleArgs;
 #[derive(Debug, Parser)]
 #[command(name = "smelt", version, propagate_version = true, max_term_width = 110, after_help = examples::SMELT)]
 pub(crate) struct Cli {
-    /// Print one JSON object to standard output instead of text.
+    /// Print one JSON object to standard output instead of text; generate prints one a line, as things happen.
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// What to do.

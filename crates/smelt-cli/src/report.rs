@@ -18,13 +18,15 @@ pub(crate) use smelt::{bytes, count, decibels, seconds};
 /// Where results go, and in which form.
 pub(crate) struct Report {
     json: bool,
+    /// JSON is lines, each about something that happens.
+    by_line: Cell<bool>,
     /// An output goes to standard output, so that text must not.
     is_beside: Cell<bool>,
 }
 
 impl Report {
     pub(crate) fn new(json: bool) -> Self {
-        Self { json, is_beside: Cell::new(false) }
+        Self { json, by_line: Cell::new(false), is_beside: Cell::new(false) }
     }
 
     /// Leaves standard output to an output of the command, if one goes there: text goes to standard error from now on.
@@ -61,6 +63,23 @@ impl Report {
         Ok(())
     }
 
+    /// Whether JSON was asked for.
+    pub(crate) const fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// From now on JSON is lines, of which warnings are some too.
+    pub(crate) fn by_line(&self) {
+        self.by_line.set(self.json);
+    }
+
+    /// Prints a line of JSON, if JSON was asked for.
+    pub(crate) fn event(&self, value: &impl Serialize) {
+        if self.json {
+            json_line(value);
+        }
+    }
+
     /// Says what goes on beside the results, unless JSON was asked for.
     pub(crate) fn aside(&self, line: impl Display) {
         if !self.json {
@@ -70,6 +89,9 @@ impl Report {
 
     /// Says what the user should know although nothing failed.
     pub(crate) fn warn(&self, message: impl Display) {
+        if self.by_line.get() {
+            json_line(&serde_json::json!({ "event": "warning", "message": message.to_string() }));
+        }
         eprintln!("warning: {message}");
     }
 
@@ -118,6 +140,14 @@ impl Report {
             .with_message(label.to_owned())
             // An error that drops the bar must not stand beside its remains.
             .with_finish(ProgressFinish::AndClear)
+    }
+}
+
+/// Prints an object as one line.
+pub(crate) fn json_line(value: &impl Serialize) {
+    match serde_json::to_string(value) {
+        Ok(line) => print(format_args!("{line}\n")),
+        Err(e) => eprintln!("error: cannot print as JSON: {e}"),
     }
 }
 

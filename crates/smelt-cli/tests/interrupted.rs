@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -42,4 +43,46 @@ fn pictures_that_are_finished_are_kept() {
         std::thread::sleep(Duration::from_millis(5));
     }
     assert_two_of_five(dir.path(), &interrupt(child));
+}
+
+/// Reads lines of JSON until the second step of the third picture in a pass; returns those before it.
+fn until_third(child: &mut Child, pass: u64) -> Vec<serde_json::Value> {
+    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+    let mut heard = Vec::new();
+    loop {
+        let line: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        if [("pass", pass), ("picture", 3), ("step", 2)].iter().all(|(key, value)| line[key] == *value) {
+            return heard;
+        }
+        heard.push(line);
+    }
+}
+
+#[test]
+fn pictures_that_wait_for_their_decoder_are_finished_first() {
+    for (options, pass) in [(&["--low-memory"][..], 1), (&["--size=64", "--hires=2", "--hires-strength=0.1"], 2)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = draw(dir.path(), &[options, &["--json"]].concat());
+        until_third(&mut child, pass);
+        assert_two_of_five(dir.path(), &interrupt(child));
+    }
+}
+
+#[test]
+fn what_happens_is_told_line_by_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = draw(dir.path(), &["--json"]);
+    let heard = until_third(&mut child, 1);
+    let events: Vec<&str> = heard.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    assert_eq!(events[..2], ["progress", "progress"]);
+    let pictures: Vec<usize> = (0..events.len()).filter(|i| events[*i] == "picture").collect();
+    let n_steps = usize::try_from(heard[0]["of"].as_u64().unwrap()).unwrap();
+    assert_eq!(pictures, [n_steps, 2 * n_steps + 1]);
+    assert!(heard[0]["it_per_s"].as_f64() > Some(0.0) && heard[0]["eta_s"].as_f64() > Some(0.0), "{}", heard[0]);
+    let second = &heard[pictures[1]];
+    assert_eq!((&second["picture"], &second["pictures"], &second["width"]), (&2.into(), &5.into(), &128.into()));
+    let ran = interrupt(child);
+    let last: serde_json::Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["event"], last["pictures"].as_array().map(Vec::len)), (&"interrupted".into(), Some(2)));
+    assert_two_of_five(dir.path(), &ran);
 }

@@ -123,7 +123,8 @@ fn measure(binary: &Path, packages: &Path, scratch: &Path, scheduler: &'static s
             command.args(["--seed", &seed.to_string(), "--guidance", "4"]).args(way.arguments);
             command.arg("--model").arg(packages).arg("--output").arg(picture);
             let (usage, printed) = process::output(&mut command)?;
-            let drawn: Drawn = serde_json::from_str(&printed).context("smelt generate prints something else now")?;
+            let last = printed.lines().last().unwrap_or_default();
+            let drawn: Drawn = serde_json::from_str(last).context("smelt generate prints something else now")?;
             row.seconds.push(usage.cpu_s.unwrap_or(drawn.seconds - drawn.load_s));
             if picture != &pictures[0] {
                 row.apart.push(compare(binary, &pictures[0], picture)?);

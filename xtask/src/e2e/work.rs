@@ -234,7 +234,7 @@ impl Work {
         }
         let [printed, errors] =
             [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        let json: Value = serde_json::from_str(&printed).unwrap_or(Value::Null);
+        let json = said(&printed);
         let code = output.status.code();
         let last = errors.lines().last().unwrap_or_default().to_owned();
         let text = self.without_paths(&format!("{code:?}\n{:#}\n{errors}", without_times(json.clone())));
@@ -249,6 +249,16 @@ impl Work {
         let places = places.into_iter().chain([golden]).flatten();
         places.fold(text.to_owned(), |text, (place, name)| text.replace(&*place.to_string_lossy(), name))
     }
+}
+
+/// What `--json` printed: one value, or the last of several lines.
+fn said(printed: &str) -> Value {
+    let last = serde_json::Deserializer::from_str(printed).into_iter::<Value>().last();
+    let mut said = last.and_then(Result::ok).unwrap_or(Value::Null);
+    if let Value::Object(members) = &mut said {
+        members.remove("event");
+    }
+    said
 }
 
 /// A row whose case is filled in later.

@@ -2,7 +2,9 @@
 //!
 //! The models come from a directory of packages, or from a checkpoint that is converted in memory: the same programs, without files.
 
+mod events;
 mod names;
+mod pace;
 mod places;
 mod save;
 mod start;
@@ -21,11 +23,12 @@ use crate::cli::{GenerateArgs, Seed};
 use crate::file;
 use crate::report::Report;
 use crate::screen::Screen;
+use events::Line;
 use places::Places;
 use save::{Saved, noise, save_latents, side_by_side};
 use steps::Steps;
 
-/// What `--json` prints.
+/// What `--json` prints at the end.
 #[derive(Serialize)]
 struct Summary {
     model: String,
@@ -43,6 +46,7 @@ struct Summary {
 
 pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     let begin = Instant::now();
+    report.by_line();
     let settings = args.settings.as_deref().map(RequestFile::read).transpose()?;
     let mut request = request(args, None, settings.as_ref())?;
     let outputs = Places::of(args, &request, report)?;
@@ -70,7 +74,7 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
         report.line(format_args!("seed {}", request.seed));
     }
     steps.tell(begin.elapsed());
-    report.json(&Summary {
+    report.event(&Line::Done(&Summary {
         model: pipeline.name().to_owned(),
         scheduler: pipeline.scheduler().to_string(),
         seed: request.seed,
@@ -80,7 +84,7 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
         load_s: load.as_secs_f64(),
         seconds_per_step: steps.mean().map(|t| t.as_secs_f64()),
         seconds: begin.elapsed().as_secs_f64(),
-    })?;
+    }));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -54,12 +54,12 @@ pub(crate) fn succeed<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Str
     ran.stdout
 }
 
-/// Runs the command with `--json` and returns what it printed.
+/// Runs the command with `--json` and returns what it printed, of several lines the last.
 #[track_caller]
 pub(crate) fn json<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> serde_json::Value {
     let args: Vec<std::ffi::OsString> = args.into_iter().map(|s| s.as_ref().to_owned()).collect();
     let text = succeed(args.iter().map(|s| s.as_os_str()).chain([OsStr::new("--json")]));
-    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"))
+    serde_json::Deserializer::from_str(&text).into_iter().last().unwrap().unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
 /// Runs the command, which must fail with exit code 1, and returns its message.

@@ -1,5 +1,5 @@
-//! Whoever looks on while pictures are drawn: the bar, how long steps take, and files that are written as pictures are
-//! finished, which a Ctrl-C keeps.
+//! Whoever looks on while pictures are drawn: the bar, lines of JSON, how long steps take, and files that are written as
+//! pictures are finished, which a Ctrl-C keeps.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,9 +9,11 @@ use anyhow::Result;
 use safe_files::OutputFile;
 use smelt::{Drawing, Event, Picture, Step, Watch};
 
+use super::events::{At, Line};
+use super::pace::Pace;
 use super::save::{Saved, save, tell};
 use crate::interrupt::{LastAct, Writing};
-use crate::report::{Report, count, last_words, seconds};
+use crate::report::{Report, count, json_line, last_words, seconds};
 use crate::screen::Screen;
 
 /// Names of pictures that are said at most when the rest is not drawn.
@@ -27,8 +29,7 @@ pub(super) struct Steps<'r> {
     failed: Option<anyhow::Error>,
     waiting: Waiting,
     begin: Instant,
-    n_done: u32,
-    total: Duration,
+    pace: Pace,
     _last_act: LastAct,
 }
 
@@ -49,7 +50,14 @@ impl<'r> Steps<'r> {
     pub(super) fn new(files: &'r [OutputFile], by_stage: bool, report: &'r Report) -> Self {
         let saved = Arc::new(Mutex::new(Vec::new()));
         let (there, n_wanted) = (saved.clone(), files.len());
-        let last_act = LastAct::new(move || last_words(interrupted(&locked(&there), n_wanted)));
+        let is_json = report.is_json();
+        let last_act = LastAct::new(move || {
+            let there = locked(&there);
+            if is_json {
+                json_line(&Line::Interrupted { pictures: &there });
+            }
+            last_words(interrupted(&there, n_wanted));
+        });
         Self {
             report,
             screen: Screen::new(report),
@@ -58,8 +66,7 @@ impl<'r> Steps<'r> {
             failed: None,
             waiting: if by_stage { Waiting::NotYet } else { Waiting::Never },
             begin: Instant::now(),
-            n_done: 0,
-            total: Duration::ZERO,
+            pace: Pace::default(),
             _last_act: last_act,
         }
     }
@@ -80,8 +87,18 @@ impl<'r> Steps<'r> {
     }
 
     fn step(&mut self, step: Step) {
-        self.n_done += 1;
-        self.total = self.begin.elapsed();
+        self.pace.step(self.begin.elapsed());
+        let n_left = self.files.len() - locked(&self.saved).len().min(self.files.len());
+        self.report.event(&Line::Progress(At {
+            picture: step.picture + 1,
+            pictures: step.n_pictures,
+            pass: step.pass + 1,
+            passes: step.n_passes,
+            step: step.step,
+            of: step.n_steps,
+            it_per_s: self.pace.rate(),
+            eta_s: self.pace.left(step.total - step.done, n_left).map(|left| left.as_secs_f64()),
+        }));
         if step.is_last() && matches!(self.waiting, Waiting::NotYet) {
             self.waiting = Waiting::For(Writing::begin());
         }
@@ -106,7 +123,9 @@ impl<'r> Steps<'r> {
         let writing = file.is_regular().then(Writing::begin);
         match save(file, picture) {
             Ok(saved) => {
+                self.pace.picture(self.begin.elapsed());
                 self.screen.say(|report| tell(file, &saved, report));
+                self.report.event(&Line::Picture { picture: idx + 1, pictures: self.files.len(), saved: &saved });
                 locked(&self.saved).push(saved);
                 drop(writing);
                 ControlFlow::Continue(())
@@ -119,12 +138,12 @@ impl<'r> Steps<'r> {
     }
 
     pub(super) fn mean(&self) -> Option<Duration> {
-        self.total.checked_div(self.n_done)
+        self.pace.mean()
     }
 
     pub(super) fn tell(&self, elapsed: Duration) {
         if let Some(mean) = self.mean() {
-            let n = count(self.n_done as usize, "step");
+            let n = count(self.pace.n_steps() as usize, "step");
             self.report.line(format_args!("{n}, {} per step, {} in all", seconds(mean), seconds(elapsed)));
         }
     }
