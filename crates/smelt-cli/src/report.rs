@@ -114,9 +114,9 @@ impl Report {
         self.bar(label, amount, "{msg:<16} {wide_bar} {percent:>3} %, {eta} left")
     }
 
-    /// A bar over a number of steps.
+    /// A bar over a number of steps; how quick they are is told as its prefix.
     pub(crate) fn step_bar(&self, label: &str, n_steps: u64) -> ProgressBar {
-        self.bar(label, n_steps, "{msg:<16} {wide_bar} {pos}/{len} steps, {per_sec}, {eta} left")
+        self.bar(label, n_steps, "{msg:<16} {wide_bar} {pos}/{len} steps{prefix}")
     }
 
     /// A bar over a number of parts of a picture.

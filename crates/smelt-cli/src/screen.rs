@@ -50,6 +50,14 @@ impl<'r> Screen<'r> {
         }
     }
 
+    /// Says what goes on beside the bar, and how quick it is.
+    pub(crate) fn note(&self, what: &'static str, pace: String) {
+        if let Some(Bar { bar, .. }) = &self.bar {
+            bar.set_message(what);
+            bar.set_prefix(pace);
+        }
+    }
+
     /// Takes the bar away.
     pub(crate) fn end(&mut self) {
         if let Some(Bar { bar, .. }) = self.bar.take() {

@@ -72,6 +72,24 @@ impl Pace {
     }
 }
 
+/// A rate as people read it: iterations per second, or seconds per iteration where that is more than one.
+pub(super) fn it_per_s(rate: f64) -> String {
+    match rate < 1.0 {
+        true => format!("{:.2} s/it", rate.recip()),
+        false => format!("{rate:.2} it/s"),
+    }
+}
+
+/// A time that is left, which is never known to a part of a second.
+pub(super) fn left(time: Duration) -> String {
+    let s = time.as_secs_f64().round() as u64;
+    match (s / 3600, s / 60 % 60, s % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s:02} s"),
+        (h, m, _) => format!("{h} h {m:02} min"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,5 +104,11 @@ mod tests {
         assert_eq!((pace.rate(), pace.left(2, 1)), (Some(0.5), Some(s(6))));
         pace.picture(s(14));
         assert_eq!((pace.mean(), pace.left(2, 1)), (Some(s(2)), Some(s(14))));
+    }
+
+    #[test]
+    fn slow_steps_are_told_in_seconds_each() {
+        assert_eq!([4.0, 1.0, 0.99, 0.1].map(it_per_s), ["4.00 it/s", "1.00 it/s", "1.01 s/it", "10.00 s/it"]);
+        assert_eq!([0.4, 59.6, 3725.0].map(|s| left(Duration::from_secs_f64(s))), ["0 s", "1 min 00 s", "1 h 02 min"]);
     }
 }

@@ -10,7 +10,7 @@ use safe_files::OutputFile;
 use smelt::{Drawing, Event, Picture, Step, Watch};
 
 use super::events::{At, Line};
-use super::pace::Pace;
+use super::pace::{self, Pace, it_per_s};
 use super::save::{Saved, save, tell};
 use crate::interrupt::{LastAct, Writing};
 use crate::report::{Report, count, json_line, last_words, seconds};
@@ -89,6 +89,7 @@ impl<'r> Steps<'r> {
     fn step(&mut self, step: Step) {
         self.pace.step(self.begin.elapsed());
         let n_left = self.files.len() - locked(&self.saved).len().min(self.files.len());
+        let left = self.pace.left(step.total - step.done, n_left);
         self.report.event(&Line::Progress(At {
             picture: step.picture + 1,
             pictures: step.n_pictures,
@@ -97,8 +98,13 @@ impl<'r> Steps<'r> {
             step: step.step,
             of: step.n_steps,
             it_per_s: self.pace.rate(),
-            eta_s: self.pace.left(step.total - step.done, n_left).map(|left| left.as_secs_f64()),
+            eta_s: left.map(|left| left.as_secs_f64()),
         }));
+        if let (Some(rate), Some(time)) = (self.pace.rate(), left) {
+            let is_decoding = step.done == step.total || step.is_last() && matches!(self.waiting, Waiting::Never);
+            let what = if is_decoding { "decoding" } else { "denoising" };
+            self.screen.note(what, format!(", {}, {} left", it_per_s(rate), pace::left(time)));
+        }
         if step.is_last() && matches!(self.waiting, Waiting::NotYet) {
             self.waiting = Waiting::For(Writing::begin());
         }
@@ -142,9 +148,9 @@ impl<'r> Steps<'r> {
     }
 
     pub(super) fn tell(&self, elapsed: Duration) {
-        if let Some(mean) = self.mean() {
+        if let Some(rate) = self.pace.rate() {
             let n = count(self.pace.n_steps() as usize, "step");
-            self.report.line(format_args!("{n}, {} per step, {} in all", seconds(mean), seconds(elapsed)));
+            self.report.line(format_args!("{n} at {}, {} in all", it_per_s(rate), seconds(elapsed)));
         }
     }
 }
