@@ -48,8 +48,8 @@ pub use crate::skip_layers::{Blocks, SkipLayers};
 pub use crate::streams::Streams;
 pub use crate::takes::Takes;
 pub use crate::variation::Variation;
-pub use embed::Embedded;
 pub use crate::watch::Observer;
+pub use embed::Embedded;
 pub use settings::{GuidingPicture, PictureSettings, RefinedBy, SecondPass, StartingPicture};
 
 use crate::autoencoder::{Decoder, Encoder};

@@ -7,6 +7,7 @@ mod embedding;
 mod examples;
 mod generate;
 mod hires;
+mod like;
 mod lora;
 mod own;
 mod seed;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use common::command;
 use common::made::{self, Made, UNET, VAE, put};
-use sd_runtime::image::RgbImage;
+use sd_runtime::image::{PngText, RgbImage};
 use serde_json::json;
 
 /// A situation of people, and the commands that they type in it.
@@ -417,6 +417,35 @@ const SITUATIONS: &[Situation] = &[
             "generate cat -o a.png --threads -2",
             "convert unchecked -o out",
             "convert unchecked -o out2 --component safety-checker",
+        ],
+    },
+    Situation {
+        title: "pictures to be like that say too little, or too much",
+        make: |dir| {
+            let drawn = |name: &str, text: &str| {
+                let image = RgbImage::new(64, 64, vec![9; 3 * 64 * 64]).unwrap();
+                let texts = [PngText::new("parameters", text)];
+                image.write_png(fs::File::create(dir.join(name)).unwrap(), &texts).unwrap();
+            };
+            sketch(&dir.join("plain.png"), 9);
+            drawn("begun.png", "x\nSteps: 1, Sampler: Euler, Seed: 1, Denoising strength: 0.5");
+            drawn(
+                "rich.png",
+                "x <lora:fur:0.8>\nNegative prompt: y\nSteps: 1, Sampler: DPM adaptive, Schedule type: Karras, CFG scale: 1, \
+                 Seed: 1, Size: 64x64, Model hash: 6ce0161689, Model: v1-5, VAE: ft-mse.safetensors, Clip skip: 9, Tiling: \
+                 True, ENSD: 31337, Hires upscale: 1.5, Hires upscaler: 4x-UltraSharp, Denoising strength: 0.5, Version: \
+                 v1.10.1",
+            );
+            put(&dir.join("page.png"), "<html></html>");
+        },
+        commands: &[
+            "generate -o a.png",
+            "generate -o a.png --like missing.png",
+            "generate -o a.png --like page.png",
+            "generate -o a.png --like plain.png",
+            "generate -o a.png --like begun.png",
+            "generate -o begun.png --like begun.png --image plain.png",
+            "generate -o a.png --like rich.png",
         ],
     },
     Situation {

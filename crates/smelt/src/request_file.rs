@@ -55,19 +55,24 @@ impl RequestFile {
     /// # Errors
     /// For a setting that a request has not, or of another type.
     pub fn apply(&self, request: &mut Request) -> Result<()> {
-        let Value::Object(mut json) = serde_json::to_value(&*request)? else { return Ok(()) };
-        json.extend(self.settings.clone());
-        let changed: Request = serde_json::from_value(Value::Object(json)).with_context(|| self.what.clone())?;
-        // What a picture begins with is no part of the JSON.
-        *request = Request {
-            controls: std::mem::take(&mut request.controls),
-            start: request.start.take(),
-            noise: std::mem::take(&mut request.noise),
-            latents: std::mem::take(&mut request.latents),
-            ..changed
-        };
-        Ok(())
+        put(request, &self.settings, &self.what)
     }
+}
+
+/// Puts fields of a request, as its JSON has them, into their places; all else stays.
+pub(crate) fn put(request: &mut Request, settings: &Map<String, Value>, what: &str) -> Result<()> {
+    let Value::Object(mut json) = serde_json::to_value(&*request)? else { return Ok(()) };
+    json.extend(settings.clone());
+    let changed: Request = serde_json::from_value(Value::Object(json)).with_context(|| what.to_owned())?;
+    // What a picture begins with is no part of the JSON.
+    *request = Request {
+        controls: std::mem::take(&mut request.controls),
+        start: request.start.take(),
+        noise: std::mem::take(&mut request.noise),
+        latents: std::mem::take(&mut request.latents),
+        ..changed
+    };
+    Ok(())
 }
 
 #[cfg(test)]

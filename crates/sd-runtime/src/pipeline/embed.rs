@@ -7,8 +7,8 @@ use host_tensor::Stop;
 
 use super::DiffusionPipeline;
 use crate::error::Result;
-use crate::request::{GenerateOptions, Warning};
-use crate::watch::Watch;
+use crate::request::{GenerateOptions, Progress, Warning};
+use crate::watch::{Collector, Watch};
 
 /// What the denoiser is given of prompts, at the first evaluation.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,8 +31,9 @@ impl DiffusionPipeline {
     /// As [`generate`](Self::generate).
     pub fn embed(&mut self, options: &GenerateOptions, stop: &Stop) -> Result<Embedded> {
         let n_steps = self.evaluations(options)?;
-        let mut ignore = |_: crate::request::Progress<'_>| ControlFlow::Continue(());
-        let watch = Watch::new(options.image_count, n_steps, stop, &mut ignore);
+        let mut on_step = |_: Progress<'_>| ControlFlow::Continue(());
+        let mut collector = Collector::new(&mut on_step);
+        let watch = Watch::new(options.image_count, n_steps, stop, &mut collector);
         let read = self.read_prompts(options, &watch);
         self.models.release();
         let (prompted, warnings) = read?;

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::config::SchedulerConfig;
 use super::entry::SchedulerKind;
+use super::options::Take;
 use super::settle;
 use super::spread::Spread;
 use crate::error::{Result, RuntimeError};
@@ -78,6 +79,30 @@ impl Sampler {
     #[must_use]
     pub const fn spread(self) -> Option<Spread> {
         self.spread
+    }
+
+    /// The same with this spread, or with none.
+    #[must_use]
+    pub const fn with_spread(self, spread: Option<Spread>) -> Self {
+        Self { spread, ..self }
+    }
+
+    /// What AUTOMATIC1111's web UI calls it, or a name in its manner; without the spread.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        self.preset.map_or(self.kind.label(), |idx| PRESETS[idx].label)
+    }
+
+    /// Whether it walks through noise levels that can be chosen.
+    #[must_use]
+    pub fn has_levels(self) -> bool {
+        settle::has_levels(self.kind)
+    }
+
+    /// Whether one can choose how much noise it adds on the way.
+    #[must_use]
+    pub fn takes_eta(self) -> bool {
+        self.kind.entry().takes.contains(&Take::Eta)
     }
 
     /// Every one without a spread, with what AUTOMATIC1111's web UI calls it.

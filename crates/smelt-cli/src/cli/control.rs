@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use smelt::{Control, Preprocess, Source};
+use smelt::{Control, Like, Preprocess, Source};
 
 use super::source;
 
@@ -34,8 +34,8 @@ pub(crate) struct ControlArgs {
 }
 
 impl ControlArgs {
-    /// The pictures, read, one for each ControlNet.
-    pub(crate) fn read(&self) -> Result<Vec<Control>> {
+    /// The pictures, read, one for each ControlNet; what was typed stands before what a picture to be like says.
+    pub(crate) fn read(&self, like: Option<&Like>) -> Result<Vec<Control>> {
         let n = self.controlnets.len();
         let (weights, starts) =
             (each(n, "--control-weight", &self.control_weights)?, each(n, "--control-start", &self.control_starts)?);
@@ -46,15 +46,19 @@ impl ControlArgs {
             let Some(image) = images[idx] else {
                 bail!("--controlnet takes a picture: give it with --control-image FILE")
             };
-            let mut control = Control::read(image)?;
-            let picture = &mut control.picture;
+            Ok(Control::read(image)?)
+        };
+        let mut controls = (0..n).map(read).collect::<Result<Vec<_>>>()?;
+        if let Some(like) = like {
+            like.guide(&mut controls);
+        }
+        for (idx, Control { picture, .. }) in controls.iter_mut().enumerate() {
             picture.weight = weights[idx].copied().unwrap_or(picture.weight);
             picture.start = starts[idx].copied().unwrap_or(picture.start);
             picture.end = ends[idx].copied().unwrap_or(picture.end);
             picture.preprocess = preprocess[idx].copied().unwrap_or(picture.preprocess);
-            Ok(control)
-        };
-        (0..n).map(read).collect()
+        }
+        Ok(controls)
     }
 }
 

@@ -46,6 +46,8 @@ Examples:
   smelt generate \"a house\" -m sd15 -o house.png --count 4 --grid houses.png --show
   smelt generate \"a (red:1.3) house, [morning:night:0.5]\" -m sd15 -o house.png
   smelt generate \"a house\" -m xl -o house.png --refiner xl --refiner-start 0.8 --size 1024
+  smelt generate --like theirs.png -m sd15 -o ours.png
+  smelt generate --like house.png --seed random -m sd15
   smelt generate \"a house\" -m apples-packages --tokenizer checkpoint/tokenizer -o house.png";
 
 pub(super) const RUN: &str = "\

@@ -12,6 +12,7 @@ use smelt::{
 
 use super::control::ControlArgs;
 use super::hires::HiresArgs;
+use super::like::LikeArgs;
 use super::skip_layers::SkipLayerArgs;
 use super::text::prompt;
 use super::tokens::emphasis;
@@ -24,8 +25,8 @@ use crate::view::ViewArgs;
 #[derive(Debug, Args)]
 #[command(after_help = examples::GENERATE)]
 pub(crate) struct GenerateArgs {
-    /// What the picture shows; may be left out where --settings says it.
-    #[arg(allow_hyphen_values = true, value_parser = prompt, required_unless_present = "settings")]
+    /// What the picture shows; may be left out where --settings or --like says it.
+    #[arg(allow_hyphen_values = true, value_parser = prompt, required_unless_present_any = ["settings", "like"])]
     pub(crate) prompt: Option<String>,
     /// Directory of packages, or a checkpoint, which is then converted in memory; default: the small model in the box,
     /// which draws emoji from their names.
@@ -45,6 +46,8 @@ pub(crate) struct GenerateArgs {
     /// what the model recommends, and options before them.
     #[arg(long, value_name = "FILE")]
     pub(crate) settings: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) like: LikeArgs,
     #[command(flatten)]
     pub(crate) start: StartArgs,
     #[command(flatten)]

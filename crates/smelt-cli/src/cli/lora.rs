@@ -25,6 +25,13 @@ pub(crate) struct LoraArgs {
     allow_unapplied: bool,
 }
 
+impl LoraArgs {
+    /// What they are called by.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.loras.iter().map(|asked| asked.file.display().to_string()).collect()
+    }
+}
+
 impl From<&LoraArgs> for Loras {
     fn from(args: &LoraArgs) -> Self {
         let LoraArgs { loras, lora_dir, allow_unapplied } = args;

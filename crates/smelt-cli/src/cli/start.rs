@@ -20,16 +20,16 @@ pub(crate) struct StartArgs {
     /// with --mask or --outpaint 1.
     #[arg(long, value_name = "X", requires = "image", allow_hyphen_values = true)]
     pub(crate) strength: Option<f64>,
-    /// What becomes of the picture's proportions where they are not those of what is drawn.
-    #[arg(long, value_name = "HOW", requires = "image", default_value = Fit::Crop.name(), value_parser = fit())]
-    pub(crate) fit: Fit,
+    /// What becomes of the picture's proportions where they are not those of what is drawn; default: crop.
+    #[arg(long, value_name = "HOW", requires = "image", value_parser = fit())]
+    pub(crate) fit: Option<Fit>,
     /// Repaint only what is white in this picture (PNG, JPEG or WebP), and keep what is black.
     #[arg(long, value_name = "FILE", requires = "image")]
     pub(crate) mask: Option<PathBuf>,
     /// Make the mask soft, by a Gaussian of this standard deviation in pixels of the picture; a little of what is kept
     /// changes then.
-    #[arg(long, value_name = "PIXELS", requires = WHERE, default_value_t = 0.0, hide_default_value = true)]
-    pub(crate) mask_blur: f32,
+    #[arg(long, value_name = "PIXELS", requires = WHERE)]
+    pub(crate) mask_blur: Option<f32>,
     /// Repaint what is black in the mask, and keep what is white.
     #[arg(long, requires = "mask")]
     pub(crate) mask_invert: bool,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use smelt::image::Size;
-use smelt::{Conditions, Corner, REFINER_START, Source};
+use smelt::{Conditions, Corner, Source};
 
 use super::source;
 use super::text::prompt;
@@ -45,9 +45,9 @@ pub(crate) struct XlArgs {
     /// The refiner, which takes the last steps: packages (the model's own directory may hold it), or a checkpoint.
     #[arg(long, value_name = "SOURCE", value_parser = source())]
     pub(crate) refiner: Option<Source>,
-    /// The share of the noise schedule at which the refiner takes over.
-    #[arg(long, value_name = "X", requires = "refiner", default_value_t = REFINER_START)]
-    refiner_start: f64,
+    /// The share of the noise schedule at which the refiner takes over; default: 0.8.
+    #[arg(long, value_name = "X", requires = "refiner")]
+    pub(crate) refiner_start: Option<f64>,
 }
 
 impl XlArgs {
@@ -69,10 +69,5 @@ impl XlArgs {
             target_size: self.negative_target_size,
             aesthetic_score: self.negative_aesthetic_score,
         }
-    }
-
-    /// Where the refiner begins, if there is one.
-    pub(crate) fn refiner_start(&self) -> Option<f64> {
-        self.refiner.is_some().then_some(self.refiner_start)
     }
 }

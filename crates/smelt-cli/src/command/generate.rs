@@ -3,6 +3,7 @@
 //! The models come from a directory of packages, or from a checkpoint that is converted in memory: the same programs, without files.
 
 mod events;
+mod like;
 mod names;
 mod pace;
 mod places;
@@ -15,8 +16,10 @@ use std::time::Instant;
 
 use anyhow::Result;
 use serde::Serialize;
+use smelt::metadata::Unknown;
 use smelt::{
-    EngineSpec, Opened, Opening, Pipeline, PipelineOptions, Recommended, Request, RequestFile, Variation, demo,
+    EngineSpec, Like, Opened, Opening, Pipeline, PipelineOptions, Recommended, Request, RequestFile, Sizes, Variation,
+    demo,
 };
 
 use crate::cli::{GenerateArgs, Seed};
@@ -38,6 +41,8 @@ struct Summary {
     /// Path of the file that holds all pictures, with `--grid`.
     grid: Option<String>,
     warnings: Vec<String>,
+    /// With --like: what of the picture's settings was not taken over.
+    not_taken: Vec<Unknown>,
     load_s: f64,
     /// Mean over all evaluations of the UNet; null without any.
     seconds_per_step: Option<f64>,
@@ -48,18 +53,26 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     let begin = Instant::now();
     report.by_line();
     let settings = args.settings.as_deref().map(RequestFile::read).transpose()?;
-    let mut request = request(args, None, settings.as_ref())?;
+    let mut like = like::read(args)?;
+    let mut request = request(args, None, settings.as_ref(), like.as_ref())?;
     let outputs = Places::of(args, &request, report)?;
-    let controls = args.control.read()?;
-    let start = start::read(&args.start)?;
+    let controls = args.control.read(like.as_ref())?;
+    let start = start::read(&args.start, like.as_ref())?;
     let given = args.noise.as_deref().map_or(Ok(Vec::new()), |path| noise(path, request.count))?;
     let opened = open(args, &request, report)?;
-    if let Some(recommended) = opened.recommended()? {
-        request = self::request(args, Some(&recommended), settings.as_ref())?;
+    if let Some(like) = &mut like {
+        like::settle(like, &opened, report)?;
+    }
+    let recommended = opened.recommended()?;
+    if recommended.is_some() || like.is_some() {
+        request = self::request(args, recommended.as_ref(), settings.as_ref(), like.as_ref())?;
     }
     (request.start, request.noise, request.controls) = (start, given, controls);
     request.check()?;
-    let mut pipeline = load(args, &mut request, &opened, report)?;
+    let mut pipeline = load(args, &mut request, (&opened, like::sizes(args, like.as_ref())), report)?;
+    if let Some(like) = &like {
+        like::compare(like, &opened, pipeline.name(), report)?;
+    }
     let load = begin.elapsed();
 
     let mut steps = Steps::new(&outputs.files, args.low_memory || request.hires.is_some(), report);
@@ -81,6 +94,7 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
         pictures: steps.saved(),
         grid,
         warnings: drawing.warnings,
+        not_taken: like.map_or_else(Vec::new, |like| like.not_taken),
         load_s: load.as_secs_f64(),
         seconds_per_step: steps.mean().map(|t| t.as_secs_f64()),
         seconds: begin.elapsed().as_secs_f64(),
@@ -88,15 +102,21 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is usual, what the model recommends, what the file of settings says, what was typed: each stands before the one
-/// before it. The picture to begin with comes later.
-fn request(args: &GenerateArgs, recommended: Option<&Recommended>, settings: Option<&RequestFile>) -> Result<Request> {
+/// What is usual, what the model recommends, what the file of settings says, what the picture to be like says, what was
+/// typed: each stands before the one before it. The picture to begin with comes later.
+fn request(
+    args: &GenerateArgs,
+    recommended: Option<&Recommended>,
+    settings: Option<&RequestFile>,
+    like: Option<&Like>,
+) -> Result<Request> {
     let own = if args.model.is_none() { demo::GUIDANCE } else { Request::default().guidance };
     let mut request = Request { guidance: own, ..Request::default() };
     if let Some(recommended) = recommended {
         recommended.apply(&mut request);
     }
     settings.map_or(Ok(()), |settings| settings.apply(&mut request))?;
+    like.map_or(Ok(()), |like| like.apply(&mut request))?;
     type_over(args, &mut request);
     request.check()?;
     Ok(request)
@@ -117,15 +137,17 @@ fn type_over(args: &GenerateArgs, request: &mut Request) {
     set(&mut request.conditions, Some(args.xl.conditions()).filter(|told| !told.is_empty()));
     set(&mut request.negative_conditions, Some(args.xl.negative_conditions()).filter(|told| !told.is_empty()));
     request.hires = args.hires.over(request.hires);
-    request.refiner_start = args.xl.refiner_start().or(request.refiner_start);
+    request.refiner_start = args.xl.refiner_start.or(request.refiner_start);
     set(&mut request.seed, args.seed.map(Seed::value));
     set(&mut request.steps, args.steps);
+    if args.steps.is_some() || args.timesteps.is_some() || args.sigmas.is_some() {
+        // Each takes the place of the others.
+        (request.timesteps, request.sigmas) = (args.timesteps.clone(), args.sigmas.clone());
+    }
     set(&mut request.guidance, args.guidance);
     set(&mut request.guidance_rescale, args.guidance_rescale);
     set(&mut request.clip_skip, args.clip_skip);
     request.negative_clip_skip = args.negative_clip_skip.or(request.negative_clip_skip);
-    request.timesteps = args.timesteps.clone().or(request.timesteps.take());
-    request.sigmas = args.sigmas.clone().or(request.sigmas.take());
     request.eta = args.eta.or(request.eta);
     request.original_steps = args.original_steps.or(request.original_steps);
     let variation = args.variation_seed.zip(args.variation_strength);
@@ -163,10 +185,15 @@ fn engine(args: &GenerateArgs) -> EngineSpec {
 }
 
 /// Loads the models; the request's scheduler is settled with them.
-fn load(args: &GenerateArgs, request: &mut Request, opened: &Opened, report: &Report) -> Result<Pipeline> {
+fn load(
+    args: &GenerateArgs,
+    request: &mut Request,
+    (opened, sizes): (&Opened, Sizes),
+    report: &Report,
+) -> Result<Pipeline> {
     let mut options = PipelineOptions {
         engine: engine(args),
-        sizes: (&args.size).into(),
+        sizes,
         scheduler: request.scheduler.take(),
         steps: request.steps,
         controlnets: args.control.controlnets.clone(),

@@ -177,7 +177,7 @@ fn lora_text(lora: &Lora) -> String {
 }
 
 /// A text without what controls a terminal; its lines are joined by `line_break`.
-fn spelt(text: &str, line_break: &str) -> String {
+pub(super) fn spelt(text: &str, line_break: &str) -> String {
     let mut spelt = String::with_capacity(text.len());
     for char in text.replace("\r\n", "\n").chars() {
         match char {

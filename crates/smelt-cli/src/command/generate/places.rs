@@ -53,8 +53,8 @@ fn name_inputs(outputs: &mut Outputs, args: &GenerateArgs) -> Result<()> {
     for (option, file) in [("--image", &args.start.image), ("--mask", &args.start.mask), ("--noise", &args.noise)] {
         file.iter().try_for_each(|file| outputs.reads(option, file))?;
     }
-    if let Some(settings) = &args.settings {
-        outputs.reads("--settings", settings)?;
+    for (option, file) in [("--settings", &args.settings), ("--like", &args.like.like)] {
+        file.iter().try_for_each(|file| outputs.reads(option, file))?;
     }
     for image in &args.control.control_images {
         outputs.reads("--control-image", image)?;
