@@ -26,7 +26,7 @@ pub use exceptional::Exceptional;
 pub use half::{HalfCheck, OnOverflow, convert_checked};
 pub use interface::Interface;
 pub use mil::pass::AttentionLayout;
-pub use options::{Batch, LatentSize, Options, Precision, Target, package_name};
+pub use options::{Batch, Beginning, LatentSize, Options, Precision, Target, package_name};
 pub use recipe::{native_size, text_length};
 pub use sd_checkpoint::Checkpoint;
 pub use sd_models::{Facts, NetworkConfig};

@@ -145,6 +145,16 @@ impl fmt::Display for Batch {
     }
 }
 
+/// What a denoiser's walk begins with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Beginning {
+    /// Noise: the network composes the picture, which it has learned for its own size only.
+    #[default]
+    Noise,
+    /// A picture that is composed already, as that of a second, larger pass is.
+    Picture,
+}
+
 /// Choices for one conversion; the default is what Apple's converter does by default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
@@ -152,6 +162,8 @@ pub struct Options {
     pub attention: AttentionLayout,
     /// Size of the latent; `None` takes the checkpoint's `sample_size`.
     pub latent_size: Option<LatentSize>,
+    /// What the denoiser begins with: only from noise does a size far from the checkpoint's own deserve a warning.
+    pub beginning: Beginning,
     /// Tokens of text that the denoiser attends to, or for Stable Diffusion 3 those of its third text encoder; `None` takes
     /// CLIP's length.
     pub text_length: Option<usize>,
@@ -172,6 +184,7 @@ impl Default for Options {
         Self {
             attention: AttentionLayout::SplitEinsum,
             latent_size: None,
+            beginning: Beginning::Noise,
             text_length: None,
             unet_batch: Batch::Two,
             target: Target::MacOs13,

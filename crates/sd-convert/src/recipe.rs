@@ -8,7 +8,7 @@ mod network;
 
 pub(crate) use network::{Failure, lower};
 
-use crate::{Checkpoint, ConvertError, LatentSize, Options, Precision};
+use crate::{Beginning, Checkpoint, ConvertError, LatentSize, Options, Precision};
 use host_tensor::DType;
 
 use sd_models::{AddedConditionConfig, CORRECTED_SIDE, Facts, NetworkConfig, Resolution};
@@ -53,7 +53,8 @@ impl Recipe {
             dims = sized(dims, spec, ckpt, role, options)?;
             check_sides(role, &facts, &dims)?;
             let latent = dims.get(Axis::LatentHeight).zip(dims.get(Axis::LatentWidth));
-            warnings = latent.map_or_else(Vec::new, |(h, w)| size_warnings(ckpt, role, &facts, [h, w]));
+            warnings =
+                latent.map_or_else(Vec::new, |(h, w)| size_warnings(ckpt, role, &facts, ([h, w], options.beginning)));
         }
         if needs(spec, Axis::Tokens) && facts.dims.get(Axis::Tokens).is_none() {
             dims = dims.with(Axis::Tokens, asked_length(ckpt, options)?);
@@ -178,7 +179,12 @@ const fn latent(size: Resolution) -> LatentSize {
 }
 
 /// Corrected sizes, and sizes far from what the network was trained for.
-fn size_warnings(ckpt: &Checkpoint, role: Role, facts: &Facts, [height, width]: [usize; 2]) -> Vec<String> {
+fn size_warnings(
+    ckpt: &Checkpoint,
+    role: Role,
+    facts: &Facts,
+    ([height, width], beginning): ([usize; 2], Beginning),
+) -> Vec<String> {
     /// Sides that differ by this factor are far: pictures repeat or lose their subject.
     const FAR: usize = 2;
     let mut warnings = Vec::new();
@@ -194,7 +200,7 @@ fn size_warnings(ckpt: &Checkpoint, role: Role, facts: &Facts, [height, width]: 
     }
     let Some(own) = facts.native else { return warnings };
     let is_far = |a: usize, b: usize| a >= FAR * b || b >= FAR * a;
-    if is_far(height, own.height) || is_far(width, own.width) {
+    if beginning == Beginning::Noise && (is_far(height, own.height) || is_far(width, own.width)) {
         let scale = scale_of(ckpt).unwrap_or(8);
         warnings.push(format!(
             "latents of {} make pictures {} wide, {} high; the checkpoint was made for {} wide, {} high, and draws \

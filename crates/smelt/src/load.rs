@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sd_checkpoint::{Applied, Checkpoint, ClipSkip, WithoutBlocks, hub};
-use sd_convert::{AttentionLayout, Batch, LatentSize, functions_of_size};
+use sd_convert::{AttentionLayout, Batch, Beginning, LatentSize, functions_of_size};
 use sd_engines::{Executor, MilEngine, Options, Specialise, Weights};
 use sd_runtime::pipeline::{Blocks, DiffusionPipeline, Models, PipelineConfig};
 use sd_runtime::prompt::ATTENTION_MASK;
@@ -105,13 +105,14 @@ fn take(found: &Found) -> Vec<String> {
 }
 
 /// Loads packages or a checkpoint.
-pub(crate) fn load(options: &PipelineOptions, opened: &Opened) -> Result<Loaded> {
+pub(crate) fn load(options: &PipelineOptions, opened: &Opened, beginning: Beginning) -> Result<Loaded> {
     options.engine.check()?;
     let options = &options.settled();
     let with_burn = burn::is_chosen(options, opened)?;
     let dir = match opened.model() {
         Model::Checkpoint(checkpoint) => {
-            return from_checkpoint(options, checkpoint, Others::find(options, opened, None)?, with_burn);
+            let others = Others::find(options, opened, None)?;
+            return from_checkpoint(options, (checkpoint, beginning), others, with_burn);
         }
         Model::Packages(dir) => dir,
     };
@@ -401,7 +402,7 @@ fn look_at(checkpoint: &Checkpoint, role: Role, options: &sd_convert::Options, k
 
 fn from_checkpoint(
     asked: &PipelineOptions,
-    checkpoint: &Checkpoint,
+    (checkpoint, beginning): (&Checkpoint, Beginning),
     others: Others,
     with_burn: bool,
 ) -> Result<Loaded> {
@@ -422,6 +423,7 @@ fn from_checkpoint(
         // As many of T5's tokens as diffusers gives where nobody says how many.
         text_length: asked.text_length.or((checkpoint.family() == Family::Sd3).then_some(T5_TOKENS)),
         latent_size: asked.sizes.latent(scale, own)?,
+        beginning,
         ..sd_convert::Options::default()
     };
     let mut warnings = checkpoint.warnings();

@@ -6,7 +6,7 @@ mod telling;
 mod twice;
 
 use sd_checkpoint::Applied;
-use sd_convert::LatentSize;
+use sd_convert::{Beginning, LatentSize};
 use sd_runtime::Stop;
 use sd_runtime::pipeline::{DiffusionPipeline, Embedded, Streams};
 use sd_runtime::rng::RandomSource;
@@ -54,7 +54,7 @@ impl Opened {
     /// For options that the engine or the model would not heed, and for models that do not make a pipeline.
     pub fn pipeline(&self, options: &PipelineOptions) -> Result<Pipeline> {
         let refiner = open_refiner(options, self)?;
-        let mut loaded = load(options, self)?;
+        let mut loaded = load(options, self, Beginning::Noise)?;
         let scheduler = options.scheduler.unwrap_or(loaded.config.scheduler.kind()?.into());
         let family = loaded.config.family;
         let (name, mut warnings) = (std::mem::take(&mut loaded.name), std::mem::take(&mut loaded.warnings));

@@ -60,6 +60,22 @@ fn each_picture_of_several_is_its_own_and_other_proportions_are_cut() {
 }
 
 #[test]
+fn the_second_pass_may_be_far_larger_than_the_model_was_made_for() {
+    let warnings = |pixels: &str, hires: Option<Hires>| {
+        let sizes = Sizes { size: vec![pixels.parse().unwrap()], ..Sizes::default() };
+        let options = PipelineOptions { sizes, ..PipelineOptions::default() };
+        let mut pipeline = smelt::open(testkit::demo()).unwrap().pipeline(&options).unwrap();
+        let request = Request { steps: 2, ..request(hires) };
+        let drawn = pipeline.draw(&request, &mut Unwatched).unwrap();
+        let about_size = |warning: &&String| warning.contains("draws badly");
+        pipeline.warnings().iter().chain(&drawn.warnings).filter(about_size).count()
+    };
+    assert_eq!(warnings("128x128", Some(twice("latent"))), 0);
+    // What composes at such a size is warned of.
+    assert_eq!(warnings("256x256", None), 1);
+}
+
+#[test]
 fn what_a_second_pass_does_not_go_with_is_refused_before_the_first() {
     let mut pipeline = pipeline();
     let hires = twice("latent");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use safe_files::Existing;
-use sd_convert::{AttentionLayout, Batch, Checkpoint, Options, Role, Shapes, Target, native_size};
+use sd_convert::{AttentionLayout, Batch, Beginning, Checkpoint, Options, Role, Shapes, Target, native_size};
 use sd_spec::{Axis, Layout};
 
 use super::items::{self, Item};
@@ -67,6 +67,7 @@ impl ConversionPlan {
         let options = Options {
             attention: conversion.attention.unwrap_or(AttentionLayout::SplitEinsum),
             latent_size: None,
+            beginning: Beginning::Noise,
             text_length: text_length(&checkpoint, conversion, &parts)?,
             unet_batch: Batch::Two,
             target: conversion.target,

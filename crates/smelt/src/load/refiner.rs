@@ -1,6 +1,6 @@
 //! The refiner of Stable Diffusion XL beside the model itself: a pipeline of its own, for the same size and scheduler.
 
-use sd_convert::LatentSize;
+use sd_convert::{Beginning, LatentSize};
 use sd_spec::Family;
 
 use super::others::Others;
@@ -54,7 +54,8 @@ pub(crate) fn load(options: &PipelineOptions, refiner: &Opened, size: LatentSize
     let with_burn = burn::is_chosen(&options, refiner)?;
     let others = Others::find(&options, refiner, Some(size))?;
     match refiner.model() {
-        Model::Checkpoint(checkpoint) => from_checkpoint(&options, checkpoint, others, with_burn),
+        // The model itself composes the picture, and says what is wrong with its size.
+        Model::Checkpoint(checkpoint) => from_checkpoint(&options, (checkpoint, Beginning::Picture), others, with_burn),
         Model::Packages(dir) => {
             let packages = ModelDir::find_family(dir, Family::SdxlRefiner, Some(size))?;
             from_packages(&options, dir, &packages, others, Some(size))

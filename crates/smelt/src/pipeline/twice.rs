@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 
 use host_tensor::HostTensor;
-use sd_convert::LatentSize;
+use sd_convert::{Beginning, LatentSize};
 use sd_runtime::Stop;
 use sd_runtime::image::{Region, RgbImage, Size};
 use sd_runtime::pipeline::{
@@ -70,7 +70,7 @@ impl Larger {
                     ..self.options.clone()
                 };
                 let place = || format!("--hires: the second pass of {}", self.opened.source());
-                let mut loaded = load(&options, &self.opened).with_context(place)?;
+                let mut loaded = load(&options, &self.opened, Beginning::Picture).with_context(place)?;
                 found.append(&mut loaded.warnings);
                 let (inner, late) = loaded.pipeline().with_context(place)?;
                 found.extend(late);
