@@ -3,6 +3,7 @@
 //! Which language it is in is an [`Emphasis`]. What becomes of weights is `condition`'s.
 
 mod chunks;
+mod comfy;
 mod compel;
 mod count;
 mod emphasis;
@@ -67,6 +68,7 @@ pub fn parse(prompt: &str, emphasis: Emphasis) -> Result<Vec<Passage>> {
         Emphasis::Original | Emphasis::NoNorm | Emphasis::Ignore => {
             Ok(vec![Passage { texts: vec![(weights::read(prompt)?, 1.0)], weight: 1.0 }])
         }
+        Emphasis::Comfy => Ok(vec![Passage::of(comfy::read(prompt))]),
         Emphasis::Compel => compel::read(prompt),
         Emphasis::Plain => Ok(vec![Passage::of(vec![Piece { text: prompt.to_owned(), weight: 1.0 }])]),
     }

@@ -168,8 +168,7 @@ struct Read {
 
 /// How prompts of that language are laid out for a text encoder.
 fn layout(config: &PipelineConfig, tokenizer_idx: usize, window: usize, emphasis: Emphasis) -> Result<Layout<'_>> {
-    let layout = Layout::new(config.tokenizer_of(tokenizer_idx), window)?;
-    if emphasis.is_of_web_ui() { layout.at_commas() } else { Ok(layout) }
+    Layout::of(config.tokenizer_of(tokenizer_idx), window, emphasis)
 }
 
 impl Encoding<'_, '_> {
@@ -223,6 +222,11 @@ impl Encoding<'_, '_> {
             Emphasis::Original => weigh::multiply(&mut text.states, chunk, true),
             Emphasis::NoNorm => weigh::multiply(&mut text.states, chunk, false),
             Emphasis::Ignore | Emphasis::Plain => {}
+            Emphasis::Comfy if chunk.weights.iter().all(|weight| *weight == 1.0) => {}
+            Emphasis::Comfy => {
+                let empty = self.window(reading, &self.layout.empty())?.states;
+                weigh::move_from(&mut text.states, &empty, chunk);
+            }
             Emphasis::Compel if pieces.iter().all(|weight| *weight == 1.0) => {}
             Emphasis::Compel => self.mix_without(reading, chunk, pieces, &mut text.states)?,
         }

@@ -4,9 +4,13 @@
 //! the last comma near its end goes to the next one, so that phrases stay together.
 // Source of the rules: modules/sd_hijack_clip.py, tokenize_line, of AUTOMATIC1111's web UI 1.10.
 
-use super::{Section, TruncatedText};
+use super::{Emphasis, Section, TruncatedText};
 use crate::error::{Result, RuntimeError};
 use crate::tokenizer::{Frame, Token, Tokenizer};
+
+/// Tokens of a word that is cut where a window ends.
+// comfy/sd1_clip.py of ComfyUI, `max_word_length`.
+const LONG: usize = 8;
 
 /// How near the end of a window a comma must lie, in tokens.
 const NEAR: usize = 20;
@@ -35,6 +39,8 @@ pub(crate) struct Layout<'t> {
     room: usize,
     /// The token of a comma, where phrases stay together.
     comma: Option<u32>,
+    /// Whether words of a few tokens stay together.
+    keeps_words: bool,
 }
 
 /// A token on its way into a window.
@@ -58,7 +64,20 @@ impl<'t> Layout<'t> {
         let room = longest.checked_sub(around).filter(|room| *room > 0).ok_or_else(|| {
             RuntimeError::Tokenizer(format!("a prompt of {longest} tokens has no room for start and end"))
         })?;
-        Ok(Self { tokenizer, window, room, comma: None })
+        Ok(Self { tokenizer, window, room, comma: None, keeps_words: false })
+    }
+
+    /// As a language lays prompts out.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new) and [`Tokenizer::tokens`].
+    pub(crate) fn of(tokenizer: &'t dyn Tokenizer, window: usize, emphasis: Emphasis) -> Result<Self> {
+        let layout = Self::new(tokenizer, window)?;
+        match emphasis {
+            Emphasis::Original | Emphasis::NoNorm | Emphasis::Ignore => layout.at_commas(),
+            Emphasis::Comfy => Ok(Self { keeps_words: true, ..layout }),
+            Emphasis::Compel | Emphasis::Plain => Ok(layout),
+        }
     }
 
     /// The same, where phrases between commas stay together.
@@ -85,9 +104,18 @@ impl<'t> Layout<'t> {
                 let tokens = self.tokenizer.tokens(&piece.text)?;
                 let entry =
                     |token: &Token| Entry { id: token.id, weight: piece.weight, piece: n_pieces, offset: token.offset };
-                // What a word learned stays together.
-                let words = tokens.chunk_by(|_, next| next.is_further);
-                words.for_each(|word| filling.push(&word.iter().map(entry).collect::<Vec<_>>()));
+                // What a word learned stays together, and where words do, all of it.
+                let is_one = |token: &Token, next: &Token| {
+                    let between = piece.text.get(token.offset..next.offset).unwrap_or_default();
+                    next.is_further || (self.keeps_words && !between.contains(char::is_whitespace))
+                };
+                for word in tokens.chunk_by(is_one) {
+                    let entries: Vec<Entry> = word.iter().map(entry).collect();
+                    match self.keeps_words && word.len() >= LONG {
+                        true => entries.iter().for_each(|entry| filling.push(std::slice::from_ref(entry))),
+                        false => filling.push(&entries),
+                    }
+                }
                 n_pieces += 1;
             }
         }
@@ -177,7 +205,7 @@ pub(crate) fn cut_off(text: &[Section], chunks: &[Chunk], from: usize) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prompt::{Emphasis, parse};
+    use crate::prompt::parse;
 
     /// Words of letters are tokens by their length; a comma is 44, `new` has three vectors.
     #[derive(Debug)]

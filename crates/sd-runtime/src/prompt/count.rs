@@ -67,8 +67,7 @@ pub fn texts(prompt: &str, emphasis: Emphasis, n_calls: usize) -> Vec<String> {
 pub fn count(tokenizer: &dyn Tokenizer, text: &str, emphasis: Emphasis) -> Result<PromptCount> {
     let frame = tokenizer.frame();
     let window = if frame.max_length == usize::MAX { WINDOW } else { frame.max_length };
-    let layout = Layout::new(tokenizer, window)?;
-    let layout = if emphasis.is_of_web_ui() { layout.at_commas()? } else { layout };
+    let layout = Layout::of(tokenizer, window, emphasis)?;
     let mut windows = Vec::new();
     for passage in parse(text, emphasis)? {
         // Of texts that are mixed the first stands for all.

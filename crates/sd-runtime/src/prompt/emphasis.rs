@@ -15,6 +15,8 @@ pub enum Emphasis {
     NoNorm,
     /// AUTOMATIC1111's language, whose weights count nothing.
     Ignore,
+    /// ComfyUI's weights; states are moved away from those of the empty prompt, and words stay in one window.
+    Comfy,
     /// compel's language, which InvokeAI has; states are moved away from those of the empty prompt, and words of less weight
     /// are mixed with a prompt without them.
     Compel,
@@ -24,7 +26,7 @@ pub enum Emphasis {
 
 impl Emphasis {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Original, Self::NoNorm, Self::Ignore, Self::Compel, Self::Plain];
+    pub const ALL: [Self; 6] = [Self::Original, Self::NoNorm, Self::Ignore, Self::Comfy, Self::Compel, Self::Plain];
 
     /// The short name.
     #[must_use]
@@ -33,6 +35,7 @@ impl Emphasis {
             Self::Original => "original",
             Self::NoNorm => "no-norm",
             Self::Ignore => "ignore",
+            Self::Comfy => "comfy",
             Self::Compel => "compel",
             Self::Plain => "plain",
         }
@@ -45,6 +48,7 @@ impl Emphasis {
             Self::Original => "AUTOMATIC1111's language: (word:1.2), [word], BREAK, [from:to:when], [a|b]",
             Self::NoNorm => "The same without restoring the mean of the states",
             Self::Ignore => "The same, and weights count nothing",
+            Self::Comfy => "ComfyUI's weights: (word), (word:1.2)",
             Self::Compel => "compel's language: word++, (a phrase)1.2, (\"a\", \"b\").blend(0.7, 0.3), .and()",
             Self::Plain => "No language: text, as diffusers reads it, cut off where a window ends",
         }
@@ -57,6 +61,7 @@ impl Emphasis {
             Self::Original => None,
             Self::NoNorm => Some("No norm"),
             Self::Ignore => Some("Ignore"),
+            Self::Comfy => Some("comfy"),
             Self::Compel => Some("compel"),
             Self::Plain => Some("None"),
         }

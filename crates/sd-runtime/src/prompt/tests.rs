@@ -72,3 +72,17 @@ fn windows_are_those_that_are_recorded() {
     }
     assert_eq!(count, 22 + 4 + 6);
 }
+
+#[test]
+fn comfyuis_words_stay_in_one_window() {
+    let tokenizer = ClipTokenizer::from_dir(&testkit::demo().join("tokenizer")).unwrap();
+    let word = "kwyjibos";
+    let n_tokens = tokenizer.ids(word).unwrap().len();
+    assert!((2..8).contains(&n_tokens), "{n_tokens}");
+    let in_windows = |emphasis: Emphasis| -> Vec<usize> {
+        let prompt = format!("{}{word}", "a ".repeat(74));
+        count(&tokenizer, &prompt, emphasis).unwrap().windows.iter().map(|window| window.n_tokens).collect()
+    };
+    assert_eq!(in_windows(Emphasis::Comfy), [74, n_tokens]);
+    assert_eq!(in_windows(Emphasis::Original), [75, n_tokens - 1]);
+}

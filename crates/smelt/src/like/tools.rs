@@ -74,7 +74,7 @@ const COMFY: Habits = Habits {
     strength: Strength::Nothing,
     levels: Levels::KDiffusion,
     no_negative: NoNegative::Empty,
-    emphasis: Emphasis::NoNorm,
+    emphasis: Emphasis::Comfy,
 };
 
 /// InvokeAI, which runs schedulers of diffusers.
