@@ -82,6 +82,20 @@ impl OutputFile {
         }
     }
 
+    /// Removes what was written for a while, where it is a regular file; that it is not there is no error.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn remove(&self) -> Result<(), WriteError> {
+        if self.is_stdout || !matches!(Place::of(&self.path)?, Place::File(_)) {
+            return Ok(());
+        }
+        match fs::remove_file(&self.path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done.at("remove", &self.path),
+        }
+    }
+
     fn spelt(&self, real: PathBuf) -> PathBuf {
         if is_link(&self.path) { real } else { self.path.clone() }
     }

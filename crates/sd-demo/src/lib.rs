@@ -14,6 +14,13 @@ pub const NAME: &str = "sd-emoji";
 /// The classifier-free guidance that the model was tried with; more makes colours harsh.
 pub const GUIDANCE: f32 = 4.0;
 
+/// The colours that its latents mean without a decoder: red, green and blue of -1 to 1 for each channel, and what is added.
+// Fitted by least squares, xtask/src/demo_model/latent_rgb.py; docs/demo-model.md.
+pub const LATENT_RGB: ([[f32; 3]; 4], [f32; 3]) = (
+    [[-0.2313, -0.2245, -0.1730], [0.2005, 0.0928, 0.0137], [-0.0274, -0.0003, -0.1528], [0.0202, -0.0216, 0.0291]],
+    [0.6663, 0.6188, 0.5560],
+);
+
 /// A file of the checkpoint.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct File {

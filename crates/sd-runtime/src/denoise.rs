@@ -1,6 +1,5 @@
 //! Denoising: the loop from noise to latents, a step of the scheduler after each evaluation of the denoiser.
 
-mod clean;
 mod control;
 mod denoiser;
 mod embedding;
@@ -17,6 +16,7 @@ pub(crate) use evaluation::{Denoisers, Evaluation, Said};
 pub(crate) use guidance::Beside;
 pub(crate) use kept::Kept;
 
+use crate::clean::Predicted;
 use crate::error::Result;
 use crate::models::Shelf;
 use crate::rng::RandomSource;
@@ -43,15 +43,17 @@ pub(crate) fn denoise(
 ) -> Result<()> {
     let n_calls = scheduler.timesteps().len().min(*n_calls);
     let mut forecast = evaluation.forecast(n_calls);
-    let mut input = vec![0.0; sample.len()];
+    let (mut input, mut before) = (vec![0.0; sample.len()], vec![0.0; sample.len()]);
     for call in 0..n_calls {
+        before.copy_from_slice(sample);
         let output =
             evaluation.output((models, &mut forecast), scheduler.as_ref(), call, (sample, &mut input), watch)?;
         scheduler.step(call, &output, sample, source)?;
         if let Some((kept, noise)) = kept {
             kept.put_back(scheduler.as_ref(), call, noise, sample);
         }
-        watch.advance(sample)?;
+        let at = evaluation.meaning(scheduler.as_ref(), call);
+        watch.advance(sample, Predicted { at, output: &output, sample: &before })?;
     }
     Ok(())
 }

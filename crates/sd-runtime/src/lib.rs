@@ -24,6 +24,7 @@
 //! It reads the small files of a checkpoint (tokenizer, scheduler and preprocessor configurations) and treats them as untrusted.
 
 mod autoencoder;
+mod clean;
 mod condition;
 mod conditions;
 mod config;

@@ -6,6 +6,7 @@ mod start;
 use host_tensor::HostTensor;
 use sd_spec::Family;
 
+use crate::clean::Predicted;
 use crate::conditions::Conditions;
 use crate::control::ControlPicture;
 use crate::error::{Result, RuntimeError};
@@ -286,6 +287,16 @@ pub struct Progress<'a> {
     pub n_steps: usize,
     /// The latents after the step, still noisy.
     pub latents: &'a [f32],
+    pub(crate) predicted: Predicted<'a>,
+}
+
+impl Progress<'_> {
+    /// The latents without noise as the step's output foretells them, computed now; `None` for models that are
+    /// preconditioned (EDM), whose outputs do not say it.
+    #[must_use]
+    pub fn clean(&self) -> Option<Vec<f32>> {
+        self.predicted.clean()
+    }
 }
 
 /// What denoising gave, before anything is decoded.

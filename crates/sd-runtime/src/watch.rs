@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use host_tensor::Stop;
 
+use crate::clean::Predicted;
 use crate::error::{Result, RuntimeError};
 use crate::request::{GeneratedImage, Progress};
 
@@ -73,10 +74,10 @@ impl<'a> Watch<'a> {
     ///
     /// # Errors
     /// [`RuntimeError::Stopped`] if whoever is told asks for it.
-    pub(crate) fn advance(&mut self, latents: &[f32]) -> Result<()> {
+    pub(crate) fn advance(&mut self, latents: &[f32], predicted: Predicted<'_>) -> Result<()> {
         self.step += 1;
         let Self { n_images, n_steps, image_idx, step, .. } = *self;
-        let answer = self.observer.step(Progress { image_idx, n_images, step, n_steps, latents });
+        let answer = self.observer.step(Progress { image_idx, n_images, step, n_steps, latents, predicted });
         self.go_on(answer)
     }
 

@@ -52,6 +52,11 @@ impl View<'_> {
         self.protocol.is_some() || self.grid.is_some()
     }
 
+    /// How the terminal shows pictures, if it does.
+    pub(crate) const fn protocol(&self) -> Option<Protocol> {
+        self.protocol
+    }
+
     /// Writes the grid, with a description of what it shows, and shows the pictures; returns the grid's path.
     ///
     /// Terminals that show single pixels get several pictures as the grid, others one after another, for half blocks leave nothing of captions.

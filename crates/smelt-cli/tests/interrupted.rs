@@ -38,8 +38,9 @@ fn assert_two_of_five(dir: &Path, ran: &Ran) {
 #[test]
 fn pictures_that_are_finished_are_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let child = draw(dir.path(), &[]);
-    while !names(dir.path()).contains(&"x-2.png".to_owned()) {
+    let child = draw(dir.path(), &["--preview", "1"]);
+    // The third has begun, and something is shown of it.
+    while !["x-2.png", "x-preview.png"].iter().all(|name| names(dir.path()).contains(&(*name).to_owned())) {
         std::thread::sleep(Duration::from_millis(5));
     }
     assert_two_of_five(dir.path(), &interrupt(child));

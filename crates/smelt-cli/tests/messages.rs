@@ -600,6 +600,18 @@ const SITUATIONS: &[Situation] = &[
         ],
     },
     Situation {
+        title: "previews",
+        make: |dir| drop(demo(dir, "sd")),
+        commands: &[
+            "generate cat -m sd -o a.png --preview often",
+            "generate cat -m sd -o a.png --preview-to b.png",
+            "generate cat -m sd -o - --preview 5",
+            "generate cat -m sd -o a.png --preview 5 --preview-to a.png",
+            "generate cat -m sd -o a.png --preview 5 --preview-to -",
+            "generate cat -m sd -o a.png --preview 5 --preview-taesd sd",
+        ],
+    },
+    Situation {
         title: "schedulers that are not there",
         make: |dir| {
             let with = |name: &str, key: &str, value: serde_json::Value| {

@@ -6,6 +6,7 @@ mod memory;
 mod net;
 mod options;
 mod others;
+mod preview;
 mod refiner;
 mod taesd;
 
@@ -35,6 +36,7 @@ use control::ControlNets;
 use memory::InMemory;
 pub use options::PipelineOptions;
 use others::Others;
+pub(crate) use preview::load as load_preview;
 pub(crate) use refiner::{load as load_refiner, open as open_refiner};
 use taesd::Latents;
 

@@ -5,6 +5,8 @@ mod refine;
 mod telling;
 mod twice;
 
+use std::sync::Arc;
+
 use sd_checkpoint::Applied;
 use sd_convert::{Beginning, LatentSize};
 use sd_runtime::Stop;
@@ -14,8 +16,9 @@ use sd_runtime::scheduler::Sampler;
 use sd_spec::Family;
 
 use crate::error::{Context, Result, refuse};
-use crate::load::{PipelineOptions, load, load_refiner, open_refiner};
+use crate::load::{PipelineOptions, load, load_preview, load_refiner, open_refiner};
 use crate::open::Opened;
+use crate::preview::Previewer;
 use crate::request::{Drawing, Request};
 use crate::watch::Watch;
 use picture::PictureMaker;
@@ -38,6 +41,8 @@ pub struct Pipeline {
     taesd: Option<String>,
     /// LoRAs that are in the weights.
     loras: Vec<Applied>,
+    /// What shows pictures while they are drawn.
+    previewer: Arc<Previewer>,
     warnings: Vec<String>,
 }
 
@@ -67,7 +72,9 @@ impl Opened {
             refiner.map(|refiner| load_refiner(options, &refiner, LatentSize { height, width })).transpose()?;
         let refiner = refiner.map(|refiner| Refiner::new(refiner, &mut warnings)).transpose()?;
         let larger = Larger::new(self, options);
-        Ok(Pipeline { inner, name, family, scheduler, larger, refiner, controlnets, taesd, loras, warnings })
+        let decoder = load_preview(options, self, (family, &inner), &mut warnings)?;
+        let previewer = Arc::new(Previewer::new(family, &name, decoder));
+        Ok(Pipeline { inner, name, family, scheduler, larger, refiner, controlnets, taesd, loras, previewer, warnings })
     }
 }
 
@@ -159,7 +166,8 @@ impl Pipeline {
         self.check_can_begin(request)?;
         let n_known = self.warnings.len();
         let maker = PictureMaker::new(self, request);
-        let mut telling = Telling::new(watch, maker, request.count);
+        let (previewer, shape, scale) = (self.previewer.clone(), self.inner.latent_shape(), self.inner.scale());
+        let mut telling = Telling::new((watch, stop), &previewer, maker, (request.count, shape, scale));
         let warnings = self.generate(streams, request, stop, &mut telling)?;
         let pictures = telling.end();
         let said = warnings.iter().map(ToString::to_string);

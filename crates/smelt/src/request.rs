@@ -1,14 +1,10 @@
 //! What is drawn, and what came of it.
 
-use std::io::Write;
 use std::path::Path;
 
 use host_tensor::HostTensor;
-use safe_files::Outputs;
-use sd_runtime::image::RgbImage;
 use sd_runtime::pipeline::{
-    Conditions, ControlPicture, Forecasting, GenerateOptions, GuidanceInterval, PictureSettings, Seeds, SkipLayers,
-    Takes, Variation,
+    Conditions, ControlPicture, Forecasting, GenerateOptions, GuidanceInterval, Seeds, SkipLayers, Takes, Variation,
 };
 use sd_runtime::prompt::Emphasis;
 use sd_runtime::rng::RandomKind;
@@ -20,6 +16,7 @@ use crate::file::{name_of, read_picture_with_alpha};
 use crate::hires::Hires;
 use crate::named::without_networks;
 use crate::open::Opened;
+use crate::picture::Picture;
 use crate::start::Start;
 
 /// The share of the noise schedule at which a refiner takes over, unless another is asked for.
@@ -309,43 +306,6 @@ pub struct Drawing {
     pub pictures: Vec<Picture>,
     /// What the user should know.
     pub warnings: Vec<String>,
-}
-
-/// One picture.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Picture {
-    /// The pixels; black if the safety checker objected.
-    pub image: RgbImage,
-    /// The settings that draw it again.
-    pub settings: PictureSettings,
-    /// Whether the safety checker objected; `None` when it did not run.
-    pub flagged: Option<bool>,
-    /// The noise that it began with, f32 [1, C, h, w].
-    pub noise: HostTensor,
-    /// What it was decoded from, f32 [1, C, h, w].
-    pub latents: HostTensor,
-    /// What the decoder gave, f32 [1, 3, H, W], about −1 to 1, before any check.
-    pub decoded: HostTensor,
-}
-
-impl Picture {
-    /// Writes it as PNG, with its settings as text.
-    ///
-    /// # Errors
-    /// When the writer fails.
-    pub fn write_png(&self, out: impl Write) -> Result<()> {
-        Ok(self.image.write_png(out, &self.settings.to_png_texts())?)
-    }
-
-    /// The same to a file, which appears whole or not at all; what is there already is replaced.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let file = Outputs::new().file("the picture", path.as_ref())?;
-        Ok(file.write(|out| self.write_png(out))?)
-    }
 }
 
 /// A value as the text that it is parsed from.

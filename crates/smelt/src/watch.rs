@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use safe_files::OutputFile;
 
 use crate::error::{Error, Result};
+use crate::picture::Picture;
 use crate::report::{CompressedPackage, ConvertedPackage, Part};
-use crate::request::Picture;
+use crate::step::Step;
 
 /// Looks on while something is done.
 pub trait Watch {
@@ -57,7 +58,7 @@ pub enum Event<'a> {
         bytes: u64,
     },
     /// A step of a picture is done; comes after the progress.
-    Step(Step),
+    Step(Step<'a>),
     /// A picture is finished, while others may still be to be drawn.
     Picture {
         /// Which one, from 0.
@@ -90,36 +91,6 @@ pub struct Progress<'a> {
     pub total: u64,
     /// What is counted.
     pub unit: Unit,
-}
-
-/// Where a drawing stands, after a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Step {
-    /// Which picture, from 0.
-    pub picture: usize,
-    /// Of how many.
-    pub n_pictures: usize,
-    /// Which pass over all pictures, from 0: the model's own, and that of a refiner or at a larger size.
-    pub pass: usize,
-    /// Of how many.
-    pub n_passes: usize,
-    /// Evaluations of the denoiser that are done for this picture in this pass, from 1.
-    pub step: usize,
-    /// Of how many.
-    pub n_steps: usize,
-    /// Evaluations that are done for all pictures in all passes.
-    pub done: usize,
-    /// Of how many.
-    pub total: usize,
-}
-
-impl Step {
-    /// Whether nothing but its decoding is left of the picture.
-    #[must_use]
-    pub const fn is_last(&self) -> bool {
-        self.pass + 1 == self.n_passes && self.step == self.n_steps
-    }
 }
 
 /// What progress is counted in.

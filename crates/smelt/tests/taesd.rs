@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use smelt::{Conversion, HostTensor, Opening, Picture, PipelineOptions, Request, Role, Source, Unwatched, tensor_file};
+use smelt::{
+    Conversion, Event, HostTensor, Opening, Picture, PipelineOptions, Request, Role, Source, Unwatched, tensor_file,
+};
 use testkit::Rng;
 
 #[path = "../examples/small_decoder.rs"]
@@ -189,4 +192,37 @@ fn what_does_not_fit_is_refused_by_name_and_what_is_not_known_is_said() {
     assert_eq!(picture.settings.taesd.as_deref(), Some("small"));
     let [warning] = &warnings[..] else { panic!("{warnings:?}") };
     assert!(warning.contains("does not say by its name") && warning.contains("1.x and XL"), "{warning}");
+}
+
+#[test]
+fn a_taesd_shows_pictures_while_they_are_drawn() {
+    let dir = tempfile::tempdir().unwrap();
+    let taesd = author(&dir.path().join("taesd_decoder.safetensors"), 4);
+    let model = smelt::open(testkit::demo()).unwrap();
+    let request = Request { scheduler: Some("euler".parse().unwrap()), ..request() };
+    let draw = |options: PipelineOptions| {
+        let (mut pipeline, mut shown) = (model.pipeline(&options).unwrap(), Vec::new());
+        let mut watch = |event: Event<'_>| {
+            if let Event::Step(step) = event {
+                shown.push((step.size(), step.preview().unwrap()));
+            }
+            ControlFlow::Continue(())
+        };
+        let picture = pipeline.draw(&request, &mut watch).unwrap().pictures.remove(0).image;
+        (picture, shown)
+    };
+    let small = PipelineOptions { taesd: Some(taesd.clone()), ..PipelineOptions::default() };
+    let (wanted, plain) = draw(small);
+    // Colours of latents are a pixel for each; they are for a picture of the same size.
+    assert_eq!((plain[1].0, plain[1].1.width(), plain[1].1.height()), (wanted.size(), 16, 16));
+    for low_memory in [false, true] {
+        let previewed =
+            PipelineOptions { preview_taesd: Some(taesd.clone()), low_memory, ..PipelineOptions::default() };
+        let (picture, shown) = draw(previewed);
+        assert_eq!(shown.len(), 2);
+        assert!(picture != wanted, "the preview's decoder drew the picture");
+        // What the last step of this scheduler foretells is what is drawn.
+        let apart = shown[1].1.pixels().iter().zip(wanted.pixels()).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(apart <= Some(1) && shown[0].1 != shown[1].1, "{apart:?}");
+    }
 }

@@ -1,10 +1,10 @@
 //! How the outputs of a walk come about: by the denoiser with guidance, without it, or by forecast.
 
-use super::clean::Clean;
 use super::control::ControlNet;
 use super::denoiser::Denoiser;
 use super::forecast::Forecast;
 use super::guidance::{Beside, Guidance};
+use crate::clean::Clean;
 use crate::error::{Result, RuntimeError};
 use crate::features::Conditioning;
 use crate::forecasting::Forecasting;
@@ -25,6 +25,8 @@ pub(crate) struct Evaluation<'a> {
     forecasting: Option<Forecasting>,
     /// What outputs mean.
     prediction: PredictionType,
+    /// Whether that says what a clean sample is.
+    says_clean: bool,
 }
 
 /// What prompts say in a run.
@@ -106,12 +108,19 @@ impl<'a> Evaluation<'a> {
             None => guided(denoisers.plain(), text),
         };
         let guidance = said.guided.iter().map(of_text).collect::<Result<_>>()?;
-        Ok(Self { guidance, limits, of_call: said.of_call, forecasting: options.forecasting, prediction })
+        let says_clean = meaning.is_some();
+        let (of_call, forecasting) = (said.of_call, options.forecasting);
+        Ok(Self { guidance, limits, of_call, forecasting, prediction, says_clean })
     }
 
     /// Before the first call of a walk of so many.
     pub(super) fn forecast(&self, n_calls: usize) -> Forecast {
         Forecast::new(self.forecasting, n_calls)
+    }
+
+    /// What the output of a call says of the clean sample, if anything.
+    pub(super) fn meaning(&self, scheduler: &dyn Scheduler, call: usize) -> Option<Clean> {
+        self.says_clean.then(|| Clean::at(scheduler.course(), call, self.prediction))
     }
 
     /// The output of a call of a walk, for the walk's sample; `input` is room for what the denoiser is given.

@@ -2,6 +2,7 @@
 
 mod clean;
 mod control;
+mod foretold;
 mod handed_out;
 mod masks;
 mod prompts;

@@ -17,7 +17,7 @@ use super::skip_layers::SkipLayerArgs;
 use super::text::prompt;
 use super::tokens::emphasis;
 use super::xl::XlArgs;
-use super::{Seed, SizeArgs, SourceArgs, StartArgs, attention, examples, precision, source};
+use super::{PreviewArgs, Seed, SizeArgs, SourceArgs, StartArgs, attention, examples, precision, source};
 use crate::engine_args::{EngineArgs, memory, named};
 use crate::view::ViewArgs;
 
@@ -163,6 +163,8 @@ pub(crate) struct GenerateArgs {
     pub(crate) device: Option<Device>,
     #[command(flatten)]
     pub(crate) hires: HiresArgs,
+    #[command(flatten)]
+    pub(crate) preview: PreviewArgs,
     #[command(flatten)]
     pub(crate) view: ViewArgs,
     #[command(flatten)]

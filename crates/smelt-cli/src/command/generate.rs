@@ -7,6 +7,7 @@ mod like;
 mod names;
 mod pace;
 mod places;
+mod previews;
 mod save;
 mod start;
 mod steps;
@@ -55,7 +56,7 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     let settings = args.settings.as_deref().map(RequestFile::read).transpose()?;
     let mut like = like::read(args)?;
     let mut request = request(args, None, settings.as_ref(), like.as_ref())?;
-    let outputs = Places::of(args, &request, report)?;
+    let mut outputs = Places::of(args, &request, report)?;
     let controls = args.control.read(like.as_ref())?;
     let start = start::read(&args.start, like.as_ref())?;
     let given = args.noise.as_deref().map_or(Ok(Vec::new()), |path| noise(path, request.count))?;
@@ -75,7 +76,8 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     }
     let load = begin.elapsed();
 
-    let mut steps = Steps::new(&outputs.files, args.low_memory || request.hires.is_some(), report);
+    let by_stage = args.low_memory || request.hires.is_some();
+    let mut steps = Steps::new(&outputs.files, outputs.previews.take(), by_stage, report);
     let drawn = pipeline.draw(&request, &mut steps);
     let drawing = steps.outcome(drawn)?;
     if let Some(file) = &outputs.latents {
@@ -175,6 +177,7 @@ fn open(args: &GenerateArgs, request: &Request, report: &Report) -> Result<Opene
     };
     engine(args).check()?;
     let sources = args.control.controlnets.iter().chain([&model]).chain(&args.xl.refiner).chain(&args.taesd);
+    let sources = sources.chain(&args.preview.preview_taesd);
     opening.fetch(sources, &[], &mut Screen::new(report))?;
     Ok(opening.open(model)?)
 }
@@ -198,6 +201,7 @@ fn load(
         steps: request.steps,
         controlnets: args.control.controlnets.clone(),
         taesd: args.taesd.clone(),
+        preview_taesd: args.preview.taesd(args.taesd.as_ref()),
         with_picture: request.start.is_some(),
         text_length: args.text_length,
         clip_skips: [Some(request.clip_skip), request.negative_clip_skip].into_iter().flatten().collect(),

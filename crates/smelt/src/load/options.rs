@@ -28,6 +28,9 @@ pub struct PipelineOptions {
     /// A TAESD that decodes in the place of the model's own autoencoder: a folder in diffusers layout, one file, one of its
     /// author's files (`taesd_decoder.safetensors`), a package, or a folder of packages that was converted with it.
     pub taesd: Option<Source>,
+    /// A TAESD that shows pictures while they are drawn ([`Step::preview`](crate::Step::preview)), in the place of colours
+    /// that are known for the family's latents.
+    pub preview_taesd: Option<Source>,
     /// Load what it takes to begin with a picture.
     pub with_picture: bool,
     /// Tokens that T5 reads of a prompt, for a checkpoint of Stable Diffusion 3; default: 256.
@@ -62,6 +65,7 @@ impl Default for PipelineOptions {
             steps: Request::default().steps,
             controlnets: Vec::new(),
             taesd: None,
+            preview_taesd: None,
             with_picture: false,
             text_length: None,
             clip_skips: Vec::new(),

@@ -24,7 +24,7 @@ impl Others {
     /// Finds those that the options name, for a size where one was asked for.
     pub(super) fn find(options: &PipelineOptions, opened: &Opened, size: Option<LatentSize>) -> Result<Self> {
         let nets = ControlNets::find(&options.controlnets, opened, size)?;
-        Ok(Self { nets, taesd: Taesd::find(options.taesd.as_ref(), opened, size)? })
+        Ok(Self { nets, taesd: Taesd::find(("--taesd", options.taesd.as_ref()), opened, size)? })
     }
 
     pub(super) const fn is_empty(&self) -> bool {

@@ -45,6 +45,7 @@ pub(crate) fn load(options: &PipelineOptions, refiner: &Opened, size: LatentSize
         with_picture: false,
         safety_check: false,
         refiner: None,
+        preview_taesd: None,
         controlnets: Vec::new(),
         clip_skips: Vec::new(),
         skip_layers: Vec::new(),

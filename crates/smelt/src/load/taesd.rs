@@ -37,8 +37,8 @@ const CLASS: &str = "AutoencoderTiny";
 pub(super) struct Taesd {
     /// Its name, for the settings of pictures.
     pub(super) name: String,
-    /// As it was given.
-    source: String,
+    /// As it was given: the option and its value.
+    given: String,
     net: Net,
     /// How it wants latents.
     pub(super) scaled: VaeConfig,
@@ -57,43 +57,45 @@ pub(super) struct Latents {
 
 impl Taesd {
     /// Finds it: a package, a folder of packages that has one for that size, or a checkpoint.
-    pub(super) fn find(source: Option<&Source>, opened: &Opened, size: Option<LatentSize>) -> Result<Option<Self>> {
+    pub(super) fn find(
+        (option, source): (&str, Option<&Source>),
+        opened: &Opened,
+        size: Option<LatentSize>,
+    ) -> Result<Option<Self>> {
         let Some(source) = source else { return Ok(None) };
+        let given = format!("{option} {source}");
         let found = || -> Result<Self> {
             let path = hub::resolve(&opened.opening().locate(source)?)?;
             match package_at(&path, size)? {
-                Some(package) => of_package(source, &package),
-                None => of_checkpoint(source, Checkpoint::of_decoder(source, opened.opening().variant.clone())?),
+                Some(package) => of_package(&given, &package),
+                None => of_checkpoint(&given, Checkpoint::of_decoder(source, opened.opening().variant.clone())?),
             }
         };
-        found().map(Some).with_context(|| format!("--taesd {source}"))
+        found().map(Some).with_context(|| given.clone())
     }
 
     /// Refuses one for other latents; says what is not known.
     pub(super) fn check_fits(&self, Latents { family, channels, scale }: &Latents) -> Result<Option<String>> {
-        let Self { source, .. } = self;
+        let Self { given, .. } = self;
         let model = family.spec().name;
         if let Some(channels) = channels.filter(|channels| *channels != self.channels) {
             refuse!(
-                "--taesd {source} decodes latents of {} channels, and those of {model} have {channels}: it is for \
+                "{given} decodes latents of {} channels, and those of {model} have {channels}: it is for \
                  another family",
                 self.channels
             );
         }
         if self.scale != *scale {
-            refuse!(
-                "--taesd {source} makes {} pixels of each latent, in each direction, and {model} has {scale}",
-                self.scale
-            );
+            refuse!("{given} makes {} pixels of each latent, in each direction, and {model} has {scale}", self.scale);
         }
         match family_of(&self.name) {
             Some((_, families)) if families.contains(family) => Ok(None),
             Some((what, _)) => refuse!(
-                "--taesd {source} is the TAESD of {what} by its name, and the latents of {model} mean something else; \
+                "{given} is the TAESD of {what} by its name, and the latents of {model} mean something else; \
                  give the one of {model}, or rename it if it is that"
             ),
             None => Ok(Some(format!(
-                "--taesd {source} does not say by its name which model it is for, and TAESDs of {} have the same shape: \
+                "{given} does not say by its name which model it is for, and TAESDs of {} have the same shape: \
                  wrong colours mean that it is another model's",
                 if self.channels == 16 { "Stable Diffusion 3 and FLUX.1" } else { "Stable Diffusion 1.x and XL" }
             ))),
@@ -139,7 +141,7 @@ fn package_at(path: &Path, size: Option<LatentSize>) -> Result<Option<PathBuf>> 
     }
 }
 
-fn of_package(source: &Source, path: &Path) -> Result<Taesd> {
+fn of_package(given: &str, path: &Path) -> Result<Taesd> {
     let package = open_package(path)?;
     let Some(Decoded { channels, scale, .. }) = Decoded::of(&package) else {
         refuse!("{} is no package of a VAE's decoder: it takes no latents z [1, C, h, w]", path.display())
@@ -157,7 +159,7 @@ fn of_package(source: &Source, path: &Path) -> Result<Taesd> {
         None => VaeConfig::UNSCALED,
     };
     let name = settings.and_then(|settings| settings.vae_of).unwrap_or_else(|| stem(path));
-    Ok(Taesd { name, source: source.to_string(), net: Net::Package(path.to_owned()), scaled, channels, scale })
+    Ok(Taesd { name, given: given.to_owned(), net: Net::Package(path.to_owned()), scaled, channels, scale })
 }
 
 /// Whether a program has the hyperbolic tangent with which TAESD begins, and no VAE has.
@@ -169,7 +171,7 @@ fn bounds_latents(package: &Package) -> bool {
     found
 }
 
-fn of_checkpoint(source: &Source, checkpoint: Checkpoint) -> Result<Taesd> {
+fn of_checkpoint(given: &str, checkpoint: Checkpoint) -> Result<Taesd> {
     let config: Value = serde_json::from_slice(&checkpoint.config(Role::VaeDecoder)?)?;
     if config["_class_name"] != CLASS {
         refuse!(
@@ -185,7 +187,7 @@ fn of_checkpoint(source: &Source, checkpoint: Checkpoint) -> Result<Taesd> {
     scaled.check()?;
     Ok(Taesd {
         name: checkpoint.name(),
-        source: source.to_string(),
+        given: given.to_owned(),
         channels: facts.dims.get(Axis::LatentChannels).context("it does not say how many channels its latents have")?,
         scale: facts.scale.context("it does not say how many pixels it makes of a latent")?,
         scaled,

@@ -5,7 +5,8 @@ use sd_runtime::pipeline::{
 };
 
 use super::Pipeline;
-use crate::request::{Control, Picture, REFINER_START, Request};
+use crate::picture::Picture;
+use crate::request::{Control, REFINER_START, Request};
 
 /// Makes the pictures of a request.
 pub(super) struct PictureMaker {

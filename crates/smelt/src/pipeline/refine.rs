@@ -51,7 +51,7 @@ impl Pipeline {
         let begun = inner.denoise_with(streams, &first, stop, &mut |at| telling.step(at))?;
         last.latents = begun.pictures.iter().map(|picture| picture.latents.clone()).collect();
         telling.began_with(begun.pictures.into_iter().map(|picture| picture.noise).collect());
-        telling.last_of_two(n_first);
+        telling.last_of_two(n_first, shape);
         let said = refiner.inner.generate_each(streams, &last, stop, telling)?;
         Ok(joined(begun.warnings, said))
     }

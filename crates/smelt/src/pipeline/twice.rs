@@ -67,6 +67,7 @@ impl Larger {
                     with_picture: encodes,
                     low_memory: true,
                     refiner: None,
+                    preview_taesd: None,
                     ..self.options.clone()
                 };
                 let place = || format!("--hires: the second pass of {}", self.opened.source());
@@ -114,7 +115,7 @@ impl Pipeline {
         last.evaluations_before = Some(n_first / n_pictures.max(1));
         second.remember_texts_of(inner);
         telling.began_with(drawn.noises);
-        telling.last_of_two(n_first);
+        telling.last_of_two(n_first, shape);
         Ok(joined(said, second.generate_each(&mut anew, &last, stop, telling)?))
     }
 

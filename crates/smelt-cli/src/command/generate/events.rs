@@ -11,6 +11,14 @@ use super::save::Saved;
 pub(super) enum Line<'a> {
     /// A step is done.
     Progress(At),
+    /// A preview is written, in the place of the last one.
+    Preview {
+        /// Of which picture, from 1.
+        picture: usize,
+        /// After which step.
+        step: usize,
+        path: &'a str,
+    },
     /// A picture is written.
     Picture {
         /// Which one, from 1.

@@ -7,6 +7,7 @@ use safe_files::{OutputFile, Outputs, is_stream};
 use smelt::{Request, Source};
 
 use super::names::{free_name, numbered};
+use super::previews::Previews;
 use crate::cli::GenerateArgs;
 use crate::file;
 use crate::report::Report;
@@ -18,6 +19,7 @@ pub(super) struct Places<'a> {
     pub(super) files: Vec<OutputFile>,
     pub(super) latents: Option<OutputFile>,
     pub(super) view: View<'a>,
+    pub(super) previews: Option<Previews>,
 }
 
 impl<'a> Places<'a> {
@@ -30,9 +32,10 @@ impl<'a> Places<'a> {
         let latents =
             args.latents.as_deref().map(|path| file::binary(&mut outputs, "--latents", None, path)).transpose()?;
         let view = args.view.prepare(&mut outputs)?;
+        let previews = Previews::of(&args.preview, &mut outputs, &output, view.protocol())?;
         name_inputs(&mut outputs, args)?;
         report.make_way(&outputs)?;
-        Ok(Self { paths, files, latents, view })
+        Ok(Self { paths, files, latents, view, previews })
     }
 }
 
@@ -60,7 +63,8 @@ fn name_inputs(outputs: &mut Outputs, args: &GenerateArgs) -> Result<()> {
         outputs.reads("--control-image", image)?;
     }
     let beside = args.control.controlnets.iter().map(|net| ("the ControlNet's file", net));
-    let beside = beside.chain(args.taesd.iter().map(|taesd| ("the TAESD's file", taesd)));
+    let taesd = args.taesd.iter().chain(&args.preview.preview_taesd).map(|taesd| ("the TAESD's file", taesd));
+    let beside = beside.chain(taesd);
     for (what, source) in beside {
         for path in source.path().filter(|path| path.exists()).map(smelt::files).unwrap_or_default() {
             outputs.reads(what, &path)?;

@@ -11,6 +11,7 @@ use smelt::{Drawing, Event, Picture, Step, Watch};
 
 use super::events::{At, Line};
 use super::pace::{self, Pace, it_per_s};
+use super::previews::{PreviewFile, Previews};
 use super::save::{Saved, save, tell};
 use crate::interrupt::{LastAct, Writing};
 use crate::report::{Report, count, json_line, last_words, seconds};
@@ -30,6 +31,7 @@ pub(super) struct Steps<'r> {
     waiting: Waiting,
     begin: Instant,
     pace: Pace,
+    previews: Option<Previews>,
     _last_act: LastAct,
 }
 
@@ -47,11 +49,12 @@ enum Waiting {
 
 impl<'r> Steps<'r> {
     /// For pictures that are finished one by one, or, by stages, all of them last.
-    pub(super) fn new(files: &'r [OutputFile], by_stage: bool, report: &'r Report) -> Self {
+    pub(super) fn new(files: &'r [OutputFile], previews: Option<Previews>, by_stage: bool, report: &'r Report) -> Self {
         let saved = Arc::new(Mutex::new(Vec::new()));
         let (there, n_wanted) = (saved.clone(), files.len());
-        let is_json = report.is_json();
+        let (is_json, preview) = (report.is_json(), previews.as_ref().and_then(Previews::file));
         let last_act = LastAct::new(move || {
+            preview.iter().for_each(PreviewFile::end);
             let there = locked(&there);
             if is_json {
                 json_line(&Line::Interrupted { pictures: &there });
@@ -67,6 +70,7 @@ impl<'r> Steps<'r> {
             waiting: if by_stage { Waiting::NotYet } else { Waiting::Never },
             begin: Instant::now(),
             pace: Pace::default(),
+            previews,
             _last_act: last_act,
         }
     }
@@ -75,6 +79,7 @@ impl<'r> Steps<'r> {
     pub(super) fn outcome(&mut self, drawing: Result<Drawing, smelt::Error>) -> Result<Drawing> {
         self.screen.end();
         self.waiting = Waiting::Never;
+        self.previews = None;
         match self.failed.take() {
             Some(error) => Err(error),
             None => Ok(drawing?),
@@ -86,7 +91,7 @@ impl<'r> Steps<'r> {
         locked(&self.saved).clone()
     }
 
-    fn step(&mut self, step: Step) {
+    fn step(&mut self, step: &Step<'_>) -> ControlFlow<()> {
         self.pace.step(self.begin.elapsed());
         let n_left = self.files.len() - locked(&self.saved).len().min(self.files.len());
         let left = self.pace.left(step.total - step.done, n_left);
@@ -107,6 +112,22 @@ impl<'r> Steps<'r> {
         }
         if step.is_last() && matches!(self.waiting, Waiting::NotYet) {
             self.waiting = Waiting::For(Writing::begin());
+        }
+        self.preview(step)
+    }
+
+    fn preview(&mut self, step: &Step<'_>) -> ControlFlow<()> {
+        match self.previews.as_mut().map_or(Ok(None), |previews| previews.show(step, &self.screen)) {
+            Ok(path) => {
+                if let Some(path) = &path {
+                    self.report.event(&Line::Preview { picture: step.picture + 1, step: step.step, path });
+                }
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                self.failed = Some(error);
+                ControlFlow::Break(())
+            }
         }
     }
 
@@ -130,6 +151,7 @@ impl<'r> Steps<'r> {
         match save(file, picture) {
             Ok(saved) => {
                 self.pace.picture(self.begin.elapsed());
+                self.previews.iter_mut().for_each(Previews::pass_on);
                 self.screen.say(|report| tell(file, &saved, report));
                 self.report.event(&Line::Picture { picture: idx + 1, pictures: self.files.len(), saved: &saved });
                 locked(&self.saved).push(saved);
@@ -159,7 +181,7 @@ impl Watch for Steps<'_> {
     fn event(&mut self, event: Event<'_>) -> ControlFlow<()> {
         match event {
             Event::Picture { idx, picture, .. } => return self.picture(idx, picture),
-            Event::Step(step) => self.step(step),
+            Event::Step(ref step) if self.step(step).is_break() => return ControlFlow::Break(()),
             _ => {}
         }
         let answer = self.screen.event(event);

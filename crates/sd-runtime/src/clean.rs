@@ -57,6 +57,23 @@ impl Clean {
     }
 }
 
+/// What a step's output says of the clean sample, computed for whoever asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Predicted<'a> {
+    /// Absent where outputs do not say it.
+    pub(crate) at: Option<Clean>,
+    pub(crate) output: &'a [f32],
+    /// The sample before the step.
+    pub(crate) sample: &'a [f32],
+}
+
+impl Predicted<'_> {
+    /// The clean sample that the output means, if it says any.
+    pub(crate) fn clean(&self) -> Option<Vec<f32>> {
+        self.at.map(|at| at.of_output(self.output, self.sample))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
