@@ -10,6 +10,8 @@ use crate::tool::Tool;
 const TABLE: Table = &[
     ("software", Field::Version),
     ("model", Field::Model),
+    ("model_hash", Field::ModelHash),
+    ("vae", Field::Vae),
     ("prompt", Field::Prompt),
     ("prompt_2", Field::Prompt2),
     ("negative_prompt", Field::Negative),

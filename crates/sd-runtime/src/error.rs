@@ -147,6 +147,9 @@ pub enum RuntimeError {
     /// A picture could not be read.
     #[error("cannot read the picture: {0}; PNG, JPEG and WebP are understood")]
     ImageRead(#[from] image::ImageError),
+    /// A picture could not be written.
+    #[error("cannot write the picture: {0}")]
+    ImageWrite(#[source] image::ImageError),
     /// Two pictures of different sizes, where pixels were to be compared.
     #[error("pictures of {}x{} and {}x{} cannot be compared pixel by pixel", a.0, a.1, b.0, b.1)]
     ImageSizes {

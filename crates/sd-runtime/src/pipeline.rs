@@ -250,7 +250,7 @@ impl DiffusionPipeline {
     ) -> Result<Undecoded> {
         let n_steps = self.evaluations(options)?;
         let mut collector = Collector::new(progress);
-        let mut watch = Watch::new(options.image_count, n_steps, stop, &mut collector);
+        let mut watch = Watch::new(options.drawn_count(), n_steps, stop, &mut collector);
         let undecoded = self.undecoded(streams, options, &mut watch);
         self.models.release();
         undecoded
@@ -269,7 +269,7 @@ impl DiffusionPipeline {
                     .into(),
             ));
         }
-        let mut pictures = Vec::with_capacity(options.image_count);
+        let mut pictures = Vec::with_capacity(options.drawn_count());
         self.denoise(streams, &begun, options, watch, &mut |_, denoised, _, _| {
             pictures.push(denoised);
             Ok(())
@@ -308,7 +308,7 @@ impl DiffusionPipeline {
         observer: &mut dyn Observer,
     ) -> Result<Vec<Warning>> {
         let n_steps = self.evaluations(options)?;
-        let mut watch = Watch::new(options.image_count, n_steps, stop, observer);
+        let mut watch = Watch::new(options.drawn_count(), n_steps, stop, observer);
         let begun = self.begin(streams, options, &watch)?;
         let mut finish = Finish::new(options, begun.overlay.as_ref());
         if self.models.is_staged() {
@@ -330,7 +330,7 @@ impl DiffusionPipeline {
         options: &GenerateOptions,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
-        let mut waiting = Vec::with_capacity(options.image_count);
+        let mut waiting = Vec::with_capacity(options.drawn_count());
         let denoised = self.denoise(streams, begun, options, watch, &mut |_, denoised, _, _| {
             waiting.push(denoised);
             Ok(())

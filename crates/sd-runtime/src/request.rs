@@ -58,6 +58,8 @@ pub struct GenerateOptions {
     pub forecasting: Option<Forecasting>,
     /// Pictures to draw; default 1.
     pub image_count: usize,
+    /// Draw this one of the pictures alone, counted from 0; default: all of them.
+    pub only: Option<usize>,
     /// Where they have their random numbers from; default: from one stream.
     pub seeds: Seeds,
     /// How much of the guided prediction is brought to the spread of the prompt's own (arXiv 2305.08891, section 3.4), 0 to
@@ -124,6 +126,7 @@ impl Default for GenerateOptions {
             skip_layers: None,
             forecasting: None,
             image_count: 1,
+            only: None,
             seeds: Seeds::default(),
             scheduler: None,
             timesteps: None,
@@ -154,6 +157,17 @@ impl GenerateOptions {
     #[must_use]
     pub fn is_guided(&self) -> bool {
         self.guidance_scale > 1.0
+    }
+
+    /// Pictures that are drawn.
+    #[must_use]
+    pub fn drawn_count(&self) -> usize {
+        self.only.map_or(self.image_count, |_| 1)
+    }
+
+    /// Whether this picture is drawn.
+    pub(crate) fn draws(&self, image_idx: usize) -> bool {
+        self.only.is_none_or(|only| only == image_idx)
     }
 
     /// The prompt as each of two text encoders reads it.
@@ -218,6 +232,12 @@ impl GenerateOptions {
         self.check_skip_layers()?;
         if self.image_count == 0 {
             return fail("0 images asked for; at least 1 is needed".into());
+        }
+        if let Some(only) = self.only.filter(|only| *only >= self.image_count) {
+            return fail(format!(
+                "picture {only} alone is asked for, and there are {}, counted from 0",
+                self.image_count
+            ));
         }
         self.start.as_ref().map_or(Ok(()), StartingImage::check)?;
         self.check_clean()?;

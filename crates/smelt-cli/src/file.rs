@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use safe_files::{OutputFile, Outputs};
+use smelt::image::PictureFormat;
 
 use crate::interrupt::Writing;
+use crate::report::Report;
 
 /// Writes a file, whole or not at all where it is a regular one; what may wait for a reader can be interrupted.
 pub(crate) fn write(output: &OutputFile, content: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
@@ -38,12 +40,11 @@ pub(crate) fn binary(
     Ok(output)
 }
 
-/// The same for a picture, which is written as PNG whatever its name: a name that says otherwise is refused.
+/// The same for a picture, whose name says its format: a name that says one that is not written is refused.
 pub(crate) fn picture(outputs: &mut Outputs, option: &str, path: &Path) -> Result<OutputFile> {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
-    if ["jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic"].contains(&extension.as_str()) {
+    if PictureFormat::of(path).is_none() {
         bail!(
-            "{} is not named as a PNG, and pictures are written as PNG; {} would be",
+            "{} is not named as a PNG, JPEG or WebP, as which pictures are written; {} would be",
             path.display(),
             path.with_extension("png").display()
         );
@@ -51,19 +52,43 @@ pub(crate) fn picture(outputs: &mut Outputs, option: &str, path: &Path) -> Resul
     binary(outputs, option, "the picture", path)
 }
 
+/// Writes a picture in the format of its name, and says which of its texts were too long for that.
+pub(crate) fn write_picture(
+    output: &OutputFile,
+    content: impl FnOnce(&mut dyn Write, PictureFormat) -> Result<Vec<String>>,
+    report: &Report,
+) -> Result<()> {
+    let mut left = Vec::new();
+    let format = PictureFormat::of(output.path()).unwrap_or_default();
+    write(output, |out| {
+        left = content(out, format)?;
+        Ok(())
+    })?;
+    if !left.is_empty() {
+        report.warn(format_args!(
+            "{output} does not say all of how it was made, which is too long for a JPEG: {}; a PNG or WebP holds it",
+            left.join(", ")
+        ));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn pictures_are_png_and_names_that_say_otherwise_are_refused() {
+    fn pictures_are_named_by_formats_that_are_written() {
         let dir = tempfile::tempdir().unwrap();
         let check = |name: &str| picture(&mut Outputs::new(), "-o", &dir.path().join(name));
-        for name in ["x.png", "x", "x.PNG", "v1.5"] {
+        for name in ["x.png", "x", "x.PNG", "v1.5", "x.jpg", "x.JPEG", "x.webp"] {
             check(name).unwrap();
         }
-        let error = check("x.JPG").unwrap_err().to_string();
-        assert!(error.contains("x.JPG is not named as a PNG") && error.contains("x.png would be"), "{error}");
+        let error = check("x.AVIF").unwrap_err().to_string();
+        assert!(
+            error.contains("x.AVIF is not named as a PNG, JPEG or WebP") && error.contains("x.png would be"),
+            "{error}"
+        );
         let error = check("").unwrap_err().to_string();
         assert!(error.contains("it is a directory; give the name of a file in it"), "{error}");
         let error = check("no/x.png").unwrap_err().to_string();

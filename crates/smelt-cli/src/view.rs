@@ -16,7 +16,8 @@ use smelt::sheet::{self, Cell};
 /// Where pictures go besides their own files.
 #[derive(Debug, Args)]
 pub(crate) struct ViewArgs {
-    /// Write a PNG that holds all pictures side by side, each with its caption; - is standard output.
+    /// Write a picture that holds all of them side by side, each with its caption: a PNG, JPEG or WebP, by its name; - is
+    /// standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) grid: Option<PathBuf>,
     /// Columns of the grid; default: about as many as rows.
@@ -95,7 +96,7 @@ fn show(protocol: Protocol, cell: &Cell<'_>, n_pictures: usize, report: &Report)
 fn write(sheet: &RgbImage, output: &OutputFile, description: Option<&str>, report: &Report) -> Result<String> {
     let mut texts = vec![PngText::new("Software", concat!("smelt ", env!("CARGO_PKG_VERSION")))];
     texts.extend(description.map(|text| PngText::new("Description", text)));
-    file::write(output, |out| Ok(sheet.write_png(out, &texts)?))?;
+    file::write_picture(output, |out, format| Ok(sheet.write(out, format, &texts)?), report)?;
     report.line(format_args!("wrote {output} ({}x{})", sheet.width(), sheet.height()));
     Ok(output.path().display().to_string())
 }

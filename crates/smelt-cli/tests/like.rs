@@ -55,6 +55,72 @@ fn a_picture_of_our_own_is_repeated_to_the_byte() {
 }
 
 #[test]
+fn one_of_several_is_repeated_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let sketch = text(draw(dir.path(), "sketch.png", &["rocket", "--steps", "1", "--size", "64x64"]));
+    let fixed = ["star", "--size", "64x64", "--steps", "3", "--count", "3", "--scheduler", "euler-a"];
+    let cases: [(&[&str], &[&str]); 4] = [
+        (&["--random", "torch"], &[]),
+        (&["--seeds", "each", "--seed", "4"], &[]),
+        (&["--hires", "1.5"], &[]),
+        (&["--image", &sketch, "--variation-seed", "9", "--variation-strength", "0.5"], &["--image", &sketch]),
+    ];
+    for (idx, (args, beside)) in cases.into_iter().enumerate() {
+        draw(dir.path(), &format!("{idx}.png"), &[&fixed, args].concat());
+        for of in [1, 3] {
+            let first = dir.path().join(format!("{idx}-{of}.png"));
+            let path = text(&first);
+            let again = draw(dir.path(), "again.png", &[&["--like", &path], beside].concat());
+            assert!(bytes(&first) == bytes(&again), "{args:?} {of}");
+        }
+    }
+    // Another seed is another picture, and one.
+    let path = text(dir.path().join("0-3.png"));
+    let other = draw(dir.path(), "other.png", &["--like", &path, "--seed", "5"]);
+    let want =
+        draw(dir.path(), "want.png", &[&fixed[..5], &fixed[7..], &["--random", "torch", "--seed", "5"]].concat());
+    assert!(bytes(other) == bytes(want));
+}
+
+#[test]
+fn jpeg_and_webp_say_what_a_png_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["red heart, «日本»", "--negative-prompt", "blue", "--steps", "2", "--seed", "7", "--size", "64x64"];
+    let [png, jpeg, webp] = ["a.png", "a.jpg", "a.webp"].map(|name| draw(dir.path(), name, &args));
+    assert!(bytes(&jpeg).starts_with(&[0xFF, 0xD8]) && bytes(&webp)[8..].starts_with(b"WEBP"));
+    assert!(read_picture(&webp) == read_picture(&png));
+    for (name, path) in [("b.png", &jpeg), ("c.png", &webp)] {
+        let again = draw(dir.path(), name, &["--like", &text(path)]);
+        assert!(bytes(again) == bytes(&png), "{path:?}");
+    }
+    let told = json(["metadata", &text(&png), &text(&jpeg), &text(&webp)]);
+    let made: Vec<_> = told["files"].as_array().unwrap().iter().map(|file| &file["made"]).collect();
+    assert!(made[0] == made[1] && made[0] == made[2], "{made:#?}");
+    let grid = dir.path().join("grid.webp");
+    succeed(["compare", &text(&png), &text(&jpeg), "--grid", &text(&grid)]);
+    assert!(bytes(&grid)[8..].starts_with(b"WEBP"));
+    let message = fail(["generate", "cat", "-o", &text(dir.path().join("a.avif"))]);
+    assert!(message.contains("a.avif is not named as a PNG, JPEG or WebP"), "{message}");
+}
+
+#[test]
+fn noise_that_was_given_is_no_setting() {
+    let dir = tempfile::tempdir().unwrap();
+    let latents = text(dir.path().join("n.safetensors"));
+    let args = ["star", "--steps", "1", "--size", "64x64"];
+    draw(dir.path(), "a.png", &[&args[..], &["--latents", &latents, "--seed", "3"]].concat());
+    let given = draw(dir.path(), "b.png", &[&args[..], &["--noise", &latents]].concat());
+    let again = text(dir.path().join("c.png"));
+    let fixed = ["generate", "--like", &text(&given), "-m", &text(demo()), "-o", &again];
+    let ran = run(fixed);
+    assert!(ran.stderr.contains("not taken over: Noise: given (give it with --noise)"), "{}", ran.stderr);
+    assert!(bytes(&again) != bytes(&given));
+    let ran = run(fixed.iter().chain(&["--noise", &latents]));
+    assert!(!ran.stderr.contains("not taken over"), "{}", ran.stderr);
+    assert!(bytes(&again) == bytes(&given));
+}
+
+#[test]
 fn options_stand_before_the_picture_and_the_picture_before_settings() {
     let dir = tempfile::tempdir().unwrap();
     let first = text(draw(dir.path(), "a.png", &["rocket", "--steps", "2", "--seed", "5", "--size", "64x64"]));

@@ -88,7 +88,7 @@ const SITUATIONS: &[Situation] = &[
             "upscale small.png -m nothing.pth -o large.png",
             "upscale small.png -m . -o large.png",
             "upscale small.png small.png -m esrgan.safetensors -o large.png",
-            "upscale other.pth -m esrgan.safetensors -o large.jpg",
+            "upscale other.pth -m esrgan.safetensors -o large.tiff",
         ],
     },
     Situation {
@@ -593,7 +593,7 @@ const SITUATIONS: &[Situation] = &[
             "generate cat -o - --json",
             "generate cat -o - --count 2",
             "generate cat -o folder",
-            "generate cat -o cat.jpg",
+            "generate cat -o cat.avif",
             "convert sd -o -",
             "convert sd -o a.png",
             "convert sd -o other --force",

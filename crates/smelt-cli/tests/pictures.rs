@@ -268,6 +268,6 @@ fn what_is_missing_is_answered_with_what_to_type() {
     assert!(message.contains("is an empty folder; give a folder of packages (made by smelt convert"), "{message}");
     let message = fail(["generate", "x", "-m", &text(demo()), "-o", &text(dir.path().join("new/x.png"))]);
     assert!(message.contains("mkdir -p"), "{message}");
-    let message = fail(["generate", "x", "-m", &text(demo()), "-o", &text(dir.path().join("x.jpg"))]);
+    let message = fail(["generate", "x", "-m", &text(demo()), "-o", &text(dir.path().join("x.tiff"))]);
     assert!(message.contains("x.png would be"), "{message}");
 }

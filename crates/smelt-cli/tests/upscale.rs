@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use common::made::{self, Owned};
 use common::{command, fail, files, json, names, read_picture, run, succeed, text};
 use safetensors::Dtype;
-use sd_runtime::image::{Filter, GreyImage, PngRows, Region, RgbImage, Size, write_png_rows};
+use sd_runtime::image::{Filter, GreyImage, PngRows, PngText, Region, RgbImage, Size, write_png_rows};
 use testkit::Rng;
 
 const FEATURES: usize = 8;
@@ -265,4 +265,27 @@ fn a_picture_goes_to_standard_output() {
     assert_eq!(piped, place.upscale("file.png", &[]));
     let ran = run(["upscale", "--help"]);
     assert!(ran.stdout.contains("RealESRGAN_x4plus.pth"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_larger_picture_is_written_as_its_name_says_and_tells_how_the_smaller_one_was_made() {
+    let place = Place::new(1, 20, 10);
+    let texts = [PngText::new("parameters", "a fox\nSteps: 20, Sampler: Euler, Seed: 5, Version: v1.10.1")];
+    drawn(20, 10).write_png(fs::File::create(&place.picture).unwrap(), &texts).unwrap();
+    let png = place.upscale("large.png", &[]);
+    assert_eq!(place.upscale("large.webp", &[]), png);
+    assert!(apart(&place.upscale("large.jpg", &[]), &png) < 48);
+    let paths = ["large.png", "large.webp", "large.jpg"].map(|name| text(place.path(name)));
+    let told = json(["metadata", &paths[0], &paths[1], &paths[2]]);
+    for file in told["files"].as_array().unwrap() {
+        let want = "a fox\nSteps: 20, Sampler: Euler, Seed: 5, Postprocess upscale by: 4, Postprocess upscaler: tiny, Version: \
+                    v1.10.1";
+        assert_eq!(file["parameters"], want, "{}", file["path"]);
+    }
+    let clear = text(place.path("clear.png"));
+    let alpha = GreyImage::new(drawn(20, 10).size(), vec![9; 200]).unwrap();
+    let rows = |out: &mut PngRows<'_>| out.rows(drawn(20, 10).pixels());
+    write_png_rows(fs::File::create(&clear).unwrap(), alpha.size(), Some(&alpha), &[], rows).unwrap();
+    let message = fail(["upscale", &clear, "-m", &place.model, "-o", &text(place.path("clear.jpg"))]);
+    assert!(message.contains("which only PNG keeps here"), "{message}");
 }

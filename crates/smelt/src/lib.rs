@@ -130,7 +130,7 @@ pub use size::{LatentArg, PictureSize, Sizes};
 pub use start::{Start, StartMask};
 pub use step::Step;
 pub use units::{bytes, count, decibels, parse_bytes, seconds};
-pub use upscale::{Enlargement, Upscaled, Upscaler, UpscalerOptions};
+pub use upscale::{Enlargement, Original, Upscaled, Upscaler, UpscalerOptions};
 pub use verify::{At, HalfOutput, Look, NotFinite, Verdict, Verification, VerifiedHalf, VerifiedOutput, VerifyReport};
 pub use watch::{Event, Progress, Unit, Unwatched, Watch};
 pub use weights_report::{Format as ReportFormat, Summary as WeightSummary, Weight as WeightReport};
@@ -138,7 +138,7 @@ pub use weights_report::{Format as ReportFormat, Summary as WeightSummary, Weigh
 /// Pictures.
 pub mod image {
     pub use sd_runtime::image::{
-        Border, Difference, Filter, Fit, GreyImage, Mask, PngText, Region, RgbImage, Similarity, Size,
+        Border, Difference, Filter, Fit, GreyImage, Mask, PictureFormat, PngText, Region, RgbImage, Similarity, Size,
     };
 }
 

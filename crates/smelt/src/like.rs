@@ -29,6 +29,7 @@ mod beside;
 mod count;
 mod made;
 mod model;
+mod networks;
 mod of_no_account;
 mod own;
 mod sampler;
@@ -37,6 +38,8 @@ mod settle;
 #[cfg(test)]
 mod tests;
 mod tools;
+#[cfg(test)]
+mod written;
 
 use std::path::Path;
 

@@ -7,6 +7,8 @@ pub use sd_metadata::{
     Variation, parse_parameters,
 };
 
+use sd_runtime::image::PngText;
+
 use crate::error::{Context, Result};
 use crate::file::picture_bytes;
 
@@ -19,4 +21,41 @@ use crate::file::picture_bytes;
 pub fn read(path: &Path) -> Result<Found> {
     let bytes = picture_bytes(path)?.into_inner();
     sd_metadata::read(&bytes).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// What a picture that was made larger says of itself: what the smaller one says, in AUTOMATIC1111's grammar and in our own
+/// words where it has these, and by what it was made so many times as large.
+#[must_use]
+pub fn of_larger(smaller: &Found, factor: f64, upscaler: &str) -> Vec<PngText> {
+    let mut texts = vec![PngText::new("Software", crate::SOFTWARE)];
+    let Some(mut made) = smaller.made.clone() else { return texts };
+    let said = |key: &str, value: String| Unknown { key: key.to_owned(), value, why: None };
+    made.unknown.push(said("Postprocess upscale by", factor.to_string()));
+    made.unknown.push(said("Postprocess upscaler", upscaler.to_owned()));
+    texts.push(PngText::new("parameters", made.to_parameters()));
+    let own = smaller.texts.iter().find(|text| text.keyword == "smelt");
+    texts.extend(own.map(|own| PngText::new("smelt", &own.text)));
+    texts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_larger_picture_says_what_the_smaller_one_said() {
+        let mut file = Vec::new();
+        let texts = [PngText::new("parameters", "a fox\nSteps: 20, Sampler: Euler, Seed: 5, Version: v1.10.1")];
+        let picture = sd_runtime::image::RgbImage::new(1, 1, vec![0; 3]).unwrap();
+        picture.write_png(&mut file, &texts).unwrap();
+        let larger = of_larger(&sd_metadata::read(&file).unwrap(), 4.0, "x4plus");
+        assert_eq!(
+            larger[1].text,
+            "a fox\nSteps: 20, Sampler: Euler, Seed: 5, Postprocess upscale by: 4, Postprocess upscaler: x4plus, Version: \
+             v1.10.1"
+        );
+        file.clear();
+        picture.write_png(&mut file, &[]).unwrap();
+        assert_eq!(of_larger(&sd_metadata::read(&file).unwrap(), 4.0, "x4plus").len(), 1);
+    }
 }

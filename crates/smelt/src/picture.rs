@@ -5,10 +5,10 @@ use std::path::Path;
 
 use host_tensor::HostTensor;
 use safe_files::Outputs;
-use sd_runtime::image::RgbImage;
+use sd_runtime::image::{PictureFormat, RgbImage};
 use sd_runtime::pipeline::PictureSettings;
 
-use crate::error::Result;
+use crate::error::{Result, refuse};
 
 /// One picture.
 #[derive(Debug, Clone)]
@@ -37,12 +37,26 @@ impl Picture {
         Ok(self.image.write_png(out, &self.settings.to_png_texts())?)
     }
 
-    /// The same to a file, which appears whole or not at all; what is there already is replaced.
+    /// Writes it in a format, with its settings; those of its texts that are too long for it are left out, and their names
+    /// returned.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When the writer fails, and for pictures that are larger than the format allows.
+    pub fn write(&self, out: impl Write, format: PictureFormat) -> Result<Vec<String>> {
+        Ok(self.image.write(out, format, &self.settings.to_png_texts())?)
+    }
+
+    /// Writes it to a file in the format that its name says (PNG, JPEG or WebP), which appears whole or not at all; what is
+    /// there already is replaced.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or its name says another format.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let file = Outputs::new().file("the picture", path.as_ref())?;
-        Ok(file.write(|out| self.write_png(out))?)
+        let path = path.as_ref();
+        let Some(format) = PictureFormat::of(path) else {
+            refuse!("{} names a format that is not written; PNG, JPEG and WebP are", path.display())
+        };
+        let file = Outputs::new().file("the picture", path)?;
+        Ok(file.write(|out| self.write(out, format).map(drop))?)
     }
 }

@@ -7,10 +7,11 @@ mod twice;
 
 use std::sync::Arc;
 
+use host_tensor::HostTensor;
 use sd_checkpoint::Applied;
 use sd_convert::{Beginning, LatentSize};
 use sd_runtime::Stop;
-use sd_runtime::pipeline::{DiffusionPipeline, Embedded, Streams};
+use sd_runtime::pipeline::{DiffusionPipeline, Embedded, GenerateOptions, Streams};
 use sd_runtime::rng::RandomSource;
 use sd_runtime::scheduler::Sampler;
 use sd_spec::Family;
@@ -21,7 +22,7 @@ use crate::open::Opened;
 use crate::preview::Previewer;
 use crate::request::{Drawing, Request};
 use crate::watch::Watch;
-use picture::PictureMaker;
+use picture::{Origin, PictureMaker};
 use telling::Telling;
 use twice::Larger;
 
@@ -43,6 +44,7 @@ pub struct Pipeline {
     loras: Vec<Applied>,
     /// What shows pictures while they are drawn.
     previewer: Arc<Previewer>,
+    origin: Origin,
     warnings: Vec<String>,
 }
 
@@ -71,10 +73,23 @@ impl Opened {
         let refiner =
             refiner.map(|refiner| load_refiner(options, &refiner, LatentSize { height, width })).transpose()?;
         let refiner = refiner.map(|refiner| Refiner::new(refiner, &mut warnings)).transpose()?;
-        let larger = Larger::new(self, options);
+        let (larger, origin) = (Larger::new(self, options), Origin::of(self, options.cache.as_deref()));
         let decoder = load_preview(options, self, (family, &inner), &mut warnings)?;
         let previewer = Arc::new(Previewer::new(family, &name, decoder));
-        Ok(Pipeline { inner, name, family, scheduler, larger, refiner, controlnets, taesd, loras, previewer, warnings })
+        Ok(Pipeline {
+            inner,
+            name,
+            family,
+            scheduler,
+            larger,
+            refiner,
+            controlnets,
+            taesd,
+            loras,
+            previewer,
+            origin,
+            warnings,
+        })
     }
 }
 
@@ -167,7 +182,7 @@ impl Pipeline {
         let n_known = self.warnings.len();
         let maker = PictureMaker::new(self, request);
         let (previewer, shape, scale) = (self.previewer.clone(), self.inner.latent_shape(), self.inner.scale());
-        let mut telling = Telling::new((watch, stop), &previewer, maker, (request.count, shape, scale));
+        let mut telling = Telling::new((watch, stop), &previewer, maker, (request.drawn_count(), shape, scale));
         let warnings = self.generate(streams, request, stop, &mut telling)?;
         let pictures = telling.end();
         let said = warnings.iter().map(ToString::to_string);
@@ -203,5 +218,13 @@ impl Pipeline {
     fn first_size(&self) -> (usize, usize) {
         let (LatentSize { height, width }, scale) = (self.latent_size(), self.inner.scale());
         (width * scale, height * scale)
+    }
+}
+
+/// Latents of all pictures that are asked for, of those that are drawn: where one is drawn alone, it stands for all.
+fn of_all(drawn: Vec<HostTensor>, options: &GenerateOptions) -> Vec<HostTensor> {
+    match (options.only, &drawn[..]) {
+        (Some(_), [one]) => vec![one.clone(); options.image_count],
+        _ => drawn,
     }
 }

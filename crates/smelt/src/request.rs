@@ -66,6 +66,8 @@ pub struct Request {
     pub forecast: Option<Forecasting>,
     /// Number of pictures.
     pub count: usize,
+    /// Draw this one of the pictures alone, counted from 0; all of them where it is left out.
+    pub only: Option<usize>,
     /// Where several pictures have their random numbers from: one stream for all, or the seeds from `seed` on.
     #[serde(with = "by_name")]
     pub seeds: Seeds,
@@ -155,6 +157,7 @@ impl Default for Request {
             skip_layers: None,
             forecast: None,
             count: 1,
+            only: None,
             seeds: Seeds::default(),
             scheduler: None,
             timesteps: None,
@@ -181,6 +184,12 @@ impl Request {
     #[must_use]
     pub fn new(prompt: impl Into<String>) -> Self {
         Self { prompt: prompt.into(), ..Self::default() }
+    }
+
+    /// Pictures that are drawn.
+    #[must_use]
+    pub fn drawn_count(&self) -> usize {
+        self.only.map_or(self.count, |_| 1)
     }
 
     /// Refuses what would change nothing.
@@ -278,6 +287,7 @@ impl Request {
             skip_layers: self.skip_layers,
             forecasting: self.forecast,
             image_count: self.count,
+            only: self.only,
             seeds: self.seeds,
             scheduler: self.scheduler,
             timesteps: self.timesteps.clone(),

@@ -19,7 +19,7 @@ use crate::error::{Error, Result, refusal};
 use crate::watch::{self, Event, Progress, Unit, Watch};
 use model::Model;
 pub use options::{Enlargement, UpscalerOptions};
-pub use write::Upscaled;
+pub use write::{Original, Upscaled};
 
 /// An upscaler that is open.
 ///

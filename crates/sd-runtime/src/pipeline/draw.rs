@@ -63,7 +63,7 @@ impl DiffusionPipeline {
         watch: &Watch<'_>,
     ) -> Result<Begun> {
         streams.check(options)?;
-        let mut shares = streams.shares(options.image_count);
+        let mut shares = shares(streams, options);
         // All of one stage before the next, so that its models need not outlive it.
         let start = |(pictures, source): &mut (Range<usize>, &mut Box<dyn RandomSource>)| {
             self.start(source.as_mut(), options, pictures.clone(), watch)
@@ -87,7 +87,7 @@ impl DiffusionPipeline {
         watch: &mut Watch<'_>,
         sink: Sink<'_>,
     ) -> Result<()> {
-        for (start, share) in begun.starts.iter().zip(streams.shares(options.image_count)) {
+        for (start, share) in begun.starts.iter().zip(shares(streams, options)) {
             self.denoise_share(start, &begun.prompted, share, options, watch, sink)?;
         }
         Ok(())
@@ -196,8 +196,11 @@ impl DiffusionPipeline {
         let config = self.scheduler_config(options)?;
         let mut evaluation = Evaluation::new(denoisers, texts, &start.beside, options, config.as_ref())?;
         let (before, count) = (source.boxed_clone(), start.noises.len());
-        for (idx, noise) in start.noises.iter().enumerate() {
-            watch.begin(pictures.start + idx);
+        let all = start.noises.iter().enumerate();
+        for (idx, noise) in all.filter(|(idx, _)| options.draws(pictures.start + idx)) {
+            // Counted among those that are drawn.
+            let drawn_idx = options.only.map_or(pictures.start + idx, |_| 0);
+            watch.begin(drawn_idx);
             let mut walk = self.walk(options)?;
             let mut lane = Lane::new(before.as_ref(), idx, count);
             let mut latents = noise.clone();
@@ -210,10 +213,20 @@ impl DiffusionPipeline {
             *source = lane.into_source();
             let finisher = Finisher { decoder: &self.decoder, safety_checker: self.safety_checker.as_ref() };
             let denoised = Denoised { noise, latents: HostTensor::from_f32(self.latent_shape, latents) };
-            sink(pictures.start + idx, denoised, (&finisher, &mut self.models), watch)?;
+            sink(drawn_idx, denoised, (&finisher, &mut self.models), watch)?;
         }
         Ok(())
     }
+}
+
+/// The streams of the pictures that are drawn.
+fn shares<'s>(
+    streams: &'s mut Streams,
+    options: &GenerateOptions,
+) -> Vec<(Range<usize>, &'s mut Box<dyn RandomSource>)> {
+    let mut shares = streams.shares(options.image_count);
+    shares.retain(|(pictures, _)| pictures.clone().any(|idx| options.draws(idx)));
+    shares
 }
 
 /// What is said of prompts that ask for several texts at once.

@@ -33,7 +33,7 @@ impl DiffusionPipeline {
         let n_steps = self.evaluations(options)?;
         let mut on_step = |_: Progress<'_>| ControlFlow::Continue(());
         let mut collector = Collector::new(&mut on_step);
-        let watch = Watch::new(options.image_count, n_steps, stop, &mut collector);
+        let watch = Watch::new(options.drawn_count(), n_steps, stop, &mut collector);
         let read = self.read_prompts(options, &watch);
         self.models.release();
         let (prompted, warnings) = read?;

@@ -1,7 +1,9 @@
 //! How a picture was made, as text for its file.
 //!
-//! Two texts: `parameters`, laid out as common Stable Diffusion tools read and write it, and `smelt`, the same as JSON.
+//! Two texts: `parameters`, in AUTOMATIC1111's grammar, which common Stable Diffusion tools read, and `smelt`, as JSON, which
+//! says all that it takes to draw the picture again.
 
+mod parameters;
 mod pictures;
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +15,6 @@ use crate::json;
 use crate::prompt::Emphasis;
 use crate::skip_layers::SkipLayers;
 use crate::variation::Variation;
-use pictures::quoted;
 pub use pictures::{GuidingPicture, StartingPicture};
 
 /// Keyword of the human-readable text.
@@ -28,6 +29,15 @@ pub struct PictureSettings {
     pub software: String,
     /// The checkpoint or package directory's name.
     pub model: String,
+    /// AUTOMATIC1111's hash of it, where it was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_hash: Option<String>,
+    /// Whose autoencoder it had, where that was not its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vae: Option<String>,
+    /// New words that it was opened with; absent if none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<String>,
     /// The prompt.
     pub prompt: String,
     /// The prompt of the second text encoder; absent if it is the same.
@@ -54,6 +64,12 @@ pub struct PictureSettings {
     pub seed: u64,
     /// Index of the picture in the seed's random stream.
     pub image_idx: usize,
+    /// Pictures that were drawn from that stream; absent if it was the only one.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub image_count: usize,
+    /// `given`, where it began with noise that was given, which these settings do not hold; absent if the seed's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise: Option<String>,
     /// Denoising steps.
     pub steps: usize,
     /// Guidance scale.
@@ -153,6 +169,15 @@ fn is_zero(x: &f32) -> bool {
     *x == 0.0
 }
 
+const fn one() -> usize {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_one(n: &usize) -> bool {
+    *n == 1
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 const fn is_none(n: &usize) -> bool {
     *n == 0
@@ -177,87 +202,6 @@ impl PictureSettings {
     }
 }
 
-impl PictureSettings {
-    /// What only models with two text encoders, and refiners, are told.
-    fn write_second(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let Some(RefinedBy { model, start }) = &self.refiner {
-            write!(f, ", Refiner: {model}, Refiner switch at: {start}")?;
-        }
-        for (name, text) in [("Prompt 2", &self.prompt_2), ("Negative prompt 2", &self.negative_prompt_2)] {
-            if let Some(text) = text {
-                // Quoted, as texts with commas are among these settings.
-                write!(f, ", {name}: {text:?}")?;
-            }
-        }
-        self.conditions.texts().try_for_each(|(name, text)| write!(f, ", XL {name}: {}", quoted(&text)))?;
-        self.negative_conditions
-            .texts()
-            .try_for_each(|(name, text)| write!(f, ", XL negative {name}: {}", quoted(&text)))
-    }
-}
-
-impl std::fmt::Display for PictureSettings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "{}", self.prompt)?;
-        if let Some(negative) = self.negative_prompt.as_ref().filter(|negative| !negative.is_empty()) {
-            writeln!(f, "Negative prompt: {negative}")?;
-        }
-        write!(
-            f,
-            "Steps: {}, Sampler: {}, CFG scale: {}, Seed: {}, Size: {}x{}, Model: {}, RNG: {}, Image: {}, Version: {}",
-            self.steps,
-            self.scheduler,
-            self.guidance_scale,
-            self.seed,
-            self.width,
-            self.height,
-            self.model,
-            self.random,
-            self.image_idx,
-            self.software
-        )?;
-        if self.clip_skip > 0 {
-            // AUTOMATIC1111 counts the last layer itself.
-            write!(f, ", Clip skip: {}", self.clip_skip + 1)?;
-        }
-        if let Some(emphasis) = self.emphasis.parse::<Emphasis>().ok().and_then(Emphasis::other_name) {
-            write!(f, ", Emphasis: {emphasis}")?;
-        }
-        if let Some(Variation { seed, strength }) = self.variation {
-            write!(f, ", Variation seed: {seed}, Variation seed strength: {strength}")?;
-        }
-        if let Some(interval) = &self.guidance_interval {
-            write!(f, ", Guidance interval: {interval}")?;
-        }
-        if let Some(SkipLayers { layers, scale, start, stop }) = self.skip_layers {
-            let layers = quoted(&layers.to_string()).into_owned();
-            write!(f, ", Skip layers: {layers}, Skip layer scale: {scale}, Skip layer steps: \"{start}:{stop}\"")?;
-        }
-        if let Some(rule) = &self.forecast {
-            write!(f, ", Forecast: {rule}")?;
-        }
-        if let Some(SecondPass { width, height, upscaler, strength, steps, .. }) = &self.hires {
-            write!(
-                f,
-                ", Denoising strength: {strength}, Hires resize: {width}x{height}, Hires steps: {steps}, Hires upscaler: \
-                 {upscaler}"
-            )?;
-        }
-        if let Some(start) = &self.start {
-            write!(f, ", {start}")?;
-        }
-        self.controls
-            .iter()
-            .enumerate()
-            .try_for_each(|(idx, control)| write!(f, ", ControlNet {idx}: \"{control}\""))?;
-        if let Some(name) = &self.taesd {
-            // AUTOMATIC1111 has one TAESD for each family, and does not say which.
-            write!(f, ", VAE Decoder: TAESD, TAESD: {}", quoted(name))?;
-        }
-        self.write_second(f)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,6 +210,9 @@ mod tests {
         PictureSettings {
             software: "smelt 0.1.0".into(),
             model: "sd-emoji".into(),
+            model_hash: None,
+            vae: None,
+            words: Vec::new(),
             prompt: "a red heart".into(),
             prompt_2: None,
             negative_prompt: Some("blue".into()),
@@ -276,6 +223,8 @@ mod tests {
             refiner: None,
             seed: 93,
             image_idx: 0,
+            image_count: 1,
+            noise: None,
             steps: 20,
             guidance_scale: 7.5,
             guidance_rescale: 0.0,
@@ -300,26 +249,55 @@ mod tests {
         }
     }
 
-    #[test]
-    fn parameters_read_as_other_tools_write_them() {
-        let texts = settings().to_png_texts();
-        assert_eq!(texts[0].keyword, "parameters");
-        assert_eq!(
-            texts[0].text,
-            "a red heart\nNegative prompt: blue\nSteps: 20, Sampler: pndm, CFG scale: 7.5, Seed: 93, Size: 64x48, Model: sd-emoji, RNG: numpy, Image: 0, Version: smelt 0.1.0"
-        );
+    #[track_caller]
+    fn check(settings: &PictureSettings, parameters: &str) {
+        let texts = settings.to_png_texts();
+        assert_eq!((texts[0].keyword.as_str(), texts[0].text.as_str()), ("parameters", parameters));
+        assert_eq!(&PictureSettings::from_png_texts(&texts).unwrap(), settings);
     }
 
     #[test]
-    fn settings_survive_the_picture() {
-        assert_eq!(PictureSettings::from_png_texts(&settings().to_png_texts()).unwrap(), settings());
-        let start = Some(StartingPicture { file: "sketch.png".into(), strength: 0.6, ..StartingPicture::default() });
-        let (interval, rule) = (Some("0.2:1".to_owned()), Some("line".to_owned()));
-        let settings = PictureSettings { start, guidance_interval: interval, forecast: rule, ..settings() };
-        let texts = settings.to_png_texts();
-        let end = ", Guidance interval: 0.2:1, Forecast: line, Denoising strength: 0.6, Init image: sketch.png";
-        assert!(texts[0].text.ends_with(end), "{}", texts[0].text);
-        assert_eq!(PictureSettings::from_png_texts(&texts).unwrap(), settings);
+    fn parameters_read_as_other_tools_write_them() {
+        check(
+            &settings(),
+            "a red heart\nNegative prompt: blue\nSteps: 20, Sampler: PLMS, CFG scale: 7.5, Seed: 93, Size: 64x48, Model: \
+             sd-emoji, RNG: numpy, Version: smelt 0.1.0",
+        );
+        assert!(PictureSettings::from_png_texts(&[]).is_err());
+        let settings = PictureSettings {
+            negative_prompt: None,
+            model: "v1-5 + fur:0.8".into(),
+            model_hash: Some("6ce0161689".into()),
+            vae: Some("ft-mse".into()),
+            clip_skip: 1,
+            scheduler: "dpmpp-2m-karras".into(),
+            random: "nvidia".into(),
+            eta: Some(0.5),
+            guidance_rescale: 0.7,
+            variation: Some(Variation { seed: 5, strength: 0.25 }),
+            hires: Some(SecondPass {
+                width: 96,
+                height: 72,
+                by: "latent".into(),
+                upscaler: "Latent".into(),
+                strength: 0.7,
+                steps: 20,
+            }),
+            ..settings()
+        };
+        check(
+            &settings,
+            "a red heart\nSteps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, CFG rescale: 0.7, Seed: 93, \
+             Size: 64x48, Model hash: 6ce0161689, Model: \"v1-5 + fur:0.8\", VAE: ft-mse, Variation seed: 5, Variation seed \
+             strength: 0.25, Denoising strength: 0.7, Clip skip: 2, RNG: NV, Eta: 0.5, Hires resize: 96x72, Hires steps: 14, \
+             Hires upscaler: Latent, Version: smelt 0.1.0",
+        );
+        let other = PictureSettings { scheduler: "DPMSolverMultistepScheduler".into(), ..settings };
+        assert!(other.to_string().contains("Sampler: DPM++ 2M, Schedule type: Uniform, "), "{other}");
+    }
+
+    #[test]
+    fn what_only_we_have_stands_behind_what_others_read() {
         let canny = GuidingPicture {
             controlnet: "canny".into(),
             file: "house.png".into(),
@@ -328,13 +306,26 @@ mod tests {
             start: 0.0,
             end: 0.5,
         };
-        let settings = PictureSettings { controls: vec![canny], taesd: Some("owner/taesd".into()), ..settings };
-        let texts = settings.to_png_texts();
-        let said = "ControlNet 0: \"Module: canny:100,200, Model: canny, Weight: 0.75, Guidance Start: 0, Guidance End: 0.5, \
-                    Image: house.png\", VAE Decoder: TAESD, TAESD: owner/taesd";
-        assert!(texts[0].text.ends_with(said), "{}", texts[0].text);
-        assert_eq!(PictureSettings::from_png_texts(&texts).unwrap(), settings);
-        assert!(PictureSettings::from_png_texts(&[]).is_err());
+        let settings = PictureSettings {
+            image_idx: 2,
+            image_count: 3,
+            noise: Some("given".into()),
+            guidance_interval: Some("0.2:1".into()),
+            forecast: Some("line".into()),
+            sigmas: Some(vec![14.5, 0.25]),
+            controls: vec![canny],
+            taesd: Some("owner/taesd".into()),
+            words: vec!["<cat>".into(), "blur".into()],
+            ..settings()
+        };
+        check(
+            &settings,
+            "a red heart\nNegative prompt: blue\nSteps: 20, Sampler: PLMS, CFG scale: 7.5, Seed: 93, Size: 64x48, Model: \
+             sd-emoji, RNG: numpy, ControlNet 0: \"Module: canny, Model: canny, Weight: 0.75, Guidance Start: 0, Guidance End: \
+             0.5, Image: house.png, Threshold A: 100, Threshold B: 200\", Batch size: 3, Batch pos: 2, Noise: given, Noise \
+             levels: \"14.5, 0.25\", Guidance interval: \"0.2:1\", Forecast: line, VAE Decoder: TAESD, TAESD: owner/taesd, \
+             Embeddings: \"<cat>, blur\", Version: smelt 0.1.0",
+        );
     }
 
     #[test]
@@ -347,17 +338,12 @@ mod tests {
             refiner: Some(RefinedBy { model: "refiner".into(), start: 0.8 }),
             ..settings()
         };
-        let texts = settings.to_png_texts();
-        assert!(
-            texts[0].text.ends_with(
-                ", Refiner: refiner, Refiner switch at: 0.8, Prompt 2: \"a heart, red\", XL crop: \"8,16\", \
-                 XL negative aesthetic score: 1.5"
-            ),
-            "{}",
-            texts[0].text
+        check(
+            &settings,
+            "a red heart\nSteps: 20, Sampler: PLMS, CFG scale: 7.5, Seed: 93, Size: 64x48, Model: sd-emoji, RNG: numpy, \
+             Refiner: refiner, Refiner switch at: 0.8, Prompt 2: \"a heart, red\", XL crop: \"8,16\", XL negative aesthetic \
+             score: 1.5, Version: smelt 0.1.0",
         );
-        assert!(!texts[0].text.contains("Negative prompt:"));
-        assert_eq!(PictureSettings::from_png_texts(&texts).unwrap(), settings);
     }
 
     #[test]
@@ -373,17 +359,12 @@ mod tests {
             border: Some("0,0,64,0".into()),
             image_guidance: Some(1.5),
         };
-        let settings = PictureSettings { start: Some(start.clone()), ..settings() };
-        let texts = settings.to_png_texts();
-        assert!(
-            texts[0].text.ends_with(
-                ", Denoising strength: 1, Init image: \"a, b.png\", Resize mode: fill, Mask: m.png, Mask mode: Inpaint not \
-                 masked, Mask blur: 4, Inpaint area: Only masked, Masked area padding: 32, Outpaint: \"0,0,64,0\", Image \
-                 CFG scale: 1.5"
-            ),
-            "{}",
-            texts[0].text
+        check(
+            &PictureSettings { start: Some(start), ..settings() },
+            "a red heart\nNegative prompt: blue\nSteps: 20, Sampler: PLMS, CFG scale: 7.5, Image CFG scale: 1.5, Seed: 93, \
+             Size: 64x48, Model: sd-emoji, Denoising strength: 1, Init image: \"a, b.png\", Resize mode: Resize and fill, RNG: \
+             numpy, Mask: m.png, Mask blur: 4, Mask mode: Inpaint not masked, Inpaint area: Only masked, Masked area padding: \
+             32, Outpaint: \"0,0,64,0\", Version: smelt 0.1.0",
         );
-        assert_eq!(PictureSettings::from_png_texts(&texts).unwrap().start, Some(start));
     }
 }

@@ -93,6 +93,29 @@ impl Sampler {
         self.preset.map_or(self.kind.label(), |idx| PRESETS[idx].label)
     }
 
+    /// The spread that it has in AUTOMATIC1111's web UI where none is chosen there; none where that is even time steps.
+    // webui 1.10, sd_samplers_kdiffusion.py.
+    #[must_use]
+    pub fn automatic_spread(self) -> Option<Spread> {
+        match self.stem() {
+            "dpmpp-2m" | "dpmpp-sde" | "dpmpp-2s-a" | "dpm2" | "dpm2-a" => Some(Spread::Karras),
+            "dpmpp-2m-sde" | "dpmpp-2m-sde-heun" | "dpmpp-3m-sde" => Some(Spread::Exponential),
+            _ => None,
+        }
+    }
+
+    /// A name that is read as this scheduler and no other: of one whose short name stands for options too, where it has
+    /// none of these, the class.
+    #[must_use]
+    pub fn exact_name(self) -> String {
+        let is_taken = self.preset.is_none() && PRESETS.iter().any(|preset| preset.name == self.kind.name());
+        match (is_taken, self.spread) {
+            (false, _) => self.to_string(),
+            (true, None) => self.kind.class_name().to_owned(),
+            (true, Some(spread)) => format!("{}-{}", self.kind.class_name(), spread.name()),
+        }
+    }
+
     /// Whether it walks through noise levels that can be chosen.
     #[must_use]
     pub fn has_levels(self) -> bool {
@@ -261,6 +284,7 @@ mod tests {
             for spread in Spread::ALL {
                 let with = Sampler { spread: Some(spread), ..sampler };
                 assert_eq!(with.to_string().parse::<Sampler>().unwrap().to_string(), with.to_string());
+                assert_eq!(with.exact_name().parse::<Sampler>().unwrap(), with);
             }
         }
     }

@@ -22,6 +22,17 @@ pub(crate) struct EmbeddingArgs {
     embedding_dir: Option<PathBuf>,
 }
 
+impl EmbeddingArgs {
+    /// What they are called by: their files, and their words, where these are given.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let names = |asked: String| match asked.rsplit_once('=') {
+            Some((file, word)) => vec![file.to_owned(), word.to_owned()],
+            None => vec![asked],
+        };
+        self.embeddings.iter().map(ToString::to_string).flat_map(names).collect()
+    }
+}
+
 impl From<&EmbeddingArgs> for Embeddings {
     fn from(args: &EmbeddingArgs) -> Self {
         Self { asked: args.embeddings.clone(), folder: args.embedding_dir.clone() }

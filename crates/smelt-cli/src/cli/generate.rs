@@ -32,8 +32,9 @@ pub(crate) struct GenerateArgs {
     /// which draws emoji from their names.
     #[arg(short, long, value_name = "SOURCE", value_parser = source())]
     pub(crate) model: Option<Source>,
-    /// The PNG to write; with --count, -1, -2, … come before the extension. - is standard output. Default: a new file here,
-    /// named by the prompt.
+    /// The picture to write, whose name says how: PNG, JPEG (of quality 95, colours at full resolution) or WebP (without
+    /// loss), each with its settings; with --count, -1, -2, … come before the extension. - is standard output, as PNG.
+    /// Default: a new PNG here, named by the prompt.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// What the picture does not show. For Stable Diffusion XL an empty text is not the same as none.

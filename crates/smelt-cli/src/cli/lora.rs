@@ -26,9 +26,14 @@ pub(crate) struct LoraArgs {
 }
 
 impl LoraArgs {
-    /// What they are called by.
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.loras.iter().map(|asked| asked.file.display().to_string()).collect()
+    /// Those that are asked for.
+    pub(crate) fn asked(&self) -> &[LoraAsked] {
+        &self.loras
+    }
+
+    /// Where names are looked up.
+    pub(crate) const fn folder(&self) -> Option<&PathBuf> {
+        self.lora_dir.as_ref()
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct PreviewArgs {
     /// --show in the terminal.
     #[arg(long, value_name = "every:N")]
     pub(crate) preview: Option<Every>,
-    /// The PNG of --preview, which is replaced by each and stays at the end.
+    /// The picture of --preview (PNG, JPEG or WebP), which is replaced by each and stays at the end.
     #[arg(long, value_name = "FILE", requires = "preview")]
     pub(crate) preview_to: Option<PathBuf>,
     /// Preview with this TAESD; default: that of --taesd, or the colours that latents mean by themselves.

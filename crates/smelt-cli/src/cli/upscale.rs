@@ -18,7 +18,8 @@ pub(crate) struct UpscaleArgs {
     /// The upscaler: a file of ESRGAN or Real-ESRGAN (.pth, .safetensors), its package, or a folder that holds one such package.
     #[arg(short, long, value_name = "SOURCE", value_parser = source())]
     pub(crate) model: Source,
-    /// The PNG to write, or a folder for PNGs with the names of the pictures, which several need; - is standard output.
+    /// The picture to write, by its name a PNG, JPEG or WebP, with the settings of the smaller one, or a folder for PNGs with
+    /// the names of the pictures, which several need; - is standard output.
     #[arg(short, long, value_name = "PATH")]
     pub(crate) output: PathBuf,
     /// How many times as large pictures become along each side, at most the upscaler's own factor, which is the default; smaller

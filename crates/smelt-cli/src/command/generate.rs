@@ -131,6 +131,10 @@ fn type_over(args: &GenerateArgs, request: &mut Request) {
             *place = typed;
         }
     }
+    if args.seed.is_some() || args.seeds.is_some() || args.count.is_some() {
+        // No longer the one of several that a picture to be like was.
+        request.count = request.only.take().map_or(request.count, |_| 1);
+    }
     set(&mut request.prompt, args.prompt.clone());
     request.negative_prompt = args.negative_prompt.clone().or(request.negative_prompt.take());
     request.prompt_2 = args.xl.prompt_2.clone().or(request.prompt_2.take());
@@ -212,6 +216,7 @@ fn load(
         tokenizer: args.tokenizer.clone(),
         attention: args.attention,
         precision: args.precision,
+        cache: file::cache_folder(),
     };
     let spinner = report.spinner("loading");
     request.check_for(opened)?;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use safe_files::{OutputFile, OutputFolder, Outputs};
 use serde::Serialize;
-use smelt::{Enlargement, Opening, Upscaled, Upscaler, UpscalerOptions};
+use smelt::{Enlargement, Opening, Original, Upscaled, Upscaler, UpscalerOptions, metadata};
 
 use crate::cli::UpscaleArgs;
 use crate::file;
@@ -82,8 +82,10 @@ fn one(
     let begin = Instant::now();
     let (picture, alpha) = smelt::read_picture_with_alpha(from)?;
     let enlargement = args.scale.map_or(Enlargement::Own, Enlargement::By);
-    let (pixels, stop) = ((&picture, alpha.as_ref()), interrupt::stop());
-    let Upscaled { size, has_alpha } = upscaler.upscale_into(pixels, enlargement, output, &stop, screen)?;
+    let factor = args.scale.unwrap_or(upscaler.factor() as f64);
+    let texts = metadata::of_larger(&metadata::read(from)?, factor, upscaler.name());
+    let (original, stop) = (Original { picture: &picture, alpha: alpha.as_ref(), texts: &texts }, interrupt::stop());
+    let Upscaled { size, has_alpha } = upscaler.upscale_into(original, enlargement, output, &stop, screen)?;
     let said = if has_alpha { ", its transparency by Lanczos" } else { "" };
     report.line(format_args!("wrote {output} ({size}{said})"));
     Ok(Saved {

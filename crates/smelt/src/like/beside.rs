@@ -1,16 +1,17 @@
 //! What a picture was made with that its settings name and do not hold: whoever draws it again gives it, or hears of it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sd_metadata::{Control as Said, Lora, Made};
 use sd_runtime::pipeline::Preprocess;
 
 use super::Like;
 use crate::error::{Result, refuse};
+use crate::loras::LoraAsked;
 use crate::request::Control;
 
 /// What is given beside a picture's settings.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Given {
     /// Whether there is a picture to begin with.
     pub image: bool,
@@ -24,8 +25,14 @@ pub struct Given {
     pub taesd: bool,
     /// Whether there is another VAE.
     pub vae: bool,
-    /// LoRAs, as they are named: files, or names.
-    pub loras: Vec<String>,
+    /// LoRAs that are asked for.
+    pub loras: Vec<LoraAsked>,
+    /// Where LoRAs are looked up that a prompt names.
+    pub lora_folder: Option<PathBuf>,
+    /// Textual inversions, as they are named: words, files, or names.
+    pub embeddings: Vec<String>,
+    /// Whether there is noise to begin with.
+    pub noise: bool,
 }
 
 /// Something that has to be given.
@@ -47,6 +54,8 @@ pub(super) enum What {
     Taesd,
     Vae,
     Lora,
+    Embedding,
+    Noise,
 }
 
 impl What {
@@ -60,6 +69,8 @@ impl What {
             Self::Taesd => ("TAESD", "--taesd"),
             Self::Vae => ("VAE", "--vae"),
             Self::Lora => ("LoRA", "--lora"),
+            Self::Embedding => ("Embedding", "--embedding"),
+            Self::Noise => ("Noise", "--noise"),
         }
     }
 }
@@ -81,6 +92,8 @@ impl Like {
     /// # Errors
     /// [`Refused`](crate::Error::Refused) where the picture began with another and none is given, with its name.
     pub fn give(&mut self, given: &Given) -> Result<()> {
+        let asked = given.loras.iter().map(|asked| asked.file.display().to_string());
+        let loras: Vec<String> = self.settle_networks(given).into_iter().chain(asked).map(|name| bare(&name)).collect();
         for Need { what, name } in std::mem::take(&mut self.needs) {
             let is_given = match what {
                 What::Image => given.image,
@@ -89,7 +102,9 @@ impl Like {
                 What::Refiner => given.refiner,
                 What::Taesd => given.taesd,
                 What::Vae => given.vae,
-                What::Lora => given.loras.iter().any(|own| bare(own) == bare(&name)),
+                What::Lora => loras.contains(&bare(&name)),
+                What::Embedding => given.embeddings.iter().any(|own| bare(own) == bare(&name)),
+                What::Noise => given.noise,
             };
             let (key, options) = what.words();
             match what {
@@ -173,7 +188,7 @@ fn preprocess(control: &Said) -> Option<Preprocess> {
 }
 
 /// A LoRA's name alone: without folder, ending and weights, in lower case.
-fn bare(name: &str) -> String {
+pub(super) fn bare(name: &str) -> String {
     let mut name = name;
     while let Some((head, number)) = name.rsplit_once(':') {
         if number.parse::<f64>().is_err() {

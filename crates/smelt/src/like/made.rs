@@ -5,6 +5,7 @@ use sd_runtime::pipeline::Variation;
 use sd_runtime::prompt::Emphasis;
 use serde_json::{Map, Value};
 
+use super::beside::What;
 use super::tools::{self, NoNegative};
 use super::{Like, model};
 
@@ -39,7 +40,10 @@ pub(super) fn take(made: &Made) -> Like {
 impl Like {
     /// How the prompts are read, where the settings say it.
     fn take_emphasis(&mut self, made: &Made) {
-        if let Some(emphasis) = made.unknown.iter().find_map(said_emphasis) {
+        let said = made.unknown.iter().find_map(said_emphasis);
+        // Our own text had another key before it had this one.
+        let is_web_ui = made.tool == Tool::Smelt && !made.unknown.iter().any(|entry| entry.key == "Image");
+        if let Some(emphasis) = said.or(is_web_ui.then_some(Emphasis::Original)) {
             self.set("emphasis", emphasis.name());
         }
     }
@@ -126,11 +130,16 @@ impl Like {
         if let Some(scale) = made.distilled_guidance.filter(|_| made.tool != Tool::StableDiffusionCpp) {
             self.leave("Distilled CFG Scale", scale, "");
         }
-        let is_noise = |key: &str| matches!(key, "seed_mode" | "v2.seedMode");
-        for Unknown { key, value, why } in
-            made.unknown.iter().filter(|entry| !is_noise(&entry.key) && said_emphasis(entry).is_none())
-        {
-            self.leave_unless_idle(key, value, why.as_deref());
+        for Unknown { key, value, why } in &made.unknown {
+            match key.as_str() {
+                "seed_mode" | "v2.seedMode" => {}
+                "TI hashes" => self.need_words(value.split(", ").filter_map(|word| word.split(':').next())),
+                "Embeddings" => self.need_words(value.split(", ")),
+                "Noise" if made.tool == Tool::Smelt => self.need(What::Noise, value.clone()),
+                "Emphasis"
+                    if said_emphasis(&Unknown { key: key.clone(), value: value.clone(), why: None }).is_some() => {}
+                _ => self.leave_unless_idle(key, value, why.as_deref()),
+            }
         }
     }
 }
@@ -139,6 +148,12 @@ impl Like {
 fn said_emphasis(entry: &Unknown) -> Option<Emphasis> {
     let is_named = |emphasis: &Emphasis| emphasis.other_name() == Some(entry.value.as_str());
     Emphasis::ALL.into_iter().find(is_named).filter(|_| entry.key == "Emphasis")
+}
+
+impl Like {
+    fn need_words<'a>(&mut self, words: impl Iterator<Item = &'a str>) {
+        words.for_each(|word| self.need(What::Embedding, word.to_owned()));
+    }
 }
 
 /// The model's hash of Civitai's extension: `Hashes: {"model": "…"}`.

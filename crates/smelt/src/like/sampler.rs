@@ -21,18 +21,6 @@ const ALIASES: &[(&str, &str)] = &[
     ("Discrete Flow", "flow-euler"),
 ];
 
-/// What `Automatic` means to the web UI: of these samplers not even time steps (`sd_samplers_kdiffusion.py`, 1.10).
-const AUTOMATIC: &[(&str, Spread)] = &[
-    ("dpmpp-2m", Spread::Karras),
-    ("dpmpp-sde", Spread::Karras),
-    ("dpmpp-2m-sde", Spread::Exponential),
-    ("dpmpp-2m-sde-heun", Spread::Exponential),
-    ("dpmpp-2s-a", Spread::Karras),
-    ("dpmpp-3m-sde", Spread::Exponential),
-    ("dpm2", Spread::Karras),
-    ("dpm2-a", Spread::Karras),
-];
-
 /// What is said of noise levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Said {
@@ -106,10 +94,7 @@ impl Like {
             // Of our own settings, where the text says all.
             Said::Even if tool == Tool::Smelt && has_choice => Some(Spread::Uniform),
             Said::Even => even,
-            Said::Automatic => {
-                let own = AUTOMATIC.iter().find(|(name, _)| is_web_ui && *name == sampler.to_string());
-                own.map(|(_, spread)| *spread).or(even)
-            }
+            Said::Automatic => sampler.automatic_spread().filter(|_| is_web_ui).or(even),
             Said::These(spread) if has_choice => Some(spread),
             Said::These(_) if is_web_ui => None,
             _ => {

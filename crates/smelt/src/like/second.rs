@@ -4,7 +4,7 @@ use sd_metadata::{Hires as Said, Made, Size, Tool};
 use sd_runtime::pipeline::LatentFilter;
 
 use super::Like;
-use super::count::Walk;
+use super::count::{Counting, Walk};
 use super::tools;
 use crate::hires::{Enlarge, Hires, HiresSize, PictureFilter};
 
@@ -17,7 +17,12 @@ impl Like {
         let mut hires = Hires { by: self.enlarge(made.tool, said), ..Hires::new(size) };
         let steps = said.steps.filter(|steps| *steps > 0).or(made.steps).unwrap_or(0);
         if let Some(strength) = made.strength {
-            match tools::habits(made.tool).counting.second(steps, strength) {
+            // Our own text counts as the web UI does, whose words it has.
+            let counting = match made.tool {
+                Tool::Smelt => Counting::WebUi,
+                tool => tools::habits(tool).counting,
+            };
+            match counting.second(steps, strength) {
                 Some(Walk { steps, share }) => {
                     hires.strength = share;
                     hires.steps = usize::try_from(steps).ok().filter(|steps| *steps > 0);

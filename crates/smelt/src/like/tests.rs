@@ -10,6 +10,7 @@ use sd_spec::Family;
 
 use super::{Like, LikeGiven, tools};
 use crate::hires::{Enlarge, Hires, PictureFilter};
+use crate::loras::LoraAsked;
 use crate::request::Request;
 use crate::start::{Start, StartMask};
 
@@ -32,7 +33,16 @@ fn parameters(text: &str) -> Like {
 
 /// All that a picture can be given.
 fn everything() -> LikeGiven {
-    LikeGiven { image: true, mask: true, controlnets: 9, refiner: true, taesd: true, vae: true, loras: Vec::new() }
+    LikeGiven {
+        image: true,
+        mask: true,
+        controlnets: 9,
+        refiner: true,
+        taesd: true,
+        vae: true,
+        noise: true,
+        ..LikeGiven::default()
+    }
 }
 
 fn keys(like: &Like) -> Vec<&str> {
@@ -325,8 +335,9 @@ fn our_own_settings_are_taken_whole() {
         random: RandomKind::Torch,
         ..Request::new("a heart")
     };
-    // Of a name that there is none of, for the second pass.
-    let like = check("smelt-all", "512x512", &all, &["image_idx"]);
+    let all = Request { count: 3, only: Some(2), ..all };
+    // The second pass is by a name that is none.
+    let like = check("smelt-all", "512x512", &all, &["hires"]);
     let mut start = Start::new(sd_runtime::image::RgbImage::new(1, 1, vec![0; 3]).unwrap(), "a.png");
     like.begin(&mut start);
     assert_eq!((start.strength, start.fit.name(), start.mask_blur), (Some(0.5), "fill", 0.0));
@@ -346,15 +357,14 @@ fn our_own_settings_are_taken_whole() {
 #[test]
 fn what_is_not_given_is_named() {
     let mut like = Like::of(&texts("a1111-loras")).unwrap();
-    let loras = ["loras/METAL.safetensors", "plain:0.5"].map(str::to_owned).to_vec();
+    let lora = |text: &str| LoraAsked::read(text.as_ref()).unwrap();
+    let loras = ["loras/METAL.safetensors:0.8", "plain:0.5"].map(lora).to_vec();
     like.give(&LikeGiven { loras, ..LikeGiven::default() }).unwrap();
+    // Of those in the prompt the one stays that is given with its weight.
+    assert_eq!(asked(&like).prompt, "a robot <lora:metal:0.8> with  eyes");
     let left: Vec<_> = like.not_taken.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect();
-    let want = [
-        ("<lora:odd:x>", ""),
-        ("TI hashes", "easynegative: c74b4e810b03"),
-        ("LoRA", "Glow v2:0.7:0.5"),
-        ("LoRA", "elsewhere"),
-    ];
+    let want =
+        [("<lora:odd:x>", ""), ("LoRA", "Glow v2:0.7:0.5"), ("LoRA", "elsewhere"), ("Embedding", "easynegative")];
     assert_eq!(left, want);
     let mut like = Like::of(&texts("a1111-controlnets")).unwrap();
     like.give(&LikeGiven { controlnets: 1, ..LikeGiven::default() }).unwrap();
@@ -477,4 +487,20 @@ fn prompts_are_read_as_the_tool_read_them() {
     assert_eq!(of(&said(", Emphasis: None")), Emphasis::Plain);
     assert_eq!(keys(&parameters(&said(", Emphasis: Ignore"))), Vec::<&str>::new());
     assert_eq!(keys(&parameters(&said(", Emphasis: Strong"))), ["Emphasis"]);
+}
+
+#[test]
+fn networks_that_a_prompt_names_stay_where_they_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("fur.safetensors"), "").unwrap();
+    let text =
+        "a <lora:fur:0.8> b <lora:fur:0.5> <hypernet:x:1> <lora:gone:1> 1 < 2 <3:4> c\nSteps: 1, Seed: 1, Size: 8x8";
+    let mut like = parameters(text);
+    like.give(&LikeGiven { lora_folder: Some(dir.path().into()), ..LikeGiven::default() }).unwrap();
+    assert_eq!(asked(&like).prompt, "a <lora:fur:0.8> b    1 < 2  c");
+    assert_eq!(keys(&like), ["<hypernet:x:1>", "<3:4>", "LoRA"]);
+    let mut like = parameters(text);
+    like.give(&LikeGiven::default()).unwrap();
+    assert_eq!(asked(&like).prompt, "a  b    1 < 2  c");
+    assert_eq!(keys(&like), ["<hypernet:x:1>", "<3:4>", "LoRA", "LoRA", "LoRA"]);
 }

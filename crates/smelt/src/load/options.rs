@@ -54,6 +54,9 @@ pub struct PipelineOptions {
     pub attention: Option<AttentionLayout>,
     /// Precision of a checkpoint that is converted in memory; default: float16.
     pub precision: Option<Precision>,
+    /// Where hashes of files are kept, which pictures tell where they are known; default: below the system's folder for what
+    /// can be made again.
+    pub cache: Option<PathBuf>,
 }
 
 impl Default for PipelineOptions {
@@ -76,6 +79,7 @@ impl Default for PipelineOptions {
             tokenizer: None,
             attention: None,
             precision: None,
+            cache: None,
         }
     }
 }

@@ -1,12 +1,43 @@
 //! From what the models gave to a picture with the settings that draw it again.
 
+use std::path::Path;
+
 use sd_runtime::pipeline::{
-    GenerateOptions, GeneratedImage, GuidingPicture, OwnSeed, PictureSettings, Preprocess, RefinedBy, SecondPass,
+    GenerateOptions, GeneratedImage, GuidingPicture, OwnSeed, PictureSettings, Preprocess, RefinedBy, SecondPass, Seeds,
 };
 
 use super::Pipeline;
+use crate::open::{Model, Opened};
 use crate::picture::Picture;
 use crate::request::{Control, REFINER_START, Request};
+
+/// What is said of a model beside its name.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Origin {
+    /// AUTOMATIC1111's hash of it.
+    hash: Option<String>,
+    /// Whose autoencoder it has, where that is not its own.
+    vae: Option<String>,
+    /// New words that it was opened with.
+    words: Vec<String>,
+}
+
+impl Origin {
+    /// As far as it is known without reading weights.
+    pub(super) fn of(opened: &Opened, cache: Option<&Path>) -> Self {
+        // What cannot be read is not known.
+        let hash = opened.known_model_hash(cache).ok().flatten();
+        let (vae, words) = match opened.model() {
+            // What packages were made with is part of them.
+            Model::Packages(_) => (None, Vec::new()),
+            Model::Checkpoint(checkpoint) => (
+                checkpoint.vae_name().map(str::to_owned),
+                checkpoint.words().iter().map(|word| word.word.clone()).collect(),
+            ),
+        };
+        Self { hash, vae, words }
+    }
+}
 
 /// Makes the pictures of a request.
 pub(super) struct PictureMaker {
@@ -21,7 +52,7 @@ impl PictureMaker {
         Self { settings: settings(pipeline, request, &options), options }
     }
 
-    /// One of them.
+    /// One of them, by its place among those that are drawn.
     pub(super) fn picture(&self, idx: usize, generated: GeneratedImage) -> Picture {
         let GeneratedImage { image, noise, latents, decoded, safety, .. } = generated;
         // What was drawn; the picture is larger where that is a part of it.
@@ -29,7 +60,7 @@ impl PictureMaker {
             [_, _, height, width] => (width, height),
             _ => (image.width(), image.height()),
         };
-        let OwnSeed { seed, variation, image_idx } = self.options.own_seed(idx);
+        let OwnSeed { seed, variation, image_idx } = self.options.own_seed(self.options.only.unwrap_or(idx));
         let mut settings = PictureSettings { seed, variation, image_idx, ..self.settings.clone() };
         match &mut settings.hires {
             // The picture's own size is that of the first pass.
@@ -54,6 +85,9 @@ fn settings(pipeline: &Pipeline, request: &Request, options: &GenerateOptions) -
     PictureSettings {
         software: crate::SOFTWARE.to_owned(),
         model: pipeline.name.clone(),
+        model_hash: pipeline.origin.hash.clone(),
+        vae: pipeline.origin.vae.clone(),
+        words: pipeline.origin.words.clone(),
         prompt: request.prompt.clone(),
         prompt_2: request.prompt_2.clone(),
         negative_prompt: options.negative_prompt.clone(),
@@ -67,6 +101,8 @@ fn settings(pipeline: &Pipeline, request: &Request, options: &GenerateOptions) -
         }),
         seed: options.seed,
         image_idx: 0,
+        image_count: if options.seeds == Seeds::Stream { options.image_count } else { 1 },
+        noise: (!request.noise.is_empty() || !request.latents.is_empty()).then(|| "given".to_owned()),
         steps: options.steps,
         guidance_scale: options.guidance_scale,
         guidance_rescale: options.guidance_rescale,
@@ -80,7 +116,7 @@ fn settings(pipeline: &Pipeline, request: &Request, options: &GenerateOptions) -
         guidance_interval: options.guidance_interval.map(|interval| interval.to_string()),
         skip_layers: options.skip_layers,
         forecast: options.forecasting.map(|rule| rule.to_string()),
-        scheduler: options.scheduler.unwrap_or(pipeline.scheduler).to_string(),
+        scheduler: options.scheduler.unwrap_or(pipeline.scheduler).exact_name(),
         random: options.random.name().to_owned(),
         start: request.start.as_ref().map(|start| start.settings(pipeline.inner.takes())),
         controls: pipeline.controlnets.iter().zip(&request.controls).map(guiding).collect(),

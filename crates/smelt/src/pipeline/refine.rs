@@ -5,7 +5,7 @@ use sd_runtime::Stop;
 use sd_runtime::pipeline::{Conditions, GenerateOptions, Observer as _, Streams, Warning};
 
 use super::telling::Telling;
-use super::{Pipeline, Refiner};
+use super::{Pipeline, Refiner, of_all};
 use crate::error::{Context, Result};
 use crate::load::Loaded;
 use crate::request::{REFINER_START, Request};
@@ -42,14 +42,14 @@ impl Pipeline {
         let at = request.refiner_start.unwrap_or(REFINER_START);
         let (first, mut last) = turns(options, at);
         // What is wrong with the second turn must not cost the first: zeros stand for what it will begin with.
-        let (shape, n_pictures) = (inner.latent_shape(), first.image_count);
+        let (shape, n_pictures) = (inner.latent_shape(), first.drawn_count());
         let nothing = HostTensor::from_f32(shape, vec![0.0; shape.iter().product()]);
-        last.latents = vec![nothing; n_pictures];
+        last.latents = vec![nothing; first.image_count];
         let n_last = n_pictures * refiner.inner.evaluations(&last)?;
         let n_first = n_pictures * inner.evaluations(&first)?;
         telling.first_of_two(n_last);
         let begun = inner.denoise_with(streams, &first, stop, &mut |at| telling.step(at))?;
-        last.latents = begun.pictures.iter().map(|picture| picture.latents.clone()).collect();
+        last.latents = of_all(begun.pictures.iter().map(|picture| picture.latents.clone()).collect(), &first);
         telling.began_with(begun.pictures.into_iter().map(|picture| picture.noise).collect());
         telling.last_of_two(n_first, shape);
         let said = refiner.inner.generate_each(streams, &last, stop, telling)?;

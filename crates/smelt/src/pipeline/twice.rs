@@ -14,9 +14,9 @@ use sd_runtime::pipeline::{
     Undecoded, Warning, enlarge,
 };
 
-use super::Pipeline;
 use super::refine::joined;
 use super::telling::Telling;
+use super::{Pipeline, of_all};
 use crate::error::{Context, Result, refuse};
 use crate::hires::{Enlarge, Hires};
 use crate::load::{PipelineOptions, load};
@@ -101,9 +101,9 @@ impl Pipeline {
         let found: Vec<String> = found.into_iter().filter(|new| !warnings.contains(new)).collect();
         warnings.extend(found);
         // What is wrong with the second pass must not cost the first: zeros stand for what it will begin with.
-        let (shape, n_pictures) = (second.latent_shape(), first.image_count);
+        let (shape, n_pictures) = (second.latent_shape(), first.drawn_count());
         let nothing = HostTensor::from_f32(shape, vec![0.0; shape.iter().product()]);
-        let mut last = last_options(&first, hires, vec![nothing; n_pictures], request.no_safety_check);
+        let mut last = last_options(&first, hires, vec![nothing; first.image_count], request.no_safety_check);
         let n_last = n_pictures * second.evaluations(&last)?;
         let n_first = n_pictures * inner.evaluations(&first)?;
         // Drawn anew, at the other size.
@@ -111,7 +111,8 @@ impl Pipeline {
         telling.first_of_two(n_last);
         let mut told = |at: Progress<'_>| telling.step(at);
         let (drawn, said) = first_pass(inner, second, (hires.by, size), streams, &first, stop, &mut told)?;
-        last.clean = last.clean.map(|clean| StartingLatents { latents: drawn.latents, ..clean });
+        let latents = of_all(drawn.latents, &first);
+        last.clean = last.clean.map(|clean| StartingLatents { latents, ..clean });
         last.evaluations_before = Some(n_first / n_pictures.max(1));
         second.remember_texts_of(inner);
         telling.began_with(drawn.noises);

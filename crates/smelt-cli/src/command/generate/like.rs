@@ -19,7 +19,10 @@ pub(super) fn read(args: &GenerateArgs) -> Result<Option<Like>> {
         refiner: args.xl.refiner.is_some(),
         taesd: args.taesd.is_some(),
         vae: args.opening.vae.is_some(),
-        loras: args.opening.loras.names(),
+        loras: args.opening.loras.asked().to_vec(),
+        lora_folder: args.opening.loras.folder().cloned(),
+        embeddings: args.opening.embeddings.names(),
+        noise: args.noise.is_some(),
     })?;
     Ok(Some(like))
 }

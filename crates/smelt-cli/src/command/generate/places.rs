@@ -24,7 +24,7 @@ pub(super) struct Places<'a> {
 
 impl<'a> Places<'a> {
     pub(super) fn of(args: &'a GenerateArgs, request: &Request, report: &Report) -> Result<Self> {
-        let count = request.count;
+        let count = request.drawn_count();
         let output = args.output.clone().map_or_else(|| free_name(&request.prompt, count), Ok)?;
         let paths: Vec<PathBuf> = (0..count).map(|idx| numbered(&output, idx, count)).collect();
         let mut outputs = Outputs::new();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use safe_files::{OutputFile, Outputs, is_stream};
 use smelt::Step;
-use smelt::image::{Filter, RgbImage};
+use smelt::image::{Filter, PictureFormat, RgbImage};
 
 use crate::cli::PreviewArgs;
 use crate::file;
@@ -84,7 +84,8 @@ impl Previews {
             screen.say(|report| terminal.show(&image, report))?;
         }
         let Some(PreviewFile { file, .. }) = &self.to else { return Ok(None) };
-        file::write(file, |out| Ok(large().write_png(out, &[])?))?;
+        let format = PictureFormat::of(file.path()).unwrap_or_default();
+        file::write(file, |out| Ok(large().write(out, format, &[]).map(drop)?))?;
         Ok(Some(file.path().display().to_string()))
     }
 

@@ -26,9 +26,9 @@ pub(super) struct Saved {
 }
 
 /// Writes one picture with its settings.
-pub(super) fn save(file: &OutputFile, picture: &Picture) -> Result<Saved> {
+pub(super) fn save(file: &OutputFile, picture: &Picture, report: &Report) -> Result<Saved> {
     let image = &picture.image;
-    file::write(file, |out| Ok(picture.write_png(out)?))?;
+    file::write_picture(file, |out, format| Ok(picture.write(out, format)?), report)?;
     Ok(Saved {
         path: file.path().display().to_string(),
         width: image.width(),

@@ -148,7 +148,7 @@ impl<'r> Steps<'r> {
         let Some(file) = self.files.get(idx) else { return ControlFlow::Continue(()) };
         // Until it is noted too, so that it is not forgotten; what may wait for a reader can be interrupted.
         let writing = file.is_regular().then(Writing::begin);
-        match save(file, picture) {
+        match save(file, picture, self.report) {
             Ok(saved) => {
                 self.pace.picture(self.begin.elapsed());
                 self.previews.iter_mut().for_each(Previews::pass_on);
