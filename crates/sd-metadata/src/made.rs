@@ -47,6 +47,9 @@ pub struct Made {
     /// How much of the guided prediction is brought to the spread of the prompt's own, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guidance_rescale: Option<f64>,
+    /// What weights in the prompts did, by the tool's name of it; usual where it says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emphasis: Option<String>,
     /// The seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,

@@ -41,6 +41,7 @@ const KEYS: &[(&str, Field)] = &[
     ("Distilled CFG Scale", Field::DistilledGuidance),
     ("Image CFG scale", Field::ImageGuidance),
     ("CFG rescale", Field::GuidanceRescale),
+    ("Emphasis", Field::Emphasis),
     ("Seed", Field::Seed),
     ("Size", Field::Size),
     ("Model hash", Field::ModelHash),

@@ -20,6 +20,7 @@ const TABLE: Table = &[
     ("steps", Field::Steps),
     ("guidance_scale", Field::Guidance),
     ("guidance_rescale", Field::GuidanceRescale),
+    ("emphasis", Field::Emphasis),
     ("scheduler", Field::Sampler),
     ("random", Field::Rng),
     ("width", Field::Width),
@@ -53,6 +54,10 @@ pub(crate) fn parse(mut object: Map<String, Value>) -> Made {
     if let Some(n) = object.get("clip_skip").and_then(Value::as_u64) {
         made.clip_skip = Some(n.saturating_add(1));
         object.shift_remove("clip_skip");
+    }
+    // The first of its seed is the only one that another tool draws.
+    if object.get("image_idx").and_then(Value::as_u64) == Some(0) {
+        object.shift_remove("image_idx");
     }
     for entry in json::take_array(&mut object, "controls") {
         made.controls.push(control(entry));

@@ -63,6 +63,7 @@ mod loras;
 pub mod metadata;
 mod model_dir;
 mod named;
+mod networks;
 mod open;
 mod owner;
 mod package;

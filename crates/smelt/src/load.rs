@@ -445,27 +445,33 @@ fn from_checkpoint(
     let (name, controlnets) = (named(&checkpoint.name(), &loras), nets.names());
     let (taesd, found) = (others.taesd(), Found::default());
     let memory = InMemory { engine: asked.engine.clone(), precision: asked.precision, with_burn, found: found.clone() };
-    let single = sd_convert::Options { unet_batch: Batch::One, ..options.clone() };
     let load = move |part: Part| -> Result<Box<dyn Engine>> {
-        let Part { role, form, .. } = part;
-        if let Some(theirs) = others.load(part, &memory, &beside) {
-            return theirs;
-        }
-        let longer = |options: &sd_convert::Options| longer(options, &checkpoint, part.n_windows);
-        match form {
-            Form::ClipSkipped(n) => memory.load(&ClipSkip::of(checkpoint.clone(), n)?, role, &options),
-            Form::Masked(0) => memory.load_changed(&checkpoint, role, &options, &changes(part)),
-            Form::Masked(n) => {
-                memory.load_changed(&ClipSkip::of(checkpoint.clone(), n)?, role, &options, &changes(part))
-            }
-            Form::Single => memory.load(&checkpoint, role, &longer(&single)?),
-            Form::WithoutBlocks(blocks) => memory.load(&without_blocks(&checkpoint, blocks)?, role, &single),
-            _ => memory.load(&checkpoint, role, &longer(&options)?),
-        }
+        let theirs = others.load(part, &memory, &beside);
+        theirs.unwrap_or_else(|| own_part(&memory, &checkpoint, part, &options))
     };
     let source = Source::new(asked, parts, load)?;
     warnings.extend(take(&found));
     Ok(Loaded { source, found, config, name, controlnets, taesd, loras, warnings })
+}
+
+/// Loads a part that is a checkpoint's own.
+fn own_part(
+    memory: &InMemory,
+    checkpoint: &Checkpoint,
+    part: Part,
+    options: &sd_convert::Options,
+) -> Result<Box<dyn Engine>> {
+    let Part { role, form, n_windows } = part;
+    let single = sd_convert::Options { unet_batch: Batch::One, ..options.clone() };
+    let without_layers = |n| ClipSkip::of(checkpoint.clone(), n);
+    match form {
+        Form::ClipSkipped(n) => memory.load(&without_layers(n)?, role, options),
+        Form::Masked(0) => memory.load_changed(checkpoint, role, options, &changes(part)),
+        Form::Masked(n) => memory.load_changed(&without_layers(n)?, role, options, &changes(part)),
+        Form::Single => memory.load(checkpoint, role, &longer(&single, checkpoint, n_windows)?),
+        Form::WithoutBlocks(blocks) => memory.load(&without_blocks(checkpoint, blocks)?, role, &single),
+        _ => memory.load(checkpoint, role, &longer(options, checkpoint, n_windows)?),
+    }
 }
 
 /// The same conversion for so many windows of text.

@@ -47,14 +47,6 @@ impl Loras {
         Ok(fitted.into_iter().fold(checkpoint, Checkpoint::with))
     }
 
-    /// The same without some.
-    pub(crate) fn without(&self, is_one: impl Fn(&&LoraAsked) -> bool) -> Self {
-        let asked: Vec<LoraAsked> = self.asked.iter().filter(|asked| !is_one(asked)).cloned().collect();
-        // Where names are looked up counts together with names.
-        let folder = self.folder.clone().filter(|_| !asked.is_empty());
-        Self { asked, folder, ..self.clone() }
-    }
-
     /// Those of the Hub.
     pub(crate) fn of_hub(&self) -> impl Iterator<Item = Source> {
         self.asked.iter().filter_map(LoraAsked::hub)

@@ -97,15 +97,6 @@ impl Request {
     }
 }
 
-/// A prompt without the networks that it names, which are no part of the text.
-pub(crate) fn without_networks(prompt: &str, emphasis: Emphasis) -> String {
-    match emphasis.is_of_web_ui() {
-        // What is wrong with one was refused before.
-        true => take_networks(prompt).map_or_else(|_| prompt.to_owned(), |(text, _)| text),
-        false => prompt.to_owned(),
-    }
-}
-
 /// The words that files of a folder are named by.
 fn words_in(folder: &Path) -> Result<Vec<String>> {
     let what = || format!("--embedding-dir {}", folder.display());
@@ -161,7 +152,10 @@ mod tests {
         assert_eq!(asked, ["pixel.v2:0.75:0.5"]);
         let words: Vec<String> = opening.embeddings.asked.iter().map(ToString::to_string).collect();
         assert_eq!(words, ["charturner=charturner", "easy-negative=easy-negative"]);
-        assert_eq!(without_networks(&request.prompt, request.emphasis), "a (CharTurner:1.2)  fox, unusedly");
+        assert_eq!(
+            crate::networks::without_networks(&request.prompt, request.emphasis),
+            "a (CharTurner:1.2)  fox, unusedly"
+        );
     }
 
     #[test]

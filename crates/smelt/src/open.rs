@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use sd_checkpoint::place::Wanted;
-use sd_checkpoint::{Applied, Checkpoint, Reading, hub};
+use sd_checkpoint::{Checkpoint, Reading, hub};
 use sd_convert::{LatentSize, native_size};
 use sd_runtime::pipeline::Takes;
 use sd_spec::Role;
@@ -12,9 +12,8 @@ use sd_spec::Role;
 use crate::embeddings::Embeddings;
 use crate::error::{Result, refusal, refuse};
 use crate::fit;
-use crate::loras::{LoraAsked, Loras};
+use crate::loras::Loras;
 use crate::model_dir::{self, ModelDir};
-use crate::settings::Settings;
 pub use sd_checkpoint::{Averages, Prediction, Source};
 
 /// Opens a folder of packages, or of a checkpoint in diffusers layout, or one file that holds a model; a repository in the
@@ -118,17 +117,7 @@ impl Opening {
 
     /// Refuses what packages have behind them.
     fn refuse_for_packages(&self, packages: &Path) -> Result<()> {
-        let has = match self.loras.asked.is_empty() {
-            true => Vec::new(),
-            false => Settings::read(packages)?.map(|settings| settings.loras).unwrap_or_default(),
-        };
-        let is_in = |asked: &&LoraAsked| {
-            let as_asked = |lora: &Applied| asked.to_string() == lora.to_string();
-            has.iter().any(as_asked)
-        };
-        // What was put into them at their conversion is there.
-        let others = Self { loras: self.loras.without(is_in), ..self.clone() };
-        match others.typed().first() {
+        match self.typed().first() {
             Some(option) => refuse!(
                 "{option} is for a checkpoint that is converted in memory, and {} holds packages; leave it out, or convert \
                  the checkpoint anew with it",

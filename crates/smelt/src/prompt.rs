@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::bundle::Companions;
 use crate::error::Result;
 use crate::model_dir::ModelDir;
-use crate::named::without_networks;
+use crate::networks::without_networks;
 use crate::open::{Model, Opened};
 
 pub use sd_runtime::prompt::{CountedPiece, PromptCount, PromptWindow};

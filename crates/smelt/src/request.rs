@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Result, refuse};
 use crate::file::{name_of, read_picture_with_alpha};
 use crate::hires::Hires;
-use crate::named::without_networks;
+use crate::networks::without_networks;
 use crate::open::Opened;
 use crate::picture::Picture;
 use crate::start::Start;

@@ -130,6 +130,7 @@ impl Made {
             Field::DistilledGuidance => number(self.distilled_guidance),
             Field::ImageGuidance => number(self.image_guidance),
             Field::GuidanceRescale => number(self.guidance_rescale),
+            Field::Emphasis => self.emphasis.clone(),
             Field::Seed => whole(self.seed),
             Field::Size => self.size.map(|size| size.to_string()),
             Field::Width => self.size.map(|size| size.width.to_string()),

@@ -115,7 +115,7 @@ pub(super) const TOKENS: &str = "\
 Examples:
   smelt tokens \"a (red:1.3) heart, [sketch:oil painting:0.5]\"
   smelt tokens \"a fox BREAK in snow\" -m sd15
-  smelt tokens - < prompts.txt";
+  smelt tokens - -m sd15 --emphasis compel";
 
 pub(super) const DOCTOR: &str = "\
 Examples:

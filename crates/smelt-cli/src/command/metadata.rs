@@ -102,6 +102,7 @@ fn rows(made: &Made) -> Vec<(String, String)> {
     rows.add("distilled guidance", made.distilled_guidance);
     rows.add("image guidance", made.image_guidance);
     rows.add("guidance rescale", made.guidance_rescale);
+    rows.add("emphasis", made.emphasis.as_ref());
     rows.add("seed", made.seed);
     rows.add("size", made.size);
     rows.add("model", made.model.as_ref());

@@ -40,11 +40,13 @@ pub(super) fn take(made: &Made) -> Like {
 impl Like {
     /// How the prompts are read, where the settings say it.
     fn take_emphasis(&mut self, made: &Made) {
-        let said = made.unknown.iter().find_map(said_emphasis);
+        let said = made.emphasis.as_deref().and_then(said_emphasis);
         // Our own text had another key before it had this one.
         let is_web_ui = made.tool == Tool::Smelt && !made.unknown.iter().any(|entry| entry.key == "Image");
         if let Some(emphasis) = said.or(is_web_ui.then_some(Emphasis::Original)) {
             self.set("emphasis", emphasis.name());
+        } else if let Some(said) = &made.emphasis {
+            self.leave("Emphasis", said, "nothing is known of it");
         }
     }
 
@@ -136,24 +138,20 @@ impl Like {
                 "TI hashes" => self.need_words(value.split(", ").filter_map(|word| word.split(':').next())),
                 "Embeddings" => self.need_words(value.split(", ")),
                 "Noise" if made.tool == Tool::Smelt => self.need(What::Noise, value.clone()),
-                "Emphasis"
-                    if said_emphasis(&Unknown { key: key.clone(), value: value.clone(), why: None }).is_some() => {}
                 _ => self.leave_unless_idle(key, value, why.as_deref()),
             }
         }
     }
-}
 
-/// What weights in prompts did, if a key says it by a name that is known.
-fn said_emphasis(entry: &Unknown) -> Option<Emphasis> {
-    let is_named = |emphasis: &Emphasis| emphasis.other_name() == Some(entry.value.as_str());
-    Emphasis::ALL.into_iter().find(is_named).filter(|_| entry.key == "Emphasis")
-}
-
-impl Like {
     fn need_words<'a>(&mut self, words: impl Iterator<Item = &'a str>) {
         words.for_each(|word| self.need(What::Embedding, word.to_owned()));
     }
+}
+
+/// What weights in prompts did, by the names of tools and by our own.
+fn said_emphasis(name: &str) -> Option<Emphasis> {
+    let is_named = |emphasis: &Emphasis| emphasis.other_name() == Some(name) || emphasis.name() == name;
+    Emphasis::ALL.into_iter().find(is_named)
 }
 
 /// The model's hash of Civitai's extension: `Hashes: {"model": "…"}`.
