@@ -19,6 +19,7 @@ mod start;
 mod text;
 mod tokens;
 mod upscale;
+mod vary;
 mod xl;
 
 use std::ffi::OsString;
@@ -38,6 +39,7 @@ pub(crate) use source::{DownloadArgs, SourceArgs, source};
 pub(crate) use start::StartArgs;
 pub(crate) use tokens::TokensArgs;
 pub(crate) use upscale::UpscaleArgs;
+pub(crate) use vary::VaryArgs;
 
 /// Turns Stable Diffusion checkpoints into Core ML packages, and runs them on any machine.
 #[derive(Debug, Parser)]

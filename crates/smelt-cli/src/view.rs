@@ -29,25 +29,33 @@ pub(crate) struct ViewArgs {
 }
 
 /// The same, decided on.
-pub(crate) struct View<'a> {
-    args: &'a ViewArgs,
+pub(crate) struct View {
     grid: Option<OutputFile>,
+    columns: Option<usize>,
     protocol: Option<Protocol>,
 }
 
 impl ViewArgs {
     /// Refuses what cannot be done, before any work; the command's other outputs are named already.
-    pub(crate) fn prepare(&self, outputs: &mut Outputs) -> Result<View<'_>> {
-        let grid = self.grid.as_deref().map(|path| file::picture(outputs, "--grid", path)).transpose()?;
+    pub(crate) fn prepare(&self, outputs: &mut Outputs) -> Result<View> {
+        self.prepare_with(outputs, None)
+    }
+
+    /// The same with a grid, and its columns, that is written unless others are asked for.
+    pub(crate) fn prepare_with(&self, outputs: &mut Outputs, own: Option<(PathBuf, usize)>) -> Result<View> {
+        let (own, own_columns) = own.unzip();
+        let path = self.grid.as_ref().or(own.as_ref());
+        let grid = path.map(|path| file::picture(outputs, "--grid", path)).transpose()?;
+        let columns = self.columns.map(NonZeroUsize::get).or(own_columns);
         if let (Some(_), Some(option)) = (self.show, outputs.stdout()) {
             bail!("--show and {option} both write to standard output; leave --show out, or give {option} a file");
         }
         let protocol = self.show.map(Show::protocol).transpose()?;
-        Ok(View { args: self, grid, protocol })
+        Ok(View { grid, columns, protocol })
     }
 }
 
-impl View<'_> {
+impl View {
     /// Whether a grid is written or anything shown; else [`View::finish`] does nothing.
     pub(crate) fn is_wanted(&self) -> bool {
         self.protocol.is_some() || self.grid.is_some()
@@ -68,11 +76,7 @@ impl View<'_> {
         report: &Report,
     ) -> Result<Option<String>> {
         let is_sheet_shown = cells.len() > 1 && self.protocol.is_some_and(Protocol::is_sharp);
-        let sheet = if is_sheet_shown || self.grid.is_some() {
-            Some(sheet::draw(cells, self.args.columns.map(NonZeroUsize::get))?)
-        } else {
-            None
-        };
+        let sheet = if is_sheet_shown || self.grid.is_some() { Some(sheet::draw(cells, self.columns)?) } else { None };
         if let Some(protocol) = self.protocol {
             match sheet.as_ref().filter(|_| is_sheet_shown) {
                 Some(sheet) => report.text(protocol.encode(sheet)?),

@@ -15,8 +15,12 @@ use testkit::demo;
 
 /// Five pictures that take long, into a folder.
 fn draw(dir: &Path, more: &[&str]) -> Child {
+    draw_several(dir, &[&["--count", "5"], more].concat())
+}
+
+fn draw_several(dir: &Path, more: &[&str]) -> Child {
     let (model, output) = (text(demo()), text(dir.join("x.png")));
-    let fixed = ["generate", "a red heart", "-m", &model, "-o", &output, "--count", "5", "--steps", "60"];
+    let fixed = ["generate", "a red heart", "-m", &model, "-o", &output, "--steps", "60"];
     command(fixed.iter().chain(more)).spawn().unwrap()
 }
 
@@ -57,6 +61,17 @@ fn until_third(child: &mut Child, pass: u64) -> Vec<serde_json::Value> {
         }
         heard.push(line);
     }
+}
+
+#[test]
+fn a_series_of_requests_is_one_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = draw_several(dir.path(), &["--seed", "1..5", "--json"]);
+    let heard = until_third(&mut child, 1);
+    let eta = |line: &serde_json::Value| line["eta_s"].as_f64().unwrap() * line["it_per_s"].as_f64().unwrap();
+    // All five, not the first alone.
+    assert!(eta(&heard[0]) > 4.0 * 60.0, "{}", heard[0]);
+    assert_two_of_five(dir.path(), &interrupt(child));
 }
 
 #[test]

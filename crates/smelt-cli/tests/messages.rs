@@ -612,6 +612,34 @@ const SITUATIONS: &[Situation] = &[
         ],
     },
     Situation {
+        title: "several pictures that differ",
+        make: |dir| {
+            drop(demo(dir, "sd"));
+            put(&dir.join("empty.txt"), "# nothing\n");
+            put(&dir.join("colour.txt"), "red\n{blue\n");
+        },
+        commands: &[
+            "generate - -m sd -o a.png",
+            "generate cat --prompts empty.txt -m sd",
+            "generate --prompts none.txt -m sd",
+            "generate --prompts empty.txt -m sd",
+            "generate --prompts - -m sd",
+            "generate cat -m sd -o a.png --wildcards none",
+            "generate __color__ -m sd -o a.png --wildcards .",
+            "generate __colour__ -m sd -o a.png --wildcards .",
+            "generate {red|blue -m sd -o a.png --wildcards .",
+            "generate cat -m sd -o a.png --seed 5..1",
+            "generate cat -m sd -o a.png --seed one",
+            "generate cat -m sd -o - --seed 1..3",
+            "generate cat -m sd -o a.png --x stepz=1,2",
+            "generate cat -m sd -o a.png --x steps=ten",
+            "generate cat -m sd -o a.png --x strength=0.2,0.4",
+            "generate cat -m sd -o a.png --y prompt=dog,bird",
+            "generate cat -m sd -o a.png --x guidance=1,4 --negative-prompt dog",
+            "generate cat -m sd -o a.png --x scheduler=ddim,flow-euler",
+        ],
+    },
+    Situation {
         title: "schedulers that are not there",
         make: |dir| {
             let with = |name: &str, key: &str, value: serde_json::Value| {

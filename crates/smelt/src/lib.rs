@@ -85,9 +85,11 @@ mod step;
 pub mod tensor_file;
 mod units;
 mod upscale;
+mod vary;
 mod verify;
 pub mod watch;
 mod weights_report;
+mod wildcards;
 
 pub use chunk::{ChunkForm, Chunking};
 pub use compress::{Compression, CompressionPlan};
@@ -132,9 +134,11 @@ pub use start::{Start, StartMask};
 pub use step::Step;
 pub use units::{bytes, count, decibels, parse_bytes, seconds};
 pub use upscale::{Enlargement, Original, Upscaled, Upscaler, UpscalerOptions};
+pub use vary::{Axis, AxisValue, SeedList, Variations, Varied};
 pub use verify::{At, HalfOutput, Look, NotFinite, Verdict, Verification, VerifiedHalf, VerifiedOutput, VerifyReport};
 pub use watch::{Event, Progress, Unit, Unwatched, Watch};
 pub use weights_report::{Format as ReportFormat, Summary as WeightSummary, Weight as WeightReport};
+pub use wildcards::{Wildcards, prompt_lines};
 
 /// Pictures.
 pub mod image {

@@ -72,6 +72,30 @@ impl Request {
         Ok(())
     }
 
+    /// Refuses requests of which one names other networks than the first: these are in the weights of the model that draws all
+    /// of them.
+    pub(crate) fn check_same_networks<'r>(mut requests: impl Iterator<Item = &'r Self>) -> Result<()> {
+        let named = |request: &Self| -> Result<Vec<String>> {
+            let mut named: Vec<String> =
+                request.networks()?.iter().map(|network| format!("{}:{:?}", network.name, network.weights)).collect();
+            named.sort();
+            Ok(named)
+        };
+        let Some(first) = requests.next() else { return Ok(()) };
+        let own = named(first)?;
+        for other in requests {
+            if named(other)? != own {
+                refuse!(
+                    "the prompts {:?} and {:?} name different LoRAs, and pictures of one run are drawn by one model, which has \
+                     them in its weights; draw them by runs of their own",
+                    first.prompt,
+                    other.prompt
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// The networks that the prompts name.
     fn networks(&self) -> Result<Vec<NamedNetwork>> {
         let mut networks: Vec<NamedNetwork> = Vec::new();

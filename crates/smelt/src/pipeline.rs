@@ -118,6 +118,20 @@ impl Pipeline {
         &self.warnings
     }
 
+    /// Refuses a request that could not be drawn, as far as that is known before any model runs.
+    ///
+    /// # Errors
+    /// As [`Pipeline::draw`].
+    pub fn check(&self, request: &Request) -> Result<()> {
+        request.check()?;
+        request.check_named(&self.loras)?;
+        self.check_can_begin(request)?;
+        if self.refiner.is_none() {
+            self.inner.evaluations(&request.options(self.inner.takes()))?;
+        }
+        Ok(())
+    }
+
     /// Draws; the watcher hears of every step, and has each picture as soon as it is finished ([`Event::Picture`](crate::Event::Picture)): before
     /// the next is begun, unless there are two passes or models that live for their stage, which finish all of them last.
     ///

@@ -45,6 +45,10 @@ Examples:
   smelt generate \"a house\" -m ~/models/stable-diffusion-v1-5 -o house.png --size 512x768 --seed random
   smelt generate \"a house\" -m sd15 -o house.png --count 4 --grid houses.png --show
   smelt generate \"a (red:1.3) house, [morning:night:0.5]\" -m sd15 -o house.png
+  smelt generate \"a house\" -m sd15 -o house.png --preview every:5 --seed 1..5
+  smelt generate --prompts prompts.txt -m sd15
+  smelt generate \"a {red|blue} __thing__\" -m sd15 --wildcards words --count 6
+  smelt generate \"a red house\" -m sd15 -o house.png --x prompt=red,blue --y guidance=4,8
   smelt generate \"a house\" -m xl -o house.png --refiner xl --refiner-start 0.8 --size 1024
   smelt generate --like theirs.png -m sd15 -o ours.png
   smelt generate --like house.png --seed random -m sd15
@@ -171,7 +175,7 @@ mod tests {
             match char {
                 '"' => is_quoted = !is_quoted,
                 ' ' if !is_quoted => words.push(String::new()),
-                '>' => break,
+                '<' | '>' => break,
                 other => words.last_mut().unwrap().push(other),
             }
         }

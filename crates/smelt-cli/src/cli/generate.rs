@@ -17,7 +17,7 @@ use super::skip_layers::SkipLayerArgs;
 use super::text::prompt;
 use super::tokens::emphasis;
 use super::xl::XlArgs;
-use super::{PreviewArgs, Seed, SizeArgs, SourceArgs, StartArgs, attention, examples, precision, source};
+use super::{PreviewArgs, Seed, SizeArgs, SourceArgs, StartArgs, VaryArgs, attention, examples, precision, source};
 use crate::engine_args::{EngineArgs, memory, named};
 use crate::view::ViewArgs;
 
@@ -25,8 +25,8 @@ use crate::view::ViewArgs;
 #[derive(Debug, Args)]
 #[command(after_help = examples::GENERATE)]
 pub(crate) struct GenerateArgs {
-    /// What the picture shows; may be left out where --settings or --like says it.
-    #[arg(allow_hyphen_values = true, value_parser = prompt, required_unless_present_any = ["settings", "like"])]
+    /// What the picture shows; - reads it from standard input. May be left out where --settings, --like or --prompts says it.
+    #[arg(allow_hyphen_values = true, value_parser = prompt, required_unless_present_any = ["settings", "like", "prompts"])]
     pub(crate) prompt: Option<String>,
     /// Directory of packages, or a checkpoint, which is then converted in memory; default: the small model in the box,
     /// which draws emoji from their names.
@@ -54,7 +54,7 @@ pub(crate) struct GenerateArgs {
     #[command(flatten)]
     pub(crate) control: ControlArgs,
     /// Seed of the random source, of 32 bits for numpy and of 64 for the others; random (or -1) for another one each time.
-    /// Default: 0.
+    /// Several draw a picture each: 1..5, 1-5 or 1,4,9. Default: 0.
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) seed: Option<Seed>,
     /// Packages have the sizes that they were converted for; a checkpoint has any.
@@ -164,6 +164,8 @@ pub(crate) struct GenerateArgs {
     pub(crate) device: Option<Device>,
     #[command(flatten)]
     pub(crate) hires: HiresArgs,
+    #[command(flatten)]
+    pub(crate) vary: VaryArgs,
     #[command(flatten)]
     pub(crate) preview: PreviewArgs,
     #[command(flatten)]

@@ -3,11 +3,15 @@
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A seed, or the wish for any.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use smelt::SeedList;
+
+/// A seed, several of them, or the wish for any.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Seed {
     /// This one.
     Fixed(u64),
+    /// A picture for each of these.
+    Several(Vec<u64>),
     /// Another one each time: `random`, or -1 as other tools have it.
     Random,
 }
@@ -19,16 +23,22 @@ impl FromStr for Seed {
         if text.eq_ignore_ascii_case("random") || text == "-1" {
             return Ok(Self::Random);
         }
-        let wrong = || format!("{text:?} is no seed; seeds are 0 to {}, or random (-1 means the same)", u64::MAX);
-        text.parse().map(Self::Fixed).map_err(|_| wrong())
+        match text.parse::<SeedList>() {
+            Ok(SeedList(seeds)) => Ok(match seeds[..] {
+                [seed] => Self::Fixed(seed),
+                _ => Self::Several(seeds),
+            }),
+            Err(error) => Err(format!("{error}, and any is random (-1 means the same)")),
+        }
     }
 }
 
 impl Seed {
-    /// The seed to draw with.
-    pub(crate) fn value(self) -> u64 {
+    /// The seed to draw with, of several the first.
+    pub(crate) fn value(&self) -> u64 {
         match self {
-            Self::Fixed(seed) => seed,
+            Self::Fixed(seed) => *seed,
+            Self::Several(seeds) => seeds.first().copied().unwrap_or_default(),
             Self::Random => {
                 // Any number that differs from run to run will do; the hasher's keys are the system's random ones.
                 use std::hash::{BuildHasher, RandomState};
@@ -50,8 +60,10 @@ mod tests {
         assert_eq!("18446744073709551615".parse(), Ok(Seed::Fixed(u64::MAX)));
         assert_eq!("-1".parse(), Ok(Seed::Random));
         assert_eq!("Random".parse(), Ok(Seed::Random));
+        assert_eq!("1..3,7".parse(), Ok(Seed::Several(vec![1, 2, 3, 7])));
+        assert_eq!("1-3".parse(), Ok(Seed::Several(vec![1, 2, 3])));
         for wrong in ["-2", "18446744073709551616", "", "seven", "1.5"] {
-            assert!(wrong.parse::<Seed>().unwrap_err().contains("0 to 18446744073709551615, or random"), "{wrong}");
+            assert!(wrong.parse::<Seed>().unwrap_err().contains("0 to 18446744073709551615, several"), "{wrong}");
         }
     }
 

@@ -9,8 +9,10 @@ mod pace;
 mod places;
 mod previews;
 mod save;
+mod series;
 mod start;
 mod steps;
+mod texts;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -19,8 +21,8 @@ use anyhow::Result;
 use serde::Serialize;
 use smelt::metadata::Unknown;
 use smelt::{
-    EngineSpec, Like, Opened, Opening, Pipeline, PipelineOptions, Recommended, Request, RequestFile, Sizes, Variation,
-    demo,
+    EngineSpec, Like, Opened, Opening, Pipeline, PipelineOptions, Recommended, Request, RequestFile, Seeds, Sizes,
+    Variation, Varied, demo,
 };
 
 use crate::cli::{GenerateArgs, Seed};
@@ -30,7 +32,8 @@ use crate::screen::Screen;
 use events::Line;
 use places::Places;
 use save::{Saved, noise, save_latents, side_by_side};
-use steps::Steps;
+use series::{Drawn, Written};
+use steps::{Order, Steps};
 
 /// What `--json` prints at the end.
 #[derive(Serialize)]
@@ -55,36 +58,44 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     report.by_line();
     let settings = args.settings.as_deref().map(RequestFile::read).transpose()?;
     let mut like = like::read(args)?;
-    let mut request = request(args, None, settings.as_ref(), like.as_ref())?;
-    let mut outputs = Places::of(args, &request, report)?;
-    let controls = args.control.read(like.as_ref())?;
-    let start = start::read(&args.start, like.as_ref())?;
+    let typed = Typed { prompt: texts::prompt(args)?, seed: args.seed.as_ref().map(Seed::value) };
+    let mut variations = texts::variations(args)?;
+    let (start, controls) = (start::read(&args.start, like.as_ref())?, args.control.read(like.as_ref())?);
+    let asked = |recommended: Option<&Recommended>, like: Option<&Like>| -> Result<Request> {
+        let request = request(args, &typed, recommended, settings.as_ref(), like)?;
+        Ok(Request { start: start.clone(), controls: controls.clone(), ..request })
+    };
+    let mut request = asked(None, like.as_ref())?;
+    let series = variations.requests(&request)?;
+    let mut outputs = Places::of(args, &series, variations.columns(&request), report)?;
     let given = args.noise.as_deref().map_or(Ok(Vec::new()), |path| noise(path, request.count))?;
-    let opened = open(args, &request, report)?;
+    let opened = open(args, &series, report)?;
     if let Some(like) = &mut like {
         like::settle(like, &opened, report)?;
     }
     let recommended = opened.recommended()?;
     if recommended.is_some() || like.is_some() {
-        request = self::request(args, recommended.as_ref(), settings.as_ref(), like.as_ref())?;
+        request = asked(recommended.as_ref(), like.as_ref())?;
     }
-    (request.start, request.noise, request.controls) = (start, given, controls);
-    request.check()?;
+    request.noise = given;
+    variations.requests(&request)?.iter().try_for_each(|varied| varied.request.check())?;
     let mut pipeline = load(args, &mut request, (&opened, like::sizes(args, like.as_ref())), report)?;
     if let Some(like) = &like {
         like::compare(like, &opened, pipeline.name(), report)?;
     }
     let load = begin.elapsed();
 
+    let series = variations.requests(&request)?;
+    let mut steps = Steps::new(&series, &outputs.files, outputs.previews.take(), report);
     let by_stage = args.low_memory || request.hires.is_some();
-    let mut steps = Steps::new(&outputs.files, outputs.previews.take(), by_stage, report);
-    let drawn = pipeline.draw(&request, &mut steps);
-    let drawing = steps.outcome(drawn)?;
+    let order = if by_stage { Order::ByStage } else { Order::OneByOne };
+    let is_wanted = outputs.view.is_wanted() || outputs.latents.is_some();
+    let written = if is_wanted { Written::Wanted } else { Written::Forgotten };
+    let Drawn { pictures, warnings } = series::draw(&mut pipeline, &series, &mut steps, (order, written), report)?;
     if let Some(file) = &outputs.latents {
-        save_latents(file, &drawing.pictures, report)?;
+        save_latents(file, &pictures, report)?;
     }
-    drawing.warnings.iter().for_each(|warning| report.warn(warning));
-    let grid = side_by_side(&request.prompt, &outputs.paths, &drawing.pictures, &outputs.view, report)?;
+    let grid = side_by_side(&request.prompt, &outputs.captions, &pictures, &outputs.view, report)?;
     if args.seed == Some(Seed::Random) {
         report.line(format_args!("seed {}", request.seed));
     }
@@ -92,10 +103,10 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     report.event(&Line::Done(&Summary {
         model: pipeline.name().to_owned(),
         scheduler: pipeline.scheduler().to_string(),
-        seed: request.seed,
+        seed: series.first().map_or(request.seed, |first| first.request.seed),
         pictures: steps.saved(),
         grid,
-        warnings: drawing.warnings,
+        warnings,
         not_taken: like.map_or_else(Vec::new, |like| like.not_taken),
         load_s: load.as_secs_f64(),
         seconds_per_step: steps.mean().map(|t| t.as_secs_f64()),
@@ -104,10 +115,17 @@ pub(super) fn run(args: &GenerateArgs, report: &Report) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What was typed and has one value however often it is asked for.
+struct Typed {
+    prompt: Option<String>,
+    seed: Option<u64>,
+}
+
 /// What is usual, what the model recommends, what the file of settings says, what the picture to be like says, what was
 /// typed: each stands before the one before it. The picture to begin with comes later.
 fn request(
     args: &GenerateArgs,
+    typed: &Typed,
     recommended: Option<&Recommended>,
     settings: Option<&RequestFile>,
     like: Option<&Like>,
@@ -119,13 +137,13 @@ fn request(
     }
     settings.map_or(Ok(()), |settings| settings.apply(&mut request))?;
     like.map_or(Ok(()), |like| like.apply(&mut request))?;
-    type_over(args, &mut request);
+    type_over(args, typed, &mut request);
     request.check()?;
     Ok(request)
 }
 
 /// Puts what was typed in its place.
-fn type_over(args: &GenerateArgs, request: &mut Request) {
+fn type_over(args: &GenerateArgs, typed: &Typed, request: &mut Request) {
     fn set<T>(place: &mut T, typed: Option<T>) {
         if let Some(typed) = typed {
             *place = typed;
@@ -135,7 +153,7 @@ fn type_over(args: &GenerateArgs, request: &mut Request) {
         // No longer the one of several that a picture to be like was.
         request.count = request.only.take().map_or(request.count, |_| 1);
     }
-    set(&mut request.prompt, args.prompt.clone());
+    set(&mut request.prompt, typed.prompt.clone());
     request.negative_prompt = args.negative_prompt.clone().or(request.negative_prompt.take());
     request.prompt_2 = args.xl.prompt_2.clone().or(request.prompt_2.take());
     request.negative_prompt_2 = args.xl.negative_prompt_2.clone().or(request.negative_prompt_2.take());
@@ -144,7 +162,7 @@ fn type_over(args: &GenerateArgs, request: &mut Request) {
     set(&mut request.negative_conditions, Some(args.xl.negative_conditions()).filter(|told| !told.is_empty()));
     request.hires = args.hires.over(request.hires);
     request.refiner_start = args.xl.refiner_start.or(request.refiner_start);
-    set(&mut request.seed, args.seed.map(Seed::value));
+    set(&mut request.seed, typed.seed);
     set(&mut request.steps, args.steps);
     if args.steps.is_some() || args.timesteps.is_some() || args.sigmas.is_some() {
         // Each takes the place of the others.
@@ -159,7 +177,8 @@ fn type_over(args: &GenerateArgs, request: &mut Request) {
     let variation = args.variation_seed.zip(args.variation_strength);
     set(&mut request.variation, variation.map(|(seed, strength)| Some(Variation { seed, strength })));
     set(&mut request.count, args.count.map(usize::from));
-    set(&mut request.seeds, args.seeds);
+    // Choices in prompts are each picture's own.
+    set(&mut request.seeds, args.seeds.or(args.vary.wildcards.as_ref().map(|_| Seeds::Each)));
     set(&mut request.random, args.random);
     request.scheduler = args.scheduler.or(request.scheduler);
     request.guidance_interval = args.guidance_interval.or(request.guidance_interval);
@@ -172,9 +191,9 @@ fn type_over(args: &GenerateArgs, request: &mut Request) {
 }
 
 /// Finds the model, and fetches it where it is the Hub's.
-fn open(args: &GenerateArgs, request: &Request, report: &Report) -> Result<Opened> {
+fn open(args: &GenerateArgs, series: &[Varied], report: &Report) -> Result<Opened> {
     let mut opening = Opening::from(&args.opening);
-    request.name_in(&mut opening)?;
+    series.iter().try_for_each(|varied| varied.request.name_in(&mut opening))?;
     let model = match &args.model {
         Some(model) => model.clone(),
         None => demo::directory(file::cache_folder())?.into(),

@@ -1,6 +1,6 @@
 //! Pictures, and what they were made of, in their files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use safe_files::OutputFile;
@@ -19,6 +19,9 @@ pub(super) struct Saved {
     pub(super) path: String,
     width: usize,
     height: usize,
+    /// Where pictures have prompts of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) prompt: Option<String>,
     /// What draws it again; with --seeds stream, as one of so many.
     seed: u64,
     /// Null when the safety checker did not run.
@@ -33,6 +36,7 @@ pub(super) fn save(file: &OutputFile, picture: &Picture, report: &Report) -> Res
         path: file.path().display().to_string(),
         width: image.width(),
         height: image.height(),
+        prompt: None,
         seed: picture.settings.seed,
         flagged: picture.flagged,
     })
@@ -45,7 +49,8 @@ pub(super) fn tell(file: &OutputFile, saved: &Saved, report: &Report) {
             "{file} is black: the safety checker found something unsafe in it; another seed or prompt may do, or --no-safety-check"
         ));
     }
-    report.line(format_args!("wrote {file} ({}x{})", saved.width, saved.height));
+    let prompt = saved.prompt.as_ref().map_or(String::new(), |prompt| format!(": {prompt}"));
+    report.line(format_args!("wrote {file} ({}x{}){prompt}", saved.width, saved.height));
 }
 
 /// Reads the noise of so many pictures, as [`save_latents`] writes it.
@@ -68,19 +73,15 @@ pub(super) fn save_latents(file: &OutputFile, pictures: &[Picture], report: &Rep
     Ok(tensor_file::write(file, &tensors.collect(), &mut Screen::new(report))?)
 }
 
-/// Puts the pictures into a grid and on the terminal: one with its prompt as caption, several with their names.
+/// Puts the pictures into a grid and on the terminal, with their captions.
 pub(super) fn side_by_side(
     prompt: &str,
-    paths: &[PathBuf],
+    captions: &[Vec<String>],
     pictures: &[Picture],
-    view: &View<'_>,
+    view: &View,
     report: &Report,
 ) -> Result<Option<String>> {
-    let captions = match paths {
-        [_] => vec![prompt.to_owned()],
-        several => several.iter().map(|path| file::stem(path)).collect(),
-    };
     let cells = pictures.iter().zip(captions);
-    let cells: Vec<Cell<'_>> = cells.map(|(i, caption)| Cell { image: &i.image, caption: vec![caption] }).collect();
+    let cells: Vec<Cell<'_>> = cells.map(|(i, lines)| Cell { image: &i.image, caption: lines.clone() }).collect();
     view.finish(&cells, Some(prompt), report)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use safe_files::OutputFile;
-use smelt::{Drawing, Event, Picture, Step, Watch};
+use smelt::{Drawing, Event, Picture, Progress, Step, Unit, Varied, Watch};
 
 use super::events::{At, Line};
 use super::pace::{self, Pace, it_per_s};
@@ -26,6 +26,7 @@ pub(super) struct Steps<'r> {
     screen: Screen<'r>,
     files: &'r [OutputFile],
     saved: Arc<Mutex<Vec<Saved>>>,
+    series: Series,
     /// Why a picture could not be written, which ended the drawing.
     failed: Option<anyhow::Error>,
     waiting: Waiting,
@@ -33,6 +34,53 @@ pub(super) struct Steps<'r> {
     pace: Pace,
     previews: Option<Previews>,
     _last_act: LastAct,
+}
+
+/// Where a series of requests stands.
+struct Series {
+    /// Pictures of requests before this one.
+    n_before: usize,
+    /// Steps of these.
+    n_steps_before: usize,
+    /// Pictures and steps of this one, as it asks for them.
+    asked: [usize; 2],
+    /// Steps of this one and those behind it, as they are asked for.
+    n_steps_left: usize,
+    /// Whether each picture's prompt is told.
+    has_prompts: bool,
+}
+
+impl Series {
+    fn new(series: &[Varied]) -> Self {
+        let has_prompts = series.windows(2).any(|two| two[0].request.prompt != two[1].request.prompt);
+        let n_steps_left = series.iter().map(n_steps).sum();
+        Self { n_before: 0, n_steps_before: 0, asked: [0, 0], n_steps_left, has_prompts }
+    }
+
+    /// The next request begins.
+    fn begin(&mut self, varied: &Varied) {
+        let [n_pictures, n_asked] = self.asked;
+        self.n_before += n_pictures;
+        self.n_steps_left -= n_asked;
+        self.asked = [varied.request.drawn_count(), n_steps(varied)];
+    }
+
+    /// Steps of the requests behind this one, which has so many, however many it asked for.
+    fn n_steps_behind(&self, n_own: usize) -> usize {
+        let [_, n_asked] = self.asked;
+        (self.n_steps_left - n_asked) * n_own / n_asked.max(1)
+    }
+}
+
+fn n_steps(varied: &Varied) -> usize {
+    varied.request.steps * varied.request.drawn_count()
+}
+
+/// In which order pictures are finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    OneByOne,
+    ByStage,
 }
 
 /// What a Ctrl-C waits for where pictures wait for their decoder until all are denoised.
@@ -48,8 +96,13 @@ enum Waiting {
 }
 
 impl<'r> Steps<'r> {
-    /// For pictures that are finished one by one, or, by stages, all of them last.
-    pub(super) fn new(files: &'r [OutputFile], previews: Option<Previews>, by_stage: bool, report: &'r Report) -> Self {
+    /// For the pictures of several requests, one after another, which go to these files.
+    pub(super) fn new(
+        series: &[Varied],
+        files: &'r [OutputFile],
+        previews: Option<Previews>,
+        report: &'r Report,
+    ) -> Self {
         let saved = Arc::new(Mutex::new(Vec::new()));
         let (there, n_wanted) = (saved.clone(), files.len());
         let (is_json, preview) = (report.is_json(), previews.as_ref().and_then(Previews::file));
@@ -67,7 +120,8 @@ impl<'r> Steps<'r> {
             files,
             saved,
             failed: None,
-            waiting: if by_stage { Waiting::NotYet } else { Waiting::Never },
+            series: Series::new(series),
+            waiting: Waiting::Never,
             begin: Instant::now(),
             pace: Pace::default(),
             previews,
@@ -75,15 +129,25 @@ impl<'r> Steps<'r> {
         }
     }
 
-    /// What came of the drawing, or why a picture was not written; a program that was asked to end does so here.
+    /// The next request begins, whose pictures are finished one by one or, by stages, all of them last.
+    pub(super) fn begin(&mut self, varied: &Varied, order: Order) {
+        self.series.begin(varied);
+        self.waiting = if order == Order::ByStage { Waiting::NotYet } else { Waiting::Never };
+    }
+
+    /// What came of the request, or why a picture was not written; a program that was asked to end does so here.
     pub(super) fn outcome(&mut self, drawing: Result<Drawing, smelt::Error>) -> Result<Drawing> {
         self.screen.end();
         self.waiting = Waiting::Never;
-        self.previews = None;
         match self.failed.take() {
             Some(error) => Err(error),
             None => Ok(drawing?),
         }
+    }
+
+    /// All is drawn.
+    pub(super) fn end(&mut self) {
+        self.previews = None;
     }
 
     /// The pictures that are written.
@@ -94,10 +158,12 @@ impl<'r> Steps<'r> {
     fn step(&mut self, step: &Step<'_>) -> ControlFlow<()> {
         self.pace.step(self.begin.elapsed());
         let n_left = self.files.len() - locked(&self.saved).len().min(self.files.len());
-        let left = self.pace.left(step.total - step.done, n_left);
+        let n_behind = self.series.n_steps_behind(step.total);
+        self.series.n_steps_before += usize::from(step.done == step.total) * step.total;
+        let left = self.pace.left(step.total - step.done + n_behind, n_left);
         self.report.event(&Line::Progress(At {
-            picture: step.picture + 1,
-            pictures: step.n_pictures,
+            picture: self.series.n_before + step.picture + 1,
+            pictures: self.files.len(),
             pass: step.pass + 1,
             passes: step.n_passes,
             step: step.step,
@@ -120,7 +186,8 @@ impl<'r> Steps<'r> {
         match self.previews.as_mut().map_or(Ok(None), |previews| previews.show(step, &self.screen)) {
             Ok(path) => {
                 if let Some(path) = &path {
-                    self.report.event(&Line::Preview { picture: step.picture + 1, step: step.step, path });
+                    let picture = self.series.n_before + step.picture + 1;
+                    self.report.event(&Line::Preview { picture, step: step.step, path });
                 }
                 ControlFlow::Continue(())
             }
@@ -145,11 +212,13 @@ impl<'r> Steps<'r> {
     }
 
     fn picture(&mut self, idx: usize, picture: &Picture) -> ControlFlow<()> {
+        let idx = self.series.n_before + idx;
         let Some(file) = self.files.get(idx) else { return ControlFlow::Continue(()) };
         // Until it is noted too, so that it is not forgotten; what may wait for a reader can be interrupted.
         let writing = file.is_regular().then(Writing::begin);
         match save(file, picture, self.report) {
-            Ok(saved) => {
+            Ok(mut saved) => {
+                saved.prompt = self.series.has_prompts.then(|| picture.settings.prompt.clone());
                 self.pace.picture(self.begin.elapsed());
                 self.previews.iter_mut().for_each(Previews::pass_on);
                 self.screen.say(|report| tell(file, &saved, report));
@@ -177,6 +246,20 @@ impl<'r> Steps<'r> {
     }
 }
 
+impl Steps<'_> {
+    /// Steps of one request as those of all.
+    fn of_all<'e>(&self, event: Event<'e>) -> Event<'e> {
+        match event {
+            Event::Progress(at) if at.unit == Unit::Steps => {
+                let before = self.series.n_steps_before as u64;
+                let behind = self.series.n_steps_behind(at.total as usize) as u64;
+                Event::Progress(Progress { done: before + at.done, total: before + at.total + behind, ..at })
+            }
+            other => other,
+        }
+    }
+}
+
 impl Watch for Steps<'_> {
     fn event(&mut self, event: Event<'_>) -> ControlFlow<()> {
         match event {
@@ -184,7 +267,7 @@ impl Watch for Steps<'_> {
             Event::Step(ref step) if self.step(step).is_break() => return ControlFlow::Break(()),
             _ => {}
         }
-        let answer = self.screen.event(event);
+        let answer = self.screen.event(self.of_all(event));
         if answer.is_break() {
             self.tell_of_waiting();
         }
