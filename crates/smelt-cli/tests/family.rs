@@ -74,7 +74,7 @@ fn packages_of_xl_draw_with_a_refiner_beside_them_and_refuse_what_they_cannot_he
     let plain = draw("plain.png", &["--original-size", "512x384", "--crop", "0,16", "--prompt-2", "a blue bird"]);
     assert_ne!(plain, whole);
     let said = String::from_utf8_lossy(&plain).into_owned();
-    assert!(said.contains("Prompt 2: \"a blue bird\", XL original size: 512x384, XL crop: \"0,16\""), "{said}");
+    assert!(said.contains("Prompt 2: a blue bird, XL original size: 512x384, XL crop: \"0,16\""), "{said}");
     assert!(String::from_utf8_lossy(&whole).contains("Refiner switch at: 0.5"));
     let refuse = |model: &str, more: &[&str]| {
         let call = ["generate", "a red fox", "-m", model, "-o", &text(out.join("no.png"))];

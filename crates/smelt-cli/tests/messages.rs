@@ -476,13 +476,11 @@ const SITUATIONS: &[Situation] = &[
         make: |dir| {
             demo(dir, "sd");
             fs::create_dir_all(dir.join("loras")).unwrap();
-            fs::create_dir_all(dir.join("packages/x_unet.mlpackage")).unwrap();
         },
         commands: &[
             "generate (cat:1.2.3) -o a.png",
             "generate <lora:pixel:0.8> -m sd -o a.png",
             "generate <lora:pixel:0.8> -m sd -o a.png --lora-dir loras",
-            "generate <lora:pixel:0.8> -m packages -o a.png",
             "generate <lora:pixel:much> -m sd -o a.png",
             "generate <hypernet:pixel:1> -m sd -o a.png",
             "generate <lora:pixel:0.8> -m sd -o a.png --lora pixel.safetensors:1",

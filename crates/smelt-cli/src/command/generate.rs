@@ -192,8 +192,9 @@ fn type_over(args: &GenerateArgs, typed: &Typed, request: &mut Request) {
 
 /// Finds the model, and fetches it where it is the Hub's.
 fn open(args: &GenerateArgs, series: &[Varied], report: &Report) -> Result<Opened> {
-    let mut opening = Opening::from(&args.opening);
-    series.iter().try_for_each(|varied| varied.request.name_in(&mut opening))?;
+    let opening = Opening::from(&args.opening);
+    let mut named = opening.clone();
+    series.iter().try_for_each(|varied| varied.request.name_in(&mut named))?;
     let model = match &args.model {
         Some(model) => model.clone(),
         None => demo::directory(file::cache_folder())?.into(),
@@ -202,7 +203,12 @@ fn open(args: &GenerateArgs, series: &[Varied], report: &Report) -> Result<Opene
     let sources = args.control.controlnets.iter().chain([&model]).chain(&args.xl.refiner).chain(&args.taesd);
     let sources = sources.chain(&args.preview.preview_taesd);
     opening.fetch(sources, &[], &mut Screen::new(report))?;
-    Ok(opening.open(model)?)
+    let opened = opening.open(model.clone())?;
+    // Packages have in their weights what prompts name, or the pipeline says so.
+    match opened.is_packages() || named == opening {
+        true => Ok(opened),
+        false => Ok(named.open(model)?),
+    }
 }
 
 /// What executes the models.
