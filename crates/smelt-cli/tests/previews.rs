@@ -49,3 +49,14 @@ fn a_preview_whose_file_is_named_stays_and_resembles_the_picture() {
     draw(&low, &["--preview-to", &other, "--low-memory"]);
     assert!(std::fs::read(preview).unwrap() == std::fs::read(other).unwrap(), "the previews differ");
 }
+
+#[test]
+fn previews_in_the_terminal_take_each_others_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, output) = (text(demo()), text(dir.path().join("x.png")));
+    let fixed = ["generate", "a red heart", "-m", &model, "-o", &output, "--count", "2", "--steps", "6"];
+    let printed = succeed(fixed.iter().chain(&["--scheduler", "euler", "--preview", "2", "--show=blocks"]));
+    assert_eq!(names(dir.path()), ["x-1.png", "x-2.png"]);
+    // Two of each picture; 16 rows of pixels are 8 lines.
+    assert_eq!(printed.matches("\x1b[8A").count(), 2, "{printed}");
+}

@@ -163,3 +163,43 @@ fn the_settings_of_each_picture_draw_it_again_alone() {
         }
     }
 }
+
+#[test]
+fn a_watcher_has_each_picture_before_the_next_is_begun_and_asks_for_previews() {
+    let mut pipeline = smelt::open(testkit::demo()).unwrap().pipeline(&PipelineOptions::default()).unwrap();
+    let several = Request { count: 3, scheduler: Some("euler".parse().unwrap()), ..request(6) };
+    let whole = pipeline.draw(&several, &mut Unwatched).unwrap().pictures;
+    let (mut heard, mut given) = (Vec::new(), Vec::new());
+    let mut watch = |event: Event<'_>| {
+        match event {
+            Event::Step(step) => {
+                let preview = step.preview().unwrap();
+                assert_eq!((preview.width() * 8, preview.height() * 8), (step.size().width, step.size().height));
+                heard.push(format!("{}.{}{}", step.picture, step.step, if step.is_last() { "!" } else { "" }));
+                // Whoever stops keeps what is finished.
+                if (step.picture, step.step) == (2, 1) {
+                    return ControlFlow::Break(());
+                }
+            }
+            Event::Picture { idx, n_pictures: 3, picture } => {
+                heard.push(format!("picture {idx}"));
+                given.push(picture.clone());
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    };
+    let error = pipeline.draw(&several, &mut watch).unwrap_err().to_string();
+    assert!(error.contains("stopped"), "{error}");
+    let want = ["0.1", "0.2", "0.3", "0.4!", "picture 0", "1.1", "1.2", "1.3", "1.4!", "picture 1", "2.1"];
+    assert_eq!(heard, want);
+    assert!(given.iter().zip(&whole).all(|(a, b)| a.image == b.image && a.settings == b.settings));
+}
+
+#[test]
+fn a_request_is_checked_without_a_model_run() {
+    let pipeline = smelt::open(testkit::demo()).unwrap().pipeline(&PipelineOptions::default()).unwrap();
+    pipeline.check(&request(1)).unwrap();
+    let wrong = Request { scheduler: Some("flow-euler".parse().unwrap()), ..request(1) };
+    assert!(pipeline.check(&wrong).unwrap_err().chain().contains("flow matching"));
+}

@@ -216,7 +216,7 @@ impl<'r> Steps<'r> {
         let Some(file) = self.files.get(idx) else { return ControlFlow::Continue(()) };
         // Until it is noted too, so that it is not forgotten; what may wait for a reader can be interrupted.
         let writing = file.is_regular().then(Writing::begin);
-        match save(file, picture, self.report) {
+        match self.screen.say(|report| save(file, picture, report)) {
             Ok(mut saved) => {
                 saved.prompt = self.series.has_prompts.then(|| picture.settings.prompt.clone());
                 self.pace.picture(self.begin.elapsed());
