@@ -41,7 +41,6 @@ const KEYS: &[(&str, Field)] = &[
     ("Distilled CFG Scale", Field::DistilledGuidance),
     ("Image CFG scale", Field::ImageGuidance),
     ("CFG rescale", Field::GuidanceRescale),
-    ("Emphasis", Field::Emphasis),
     ("Seed", Field::Seed),
     ("Size", Field::Size),
     ("Model hash", Field::ModelHash),
@@ -79,6 +78,7 @@ const KEYS: &[(&str, Field)] = &[
     ("Refiner switch at", Field::RefinerStart),
     ("Prompt 2", Field::Prompt2),
     ("Negative prompt 2", Field::Negative2),
+    ("Emphasis", Field::Emphasis),
     ("Version", Field::Version),
 ];
 

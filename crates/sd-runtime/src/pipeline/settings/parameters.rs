@@ -147,6 +147,7 @@ impl PictureSettings {
         }
         line.if_any("Prompt 2", self.prompt_2.as_ref());
         line.if_any("Negative prompt 2", self.negative_prompt_2.as_ref());
+        line.if_any("Emphasis", self.emphasis.parse().ok().and_then(Emphasis::other_name));
     }
 
     /// What the web UI has no words for.
@@ -157,7 +158,6 @@ impl PictureSettings {
             line.add("Batch pos", self.image_idx);
         }
         line.if_any("Noise", self.noise.as_ref());
-        line.if_any("Emphasis", self.emphasis.parse().ok().and_then(Emphasis::other_name));
         line.if_any("Negative clip skip", self.negative_clip_skip.map(|layers| layers + 1));
         line.if_any("Time steps", self.timesteps.as_deref().map(list));
         line.if_any("Noise levels", self.sigmas.as_deref().map(list));
