@@ -17,12 +17,7 @@ pub(crate) fn find(name: &Path, folder: Option<&Path>, endings: &[&str]) -> Resu
     if folder.join(name).is_file() {
         return Ok(folder.join(name));
     }
-    let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let is_ours = |path: &PathBuf| {
-        path.extension().is_some_and(|own| endings.iter().any(|ending| own.eq_ignore_ascii_case(ending)))
-    };
-    let mut there: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_ours).collect();
-    there.sort();
+    let there = files(folder, endings).map_err(|error| format!("{}: {error}", folder.display()))?;
     let found: Vec<&PathBuf> = there.iter().filter(|path| path.file_stem() == Some(name.as_os_str())).collect();
     match found[..] {
         [one] => Ok(one.clone()),
@@ -36,6 +31,28 @@ pub(crate) fn find(name: &Path, folder: Option<&Path>, endings: &[&str]) -> Resu
             Err(format!("{} may be {} or {}; name the file", name.display(), first.display(), second.display()))
         }
     }
+}
+
+/// The files of a folder with one of these endings, sorted.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn files(folder: &Path, endings: &[&str]) -> std::io::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder)?;
+    let mut there: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| has_ending(path, endings)).collect();
+    there.sort();
+    Ok(there)
+}
+
+/// What a file is called by: its name without one of these endings.
+pub(crate) fn stem<'p>(path: &'p Path, endings: &[&str]) -> Option<&'p str> {
+    let name = if has_ending(path, endings) { path.file_stem() } else { path.file_name() };
+    name.and_then(|name| name.to_str())
+}
+
+fn has_ending(path: &Path, endings: &[&str]) -> bool {
+    path.extension().is_some_and(|own| endings.iter().any(|ending| own.eq_ignore_ascii_case(ending)))
 }
 
 fn names(files: &[PathBuf]) -> String {

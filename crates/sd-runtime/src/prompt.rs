@@ -11,13 +11,15 @@ mod networks;
 mod schedule;
 mod weights;
 mod window;
+mod words;
 
 pub(crate) use chunks::{Chunk, Layout, cut_off};
 pub use count::{CountedPiece, PromptCount, PromptWindow, count, texts};
 pub use emphasis::Emphasis;
-pub use networks::{NamedNetwork, take_networks};
+pub use networks::{NamedNetwork, NetworkTag, take_networks};
 pub(crate) use schedule::{Course, Stage, stages, text_at};
 pub use window::{TruncatedText, Window};
+pub use words::has_word;
 
 use crate::error::Result;
 

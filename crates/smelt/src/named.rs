@@ -2,20 +2,33 @@
 //!
 //! Both say which weights a model has, so a checkpoint is opened with them, before a prompt is read.
 
-use std::ffi::OsStr;
-use std::path::Path;
-
 use sd_checkpoint::Applied;
-use sd_runtime::prompt::{Emphasis, NamedNetwork, take_networks};
+use sd_runtime::prompt::{Emphasis, NamedNetwork, has_word, take_networks};
 
 use crate::embeddings::EmbeddingAsked;
 use crate::error::{Context, Result, refuse};
-use crate::loras::{LoraAsked, Strength};
-use crate::open::Opening;
+use crate::networks::asked;
+use crate::open::{Opened, Opening, Source};
 use crate::request::Request;
 
-/// Endings of files of new words.
-const ENDINGS: [&str; 3] = ["safetensors", "pt", "bin"];
+impl Opening {
+    /// Opens a model with what the prompts of requests name: packages have that in their weights, or the pipeline says what is
+    /// missing; a checkpoint is opened with it ([`Request::name_in`]).
+    ///
+    /// # Errors
+    /// As [`Opening::open`], and for what is named and not there.
+    pub fn open_for_prompts<'r>(
+        &self,
+        source: &Source,
+        requests: impl IntoIterator<Item = &'r Request>,
+    ) -> Result<Opened> {
+        let mut named = self.clone();
+        if self.packages(source)?.is_none() {
+            requests.into_iter().try_for_each(|request| request.name_in(&mut named))?;
+        }
+        named.open(source.clone())
+    }
+}
 
 impl Request {
     /// Adds what the prompts name to what a checkpoint is opened with: LoRAs, and words that files in
@@ -25,12 +38,10 @@ impl Request {
     /// For a LoRA that is named with other weights than it is asked for, and for a folder that cannot be read.
     pub fn name_in(&self, opening: &mut Opening) -> Result<()> {
         for network in self.networks()? {
-            let strength = Strength { denoiser: network.weights[1] as f32, text: network.weights[0] as f32 };
-            let asked = LoraAsked { file: network.name.clone().into(), strength };
-            let is_same = |other: &&LoraAsked| stem(&other.file) == Some(network.name.as_str());
-            match opening.loras.asked.iter().find(is_same) {
+            let asked = asked(&network);
+            match opening.loras.asked.iter().find(|other| other.name() == Some(&network.name)) {
                 None => opening.loras.asked.push(asked),
-                Some(other) if other.strength == strength => {}
+                Some(other) if other.strength == asked.strength => {}
                 Some(other) => {
                     refuse!("the prompt names <lora:{asked}>, and --lora asks for {other}; leave one of them out")
                 }
@@ -39,15 +50,12 @@ impl Request {
         let Some(folder) = opening.embeddings.folder.clone().filter(|_| self.emphasis != Emphasis::Plain) else {
             return Ok(());
         };
-        for word in words_in(&folder)? {
-            let asked = EmbeddingAsked::read(OsStr::new(&format!("{word}={word}"))).ok();
-            let is_known = |other: &EmbeddingAsked| {
-                let other = other.to_string();
-                let (file, name) = other.rsplit_once('=').unwrap_or((other.as_str(), other.as_str()));
-                name == word || stem(Path::new(file)) == Some(word.as_str())
-            };
-            if self.texts().any(|text| has_word(text, &word)) && !opening.embeddings.asked.iter().any(is_known) {
-                opening.embeddings.asked.extend(asked);
+        let texts: Vec<String> = self.texts().map(str::to_lowercase).collect();
+        let what = || format!("--embedding-dir {}", folder.display());
+        for (word, asked) in EmbeddingAsked::all_in(&folder).with_context(what)? {
+            let is_known = opening.embeddings.asked.iter().any(|other| other.is_called(&word));
+            if !is_known && texts.iter().any(|text| has_word(text, &word.to_lowercase())) {
+                opening.embeddings.asked.push(asked);
             }
         }
         Ok(())
@@ -55,7 +63,8 @@ impl Request {
 
     /// Refuses networks that the prompts name and a model was not opened with.
     pub(crate) fn check_named(&self, loras: &[Applied]) -> Result<()> {
-        for NamedNetwork { name, weights: [text, unet], .. } in self.networks()? {
+        for network in self.networks()? {
+            let (strength, name) = (asked(&network).strength, network.name);
             let Some(applied) = loras.iter().find(|lora| lora.name == name) else {
                 refuse!(
                     "the prompt names the LoRA {name}, which is not in the model; packages have those that they were \
@@ -63,9 +72,10 @@ impl Request {
                      DIR)"
                 );
             };
-            if (applied.weight, applied.text_weight) != (unet as f32, text as f32) {
+            if (applied.weight, applied.text_weight) != (strength.denoiser, strength.text) {
+                let [text, denoiser] = network.weights;
                 refuse!(
-                    "the prompt names the LoRA {name} with the weights {text}:{unet}, and the model has it as {applied}"
+                    "the prompt names the LoRA {name} with the weights {text}:{denoiser}, and the model has it as {applied}"
                 );
             }
         }
@@ -119,38 +129,6 @@ impl Request {
         let others = [&self.prompt_2, &self.negative_prompt, &self.negative_prompt_2];
         std::iter::once(self.prompt.as_str()).chain(others.into_iter().filter_map(|text| text.as_deref()))
     }
-}
-
-/// The words that files of a folder are named by.
-fn words_in(folder: &Path) -> Result<Vec<String>> {
-    let what = || format!("--embedding-dir {}", folder.display());
-    let mut words = Vec::new();
-    for entry in std::fs::read_dir(folder).with_context(what)? {
-        let path = entry.with_context(what)?.path();
-        let is_one = path.extension().and_then(OsStr::to_str).is_some_and(|end| ENDINGS.contains(&end));
-        words.extend(stem(&path).filter(|_| is_one).map(str::to_owned));
-    }
-    words.sort();
-    words.dedup();
-    Ok(words)
-}
-
-/// Whether a text has a word by itself, whatever its case.
-fn has_word(text: &str, word: &str) -> bool {
-    let (text, word) = (text.to_lowercase(), word.to_lowercase());
-    let is_of_word = |c: char| c.is_alphanumeric() || c == '_';
-    !word.is_empty()
-        && text
-            .match_indices(&word)
-            .any(|(at, found)| !text[..at].ends_with(is_of_word) && !text[at + found.len()..].starts_with(is_of_word))
-}
-
-/// A file's name without the ending of weights, if it has one.
-fn stem(path: &Path) -> Option<&str> {
-    let is_weights =
-        path.extension().and_then(OsStr::to_str).is_some_and(|end| ENDINGS.contains(&end) || end == "ckpt");
-    let name = if is_weights { path.file_stem() } else { path.file_name() };
-    name.and_then(OsStr::to_str)
 }
 
 #[cfg(test)]

@@ -77,14 +77,20 @@ impl Opening {
     fn open_for<S: TryInto<Source, Error: Display>>(&self, source: S, wanted: Wanted) -> Result<Opened> {
         let source: Source = source.try_into().map_err(|error| refusal!("{error}"))?;
         let opened = |model| Opened { source: source.clone(), opening: self.clone(), model };
-        if wanted == Wanted::Model {
-            let dir = hub::resolve(&self.locate(&source)?)?;
-            if dir.is_dir() && !model_dir::packages(&dir)?.is_empty() {
-                self.refuse_for_packages(&dir)?;
-                return Ok(opened(Model::Packages(dir)));
-            }
+        if wanted == Wanted::Model
+            && let Some(dir) = self.packages(&source)?
+        {
+            self.refuse_for_packages(&dir)?;
+            return Ok(opened(Model::Packages(dir)));
         }
         Ok(opened(Model::Checkpoint(Box::new(self.checkpoint(&source, wanted)?))))
+    }
+
+    /// The folder, where a source is one of packages.
+    pub(crate) fn packages(&self, source: &Source) -> Result<Option<PathBuf>> {
+        let dir = hub::resolve(&self.locate(source)?)?;
+        let has_some = dir.is_dir() && !model_dir::packages(&dir)?.is_empty();
+        Ok(has_some.then_some(dir))
     }
 
     /// A checkpoint with all that these options make of it.

@@ -123,9 +123,7 @@ impl Pipeline {
     /// # Errors
     /// As [`Pipeline::draw`].
     pub fn check(&self, request: &Request) -> Result<()> {
-        request.check()?;
-        request.check_named(&self.loras)?;
-        self.check_can_begin(request)?;
+        self.check_asked(request)?;
         if self.refiner.is_none() {
             self.inner.evaluations(&request.options(self.inner.takes()))?;
         }
@@ -190,9 +188,7 @@ impl Pipeline {
         stop: &Stop,
         watch: &mut dyn Watch,
     ) -> Result<Drawing> {
-        request.check()?;
-        request.check_named(&self.loras)?;
-        self.check_can_begin(request)?;
+        self.check_asked(request)?;
         let n_known = self.warnings.len();
         let maker = PictureMaker::new(self, request);
         let (previewer, shape, scale) = (self.previewer.clone(), self.inner.latent_shape(), self.inner.scale());
@@ -203,6 +199,13 @@ impl Pipeline {
         // Models that were loaded for this drawing may have some of their own.
         let warnings = self.warnings[n_known..].iter().cloned().chain(said).collect();
         Ok(Drawing { pictures, warnings })
+    }
+
+    /// Refuses what the models are not asked for.
+    fn check_asked(&self, request: &Request) -> Result<()> {
+        request.check()?;
+        request.check_named(&self.loras)?;
+        self.check_can_begin(request)
     }
 
     /// Refuses what no model can begin with.

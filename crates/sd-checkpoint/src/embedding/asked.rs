@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::lookup::find;
+use crate::lookup::{files, find, stem};
 
 /// What ends the names of such files.
 const ENDINGS: [&str; 3] = ["safetensors", "pt", "bin"];
@@ -24,6 +24,30 @@ impl EmbeddingAsked {
             true => Err(format!("{text:?} names no file, or no word behind it: it is given as FILE or FILE=WORD")),
             false => Ok(Self(text.to_owned())),
         }
+    }
+
+    /// Those of a folder, each with the word that its file is named by.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn all_in(folder: &Path) -> std::io::Result<Vec<(String, Self)>> {
+        let mut words: Vec<String> =
+            files(folder, &ENDINGS)?.iter().filter_map(|path| stem(path, &ENDINGS)).map(str::to_owned).collect();
+        words.dedup();
+        Ok(words.into_iter().map(|word| (word.clone(), Self(format!("{word}={word}").into()))).collect())
+    }
+
+    /// The file as it is given, and the word that it shall have, if one is said.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        let (file, word) = self.0.to_str().map_or(("", None), split);
+        [Some(file), word].into_iter().flatten().collect()
+    }
+
+    /// Whether it gives a word: that which it shall have, or that which its file is named by.
+    #[must_use]
+    pub fn is_called(&self, word: &str) -> bool {
+        self.names().into_iter().any(|name| name == word || stem(Path::new(name), &ENDINGS) == Some(word))
     }
 
     /// The file, or that of this name in a folder, and the word that it shall have; a file whose own name has a `=` in it

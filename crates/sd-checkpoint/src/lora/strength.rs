@@ -57,6 +57,12 @@ impl Asked {
         Ok(Self { file: PathBuf::from(file), strength })
     }
 
+    /// What prompts call it by: the name of its file without the ending.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        lookup::stem(&self.file, ENDINGS)
+    }
+
     /// The reference to the Hub, where it is one; then the file must be in its cache before it is found.
     #[must_use]
     pub fn hub(&self) -> Option<Source> {

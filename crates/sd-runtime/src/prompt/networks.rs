@@ -3,6 +3,7 @@
 //! They say which weights a model has and are no part of the text: they are taken out of it before it is read.
 // Source of the rules: modules/extra_networks.py of AUTOMATIC1111's web UI 1.10, and its extension for LoRAs.
 
+use super::words::is_of_word;
 use crate::error::{Result, RuntimeError};
 
 /// A network that a prompt names.
@@ -16,36 +17,58 @@ pub struct NamedNetwork {
     pub weights: [f64; 2],
 }
 
+/// A place in a prompt that names a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NetworkTag<'t> {
+    /// The text before it.
+    pub before: &'t str,
+    /// The place itself: `<kind:arguments>`.
+    pub tag: &'t str,
+    /// The text behind it.
+    pub behind: &'t str,
+}
+
+impl<'t> NetworkTag<'t> {
+    /// The first one in a text; other brackets are text.
+    #[must_use]
+    pub fn first_in(text: &'t str) -> Option<Self> {
+        let end =
+            |at: usize| bracket(&text[at..]).map(|(kind, arguments)| at + kind.len() + arguments.len() + "<:>".len());
+        let (at, end) = text.match_indices('<').find_map(|(at, _)| Some((at, end(at)?)))?;
+        Some(Self { before: &text[..at], tag: &text[at..end], behind: &text[end..] })
+    }
+
+    /// The network that it names.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Prompt`] for one without a name, with a weight that is no number, or of a kind that nobody knows.
+    pub fn network(&self) -> Result<NamedNetwork> {
+        let (kind, arguments) = bracket(self.tag).unwrap_or_default();
+        network(kind, arguments)
+    }
+}
+
 /// A text without the networks that it names, and these.
 ///
 /// # Errors
-/// [`RuntimeError::Prompt`] for a network without a name, with a weight that is no number, or of a kind that nobody knows.
+/// As [`NetworkTag::network`].
 pub fn take_networks(prompt: &str) -> Result<(String, Vec<NamedNetwork>)> {
     let (mut text, mut networks, mut rest) = (String::new(), Vec::new(), prompt);
-    while let Some(at) = rest.find('<') {
-        let (before, behind) = rest.split_at(at);
-        text.push_str(before);
-        match bracket(behind) {
-            Some((kind, arguments, end)) => {
-                networks.push(network(kind, arguments)?);
-                rest = end;
-            }
-            None => {
-                text.push('<');
-                rest = &behind[1..];
-            }
-        }
+    while let Some(found) = NetworkTag::first_in(rest) {
+        text.push_str(found.before);
+        networks.push(found.network()?);
+        rest = found.behind;
     }
     text.push_str(rest);
     Ok((text, networks))
 }
 
-/// The kind, the arguments and what follows of `<kind:arguments>`.
-fn bracket(text: &str) -> Option<(&str, &str, &str)> {
-    let (inside, end) = text.strip_prefix('<')?.split_once('>')?;
+/// The kind and the arguments of the `<kind:arguments>` with which a text begins.
+fn bracket(text: &str) -> Option<(&str, &str)> {
+    let (inside, _) = text.strip_prefix('<')?.split_once('>')?;
     let (kind, arguments) = inside.split_once(':')?;
-    let is_word = !kind.is_empty() && kind.chars().all(|c| c.is_alphanumeric() || c == '_');
-    (is_word && !arguments.is_empty()).then_some((kind, arguments, end))
+    let is_word = !kind.is_empty() && kind.chars().all(is_of_word);
+    (is_word && !arguments.is_empty()).then_some((kind, arguments))
 }
 
 fn network(kind: &str, arguments: &str) -> Result<NamedNetwork> {

@@ -3,7 +3,7 @@
 //! Round and square brackets are counted apart, so they may overlap; what is still open at the end closes there.
 // Source of the rules: modules/prompt_parser.py, parse_prompt_attention, of AUTOMATIC1111's web UI 1.10.
 
-use super::{Piece, Section};
+use super::{Piece, Section, words};
 use crate::error::{Result, RuntimeError};
 
 /// What `(word)` multiplies a weight by.
@@ -171,13 +171,9 @@ fn weight(text: &str) -> Option<(&str, usize)> {
 
 /// The parts of a text before, between and behind the words BREAK, without the white space around these.
 fn split_at_breaks(text: &str) -> Vec<&str> {
-    let is_of_word = |c: char| c.is_alphanumeric() || c == '_';
     let (mut parts, mut begin) = (Vec::new(), 0);
-    for (at, word) in text.match_indices(BREAK) {
-        let (before, behind) = (&text[..at], &text[at + word.len()..]);
-        if before.ends_with(is_of_word) || behind.starts_with(is_of_word) {
-            continue;
-        }
+    for at in words::places(text, BREAK) {
+        let (before, behind) = (&text[..at], &text[at + BREAK.len()..]);
         // White space around a break may belong to the one before too.
         parts.push(text.get(begin..before.trim_end().len()).unwrap_or_default());
         begin = text.len() - behind.trim_start().len();

@@ -25,11 +25,7 @@ pub(crate) struct EmbeddingArgs {
 impl EmbeddingArgs {
     /// What they are called by: their files, and their words, where these are given.
     pub(crate) fn names(&self) -> Vec<String> {
-        let names = |asked: String| match asked.rsplit_once('=') {
-            Some((file, word)) => vec![file.to_owned(), word.to_owned()],
-            None => vec![asked],
-        };
-        self.embeddings.iter().map(ToString::to_string).flat_map(names).collect()
+        self.embeddings.iter().flat_map(EmbeddingAsked::names).map(str::to_owned).collect()
     }
 }
 

@@ -193,8 +193,6 @@ fn type_over(args: &GenerateArgs, typed: &Typed, request: &mut Request) {
 /// Finds the model, and fetches it where it is the Hub's.
 fn open(args: &GenerateArgs, series: &[Varied], report: &Report) -> Result<Opened> {
     let opening = Opening::from(&args.opening);
-    let mut named = opening.clone();
-    series.iter().try_for_each(|varied| varied.request.name_in(&mut named))?;
     let model = match &args.model {
         Some(model) => model.clone(),
         None => demo::directory(file::cache_folder())?.into(),
@@ -203,12 +201,7 @@ fn open(args: &GenerateArgs, series: &[Varied], report: &Report) -> Result<Opene
     let sources = args.control.controlnets.iter().chain([&model]).chain(&args.xl.refiner).chain(&args.taesd);
     let sources = sources.chain(&args.preview.preview_taesd);
     opening.fetch(sources, &[], &mut Screen::new(report))?;
-    let opened = opening.open(model.clone())?;
-    // Packages have in their weights what prompts name, or the pipeline says so.
-    match opened.is_packages() || named == opening {
-        true => Ok(opened),
-        false => Ok(named.open(model)?),
-    }
+    Ok(opening.open_for_prompts(&model, series.iter().map(|varied| &varied.request))?)
 }
 
 /// What executes the models.

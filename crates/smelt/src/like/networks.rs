@@ -2,12 +2,13 @@
 //! prompt that names what the model has not.
 
 use sd_metadata::Tool;
-use sd_runtime::prompt::{Emphasis, NamedNetwork, take_networks};
+use sd_runtime::prompt::{Emphasis, NamedNetwork, NetworkTag, take_networks};
 use serde_json::Value;
 
 use super::Like;
 use super::beside::{Given, bare};
-use crate::loras::{LoraAsked, Strength};
+use crate::loras::LoraAsked;
+use crate::networks::asked;
 
 impl Like {
     /// Leaves in the prompts the networks that are given as the prompts name them; returns the names of these.
@@ -25,21 +26,20 @@ impl Like {
                 continue;
             }
             let (mut left, mut rest) = (String::new(), text.as_str());
-            while let Some((before, tag, behind)) = next(rest) {
-                left.push_str(before);
-                match take_networks(tag).map(|(_, mut networks)| networks.pop()) {
-                    Ok(Some(network)) => {
+            while let Some(found) = NetworkTag::first_in(rest) {
+                left.push_str(found.before);
+                match found.network() {
+                    Ok(network) => {
                         if is_given(&network, &kept, given) {
-                            left.push_str(tag);
+                            left.push_str(found.tag);
                             kept.push(network);
                         }
                     }
                     // What is wrong with a LoRA's is said already.
-                    Ok(None) => left.push_str(tag),
-                    Err(_) if tag.starts_with("<lora:") || tag.starts_with("<lyco:") => {}
-                    Err(_) => self.leave(tag, "", "networks of this kind are not here"),
+                    Err(_) if found.tag.starts_with("<lora:") || found.tag.starts_with("<lyco:") => {}
+                    Err(_) => self.leave(found.tag, "", "networks of this kind are not here"),
                 }
-                rest = behind;
+                rest = found.behind;
             }
             left.push_str(rest);
             if left != text {
@@ -50,28 +50,15 @@ impl Like {
     }
 }
 
-/// What stands before the next pair of brackets, that, and what follows.
-fn next(text: &str) -> Option<(&str, &str, &str)> {
-    let begin = text.find('<')?;
-    let end = begin + text[begin..].find('>')? + 1;
-    // The last bracket that opens before the one that closes.
-    let begin = text[..end].rfind('<').unwrap_or(begin);
-    Some((&text[..begin], &text[begin..end], &text[end..]))
-}
-
 /// Whether a network is there with the weights that the prompt says: the LoRA that is asked for, or else a file of its name.
 fn is_given(network: &NamedNetwork, kept: &[NamedNetwork], given: &Given) -> bool {
-    let [text, denoiser] = network.weights.map(|weight| weight as f32);
-    let strength = Strength { denoiser, text };
+    let wanted = asked(network);
     if let Some(other) = kept.iter().find(|other| other.name == network.name) {
         return other.weights == network.weights;
     }
     let name = |asked: &LoraAsked| bare(&asked.file.display().to_string());
     match given.loras.iter().find(|asked| name(asked) == bare(&network.name)) {
-        Some(asked) => asked.strength == strength,
-        None => {
-            let asked = LoraAsked { file: network.name.clone().into(), strength };
-            given.lora_folder.as_deref().is_some_and(|folder| asked.find(Some(folder)).is_ok())
-        }
+        Some(asked) => asked.strength == wanted.strength,
+        None => given.lora_folder.as_deref().is_some_and(|folder| wanted.find(Some(folder)).is_ok()),
     }
 }
