@@ -41,7 +41,7 @@ pub(crate) trait Conditioner: Send {
         &self,
         _config: &PipelineConfig,
         _denoiser: &Denoiser,
-        _read: &[&str; 2],
+        _read: &[String; 2],
         _: Emphasis,
     ) -> Result<usize> {
         Ok(1)

@@ -127,6 +127,12 @@ impl Shelf {
         self.residency == Residency::PerStage
     }
 
+    /// Lets go of the engines for texts of several windows that could be loaded again.
+    pub(crate) fn forget_longer(&mut self) {
+        let Some(loader) = &self.loader else { return };
+        self.engines.retain(|part, _| part.n_windows == 1 || !loader.has(*part));
+    }
+
     /// Ends the last stage of a run.
     pub(crate) fn release(&mut self) {
         if self.residency == Residency::PerStage {

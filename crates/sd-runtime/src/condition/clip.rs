@@ -109,7 +109,7 @@ impl ClipEncoder {
         if emphasis == Emphasis::Plain {
             return Ok(1);
         }
-        let layout = layout(config, tokenizer_idx, window, emphasis)?;
+        let layout = Layout::of(config.tokenizer_of(tokenizer_idx), window, emphasis)?;
         let most = |passage: &Passage| -> Result<usize> {
             let counts = passage.texts.iter().map(|(text, _)| Ok(layout.chunks(text)?.len()));
             Ok(counts.collect::<Result<Vec<_>>>()?.into_iter().max().unwrap_or(1))
@@ -131,9 +131,9 @@ impl ClipEncoder {
         clip_skip: usize,
     ) -> Result<ClipText> {
         let config = reading.config;
-        let layout = layout(config, tokenizer_idx, window, reading.emphasis)?;
-        let by =
-            Encoding { encoder: self, layout, window, pad: config.tokenizer_of(tokenizer_idx).pad_id(), clip_skip };
+        let tokenizer = config.tokenizer_of(tokenizer_idx);
+        let layout = Layout::of(tokenizer, window, reading.emphasis)?;
+        let by = Encoding { encoder: self, layout, window, pad: tokenizer.pad_id(), clip_skip };
         let (n_windows, mut read) = (reading.n_windows, ClipText { states: Vec::new(), pooled: Vec::new() });
         let mut n_left = n_windows;
         for (idx, passage) in prompt::parse(text, reading.emphasis)?.iter().enumerate() {
@@ -164,11 +164,6 @@ struct Encoding<'e, 't> {
 struct Read {
     text: ClipText,
     n_windows: usize,
-}
-
-/// How prompts of that language are laid out for a text encoder.
-fn layout(config: &PipelineConfig, tokenizer_idx: usize, window: usize, emphasis: Emphasis) -> Result<Layout<'_>> {
-    Layout::of(config.tokenizer_of(tokenizer_idx), window, emphasis)
 }
 
 impl Encoding<'_, '_> {

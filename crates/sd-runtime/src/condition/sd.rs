@@ -62,7 +62,7 @@ impl Conditioner for TextEncoder {
         &self,
         config: &PipelineConfig,
         denoiser: &Denoiser,
-        [text, _]: &[&str; 2],
+        [text, _]: &[String; 2],
         emphasis: Emphasis,
     ) -> Result<usize> {
         ClipEncoder::n_windows(config, 0, text, size(denoiser.dims(), Axis::Tokens), emphasis)

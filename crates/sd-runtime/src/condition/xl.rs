@@ -117,11 +117,11 @@ impl Conditioner for TextEncoders {
         &self,
         config: &PipelineConfig,
         denoiser: &Denoiser,
-        texts: &[&str; 2],
+        texts: &[String; 2],
         emphasis: Emphasis,
     ) -> Result<usize> {
         let window = size(denoiser.dims(), Axis::Tokens);
-        let of = |(idx, text): (usize, &&str)| ClipEncoder::n_windows(config, idx, text, window, emphasis);
+        let of = |(idx, text): (usize, &String)| ClipEncoder::n_windows(config, idx, text, window, emphasis);
         let counts = texts.iter().take(self.encoders.len()).enumerate().map(of);
         Ok(counts.collect::<Result<Vec<_>>>()?.into_iter().max().unwrap_or(1))
     }

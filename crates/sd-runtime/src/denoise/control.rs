@@ -67,9 +67,9 @@ pub(crate) fn single_control_nets(
         let part = match net.batch() {
             1 => Part::numbered(Role::ControlNet, idx),
             _ => Part::single_numbered(Role::ControlNet, idx),
-        };
-        let Some(signature) = models.signature(part.for_windows(n_windows))? else { return Ok(None) };
-        let part = part.for_windows(n_windows);
+        }
+        .for_windows(n_windows);
+        let Some(signature) = models.signature(part)? else { return Ok(None) };
         single.push(ControlNet::new(part, signature, denoiser)?);
     }
     Ok(Some(single))

@@ -9,13 +9,14 @@ use host_tensor::HostTensor;
 use super::DiffusionPipeline;
 use super::canvas::Overlay;
 use super::finish::Finisher;
+use super::reach::Reach;
 use super::start::{Making, Start};
 use crate::condition::{Reading, Turns};
 use crate::denoise::{Denoisers, Evaluation, Said, denoise};
 use crate::error::Result;
 use crate::features::Conditioning;
 use crate::models::Shelf;
-use crate::prompt::{Course, Emphasis};
+use crate::prompt::{Course, Emphasis, has_word};
 use crate::request::{Denoised, GenerateOptions, Warning};
 use crate::rng::{Lane, RandomSource};
 use crate::streams::Streams;
@@ -125,7 +126,7 @@ impl DiffusionPipeline {
         if !warnings.is_empty() {
             n_windows = 1;
         }
-        let reach = self.longer.as_ref().filter(|longer| longer.n_windows == n_windows).unwrap_or(&self.own);
+        let reach = Reach::of(&self.own, self.longer.as_ref(), n_windows);
         let [_, _, height, width] = self.latent_shape;
         let scale = self.decoder.scale();
         let mut reading = Reading {
@@ -159,10 +160,7 @@ impl DiffusionPipeline {
 
     /// How many windows of text the longest of the texts fills.
     fn n_windows(&self, turns: &Turns, emphasis: Emphasis, is_guided: bool) -> Result<usize> {
-        let read = |texts: &[String; 2]| {
-            let [first, second] = texts;
-            self.conditioner.n_windows(&self.config, &self.own.denoiser, &[first, second], emphasis)
-        };
+        let read = |texts| self.conditioner.n_windows(&self.config, &self.own.denoiser, texts, emphasis);
         let mut n_windows = 1;
         for texts in &turns.texts {
             n_windows = n_windows.max(read(&texts.prompts)?);
@@ -183,7 +181,7 @@ impl DiffusionPipeline {
         watch: &mut Watch<'_>,
         sink: Sink<'_>,
     ) -> Result<()> {
-        let reach = self.longer.as_ref().filter(|longer| longer.n_windows == prompted.n_windows).unwrap_or(&self.own);
+        let reach = Reach::of(&self.own, self.longer.as_ref(), prompted.n_windows);
         let denoisers = Denoisers {
             whole: &reach.denoiser,
             single: reach.single.as_ref(),
@@ -231,7 +229,6 @@ fn shares<'s>(
 
 /// What is said of prompts that ask for several texts at once.
 fn and_is_text(options: &GenerateOptions) -> Option<Warning> {
-    let has_and = |text: &&str| text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "AND");
     let mut texts = options.prompts().into_iter().chain(options.negative_prompts());
-    (options.emphasis.is_of_web_ui() && texts.any(|text| has_and(&text))).then_some(Warning::AndIsText)
+    (options.emphasis.is_of_web_ui() && texts.any(|text| has_word(text, "AND"))).then_some(Warning::AndIsText)
 }

@@ -5,6 +5,7 @@ use sd_spec::Family;
 
 use super::DiffusionPipeline;
 use super::draw::Prompted;
+use super::reach::chain;
 use crate::denoise::Denoiser;
 use crate::error::{Result, RuntimeError};
 use crate::models::not_loaded;
@@ -58,6 +59,7 @@ impl DiffusionPipeline {
         }
         // One at a time, so that memory is not that of all lengths.
         self.longer = None;
+        self.models.forget_longer();
         let cut = |because: String| Ok(Some(Warning::OneWindow { because }));
         match self.own.longer(&mut self.models, n_windows, self.conditioner.given()) {
             Ok(Some(longer)) => {
@@ -69,10 +71,4 @@ impl DiffusionPipeline {
             Err(error) => Err(error),
         }
     }
-}
-
-/// An error and what it came from, in a line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -25,6 +25,11 @@ impl Reach {
         Ok(Self { n_windows: 1, denoiser, nets, single: None, single_nets: Vec::new() })
     }
 
+    /// The one of two for texts of so many windows.
+    pub(super) fn of<'r>(own: &'r Self, longer: Option<&'r Self>, n_windows: usize) -> &'r Self {
+        longer.filter(|longer| longer.n_windows == n_windows).unwrap_or(own)
+    }
+
     /// The same for texts of so many windows; none where nobody makes it so.
     ///
     /// # Errors
@@ -60,7 +65,7 @@ impl Reach {
                 Ok(None)
             }
             Ok(None) => two_at_a_time("there is none for one".to_owned()),
-            Err(RuntimeError::Engine { source, .. }) => two_at_a_time(super::forms::chain(source.as_ref())),
+            Err(RuntimeError::Engine { source, .. }) => two_at_a_time(chain(source.as_ref())),
             Err(error) => Err(error),
         }
     }
@@ -79,4 +84,10 @@ impl Reach {
         let nets = single_control_nets(models, &self.nets[..n_nets], &single, self.n_windows)?;
         Ok(nets.map(|nets| (single, nets)))
     }
+}
+
+/// An error and what it came from, in a line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -196,8 +196,7 @@ pub(crate) fn cut_off(text: &[Section], chunks: &[Chunk], from: usize) -> Option
     let (piece, offset) = dropped.iter().find_map(|chunk| chunk.begin)?;
     let pieces: Vec<&str> = text.iter().flatten().map(|piece| piece.text.as_str()).collect();
     let first = pieces.get(piece)?;
-    let begin = (0..=offset.min(first.len())).rev().find(|&at| first.is_char_boundary(at)).unwrap_or(0);
-    let mut rest = first[begin..].to_owned();
+    let mut rest = first[first.floor_char_boundary(offset)..].to_owned();
     pieces.iter().skip(piece + 1).for_each(|piece| rest.push_str(piece));
     Some(TruncatedText { text: rest, n_tokens: dropped.iter().map(|chunk| chunk.n_tokens).sum() })
 }

@@ -39,7 +39,7 @@ impl Window {
         };
         let tokens = tokenizer.tokens(text)?;
         let truncated = tokens.get(room).map(|first| TruncatedText {
-            text: text[floor_char_boundary(text, first.offset)..].to_owned(),
+            text: text[text.floor_char_boundary(first.offset)..].to_owned(),
             n_tokens: tokens.len() - room,
         });
         let mut ids = Vec::with_capacity(length);
@@ -50,9 +50,4 @@ impl Window {
         ids.resize(length, pad);
         Ok(Self { ids, n_tokens, truncated })
     }
-}
-
-/// The largest character boundary not beyond `index`.
-fn floor_char_boundary(text: &str, index: usize) -> usize {
-    (0..=index.min(text.len())).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0)
 }
