@@ -31,6 +31,16 @@ fn program(opset: Opset, text: &str) -> Program {
     }
 }
 
+/// The same, which must be valid.
+#[track_caller]
+fn valid(opset: Opset, text: &str) -> Program {
+    let program = program(opset, text);
+    if let Err(faults) = validate(&program) {
+        panic!("not valid before the pass:\n{faults}");
+    }
+    program
+}
+
 /// Runs `pass` on the function `text`; returns the number of rewrites and the function.
 #[track_caller]
 fn apply(opset: Opset, text: &str, pass: impl Fn(&mut Function) -> Result<usize, PassError>) -> (usize, Program) {
@@ -53,10 +63,7 @@ fn check(pass: Pass, text: &str, expected: Expect) {
 
 #[track_caller]
 fn check_in(opset: Opset, pass: impl Fn(&mut Function) -> Result<usize, PassError>, text: &str, expected: Expect) {
-    let before = program(opset, text);
-    if let Err(faults) = validate(&before) {
-        panic!("not valid before the pass:\n{faults}");
-    }
+    let before = valid(opset, text);
     let (n, after) = apply(opset, text, pass);
     expected.assert_eq(&statements(&after));
     assert!(n > 0, "the pass says that it did nothing");
@@ -65,13 +72,37 @@ fn check_in(opset: Opset, pass: impl Fn(&mut Function) -> Result<usize, PassErro
 /// `text` is valid and stays as it is.
 #[track_caller]
 fn check_kept(pass: Pass, text: &str) {
-    let before = program(Opset::CoreML6, text);
-    if let Err(faults) = validate(&before) {
-        panic!("not valid before the pass:\n{faults}");
-    }
+    let before = valid(Opset::CoreML6, text);
     let (n, after) = apply(Opset::CoreML6, text, pass);
     assert_eq!(statements(&after), statements(&before));
     assert_eq!(n, 0, "the pass says that it did something");
+}
+
+/// `text` is valid, refused with that fact, and stays as it is.
+#[track_caller]
+fn check_refused(opset: Opset, pass: impl Fn(&mut Function) -> Result<usize, PassError>, text: &str, fact: &str) {
+    let mut program = valid(opset, text);
+    let before = program.clone();
+    let error = pass(program.functions.get_mut("main").unwrap()).unwrap_err().to_string();
+    assert!(error.contains(fact), "{error}");
+    assert_eq!(program, before);
+}
+
+/// The printed shapes that values of `text` have after the pass, by name.
+#[track_caller]
+fn check_shapes(
+    opset: Opset,
+    pass: impl Fn(&mut Function) -> Result<usize, PassError>,
+    text: &str,
+    shapes: &[(&str, &str)],
+) {
+    valid(opset, text);
+    let (_, after) = apply(opset, text, pass);
+    let function = after.main().unwrap();
+    for (name, shape) in shapes {
+        let ty = function.ty(function.by_name(name).unwrap()).to_string();
+        assert_eq!(ty, format!("tensor<fp32, {shape}>"), "{name}");
+    }
 }
 
 /// The function as short text: no header, no indentation, no names that repeat the result's.

@@ -5,29 +5,13 @@ use crate::pass::one_sample;
 
 #[track_caller]
 fn refused(text: &str, fact: &str) {
-    let mut program = program(Opset::CoreML7, text);
-    if let Err(faults) = validate(&program) {
-        panic!("not valid before the pass:\n{faults}");
-    }
-    let before = program.clone();
-    let error = one_sample(program.functions.get_mut("main").unwrap(), 2).unwrap_err().to_string();
-    assert!(error.contains(fact), "{error}");
-    assert_eq!(program, before);
+    check_refused(Opset::CoreML7, |function| one_sample(function, 2), text, fact);
 }
 
 /// The printed shapes that a function of two samples has as one of one sample, by name.
 #[track_caller]
 fn becomes(text: &str, shapes: &[(&str, &str)]) {
-    let before = program(Opset::CoreML7, text);
-    if let Err(faults) = validate(&before) {
-        panic!("not valid before the pass:\n{faults}");
-    }
-    let (_, after) = apply(Opset::CoreML7, text, |function| one_sample(function, 2));
-    let function = after.main().unwrap();
-    for (name, shape) in shapes {
-        let ty = function.ty(function.by_name(name).unwrap()).to_string();
-        assert_eq!(ty, format!("tensor<fp32, {shape}>"), "{name}");
-    }
+    check_shapes(Opset::CoreML7, |function| one_sample(function, 2), text, shapes);
 }
 
 #[test]

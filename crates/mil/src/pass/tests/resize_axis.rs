@@ -7,29 +7,13 @@ const LONGER: Resize<'_> = Resize { input: "text", axis: 3, size: 10 };
 
 #[track_caller]
 fn refused(text: &str, fact: &str) {
-    let mut program = program(Opset::CoreML8, text);
-    if let Err(faults) = validate(&program) {
-        panic!("not valid before the pass:\n{faults}");
-    }
-    let before = program.clone();
-    let error = resize_axis(program.functions.get_mut("main").unwrap(), LONGER).unwrap_err().to_string();
-    assert!(error.contains(fact), "{error}");
-    assert_eq!(program, before);
+    check_refused(Opset::CoreML8, |function| resize_axis(function, LONGER), text, fact);
 }
 
 /// The printed shapes of values once five places of `text` are ten, by name.
 #[track_caller]
 fn becomes(text: &str, shapes: &[(&str, &str)]) {
-    let before = program(Opset::CoreML8, text);
-    if let Err(faults) = validate(&before) {
-        panic!("not valid before the pass:\n{faults}");
-    }
-    let (_, after) = apply(Opset::CoreML8, text, |function| resize_axis(function, LONGER));
-    let function = after.main().unwrap();
-    for (name, shape) in shapes {
-        let ty = function.ty(function.by_name(name).unwrap()).to_string();
-        assert_eq!(ty, format!("tensor<fp32, {shape}>"), "{name}");
-    }
+    check_shapes(Opset::CoreML8, |function| resize_axis(function, LONGER), text, shapes);
 }
 
 #[test]
@@ -113,7 +97,7 @@ fn what_would_mean_something_else_is_refused() {
             tensor<fp32, [1, 4, 1, 5]> k = add(x = text, y = mask);
             tensor<fp32, [1, 4, 1]> y = reduce_sum(axes = tensor<int32, [1]>([3]), keep_dims = bool(false), x = k);
         } -> (y)",
-        "",
+        "do not broadcast",
     );
     refused(
         "(tensor<fp32, [1, 4, 1, 5]> other) {
