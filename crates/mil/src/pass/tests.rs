@@ -63,7 +63,7 @@ fn check(pass: Pass, text: &str, expected: Expect) {
 
 #[track_caller]
 fn check_in(opset: Opset, pass: impl Fn(&mut Function) -> Result<usize, PassError>, text: &str, expected: Expect) {
-    let before = valid(opset, text);
+    valid(opset, text);
     let (n, after) = apply(opset, text, pass);
     expected.assert_eq(&statements(&after));
     assert!(n > 0, "the pass says that it did nothing");
