@@ -51,6 +51,7 @@ mod pool;
 mod product;
 mod quantization;
 mod rearrange;
+mod recurrent;
 mod reduction;
 mod resize;
 mod run;

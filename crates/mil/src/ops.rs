@@ -41,6 +41,7 @@ mod normalization;
 mod pool;
 mod quantization;
 mod rearrange;
+mod recurrent;
 mod reduction;
 mod resize;
 mod shape;
@@ -74,7 +75,7 @@ impl OpError {
 }
 
 /// The tables of all families, by the name of their file.
-const FAMILIES: [(&str, &[OpSpec]); 19] = [
+const FAMILIES: [(&str, &[OpSpec]); 20] = [
     ("activation", activation::SPECS),
     ("attention", attention::SPECS),
     ("constexpr", constexpr::SPECS),
@@ -89,6 +90,7 @@ const FAMILIES: [(&str, &[OpSpec]); 19] = [
     ("pool", pool::SPECS),
     ("quantization", quantization::SPECS),
     ("rearrange", rearrange::SPECS),
+    ("recurrent", recurrent::SPECS),
     ("reduction", reduction::SPECS),
     ("resize", resize::SPECS),
     ("shape", shape::SPECS),

@@ -44,7 +44,7 @@ pub use error::{ParseError, Position};
 #[cfg(any(test, feature = "fuzz"))]
 pub use fuzz::fuzz_parse;
 pub use parse::parse;
-pub use print::{Dialect, PrintOptions, Printed, print};
+pub use print::{Dialect, PrintOptions, Printed, print, write_type, write_value};
 
 /// True when `s` can stand in the text as a name without quotes: `[A-Za-z_][A-Za-z0-9_@]*`.
 fn is_bare_name(s: &str) -> bool {

@@ -8,18 +8,22 @@ mod function;
 mod value;
 mod weights;
 
-pub(crate) use weights::{WeightFiles, WeightSource};
+pub(crate) use function::is_tuple;
+pub(crate) use weights::{WeightError, WeightFiles, WeightSource};
 
 use std::collections::BTreeMap;
 
 use coremltools_proto::{self as pb, Message, mil_spec, model::Type};
-use mil::{Bytes, Program};
+use mil::{Bytes, Literal, Program};
 
 use crate::{
     description::{self, Description},
     error::{Error, ModelFault, model_error},
     model::{Body, Model, SubModel},
 };
+
+/// No protobuf message is larger than this.
+pub(crate) const MAX_MODEL_BYTES: u64 = (1 << 31) - 1;
 
 /// Pipelines in pipelines in pipelines: more than this is hostile.
 const MAX_NESTING: usize = 4;
@@ -33,6 +37,26 @@ pub(crate) fn model(bytes: Bytes, weights: &mut WeightFiles<'_>) -> Result<Model
     let model = decode_model(message, "model", weights, 0)?;
     weights.check_disjoint()?;
     Ok(model)
+}
+
+/// The literals of a map of attributes.
+///
+/// # Errors
+/// [`Error::Model`] at `place`, or the error of a weight file.
+pub(crate) fn attributes(
+    values: &BTreeMap<String, mil_spec::Value>,
+    place: &str,
+    weights: &mut WeightFiles<'_>,
+) -> Result<BTreeMap<String, Literal>, Error> {
+    value::decode_all(values, &|| place.to_owned(), weights)
+}
+
+/// The literal of a value.
+///
+/// # Errors
+/// As [`attributes`].
+pub(crate) fn literal(value: &mil_spec::Value, place: &str, weights: &mut WeightFiles<'_>) -> Result<Literal, Error> {
+    value::decode(value, &|| place.to_owned(), weights)
 }
 
 fn decode_model(message: pb::Model, place: &str, weights: &mut WeightFiles<'_>, depth: usize) -> Result<Model, Error> {

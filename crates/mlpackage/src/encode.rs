@@ -104,7 +104,7 @@ fn encode_model<'p>(
 ///
 /// Source: apple/coremltools e0e2f42, `mlmodel/src/Model.cpp` and `Utils.cpp` (half-precision interfaces need 7,
 /// functions by name or states 9, 8-bit interfaces 10).
-fn specification_version(program: &Program, description: &Description) -> i32 {
+pub(crate) fn specification_version(program: &Program, description: &Description) -> i32 {
     let opset = program.functions.values().map(|f| f.opset).max().unwrap_or(Opset::CoreML5);
     let mut version = opset.specification_version();
     for f in &description.functions {

@@ -82,6 +82,14 @@ pub enum Error {
         /// How it differs.
         difference: String,
     },
+    /// A compiled model is not acceptable.
+    #[error("{}: {fault}", path.display())]
+    Compiled {
+        /// The compiled model, or the file in it.
+        path: PathBuf,
+        /// What is wrong.
+        fault: CompiledFault,
+    },
     /// The model file is no protobuf message of the expected kind.
     #[error("the model does not decode: {message}")]
     Protobuf {
@@ -128,6 +136,36 @@ pub enum ManifestFault {
     /// An item's path names nothing.
     #[error("item path {0:?} does not exist")]
     Absent(String),
+}
+
+/// What is wrong with a compiled model.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompiledFault {
+    /// It is a neural network, which is executed by layers and not by a program.
+    #[error("a neural network of Core ML 1 to 4, not an ML Program; compile the model from an ML Program")]
+    NeuralNetwork,
+    /// It is another kind of model.
+    #[error("a compiled model of type {0}, no ML Program (502) and no pipeline of them (202)")]
+    Kind(u32),
+    /// There is no program.
+    #[error("there is no model.mil")]
+    NoText,
+    /// A model of a pipeline is missing.
+    #[error("the folder {0} of a pipeline is missing")]
+    NoModel(String),
+    /// A file with numbers is not as it must be.
+    #[error("not the data of a compiled model: {0}")]
+    Data(String),
+    /// The text is no program.
+    #[error("{0}")]
+    Text(String),
+    /// It is compiled already.
+    #[error("it is compiled already")]
+    AlreadyCompiled,
+    /// A part of the model has no place in a compiled one.
+    #[error("{0}, which cannot be compiled here")]
+    Unwritable(String),
 }
 
 /// What is wrong with a weight file.

@@ -8,6 +8,7 @@ use mil::Bytes;
 
 use crate::{
     blob::BlobFile,
+    compiled,
     decode::{self, WeightFiles, WeightSource},
     encode,
     manifest::Manifest,
@@ -26,6 +27,7 @@ pub fn join(model: &[u8], weights: &[u8]) -> Vec<u8> {
 /// What decodes is encoded again, which must not panic either, and give a model that decodes to the same.
 pub fn fuzz_read(bytes: &[u8]) {
     let _ = Manifest::parse(bytes, Path::new("Manifest.json"));
+    compiled::fuzz(bytes);
     walk(bytes);
     let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return };
     let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX).min(rest.len());

@@ -1,7 +1,7 @@
 //! Reads and writes Core ML packages.
 //!
-//! [`Package::open`] reads any package whose model is an ML Program or a pipeline of them, strictly and without copying
-//! weights; [`write()`] writes one from a validated program, streaming its weights, whole or not at all;
+//! [`Package::open`] reads any package whose model is an ML Program or a pipeline of them, and what Apple's compiler
+//! makes of one (`.mlmodelc`), strictly and without copying weights; [`compile()`] does what that compiler does; [`write()`] writes one from a validated program, streaming its weights, whole or not at all;
 //! [`PackageWriter`] does so when weights are computed one by one and the program is known last, and [`write_linked`]
 //! when another package has the same weights already.
 //! This is the only crate that knows the fields of the model file and the offsets of `weight.bin`.
@@ -28,6 +28,8 @@
 //! ```
 
 mod blob;
+mod compile;
+mod compiled;
 mod decode;
 mod description;
 mod encode;
@@ -44,11 +46,13 @@ mod types;
 mod write;
 
 pub use blob::{Blob, BlobFile, BlobSink, BlobWriter};
+pub use compile::compile;
+pub use compiled::is_compiled;
 pub use description::{
     ColorSpace, DefaultValue, Description, Feature, FeatureType, Image, ImageFlexibility, Interface, KeyType, Metadata,
     MultiArray, ShapeFlexibility, SizeRange,
 };
-pub use error::{BlobFault, Error, ManifestFault, ModelFault};
+pub use error::{BlobFault, CompiledFault, Error, ManifestFault, ModelFault};
 pub use link::write_linked;
 pub use manifest::{Item, MANIFEST_FILE, Manifest};
 pub use model::{Body, Model, SubModel};

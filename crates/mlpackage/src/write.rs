@@ -12,11 +12,11 @@ use safe_files::{Existing, Flusher, StagedDir};
 
 use crate::{
     blob::{BlobPlan, BlobWriter},
+    decode::MAX_MODEL_BYTES,
     description::Description,
     encode::{self, WeightPlan},
     error::{Error, IoContext, ModelFault, model_error},
     manifest::{DATA_DIR, MANIFEST_FILE, Manifest},
-    package::MAX_MODEL_BYTES,
 };
 
 /// Small pieces of the weight file are gathered up to this size; weights themselves pass by.

@@ -2,10 +2,11 @@
 
 use super::{
     activation, attention, constexpr, conv, elementwise_binary, elementwise_unary, gather_scatter, generation,
-    kernels::Kernel, linear_algebra, normalization, pool, quantization, rearrange, reduction, resize, shape, slice,
+    kernels::Kernel, linear_algebra, normalization, pool, quantization, rearrange, recurrent, reduction, resize, shape,
+    slice,
 };
 
-const FAMILIES: [&[Kernel]; 17] = [
+const FAMILIES: [&[Kernel]; 18] = [
     activation::KERNELS,
     attention::KERNELS,
     constexpr::KERNELS,
@@ -19,6 +20,7 @@ const FAMILIES: [&[Kernel]; 17] = [
     pool::KERNELS,
     quantization::KERNELS,
     rearrange::KERNELS,
+    recurrent::KERNELS,
     reduction::KERNELS,
     resize::KERNELS,
     shape::KERNELS,

@@ -58,6 +58,7 @@ macro_rules! tables {
 tables! {
     elementwise_operations_broadcast_and_keep_or_change_the_type => "elementwise.txt",
     activations_and_normalizations_keep_the_type_of_x => "normalization.txt",
+    states_are_carried_from_step_to_step => "recurrent.txt",
     reductions_remove_or_keep_their_axes => "reduction.txt",
     matrix_products_contract_one_dimension => "linear_algebra.txt",
     windows_move_as_padding_stride_and_dilation_say => "window.txt",

@@ -79,6 +79,17 @@ pub fn print(program: &Program, options: &PrintOptions) -> Printed {
     Printed { text: printer.out, blobs: printer.blobs }
 }
 
+/// Writes a type behind what is in `out`.
+pub fn write_type(out: &mut String, ty: &Type, dialect: Dialect) {
+    Printer::continuing(out, dialect, |printer| printer.ty(ty));
+}
+
+/// Writes a literal with its type behind what is in `out`; a constant that has a location is a reference to it, all
+/// others stand in place.
+pub fn write_value(out: &mut String, literal: &Literal, dialect: Dialect) {
+    Printer::continuing(out, dialect, |printer| printer.value(literal));
+}
+
 struct Printer {
     out: String,
     blobs: BlobTable,
@@ -96,6 +107,18 @@ struct Scope<'f> {
 }
 
 impl Printer {
+    fn continuing(out: &mut String, dialect: Dialect, write: impl FnOnce(&mut Self)) {
+        let mut printer = Self {
+            out: std::mem::take(out),
+            blobs: BlobTable::default(),
+            short: dialect == Dialect::Short,
+            blob_threshold: usize::MAX,
+            opset: Opset::CoreML5,
+        };
+        write(&mut printer);
+        *out = printer.out;
+    }
+
     fn program(&mut self, program: &Program) {
         self.out.push_str(if self.short { "program(1.3)\n" } else { "program(1.0)\n" });
         self.attributes(program.attributes.iter().map(|(name, value)| (name.as_str(), value)));

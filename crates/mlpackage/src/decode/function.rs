@@ -257,7 +257,7 @@ impl<'m> Decoder<'_, 'm, '_> {
 }
 
 /// True when a parameter takes a tuple even if one value is bound to it.
-fn is_tuple(kind: &str, param: &str, opset: Opset) -> bool {
+pub(crate) fn is_tuple(kind: &str, param: &str, opset: Opset) -> bool {
     let spec = ops::lookup(kind, opset);
     spec.and_then(|s| s.param(param)).is_some_and(|p| matches!(p.accepts, Accepts::Tuple))
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use mil::{BlobLocation, Bytes, Const, DType, HostTensor};
@@ -19,8 +19,8 @@ const MODEL_PATH: &str = "@model_path/";
 /// Where weight files come from.
 #[derive(Debug)]
 pub(crate) enum WeightSource<'a> {
-    /// The directory of the model file.
-    Directory(PathBuf),
+    /// A folder that no file lies outside of, and where in it the model file lies.
+    Directory { root: PathBuf, below: PathBuf },
     /// Bytes by name; for checks of hostile input.
     #[cfg_attr(not(any(test, feature = "fuzz")), expect(dead_code, reason = "only such checks read from memory"))]
     Memory(&'a BTreeMap<String, Bytes>),
@@ -95,12 +95,13 @@ impl<'a> WeightFiles<'a> {
         let relative = name.strip_prefix(MODEL_PATH).ok_or_else(|| refused("it does not begin with @model_path/"))?;
         let bytes = match &self.source {
             WeightSource::Memory(files) => files.get(name).cloned().ok_or_else(absent)?,
-            WeightSource::Directory(base) => {
-                let path = resolve_inside(base, relative).map_err(|outside| match outside {
+            WeightSource::Directory { root, below } => {
+                let relative = beside(below, relative).ok_or_else(|| refused("it leads out of the model"))?;
+                let path = resolve_inside(root, &relative).map_err(|outside| match outside {
                     Outside::Absent => absent(),
                     Outside::Refused(reason) => refused(reason),
                     Outside::Io(source) => {
-                        WeightError::File(Error::Io { action: "resolve", path: base.join(relative), source })
+                        WeightError::File(Error::Io { action: "resolve", path: root.join(relative), source })
                     }
                 })?;
                 map_file(&path).map_err(WeightError::File)?
@@ -108,4 +109,17 @@ impl<'a> WeightFiles<'a> {
         };
         BlobFile::new(name, bytes).map_err(WeightError::File)
     }
+}
+
+/// The path of a file that is named `relative` to the folder `below`: models of a pipeline may share what lies beside
+/// their folders, and say so by leading dots.
+fn beside(below: &Path, relative: &str) -> Option<String> {
+    let mut folders: Vec<&str> = below.iter().map(|part| part.to_str()).collect::<Option<_>>()?;
+    let mut relative = relative;
+    while let Some(rest) = relative.strip_prefix("../") {
+        folders.pop()?;
+        relative = rest;
+    }
+    folders.push(relative);
+    Some(folders.join("/"))
 }
