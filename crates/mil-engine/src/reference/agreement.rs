@@ -28,8 +28,28 @@ const STRUCTURAL: [&str; 4] = ["cond", "while_loop", "read_state", "write_state"
 /// What operations read that take any string.
 const FREE_TEXTS: [&str; 8] = ["nchw,nwhu->nchu", "chw,whu->chu", "fp16", "fp32", "int32", "bool", "int8", "uint16"];
 
+/// Shapes of operations whose operands fit each other too seldom by chance: dimensions of one name have one size, and
+/// the number before a name multiplies it.
+const FITTING: [(&str, &[(&str, &[&str])]); 1] = [(
+    "lstm",
+    &[
+        ("x", &["steps", "samples", "features"]),
+        ("initial_h", &["samples", "states"]),
+        ("initial_c", &["samples", "states"]),
+        ("weight_ih", &["4 hidden", "features"]),
+        ("weight_hh", &["4 hidden", "hidden"]),
+        ("bias", &["4 hidden"]),
+        ("peephole", &["3 hidden"]),
+        ("weight_ih_back", &["4 hidden", "features"]),
+        ("weight_hh_back", &["4 hidden", "hidden"]),
+        ("bias_back", &["4 hidden"]),
+        ("peephole_back", &["3 hidden"]),
+    ],
+)];
+
 /// One function of one operation, and the values of its inputs.
 struct Draw<'r> {
+    kind: &'static str,
     rng: &'r mut Rng,
     function: Function,
     inputs: BTreeMap<String, HostTensor>,
@@ -37,9 +57,35 @@ struct Draw<'r> {
     base: Vec<usize>,
     /// Element types by letter.
     letters: BTreeMap<char, DType>,
+    /// Sizes by the names of dimensions.
+    sizes: BTreeMap<&'static str, usize>,
 }
 
 impl Draw<'_> {
+    /// The shape that fits those of the other operands, where it is known and unless chance has it.
+    fn fitting(&mut self, param: &str) -> Option<Vec<usize>> {
+        let (_, shapes) = FITTING.iter().find(|(kind, _)| *kind == self.kind)?;
+        let (_, dims) = shapes.iter().find(|(name, _)| *name == param)?;
+        if self.rng.below(40) == 0 {
+            return None;
+        }
+        let size = |dim: &&'static str| {
+            let (times, name) = dim.split_once(' ').unwrap_or(("1", dim));
+            // States are those of one direction or of both.
+            let n = match name {
+                "states" => self.size("hidden") * (1 + self.rng.below(2)),
+                _ => self.size(name),
+            };
+            n * times.parse::<usize>().expect("a number")
+        };
+        Some(dims.iter().map(size).collect())
+    }
+
+    fn size(&mut self, name: &'static str) -> usize {
+        let drawn = 1 + self.rng.below(4);
+        *self.sizes.entry(name).or_insert(drawn)
+    }
+
     fn shape(&mut self, rank: Rank) -> Vec<usize> {
         let base = self.base.clone();
         let rng = &mut *self.rng;
@@ -97,7 +143,7 @@ impl Draw<'_> {
             Accepts::Tensor(letter, domain) => {
                 let drawn = *self.rng.pick(domain);
                 let dtype = if letter == '_' { drawn } else { *self.letters.entry(letter).or_insert(drawn) };
-                let shape = self.shape(param.rank);
+                let shape = self.fitting(param.name).unwrap_or_else(|| self.shape(param.rank));
                 let tensor = self.tensor(dtype, shape);
                 return Some(Arg::One(self.place(param, tensor)));
             }
@@ -142,7 +188,8 @@ fn attempt(spec: &'static OpSpec, rng: &mut Rng) -> Outcome {
     let rank = rng.below(6);
     let base = (0..rank).map(|_| if rng.below(12) == 0 { 0 } else { 1 + rng.below(4) }).collect();
     let function = Function::new("main", opset);
-    let mut draw = Draw { rng, function, inputs: BTreeMap::new(), base, letters: BTreeMap::new() };
+    let (letters, sizes) = (BTreeMap::new(), BTreeMap::new());
+    let mut draw = Draw { kind: spec.kind, rng, function, inputs: BTreeMap::new(), base, letters, sizes };
     let mut inputs = Inputs::new();
     for param in spec.params {
         if param.optional && draw.rng.below(2) == 0 {
