@@ -25,7 +25,7 @@ pub struct Package {
     model_file: Option<PathBuf>,
     model_bytes: u64,
     weight_files: BTreeMap<String, BlobFile>,
-    /// Version of the compiler that a compiled model names.
+    /// The compiler that a compiled model names.
     compiler: Option<String>,
 }
 
@@ -93,7 +93,7 @@ impl Package {
         self.model_file.is_none()
     }
 
-    /// Version of the compiler, as far as a compiled model names it.
+    /// Name and version of the compiler, `coremlc 3520.5.1`, as far as a compiled model names it.
     #[must_use]
     pub fn compiler(&self) -> Option<&str> {
         self.compiler.as_deref()

@@ -85,8 +85,10 @@ impl Wanted {
                 "give a folder of packages (made by smelt convert CHECKPOINT -o DIR), a checkpoint's folder, the one with \
                  model_index.json, or one file of a whole model (.safetensors, .ckpt)"
             }
-            Self::Package => "give a package, whose name ends with .mlpackage",
-            Self::Packages => "give a package, whose name ends with .mlpackage, or a folder of them",
+            Self::Package => "give a package, whose name ends with .mlpackage, or with .mlmodelc where it is compiled",
+            Self::Packages => {
+                "give a package, whose name ends with .mlpackage, or with .mlmodelc where it is compiled, or a folder of them"
+            }
             Self::Upscaler => {
                 "give an upscaler: a file of ESRGAN or Real-ESRGAN (.pth, .pt, .ckpt, .safetensors), or its package"
             }
@@ -99,9 +101,6 @@ impl Wanted {
     }
 }
 
-const COMPILED: &str = "compiled models (.mlmodelc), which only Core ML can run; \
-     give the folder of .mlpackage files that they were compiled from";
-
 fn folder(path: &Path, wanted: Wanted) -> Place {
     one_model(path, wanted).or_else(|| several_models(path, wanted)).unwrap_or_else(|| other_files(path, wanted))
 }
@@ -110,10 +109,17 @@ fn folder(path: &Path, wanted: Wanted) -> Place {
 fn one_model(path: &Path, wanted: Wanted) -> Option<Place> {
     let has = |name: &str| path.join(name).exists();
     if extension(path) == "mlmodelc" || has("coremldata.bin") {
-        return Some(Place::new(
-            "a compiled model (.mlmodelc), which only Core ML can run",
-            "give the .mlpackage that it was compiled from",
-        ));
+        return Some(match wanted {
+            _ if !has("coremldata.bin") && !has("model.mil") => Place::new(
+                "named as a compiled model, but there is no model.mil in it",
+                "copy or unpack the model again",
+            ),
+            Wanted::Checkpoint => Place::new("a compiled model, which is converted already", wanted.next()),
+            Wanted::Model => Place::new("one compiled model", "give the folder that holds it and the others"),
+            Wanted::Package | Wanted::Packages | Wanted::Upscaler => {
+                Place::new("a compiled model whose name does not end with .mlmodelc", "rename it")
+            }
+        });
     }
     if extension(path) == "aimodel" {
         return Some(Place::new("a model of Apple's Core AI (.aimodel), which is not read", wanted.next()));
@@ -145,16 +151,12 @@ fn one_model(path: &Path, wanted: Wanted) -> Option<Place> {
 
 /// A folder that holds packages, compiled models or checkpoints.
 fn several_models(path: &Path, wanted: Wanted) -> Option<Place> {
-    let packages = named(path, &[".mlpackage"]);
+    let packages = named(path, &[".mlpackage", ".mlmodelc"]);
     if !packages.is_empty() {
         return Some(match wanted {
             Wanted::Checkpoint => Place::new("a folder of packages, which are converted already", wanted.next()),
             _ => Place::new("a folder of packages", format!("give one of them: {}", some(&packages))),
         });
-    }
-    let compiled = named(path, &[".mlmodelc"]);
-    if !compiled.is_empty() {
-        return Some(Place::new(format!("a folder of {COMPILED}"), format!("there are {}", some(&compiled))));
     }
     if let Some(name) = hub::repository_name(path) {
         let what = "a repository of the Hub's cache, with nothing in it";
@@ -453,8 +455,10 @@ mod tests {
             &[("model_index.json", b"{}"), ("unet/config.json", &class("UNet2DConditionModel"))];
         check(inside, "unet", Checkpoint, "a UNet", "give its checkpoint");
         check(inside, "", Package, "a checkpoint", "smelt convert");
-        check(&[("Unet.mlmodelc/coremldata.bin", b"x")], "", Model, "compiled models", "Unet.mlmodelc");
-        check(&[("Unet.mlmodelc/coremldata.bin", b"x")], "Unet.mlmodelc", Package, "a compiled model", ".mlpackage");
+        check(&[("Unet.mlmodelc/coremldata.bin", b"x")], "", Package, "a folder of packages", "Unet.mlmodelc");
+        check(&[("Unet.mlmodelc/coremldata.bin", b"x")], "Unet.mlmodelc", Model, "one compiled model", "the others");
+        check(&[("Unet.mlmodelc/x", b"x")], "Unet.mlmodelc", Package, "no model.mil in it", "unpack the model");
+        check(&[("Unet/coremldata.bin", b"x")], "Unet", Package, "does not end with .mlmodelc", "rename it");
         check(&[("original/packages/a.mlpackage/x", b"")], "", Model, "folders below it", "original");
         check(&[("v1/model_index.json", b"{}"), ("v2/model_index.json", b"{}")], "", Checkpoint, "below", "v2");
         check(&[("a_unet.mlpackage/x", b"")], "", Checkpoint, "converted already", "model_index.json");

@@ -81,6 +81,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Compress the weights of a package, or of all packages in a directory.
     Compress(CompressArgs),
+    /// Compile packages: make what Core ML loads, as Apple's compiler does on a Mac.
+    Compile(CompileArgs),
     /// Cut a package into parts that run one after another.
     Chunk(ChunkArgs),
     /// Measure how fast packages run here, and how close that is to what the machine can do.
@@ -198,7 +200,8 @@ pub(crate) struct ChunkArgs {
 #[derive(Debug, Args)]
 #[command(after_help = examples::COMPRESS)]
 pub(crate) struct CompressArgs {
-    /// The package, or a directory of packages, of which text encoders, UNets and ControlNets are compressed.
+    /// The package, or a directory of packages, of which text encoders, UNets and ControlNets are compressed. Compiled
+    /// models (.mlmodelc) become packages, and without a method nothing else.
     pub(crate) package: PathBuf,
     /// The package to write, or the directory.
     #[arg(short, long, value_name = "PATH")]
@@ -229,6 +232,20 @@ pub(crate) struct CompressArgs {
     /// Write a report with the loss of every weight: .html, .svg or .json; - is standard output, as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
+    /// Replace what is there already.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// `smelt compile`.
+#[derive(Debug, Args)]
+#[command(after_help = examples::COMPILE)]
+pub(crate) struct CompileArgs {
+    /// The package, or a folder of packages, whose other files are copied.
+    pub(crate) package: PathBuf,
+    /// Folder to write NAME.mlmodelc to; made if it is not there.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
     /// Replace what is there already.
     #[arg(long)]
     pub(crate) force: bool,

@@ -3,6 +3,7 @@
 mod bench;
 mod chunk;
 mod compare;
+mod compile;
 mod completions;
 mod compress;
 mod convert;
@@ -37,6 +38,7 @@ pub(crate) fn run(command: &Command, report: &Report) -> Result<ExitCode> {
         Command::Run(args) => run::run(args, report),
         Command::Inspect(args) => inspect::run(args, report),
         Command::Chunk(args) => chunk::run(args, report),
+        Command::Compile(args) => compile::run(args, report),
         Command::Compress(args) => compress::run(args, report),
         Command::Bench(args) => bench::run(args, report),
         Command::Verify(args) => verify::run(args, report),

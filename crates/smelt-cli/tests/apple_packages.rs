@@ -171,7 +171,7 @@ fn what_is_no_package_is_a_named_error() {
     assert!(fail(["inspect", &missing]).contains("there is no Manifest.json"));
     let compiled = text(dir.path().join("x.mlmodelc"));
     std::fs::create_dir(dir.path().join("x.mlmodelc")).unwrap();
-    assert!(fail(["inspect", &compiled]).contains("give the .mlpackage"));
+    assert!(fail(["inspect", &compiled]).contains("there is no model.mil in it"));
     assert_eq!(run(["inspect"]).code, Some(2));
     assert_eq!(run(["frobnicate"]).code, Some(2));
 }

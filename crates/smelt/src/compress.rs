@@ -8,7 +8,7 @@ mod left;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use mil_compress::{Config, Plan};
+use mil_compress::{Config, Plan, Scheme};
 use mlpackage::{Existing, Model};
 use safe_files::{OutputFile, OutputFolder, Outputs, Tree, is_stream};
 use sd_convert::compress::{Writing as How, write_compressed_model};
@@ -16,7 +16,7 @@ use sd_convert::compress::{Writing as How, write_compressed_model};
 use crate::error::{Context, Error, Result, refuse};
 use crate::open::Opened;
 use crate::owner::Owner;
-use crate::package::{open_package, stem};
+use crate::package::{is_named_as_compiled, is_named_as_package, open_package, stem};
 use crate::report::{CompressedPackage, CompressionReport};
 use crate::watch::{self, Event, Progress, Unit, Watch, Writing, write_file};
 use crate::weights_report::{Format, Summary};
@@ -46,6 +46,12 @@ impl Compression {
     #[must_use]
     pub fn palettes(bits: u8) -> Self {
         Self::new(Config::palettes(bits))
+    }
+
+    /// Weights as they are: compiled models become packages, as which they can be cut, compressed and read by others.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::new(Config::default())
     }
 
     /// Decides what a compression will do, of a package or of a directory of packages; nothing is written.
@@ -111,14 +117,15 @@ impl CompressionPlan {
     fn new(asked: &Compression, from: &Path, to: &Path) -> Result<Self> {
         let begin = Instant::now();
         let format = asked.report.as_deref().map(report_format).transpose()?;
-        let is_package = |path: &Path| path.extension().is_some_and(|e| e == "mlpackage" || e == "mlmodel");
-        let (inputs, copies) = if is_package(from) || !from.is_dir() {
-            if !is_package(to) && !is_stream(to) {
+        let is_model = |path: &Path| path.extension().is_some_and(|e| e == "mlmodel");
+        let is_directory = from.is_dir() && !is_named_as_package(from) && !is_model(from);
+        let (inputs, copies) = if is_directory {
+            directory::look(from, to)?
+        } else {
+            if is_named_as_compiled(to) || !(is_named_as_package(to) || is_model(to) || is_stream(to)) {
                 refuse!("{} must end with .mlpackage, as the package that it will be", to.display());
             }
             (vec![(from.to_owned(), to.to_owned())], Vec::new())
-        } else {
-            directory::look(from, to)?
         };
         let mut files = name_files(asked, (from, to), &inputs, &copies)?;
         let targets: Vec<PathBuf> = inputs.iter().map(|(_, output)| output.clone()).collect();
@@ -126,7 +133,9 @@ impl CompressionPlan {
         for ((input, output), report) in inputs.into_iter().zip(std::mem::take(&mut files.reports)) {
             refuse_existing(&output, asked.existing)?;
             let first = directory::first_of(&output).filter(|first| targets.contains(first));
-            tasks.push(Task::new(&asked.config, input, output, report, first)?);
+            let is_kept = is_directory && !directory::is_compressed(&stem(&input));
+            let config = if is_kept { Config::default() } else { asked.config.clone() };
+            tasks.push(Task::new(&config, input, output, report, first)?);
         }
         copies.iter().try_for_each(|(_, to)| refuse_existing(to, asked.existing))?;
         Ok(Self { tasks, copies, files, format, existing: asked.existing, begin })
@@ -154,6 +163,11 @@ impl CompressionPlan {
         let copied = directory::copy(&self.copies, watch)?;
         Ok(CompressionReport { packages, copied, seconds: self.begin.elapsed().as_secs_f64() })
     }
+}
+
+/// Whether a configuration asks for nothing.
+fn keeps_everything(config: &Config) -> bool {
+    config.global == Scheme::Keep && config.names.is_empty() && config.op_types.values().all(|s| *s == Scheme::Keep)
 }
 
 /// The form that a name says; what has no name takes the form for programs.
@@ -226,6 +240,7 @@ impl Task {
         first: Option<PathBuf>,
     ) -> Result<Self> {
         let package = open_package(&input)?;
+        let is_compiled = package.is_compiled();
         let bytes =
             package.model_bytes() + package.weight_files().values().map(mlpackage::BlobFile::n_bytes).sum::<u64>();
         let model = package.into_model();
@@ -235,7 +250,8 @@ impl Task {
         };
         let plans = model.programs().into_iter().map(plan).collect::<Result<Vec<_>>>();
         let plans = plans.with_context(|| format!("cannot compress {}", input.display()))?;
-        if plans.iter().all(Plan::is_empty) {
+        // A compiled model that keeps its weights becomes a package all the same.
+        if plans.iter().all(Plan::is_empty) && !(is_compiled && keeps_everything(config)) {
             refuse!("{} has no weight to compress: {}", input.display(), left::why_nothing(config, &plans));
         }
         Ok(Self { input, output, model, bytes, plans, report, first })

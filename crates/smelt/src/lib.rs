@@ -43,6 +43,7 @@
 pub mod bench;
 mod bundle;
 mod chunk;
+mod compile;
 mod compress;
 mod convert;
 pub mod demo;
@@ -92,6 +93,7 @@ mod weights_report;
 mod wildcards;
 
 pub use chunk::{ChunkForm, Chunking};
+pub use compile::{COMPILED_HERE, CompileReport, CompiledModel, Compiling};
 pub use compress::{Compression, CompressionPlan};
 pub use convert::{Conversion, ConversionPlan};
 pub use embeddings::{EmbeddingAsked, Embeddings, Word};
@@ -107,7 +109,7 @@ pub use hub::{Download, Downloaded, DownloadedFile};
 pub use like::{Like, LikeGiven};
 pub use load::PipelineOptions;
 pub use loras::{LoraAsked, Loras, Strength as LoraStrength};
-pub use model_dir::{files, packages};
+pub use model_dir::{files, holds_compiled, packages};
 pub use open::{Averages, Opened, Opening, Prediction, Source, open, open_checkpoint};
 pub use package::open_package;
 pub use picture::Picture;

@@ -13,6 +13,7 @@ use sd_convert::{Batch, LatentSize};
 use sd_spec::{Family, FamilySpec, Role};
 
 use crate::error::{Context, Result, refuse};
+use crate::package::{is_named_as_compiled, is_named_as_package, without_form};
 pub(crate) use latents::Decoded;
 
 /// One of these is in every folder of a checkpoint.
@@ -105,7 +106,9 @@ fn plays(path: &Path, names: &[&str; 2]) -> bool {
     path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| has_suffix(stem, *names))
 }
 
-/// All packages in a directory, in the order of their names.
+/// All packages in a directory, compiled or not, in the order of their names.
+///
+/// A compiled model beside the package that it was made of is left out: it says the same.
 ///
 /// # Errors
 /// When it cannot be read.
@@ -115,18 +118,26 @@ pub fn packages(dir: &Path) -> Result<Vec<PathBuf>> {
     for entry in std::fs::read_dir(dir).with_context(cannot)? {
         let path = entry.with_context(cannot)?.path();
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && path.extension().is_some_and(|e| e == "mlpackage") {
+        if !hidden && is_named_as_package(&path) {
             found.push(path);
         }
     }
     found.sort();
+    let is_twin = |path: &PathBuf| is_named_as_compiled(path) && path.with_extension("mlpackage").is_dir();
+    found.retain(|path| !is_twin(path));
     Ok(found)
+}
+
+/// Whether a path is a compiled model, or a folder with some.
+#[must_use]
+pub fn holds_compiled(path: &Path) -> bool {
+    is_named_as_compiled(path) || packages(path).is_ok_and(|all| all.iter().any(|path| is_named_as_compiled(path)))
 }
 
 /// What a package's name has before its role, its size and batch and the number of a chunk, without the last underscore; `None`
 /// for packages without a role in a pipeline.
 pub(crate) fn model_of(name: &str) -> Option<&str> {
-    let stem = name.strip_suffix(".mlpackage").unwrap_or(name);
+    let stem = without_form(name);
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let without = |stem: &'_ str, mark: &str| match stem.rsplit_once(mark) {
         Some((whole, number)) if is_number(number) => whole.len(),
@@ -146,7 +157,7 @@ pub(crate) fn model_of(name: &str) -> Option<&str> {
 
 /// The role that a package's name says.
 pub(crate) fn role_of(name: &str) -> Option<Role> {
-    let stem = name.strip_suffix(".mlpackage").unwrap_or(name);
+    let stem = without_form(name);
     let stem = without_shape(stem).unwrap_or(stem);
     Role::ALL.into_iter().find(|role| {
         let package = role.spec().package;

@@ -13,14 +13,33 @@ use sd_runtime::Engine;
 use crate::error::{Context, Result};
 use crate::watch::{Event, Progress, Unit, Watch, Writing};
 
-/// Opens a package; a path that is something else is named for what it is.
+/// Endings of the names of what Core ML takes: packages, and what its compiler makes of them.
+const FORMS: [&str; 2] = ["mlpackage", "mlmodelc"];
+
+/// Whether a path is named as a package, compiled or not.
+pub(crate) fn is_named_as_package(path: &Path) -> bool {
+    path.extension().is_some_and(|own| FORMS.iter().any(|form| own == *form))
+}
+
+/// Whether a path is named as a compiled model.
+pub(crate) fn is_named_as_compiled(path: &Path) -> bool {
+    path.extension().is_some_and(|own| own == FORMS[1])
+}
+
+/// The name of a package without what says that it is one.
+pub(crate) fn without_form(name: &str) -> &str {
+    let named = FORMS.iter().find_map(|form| name.strip_suffix(form)?.strip_suffix('.'));
+    named.unwrap_or(name)
+}
+
+/// Opens a package, compiled or not; a path that is something else is named for what it is.
 ///
 /// # Errors
 /// When it is no package, or one that cannot be read.
 pub fn open_package(path: &Path) -> Result<Package> {
     let is_package = path.join(mlpackage::MANIFEST_FILE).is_file();
     let is_model_file = path.is_file() && path.extension().is_some_and(|e| e == "mlmodel");
-    if !is_package && !is_model_file {
+    if !is_package && !is_model_file && !mlpackage::is_compiled(path) {
         return Err(not_wanted(path, Wanted::Package).into());
     }
     Package::open(path).with_context(|| format!("cannot open {}", path.display()))

@@ -28,9 +28,12 @@ const STRUCTURAL: [&str; 4] = ["cond", "while_loop", "read_state", "write_state"
 /// What operations read that take any string.
 const FREE_TEXTS: [&str; 8] = ["nchw,nwhu->nchu", "chw,whu->chu", "fp16", "fp32", "int32", "bool", "int8", "uint16"];
 
+/// Names of dimensions by the parameter.
+type Shapes = &'static [(&'static str, &'static [&'static str])];
+
 /// Shapes of operations whose operands fit each other too seldom by chance: dimensions of one name have one size, and
 /// the number before a name multiplies it.
-const FITTING: [(&str, &[(&str, &[&str])]); 1] = [(
+const FITTING: [(&str, Shapes); 1] = [(
     "lstm",
     &[
         ("x", &["steps", "samples", "features"]),

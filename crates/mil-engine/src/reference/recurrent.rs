@@ -137,7 +137,7 @@ mod tests {
     /// Weights that count, small enough not to saturate.
     fn weights(shape: [usize; 2], scale: f32) -> HostTensor {
         let n = shape[0] * shape[1];
-        f(&shape, &(0..n).map(|i| (i as f32 - n as f32 / 2.0) * scale).collect::<Vec<_>>())
+        f(shape, &(0..n).map(|i| (i as f32 - n as f32 / 2.0) * scale).collect::<Vec<_>>())
     }
 
     #[test]
@@ -145,12 +145,12 @@ mod tests {
         let (x, h, c) = (0.5f32, 0.25f32, -0.5f32);
         let result = eval!(
             "lstm",
-            x = f(&[1, 1, 1], &[x]),
-            initial_h = f(&[1, 1], &[h]),
-            initial_c = f(&[1, 1], &[c]),
-            weight_ih = f(&[4, 1], &[0.1, 0.2, 0.3, 0.4]),
-            weight_hh = f(&[4, 1], &[-0.1, 0.5, 0.7, -0.3]),
-            bias = f(&[4], &[0.01, 0.02, 0.03, 0.04]),
+            x = f([1, 1, 1], &[x]),
+            initial_h = f([1, 1], &[h]),
+            initial_c = f([1, 1], &[c]),
+            weight_ih = f([4, 1], &[0.1, 0.2, 0.3, 0.4]),
+            weight_hh = f([4, 1], &[-0.1, 0.5, 0.7, -0.3]),
+            bias = f([4], &[0.01, 0.02, 0.03, 0.04]),
         )
         .unwrap();
         let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
@@ -164,8 +164,8 @@ mod tests {
 
     #[test]
     fn both_directions_are_each_and_a_sequence_ends_with_the_state() {
-        let x = f(&[3, 2, 2], &(0..12).map(|i| i as f32 * 0.1).collect::<Vec<_>>());
-        let zeros = |width| f(&[2, width], &vec![0.0; 2 * width]);
+        let x = f([3, 2, 2], &(0..12).map(|i| i as f32 * 0.1).collect::<Vec<_>>());
+        let zeros = |width| f([2, width], &vec![0.0; 2 * width]);
         let run = |direction: &str| {
             eval!(
                 "lstm",

@@ -20,8 +20,9 @@ use crate::{
     types,
 };
 
-/// What stands in the place of the compiler's versions: whoever reads the file sees what wrote it.
-const WRITER: &str = concat!("smelt-", env!("CARGO_PKG_VERSION"));
+/// What stands in the place of the compiler's component and version: whoever reads the file sees what wrote it. A
+/// version is a number, in case that somebody compares it.
+const WRITER: [(&str, &str); 2] = [(COMPONENT, "smelt"), (COMPILER, env!("CARGO_PKG_VERSION"))];
 
 /// Widths of indentation: of functions, of the ends of their blocks, of statements.
 const FUNCTION: usize = 4;
@@ -64,7 +65,7 @@ fn build_info(known: Option<Literal>) -> Literal {
         _ => String::new(),
     };
     entries.retain(|(k, _)| ![COMPILER, COMPONENT].contains(&key(k).as_str()));
-    entries.extend([COMPONENT, COMPILER].map(|name| (Literal::string(name), Literal::string(WRITER))));
+    entries.extend(WRITER.map(|(key, value)| (Literal::string(key), Literal::string(value))));
     entries.sort_by_key(|(k, _)| key(k));
     Literal::Dict(Type::string(), Type::string(), entries)
 }

@@ -42,7 +42,7 @@ pub(crate) struct Compiled {
     pub(crate) text_bytes: u64,
     /// Weight files by the names that the programs use, those of a pipeline's models behind the model's folder.
     pub(crate) weight_files: BTreeMap<String, BlobFile>,
-    /// Version of the compiler, where the program says it.
+    /// Name and version of the compiler, where the program says it.
     pub(crate) compiler: Option<String>,
 }
 
@@ -190,7 +190,7 @@ fn described(container: &Container<'_>) -> Result<Description, Error> {
     description::decode(message.map_err(|e| Error::Protobuf { message: e.to_string() })?)
 }
 
-/// Takes away what the compiler added to the program; returns the compiler's version.
+/// Takes away what the compiler added to the program; returns the compiler's name and version.
 fn undo_compiler(program: &mut Program) -> Option<String> {
     for function in program.functions.values_mut() {
         function.attributes.remove(FLEXIBLE);
@@ -201,7 +201,10 @@ fn undo_compiler(program: &mut Program) -> Option<String> {
         _ => None,
     };
     let is = |key: &Literal, name| text(key).is_some_and(|key| key == name);
-    let compiler = entries.iter().find(|(key, _)| is(key, COMPILER)).and_then(|(_, value)| text(value));
+    let of = |name| entries.iter().find(|(key, _)| is(key, name)).and_then(|(_, value)| text(value));
+    // Apple's component is known by a number, others by what they are called.
+    let component = of(COMPONENT).filter(|name| !name.starts_with(|c: char| c.is_ascii_digit()));
+    let compiler = of(COMPILER).map(|version| format!("{} {version}", component.as_deref().unwrap_or("coremlc")));
     entries.retain(|(key, _)| !is(key, COMPILER) && !is(key, COMPONENT));
     if entries.is_empty() {
         program.attributes.remove(BUILD_INFO);

@@ -76,7 +76,13 @@ Examples:
   smelt compress models -o models4 --bits 4 --granularity channels --group-size 16 --target macOS15
   smelt compress unet.mlpackage -o unet8.mlpackage --mode linear-symmetric --dtype int8
   smelt compress unet.mlpackage -o sparse.mlpackage --sparsity 0.5 --mode kmeans --bits 4 --target macOS15
-  smelt compress unet.mlpackage -o mixed.mlpackage --config recipe.json --report mixed.html";
+  smelt compress unet.mlpackage -o mixed.mlpackage --config recipe.json --report mixed.html
+  smelt compress Unet.mlmodelc -o unet.mlpackage";
+
+pub(super) const COMPILE: &str = "\
+Examples:
+  smelt compile unet.mlpackage -o compiled
+  smelt compile sd15 -o Resources";
 
 pub(super) const CHUNK: &str = "\
 Examples:

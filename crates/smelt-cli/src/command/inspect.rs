@@ -153,6 +153,9 @@ fn tell_package(package: &PackageFacts, report: &Report) {
         table.row([item.path.clone(), item.description.clone()]);
     }
     report.text(table);
+    if let Some(compiler) = &package.compiler {
+        report.line(format_args!("  compiled by {compiler}"));
+    }
     let mut line = format!("  model {}", bytes(package.model_bytes));
     for file in &package.weight_files {
         line.push_str(&format!(", {} {} in {}", file.name, bytes(file.bytes), count(file.n_blobs as usize, "blob")));

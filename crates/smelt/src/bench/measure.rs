@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::engine::EngineSpec;
 use crate::error::{Context, Result};
-use crate::package::{inputs_of, not_wanted, open_package};
+use crate::package::{inputs_of, is_named_as_package, not_wanted, open_package};
 
 /// How long the peak is measured at a time.
 const PEAK_SECONDS: f64 = 0.1;
@@ -152,7 +152,7 @@ impl Benchmark {
 
 /// The package itself, or those of a directory.
 fn packages(path: &Path) -> Result<Vec<PathBuf>> {
-    if path.extension().is_some_and(|e| e == "mlpackage") || !path.is_dir() {
+    if is_named_as_package(path) || !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
     let path = &hub::resolve(path)?;

@@ -1,4 +1,6 @@
 //! A directory of packages: which are compressed, and what comes along.
+//!
+//! Compiled models become packages again, whether their weights are compressed or not.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +9,7 @@ use sd_checkpoint::place::Wanted;
 
 use crate::error::{Context, Result, refuse};
 use crate::model_dir::{role_of, without_shape};
-use crate::package::not_wanted;
+use crate::package::{is_named_as_compiled, is_named_as_package, not_wanted};
 use crate::watch::{Watch, Writing};
 
 type Pairs = Vec<(PathBuf, PathBuf)>;
@@ -15,7 +17,8 @@ type Copies = Vec<(Tree, PathBuf)>;
 
 /// Packages to compress with where they go, and everything else with where it goes.
 pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Copies)> {
-    if crate::model_dir::packages(input)?.is_empty() {
+    let packages = crate::model_dir::packages(input)?;
+    if packages.is_empty() {
         return Err(not_wanted(input, Wanted::Packages).into());
     }
     let cannot = || format!("cannot read {}", input.display());
@@ -30,10 +33,17 @@ pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Copies)> {
         if name.as_encoded_bytes().starts_with(b".") {
             continue;
         }
-        let to = output.join(name);
-        let is_package = path.extension().is_some_and(|e| e == "mlpackage");
         let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
-        if is_package && is_compressed(stem) { inputs.push((path, to)) } else { copies.push((Tree::read(&path)?, to)) }
+        if is_named_as_compiled(&path) {
+            let package = output.join(name).with_extension("mlpackage");
+            if packages.contains(&path) {
+                inputs.push((path, package));
+            }
+        } else if is_named_as_package(&path) && is_compressed(stem) {
+            inputs.push((path.clone(), output.join(name)));
+        } else {
+            copies.push((Tree::read(&path)?, output.join(name)));
+        }
     }
     // Packages for other sizes and batches follow the one whose weights they share.
     inputs.sort_by_key(|(_, to)| first_of(to).is_some());
@@ -50,7 +60,7 @@ pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Copies)> {
 }
 
 /// Whether a package of this name is compressed with the others.
-fn is_compressed(stem: &str) -> bool {
+pub(super) fn is_compressed(stem: &str) -> bool {
     let whole = stem.rsplit_once("_chunk").filter(|(_, n)| n.parse::<u16>().is_ok()).map_or(stem, |(whole, _)| whole);
     let whole = without_shape(whole).unwrap_or(whole);
     role_of(whole).is_some_and(|role| role.spec().compression.in_directory)

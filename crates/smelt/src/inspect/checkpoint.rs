@@ -13,6 +13,7 @@ use super::hashes::HashFacts;
 use crate::error::Result;
 use crate::file::json_if_present;
 use crate::open::Opening;
+use crate::package::is_named_as_package;
 
 /// What a checkpoint holds.
 #[derive(Debug, Clone, Serialize)]
@@ -81,7 +82,7 @@ impl CheckpointFacts {
     /// # Errors
     /// For a file that holds something else, by its name, or is damaged.
     pub fn of(path: &Path, opening: &Opening) -> Result<Option<Self>> {
-        let is_of_core_ml = path.extension().is_some_and(|e| e == "mlpackage" || e == "mlmodelc" || e == "mlmodel");
+        let is_of_core_ml = is_named_as_package(path) || path.extension().is_some_and(|e| e == "mlmodel");
         if is_of_core_ml || (path.is_file() && !is_named_as_checkpoint(path)) || !path.exists() {
             return Ok(None);
         }

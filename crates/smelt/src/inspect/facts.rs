@@ -21,6 +21,9 @@ pub struct Facts {
 pub struct PackageFacts {
     /// Where it is.
     pub path: String,
+    /// Name and version of the compiler, of a compiled model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compiler: Option<String>,
     /// What the manifest lists.
     pub items: Vec<ItemFacts>,
     /// Bytes of the model file.
@@ -128,6 +131,7 @@ impl Facts {
         Self {
             package: PackageFacts {
                 path: package.path().display().to_string(),
+                compiler: package.compiler().map(str::to_owned),
                 items: items.map(|i| ItemFacts { path: i.path.clone(), description: i.description.clone() }).collect(),
                 model_bytes: package.model_bytes(),
                 weight_files: blobs

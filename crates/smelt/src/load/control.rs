@@ -14,6 +14,7 @@ use super::net::Net;
 use crate::error::{Context, Result, refuse};
 use crate::model_dir;
 use crate::open::Opened;
+use crate::package::is_named_as_package;
 
 /// All of them, in the order in which pictures guide.
 #[derive(Debug, Clone, Default)]
@@ -99,7 +100,7 @@ fn find(source: &Source, opened: &Opened, packages: Option<&Path>, size: Option<
         };
     }
     let path = opened.opening().locate(source)?;
-    if path.extension().is_some_and(|e| e == "mlpackage") && path.is_dir() {
+    if is_named_as_package(&path) && path.is_dir() {
         return match control_net_name(&path) {
             Some(name) => Ok((name, Net::Package(path))),
             None => refuse!("{} is no package of a ControlNet, whose name begins with ControlNet_", path.display()),

@@ -18,7 +18,7 @@ use super::net::Net;
 use crate::error::{Context, Result, refuse};
 use crate::model_dir::{self, Decoded};
 use crate::open::Opened;
-use crate::package::{open_package, stem};
+use crate::package::{is_named_as_package, open_package, stem};
 use crate::settings::Settings;
 
 /// What such models are called, as letters and digits, and what they are for; the first that is in a name counts.
@@ -130,7 +130,7 @@ fn package_at(path: &Path, size: Option<LatentSize>) -> Result<Option<PathBuf>> 
     if !path.is_dir() {
         return Ok(None);
     }
-    if path.extension().is_some_and(|e| e == "mlpackage") {
+    if is_named_as_package(path) {
         return Ok(Some(path.to_owned()));
     }
     match model_dir::of_role(path, Role::VaeDecoder, size)? {

@@ -15,7 +15,7 @@ use super::options::UpscalerOptions;
 use crate::error::{Context, Result, refuse};
 use crate::model_dir;
 use crate::open::Opening;
-use crate::package::{open_package, stem};
+use crate::package::{is_named_as_package, open_package, stem};
 
 /// Sides that are rounded up to it cost nothing, for kernels take as many pixels at a time.
 const ROUNDING: usize = 8;
@@ -123,9 +123,8 @@ fn tile_side(side: usize, longest: usize, overlap: usize, multiple: usize) -> us
 
 /// The package that a path stands for: itself, or the only one of an upscaler in a folder of packages.
 fn package_at(path: &Path) -> Result<Option<PathBuf>> {
-    if path.join(mlpackage::MANIFEST_FILE).is_file()
-        || path.extension().is_some_and(|e| e == "mlmodel" || e == "mlpackage")
-    {
+    let is_package = path.join(mlpackage::MANIFEST_FILE).is_file() || is_named_as_package(path);
+    if is_package || path.extension().is_some_and(|e| e == "mlmodel") {
         return Ok(Some(path.to_owned()));
     }
     let packages = if path.is_dir() { model_dir::packages(path)? } else { Vec::new() };

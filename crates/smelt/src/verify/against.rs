@@ -14,7 +14,7 @@ use crate::engine::EngineSpec;
 use crate::error::{Context, Result, refuse};
 use crate::model_dir;
 use crate::open::Opening;
-use crate::package::open_package;
+use crate::package::{is_named_as_package, open_package};
 
 /// How a package is compared.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +57,7 @@ impl Asked {
 
 /// Whether a path is that of a package; a file is a model of Core ML, unless its name says that it is a checkpoint.
 fn is_package(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e == "mlpackage") || (path.is_file() && !is_named_as_checkpoint(path))
+    is_named_as_package(path) || (path.is_file() && !is_named_as_checkpoint(path))
 }
 
 /// What the package must agree with.

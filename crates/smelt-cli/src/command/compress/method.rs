@@ -21,7 +21,7 @@ pub(super) fn config(args: &CompressArgs) -> Result<Config> {
     };
     match scheme(&args.method)? {
         Some(scheme) => config.global = scheme,
-        None if args.config.is_none() => {
+        None if args.config.is_none() && !smelt::holds_compiled(&args.package) => {
             bail!(
                 "say how: --bits N for palettes, --dtype int8 for integers, --sparsity X for pruning, or --config FILE"
             )

@@ -1,0 +1,142 @@
+//! Compiled models: made of the demo's packages, used in their place, and made packages again.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use common::{fail, json, names, run, succeed, text};
+use testkit::demo;
+
+/// Packages of the demo, and the same compiled; made once for all tests of this file.
+static MADE: LazyLock<(PathBuf, PathBuf)> = LazyLock::new(|| {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+    if dir.exists() {
+        fs::remove_dir_all(&dir).unwrap();
+    }
+    let (packages, compiled) = (dir.join("packages"), dir.join("compiled"));
+    json(["convert", &text(demo()), "-o", &text(&packages)]);
+    let ran = run(["compile", &text(&packages), "-o", &text(&compiled)]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("no Core ML has loaded them here").count(), 1, "{}", ran.stderr);
+    (packages, compiled)
+});
+
+/// Every file below a folder with its bytes.
+fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for path in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if path.is_dir() {
+            found.extend(files(&path).into_iter().map(|(file, bytes)| (format!("{name}/{file}"), bytes)));
+        } else {
+            found.insert(name, fs::read(path).unwrap());
+        }
+    }
+    found
+}
+
+fn picture(model: &Path, more: &[&str]) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let output = text(folder.path().join("x.png"));
+    let args = ["generate", "a red heart", "-m", &text(model), "-o", &output, "--steps", "2", "--seed", "3"];
+    succeed(args.iter().chain(more));
+    fs::read(output).unwrap()
+}
+
+#[test]
+fn a_folder_is_compiled_whole_and_draws_the_same_picture() {
+    let (packages, compiled) = &*MADE;
+    let expected: Vec<String> = names(packages).into_iter().map(|n| n.replace(".mlpackage", ".mlmodelc")).collect();
+    assert_eq!(names(compiled), expected);
+    let model = compiled.join("Stable_Diffusion_version_sd-emoji_unet.mlmodelc");
+    assert_eq!(names(&model), ["analytics", "coremldata.bin", "metadata.json", "model.mil", "weights"]);
+    assert_eq!(picture(compiled, &[]), picture(packages, &[]));
+    assert_eq!(picture(compiled, &["--low-memory"]), picture(packages, &[]));
+}
+
+#[test]
+fn compressing_without_a_method_gives_the_packages_back() {
+    let (packages, compiled) = &*MADE;
+    let folder = tempfile::tempdir().unwrap();
+    let again = folder.path().join("again");
+    succeed(["compress", &text(compiled), "-o", &text(&again)]);
+    assert_eq!(names(&again), names(packages));
+    assert!(files(&again) == files(packages));
+    let unet = "Stable_Diffusion_version_sd-emoji_unet";
+    let (model, package) = (compiled.join(format!("{unet}.mlmodelc")), folder.path().join("unet.mlpackage"));
+    succeed(["compress", &text(&model), "-o", &text(&package)]);
+    assert!(files(&package) == files(&packages.join(format!("{unet}.mlpackage"))));
+    assert!(fail(["compress", &text(packages), "-o", &text(folder.path().join("x"))]).contains("say how: --bits N"));
+    let named = fail(["compress", &text(&model), "-o", &text(folder.path().join("x.mlmodelc")), "--bits", "6"]);
+    assert!(named.contains("must end with .mlpackage"), "{named}");
+}
+
+#[test]
+fn compiled_models_are_compressed_as_their_packages_are() {
+    let (packages, compiled) = &*MADE;
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
+    succeed(["compress", &text(packages), "-o", &text(&a), "--bits", "6"]);
+    succeed(["compress", &text(compiled), "-o", &text(&b), "--bits", "6"]);
+    assert!(files(&a) == files(&b));
+}
+
+#[test]
+fn what_takes_a_package_takes_a_compiled_one() {
+    let (packages, compiled) = &*MADE;
+    let unet = |dir: &Path, end: &str| text(dir.join(format!("Stable_Diffusion_version_sd-emoji_unet.{end}")));
+    let (package, model) = (unet(packages, "mlpackage"), unet(compiled, "mlmodelc"));
+    let same = json(["verify", &model, "--against", &package]);
+    assert_eq!(same["outputs"][0]["identical"], true);
+    let (of_model, of_package) = (json(["inspect", &model]), json(["inspect", &package]));
+    assert_eq!(of_model["model"], of_package["model"]);
+    assert!(of_model["compiler"].as_str().unwrap().starts_with("smelt "));
+    assert_eq!(succeed(["inspect", &model, "--weights"]), succeed(["inspect", &package, "--weights"]));
+    let folder = tempfile::tempdir().unwrap();
+    succeed(["chunk", &model, "-o", &text(folder.path().join("parts")), "--check"]);
+    assert_eq!(names(&folder.path().join("parts")).len(), 2);
+    assert_eq!(json(["bench", &model, "--runs", "1"])["models"].as_array().map(Vec::len), Some(1));
+    let inside = json(["inspect", &text(compiled)]);
+    assert_eq!(inside["packages"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn a_package_beside_what_was_compiled_of_it_is_one_model() {
+    let (packages, _) = &*MADE;
+    let folder = tempfile::tempdir().unwrap();
+    let both = folder.path().join("both");
+    succeed(["compile", &text(packages), "-o", &text(&both)]);
+    for name in names(packages).iter().filter(|name| name.ends_with(".mlpackage")) {
+        let to = both.join(name);
+        for (file, bytes) in files(&packages.join(name)) {
+            fs::create_dir_all(to.join(&file).parent().unwrap()).unwrap();
+            fs::write(to.join(&file), bytes).unwrap();
+        }
+    }
+    assert_eq!(picture(&both, &[]), picture(packages, &[]));
+    // Compiled in its own place, it needs no copies.
+    let message = fail(["compile", &text(&both), "-o", &text(&both)]);
+    assert!(message.contains("is there already; replace it with --force"), "{message}");
+    assert_eq!(json(["compile", &text(&both), "-o", &text(&both), "--force"])["copied"], serde_json::json!([]));
+}
+
+#[test]
+fn what_cannot_be_compiled_is_named_and_leaves_nothing() {
+    let (packages, compiled) = &*MADE;
+    let folder = tempfile::tempdir().unwrap();
+    let to = text(folder.path().join("x"));
+    let check = |from: &Path, expected: &str| {
+        let message = fail(["compile", &text(from), "-o", &to]);
+        assert!(message.contains(expected), "{message}");
+        assert!(!Path::new(&to).exists());
+    };
+    check(&compiled.join("Stable_Diffusion_version_sd-emoji_unet.mlmodelc"), "is compiled already");
+    check(compiled, "a folder of packages");
+    check(&packages.join("vocab.json"), "give a package");
+    check(&demo(), "a checkpoint");
+}
