@@ -5,7 +5,8 @@
 //! - [`Outputs`] holds what one command writes and reads, and refuses it before any work: files and packages whose place
 //!   cannot be written, two outputs with one name, and outputs that would replace an input. What it gives out
 //!   ([`OutputFile`], [`OutputFolder`]) is the way to write files and to make folders.
-//! - [`StagedDir`] is a directory that appears whole or not at all, and [`Tree`] one that is copied so.
+//! - [`StagedDir`] is a directory that appears whole or not at all, [`Tree`] one that is copied so, and [`move_folder`]
+//!   keeps one that somebody else made.
 //! - [`link_or_copy`] and [`Flusher`] serve large files within staged directories.
 //! - [`Growing`], [`Lock`], [`point_to`] and [`free_bytes`] serve a cache that several processes fill, over several runs.
 //!
@@ -19,6 +20,7 @@ mod flush;
 mod growing;
 mod kind;
 mod lock;
+mod moved;
 mod named;
 mod outputs;
 mod place;
@@ -34,6 +36,7 @@ pub use flush::{Flusher, reserve};
 pub use growing::Growing;
 pub use kind::{FileKind, kind_of};
 pub use lock::Lock;
+pub use moved::{Moved, move_folder};
 pub use named::{Below, Folder, NamedFiles};
 pub use outputs::{OutputFolder, Outputs, is_stream, remove_empty_folders};
 pub use read::{ReadError, read, read_if_present, read_text, read_text_if_present, strip_bom};

@@ -282,7 +282,7 @@ fn unsupported_is_fine(error: TryLockError) -> io::Result<()> {
 }
 
 /// Flushes every file and directory below `dir` to the disk.
-fn sync_tree(dir: &Path) -> Result<(), WriteError> {
+pub(crate) fn sync_tree(dir: &Path) -> Result<(), WriteError> {
     for entry in fs::read_dir(dir).at("read", dir)? {
         let path = entry.at("read", dir)?.path();
         if path.is_dir() {
@@ -317,7 +317,7 @@ fn sync_dir(_dir: &Path) -> Result<(), WriteError> {
 }
 
 /// Renames, but never onto something, where the system can promise it.
-fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_vendor = "apple"))]
     {
         use rustix::fs::{CWD, RenameFlags, renameat_with};

@@ -51,6 +51,12 @@ impl Tree {
         &self.root
     }
 
+    /// The files in it, below the root and in the order of their names; of a file alone nothing.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let entries = self.entries.iter().flatten();
+        entries.filter(|entry| !entry.is_folder).map(|entry| entry.relative.as_path())
+    }
+
     /// Copies it to a place, where it appears whole, and replaces a file or folder that is there; links are followed, and
     /// what is no regular file is written into, as by [`OutputFile::write`].
     ///
@@ -140,7 +146,9 @@ mod tests {
         fs::create_dir_all(path("from/sub/empty")).unwrap();
         fs::write(path("from/sub/x"), "x").unwrap();
         fs::create_dir_all(path("to/old")).unwrap();
-        Tree::read(&path("from")).unwrap().copy_to(&path("to")).unwrap();
+        let tree = Tree::read(&path("from")).unwrap();
+        assert_eq!(tree.files().collect::<Vec<_>>(), [Path::new("sub/x")]);
+        tree.copy_to(&path("to")).unwrap();
         assert_eq!(fs::read(path("to/sub/x")).unwrap(), b"x");
         assert!(path("to/sub/empty").is_dir() && !path("to/old").exists());
         fs::write(path("file"), "old").unwrap();

@@ -5,6 +5,7 @@
 //! | feature | engine | runs |
 //! |---|---|---|
 //! | `mil` (default) | [`MilEngine`] | Core ML packages and MIL programs, on any system |
+//! | `coreml` (default) | [`CoreMlEngine`] | Core ML packages and compiled models, by Core ML itself; elsewhere than on macOS and iOS it refuses by name |
 //! | `burn` | `BurnEngine` | checkpoints: the networks themselves, on Burn's CPU backend |
 //! | `burn-cuda`, `-metal`, `-rocm`, `-vulkan`, `-webgpu`, `-wgpu` | `BurnEngine` | the same on GPUs |
 //!
@@ -32,6 +33,8 @@
 mod burn;
 mod burn_device;
 mod chain;
+#[cfg(feature = "coreml")]
+mod coreml;
 #[cfg(feature = "mil")]
 mod error;
 #[cfg(feature = "mil")]
@@ -41,6 +44,10 @@ mod mil_cpu;
 pub use burn::{BurnEngine, BurnError, BurnOptions};
 pub use burn_device::BurnDevice;
 pub use chain::{Chain, ChainError};
+#[cfg(feature = "coreml")]
+pub use coreml::{
+    ComputeDevice, ComputePlan, ComputeUnits, CoreMlEngine, CoreMlError, CoreMlOptions, DeviceSum, PlannedOperation,
+};
 #[cfg(feature = "mil")]
 pub use error::EngineError;
 #[cfg(feature = "mil")]

@@ -23,6 +23,8 @@ fn engines() -> Vec<Case> {
         ("reference", |checkpoint, role| program(checkpoint, role, sd_engines::Options::default().into())),
         #[cfg(feature = "burn")]
         ("burn", network),
+        #[cfg(all(feature = "coreml", target_vendor = "apple"))]
+        ("coreml", by_core_ml),
     ]
 }
 
@@ -47,6 +49,20 @@ fn network(checkpoint: &Checkpoint, role: Role) -> Box<dyn Engine> {
     let signature = Signature { inputs: features(inputs), outputs: features(outputs) };
     let weights = checkpoint.weights(role).unwrap();
     Box::new(BurnEngine::new(&network, signature, &weights, BurnOptions::default()).unwrap())
+}
+
+/// The same program as a package, by Core ML on the CPU alone.
+#[cfg(all(feature = "coreml", target_vendor = "apple"))]
+fn by_core_ml(checkpoint: &Checkpoint, role: Role) -> Box<dyn Engine> {
+    use sd_engines::{ComputeUnits, CoreMlEngine, CoreMlOptions};
+
+    let cache = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let converted = convert(checkpoint, role, &options()).unwrap();
+    let folder = tempfile::tempdir_in(&cache).unwrap();
+    let package = folder.path().join("a.mlpackage");
+    converted.write(&package, mlpackage::Existing::Refuse, &mut |_| {}).unwrap();
+    let options = CoreMlOptions { units: ComputeUnits::CpuOnly, cache: Some(cache), ..CoreMlOptions::default() };
+    Box::new(CoreMlEngine::open(&package, options).unwrap())
 }
 
 /// Zeros for every input.

@@ -249,6 +249,7 @@ unsafe fn weigh_lanes<S: Simd, const R: usize>(scores: &[S::V; R], t: &Tile, w: 
 }
 
 /// Implements the tiles of [`Simd`] with one function per row count, each compiled for the instruction set.
+#[cfg(target_arch = "x86_64")]
 macro_rules! tiles {
     ($S:ty, $feature:literal, $($rows:literal)*) => {
         #[inline(always)]
@@ -285,4 +286,5 @@ macro_rules! tiles {
         }
     };
 }
+#[cfg(target_arch = "x86_64")]
 pub(crate) use tiles;
