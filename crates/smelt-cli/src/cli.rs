@@ -26,9 +26,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use smelt::{AttentionLayout, Batch, Existing, Precision, Role, Rounding, Source, Target};
+use smelt::{
+    AttentionLayout, Batch, DEVICES, Device, ENGINES, EngineKind, Existing, Precision, Role, Rounding, Source, Target,
+};
 
-use crate::engine_args::{EngineArgs, memory};
+use crate::engine_args::{EngineArgs, memory, named};
 pub(crate) use examples::with_example;
 pub(crate) use generate::GenerateArgs;
 pub(crate) use own::{CompareArgs, CompletionsArgs, DoctorArgs, ManArgs, MetadataArgs};
@@ -390,9 +392,15 @@ pub(crate) struct InspectArgs {
     /// Print the program in MIL's text form instead.
     #[arg(long, conflicts_with = "json")]
     pub(crate) mil: bool,
-    /// Print the fast engine's plan instead: steps, kernels, bytes, operations.
-    #[arg(long, conflicts_with_all = ["json", "mil", "weights"])]
+    /// Print the fast engine's plan instead: steps, kernels, bytes, operations; or with --engine coreml what runs where.
+    #[arg(long, conflicts_with_all = ["mil", "weights"])]
     pub(crate) plan: bool,
+    /// Whose plan: cpu, the fast engine's, or coreml.
+    #[arg(long, value_name = "NAME", default_value = "cpu", value_parser = named(ENGINES), requires = "plan")]
+    pub(crate) engine: EngineKind,
+    /// What Core ML may use; default: all.
+    #[arg(long, value_name = "NAME", value_parser = named(DEVICES), requires = "plan")]
+    pub(crate) device: Option<Device>,
     /// List every weight: how it is stored, bits, bytes, share of the whole.
     #[arg(long, conflicts_with = "mil")]
     pub(crate) weights: bool,
@@ -413,6 +421,9 @@ pub(crate) struct BenchArgs {
     /// Show which steps the time goes to.
     #[arg(long)]
     pub(crate) profile: bool,
+    /// Tell what Core ML runs where; for --engine coreml.
+    #[arg(long)]
+    pub(crate) plan: bool,
     /// Draw the profile as a flame graph; - is standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,

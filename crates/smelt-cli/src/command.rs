@@ -28,7 +28,7 @@ use crate::report::Report;
 
 /// Runs a command; the code is what the program exits with.
 pub(crate) fn run(command: &Command, report: &Report) -> Result<ExitCode> {
-    if let Some(warning) = engine_of(command).and_then(|engine| engine.spec(None).warning()) {
+    if let Some(warning) = engine_of(command).and_then(|engine| engine.spec().warning()) {
         report.warn(warning);
     }
     match command {

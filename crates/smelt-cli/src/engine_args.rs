@@ -4,14 +4,25 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use smelt::{ComputePrecision, Device, ENGINES, EngineKind, EngineSpec, Names, WEIGHT_FORMS, WeightForm, parse_bytes};
+use smelt::{
+    ComputePrecision, DEVICES, Device, ENGINES, EngineKind, EngineSpec, Names, WEIGHT_FORMS, WeightForm, parse_bytes,
+};
+
+use crate::file::cache_folder;
 
 /// What executes models, and with how many threads.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct EngineArgs {
-    /// What executes models: the fast engine for this CPU, the plain one that it is checked with, or Burn.
+    /// What executes models: the fast engine for this CPU, the plain one that it is checked with, Burn, or Core ML.
     #[arg(long, value_name = "NAME", default_value = "cpu", value_parser = named(ENGINES))]
     pub(crate) engine: EngineKind,
+    /// What --engine burn runs on, by default flex, the CPU (others stand behind features: burn-cuda, burn-wgpu, …), or
+    /// --engine coreml, by default all.
+    #[arg(long, value_name = "NAME", value_parser = named(DEVICES))]
+    pub(crate) device: Option<Device>,
+    /// Have Core ML take longer to load models, so that they run quickly; on macOS 15 and iOS 18.
+    #[arg(long)]
+    pub(crate) fast_prediction: bool,
     /// Threads; default: one for each core. Results do not depend on it.
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
@@ -48,14 +59,16 @@ pub(crate) fn isa() -> Option<String> {
 }
 
 impl EngineArgs {
-    /// What was typed, as the library takes it; only `generate` has devices and a limit.
-    pub(crate) fn spec(&self, device: Option<Device>) -> EngineSpec {
+    /// What was typed, as the library takes it; only `generate` and `run` have a limit.
+    pub(crate) fn spec(&self) -> EngineSpec {
         EngineSpec {
             kind: self.engine,
             threads: self.threads,
             compute: self.compute,
             weights: self.weights,
-            device,
+            device: self.device,
+            fast_prediction: self.fast_prediction,
+            cache: cache_folder(),
             vae_memory: None,
             isa: isa(),
         }

@@ -28,7 +28,7 @@ fn with_package() -> (tempfile::TempDir, PathBuf) {
 fn a_device_is_for_the_burn_engine_only() {
     let (_dir, picture) = with_package();
     let error = fail(generate(&demo(), &picture, &["--device", "cuda"]));
-    assert_eq!(error, "error: --device is for --engine burn\n");
+    assert_eq!(error, "error: --device cuda is for --engine burn\n");
 }
 
 #[test]

@@ -4,9 +4,11 @@
 //! The machine's peak is measured before and after every run: on shared machines it wanders, and only the ratio says
 //! something.
 
+mod core_ml;
 mod flame;
 mod measure;
 
+pub use core_ml::MeasuredByCoreMl;
 pub use flame::draw as flame_graph;
 pub use measure::{Benchmark, Measured, ProfileLine};
 pub(crate) use measure::{median, peak};

@@ -6,14 +6,18 @@
 //! | `cpu:bf16,threads=4,weights=expanded` | the same, with operands in bf16, four threads, and weights decoded when they are loaded |
 //! | `reference` | every operation by its definition |
 //! | `burn:metal` | a checkpoint's networks by Burn, on a device of Burn's |
+//! | `coreml:ne` | packages by Core ML, on CPU and Neural Engine |
 //!
 //! Which option which engine heeds stands in one table, `RULES`; an option that an engine would not heed is refused.
 
+mod device;
+
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::str::FromStr;
 
-pub use sd_engines::BurnDevice as Device;
+pub use device::{DEVICES, Device};
 use sd_engines::{CpuOptions, Executor, Isa, Options, Precision, Rounding, UnknownIsa, WeightForm};
 
 use crate::error::{Error, Result, refusal, refuse};
@@ -30,6 +34,8 @@ pub enum EngineKind {
     Reference,
     /// A checkpoint's networks by Burn itself, without MIL; in builds with the feature `burn`.
     Burn,
+    /// Packages and compiled models by Core ML, on macOS and iOS. Type-checked there, never run.
+    CoreMl,
 }
 
 /// Values with the names that people give them, and what the names stand for.
@@ -44,17 +50,7 @@ pub const ENGINES: Names<EngineKind> = &[
         "burn",
         "A checkpoint's networks by Burn itself, without MIL; for `generate`, in builds with the feature `burn`",
     ),
-];
-
-/// Devices of Burn's; all but the first stand behind features.
-pub const DEVICES: Names<Device> = &[
-    (Device::Flex, Device::Flex.name(), "The CPU"),
-    (Device::Cuda, Device::Cuda.name(), "NVIDIA's GPUs"),
-    (Device::Metal, Device::Metal.name(), "Apple's GPUs"),
-    (Device::Rocm, Device::Rocm.name(), "AMD's GPUs"),
-    (Device::Vulkan, Device::Vulkan.name(), "GPUs by Vulkan"),
-    (Device::WebGpu, Device::WebGpu.name(), "GPUs by WebGPU's shaders"),
-    (Device::Wgpu, Device::Wgpu.name(), "GPUs by whatever the system offers"),
+    (EngineKind::CoreMl, "coreml", "Packages by Core ML, on macOS and iOS; type-checked, never run"),
 ];
 
 /// How the fast engine holds compressed weights.
@@ -82,8 +78,13 @@ pub struct EngineSpec {
     pub compute: Precision,
     /// How the fast engine holds compressed weights; results are the same.
     pub weights: WeightForm,
-    /// What Burn runs on; default: the CPU.
+    /// What Burn runs on, by default the CPU, or Core ML, by default whatever the machine has.
     pub device: Option<Device>,
+    /// Have Core ML take longer to load models, so that they run quickly; on macOS 15 and iOS 18.
+    pub fast_prediction: bool,
+    /// The folder below which Core ML's compiled models are kept; default: the system's for what can be made again. No part
+    /// of the text.
+    pub cache: Option<PathBuf>,
     /// Bytes that a pipeline's autoencoder may take for what it computes, beside its weights: where everything at once would
     /// take more, pictures are decoded and encoded by rows (docs/numerics.md). Default: [`USUAL_VAE_MEMORY`], in a pipeline
     /// that saves memory [`LOW_VAE_MEMORY`].
@@ -101,6 +102,8 @@ impl Default for EngineSpec {
             compute: Precision::F32,
             weights: WeightForm::Stored,
             device: None,
+            fast_prediction: false,
+            cache: None,
             vae_memory: None,
             isa: None,
         }
@@ -112,6 +115,9 @@ pub const USUAL_VAE_MEMORY: u64 = 4_000_000_000;
 /// The same in a pipeline that saves memory: enough for a picture of 2048×2048.
 pub const LOW_VAE_MEMORY: u64 = 1_300_000_000;
 
+/// The word for it in a line of text.
+const FAST_PREDICTION: &str = "fast-prediction";
+
 /// Which engines heed an option, and what is said to one that does not.
 struct Rule {
     heeded_by: &'static [EngineKind],
@@ -120,7 +126,7 @@ struct Rule {
 }
 
 /// One row for each option, in the order in which they are refused.
-const RULES: [Rule; 5] = [
+const RULES: [Rule; 6] = [
     Rule {
         heeded_by: &[EngineKind::Cpu],
         is_given: |spec| spec.compute != Precision::F32,
@@ -146,11 +152,26 @@ const RULES: [Rule; 5] = [
         refusal: |_| "--vae-memory is for --engine cpu only; leave one of them out".into(),
     },
     Rule {
-        heeded_by: &[EngineKind::Burn],
-        is_given: |spec| spec.device.is_some(),
-        refusal: |_| "--device is for --engine burn".into(),
+        heeded_by: &[EngineKind::CoreMl],
+        is_given: |spec| spec.fast_prediction,
+        refusal: |_| "--fast-prediction is for --engine coreml only; leave one of them out".into(),
+    },
+    // Each device is of one engine.
+    Rule {
+        heeded_by: &[],
+        is_given: |spec| spec.device.is_some_and(|device| device.engine() != spec.kind),
+        refusal: device_refusal,
     },
 ];
+
+/// Says whose a device is, and which the chosen engine has.
+fn device_refusal(spec: &EngineSpec) -> String {
+    let Some(device) = spec.device else { return String::new() };
+    let own = device::names(spec.kind);
+    let engine = name_of(ENGINES, spec.kind);
+    let others = if own.is_empty() { String::new() } else { format!("; those of {engine} are {own}") };
+    format!("--device {} is for --engine {}{others}", device.name(), name_of(ENGINES, device.engine()))
+}
 
 /// Threads that the machine runs at once.
 fn available() -> NonZeroUsize {
@@ -179,6 +200,15 @@ impl EngineSpec {
             Some(rule) => Err(Error::Refused((rule.refusal)(self).into())),
             None => Ok(()),
         }
+    }
+
+    /// Refuses what the chosen engine would not heed, and an engine that this system does not have.
+    ///
+    /// # Errors
+    /// As [`EngineSpec::check`], and for Core ML elsewhere than on macOS and iOS.
+    pub fn check_here(&self) -> Result<()> {
+        self.check()?;
+        crate::core_ml::check(self)
     }
 
     /// What the user should know of what is used instead.
@@ -213,7 +243,7 @@ impl EngineSpec {
     /// # Errors
     /// [`Error::Refused`] for an engine that runs no packages, and for options that it would not heed.
     pub fn executor(&self, rounding: Rounding) -> Result<Executor> {
-        self.check_runs_packages()?;
+        self.check_runs_programs()?;
         self.check()?;
         if rounding != Rounding::Boundary && (self.compute != Precision::F32 || self.weights != WeightForm::Stored) {
             refuse!(
@@ -230,7 +260,7 @@ impl EngineSpec {
 
     /// Refuses engines that have no plan whose steps could be measured.
     pub(crate) fn check_has_plans(&self) -> Result<()> {
-        self.check_runs_packages()?;
+        self.check_runs_programs()?;
         match self.kind {
             EngineKind::Reference => refuse!(
                 "the reference engine has no plan to measure, so bench is for --engine cpu; \
@@ -240,14 +270,21 @@ impl EngineSpec {
         }
     }
 
-    /// Refuses the engine that runs checkpoints and no packages.
-    fn check_runs_packages(&self) -> Result<()> {
+    /// Refuses the engine that runs checkpoints and no packages, and the one that is the system's own.
+    fn check_runs_programs(&self) -> Result<()> {
         match self.kind {
             EngineKind::Cpu | EngineKind::Reference => Ok(()),
             EngineKind::Burn => refuse!(
                 "the burn engine executes the networks of a checkpoint, and packages hold MIL programs; \
                  it is for smelt generate -m CHECKPOINT"
             ),
+            EngineKind::CoreMl => {
+                crate::core_ml::check(self)?;
+                refuse!(
+                    "the coreml engine runs packages, in generate, run, bench, upscale and inspect --plan; this needs \
+                     --engine cpu or reference"
+                )
+            }
         }
     }
 }
@@ -270,6 +307,7 @@ impl FromStr for EngineSpec {
                 Some(("vae-memory", size)) => spec.vae_memory = Some(parse_bytes(size).ok_or_else(unknown)?),
                 Some(("weights", form)) => spec.weights = named(WEIGHT_FORMS, form).ok_or_else(unknown)?,
                 Some(_) => return Err(unknown()),
+                None if option == FAST_PREDICTION => spec.fast_prediction = true,
                 None => match (option.parse(), named(DEVICES, option)) {
                     (Ok(precision), _) => spec.compute = precision,
                     (_, Some(device)) => spec.device = Some(device),
@@ -289,6 +327,7 @@ impl fmt::Display for EngineSpec {
             options.push(self.compute.to_string());
         }
         options.extend(self.device.map(|device| device.name().to_owned()));
+        options.extend(self.fast_prediction.then(|| FAST_PREDICTION.to_owned()));
         options.extend(self.threads.map(|n| format!("threads={n}")));
         if self.weights != WeightForm::Stored {
             options.push(format!("weights={}", name_of(WEIGHT_FORMS, self.weights)));
@@ -312,6 +351,9 @@ mod tests {
             "burn",
             "burn:metal",
             "burn:cuda,threads=2",
+            "coreml",
+            "coreml:ne",
+            "coreml:gpu,fast-prediction",
             "cpu:bf16,threads=4,weights=expanded",
             "cpu:isa=portable",
             "cpu:vae-memory=1500000000",
@@ -324,10 +366,15 @@ mod tests {
     #[test]
     fn what_an_engine_would_not_heed_is_refused_with_those_that_do() {
         for (text, words) in [
-            ("gpu", "engines are cpu, reference, burn"),
+            ("gpu", "engines are cpu, reference, burn, coreml"),
             ("cpu:fast", "\"fast\" is no option"),
             ("cpu:threads=0", "\"threads=0\" is no option"),
-            ("cpu:metal", "--device is for --engine burn"),
+            ("cpu:metal", "--device metal is for --engine burn"),
+            ("cpu:ne", "--device ne is for --engine coreml"),
+            ("burn:ne", "--device ne is for --engine coreml; those of burn are flex, cuda, "),
+            ("coreml:metal", "--device metal is for --engine burn; those of coreml are all, cpu, gpu, ne"),
+            ("coreml:threads=2", "--threads is for --engine cpu and burn"),
+            ("cpu:fast-prediction", "--fast-prediction is for --engine coreml only"),
             ("burn:bf16", "--compute bf16 is for --engine cpu only"),
             ("reference:weights=expanded", "--weights expanded is for --engine cpu only"),
             ("reference:vae-memory=1G", "--vae-memory is for --engine cpu only"),

@@ -40,6 +40,9 @@ pub enum Error {
     /// A model could not be run.
     #[error(transparent)]
     Engine(#[from] sd_engines::EngineError),
+    /// A model could not be run by Core ML.
+    #[error(transparent)]
+    CoreMl(#[from] sd_engines::CoreMlError),
     /// A network could not be run by Burn.
     #[cfg(feature = "burn")]
     #[error(transparent)]

@@ -46,6 +46,7 @@ mod chunk;
 mod compile;
 mod compress;
 mod convert;
+mod core_ml;
 pub mod demo;
 pub mod doctor;
 mod embeddings;
@@ -96,6 +97,7 @@ pub use chunk::{ChunkForm, Chunking};
 pub use compile::{COMPILED_HERE, CompileReport, CompiledModel, Compiling};
 pub use compress::{Compression, CompressionPlan};
 pub use convert::{Conversion, ConversionPlan};
+pub use core_ml::{DeviceFacts, OperationFacts, PlanFacts};
 pub use embeddings::{EmbeddingAsked, Embeddings, Word};
 pub use engine::{
     DEVICES, Device, ENGINES, EngineKind, EngineSpec, LOW_VAE_MEMORY, Names, USUAL_VAE_MEMORY, WEIGHT_FORMS,
@@ -109,6 +111,7 @@ pub use hub::{Download, Downloaded, DownloadedFile};
 pub use like::{Like, LikeGiven};
 pub use load::PipelineOptions;
 pub use loras::{LoraAsked, Loras, Strength as LoraStrength};
+pub use mlpackage::Package;
 pub use model_dir::{files, holds_compiled, packages};
 pub use open::{Averages, Opened, Opening, Prediction, Source, open, open_checkpoint};
 pub use package::open_package;

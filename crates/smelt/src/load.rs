@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sd_checkpoint::{Applied, Checkpoint, ClipSkip, WithoutBlocks, hub};
 use sd_convert::{AttentionLayout, Batch, Beginning, LatentSize, functions_of_size};
-use sd_engines::{Executor, MilEngine, Options, Specialise, Weights};
+use sd_engines::{Chain, Executor, MilEngine, Options, Specialise, Weights};
 use sd_runtime::pipeline::{Blocks, DiffusionPipeline, Models, PipelineConfig};
 use sd_runtime::prompt::ATTENTION_MASK;
 use sd_runtime::{Engine, Form, LoadWith, Loader, Part, Residency, RuntimeError};
@@ -23,6 +23,7 @@ use sd_spec::{Axis, Family, FamilySpec, FeatureSpec, Role, Stage};
 
 use crate::bundle::Companions;
 use crate::convert::check_guides;
+use crate::core_ml;
 use crate::engine::{EngineKind, EngineSpec};
 use crate::error::{Context, Error, Result, refuse};
 use crate::fit;
@@ -111,6 +112,7 @@ pub(crate) fn load(options: &PipelineOptions, opened: &Opened, beginning: Beginn
     options.engine.check()?;
     let options = &options.settled();
     let with_burn = burn::is_chosen(options, opened)?;
+    core_ml::check_draws(&options.engine, opened)?;
     let dir = match opened.model() {
         Model::Checkpoint(checkpoint) => {
             let others = Others::find(options, opened, None)?;
@@ -209,8 +211,8 @@ fn executor(engine: &EngineSpec, role: Role) -> Result<Executor> {
     Ok(match engine.kind {
         EngineKind::Cpu if matches!(role.spec().stage, Stage::Encode | Stage::Decode) => engine.by_rows()?,
         EngineKind::Cpu => engine.cpu()?.into(),
-        // Burn executes no programs and has its own way in `make`.
-        EngineKind::Reference | EngineKind::Burn => {
+        // Burn executes no programs, and Core ML packages only: both have ways of their own.
+        EngineKind::Reference | EngineKind::Burn | EngineKind::CoreMl => {
             let runs_often = role.spec().stage == Stage::Denoise;
             Options::default().with_weights(if runs_often { Weights::Kept } else { Weights::PerRun }).into()
         }
@@ -242,6 +244,10 @@ fn from_packages(
     let has = |role| !packages.packages(role).is_empty();
     let mut parts = wanted(options, packages.family(), &others.nets, is_controlled, has);
     parts.sort_by_key(|part| !part.role.is_denoiser());
+    if options.engine.kind == EngineKind::CoreMl {
+        // It runs packages as they are.
+        parts.retain(|part| changes(*part).is_empty());
+    }
     let (engine, dir_of, by_role) = (options.engine.clone(), dir.to_owned(), packages.clone());
     let (controlnets, taesd, found) = (others.nets.names(), others.taesd(), Found::default());
     let memory = InMemory { engine: engine.clone(), precision: None, with_burn: false, found: found.clone() };
@@ -254,19 +260,20 @@ fn from_packages(
         if let Some(theirs) = others.load(part, &memory, &beside_them) {
             return theirs;
         }
-        let open = |path: &Path| open(path, executor(&engine, role), size, part);
+        let open = |path: &Path| open(path, &engine, size, part);
         let model = match by_role.packages(role) {
             [] => refuse!("there is no package of the {role}"),
             [whole] => open(whole)?,
             chunks => {
                 let named = |path: &PathBuf| Ok((path.display().to_string(), open(path)?));
-                MilEngine::chain(chunks.iter().map(named).collect::<Result<Vec<_>>>()?)?
+                let chunks = chunks.iter().map(named).collect::<Result<Vec<_>>>()?;
+                Box::new(Chain::new(chunks).map_err(sd_engines::EngineError::from)?)
             }
         };
         if let Some(size) = size.filter(|_| role.is_denoiser()) {
-            check_size(&dir_of, &model, size, || by_role.native_size().map_or(8, |(scale, _)| scale))?;
+            check_size(&dir_of, model.as_ref(), size, || by_role.native_size().map_or(8, |(scale, _)| scale))?;
         }
-        Ok(Box::new(model))
+        Ok(model)
     };
     let source = Source::new(options, parts, load)?;
     let mut warnings = beside.warnings;
@@ -295,19 +302,29 @@ fn denoiser_is_controlled(dir: &Path, packages: &ModelDir, nets: &ControlNets) -
 
 /// Prepares a package for a size, if it has a function of it; else its default, which takes prompt and negative prompt at
 /// once where it has functions for both batches, or that cut to one sample.
-fn open(path: &Path, executor: Result<Executor>, size: Option<LatentSize>, part: Part) -> Result<MilEngine> {
+fn open(path: &Path, engine: &EngineSpec, size: Option<LatentSize>, part: Part) -> Result<Box<dyn Engine>> {
     let package = open_package(path)?;
     let cannot = || format!("cannot run {}", path.display());
-    let (model, executor) = (package.model(), executor.with_context(cannot)?);
+    let model = package.model();
     let names = size.map(functions_of_size).into_iter().flatten();
     let function = names.into_iter().find(|name| model.description.function(name).is_some());
     let changes = changes(part);
+    if engine.kind == EngineKind::CoreMl {
+        if !changes.is_empty() {
+            refuse!(
+                "{}: Core ML runs packages as they are, and this has no {part}; --engine cpu makes one",
+                path.display()
+            );
+        }
+        return Ok(Box::new(core_ml::open(&package, function.as_deref(), engine)?));
+    }
+    let executor = executor(engine, part.role).with_context(cannot)?;
     let engine = match (&changes[..], function) {
         ([], Some(function)) => MilEngine::from_function(model, &function, executor),
         ([], None) => MilEngine::from_model(model, executor),
         (changes, function) => MilEngine::specialised(model, function.as_deref(), changes, executor),
     };
-    engine.with_context(cannot)
+    Ok(Box::new(engine.with_context(cannot)?))
 }
 
 /// What a package becomes for a part.
@@ -329,7 +346,7 @@ fn changes(part: Part) -> Vec<Specialise> {
 }
 
 /// Refuses a size that the UNet has not.
-fn check_size(dir: &Path, unet: &MilEngine, size: LatentSize, scale: impl FnOnce() -> usize) -> Result<()> {
+fn check_size(dir: &Path, unet: &dyn Engine, size: LatentSize, scale: impl FnOnce() -> usize) -> Result<()> {
     let shape = unet.signature().input("sample").and_then(|f| f.shape.dims());
     match shape {
         Some(&[_, _, height, width]) if size != (LatentSize { height, width }) => {

@@ -7,7 +7,6 @@ use mlpackage::{Existing, Package, Written};
 use sd_checkpoint::CheckpointError;
 use sd_checkpoint::place::{Place, Wanted};
 use sd_convert::verify::Input;
-use sd_engines::MilEngine;
 use sd_runtime::Engine;
 
 use crate::error::{Context, Result};
@@ -52,7 +51,7 @@ pub(crate) fn not_wanted(path: &Path, wanted: Wanted) -> CheckpointError {
 }
 
 /// A model's inputs, as random ones are drawn for them.
-pub(crate) fn inputs_of(engine: &MilEngine) -> Vec<Input> {
+pub(crate) fn inputs_of(engine: &dyn Engine) -> Vec<Input> {
     let features = engine.signature().inputs.iter();
     features
         .map(|f| Input { name: f.name.clone(), dtype: f.dtype, shape: f.shape.dims().unwrap_or_default().to_vec() })

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use host_tensor::HostTensor;
 use mil::TensorType;
 use mlpackage::{Interface, Package};
-use sd_engines::{MilEngine, NonFinite, Rounding};
-use sd_runtime::{Engine, Tensors};
+use sd_engines::{CoreMlEngine, MilEngine, NonFinite, Rounding};
+use sd_runtime::{Engine, Signature, Tensors};
 use serde::Serialize;
 
-use crate::engine::EngineSpec;
+use crate::core_ml;
+use crate::engine::{EngineKind, EngineSpec};
 use crate::error::{Context, Result, refuse};
 use crate::package::open_package;
 
@@ -39,7 +40,34 @@ pub struct Prepared {
     path: PathBuf,
     function: Option<String>,
     package: Package,
-    engine: MilEngine,
+    engine: Runner,
+}
+
+/// What runs it.
+#[derive(Debug)]
+enum Runner {
+    Mil(Box<MilEngine>),
+    CoreMl(Box<CoreMlEngine>),
+}
+
+impl Runner {
+    fn signature(&self) -> &Signature {
+        match self {
+            Self::Mil(engine) => engine.signature(),
+            Self::CoreMl(engine) => engine.signature(),
+        }
+    }
+
+    /// The type of an input; dimensions that are open are unknown.
+    fn input_type(&self, name: &str, interface: Option<&Interface>) -> Option<TensorType> {
+        match self {
+            Self::Mil(engine) => engine.input_type(name).cloned(),
+            Self::CoreMl(engine) => {
+                let feature = engine.signature().input(name)?;
+                Some(shapes::type_of(interface, name, feature.dtype, feature.shape.dims()?))
+            }
+        }
+    }
 }
 
 /// What a tensor is, without its values.
@@ -65,6 +93,9 @@ impl Execution {
     /// # Errors
     /// For options that the engine would not heed, and for packages that cannot be opened or run.
     pub fn prepare(&self, path: &Path) -> Result<Prepared> {
+        if self.engine.kind == EngineKind::CoreMl {
+            return self.prepare_by_core_ml(path);
+        }
         let executor = self.engine.executor(self.rounding)?;
         let package = open_package(path)?;
         let engine = match &self.function {
@@ -72,7 +103,20 @@ impl Execution {
             None => MilEngine::from_model(package.model(), executor),
         };
         let engine = engine.with_context(|| format!("cannot run {}", path.display()))?;
+        let engine = Runner::Mil(Box::new(engine));
         Ok(Prepared { path: path.to_owned(), function: self.function.clone(), package, engine })
+    }
+
+    fn prepare_by_core_ml(&self, path: &Path) -> Result<Prepared> {
+        core_ml::check(&self.engine)?;
+        self.engine.check()?;
+        if self.rounding != Rounding::Boundary {
+            refuse!("--rounding is for --engine reference, and Core ML rounds as it does; leave it out");
+        }
+        let package = open_package(path)?;
+        let engine = core_ml::open(&package, self.function.as_deref(), &self.engine)?;
+        let (path, function, engine) = (path.to_owned(), self.function.clone(), Runner::CoreMl(Box::new(engine)));
+        Ok(Prepared { path, function, package, engine })
     }
 }
 
@@ -91,27 +135,27 @@ impl Prepared {
             .with_context(|| format!("{from} does not fit {}", self.path.display()))
     }
 
-    /// Runs it; the first operation whose results are not finite is told of, if there is one.
+    /// Runs it; the first operation whose results are not finite is told of, if there is one and the engine watches.
     ///
     /// # Errors
     /// When an operation fails.
-    pub fn run(&self, inputs: &Tensors) -> Result<(Tensors, Option<NonFinite>)> {
-        self.engine.run_watched(inputs).with_context(|| format!("cannot run {}", self.path.display()))
+    pub fn run(&mut self, inputs: &Tensors) -> Result<(Tensors, Option<NonFinite>)> {
+        let cannot = || format!("cannot run {}", self.path.display());
+        match &mut self.engine {
+            Runner::Mil(engine) => engine.run_watched(inputs).with_context(cannot),
+            Runner::CoreMl(engine) => Ok((engine.run_once(inputs).with_context(cannot)?, None)),
+        }
     }
 }
 
 /// Names tensors as the model does and checks them; every fault is in the error.
-fn fit_inputs(
-    engine: &MilEngine,
-    interface: Option<&Interface>,
-    file: BTreeMap<String, HostTensor>,
-) -> Result<Tensors> {
+fn fit_inputs(engine: &Runner, interface: Option<&Interface>, file: BTreeMap<String, HostTensor>) -> Result<Tensors> {
     let (mut inputs, mut faults) = (Tensors::new(), Vec::new());
     let mut given = BTreeSet::new();
     for (name, tensor) in file {
         let known = |name: &str| engine.signature().input(name).is_some();
         let feature = name.strip_prefix("in.").filter(|_| !known(&name)).unwrap_or(&name);
-        let Some(ty) = engine.input_type(feature).filter(|_| known(feature)) else {
+        let Some(ty) = engine.input_type(feature, interface).filter(|_| known(feature)) else {
             // Files of expected results hold inputs and outputs side by side.
             if !name.starts_with("out.") {
                 faults.push(format!("there is no input {feature}"));
@@ -121,7 +165,7 @@ fn fit_inputs(
         if !given.insert(feature.to_owned()) {
             faults.push(format!("{feature} is given twice, with and without \"in.\""));
         }
-        match fit(&tensor, ty) {
+        match fit(&tensor, &ty) {
             Some(fitting) => {
                 faults.extend(shapes::fault(interface, feature, fitting.shape()));
                 inputs.insert(feature.to_owned(), fitting);

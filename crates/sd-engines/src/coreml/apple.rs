@@ -154,13 +154,11 @@ fn words(error: Retained<NSError>) -> String {
 }
 
 fn said(error: &NSError) -> String {
-    let mut words = error.localizedDescription().to_string();
-    if let Some(reason) = error.localizedFailureReason().map(|reason| reason.to_string()) {
-        if !words.contains(&reason) {
-            words = format!("{words} ({reason})");
-        }
+    let words = error.localizedDescription().to_string();
+    match error.localizedFailureReason().map(|reason| reason.to_string()) {
+        Some(reason) if !words.contains(&reason) => format!("{words} ({reason})"),
+        _ => words,
     }
-    words
 }
 
 fn configuration(options: &CoreMlOptions) -> Said<Retained<MLModelConfiguration>> {

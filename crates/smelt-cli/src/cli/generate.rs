@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
 use clap::{Arg, Args};
 use smelt::{
-    AttentionLayout, DEVICES, Device, Emphasis, Forecasting, GuidanceInterval, Precision, RandomKind, Sampler,
-    SchedulerKind, Seeds, Source,
+    AttentionLayout, Emphasis, Forecasting, GuidanceInterval, Precision, RandomKind, Sampler, SchedulerKind, Seeds,
+    Source,
 };
 
 use super::control::ControlArgs;
@@ -18,7 +18,7 @@ use super::text::prompt;
 use super::tokens::emphasis;
 use super::xl::XlArgs;
 use super::{PreviewArgs, Seed, SizeArgs, SourceArgs, StartArgs, VaryArgs, attention, examples, precision, source};
-use crate::engine_args::{EngineArgs, memory, named};
+use crate::engine_args::{EngineArgs, memory};
 use crate::view::ViewArgs;
 
 /// `smelt generate`.
@@ -159,9 +159,6 @@ pub(crate) struct GenerateArgs {
     pub(crate) precision: Option<Precision>,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
-    /// What --engine burn runs on; default: flex, the CPU. Others stand behind features: burn-cuda, burn-wgpu, ….
-    #[arg(long, value_name = "NAME", value_parser = named(DEVICES))]
-    pub(crate) device: Option<Device>,
     #[command(flatten)]
     pub(crate) hires: HiresArgs,
     #[command(flatten)]

@@ -1,13 +1,15 @@
 //! `smelt bench`: how fast models run here, and how close that is to what the machine can do.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use safe_files::Outputs;
 use serde::Serialize;
-use smelt::bench::{Benchmark, Measured, ProfileLine, flame_graph};
+use smelt::EngineKind;
+use smelt::bench::{Benchmark, Measured, MeasuredByCoreMl, ProfileLine, flame_graph};
 
+use super::inspect::plan;
 use crate::cli::BenchArgs;
 use crate::file;
 use crate::report::{Report, Table, bytes};
@@ -26,9 +28,13 @@ pub(super) fn run(args: &BenchArgs, report: &Report) -> Result<ExitCode> {
         runs: args.runs,
         seed: args.seed,
         profile: args.profile || args.svg.is_some(),
-        engine: args.engine.spec(None),
+        plan: args.plan,
+        engine: args.engine.spec(),
     };
     let packages = benchmark.packages(&args.package)?;
+    if args.engine.engine == EngineKind::CoreMl {
+        return by_core_ml(&benchmark, &packages, report);
+    }
     let mut outputs = Outputs::new();
     packages.iter().try_for_each(|path| outputs.reads("the package", path))?;
     let svg = args.svg.as_deref().map(|path| outputs.file("--svg", path)).transpose()?;
@@ -48,6 +54,32 @@ pub(super) fn run(args: &BenchArgs, report: &Report) -> Result<ExitCode> {
         report.line(format_args!("wrote {svg}"));
     }
     report.json(&Summary { isa, compute, threads, models })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `--json` prints of packages that Core ML ran.
+#[derive(Serialize)]
+struct SummaryOfCoreMl {
+    models: Vec<MeasuredByCoreMl>,
+}
+
+fn by_core_ml(benchmark: &Benchmark, packages: &[PathBuf], report: &Report) -> Result<ExitCode> {
+    let mut models = Vec::new();
+    for path in packages {
+        let spinner = report.spinner(&path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()));
+        models.push(benchmark.run_by_core_ml(path)?);
+        spinner.finish_and_clear();
+    }
+    let mut table = Table::new(2, "<<>>>>");
+    table.row(["", "device", "load", "load again", "median", "range"].map(String::from));
+    for m in &models {
+        let range = format!("{}–{}", time(m.min_s), time(m.max_s));
+        let [load, again, median] = [m.load_s, m.load_again_s, m.median_s].map(time);
+        table.row([file::stem(Path::new(&m.package)), m.device.to_owned(), load, again, median, range]);
+    }
+    report.text(table);
+    models.iter().filter_map(|m| m.plan.as_ref()).for_each(|plan| plan::tell(plan, report));
+    report.json(&SummaryOfCoreMl { models })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -197,7 +197,7 @@ fn open(args: &GenerateArgs, series: &[Varied], report: &Report) -> Result<Opene
         Some(model) => model.clone(),
         None => demo::directory(file::cache_folder())?.into(),
     };
-    engine(args).check()?;
+    engine(args).check_here()?;
     let sources = args.control.controlnets.iter().chain([&model]).chain(&args.xl.refiner).chain(&args.taesd);
     let sources = sources.chain(&args.preview.preview_taesd);
     opening.fetch(sources, &[], &mut Screen::new(report))?;
@@ -206,7 +206,7 @@ fn open(args: &GenerateArgs, series: &[Varied], report: &Report) -> Result<Opene
 
 /// What executes the models.
 fn engine(args: &GenerateArgs) -> EngineSpec {
-    EngineSpec { vae_memory: args.vae_memory, ..args.engine.spec(args.device) }
+    EngineSpec { vae_memory: args.vae_memory, ..args.engine.spec() }
 }
 
 /// Loads the models; the request's scheduler is settled with them.

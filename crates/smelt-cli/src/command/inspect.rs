@@ -5,6 +5,7 @@ mod checkpoint;
 mod embedding;
 mod hashes;
 mod lora;
+pub(super) mod plan;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,11 +15,10 @@ use smelt::Opening;
 use smelt::hashes::{Hashing, SourcePart};
 use smelt::inspect::{
     BundleFacts, CheckpointFacts, EmbeddingFile, Facts, FunctionFacts, HashFacts, LoraFile, ModelFacts, PackageFacts,
-    StoredWeights, WeightOrder, mil_text, plan_text,
+    StoredWeights, WeightOrder, mil_text,
 };
 
 use crate::cli::{InspectArgs, SortName};
-use crate::engine_args::isa;
 use crate::file::cache_folder;
 use crate::report::{Report, Table, bytes, count};
 use crate::screen::Screen;
@@ -119,7 +119,7 @@ impl Asked<'_> {
         if args.mil {
             mil_text(&package).iter().for_each(|text| report.text(text));
         } else if args.plan {
-            plan_text(&package, isa().as_deref())?.iter().for_each(|plan| report.line(plan));
+            plan::run(args, &package, report)?;
         } else if args.weights {
             let order = match args.sort {
                 SortName::Program => WeightOrder::Program,

@@ -28,10 +28,10 @@ pub(super) fn run(args: &RunArgs, report: &Report) -> Result<ExitCode> {
     outputs.reads("--inputs", &args.inputs)?;
     let target = file::binary(&mut outputs, "--outputs", None, &args.outputs)?;
     report.make_way(&outputs)?;
-    let engine = EngineSpec { vae_memory: args.vae_memory, ..args.engine.spec(None) };
+    let engine = EngineSpec { vae_memory: args.vae_memory, ..args.engine.spec() };
     let execution = Execution { function: args.function.clone(), rounding: args.rounding.into(), engine };
     let begin = Instant::now();
-    let package = execution.prepare(&args.package)?;
+    let mut package = execution.prepare(&args.package)?;
     let inputs = package.fit(tensor_file::read(&args.inputs)?, &args.inputs.display().to_string())?;
     let prepared = begin.elapsed();
     let begin = Instant::now();

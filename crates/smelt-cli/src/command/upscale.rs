@@ -62,7 +62,7 @@ pub(super) fn run(args: &UpscaleArgs, report: &Report) -> Result<ExitCode> {
 /// What was typed, as the library takes it.
 fn options(args: &UpscaleArgs) -> UpscalerOptions {
     UpscalerOptions {
-        engine: args.engine.spec(None),
+        engine: args.engine.spec(),
         tile: args.tile,
         overlap: args.overlap,
         precision: args.precision,

@@ -16,7 +16,7 @@ pub(super) fn run(args: &VerifyArgs, report: &Report) -> Result<ExitCode> {
         seed: args.seed,
         min_psnr: args.min_psnr,
         rounding: args.rounding.map(Into::into),
-        engine: args.engine.spec(None),
+        engine: args.engine.spec(),
     };
     verification.fetch(&args.package, &args.against, &mut Screen::new(report))?;
     let found = verification.run(&args.package, &args.against, &mut Screen::new(report))?;

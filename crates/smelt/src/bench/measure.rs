@@ -9,8 +9,9 @@ use sd_convert::verify::random_inputs;
 use sd_engines::{MilEngine, PlanSummary, Profile};
 use serde::Serialize;
 
-use crate::engine::EngineSpec;
-use crate::error::{Context, Result};
+use crate::core_ml;
+use crate::engine::{EngineKind, EngineSpec};
+use crate::error::{Context, Result, refuse};
 use crate::package::{inputs_of, is_named_as_package, not_wanted, open_package};
 
 /// How long the peak is measured at a time.
@@ -25,13 +26,15 @@ pub struct Benchmark {
     pub seed: u64,
     /// Tell which steps the time goes to.
     pub profile: bool,
+    /// Tell what Core ML runs where.
+    pub plan: bool,
     /// What executes the packages.
     pub engine: EngineSpec,
 }
 
 impl Default for Benchmark {
     fn default() -> Self {
-        Self { runs: 5, seed: 0, profile: false, engine: EngineSpec::default() }
+        Self { runs: 5, seed: 0, profile: false, plan: false, engine: EngineSpec::default() }
     }
 }
 
@@ -95,7 +98,7 @@ impl Benchmark {
     /// # Errors
     /// For engines without a plan, and for packages that cannot be opened or run.
     pub fn run(&self, path: &Path) -> Result<Measured> {
-        self.engine.check_has_plans()?;
+        self.check()?;
         let cannot = || format!("cannot run {}", path.display());
         let begin = Instant::now();
         let package = open_package(path)?;
@@ -145,8 +148,22 @@ impl Benchmark {
     /// # Errors
     /// For engines without a plan, and for a directory without packages.
     pub fn packages(&self, path: &Path) -> Result<Vec<PathBuf>> {
-        self.engine.check_has_plans()?;
+        match self.engine.kind {
+            EngineKind::CoreMl => core_ml::check(&self.engine)?,
+            _ => self.check()?,
+        }
         packages(path)
+    }
+
+    /// Refuses engines whose steps nobody can measure, and a plan of another engine than Core ML.
+    fn check(&self) -> Result<()> {
+        self.engine.check_has_plans()?;
+        if self.plan {
+            refuse!(
+                "bench --plan is for --engine coreml; smelt inspect --plan tells the fast engine's, and --profile its times"
+            );
+        }
+        Ok(())
     }
 }
 

@@ -42,6 +42,7 @@ pub(super) fn engine(
     use sd_engines::{BurnEngine, BurnOptions};
     use sd_runtime::{Feature, Signature};
 
+    use crate::engine::Device;
     use crate::error::Context;
 
     let Interface { network, inputs, outputs } = Interface::new(checkpoint, role, options)?;
@@ -50,7 +51,11 @@ pub(super) fn engine(
     };
     let signature = Signature { inputs: features(inputs), outputs: features(outputs) };
     let weights = checkpoint.weights(role)?;
-    let burn = BurnOptions { device: engine.device.unwrap_or_default(), threads: engine.n_threads() };
+    let device = match engine.device {
+        Some(Device::Burn(device)) => device,
+        _ => sd_engines::BurnDevice::default(),
+    };
+    let burn = BurnOptions { device, threads: engine.n_threads() };
     let engine = BurnEngine::new(&network, signature, &weights, burn);
     Ok(Box::new(engine.with_context(|| format!("cannot run {}", checkpoint.folder(role).display()))?))
 }

@@ -8,7 +8,7 @@ use sd_runtime::Engine;
 
 use super::{Found, burn, executor};
 use crate::convert::tensor_warnings;
-use crate::engine::EngineSpec;
+use crate::engine::{EngineKind, EngineSpec};
 use crate::error::{Context, Result, refuse};
 
 /// How they are executed, and who hears of what is found.
@@ -42,6 +42,12 @@ impl InMemory {
         }
         if self.with_burn {
             return burn::engine(&self.engine, checkpoint, role, options);
+        }
+        if self.engine.kind == EngineKind::CoreMl {
+            refuse!(
+                "Core ML runs packages, and {} is a checkpoint; convert it first: smelt convert {0} -o DIR",
+                checkpoint.root().display()
+            );
         }
         let converted = convert(checkpoint, role, options)?;
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,7 +7,7 @@ use sd_convert::Batch;
 use sd_runtime::{Engine, Form, Part};
 
 use super::memory::InMemory;
-use super::{executor, longer, open};
+use super::{longer, open};
 use crate::error::{Result, refuse};
 
 /// Where it is.
@@ -42,9 +42,7 @@ impl Net {
                 path.display(),
                 part.role
             ),
-            Self::Package(path) => {
-                Ok(Box::new(open(path, executor(&memory.engine, part.role), options.latent_size, part)?))
-            }
+            Self::Package(path) => open(path, &memory.engine, options.latent_size, part),
         }
     }
 }

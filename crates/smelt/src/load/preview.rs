@@ -24,9 +24,9 @@ pub(crate) fn load(
     let asked = ("--preview-taesd", options.preview_taesd.as_ref());
     let Some(taesd) = Taesd::find(asked, opened, Some(size))? else { return Ok(None) };
     warnings.extend(taesd.check_fits(&Latents { family, channels: Some(channels), scale: pipeline.scale() })?);
-    // It is small enough for any engine, and Burn's takes no packages.
+    // It is small enough for any engine, and Burn's takes no packages, nor Core ML checkpoints.
     let engine = match options.engine.kind {
-        EngineKind::Burn => EngineSpec::default(),
+        EngineKind::Burn | EngineKind::CoreMl => EngineSpec::default(),
         _ => options.engine.clone(),
     };
     let memory = InMemory { engine, precision: None, with_burn: false, found: Found::default() };

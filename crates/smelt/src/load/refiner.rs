@@ -5,6 +5,7 @@ use sd_spec::Family;
 
 use super::others::Others;
 use super::{Loaded, PipelineOptions, burn, from_checkpoint, from_packages};
+use crate::core_ml;
 use crate::error::{Result, refuse};
 use crate::model_dir::ModelDir;
 use crate::open::{Model, Opened};
@@ -53,6 +54,7 @@ pub(crate) fn load(options: &PipelineOptions, refiner: &Opened, size: LatentSize
         ..options.clone()
     };
     let with_burn = burn::is_chosen(&options, refiner)?;
+    core_ml::check_draws(&options.engine, refiner)?;
     let others = Others::find(&options, refiner, Some(size))?;
     match refiner.model() {
         // The model itself composes the picture, and says what is wrong with its size.

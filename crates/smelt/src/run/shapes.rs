@@ -2,10 +2,23 @@
 //!
 //! A program may leave dimensions open; the description bounds what may be fed, as Core ML does.
 
+use host_tensor::DType;
+use mil::{Dim, TensorType};
 use mlpackage::{FeatureType, Interface, MultiArray, ShapeFlexibility, SizeRange};
 
 /// Enumerated shapes that a message lists.
 const LISTED: usize = 8;
+
+/// The type of an input by its description: of any size where its shape is flexible.
+pub(super) fn type_of(interface: Option<&Interface>, input: &str, dtype: DType, shape: &[usize]) -> TensorType {
+    let feature = interface.and_then(|own| own.inputs.iter().find(|feature| feature.name == input));
+    let is_flexible = feature.is_some_and(|feature| match &feature.ty {
+        FeatureType::MultiArray(array) => array.flexibility != ShapeFlexibility::Fixed,
+        _ => false,
+    });
+    let dim = |&n| if is_flexible { Dim::Unknown } else { Dim::Size(n) };
+    TensorType { dtype, shape: shape.iter().map(dim).collect() }
+}
 
 /// What is wrong with a shape for the input of this name; nothing when the description says nothing of it.
 pub(super) fn fault(interface: Option<&Interface>, input: &str, shape: &[usize]) -> Option<String> {

@@ -12,6 +12,8 @@ use sd_runtime::upscale::Upscaler as Runner;
 use sd_spec::Role;
 
 use super::options::UpscalerOptions;
+use crate::core_ml;
+use crate::engine::EngineKind;
 use crate::error::{Context, Result, refuse};
 use crate::model_dir;
 use crate::open::Opening;
@@ -45,7 +47,10 @@ pub(super) struct OfPackage {
 
 impl Model {
     pub(super) fn open(source: &Source, options: &UpscalerOptions) -> Result<Self> {
-        options.engine.executor(Rounding::Boundary)?;
+        if options.engine.kind != EngineKind::CoreMl {
+            options.engine.executor(Rounding::Boundary)?;
+        }
+        core_ml::check(&options.engine)?;
         let opening = Opening { offline: options.offline, ..Opening::default() };
         let path = hub::resolve(&opening.locate(source)?)?;
         match package_at(&path)? {
@@ -79,9 +84,9 @@ impl Model {
 
     /// What runs parts, of a size where there is a choice.
     pub(super) fn load(&self, tile: Option<Size>, options: &UpscalerOptions) -> Result<Runner> {
-        let executor = options.engine.executor(Rounding::Boundary)?;
         let runner = match self {
             Self::Checkpoint(own) => {
+                let executor = options.engine.executor(Rounding::Boundary)?;
                 let latent_size = tile.map(|tile| LatentSize { height: tile.height, width: tile.width });
                 let precision = Some(options.precision.unwrap_or(Precision::Float32));
                 let how = Options { latent_size, precision, ..Options::default() };
@@ -89,7 +94,12 @@ impl Model {
                 let engine = MilEngine::from_program(&converted.program, executor)?;
                 Runner::new(Box::new(engine))?.with_multiple(own.multiple)?
             }
+            Self::Package(own) if options.engine.kind == EngineKind::CoreMl => {
+                let engine = core_ml::open(&own.package, own.function.as_deref(), &options.engine)?;
+                Runner::new(Box::new(engine))?
+            }
             Self::Package(own) => {
+                let executor = options.engine.executor(Rounding::Boundary)?;
                 let model = own.package.model();
                 let engine = match &own.function {
                     Some(function) => MilEngine::from_function(model, function, executor),
