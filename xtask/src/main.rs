@@ -9,6 +9,7 @@ mod bench;
 mod ci;
 mod codegen;
 mod config_keys;
+mod cross;
 mod demo_model;
 mod e2e;
 mod oracle;
@@ -47,6 +48,8 @@ enum Command {
     Synth(synth::Arguments),
     /// Measure, and append the result to `benches/record`.
     Bench(bench::Arguments),
+    /// Type-check and lint for systems that this machine is not: macOS and iOS.
+    Cross(cross::Arguments),
     /// List the keys that configuration classes of diffusers and transformers define; needs Python and network.
     ConfigKeys,
     /// Train the model in the box again; needs Python, network and hours.
@@ -66,6 +69,7 @@ fn main() -> anyhow::Result<()> {
         Command::Release => release::run(),
         Command::Synth(arguments) => synth::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Cross(arguments) => cross::run(&arguments),
         Command::ConfigKeys => config_keys::run(),
         Command::DemoModel(arguments) => demo_model::run(&arguments),
         Command::Package => package::run(),
