@@ -34,6 +34,7 @@ use std::path::{Path, PathBuf};
 
 use host_tensor::{Bytes, HostTensor};
 use mlpackage::{Model, Package};
+use safe_files::{Tree, move_folder};
 use sd_runtime::{Engine, Signature, Stop, Tensors};
 
 pub use error::CoreMlError;
@@ -73,6 +74,14 @@ impl CoreMlEngine {
     /// [`CoreMlError::Absent`].
     pub fn check_system() -> Result<(), CoreMlError> {
         System.check()
+    }
+
+    /// Compiles a package by Core ML's own compiler, to a place of the caller's, where it appears whole.
+    ///
+    /// # Errors
+    /// [`CoreMlError::Absent`]; when Core ML does not compile it, and when it cannot be put there.
+    pub fn compile(package: &Path, to: &Path) -> Result<(), CoreMlError> {
+        compile_to(&System, package, to)
     }
 
     /// Where the compiled model lies.
@@ -213,6 +222,19 @@ fn compiled<R: Runtime>(runtime: &R, path: &Path, cache: Option<&Path>) -> Resul
         let failed = |reason| CoreMlError::Failed { action: "compile", path: path.to_owned(), reason };
         runtime.compile(path).map_err(failed)
     })
+}
+
+/// Compiles a package to a place, and replaces what is there.
+fn compile_to<R: Runtime>(runtime: &R, package: &Path, to: &Path) -> Result<(), CoreMlError> {
+    runtime.check()?;
+    let failed = |reason| CoreMlError::Failed { action: "compile", path: package.to_owned(), reason };
+    let compiled = runtime.compile(package).map_err(failed)?;
+    if to.exists() {
+        // The system's own copy stays in the folder that it clears.
+        return Ok(Tree::read(&compiled)?.copy_to(to)?);
+    }
+    move_folder(&compiled, to)?;
+    Ok(())
 }
 
 /// An output as a tensor; a scalar, which Core ML gives as one element, as it is declared.

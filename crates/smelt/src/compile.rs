@@ -1,4 +1,6 @@
 //! Packages compiled, as Core ML loads them: what `xcrun coremlcompiler` does on a Mac, anywhere.
+//!
+//! Where Core ML is, its own compiler does it.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -8,14 +10,20 @@ use safe_files::{Outputs, Tree};
 use sd_checkpoint::place::Wanted;
 use serde::Serialize;
 
+use crate::core_ml;
 use crate::error::{Context, Error, Result, refuse};
 use crate::model_dir::packages;
 use crate::owner::Owner;
 use crate::package::{guarded, is_named_as_compiled, is_named_as_package, not_wanted, open_package, stem};
 use crate::watch::{Watch, Writing};
 
-/// What is known of models that are compiled here, to be said once by whoever writes some.
-pub const COMPILED_HERE: &str = "compiled models were compared with those of Apple's compiler, file by file, and no \
+/// What is known of models that are compiled here, to be said once by whoever writes some; none where Core ML compiles.
+#[must_use]
+pub fn compiled_here() -> Option<&'static str> {
+    (!core_ml::has_compiler()).then_some(COMPILED_HERE)
+}
+
+const COMPILED_HERE: &str = "compiled models were compared with those of Apple's compiler, file by file, and no \
      Core ML has loaded them here; on a Mac, docs/mac.md says how to try them";
 
 /// How packages are compiled.
@@ -83,6 +91,14 @@ pub(crate) fn compile(
     existing: Existing,
     watch: &mut dyn Watch,
 ) -> Result<CompiledModel> {
+    if core_ml::has_compiler() {
+        let _writing = Writing::begin(watch);
+        core_ml::compile(package, target)?;
+        let opened = open_package(target)?;
+        let weights: u64 = opened.weight_files().values().map(mlpackage::BlobFile::n_bytes).sum();
+        let bytes = opened.model_bytes() + weights;
+        return Ok(CompiledModel { path: target.display().to_string(), bytes, is_shared: false });
+    }
     let opened = open_package(package)?;
     let written = guarded("compiling", watch, |progress| {
         let compiled = mlpackage::compile(&opened, target, existing, progress);

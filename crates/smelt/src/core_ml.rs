@@ -45,6 +45,16 @@ pub(crate) fn open(package: &Package, function: Option<&str>, engine: &EngineSpe
     opened.with_context(|| cannot(package.path()))
 }
 
+/// Whether this system has Core ML's compiler.
+pub(crate) fn has_compiler() -> bool {
+    CoreMlEngine::check_system().is_ok()
+}
+
+/// Compiles a package by Core ML's own compiler.
+pub(crate) fn compile(package: &Path, to: &Path) -> Result<()> {
+    CoreMlEngine::compile(package, to).with_context(|| format!("cannot compile {}", package.display()))
+}
+
 /// What Core ML may use.
 pub(crate) fn units(engine: &EngineSpec) -> ComputeUnits {
     match engine.device {

@@ -94,7 +94,7 @@ mod weights_report;
 mod wildcards;
 
 pub use chunk::{ChunkForm, Chunking};
-pub use compile::{COMPILED_HERE, CompileReport, CompiledModel, Compiling};
+pub use compile::{CompileReport, CompiledModel, Compiling, compiled_here};
 pub use compress::{Compression, CompressionPlan};
 pub use convert::{Conversion, ConversionPlan};
 pub use core_ml::{DeviceFacts, OperationFacts, PlanFacts};

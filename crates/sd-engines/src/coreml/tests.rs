@@ -280,3 +280,18 @@ fn an_engine_may_move_between_threads() {
     let outputs = std::thread::spawn(move || run(&mut engine).unwrap()).join().unwrap();
     assert_eq!(outputs["total"].to_f32_vec(), [42.0]);
 }
+
+#[test]
+fn a_package_is_compiled_to_a_place_and_replaces_what_is_there() {
+    let place = Place::new(&[("main", 2.0)]);
+    let fake = Fake::default();
+    let to = place.dir.path().join("Scale.mlmodelc");
+    for n_compiled in 1..=2 {
+        compile_to(&fake, &place.package, &to).unwrap();
+        assert!(to.is_dir() && fake.counts().compiled == n_compiled);
+    }
+    fake.twist(Twist::Fail("compile"));
+    let error = compile_to(&fake, &place.package, &place.dir.path().join("other")).unwrap_err().to_string();
+    assert!(error.contains("cannot compile") && error.ends_with(": no"), "{error}");
+    assert!(!place.dir.path().join("other").exists());
+}

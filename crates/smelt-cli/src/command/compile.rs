@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use smelt::{COMPILED_HERE, CompileReport, Compiling};
+use smelt::{CompileReport, Compiling};
 
 use crate::cli::{CompileArgs, existing};
 use crate::report::{Report, Table, bytes, count, seconds};
@@ -34,5 +34,7 @@ fn tell(args: &CompileArgs, compiled: &CompileReport, report: &Report) {
         args.output.display(),
         seconds(Duration::from_secs_f64(compiled.seconds))
     ));
-    report.aside(format_args!("note: {COMPILED_HERE}"));
+    if let Some(note) = smelt::compiled_here() {
+        report.aside(format_args!("note: {note}"));
+    }
 }
