@@ -120,12 +120,22 @@ impl CoreMlEngine {
 
 impl Engine for CoreMlEngine {
     fn signature(&self) -> &Signature {
-        &self.0.interface.signature
+        self.0.signature()
     }
 
     /// Core ML computes a model in one piece, so the flag is asked before it only.
     fn run(&mut self, inputs: &Tensors, stop: &Stop) -> Result<Tensors, sd_runtime::EngineError> {
-        Ok(self.0.run_until(inputs, stop)?)
+        self.0.run(inputs, stop)
+    }
+}
+
+impl<R: Runtime> Engine for Driven<R> {
+    fn signature(&self) -> &Signature {
+        &self.interface.signature
+    }
+
+    fn run(&mut self, inputs: &Tensors, stop: &Stop) -> Result<Tensors, sd_runtime::EngineError> {
+        Ok(self.run_until(inputs, stop)?)
     }
 }
 
@@ -215,7 +225,8 @@ impl<R: Runtime> Driven<R> {
 
 /// The compiled model that belongs to a path.
 fn compiled<R: Runtime>(runtime: &R, path: &Path, cache: Option<&Path>) -> Result<PathBuf, CoreMlError> {
-    if path.extension().is_some_and(|extension| extension == "mlmodelc") {
+    // Core ML compiles a compiled model to an error.
+    if mlpackage::is_compiled(path) || path.extension().is_some_and(|extension| extension == "mlmodelc") {
         return Ok(path.to_owned());
     }
     cache::Place::of(path, cache, &runtime.system())?.fill(|| {

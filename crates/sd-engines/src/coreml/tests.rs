@@ -1,5 +1,6 @@
 //! The engine from package to prediction, with a stand-in for Core ML.
 
+mod draws;
 mod fake;
 
 use host_tensor::DType;
@@ -98,11 +99,11 @@ fn the_signature_is_that_of_the_engine_for_this_cpu() {
 fn a_compiled_model_is_opened_where_it_is() {
     let (place, fake) = (Place::new(&[("main", 2.0)]), Fake::default());
     let compiled = fake.compile(&place.package).unwrap();
-    let package = Package::open(&place.package).unwrap();
-    let mut engine = Driven::open(fake.clone(), &compiled, package.model(), place.options()).unwrap();
-    run(&mut engine).unwrap();
-    assert_eq!((engine.compiled, fake.counts().compiled), (compiled, 1));
-    assert!(place.kept().is_empty());
+    let model = Package::open(&compiled).unwrap();
+    let mut engine = Driven::open(fake.clone(), &compiled, model.model(), place.options()).unwrap();
+    assert_eq!(run(&mut engine).unwrap()["total"].to_f32_vec(), [42.0]);
+    assert_eq!(engine.interface.signature, place.open(&fake).interface.signature);
+    assert_eq!((engine.compiled, fake.counts().compiled), (compiled, 2));
 }
 
 #[test]

@@ -1,12 +1,12 @@
-//! A stand-in for Core ML: models are computed by the engine for this CPU, and outputs are padded as those of the Neural
+//! A stand-in for Core ML: models are compiled by `mlpackage` and computed by the engine for this CPU, and outputs are padded as those of the Neural
 //! Engine are. It fails and lies as it is told.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use host_tensor::{HostTensor, Stop};
-use mlpackage::Package;
-use safe_files::Tree;
+use mlpackage::{Existing, Package};
 use sd_runtime::{Engine, Feature, Tensors};
 
 use crate::coreml::element::code_of;
@@ -125,14 +125,15 @@ impl Runtime for Fake {
             state.counts.compiled
         };
         let made = self.temporary().join(format!("{n}.mlmodelc"));
-        std::fs::create_dir(&made).unwrap();
-        Tree::read(model).unwrap().copy_to(&made.join("inside.mlpackage")).unwrap();
+        let package = Package::open(model).map_err(|e| e.to_string())?;
+        let go_on = &mut |_| ControlFlow::Continue(());
+        mlpackage::compile(&package, &made, Existing::Refuse, go_on).map_err(|e| e.to_string())?;
         Ok(made)
     }
 
     fn load(&self, compiled: &Path, options: &CoreMlOptions) -> Said<FakeModel> {
         self.may("load")?;
-        let package = Package::open(compiled.join("inside.mlpackage")).map_err(|e| e.to_string())?;
+        let package = Package::open(compiled).map_err(|e| e.to_string())?;
         let engine = match &options.function {
             Some(function) => MilEngine::from_function(package.model(), function, CpuOptions::default()),
             None => MilEngine::from_model(package.model(), CpuOptions::default()),
