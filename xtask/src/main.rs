@@ -12,6 +12,7 @@ mod config_keys;
 mod cross;
 mod demo_model;
 mod e2e;
+mod mac;
 mod oracle;
 mod package;
 mod python;
@@ -54,6 +55,8 @@ enum Command {
     ConfigKeys,
     /// Train the model in the box again; needs Python, network and hours.
     DemoModel(demo_model::Arguments),
+    /// Try the Core ML engine: tests, pictures, times, plans; needs a Mac, and writes a report.
+    Mac,
     /// Pack every crate that is published, and check what it says of itself and how large it is.
     Package,
     /// Convert checkpoints and have coremltools judge the packages, or PyTorch the networks; needs Python and network.
@@ -72,6 +75,7 @@ fn main() -> anyhow::Result<()> {
         Command::Cross(arguments) => cross::run(&arguments),
         Command::ConfigKeys => config_keys::run(),
         Command::DemoModel(arguments) => demo_model::run(&arguments),
+        Command::Mac => mac::run(),
         Command::Package => package::run(),
         Command::Oracle(arguments) => oracle::run(&arguments),
     }
