@@ -1,4 +1,4 @@
-//! Core ML as an engine: where it may be used, the models that it opens, and what it runs where.
+//! Core ML as an engine: what it draws with, the models that it opens, and what it runs where.
 //!
 //! Type-checked against Apple's headers, never run (docs/mac.md).
 
@@ -9,20 +9,12 @@ use sd_engines::{ComputeDevice, ComputePlan, ComputeUnits, CoreMlEngine, CoreMlO
 use serde::Serialize;
 
 use crate::engine::{Device, EngineKind, EngineSpec};
-use crate::error::{Context, Result, refusal, refuse};
+use crate::error::{Context, Result, refuse};
 use crate::open::{Model, Opened};
-
-/// Refuses systems without Core ML, where it was asked for.
-pub(crate) fn check(engine: &EngineSpec) -> Result<()> {
-    match engine.kind {
-        EngineKind::CoreMl => CoreMlEngine::check_system().map_err(|why| refusal!("--engine coreml: {why}")),
-        _ => Ok(()),
-    }
-}
 
 /// Refuses what Core ML cannot draw with, where it was asked for.
 pub(crate) fn check_draws(engine: &EngineSpec, opened: &Opened) -> Result<()> {
-    check(engine)?;
+    engine.check_system()?;
     match opened.model() {
         Model::Checkpoint(_) if engine.kind == EngineKind::CoreMl => refuse!(
             "Core ML runs packages, and {0} is a checkpoint; convert it first: smelt convert {0} -o DIR",
@@ -34,7 +26,7 @@ pub(crate) fn check_draws(engine: &EngineSpec, opened: &Opened) -> Result<()> {
 
 /// A function of a package by Core ML, by default the package's own choice.
 pub(crate) fn open(package: &Package, function: Option<&str>, engine: &EngineSpec) -> Result<CoreMlEngine> {
-    check(engine)?;
+    engine.check_system()?;
     let options = CoreMlOptions {
         units: units(engine),
         function: function.map(str::to_owned),
@@ -176,12 +168,12 @@ mod tests {
     fn elsewhere_core_ml_is_refused_with_what_to_use() {
         let engine: EngineSpec = "coreml:ne".parse().unwrap();
         assert_eq!(units(&engine), ComputeUnits::CpuAndNeuralEngine);
-        let error = check(&engine).unwrap_err().chain();
+        let error = engine.check_here().unwrap_err().chain();
         assert_eq!(
             error,
             "--engine coreml: Core ML is part of macOS and iOS; on this system use the cpu engine, which runs the same \
              packages"
         );
-        assert!(check(&EngineSpec::default()).is_ok());
+        assert!(EngineSpec::default().check_here().is_ok());
     }
 }

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 pub use device::{DEVICES, Device};
-use sd_engines::{CpuOptions, Executor, Isa, Options, Precision, Rounding, UnknownIsa, WeightForm};
+use sd_engines::{CoreMlEngine, CpuOptions, Executor, Isa, Options, Precision, Rounding, UnknownIsa, WeightForm};
 
 use crate::error::{Error, Result, refusal, refuse};
 use crate::units::parse_bytes;
@@ -208,7 +208,15 @@ impl EngineSpec {
     /// As [`EngineSpec::check`], and for Core ML elsewhere than on macOS and iOS.
     pub fn check_here(&self) -> Result<()> {
         self.check()?;
-        crate::core_ml::check(self)
+        self.check_system()
+    }
+
+    /// Refuses an engine that this system does not have.
+    pub(crate) fn check_system(&self) -> Result<()> {
+        match self.kind {
+            EngineKind::CoreMl => CoreMlEngine::check_system().map_err(|why| refusal!("--engine coreml: {why}")),
+            _ => Ok(()),
+        }
     }
 
     /// What the user should know of what is used instead.
@@ -279,7 +287,7 @@ impl EngineSpec {
                  it is for smelt generate -m CHECKPOINT"
             ),
             EngineKind::CoreMl => {
-                crate::core_ml::check(self)?;
+                self.check_system()?;
                 refuse!(
                     "the coreml engine runs packages, in generate, run, bench, upscale and inspect --plan; this needs \
                      --engine cpu or reference"

@@ -244,10 +244,7 @@ fn from_packages(
     let has = |role| !packages.packages(role).is_empty();
     let mut parts = wanted(options, packages.family(), &others.nets, is_controlled, has);
     parts.sort_by_key(|part| !part.role.is_denoiser());
-    if options.engine.kind == EngineKind::CoreMl {
-        // It runs packages as they are.
-        parts.retain(|part| changes(*part).is_empty());
-    }
+    parts.retain(|part| options.engine.kind != EngineKind::CoreMl || core_ml_has(*part));
     let (engine, dir_of, by_role) = (options.engine.clone(), dir.to_owned(), packages.clone());
     let (controlnets, taesd, found) = (others.nets.names(), others.taesd(), Found::default());
     let memory = InMemory { engine: engine.clone(), precision: None, with_burn: false, found: found.clone() };
@@ -264,11 +261,7 @@ fn from_packages(
         let model = match by_role.packages(role) {
             [] => refuse!("there is no package of the {role}"),
             [whole] => open(whole)?,
-            chunks => {
-                let named = |path: &PathBuf| Ok((path.display().to_string(), open(path)?));
-                let chunks = chunks.iter().map(named).collect::<Result<Vec<_>>>()?;
-                Box::new(Chain::new(chunks).map_err(sd_engines::EngineError::from)?)
-            }
+            chunks => chain(chunks, open)?,
         };
         if let Some(size) = size.filter(|_| role.is_denoiser()) {
             check_size(&dir_of, model.as_ref(), size, || by_role.native_size().map_or(8, |(scale, _)| scale))?;
@@ -283,6 +276,18 @@ fn from_packages(
     let name = beside.model_version.or_else(|| hub::name_of(dir)).unwrap_or_else(|| directory_name(dir));
     let loras = Settings::read(dir)?.map(|settings| settings.loras).unwrap_or_default();
     Ok(Loaded { source, found, config: beside.config, name, controlnets, taesd, loras, warnings })
+}
+
+/// The chunks of a model as one.
+fn chain(chunks: &[PathBuf], open: impl Fn(&Path) -> Result<Box<dyn Engine>>) -> Result<Box<dyn Engine>> {
+    let named = |path: &PathBuf| Ok((path.display().to_string(), open(path)?));
+    let chunks = chunks.iter().map(named).collect::<Result<Vec<_>>>()?;
+    Ok(Box::new(Chain::new(chunks).map_err(sd_engines::EngineError::from)?))
+}
+
+/// Whether Core ML, which runs packages as they are, can have a part.
+fn core_ml_has(part: Part) -> bool {
+    changes(part).is_empty()
 }
 
 /// Whether a directory's denoiser is the one for ControlNets: where there are some, and where it holds no other.

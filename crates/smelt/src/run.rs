@@ -108,7 +108,7 @@ impl Execution {
     }
 
     fn prepare_by_core_ml(&self, path: &Path) -> Result<Prepared> {
-        core_ml::check(&self.engine)?;
+        self.engine.check_system()?;
         self.engine.check()?;
         if self.rounding != Rounding::Boundary {
             refuse!("--rounding is for --engine reference, and Core ML rounds as it does; leave it out");

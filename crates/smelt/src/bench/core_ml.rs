@@ -40,7 +40,7 @@ impl Benchmark {
     /// # Errors
     /// On systems without Core ML, for a profile, which it does not tell, and for packages that it cannot open or run.
     pub fn run_by_core_ml(&self, path: &Path) -> Result<MeasuredByCoreMl> {
-        core_ml::check(&self.engine)?;
+        self.engine.check_system()?;
         self.engine.check()?;
         if self.profile {
             refuse!(

@@ -9,7 +9,6 @@ use sd_convert::verify::random_inputs;
 use sd_engines::{MilEngine, PlanSummary, Profile};
 use serde::Serialize;
 
-use crate::core_ml;
 use crate::engine::{EngineKind, EngineSpec};
 use crate::error::{Context, Result, refuse};
 use crate::package::{inputs_of, is_named_as_package, not_wanted, open_package};
@@ -149,7 +148,7 @@ impl Benchmark {
     /// For engines without a plan, and for a directory without packages.
     pub fn packages(&self, path: &Path) -> Result<Vec<PathBuf>> {
         match self.engine.kind {
-            EngineKind::CoreMl => core_ml::check(&self.engine)?,
+            EngineKind::CoreMl => self.engine.check_system()?,
             _ => self.check()?,
         }
         packages(path)

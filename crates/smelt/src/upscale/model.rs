@@ -50,7 +50,7 @@ impl Model {
         if options.engine.kind != EngineKind::CoreMl {
             options.engine.executor(Rounding::Boundary)?;
         }
-        core_ml::check(&options.engine)?;
+        options.engine.check_system()?;
         let opening = Opening { offline: options.offline, ..Opening::default() };
         let path = hub::resolve(&opening.locate(source)?)?;
         match package_at(&path)? {
