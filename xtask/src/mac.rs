@@ -38,7 +38,7 @@ pub(crate) fn run() -> Result<()> {
     let mut report = Report { machine: machine(), commit: commit(), ..Report::default() };
     eprintln!("mac: building");
     let binary = smelt::build(Profile::Release, |_| {})?.binary;
-    report.step("tests of the engine: every network on every device at 35 dB, functions, unloading, memory", tests);
+    report.step("tests of the engine: every network on every device at 35 dB, models of our compiler, functions, unloading, memory", tests);
     let models = folder.join("emoji");
     report.step("convert the model in the box", || convert(&binary, &models));
     let ours = folder.join("ours.png");

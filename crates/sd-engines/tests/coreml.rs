@@ -1,4 +1,5 @@
-//! Core ML against the engine for this CPU, on a Mac: the same numbers, whatever it runs on; functions, unloading, memory, plans.
+//! Core ML against the engine for this CPU, on a Mac: the same numbers, whatever it runs on and whoever compiled; functions,
+//! unloading, memory, plans.
 //!
 //! `cargo xtask mac` runs this; nobody has yet (docs/mac.md).
 
@@ -6,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "what was measured belongs to the test")]
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -95,6 +97,25 @@ fn a_compiled_model_opens_where_it_lies_and_survives_unloading() {
     let stop = Stop::new();
     stop.set();
     assert!(engine.run(&inputs, &stop).is_err());
+}
+
+#[test]
+fn models_that_are_compiled_by_mlpackage_load_and_give_the_same_numbers() {
+    let folder = folder();
+    for role in ROLES {
+        let package = package(folder.path(), role);
+        let compiled = package.with_extension("mlmodelc");
+        let go_on = &mut |_| ControlFlow::Continue(());
+        mlpackage::compile(&Package::open(&package).unwrap(), &compiled, Existing::Refuse, go_on).unwrap();
+        let [mut theirs, mut ours] = [&package, &compiled]
+            .map(|path| CoreMlEngine::open(path, options(folder.path(), ComputeUnits::CpuOnly)).unwrap());
+        assert_eq!(ours.compiled(), compiled);
+        let inputs = inputs(&package, theirs.signature());
+        let (expected, got) = (theirs.run_once(&inputs).unwrap(), ours.run_once(&inputs).unwrap());
+        for (name, expected) in &expected {
+            assert_eq!(expected.bytes(), got[name].bytes(), "{role} {name}");
+        }
+    }
 }
 
 /// `y = input · factor` in a function for each factor.
