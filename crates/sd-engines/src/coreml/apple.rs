@@ -7,9 +7,11 @@
 
 use std::cell::Cell;
 use std::ffi::c_void;
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use block2::RcBlock;
 use host_tensor::HostTensor;
@@ -33,13 +35,24 @@ use super::strided::Layout;
 /// Blocks within blocks are followed so far.
 const MAX_DEPTH: usize = 32;
 
+/// How long a plan may take, which is about as long as loading the model; it comes by way of a queue of the system's.
+const MOST_PATIENCE: Duration = Duration::from_secs(1800);
+
 /// Core ML of this system.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct System;
 
 /// A loaded model.
 #[derive(Debug)]
-pub(super) struct AppleModel(Retained<MLModel>);
+pub(super) struct AppleModel(ManuallyDrop<Retained<MLModel>>);
+
+impl Drop for AppleModel {
+    fn drop(&mut self) {
+        // What a model leaves when it goes has a pool too.
+        // SAFETY: nobody uses the model after its owner is dropped.
+        autoreleasepool(|_| unsafe { ManuallyDrop::drop(&mut self.0) });
+    }
+}
 
 // SAFETY: Apple's documentation of MLModel (macOS 15) lets a model be used in any thread, by one thread or queue at a time.
 // The retain count is atomic, and nobody but the engine that owns this value refers to the model, so `&mut` is that one.
@@ -71,7 +84,7 @@ impl Runtime for System {
             let (url, configuration) = (url_of(compiled)?, configuration(options)?);
             // SAFETY: both are objects of the classes that the method takes, and live until it returns.
             let model = unsafe { MLModel::modelWithContentsOfURL_configuration_error(&url, &configuration) };
-            model.map(AppleModel).map_err(words)
+            model.map(|model| AppleModel(ManuallyDrop::new(model))).map_err(words)
         })
     }
 
@@ -140,13 +153,17 @@ impl Runtime for System {
             Ok::<(), String>(())
         })?;
         drop(answer);
-        receive.recv().map_err(|_| "it never answered".to_owned())?
+        receive.recv_timeout(MOST_PATIENCE).map_err(|_| "it never answered".to_owned())?
     }
 }
 
 fn url_of(path: &Path) -> Said<Retained<NSURL>> {
     let absolute = std::path::absolute(path).map_err(|e| e.to_string())?;
-    NSURL::from_file_path(absolute).ok_or_else(|| "its path is none of this system".to_owned())
+    let url = match absolute.is_dir() {
+        true => NSURL::from_directory_path(&absolute),
+        false => NSURL::from_file_path(&absolute),
+    };
+    url.ok_or_else(|| "its path is none of this system".to_owned())
 }
 
 fn words(error: Retained<NSError>) -> String {
