@@ -7,7 +7,8 @@
 //!   ([`OutputFile`], [`OutputFolder`]) is the way to write files and to make folders.
 //! - [`StagedDir`] is a directory that appears whole or not at all, [`Tree`] one that is copied so, and [`move_folder`]
 //!   keeps one that somebody else made.
-//! - [`link_or_copy`] and [`Flusher`] serve large files within staged directories.
+//! - [`link_or_copy`] and [`Flusher`] serve large files within staged directories, and [`Scratch`] what is only needed while
+//!   something beside it is made.
 //! - [`Growing`], [`Lock`], [`point_to`] and [`free_bytes`] serve a cache that several processes fill, over several runs.
 //!
 //! This is the only crate of the product that creates, renames, copies or removes anything.
@@ -26,6 +27,7 @@ mod outputs;
 mod place;
 mod read;
 mod room;
+mod scratch;
 mod share;
 mod staged;
 mod tree;
@@ -41,6 +43,7 @@ pub use named::{Below, Folder, NamedFiles};
 pub use outputs::{OutputFolder, Outputs, is_stream, remove_empty_folders};
 pub use read::{ReadError, read, read_if_present, read_text, read_text_if_present, strip_bom};
 pub use room::free_bytes;
+pub use scratch::Scratch;
 pub use share::{Shared, link_or_copy, point_to};
 pub use staged::{Existing, Residue, StagedDir};
 pub use tree::Tree;

@@ -19,6 +19,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+pub mod bundle;
 pub mod clip_tokenizer;
 pub mod family;
 pub mod feature;
@@ -30,5 +31,5 @@ mod roles;
 pub use family::{Family, FamilySpec};
 pub use feature::{Axis, Dims, Draw, FeatureSpec, Kind, Misfit, Presence, TextState};
 pub use model::{Feature, ModelShape};
-pub use role::{Compression, Layout, PackageName, Role, RoleSpec, Stage};
+pub use role::{Bundled, Compression, Layout, PackageName, Role, RoleSpec, Stage};
 pub use roles::{input, steady_inputs};

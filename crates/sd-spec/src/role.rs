@@ -84,25 +84,33 @@ pub struct PackageName {
     pub is_first: bool,
     /// Whether it is all of the name, without a version: the model serves any pipeline.
     pub is_whole: bool,
+    /// Where the model lies in a folder of Apple's Swift package.
+    pub bundled: Bundled,
 }
 
 impl PackageName {
     /// A name that comes last.
     #[must_use]
     pub const fn last(apple: &'static str, swift: &'static str) -> Self {
-        Self { apple, swift, is_first: false, is_whole: false }
+        Self { apple, swift, is_first: false, is_whole: false, bundled: Bundled::Whole }
     }
 
     /// A name that comes first, spelled the same by both.
     #[must_use]
     pub const fn first(name: &'static str) -> Self {
-        Self { apple: name, swift: name, is_first: true, is_whole: false }
+        Self { apple: name, swift: name, is_first: true, is_whole: false, bundled: Bundled::Nowhere }
     }
 
     /// A name that is all of the file's, spelled the same by both.
     #[must_use]
     pub const fn whole(name: &'static str) -> Self {
-        Self { apple: name, swift: name, is_first: false, is_whole: true }
+        Self { apple: name, swift: name, is_first: false, is_whole: true, bundled: Bundled::Whole }
+    }
+
+    /// The same name, with another place in a folder of Apple's Swift package.
+    #[must_use]
+    pub const fn bundled(self, bundled: Bundled) -> Self {
+        Self { bundled, ..self }
     }
 
     /// Both spellings.
@@ -110,6 +118,19 @@ impl PackageName {
     pub const fn both(self) -> [&'static str; 2] {
         [self.apple, self.swift]
     }
+}
+
+/// Where the model of a role lies in a folder of Apple's Swift package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bundled {
+    /// In the folder, under the name of the Swift package.
+    Whole,
+    /// The same, or in parts, which are taken before it: see [`bundle::chunk`](crate::bundle::chunk).
+    WholeOrChunks,
+    /// In this folder below it, each model under its own name: see [`bundle::title_case`](crate::bundle::title_case).
+    Below(&'static str),
+    /// None of these programs takes it.
+    Nowhere,
 }
 
 /// Which ways to compress take a role's models without its name.

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use smelt::{
-    AttentionLayout, Batch, DEVICES, Device, ENGINES, EngineKind, Existing, Precision, Role, Rounding, Source, Target,
+    AttentionLayout, Batch, BundleForm, DEVICES, Device, ENGINES, EngineKind, Existing, Precision, Role, Rounding, Source, Target,
 };
 
 use crate::engine_args::{EngineArgs, memory, named};
@@ -166,6 +166,13 @@ pub(crate) struct ConvertArgs {
     /// Palettize CLIP text encoders, UNet and ControlNets to this many bits by k-means: 1, 2, 3 (macOS15), 4, 6 or 8.
     #[arg(long, value_name = "N")]
     pub(crate) quantize_nbits: Option<u8>,
+    /// Make DIR/Resources, complete for Apple's Swift package, Mochi Diffusion and the Diffusers app, and nothing beside it: of
+    /// compiled models, as by default, or of packages, with the command that compiles them on a Mac.
+    #[arg(long, value_name = "FORM", num_args = 0..=1, default_missing_value = "compiled", value_parser = bundle_form)]
+    pub(crate) bundle: Option<BundleForm>,
+    /// Write the bundle as an archive too, as repositories of the Hub have them: DIR/NAME_ATTENTION_compiled.zip.
+    #[arg(long, requires = "bundle")]
+    pub(crate) zip: bool,
     /// A setting that suits the model, for generate to take unless told otherwise: steps, guidance, scheduler or
     /// negative_prompt; repeatable. Default: what the checkpoint's own smelt.json says.
     #[arg(long = "recommend", value_name = "KEY=VALUE", value_parser = setting)]
@@ -502,6 +509,14 @@ fn setting(text: &str) -> Result<(String, String), String> {
 fn role(name: &str) -> Result<Role, String> {
     let known = || Role::ALL.map(Role::name).join(", ");
     Role::ALL.into_iter().find(|c| c.name() == name).ok_or_else(|| format!("components are {}", known()))
+}
+
+fn bundle_form(name: &str) -> Result<BundleForm, String> {
+    match name {
+        "compiled" => Ok(BundleForm::Compiled),
+        "packages" => Ok(BundleForm::Packages),
+        _ => Err("forms are compiled, packages".into()),
+    }
 }
 
 fn attention(name: &str) -> Result<AttentionLayout, String> {

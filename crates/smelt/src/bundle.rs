@@ -11,6 +11,8 @@
 //!
 //! Weights are not here, and nothing is interpreted beyond what must be.
 
+mod resources;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

@@ -8,6 +8,8 @@ mod parts;
 mod place;
 mod plan;
 mod precision;
+mod resources;
+mod workplace;
 mod write;
 
 use std::path::Path;
@@ -17,7 +19,7 @@ use sd_checkpoint::place::Wanted;
 use crate::error::Result;
 use crate::open::{Model, Opened};
 use crate::package::not_wanted;
-use crate::report::ConversionReport;
+use crate::report::{BundleReport, ConversionReport};
 use crate::watch::{Watch, warn};
 pub use options::Conversion;
 pub(crate) use parts::check_guides;
@@ -52,6 +54,12 @@ impl Opened {
 }
 
 impl ConversionPlan {
+    /// What is told of a bundle, where one is made.
+    fn bundle_report(&self) -> Option<BundleReport> {
+        let models = self.items.iter().flat_map(items::Item::outputs);
+        self.conversion.bundle.map(|form| BundleReport::of(form, &self.to, models))
+    }
+
     /// Converts and writes.
     ///
     /// # Errors
@@ -65,8 +73,10 @@ impl ConversionPlan {
         }
         self.place.tell_changes(watch)?;
         self.place.folder.make()?;
+        self.place.below.iter_mut().try_for_each(safe_files::OutputFolder::make)?;
         let packages = write::all(&self, watch)?;
         self.bundle.write(&mut self.place.files, watch)?;
+        let bundle = self.bundle_report();
         Ok(ConversionReport {
             checkpoint: self.checkpoint.root().display().to_string(),
             output: self.to.display().to_string(),
@@ -76,6 +86,7 @@ impl ConversionPlan {
             skipped: self.skipped.iter().map(|c| c.name()).collect(),
             words: self.checkpoint.words().to_vec(),
             files: self.bundle.names().map(str::to_owned).collect(),
+            bundle,
             seconds: self.begin.elapsed().as_secs_f64(),
         })
     }

@@ -42,6 +42,7 @@
 
 pub mod bench;
 mod bundle;
+mod bundle_form;
 mod chunk;
 mod compile;
 mod compress;
@@ -93,6 +94,7 @@ pub mod watch;
 mod weights_report;
 mod wildcards;
 
+pub use bundle_form::BundleForm;
 pub use chunk::{ChunkForm, Chunking};
 pub use compile::{CompileReport, CompiledModel, Compiling, compiled_here};
 pub use compress::{Compression, CompressionPlan};
@@ -118,7 +120,9 @@ pub use package::open_package;
 pub use picture::Picture;
 pub use pipeline::Pipeline;
 pub use recommended::Recommended;
-pub use report::{ChunkReport, CompressedPackage, CompressionReport, ConversionReport, ConvertedPackage, Part};
+pub use report::{
+    BundleReport, ChunkReport, CompressedPackage, CompressionReport, ConversionReport, ConvertedPackage, Part,
+};
 pub use request::{Control, Drawing, REFINER_START, Request};
 pub use request_file::RequestFile;
 pub use run::{Execution, Prepared, TensorSummary};

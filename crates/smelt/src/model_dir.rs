@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use sd_checkpoint::hub;
 use sd_convert::{Batch, LatentSize};
-use sd_spec::{Family, FamilySpec, Role};
+use sd_spec::{Family, FamilySpec, Role, bundle};
 
 use crate::error::{Context, Result, refuse};
 use crate::package::{is_named_as_compiled, is_named_as_package, without_form};
@@ -35,13 +35,14 @@ impl ModelDir {
     /// Of packages for several sizes those for `size` are taken, where there are such; else those without a size in
     /// their names.
     pub(crate) fn find(dir: &Path, size: Option<LatentSize>) -> Result<Self> {
-        let family = family_of(&packages(dir)?);
+        let family = family_of(&packages(dir)?)?;
         Self::find_family(dir, family, size)
     }
 
     /// The same for the models of one family, where a directory holds those of two: Stable Diffusion XL and its refiner.
     pub(crate) fn find_family(dir: &Path, family: Family, size: Option<LatentSize>) -> Result<Self> {
         let packages = packages(dir)?;
+        let is_of_its_own = family == family_of(&packages)?;
         let FamilySpec { required, optional, on_request, .. } = family.spec();
         let controlled = on_request.iter().filter(|role| role.is_denoiser());
         let mut roles: Vec<Role> = required.iter().chain(*optional).chain(controlled).copied().collect();
@@ -49,7 +50,12 @@ impl ModelDir {
         roles.sort_by_key(|role| (!role.is_denoiser(), required.contains(role)));
         let mut by_role: BTreeMap<Role, Vec<PathBuf>> = BTreeMap::new();
         for role in roles {
-            let found = if role.is_denoiser() { parts(&packages, role, size) } else { whole(&packages, role, size) }?;
+            let mut found =
+                if role.is_denoiser() { parts(&packages, role, size) } else { whole(&packages, role, size) }?;
+            if found.is_empty() && role == Role::Refiner && is_of_its_own {
+                // What a refiner that draws alone is called in a bundle.
+                found = parts(&packages, Role::UNet, size)?;
+            }
             let stands_in = role.is_denoiser() && by_role.keys().any(|role| role.is_denoiser());
             if found.is_empty() && required.contains(&role) && !stands_in {
                 let apple = role.spec().package.apple;
@@ -63,7 +69,7 @@ impl ModelDir {
                 by_role.insert(role, found);
             }
         }
-        Ok(Self { family, is_of_its_own: family == family_of(&packages), by_role })
+        Ok(Self { family, is_of_its_own, by_role })
     }
 
     /// The family of the models.
@@ -88,17 +94,18 @@ impl ModelDir {
 }
 
 /// The family of packages, by their roles: a transformer is of 3, a second text encoder of XL, and without a UNet of its
-/// refiner.
-fn family_of(packages: &[PathBuf]) -> Family {
+/// refiner, which in a bundle may be called a UNet.
+fn family_of(packages: &[PathBuf]) -> Result<Family> {
     let has = |role: Role| packages.iter().any(|path| plays(path, &role.spec().package.both()));
     if has(Role::Mmdit) {
-        return Family::Sd3;
+        return Ok(Family::Sd3);
     }
-    match (has(Role::TextEncoder2), has(Role::UNet) || !has(Role::Refiner)) {
+    Ok(match (has(Role::TextEncoder2), has(Role::UNet) || !has(Role::Refiner)) {
         (false, _) => Family::Sd,
+        (true, true) if !has(Role::TextEncoder) && latents::is_refiner(packages)? => Family::SdxlRefiner,
         (true, true) => Family::Sdxl,
         (true, false) => Family::SdxlRefiner,
-    }
+    })
 }
 
 /// Whether a package has one of these names, or one that ends so.
@@ -132,6 +139,17 @@ pub fn packages(dir: &Path) -> Result<Vec<PathBuf>> {
 #[must_use]
 pub fn holds_compiled(path: &Path) -> bool {
     is_named_as_compiled(path) || packages(path).is_ok_and(|all| all.iter().any(|path| is_named_as_compiled(path)))
+}
+
+/// The folder of models that a folder is: itself, or the bundle in it; none where neither holds a package.
+pub(crate) fn folder(dir: &Path) -> Result<Option<PathBuf>> {
+    let bundle = dir.join(bundle::FOLDER);
+    for dir in [dir, &bundle] {
+        if dir.is_dir() && !packages(dir)?.is_empty() {
+            return Ok(Some(dir.to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// What a package's name has before its role, its size and batch and the number of a chunk, without the last underscore; `None`

@@ -89,8 +89,7 @@ impl Opening {
     /// The folder, where a source is one of packages.
     pub(crate) fn packages(&self, source: &Source) -> Result<Option<PathBuf>> {
         let dir = hub::resolve(&self.locate(source)?)?;
-        let has_some = dir.is_dir() && !model_dir::packages(&dir)?.is_empty();
-        Ok(has_some.then_some(dir))
+        model_dir::folder(&dir)
     }
 
     /// A checkpoint with all that these options make of it.

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use sd_convert::{Role, package_name};
 
+use crate::bundle_form::BundleForm;
 use crate::error::{Context, Result, refuse};
 use crate::model_dir::{model_of, packages};
 use crate::settings::{SETTINGS_FILE, Settings};
@@ -43,6 +44,18 @@ impl Owner {
         Self {
             model_version: Some(model_version.to_owned()),
             prefixes: prefix.into_iter().map(|p| (p, name.clone())).collect(),
+        }
+    }
+
+    /// The one of models that a conversion names, in a bundle or under the names of Apple's converter.
+    pub(crate) fn of_conversion(model_version: &str, bundle: Option<BundleForm>) -> Self {
+        match bundle {
+            // Names of models say nothing there, and smelt.json does.
+            Some(_) => Self {
+                model_version: Some(model_version.to_owned()),
+                prefixes: BTreeSet::from([(String::new(), String::new())]),
+            },
+            None => Self::of_model(model_version),
         }
     }
 

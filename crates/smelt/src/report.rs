@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::bundle_form::BundleForm;
 use crate::embeddings::Word;
 use crate::half_precision::Overflow;
 use crate::weights_report::Summary;
@@ -24,10 +25,28 @@ pub struct ConversionReport {
     pub words: Vec<Word>,
     /// Files beside the packages.
     pub files: Vec<String>,
+    /// The folder of Apple's Swift package, where one was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<BundleReport>,
     /// Bytes of all packages.
     pub bytes: u64,
     /// Time for everything.
     pub seconds: f64,
+}
+
+/// A folder of Apple's Swift package.
+#[derive(Debug, Clone, Serialize)]
+pub struct BundleReport {
+    /// Where it is.
+    pub folder: String,
+    /// What its models are.
+    pub form: BundleForm,
+    /// What compiles its packages on a Mac.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compile: Option<String>,
+    /// The archive of it, where one was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zip: Option<String>,
 }
 
 /// A package that was written.
@@ -45,7 +64,7 @@ pub struct ConvertedPackage {
     pub latent_sizes: Vec<String>,
     /// Samples at a time that were asked for; several are functions of one package.
     pub batches: Vec<usize>,
-    /// Where it is.
+    /// Where it is; of one that is there in parts only, the first part.
     pub path: String,
     /// Operations of all its functions.
     pub n_operations: usize,

@@ -1,7 +1,7 @@
 //! Denoisers that are UNets, and what guides them.
 
 use crate::feature::{Axis, Draw, FeatureSpec, Presence};
-use crate::role::{Compression, Layout, PackageName, Role, RoleSpec, Stage};
+use crate::role::{Bundled, Compression, Layout, PackageName, Role, RoleSpec, Stage};
 
 const SAMPLE: FeatureSpec = FeatureSpec::input(
     "sample",
@@ -69,7 +69,7 @@ pub(super) const SPEC: RoleSpec = RoleSpec {
     folder: "unet",
     stands_alone: false,
     classes: &["UNet2DConditionModel"],
-    package: PackageName::last("unet", "Unet"),
+    package: PackageName::last("unet", "Unet").bundled(Bundled::WholeOrChunks),
     inputs: INPUTS,
     outputs: OUTPUTS,
     summary: "Denoiser of Stable Diffusion: predicts the noise in latents under the condition of a text.",
@@ -84,7 +84,7 @@ pub(super) const SPEC: RoleSpec = RoleSpec {
 pub(super) const CONTROLLED: RoleSpec = RoleSpec {
     role: Role::ControlledUNet,
     name: "control-unet",
-    package: PackageName::last("control-unet", "ControlledUnet"),
+    package: PackageName::last("control-unet", "ControlledUnet").bundled(Bundled::WholeOrChunks),
     inputs: &[
         SAMPLE,
         TIMESTEP,
@@ -108,7 +108,7 @@ pub(super) const CONTROLLED: RoleSpec = RoleSpec {
 pub(super) const REFINER: RoleSpec = RoleSpec {
     role: Role::Refiner,
     name: "refiner",
-    package: PackageName::last("refiner", "UnetRefiner"),
+    package: PackageName::last("refiner", "UnetRefiner").bundled(Bundled::WholeOrChunks),
     n_size_numbers: SIZES_CROP_AND_SCORE,
     summary: "Refiner of Stable Diffusion XL: predicts the noise in latents of the last steps under the condition of a text.",
     ..SPEC
@@ -120,7 +120,7 @@ pub(super) const CONTROL_NET: RoleSpec = RoleSpec {
     folder: "controlnet",
     stands_alone: true,
     classes: &["ControlNetModel"],
-    package: PackageName::first("ControlNet"),
+    package: PackageName::first("ControlNet").bundled(Bundled::Below("controlnet")),
     inputs: &[
         SAMPLE,
         TIMESTEP,

@@ -19,7 +19,7 @@ pub(super) fn run(args: &ConvertArgs, report: &Report) -> Result<ExitCode> {
     opening.fetch([&args.checkpoint], &args.components, &mut rows)?;
     opening.fetch(conversion.controlnets.iter().chain(&conversion.refiner), &[], &mut rows)?;
     let converted = opening.open_checkpoint(args.checkpoint.clone())?.convert(&args.output, &conversion, &mut rows)?;
-    tell(args, &converted, report);
+    tell(&converted, report);
     report.json(&converted)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -41,6 +41,8 @@ fn conversion(args: &ConvertArgs) -> Result<Conversion> {
         chunk_unet: args.chunk_unet,
         quantize_nbits: args.quantize_nbits,
         recommended: recommended(args)?,
+        bundle: args.bundle,
+        zip: args.zip,
         existing: existing(args.force),
     })
 }
@@ -113,11 +115,11 @@ fn functions(package: &ConvertedPackage) -> Option<String> {
 
 fn chunk_line(part: &Part) -> String {
     let name = Path::new(&part.path).file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
-    let label = name.rsplit_once('_').map_or("", |(_, label)| label);
+    let label = name.rsplit_once('_').map_or(name.as_str(), |(_, label)| label);
     format!("    {label:<14}  {:>26}", bytes(part.bytes))
 }
 
-fn tell(args: &ConvertArgs, converted: &ConversionReport, report: &Report) {
+fn tell(converted: &ConversionReport, report: &Report) {
     for word in &converted.words {
         let tokens = count(word.vectors, "vector");
         report.line(format_args!("prompts may say {} ({tokens} of {})", word.word, word.file.display()));
@@ -125,8 +127,11 @@ fn tell(args: &ConvertArgs, converted: &ConversionReport, report: &Report) {
     report.line(format_args!(
         "wrote {} to {}: {} in {}",
         count(converted.packages.len(), "package"),
-        args.output.display(),
+        converted.output,
         bytes(converted.bytes),
         seconds(Duration::from_secs_f64(converted.seconds))
     ));
+    if let Some(compile) = converted.bundle.as_ref().and_then(|bundle| bundle.compile.as_ref()) {
+        report.line(format_args!("on a Mac with Xcode, this compiles them:\n  {compile}"));
+    }
 }

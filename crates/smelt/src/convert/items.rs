@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 
 use sd_checkpoint::Checkpoint;
 use sd_convert::{Options, Role, Shape, Shapes, has_functions, package_name};
+use sd_spec::Family;
 
 use super::options::Conversion;
 use super::parts::Part;
+use super::resources;
 use crate::chunk;
+use crate::error::Result;
 
 /// A package to be written.
 #[derive(Debug)]
@@ -30,16 +33,19 @@ pub(super) struct Item {
     pub(super) first: Option<PathBuf>,
     /// Where the chunks go; none for components that are not cut.
     pub(super) chunks: Vec<PathBuf>,
+    /// Whether it is there in chunks only, and a whole one is but made to be cut.
+    pub(super) is_only_in_chunks: bool,
     /// Where the chunks of the package with the same weights are.
     pub(super) first_chunks: Vec<PathBuf>,
 }
 
-/// Every package, in the order in which they are written.
-pub(super) fn of(conversion: &Conversion, to: &Path, parts: &[Part]) -> Vec<Item> {
+/// Every package of a model of a family, in the order in which they are written.
+pub(super) fn of(conversion: &Conversion, to: &Path, family: Family, parts: &[Part]) -> Result<Vec<Item>> {
     let chunks = |role: Role, path: Option<&PathBuf>| {
         let stem = path.and_then(|path| path.file_stem()).and_then(|s| s.to_str());
-        match (conversion.chunk_unet, stem) {
-            (Some(n), Some(stem)) if role.is_denoiser() => chunk::targets(to, stem, usize::from(n)),
+        match (conversion.chunk_unet.map(usize::from), stem, conversion.bundle) {
+            (Some(n), Some(stem), Some(form)) if role.is_denoiser() => resources::chunks(form, to, stem, n),
+            (Some(n), Some(stem), None) if role.is_denoiser() => chunk::targets(to, stem, n),
             _ => Vec::new(),
         }
     };
@@ -51,12 +57,17 @@ pub(super) fn of(conversion: &Conversion, to: &Path, parts: &[Part]) -> Vec<Item
             version: part.version.clone(),
             shapes,
             other,
+            is_only_in_chunks: conversion.bundle.is_some() && conversion.chunk_unet.is_some() && role.is_denoiser(),
             chunks: chunks(role, Some(&path)),
             first_chunks: chunks(role, first.as_ref()),
             path,
             first,
         };
-        let (path, shapes) = (to.join(package_name(&part.file_version, role)), part.shapes.of(role));
+        let path = match conversion.bundle {
+            Some(form) => resources::place(form, to, (family, role), &part.file_version)?,
+            None => to.join(package_name(&part.file_version, role)),
+        };
+        let shapes = part.shapes.of(role);
         let all = shapes.all();
         if all.len() == 1 || has_functions(conversion.target) {
             items.push(item(shapes, Shape::default(), path, None));
@@ -68,7 +79,7 @@ pub(super) fn of(conversion: &Conversion, to: &Path, parts: &[Part]) -> Vec<Item
             items.push(item(Shapes::only(shape), other, with_suffix(&path, &other.suffix()), first));
         }
     }
-    items
+    Ok(items)
 }
 
 /// `…_unet.mlpackage` as `…_unet_64x96.mlpackage`.
@@ -78,6 +89,11 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 impl Item {
+    /// What is there when it is finished: the package, its chunks, or both.
+    pub(super) fn outputs(&self) -> impl Iterator<Item = &PathBuf> {
+        std::iter::once(&self.path).filter(|_| !self.is_only_in_chunks).chain(&self.chunks)
+    }
+
     /// How it is converted, where the conversion as a whole is asked for this.
     pub(super) fn options(&self, all: &Options) -> Options {
         Options { model_version: Some(self.version.clone()), ..all.clone() }

@@ -1,11 +1,13 @@
 //! What a conversion is asked for.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use safe_files::{Existing, Outputs};
 use sd_checkpoint::Source;
 use sd_convert::{AttentionLayout, Batch, Precision, Role, Target};
+use sd_spec::bundle;
 
+use crate::bundle_form::BundleForm;
 use crate::error::Result;
 use crate::recommended::Recommended;
 use crate::size::Sizes;
@@ -44,11 +46,22 @@ pub struct Conversion {
     pub quantize_nbits: Option<u8>,
     /// What suits the model, for whoever draws with the packages; default: what the checkpoint's own `smelt.json` says.
     pub recommended: Recommended,
+    /// Make the folder [`sd_spec::bundle::FOLDER`] of Apple's Swift package in the place of packages under the names of Apple's
+    /// converter.
+    pub bundle: Option<BundleForm>,
+    /// Write it as an archive too, as the Hub's repositories have them.
+    pub zip: bool,
     /// What happens to packages that are there already.
     pub existing: Existing,
 }
 
 impl Conversion {
+    /// The folder that models go to, where the conversion is told to write to `to`.
+    #[must_use]
+    pub fn folder(&self, to: &Path) -> PathBuf {
+        if self.bundle.is_some() { to.join(bundle::FOLDER) } else { to.to_owned() }
+    }
+
     /// Refuses a folder that cannot be written, before anything is fetched or read for it; that packages are there already is
     /// known when the checkpoint is.
     ///
@@ -77,6 +90,8 @@ impl Default for Conversion {
             chunk_unet: None,
             quantize_nbits: None,
             recommended: Recommended::default(),
+            bundle: None,
+            zip: false,
             existing: Existing::Refuse,
         }
     }

@@ -1,5 +1,6 @@
 //! Where a conversion writes: everything that it may touch, looked at before any work.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use safe_files::{OutputFolder, Outputs};
@@ -13,6 +14,8 @@ use crate::watch::{Watch, warn_replaced};
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) folder: OutputFolder,
+    /// Those below it that packages lie in.
+    pub(super) below: Vec<OutputFolder>,
     pub(super) files: Writes,
     /// Of these, what is there with other content.
     changes: Vec<PathBuf>,
@@ -33,13 +36,12 @@ impl Place {
             outputs.reads("the checkpoint's file", path)?;
         }
         let folder = outputs.folder("-o", to)?;
-        for item in items {
-            std::iter::once(item.path.clone())
-                .chain(item.chunks.clone())
-                .try_for_each(|path| outputs.directory("-o", &path))?;
-        }
+        let paths = || items.iter().flat_map(Item::outputs);
+        let below: BTreeSet<&Path> = paths().filter_map(|path| path.parent()).filter(|parent| *parent != to).collect();
+        let below = below.into_iter().map(|folder| Ok(outputs.folder("-o", folder)?)).collect::<Result<_>>()?;
+        paths().try_for_each(|path| outputs.directory("-o", path))?;
         let files = bundle.outputs(to, &mut outputs)?;
-        Ok(Self { folder, files, changes: bundle.conflicts(to) })
+        Ok(Self { folder, below, files, changes: bundle.conflicts(to) })
     }
 
     /// Says which files beside the packages will not be what they were.

@@ -11,6 +11,7 @@ use super::items::{self, Item};
 use super::options::Conversion;
 use super::parts::{Part, Parts};
 use super::place::Place;
+use super::resources;
 use crate::bundle::Bundle;
 use crate::error::{Error, Result, refuse};
 use crate::open::Opened;
@@ -38,6 +39,7 @@ pub struct ConversionPlan {
 impl ConversionPlan {
     pub(super) fn new(opened: &Opened, checkpoint: &Checkpoint, to: &Path, conversion: &Conversion) -> Result<Self> {
         let begin = Instant::now();
+        let to = &conversion.folder(to);
         if let Some(bits) = conversion.quantize_nbits {
             check_bits(bits, conversion)?;
         }
@@ -49,16 +51,11 @@ impl ConversionPlan {
             Parts::new(&checkpoint, opened.opening(), conversion, &model_version, &shapes, own)?;
         let roles: Vec<Role> = parts.iter().flat_map(|part| part.roles.iter().copied()).collect();
         refuse_ineffective(conversion, &roles)?;
-        let items = items::of(conversion, to, &parts);
-        // What serves any pipeline, or stands alone, may enter any model's folder, and leaves its files alone.
-        let is_own = !checkpoint.is_alone() && !roles.iter().all(|role| role.spec().package.is_whole);
-        let bundle = match is_own {
-            true => Bundle::of_checkpoint(&checkpoint, &model_version, &conversion.recommended)?,
-            false => Bundle::default(),
-        };
-        if is_own {
-            Owner::of_model(&model_version).check_may_enter(to)?;
+        if let Some(form) = conversion.bundle {
+            resources::check(form, conversion, &parts)?;
         }
+        let items = items::of(conversion, to, checkpoint.family(), &parts)?;
+        let bundle = beside(&checkpoint, &roles, conversion, (&model_version, to))?;
         if conversion.existing == Existing::Refuse {
             refuse_existing(&items, &bundle, to)?;
         }
@@ -96,6 +93,18 @@ impl ConversionPlan {
     }
 }
 
+/// What is to stand beside the packages, in a folder that this model may enter.
+fn beside(checkpoint: &Checkpoint, roles: &[Role], conversion: &Conversion, model: (&str, &Path)) -> Result<Bundle> {
+    let (version, to) = model;
+    // What serves any pipeline, or stands alone, may enter any model's folder, and leaves its files alone.
+    if checkpoint.is_alone() || roles.iter().all(|role| role.spec().package.is_whole) {
+        return Ok(Bundle::default());
+    }
+    let bundle = Bundle::of_checkpoint(checkpoint, version, &conversion.recommended)?;
+    Owner::of_conversion(version, conversion.bundle).check_may_enter(to)?;
+    Ok(if conversion.bundle.is_some() { bundle.for_resources() } else { bundle })
+}
+
 /// Looks at every package's component before any is built; what is said of several shapes or components is said once.
 fn check(items: &[Item], options: &Options) -> Result<Vec<String>> {
     let mut warnings: Vec<String> = Vec::new();
@@ -114,7 +123,7 @@ fn check(items: &[Item], options: &Options) -> Result<Vec<String>> {
 
 /// Refuses to replace anything.
 fn refuse_existing(items: &[Item], bundle: &Bundle, to: &Path) -> Result<()> {
-    let paths = items.iter().flat_map(|item| std::iter::once(&item.path).chain(&item.chunks));
+    let paths = items.iter().flat_map(Item::outputs);
     // A link to nothing is none: what it points to will be made.
     let mut there: Vec<PathBuf> = paths.filter(|path| path.exists()).cloned().collect();
     there.extend(bundle.conflicts(to));

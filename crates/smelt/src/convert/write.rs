@@ -1,5 +1,6 @@
 //! Packages converted and written one after another; while one is written, the next is converted.
 
+use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use sd_convert::compress::{Writing as How, write_compressed};
 use super::items::Item;
 use super::plan::ConversionPlan;
 use super::precision::{Made, Makers};
+use super::workplace::Workplace;
 use crate::chunk;
 use crate::error::{Context, Result};
 use crate::package::{guarded, open_package, write_or_link};
@@ -39,9 +41,11 @@ pub(super) fn all(plan: &ConversionPlan, watch: &mut dyn Watch) -> Result<Vec<Co
             watch::end(watch)?;
             let made = result?;
             made.warn(&plan.opened, &plan.to, &plan.conversion, watch)?;
-            let mut package = one(plan, item, &made, convert_s, watch)?;
+            let place = Workplace::of(plan, item)?;
+            let mut package = one(plan, item, &made, (&place, convert_s), watch)?;
+            place.finish(&mut package, watch)?;
             watch::tell(watch, Event::Converted(&package))?;
-            package.chunks = chunks(plan, item, watch)?;
+            package.chunks = chunks(plan, item, &place, watch)?;
             packages.push(package);
         }
         Ok(packages)
@@ -53,17 +57,17 @@ fn one(
     plan: &ConversionPlan,
     item: &Item,
     made: &Made,
-    convert_s: Duration,
+    (place, convert_s): (&Workplace<'_>, Duration),
     watch: &mut dyn Watch,
 ) -> Result<ConvertedPackage> {
     let (begin, converted) = (Instant::now(), &made.converted);
     let written = match palettes(plan, converted)? {
-        Some(palettes) => compressed(plan, item, converted, &palettes, watch)?,
+        Some(palettes) => compressed(plan, item, converted, (&palettes, &place.whole), watch)?,
         None => {
             let (program, description) = (converted.valid()?, &converted.description);
             let (first, existing) = (item.first.as_deref(), plan.conversion.existing);
             guarded(&item.label(), watch, |progress| {
-                write_or_link(&item.path, first, program, description, existing, progress)
+                write_or_link(&place.whole, first, program, description, existing, progress)
             })?
         }
     };
@@ -87,13 +91,14 @@ fn one(
 }
 
 /// Writes the chunks of a package that was just written, compressed as it is.
-fn chunks(plan: &ConversionPlan, item: &Item, watch: &mut dyn Watch) -> Result<Vec<Part>> {
+fn chunks(plan: &ConversionPlan, item: &Item, place: &Workplace<'_>, watch: &mut dyn Watch) -> Result<Vec<Part>> {
     if item.chunks.is_empty() {
         return Ok(Vec::new());
     }
-    let chunks = sd_convert::chunk(open_package(&item.path)?.model(), item.chunks.len())?;
-    let parts = chunk::write(&chunks, &item.chunks, &item.first_chunks, plan.conversion.existing, watch)?;
-    for part in &parts {
+    let chunks = sd_convert::chunk(open_package(&place.whole)?.model(), item.chunks.len())?;
+    let mut parts = chunk::write(&chunks, &place.chunks, &item.first_chunks, plan.conversion.existing, watch)?;
+    for (idx, part) in parts.iter_mut().enumerate() {
+        place.finish_chunk(idx, part, watch)?;
         watch::tell(watch, Event::Chunked(part))?;
     }
     Ok(parts)
@@ -111,7 +116,7 @@ fn compressed(
     plan: &ConversionPlan,
     item: &Item,
     converted: &Converted,
-    palettes: &mil_compress::Plan,
+    (palettes, to): (&mil_compress::Plan, &Path),
     watch: &mut dyn Watch,
 ) -> Result<Written> {
     let (label, total) = (item.label(), palettes.n_elements());
@@ -121,7 +126,7 @@ fn compressed(
     };
     let how = How { existing: plan.conversion.existing, measure: false, first: item.first.as_deref() };
     let model = (&converted.program, &converted.description);
-    let (written, _) = write_compressed(&item.path, model, palettes, how, &mut progress)?;
+    let (written, _) = write_compressed(to, model, palettes, how, &mut progress)?;
     Ok(written)
 }
 

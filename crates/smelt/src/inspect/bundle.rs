@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::hashes::HashFacts;
 use crate::error::Result;
-use crate::model_dir::packages;
+use crate::model_dir::{folder, packages};
 use crate::settings::{Settings, WordFacts};
 
 /// A folder of packages.
@@ -36,13 +36,8 @@ impl BundleFacts {
     /// # Errors
     /// When it, or its `smelt.json`, cannot be read.
     pub fn of(dir: &Path) -> Result<Option<Self>> {
-        if !dir.is_dir() {
-            return Ok(None);
-        }
+        let Some(dir) = &folder(dir)? else { return Ok(None) };
         let packages = packages(dir)?;
-        if packages.is_empty() {
-            return Ok(None);
-        }
         let names = packages.iter().filter_map(|path| path.file_name());
         let mut facts = Self {
             path: dir.display().to_string(),

@@ -7,7 +7,7 @@ use sd_checkpoint::place::Wanted;
 use sd_checkpoint::{Checkpoint, Source};
 use sd_convert::LatentSize;
 use sd_runtime::{Engine, Part};
-use sd_spec::{Family, Role};
+use sd_spec::{Bundled, Family, Role, bundle};
 
 use super::memory::InMemory;
 use super::net::Net;
@@ -113,10 +113,23 @@ fn find(source: &Source, opened: &Opened, packages: Option<&Path>, size: Option<
     Ok((checkpoint.name(), Net::Checkpoint(Box::new(checkpoint))))
 }
 
-/// The packages of ControlNets in a directory, by their names without what says so.
+/// The packages of ControlNets in a directory, by their names without what says so; a bundle has a folder of them.
 fn control_nets(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
     let named = |path: PathBuf| Some((control_net_name(&path)?, path));
-    Ok(model_dir::packages(dir)?.into_iter().filter_map(named).collect())
+    let mut found: Vec<(String, PathBuf)> = model_dir::packages(dir)?.into_iter().filter_map(named).collect();
+    if let Some(folder) = bundled(dir).filter(|folder| folder.is_dir()) {
+        let stem = |path: PathBuf| Some((path.file_stem()?.to_str()?.to_owned(), path));
+        found.extend(model_dir::packages(&folder)?.into_iter().filter_map(stem));
+    }
+    Ok(found)
+}
+
+/// The folder of a bundle's ControlNets.
+fn bundled(dir: &Path) -> Option<PathBuf> {
+    match Role::ControlNet.spec().package.bundled {
+        Bundled::Below(folder) => Some(dir.join(folder)),
+        _ => None,
+    }
 }
 
 /// `canny` of `ControlNet_canny.mlpackage`.
@@ -129,7 +142,8 @@ fn control_net_name(package: &Path) -> Option<String> {
 fn control_net<'a>(found: &'a [(String, PathBuf)], name: &str, size: Option<LatentSize>) -> Option<&'a PathBuf> {
     let name = name.replace('/', "_");
     let of = |wanted: &str| found.iter().find(|(name, _)| name == wanted).map(|(_, path)| path);
-    size.and_then(|size| of(&format!("{name}_{size}"))).or_else(|| of(&name))
+    let sized = size.and_then(|size| of(&format!("{name}_{size}")));
+    sized.or_else(|| of(&name)).or_else(|| of(&bundle::title_case(&name)))
 }
 
 #[cfg(test)]
@@ -142,7 +156,7 @@ mod tests {
         assert_eq!(of("a/ControlNet_canny.mlpackage").as_deref(), Some("canny"));
         assert_eq!(of("a/ControlNet_x_depth_8x12.mlpackage").as_deref(), Some("x_depth_8x12"));
         assert_eq!([of("a/x_control-unet.mlpackage"), of("a/ControlNets.mlpackage")], [None, None]);
-        let names = ["canny", "canny_8x12", "owner_depth"];
+        let names = ["canny", "canny_8x12", "owner_depth", "LllyasvielSdControlnetMlsd"];
         let found: Vec<_> = names.iter().map(|name| ((*name).to_owned(), PathBuf::from(name))).collect();
         let size = |text: &str| Some(text.parse().unwrap());
         for (name, size, path) in [
@@ -151,6 +165,8 @@ mod tests {
             ("canny", size("12x8"), Some("canny")),
             ("owner/depth", None, Some("owner_depth")),
             ("can", None, None),
+            ("lllyasviel/sd-controlnet-mlsd", None, Some("LllyasvielSdControlnetMlsd")),
+            ("LllyasvielSdControlnetMlsd", None, Some("LllyasvielSdControlnetMlsd")),
         ] {
             assert_eq!(control_net(&found, name, size), path.map(PathBuf::from).as_ref(), "{name} {size:?}");
         }

@@ -1,8 +1,10 @@
 //! What packages say of a pipeline's latents: their channels, their size, and the picture's beside it.
 
+use std::path::PathBuf;
+
 use mlpackage::{FeatureType, Package};
 use sd_convert::LatentSize;
-use sd_spec::{Axis, Role};
+use sd_spec::{Axis, Role, bundle};
 
 use super::ModelDir;
 use crate::error::Result;
@@ -49,12 +51,30 @@ impl ModelDir {
     }
 }
 
+/// Whether the package that a bundle calls a UNet is a refiner: it takes fewer numbers of sizes and crop.
+pub(super) fn is_refiner(packages: &[PathBuf]) -> Result<bool> {
+    let name = Role::UNet.spec().package.swift;
+    let names = [name.to_owned(), bundle::chunk(name, 1)];
+    let is_unet = |path: &&PathBuf| names.iter().any(|name| path.file_stem() == Some(name.as_ref()));
+    let Some(unet) = packages.iter().find(is_unet) else { return Ok(false) };
+    let unet = open_package(unet)?;
+    let n_numbers = shape_of(&unet, "time_ids").and_then(|shape| shape.last()).copied().unwrap_or_default();
+    let n_of = |role: Role| role.spec().n_size_numbers;
+    // Those of two samples may stand one behind the other.
+    Ok(n_numbers != 0 && n_numbers % n_of(Role::UNet) != 0 && n_numbers % n_of(Role::Refiner) == 0)
+}
+
 /// The shape of a feature with four dimensions.
 fn shape(package: &Package, name: &str) -> Option<[usize; 4]> {
+    shape_of(package, name)?.try_into().ok()
+}
+
+/// The shape of a feature.
+fn shape_of<'p>(package: &'p Package, name: &str) -> Option<&'p [usize]> {
     let interface = package.model().description.main()?;
     let feature = interface.inputs.iter().chain(&interface.outputs).find(|f| f.name == name)?;
     match &feature.ty {
-        FeatureType::MultiArray(array) => array.shape.as_slice().try_into().ok(),
+        FeatureType::MultiArray(array) => Some(array.shape.as_slice()),
         _ => None,
     }
 }

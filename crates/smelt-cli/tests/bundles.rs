@@ -1,0 +1,155 @@
+//! `convert --bundle`: the folder that Apple's Swift package and the programs built on it read, and pictures drawn from it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::made::Made;
+use common::{fail, json, names, read_picture, succeed, text};
+use sd_runtime::image::Difference;
+
+fn checkpoint(name: &str) -> Option<PathBuf> {
+    Some(testkit::golden()?.join("checkpoints").join(name))
+}
+
+/// Draws a small picture, and returns where it is.
+fn draw(model: &Path, picture: PathBuf, more: &[&str]) -> PathBuf {
+    let own = ["generate", "a fox", "-m", &text(model), "-o", &text(&picture), "--steps", "2", "--seed", "5"];
+    succeed(own.iter().chain(more));
+    picture
+}
+
+#[track_caller]
+fn check_same(a: &Path, b: &Path) {
+    let difference = Difference::between(&read_picture(a), &read_picture(b)).unwrap();
+    assert!(difference.psnr_db >= 60.0, "{} dB", difference.psnr_db);
+}
+
+#[test]
+fn a_bundle_holds_nothing_beside_its_folder_and_draws() {
+    let Some(model) = checkpoint("tiny-sd15") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let report = json(["convert", &text(&model), "-o", &text(&out), "--bundle", "packages"]);
+    assert_eq!(names(&out), ["Resources"]);
+    let resources = out.join("Resources");
+    assert_eq!(
+        names(&resources),
+        [
+            "SafetyChecker.mlpackage",
+            "TextEncoder.mlpackage",
+            "Unet.mlpackage",
+            "VAEDecoder.mlpackage",
+            "VAEEncoder.mlpackage",
+            "merges.txt",
+            "scheduler_config.json",
+            "smelt.json",
+            "special_tokens_map.json",
+            "tokenizer_config.json",
+            "vocab.json"
+        ]
+    );
+    let (folder, bundle) = (text(&resources), &report["bundle"]);
+    assert_eq!([&bundle["folder"], &bundle["form"]], [folder.as_str(), "packages"]);
+    let compile = bundle["compile"].as_str().unwrap();
+    assert!(compile.contains("xcrun coremlcompiler compile") && compile.contains(&folder), "{compile}");
+    let own = draw(&model, dir.path().join("own.png"), &[]);
+    check_same(&own, &draw(&resources, dir.path().join("resources.png"), &[]));
+    // The folder that was named when it was made serves too.
+    check_same(&own, &draw(&out, dir.path().join("out.png"), &["--low-memory"]));
+    let again = fail(["convert", &text(&model), "-o", &text(&out), "--bundle", "packages"]);
+    assert!(again.contains("Unet.mlpackage") && again.contains("--force"), "{again}");
+    succeed(["convert", &text(&model), "-o", &text(&out), "--bundle", "packages", "--component", "unet", "--force"]);
+    let other = fail(["convert", &text(testkit::demo()), "-o", &text(&out), "--bundle", "packages"]);
+    assert!(other.contains("holds the model tiny-sd15"), "{other}");
+}
+
+#[test]
+fn chunks_take_the_place_of_the_whole_and_controlnets_have_a_folder() {
+    let (Some(model), Some(net)) = (checkpoint("tiny-sd15"), checkpoint("tiny-controlnet")) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("it's a bundle");
+    let call = ["convert", &text(&model), "-o", &text(&out), "--bundle", "packages", "--size", "64x64"];
+    let more = ["--component", "text-encoder,unet,vae-decoder", "--chunk-unet", "--quantize-nbits", "8"];
+    let plain = succeed([&call[..], &more].concat());
+    assert!(plain.contains("UnetChunk1") && plain.contains("'\\''s a bundle/Resources'/*.mlpackage"), "{plain}");
+    let resources = out.join("Resources");
+    let packages = |dir: &Path| names(dir).into_iter().filter(|name| name.contains(".ml")).collect::<Vec<_>>();
+    let own = ["TextEncoder.mlpackage", "UnetChunk1.mlpackage", "UnetChunk2.mlpackage", "VAEDecoder.mlpackage"];
+    assert_eq!(packages(&resources), own);
+    let size = ["--size", "64x64"];
+    let whole = draw(&resources, dir.path().join("chunks.png"), &size);
+    assert!(read_picture(&whole).pixels().iter().any(|value| *value != 0));
+    let nets = ["--component", "unet", "--unet-support-controlnet", "--controlnet", &text(&net)];
+    let guided = succeed([&call[..], &nets].concat());
+    assert!(guided.contains("Resources'/*.mlpackage '") && guided.contains("/controlnet'/*.mlpackage"), "{guided}");
+    assert_eq!(packages(&resources.join("controlnet")), ["TinyControlnet.mlpackage"]);
+    assert!(resources.join("ControlledUnet.mlpackage").is_dir());
+    let picture = text(&whole);
+    for name in ["tiny-controlnet", "TinyControlnet"] {
+        let guide = ["--controlnet", name, "--control-image", &picture];
+        draw(&out, dir.path().join("guided.png"), &[&size[..], &guide].concat());
+    }
+}
+
+#[test]
+fn a_refiner_is_called_so_beside_xl_and_a_unet_where_it_draws_alone() {
+    let (Some(base), Some(refiner)) = (checkpoint("tiny-sdxl"), checkpoint("tiny-sdxl-refiner")) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (xl, alone) = (dir.path().join("xl"), dir.path().join("alone"));
+    let bundle = ["--bundle", "packages"];
+    let both = ["--refiner", &text(&refiner), "--size", "64x64"];
+    succeed([&["convert", &text(&base), "-o", &text(&xl)], &bundle[..], &both].concat());
+    assert!(
+        xl.join("Resources/UnetRefiner.mlpackage").is_dir() && xl.join("Resources/TextEncoder2.mlpackage").is_dir()
+    );
+    let start = draw(&xl, dir.path().join("xl.png"), &["--refiner", &text(&xl), "--refiner-start", "0.5"]);
+    succeed([&["convert", &text(&refiner), "-o", &text(&alone)], &bundle[..], &["--size", "64x64"]].concat());
+    let resources = alone.join("Resources");
+    assert!(resources.join("Unet.mlpackage").is_dir() && !resources.join("UnetRefiner.mlpackage").exists());
+    draw(&alone, dir.path().join("refined.png"), &["--image", &text(start), "--strength", "1"]);
+}
+
+#[test]
+fn t5s_tokenizer_lies_where_the_swift_package_reads_it_and_pictures_are_drawn() {
+    let (Some(model), Some(other)) = (checkpoint("tiny-sd3"), checkpoint("tiny-sd15")) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let vocabulary = |name: &str| std::fs::read(other.join("tokenizer").join(name)).unwrap();
+    let made = Made::copy(&model, dir.path().join("sd3"))
+        .file("tokenizer/vocab.json", vocabulary("vocab.json"))
+        .file("tokenizer/merges.txt", vocabulary("merges.txt"));
+    let out = dir.path().join("out");
+    succeed(["convert", &text(&made.root), "-o", &text(&out), "--bundle", "packages"]);
+    let resources = out.join("Resources");
+    let of_t5 = |name: &str| std::fs::read(made.root.join("tokenizer_3").join(name)).unwrap();
+    for name in ["tokenizer.json", "tokenizer_config.json"] {
+        assert_eq!(std::fs::read(resources.join(name)).unwrap(), of_t5(name));
+    }
+    assert!(resources.join("TextEncoderT5.mlpackage").is_dir());
+    draw(&out, dir.path().join("x.png"), &[]);
+}
+
+#[test]
+fn what_no_bundle_has_is_refused_before_any_work() {
+    let Some(model) = checkpoint("tiny-sd15") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let out = text(dir.path().join("out"));
+    let refused = |checkpoint: &Path, more: &[&str]| {
+        let call = ["convert", &text(checkpoint), "-o", &out, "--bundle", "packages"];
+        fail([&call[..], more].concat())
+    };
+    for (more, words) in [
+        (&["--chunk-unet", "3"][..], "in 2 parts"),
+        (&["--unet-batches", "1,2"], "a bundle has one unet, and 2 sizes or batches"),
+        (&["--zip"], "--zip is for compiled models"),
+    ] {
+        let message = refused(&model, more);
+        assert!(message.contains(words), "{message}");
+    }
+    let Some(sd3) = checkpoint("tiny-sd3") else { return };
+    let message = refused(&sd3, &["--chunk-unet"]);
+    assert!(message.contains("take mmdit in one part"), "{message}");
+    assert!(!Path::new(&out).exists());
+}

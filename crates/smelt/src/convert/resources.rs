@@ -1,0 +1,99 @@
+//! A conversion to the folder that Apple's Swift package, Mochi Diffusion and the Diffusers app read.
+//!
+//! Names come from [`sd_spec::bundle`]. Such a folder has one model of each kind, of one size, and a denoiser in one or two
+//! parts; what cannot be so is refused here.
+
+use std::path::{Path, PathBuf};
+
+use sd_convert::{Role, has_functions};
+use sd_spec::{Bundled, Family, bundle};
+
+use super::options::Conversion;
+use super::parts::Part;
+use crate::bundle_form::BundleForm;
+use crate::error::{Context, Result, refuse};
+use crate::report::BundleReport;
+
+/// Refuses what no such folder has.
+pub(super) fn check(form: BundleForm, conversion: &Conversion, parts: &[Part]) -> Result<()> {
+    if conversion.zip && form == BundleForm::Packages {
+        refuse!("--zip is for compiled models, which programs for bundles load; leave it out, or --bundle packages");
+    }
+    for (part, role) in parts.iter().flat_map(|part| part.roles.iter().map(move |&role| (part, role))) {
+        let bundled = role.spec().package.bundled;
+        if bundled == Bundled::Nowhere {
+            refuse!("--bundle has no place for {role}: programs for bundles take none; leave --bundle out");
+        }
+        let n_shapes = part.shapes.of(role).all().len();
+        if n_shapes > 1 && !has_functions(conversion.target) {
+            refuse!(
+                "--bundle: a bundle has one {role}, and {n_shapes} sizes or batches were asked for; convert each into a \
+                 folder of its own, or take --target macOS15, where they are functions of one model"
+            );
+        }
+        match conversion.chunk_unet.filter(|_| role.is_denoiser()) {
+            Some(_) if bundled != Bundled::WholeOrChunks => {
+                refuse!("--chunk-unet: programs for bundles take {role} in one part; leave it out")
+            }
+            Some(n) if n != bundle::N_CHUNKS => {
+                refuse!(
+                    "--chunk-unet {n}: programs for bundles take a denoiser in {} parts; leave the number out",
+                    bundle::N_CHUNKS
+                )
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Where a model goes.
+pub(super) fn place(form: BundleForm, to: &Path, of: (Family, Role), version: &str) -> Result<PathBuf> {
+    let (family, role) = of;
+    let name = bundle::place(family, role, version).with_context(|| format!("--bundle has no place for {role}"))?;
+    Ok(to.join(format!("{name}.{}", form.extension())))
+}
+
+/// Where its parts go.
+pub(super) fn chunks(form: BundleForm, to: &Path, name: &str, n: usize) -> Vec<PathBuf> {
+    (1..=n).map(|number| to.join(format!("{}.{}", bundle::chunk(name, number), form.extension()))).collect()
+}
+
+impl BundleReport {
+    /// Of models that were written to a folder.
+    pub(super) fn of<'p>(form: BundleForm, folder: &Path, models: impl Iterator<Item = &'p PathBuf>) -> Self {
+        let compile = (form == BundleForm::Packages).then(|| compile(models));
+        Self { folder: folder.display().to_string(), form, compile, zip: None }
+    }
+}
+
+/// What compiles packages on a Mac, beside where they lie: a loop for a shell.
+fn compile<'p>(models: impl Iterator<Item = &'p PathBuf>) -> String {
+    let mut folders: Vec<&Path> = Vec::new();
+    for parent in models.filter_map(|path| path.parent()) {
+        if !folders.contains(&parent) {
+            folders.push(parent);
+        }
+    }
+    let patterns: Vec<String> = folders.iter().map(|folder| format!("{}/*.mlpackage", quoted(folder))).collect();
+    format!("for p in {}; do xcrun coremlcompiler compile \"$p\" \"${{p%/*}}\"; done", patterns.join(" "))
+}
+
+/// A path as a shell takes it for one word.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "/._-+".contains(char);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_one_word_for_a_shell() {
+        for (path, word) in [("a/b-1.0", "a/b-1.0"), ("a b", "'a b'"), ("it's", "'it'\\''s'")] {
+            assert_eq!(quoted(Path::new(path)), word);
+        }
+    }
+}
