@@ -67,6 +67,36 @@ fn a_bundle_holds_nothing_beside_its_folder_and_draws() {
 }
 
 #[test]
+fn a_compiled_bundle_is_the_default_and_draws_the_same_whole_and_in_chunks() {
+    let Some(model) = checkpoint("tiny-sd15") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let own = draw(&model, dir.path().join("own.png"), &[]);
+    let drawn = std::fs::read(&own).map(|_| read_picture(&own)).unwrap();
+    for (name, more) in [("whole", &["--bundle"][..]), ("chunks", &["--chunk-unet", "--bundle", "compiled"])] {
+        let out = dir.path().join(name);
+        let said = succeed([&["convert", &text(&model), "-o", &text(&out)], more].concat());
+        assert_eq!(said.matches("no Core ML has loaded them here").count(), 1, "{said}");
+        let resources = names(&out.join("Resources"));
+        assert!(resources.iter().all(|name| !name.starts_with('.') && !name.ends_with(".mlpackage")), "{resources:?}");
+        let denoisers =
+            if name == "whole" { &["Unet.mlmodelc"][..] } else { &["UnetChunk1.mlmodelc", "UnetChunk2.mlmodelc"] };
+        let there: Vec<&String> = resources.iter().filter(|name| name.starts_with("Unet")).collect();
+        assert_eq!(there, denoisers);
+        for model in resources.iter().filter(|name| name.ends_with(".mlmodelc")) {
+            let files = ["analytics", "coremldata.bin", "metadata.json", "model.mil", "weights"];
+            assert_eq!(names(&out.join("Resources").join(model)), files, "{model}");
+        }
+        assert!(read_picture(draw(&out, dir.path().join("x.png"), &[])) == drawn, "{name}");
+        // Of compiled models packages are made.
+        let smaller = dir.path().join(format!("{name}-8"));
+        succeed(["compress", &text(&out), "-o", &text(&smaller), "--bits", "8"]);
+        let made: Vec<String> = denoisers.iter().map(|name| name.replace("mlmodelc", "mlpackage")).collect();
+        assert!(made.iter().all(|name| smaller.join(name).is_dir()), "{:?}", names(&smaller));
+        draw(&smaller, dir.path().join("smaller.png"), &[]);
+    }
+}
+
+#[test]
 fn chunks_take_the_place_of_the_whole_and_controlnets_have_a_folder() {
     let (Some(model), Some(net)) = (checkpoint("tiny-sd15"), checkpoint("tiny-controlnet")) else { return };
     let dir = tempfile::tempdir().unwrap();

@@ -41,6 +41,9 @@ pub struct BundleReport {
     pub folder: String,
     /// What its models are.
     pub form: BundleForm,
+    /// What is not known of its compiled models.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unproven: Option<&'static str>,
     /// What compiles its packages on a Mac.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compile: Option<String>,

@@ -131,7 +131,10 @@ fn tell(converted: &ConversionReport, report: &Report) {
         bytes(converted.bytes),
         seconds(Duration::from_secs_f64(converted.seconds))
     ));
-    if let Some(compile) = converted.bundle.as_ref().and_then(|bundle| bundle.compile.as_ref()) {
-        report.line(format_args!("on a Mac with Xcode, this compiles them:\n  {compile}"));
+    if let Some(bundle) = &converted.bundle {
+        bundle.unproven.iter().for_each(|words| report.line(words));
+        if let Some(compile) = &bundle.compile {
+            report.line(format_args!("on a Mac with Xcode, this compiles them:\n  {compile}"));
+        }
     }
 }

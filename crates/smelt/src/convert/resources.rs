@@ -11,6 +11,7 @@ use sd_spec::{Bundled, Family, bundle};
 use super::options::Conversion;
 use super::parts::Part;
 use crate::bundle_form::BundleForm;
+use crate::compile::COMPILED_HERE;
 use crate::error::{Context, Result, refuse};
 use crate::report::BundleReport;
 
@@ -63,7 +64,8 @@ impl BundleReport {
     /// Of models that were written to a folder.
     pub(super) fn of<'p>(form: BundleForm, folder: &Path, models: impl Iterator<Item = &'p PathBuf>) -> Self {
         let compile = (form == BundleForm::Packages).then(|| compile(models));
-        Self { folder: folder.display().to_string(), form, compile, zip: None }
+        let unproven = (form == BundleForm::Compiled).then_some(COMPILED_HERE);
+        Self { folder: folder.display().to_string(), form, unproven, compile, zip: None }
     }
 }
 
