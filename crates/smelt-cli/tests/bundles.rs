@@ -183,3 +183,74 @@ fn what_no_bundle_has_is_refused_before_any_work() {
     assert!(message.contains("take mmdit in one part"), "{message}");
     assert!(!Path::new(&out).exists());
 }
+
+/// What a program makes of a folder.
+#[track_caller]
+fn program<'f>(facts: &'f serde_json::Value, name: &str) -> &'f serde_json::Value {
+    facts["programs"].as_array().unwrap().iter().find(|program| program["program"] == name).unwrap()
+}
+
+/// Tells of a bundle that every program finds all that it needs in it, and takes it for what it is.
+#[track_caller]
+fn check_complete(out: &Path, family: &str, attention: &str) {
+    let facts = json(["inspect", &text(out)]);
+    let programs = facts["programs"].as_array().unwrap();
+    let names: Vec<&str> = programs.iter().map(|program| program["program"].as_str().unwrap()).collect();
+    assert_eq!(names, ["Apple's Swift package", "Mochi Diffusion", "Diffusers"]);
+    for program in programs {
+        assert_eq!(program["finds_all"], true, "{program:#}");
+        assert_eq!(program["left_out"], serde_json::json!([]), "{program:#}");
+    }
+    let reads = &program(&facts, "Mochi Diffusion")["reads"];
+    assert_eq!((&reads["family"], &reads["attention"]), (&family.into(), &attention.into()));
+    assert_eq!(reads["size"], serde_json::json!([64, 64]));
+}
+
+#[test]
+fn a_bundle_of_every_family_is_complete_by_the_rules_of_all_programs() {
+    let Some(golden) = testkit::golden() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| text(golden.join("checkpoints").join(name));
+    let vocabulary = |name: &str| std::fs::read(golden.join("checkpoints/tiny-sd15/tokenizer").join(name)).unwrap();
+    let sd3 = Made::copy(&golden.join("checkpoints/tiny-sd3"), dir.path().join("sd3"))
+        .file("tokenizer/vocab.json", vocabulary("vocab.json"))
+        .file("tokenizer/merges.txt", vocabulary("merges.txt"));
+    let (sd3, net, refiner) = (text(&sd3.root), at("tiny-controlnet"), at("tiny-sdxl-refiner"));
+    let guided = ["--unet-support-controlnet", "--controlnet", &net];
+    for (checkpoint, more, family, attention) in [
+        (at("tiny-sd15"), &["--attention", "original"][..], "1.x or 2.x", "original"),
+        (at("tiny-sd15"), &guided, "1.x or 2.x", "split-einsum"),
+        (at("tiny-sd21"), &["--chunk-unet", "--attention", "split-einsum-v2"], "1.x or 2.x", "split-einsum"),
+        (at("tiny-sd21"), &["--target", "macOS14"], "1.x or 2.x", "split-einsum"),
+        (at("tiny-sdxl"), &["--refiner", &refiner, "--quantize-nbits", "6"], "XL", "split-einsum"),
+        (at("tiny-sdxl-refiner"), &["--chunk-unet"], "XL", "split-einsum"),
+        (sd3, &[], "3", "split-einsum"),
+    ] {
+        let out = tempfile::tempdir().unwrap();
+        let call = ["convert", &checkpoint, "-o", &text(out.path()), "--size", "64x64", "--bundle"];
+        succeed(call.iter().chain(more));
+        if more == guided {
+            // Diffusers knows no ControlNets and takes the plain one, which every other program has beside them.
+            let facts = json(["inspect", &text(out.path())]);
+            assert_eq!(program(&facts, "Diffusers")["missing"][0]["file"], "Unet.mlmodelc");
+            succeed(call.iter().chain(&["--component", "unet"]));
+        }
+        check_complete(out.path(), family, attention);
+    }
+}
+
+#[test]
+fn what_a_program_would_not_find_is_said() {
+    let Some(model) = checkpoint("tiny-sd15") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let out = text(dir.path());
+    let components = ["--component", "text-encoder,unet,vae-decoder", "--bundle", "packages"];
+    succeed([&["convert", &text(&model), "-o", &out], &components[..]].concat());
+    std::fs::remove_file(dir.path().join("Resources/merges.txt")).unwrap();
+    let said = succeed(["inspect", &out]);
+    let missing = "does not find TextEncoder.mlmodelc (TextEncoder.mlpackage is there, to be compiled), Unet.mlmodelc \
+                   (Unet.mlpackage is there, to be compiled), VAEDecoder.mlmodelc (VAEDecoder.mlpackage is there, to be \
+                   compiled), merges.txt";
+    assert_eq!(said.matches(missing).count(), 3, "{said}");
+    assert!(said.contains("to begin with a picture it lacks VAEEncoder.mlmodelc"), "{said}");
+}

@@ -6,6 +6,7 @@ mod embedding;
 mod facts;
 mod hashes;
 mod lora;
+mod programs;
 mod weights;
 
 use mlpackage::Package;
@@ -20,6 +21,7 @@ pub use embedding::{EmbeddingFile, EncoderVectors, LearnedWord};
 pub use facts::{Facts, FeatureFacts, FileFacts, FunctionFacts, ItemFacts, ModelFacts, PackageFacts, WeightFacts};
 pub use hashes::HashFacts;
 pub use lora::{LoraFile, LoraFit};
+pub use programs::{LeftOut, MissingFile, ProgramFacts, Reading};
 pub use weights::{StoredWeights, WeightEncoding, WeightOrder, WeightRow};
 
 /// The programs of a package in MIL's text form.

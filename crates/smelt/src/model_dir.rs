@@ -95,7 +95,7 @@ impl ModelDir {
 
 /// The family of packages, by their roles: a transformer is of 3, a second text encoder of XL, and without a UNet of its
 /// refiner, which in a bundle may be called a UNet.
-fn family_of(packages: &[PathBuf]) -> Result<Family> {
+pub(crate) fn family_of(packages: &[PathBuf]) -> Result<Family> {
     let has = |role: Role| packages.iter().any(|path| plays(path, &role.spec().package.both()));
     if has(Role::Mmdit) {
         return Ok(Family::Sd3);

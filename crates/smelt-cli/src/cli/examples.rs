@@ -68,6 +68,7 @@ Examples:
   smelt inspect pixel-art.safetensors --against ~/models/stable-diffusion-v1-5
   smelt inspect dreamshaper.safetensors
   smelt inspect dreamshaper.safetensors --hashes
+  smelt inspect sd15-mac
   smelt inspect packages --hashes --source dreamshaper.safetensors
   smelt inspect unet.mlpackage --json";
 

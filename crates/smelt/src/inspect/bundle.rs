@@ -5,8 +5,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::hashes::HashFacts;
+use super::programs::ProgramFacts;
 use crate::error::Result;
-use crate::model_dir::{folder, packages};
+use crate::model_dir::{family_of, folder, packages};
 use crate::settings::{Settings, WordFacts};
 
 /// A folder of packages.
@@ -28,6 +29,8 @@ pub struct BundleFacts {
     pub packages: Vec<String>,
     /// The files that its weights came from.
     pub sources: Vec<HashFacts>,
+    /// Whether programs for Apple's systems would find what they need.
+    pub programs: Vec<ProgramFacts>,
 }
 
 impl BundleFacts {
@@ -48,6 +51,7 @@ impl BundleFacts {
             words: Vec::new(),
             packages: names.map(|name| name.to_string_lossy().into_owned()).collect(),
             sources: Vec::new(),
+            programs: ProgramFacts::of_folder(dir, family_of(&packages)?),
         };
         if let Some(settings) = Settings::read(dir)? {
             facts.model = Some(settings.model_version);
