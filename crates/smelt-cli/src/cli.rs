@@ -27,7 +27,8 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use smelt::{
-    AttentionLayout, Batch, BundleForm, DEVICES, Device, ENGINES, EngineKind, Existing, Precision, Role, Rounding, Source, Target,
+    AttentionLayout, Batch, BundleForm, DEVICES, Device, ENGINES, EngineKind, Existing, Precision, Role, Rounding,
+    Source, Target,
 };
 
 use crate::engine_args::{EngineArgs, memory, named};

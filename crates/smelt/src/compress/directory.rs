@@ -8,7 +8,7 @@ use safe_files::{Tree, is_stream};
 use sd_checkpoint::place::Wanted;
 
 use crate::error::{Context, Result, refuse};
-use crate::model_dir::{role_of, without_shape};
+use crate::model_dir::{folder, packages, role_of, without_shape};
 use crate::package::{is_named_as_compiled, is_named_as_package, not_wanted};
 use crate::watch::{Watch, Writing};
 
@@ -17,10 +17,8 @@ type Copies = Vec<(Tree, PathBuf)>;
 
 /// Packages to compress with where they go, and everything else with where it goes.
 pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Copies)> {
-    let packages = crate::model_dir::packages(input)?;
-    if packages.is_empty() {
-        return Err(not_wanted(input, Wanted::Packages).into());
-    }
+    let Some(input) = &folder(input)? else { return Err(not_wanted(input, Wanted::Packages).into()) };
+    let packages = packages(input)?;
     let cannot = || format!("cannot read {}", input.display());
     let (mut inputs, mut copies) = (Vec::new(), Vec::new());
     let mut entries = Vec::new();
@@ -61,7 +59,8 @@ pub(super) fn look(input: &Path, output: &Path) -> Result<(Pairs, Copies)> {
 
 /// Whether a package of this name is compressed with the others.
 pub(super) fn is_compressed(stem: &str) -> bool {
-    let whole = stem.rsplit_once("_chunk").filter(|(_, n)| n.parse::<u16>().is_ok()).map_or(stem, |(whole, _)| whole);
+    let before = |mark: &str| stem.rsplit_once(mark).filter(|(_, n)| n.parse::<u16>().is_ok()).map(|(whole, _)| whole);
+    let whole = before("_chunk").or_else(|| before("Chunk")).unwrap_or(stem);
     let whole = without_shape(whole).unwrap_or(whole);
     role_of(whole).is_some_and(|role| role.spec().compression.in_directory)
 }
@@ -107,6 +106,8 @@ mod tests {
         for stem in [
             "a_unet",
             "Unet",
+            "UnetChunk2",
+            "UnetRefinerChunk1",
             "a_unet_chunk1",
             "a_unet_64x96",
             "a_unet_64x96_chunk12",
