@@ -11,7 +11,7 @@ use sd_spec::{Bundled, Family, bundle};
 use super::options::Conversion;
 use super::parts::Part;
 use crate::bundle_form::BundleForm;
-use crate::compile::COMPILED_HERE;
+use crate::compile::compiled_here;
 use crate::error::{Context, Result, refuse};
 use crate::report::BundleReport;
 
@@ -64,7 +64,7 @@ impl BundleReport {
     /// Of models that were written to a folder.
     pub(super) fn of<'p>(form: BundleForm, folder: &Path, models: impl Iterator<Item = &'p PathBuf>) -> Self {
         let compile = (form == BundleForm::Packages).then(|| compile(models));
-        let unproven = (form == BundleForm::Compiled).then_some(COMPILED_HERE);
+        let unproven = compiled_here().filter(|_| form == BundleForm::Compiled);
         Self { folder: folder.display().to_string(), form, unproven, compile, zip: None }
     }
 }
