@@ -87,9 +87,17 @@ fn stopped_after(wait: Duration, run: &(dyn Fn(&Stop) -> Ran + Sync)) -> Option<
     })
 }
 
-/// Stops runs at random moments, with other inputs each time, and checks that runs between them are as without.
+/// Stops runs at random moments, with other inputs each time, and checks that runs between them are as without, and that
+/// stopping is soon: in one of a few tries, for others may use the machine too.
 #[track_caller]
 fn check(n_moments: usize, run: impl Fn(&Tensors, &Stop) -> Ran + Sync) {
+    const TRIES: usize = 5;
+    let faults: Vec<String> = (0..TRIES).map_while(|_| stop_at_moments(n_moments, &run).err()).collect();
+    assert!(faults.len() < TRIES, "{}", faults.join("; "));
+}
+
+/// One try; says why stopping is not soon.
+fn stop_at_moments(n_moments: usize, run: &(impl Fn(&Tensors, &Stop) -> Ran + Sync)) -> Result<(), String> {
     let all = [inputs(1), inputs(2)];
     let start = Instant::now();
     let clean = all.each_ref().map(|inputs| run(inputs, &Stop::never()).unwrap());
@@ -101,9 +109,14 @@ fn check(n_moments: usize, run: impl Fn(&Tensors, &Stop) -> Ran + Sync) {
         assert!(run(inputs, &Stop::never()).unwrap() == *want, "run {i} differs after one that was stopped");
     }
     latencies.sort();
-    assert!(latencies.len() * 3 > n_moments, "only {} of {n_moments} runs were stopped", latencies.len());
+    if latencies.len() * 3 <= n_moments {
+        return Err(format!("only {} of {n_moments} runs were stopped", latencies.len()));
+    }
     let median = latencies[latencies.len() / 2];
-    assert!(median * 4 < whole, "stopping took {median:?} of {whole:?}");
+    if median * 4 >= whole {
+        return Err(format!("stopping took {median:?} of {whole:?}"));
+    }
+    Ok(())
 }
 
 #[test]
