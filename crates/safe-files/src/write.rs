@@ -77,6 +77,31 @@ impl OutputFile {
             }
             Place::Directory(_) => Err(is_a_directory(&self.path)),
             // Links are followed; any other path stays as it was spelt, in messages too.
+            Place::File(real) => replace(self.spelt(real), Some(&self.path), |out| content(out), failed),
+            Place::Absent(absent) => replace(self.spelt(absent.path()), None, |out| content(out), failed),
+        }
+    }
+
+    /// Writes a file whose beginning is only known at its end, as [`OutputFile::write`] writes regular ones.
+    ///
+    /// # Errors
+    /// As [`OutputFile::write`], and [`WriteError::Target`] for what is no regular file.
+    pub fn write_seekable<E>(
+        &self,
+        content: impl FnOnce(&mut BufWriter<&mut File>) -> Result<(), E>,
+    ) -> Result<(), WriteError>
+    where
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let failed = |e: E| WriteError::Content { path: self.path.clone(), source: e.into() };
+        if self.is_stdout {
+            return Err(WriteError::target(&self.path, "it is standard output, and this is written into a file"));
+        }
+        match Place::of(&self.path)? {
+            Place::Stdout | Place::Stream(_) => {
+                Err(WriteError::target(&self.path, "it is a pipe or device, and this is written into a file"))
+            }
+            Place::Directory(_) => Err(is_a_directory(&self.path)),
             Place::File(real) => replace(self.spelt(real), Some(&self.path), content, failed),
             Place::Absent(absent) => replace(self.spelt(absent.path()), None, content, failed),
         }
@@ -119,7 +144,7 @@ pub(crate) fn is_a_directory(path: &Path) -> WriteError {
 fn replace<E>(
     target: PathBuf,
     old: Option<&Path>,
-    content: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+    content: impl FnOnce(&mut BufWriter<&mut File>) -> Result<(), E>,
     failed: impl FnOnce(E) -> WriteError,
 ) -> Result<(), WriteError> {
     let mut file = beside(&target)?;

@@ -240,6 +240,31 @@ fn a_bundle_of_every_family_is_complete_by_the_rules_of_all_programs() {
 }
 
 #[test]
+fn an_archive_holds_the_bundle_in_a_folder_called_as_it_is() {
+    let Some(model) = checkpoint("tiny-sd21") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let call = ["convert", &text(&model), "-o", &text(&out), "--bundle", "--zip", "--model-version", "me/coreml-x"];
+    let more = ["--attention", "original", "--component", "text-encoder,unet,vae-decoder"];
+    let report = json(call.iter().chain(&more));
+    let (name, path) = ("coreml-x_original_compiled", out.join("coreml-x_original_compiled.zip"));
+    let bytes = std::fs::read(&path).unwrap();
+    assert_eq!(report["bundle"]["zip"], serde_json::json!({"path": text(&path), "bytes": bytes.len()}));
+    assert_eq!(names(&out), ["Resources".to_owned(), format!("{name}.zip")].map(|name| name));
+    let again = fail(call.iter().chain(&more));
+    assert!(again.contains("_original_compiled.zip"), "{again}");
+    succeed(call.iter().chain(&more).chain(&["--force"]));
+    assert!(std::fs::read(&path).unwrap() == bytes, "the same conversion gives another archive");
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
+    let unpacked = dir.path().join("models");
+    archive.extract(&unpacked).unwrap();
+    assert_eq!(names(&unpacked), [name]);
+    assert!(common::files(&unpacked.join(name)) == common::files(&out.join("Resources")));
+    let facts = json(["inspect", &text(unpacked.join(name))]);
+    assert_eq!(program(&facts, "Diffusers")["finds_all"], true);
+}
+
+#[test]
 fn what_a_program_would_not_find_is_said() {
     let Some(model) = checkpoint("tiny-sd15") else { return };
     let dir = tempfile::tempdir().unwrap();

@@ -76,7 +76,10 @@ impl ConversionPlan {
         self.place.below.iter_mut().try_for_each(safe_files::OutputFolder::make)?;
         let packages = write::all(&self, watch)?;
         self.bundle.write(&mut self.place.files, watch)?;
-        let bundle = self.bundle_report();
+        let mut bundle = self.bundle_report();
+        if let (Some(bundle), Some(to)) = (&mut bundle, &self.place.archive) {
+            bundle.zip = Some(resources::write_archive(&self.to, to, watch)?);
+        }
         Ok(ConversionReport {
             checkpoint: self.checkpoint.root().display().to_string(),
             output: self.to.display().to_string(),

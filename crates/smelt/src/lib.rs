@@ -40,6 +40,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+mod archive;
 pub mod bench;
 mod bundle;
 mod bundle_form;
@@ -121,7 +122,8 @@ pub use picture::Picture;
 pub use pipeline::Pipeline;
 pub use recommended::Recommended;
 pub use report::{
-    BundleReport, ChunkReport, CompressedPackage, CompressionReport, ConversionReport, ConvertedPackage, Part,
+    ArchiveReport, BundleReport, ChunkReport, CompressedPackage, CompressionReport, ConversionReport, ConvertedPackage,
+    Part,
 };
 pub use request::{Control, Drawing, REFINER_START, Request};
 pub use request_file::RequestFile;

@@ -49,7 +49,16 @@ pub struct BundleReport {
     pub compile: Option<String>,
     /// The archive of it, where one was written.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub zip: Option<String>,
+    pub zip: Option<ArchiveReport>,
+}
+
+/// An archive that was written.
+#[derive(Debug, Clone, Serialize)]
+pub struct ArchiveReport {
+    /// Where it is.
+    pub path: String,
+    /// Bytes that it takes on the disk.
+    pub bytes: u64,
 }
 
 /// A package that was written.

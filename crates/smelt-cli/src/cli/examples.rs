@@ -22,7 +22,7 @@ Examples:
   smelt convert ~/models/stable-diffusion-v1-5 -o sd15-6bit --quantize-nbits 6 --chunk-unet
   smelt convert ~/models/stable-diffusion-v1-5 -o sizes --size 512x512,512x768 --target macOS15
   smelt convert ~/models/stable-diffusion-v1-5 -o both --unet-batches 1,2 --target macOS15
-  smelt convert ~/models/stable-diffusion-v1-5 -o sd15-mac --bundle
+  smelt convert ~/models/stable-diffusion-v1-5 -o sd15-mac --bundle --zip
   smelt convert dreamshaper.safetensors -o dream
   smelt convert ~/models/stable-diffusion-v1-5 -o sd15-pixel --lora pixel-art.safetensors:0.8
   smelt convert RealESRGAN_x4plus.pth -o upscalers --size 256

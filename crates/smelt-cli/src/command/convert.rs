@@ -132,6 +132,9 @@ fn tell(converted: &ConversionReport, report: &Report) {
         seconds(Duration::from_secs_f64(converted.seconds))
     ));
     if let Some(bundle) = &converted.bundle {
+        if let Some(zip) = &bundle.zip {
+            report.line(format_args!("wrote {}: {}", zip.path, bytes(zip.bytes)));
+        }
         bundle.unproven.iter().for_each(|words| report.line(words));
         if let Some(compile) = &bundle.compile {
             report.line(format_args!("on a Mac with Xcode, this compiles them:\n  {compile}"));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use safe_files::{OutputFolder, Outputs};
+use safe_files::{OutputFile, OutputFolder, Outputs};
 
 use super::items::Item;
 use crate::bundle::{Bundle, Writes};
@@ -17,13 +17,20 @@ pub(super) struct Place {
     /// Those below it that packages lie in.
     pub(super) below: Vec<OutputFolder>,
     pub(super) files: Writes,
+    /// The archive of it all, where one is wanted.
+    pub(super) archive: Option<OutputFile>,
     /// Of these, what is there with other content.
     changes: Vec<PathBuf>,
 }
 
 impl Place {
     /// Refuses what cannot be written, and what would replace a file of the checkpoints in `roots`.
-    pub(super) fn new(to: &Path, roots: &[&Path], items: &[Item], bundle: &Bundle) -> Result<Self> {
+    pub(super) fn new(
+        (to, archive): (&Path, Option<&Path>),
+        roots: &[&Path],
+        items: &[Item],
+        bundle: &Bundle,
+    ) -> Result<Self> {
         let mut outputs = Outputs::new();
         // What an earlier conversion left in the checkpoint's own folder is no part of it.
         let is_ours = |path: &Path| {
@@ -41,7 +48,12 @@ impl Place {
         let below = below.into_iter().map(|folder| Ok(outputs.folder("-o", folder)?)).collect::<Result<_>>()?;
         paths().try_for_each(|path| outputs.directory("-o", path))?;
         let files = bundle.outputs(to, &mut outputs)?;
-        Ok(Self { folder, below, files, changes: bundle.conflicts(to) })
+        let mut name = |path: &Path| -> Result<OutputFile> {
+            path.parent().map(|parent| outputs.folder("-o", parent)).transpose()?;
+            Ok(outputs.file_as("--zip", "the archive", path)?)
+        };
+        let archive = archive.map(&mut name).transpose()?;
+        Ok(Self { folder, below, files, archive, changes: bundle.conflicts(to) })
     }
 
     /// Says which files beside the packages will not be what they were.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use safe_files::Existing;
-use sd_convert::{AttentionLayout, Batch, Beginning, Checkpoint, Options, Role, Shapes, Target, native_size};
+use sd_convert::{Batch, Beginning, Checkpoint, Options, Role, Shapes, Target, native_size};
 use sd_spec::{Axis, Layout};
 
 use super::items::{self, Item};
@@ -55,14 +55,15 @@ impl ConversionPlan {
             resources::check(form, conversion, &parts)?;
         }
         let items = items::of(conversion, to, checkpoint.family(), &parts)?;
+        let archive = resources::archive(conversion, to, &model_version);
         let bundle = beside(&checkpoint, &roles, conversion, (&model_version, to))?;
         if conversion.existing == Existing::Refuse {
-            refuse_existing(&items, &bundle, to)?;
+            refuse_existing(&items, &bundle, (to, archive.as_deref()))?;
         }
         let roots: Vec<&Path> = parts.iter().map(|part| part.checkpoint.root()).collect();
-        let place = Place::new(to, &roots, &items, &bundle)?;
+        let place = Place::new((to, archive.as_deref()), &roots, &items, &bundle)?;
         let options = Options {
-            attention: conversion.attention.unwrap_or(AttentionLayout::SplitEinsum),
+            attention: resources::attention(conversion),
             latent_size: None,
             beginning: Beginning::Noise,
             text_length: text_length(&checkpoint, conversion, &parts)?,
@@ -122,11 +123,12 @@ fn check(items: &[Item], options: &Options) -> Result<Vec<String>> {
 }
 
 /// Refuses to replace anything.
-fn refuse_existing(items: &[Item], bundle: &Bundle, to: &Path) -> Result<()> {
+fn refuse_existing(items: &[Item], bundle: &Bundle, (to, archive): (&Path, Option<&Path>)) -> Result<()> {
     let paths = items.iter().flat_map(Item::outputs);
     // A link to nothing is none: what it points to will be made.
     let mut there: Vec<PathBuf> = paths.filter(|path| path.exists()).cloned().collect();
     there.extend(bundle.conflicts(to));
+    there.extend(archive.filter(|path| path.exists()).map(Path::to_owned));
     if there.is_empty() {
         return Ok(());
     }

@@ -5,15 +5,19 @@
 
 use std::path::{Path, PathBuf};
 
-use sd_convert::{Role, has_functions};
+use safe_files::OutputFile;
+use sd_convert::{AttentionLayout, Role, has_functions};
 use sd_spec::{Bundled, Family, bundle};
 
 use super::options::Conversion;
 use super::parts::Part;
+use crate::archive;
 use crate::bundle_form::BundleForm;
 use crate::compile::compiled_here;
 use crate::error::{Context, Result, refuse};
-use crate::report::BundleReport;
+use crate::package::stem;
+use crate::report::{ArchiveReport, BundleReport};
+use crate::watch::Watch;
 
 /// Refuses what no such folder has.
 pub(super) fn check(form: BundleForm, conversion: &Conversion, parts: &[Part]) -> Result<()> {
@@ -55,9 +59,31 @@ pub(super) fn place(form: BundleForm, to: &Path, of: (Family, Role), version: &s
     Ok(to.join(format!("{name}.{}", form.extension())))
 }
 
+/// Where the archive of a bundle goes, if there is to be one; it has the name by which the Diffusers app asks repositories.
+pub(super) fn archive(conversion: &Conversion, to: &Path, version: &str) -> Option<PathBuf> {
+    let repository = version.rsplit(['/', '\\']).next().unwrap_or(version);
+    let attention = match attention(conversion) {
+        AttentionLayout::Original => "original",
+        AttentionLayout::SplitEinsum => "split_einsum",
+        AttentionLayout::SplitEinsumV2 => "split_einsum_v2",
+    };
+    conversion.zip.then(|| to.with_file_name(format!("{repository}_{attention}_compiled.zip")))
+}
+
+/// The layout of attention that a conversion makes.
+pub(super) fn attention(conversion: &Conversion) -> AttentionLayout {
+    conversion.attention.unwrap_or(AttentionLayout::SplitEinsum)
+}
+
 /// Where its parts go.
 pub(super) fn chunks(form: BundleForm, to: &Path, name: &str, n: usize) -> Vec<PathBuf> {
     (1..=n).map(|number| to.join(format!("{}.{}", bundle::chunk(name, number), form.extension()))).collect()
+}
+
+/// Writes the archive of a bundle; the folder in it is called as the archive is.
+pub(super) fn write_archive(folder: &Path, to: &OutputFile, watch: &mut dyn Watch) -> Result<ArchiveReport> {
+    let bytes = archive::write(folder, &stem(to.path()), to, watch)?;
+    Ok(ArchiveReport { path: to.path().display().to_string(), bytes })
 }
 
 impl BundleReport {
