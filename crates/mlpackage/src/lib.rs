@@ -59,7 +59,7 @@ pub use model::{Body, Model, SubModel};
 pub use package::Package;
 pub use safe_files::Existing;
 pub use store::{PackageWriter, SealedPackage};
-pub use write::{Progress, Stage, WeightFile, Written, write, write_pipeline, write_until};
+pub use write::{Progress, Stage, WeightFile, Written, planned, write, write_pipeline, write_until};
 
 #[cfg(test)]
 mod tests;

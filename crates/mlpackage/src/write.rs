@@ -123,6 +123,17 @@ pub fn write_pipeline(
     write_plans(path.as_ref(), model, &weights, existing, progress)
 }
 
+/// What [`write()`] would write, to the byte; nothing is written, and no weight is read.
+///
+/// # Errors
+/// [`Error::Model`] when the description is not the program's, or the model is larger than protobuf allows.
+pub fn planned(program: Valid<'_>, description: &Description) -> Result<Written, Error> {
+    let (model, weights) = encode::model(program.program(), description)?;
+    check_size(&model)?;
+    let (model_bytes, weight_bytes, n_blobs) = (model.len() as u64, weights.n_bytes(), weights.len());
+    Ok(Written { model_bytes, weight_bytes, n_blobs, weight_file: WeightFile::Written })
+}
+
 fn write_plans(
     path: &Path,
     model: Vec<u8>,

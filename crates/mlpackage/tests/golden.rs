@@ -94,6 +94,7 @@ fn apples_packages_survive_being_written_and_read() {
         let [a, b] = ["a", "b"].map(|name| dir.path().join(format!("{i}{name}.mlpackage")));
         let mut reports = Vec::new();
         let written = write(&a, valid, &model.description, Existing::Refuse, &mut |p| reports.push(p)).unwrap();
+        assert_eq!(mlpackage::planned(valid, &model.description).unwrap(), written, "{package}");
         let last = reports.last().unwrap();
         assert_eq!(last.written_bytes, last.total_bytes);
         assert!(written.weight_bytes > last.total_bytes && written.n_blobs > 0);

@@ -192,6 +192,9 @@ pub(crate) struct ChunkArgs {
     /// Number of parts.
     #[arg(short, long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) n: u16,
+    /// Into as few parts as there can be of which none takes more than this, model and weights together: 1.5GB, 900M.
+    #[arg(long, value_name = "SIZE", value_parser = memory, conflicts_with = "n")]
+    pub(crate) max_bytes: Option<u64>,
     /// Directory to write NAME_chunk1.mlpackage, NAME_chunk2.mlpackage and so on to.
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: PathBuf,

@@ -214,3 +214,30 @@ fn below_macos_15_sizes_are_packages_that_share_a_weight_file() {
     let other: PathBuf = dir.path().join("y");
     assert!(!other.exists());
 }
+
+#[test]
+fn parts_are_as_few_as_a_size_allows_and_none_is_larger() {
+    let dir = tempfile::tempdir().unwrap();
+    let package = unet(dir.path(), Some("6"));
+    let whole = bytes_of(Path::new(&package));
+    let cut = |limit: u64, name: &str| {
+        let output = dir.path().join(name);
+        json(["chunk", &package, "--max-bytes", &limit.to_string(), "-o", &text(&output)]);
+        let parts = names(&output).into_iter().map(|name| bytes_of(&output.join(name)));
+        parts.collect::<Vec<u64>>()
+    };
+    assert_eq!(cut(whole, "whole").len(), 1);
+    for (limit, name) in [(whole / 4 * 3, "two"), (whole / 3, "more")] {
+        let parts = cut(limit, name);
+        assert!(parts.iter().all(|bytes| *bytes <= limit), "{parts:?} of {limit}");
+        // One part fewer would not do: the same cuts are made by number.
+        let output = dir.path().join(format!("{name}-fewer"));
+        let n = parts.len() - 1;
+        succeed(["chunk", &package, "-n", &n.to_string(), "-o", &text(&output)]);
+        let largest = names(&output).into_iter().map(|name| bytes_of(&output.join(name))).max().unwrap();
+        assert!(largest > limit, "{n} parts of at most {largest} would do for {limit}");
+    }
+    let message = fail(["chunk", &package, "--max-bytes", "10k", "-o", &text(dir.path().join("none"))]);
+    assert!(message.contains("not into parts of at most 10.0 kB: of "), "{message}");
+    assert!(!dir.path().join("none").exists());
+}

@@ -12,19 +12,29 @@ use sd_engines::{MilEngine, Options};
 use crate::error::{Context, Error, Result, refuse};
 use crate::package::{guarded, inputs_of, open_package, write_or_link};
 use crate::report::{ChunkReport, Part};
+use crate::units::bytes;
 use crate::watch::{self, Watch};
 
 /// How a package is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunking {
-    /// Number of parts.
-    pub n: usize,
+    /// How many parts.
+    pub cut: Cut,
     /// What is written.
     pub form: ChunkForm,
     /// Run the whole and the parts on random inputs, and compare them bit for bit before anything is written.
     pub check: bool,
     /// What happens to packages that are there already.
     pub existing: Existing,
+}
+
+/// Into how many parts a package is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// So many.
+    Parts(usize),
+    /// As few as there can be of which none takes more bytes than this, model and weights together.
+    MaxBytes(u64),
 }
 
 /// What becomes of the parts.
@@ -39,7 +49,7 @@ pub enum ChunkForm {
 
 impl Default for Chunking {
     fn default() -> Self {
-        Self { n: 2, form: ChunkForm::Parts, check: false, existing: Existing::Refuse }
+        Self { cut: Cut::Parts(2), form: ChunkForm::Parts, check: false, existing: Existing::Refuse }
     }
 }
 
@@ -53,12 +63,16 @@ impl Chunking {
         let path = package;
         let package = open_package(path)?;
         let stem = path.file_stem().and_then(|s| s.to_str()).context("the package has no name")?.to_owned();
+        let cannot = || format!("cannot split {}", path.display());
+        let chunks = match self.cut {
+            Cut::Parts(n) => chunk(package.model(), n).with_context(cannot)?,
+            Cut::MaxBytes(limit) => small_chunks(package.model(), limit).with_context(cannot)?,
+        };
         let targets = match self.form {
-            ChunkForm::Parts => targets(to, &stem, self.n),
+            ChunkForm::Parts => targets(to, &stem, chunks.len()),
             ChunkForm::Pipeline => vec![to.join(format!("{stem}_chunked_pipeline.mlpackage"))],
         };
         self.refuse_existing(&targets)?;
-        let chunks = chunk(package.model(), self.n).with_context(|| format!("cannot split {}", path.display()))?;
         let mut outputs = Outputs::new();
         outputs.reads("the package", path)?;
         let mut folder = outputs.folder("-o", to)?;
@@ -93,6 +107,33 @@ impl Chunking {
             None => Ok(()),
         }
     }
+}
+
+/// The fewest chunks of which none takes more than so many bytes.
+fn small_chunks(model: &Model, limit: u64) -> Result<Vec<Chunk>> {
+    let size = |chunk: &Chunk| -> Result<u64> {
+        let written = mlpackage::planned(mil::validate(&chunk.program)?, &chunk.description)?;
+        Ok(written.model_bytes + written.weight_bytes)
+    };
+    let sizes = |chunks: &[Chunk]| chunks.iter().map(size).collect::<Result<Vec<u64>>>();
+    let mut chunks = chunk(model, 1)?;
+    let mut largest = sizes(&chunks)?.into_iter().max().unwrap_or_default();
+    // Parts are never smaller than an even share of the whole.
+    let mut n = usize::try_from(largest.div_ceil(limit.max(1))).unwrap_or(usize::MAX);
+    while largest > limit {
+        n = n.max(chunks.len() + 1);
+        chunks = match chunk(model, n) {
+            Ok(more) => more,
+            Err(error) => {
+                let (most, least) = (bytes(limit), bytes(largest));
+                return Err(error).with_context(|| {
+                    format!("not into parts of at most {most}: of {}, the largest takes {least}", chunks.len())
+                });
+            }
+        };
+        largest = sizes(&chunks)?.into_iter().max().unwrap_or_default();
+    }
+    Ok(chunks)
 }
 
 /// Where the parts go.

@@ -96,7 +96,7 @@ mod weights_report;
 mod wildcards;
 
 pub use bundle_form::BundleForm;
-pub use chunk::{ChunkForm, Chunking};
+pub use chunk::{ChunkForm, Chunking, Cut};
 pub use compile::{CompileReport, CompiledModel, Compiling, compiled_here};
 pub use compress::{Compression, CompressionPlan};
 pub use convert::{Conversion, ConversionPlan};

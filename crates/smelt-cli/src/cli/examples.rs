@@ -90,6 +90,7 @@ pub(super) const CHUNK: &str = "\
 Examples:
   smelt chunk unet.mlpackage -o parts --check
   smelt chunk unet.mlpackage -n 3 -o parts
+  smelt chunk unet.mlpackage -o parts --max-bytes 1GB
   smelt chunk unet.mlpackage -o parts --pipeline";
 
 pub(super) const BENCH: &str = "\

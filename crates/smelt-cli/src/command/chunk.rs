@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use smelt::{ChunkForm, ChunkReport, Chunking};
+use smelt::{ChunkForm, ChunkReport, Chunking, Cut};
 
 use crate::cli::{ChunkArgs, existing};
 use crate::report::{Report, Table, bytes, count, seconds};
@@ -13,7 +13,7 @@ use crate::screen::Screen;
 
 pub(super) fn run(args: &ChunkArgs, report: &Report) -> Result<ExitCode> {
     let chunking = Chunking {
-        n: usize::from(args.n),
+        cut: args.max_bytes.map_or(Cut::Parts(usize::from(args.n)), Cut::MaxBytes),
         form: if args.pipeline { ChunkForm::Pipeline } else { ChunkForm::Parts },
         check: args.check,
         existing: existing(args.force),
