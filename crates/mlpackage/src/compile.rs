@@ -37,7 +37,7 @@ use crate::{
     error::{CompiledFault, Error},
     link::link_or_copy,
     model::{Body, Model, SubModel},
-    package::Package,
+    package::{Package, stem},
     write::{Progress, Written},
 };
 
@@ -67,15 +67,13 @@ pub fn compile(
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Written, Error> {
     let already = || Error::Compiled { path: package.path().to_path_buf(), fault: CompiledFault::AlreadyCompiled };
-    let file = package.model_file().ok_or_else(already)?;
-    let bytes = map_file(file)?;
-    let folder = file.parent().unwrap_or(package.path()).to_path_buf();
-    let source = WeightSource::Directory { root: folder, below: PathBuf::new() };
+    let file = package.source().ok_or_else(already)?;
+    let bytes = map_file(&file.file)?;
+    let source = WeightSource::Directory { root: file.directory.clone(), below: PathBuf::new() };
     let mut compiler = Compiler { weights: WeightFiles::new(source), files: BTreeMap::new(), programs: Vec::new() };
     let message = pb::Model::decode(bytes.clone()).map_err(|e| Error::Protobuf { message: e.to_string() })?;
-    let stem = |path: &Path| path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let part = Part { message: &message, bytes: &bytes, model: package.model() };
-    compiler.model("", part, Some(&source_of(&bytes, &stem(file))))?;
+    compiler.model("", part, Some(&source_of(&bytes, &file.name)))?;
     let metadata = describe::metadata(package.model(), &stem(package.path()))?;
     compiler.add("", METADATA, metadata.into_bytes());
     compiler.write(to.as_ref(), package, existing, progress)

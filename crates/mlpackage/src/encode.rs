@@ -30,7 +30,7 @@ pub(crate) const WEIGHT_FILE: &str = "@model_path/weights/weight.bin";
 /// # Errors
 /// When the description is not the program's, or an operand that must be constant is not.
 pub(crate) fn model<'p>(program: &'p Program, description: &Description) -> Result<(Vec<u8>, WeightPlan<'p>), Error> {
-    encode_model(program, description, WEIGHT_FILE, &[])
+    encode_model(program, description, WEIGHT_FILE, &[], 0)
 }
 
 /// The bytes of a model of one program, whose weight file begins with the blobs in `stored`, and its weights.
@@ -42,7 +42,20 @@ pub(crate) fn model_after<'p>(
     description: &Description,
     stored: &'p [(BlobPlan, Const)],
 ) -> Result<(Vec<u8>, WeightPlan<'p>), Error> {
-    encode_model(program, description, WEIGHT_FILE, stored)
+    encode_model(program, description, WEIGHT_FILE, stored, 0)
+}
+
+/// As [`model_after`], of at least this specification version.
+///
+/// # Errors
+/// As [`model`].
+pub(crate) fn model_of_version<'p>(
+    program: &'p Program,
+    description: &Description,
+    stored: &'p [(BlobPlan, Const)],
+    version: i32,
+) -> Result<(Vec<u8>, WeightPlan<'p>), Error> {
+    encode_model(program, description, WEIGHT_FILE, stored, version)
 }
 
 /// The bytes of a model of several, each with a weight file of its own.
@@ -60,7 +73,7 @@ pub(crate) fn pipeline<'p>(
             return Err(model_error("pipeline", ModelFault::Duplicate((*name).to_owned())));
         }
         // coremltools 9.0, make_pipeline: the weight files of sub-models are numbered.
-        let (model, plan) = encode_model(program, description, &format!("@model_path/weights/{i}-weight.bin"), &[])?;
+        let (model, plan) = encode_model(program, description, &format!("@model_path/weights/{i}-weight.bin"), &[], 0)?;
         put_bytes(&mut pipeline, MODELS, &model);
         names.names.push((*name).to_owned());
         version = version.max(Some(specification_version(program, description)));
@@ -90,10 +103,11 @@ fn encode_model<'p>(
     description: &Description,
     file: &str,
     stored: &'p [(BlobPlan, Const)],
+    at_least: i32,
 ) -> Result<(Vec<u8>, WeightPlan<'p>), Error> {
     description::check_names(description, program)?;
     description::check_features(description, program)?;
-    let version = specification_version(program, description);
+    let version = specification_version(program, description).max(at_least);
     let mut weights = WeightPlan::new(file, version);
     weights.continue_after(stored);
     let program = program::encode(program, &mut weights)?;

@@ -22,11 +22,22 @@ pub struct Package {
     manifest: Option<Manifest>,
     model: Model,
     /// The model file; of a compiled model nothing.
-    model_file: Option<PathBuf>,
+    source: Option<Source>,
     model_bytes: u64,
     weight_files: BTreeMap<String, BlobFile>,
     /// The compiler that a compiled model names.
     compiler: Option<String>,
+}
+
+/// The model file of a package.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// Where it is, links followed.
+    pub(crate) file: PathBuf,
+    /// What the package calls it, without its ending.
+    pub(crate) name: String,
+    /// The folder that it lies in, by which it refers to weight files.
+    pub(crate) directory: PathBuf,
 }
 
 impl Package {
@@ -41,7 +52,8 @@ impl Package {
         let path = path.as_ref();
         if path.is_file() {
             let directory = path.parent().unwrap_or(path).to_path_buf();
-            return Self::load(path, None, path, directory);
+            let source = Source { file: path.to_path_buf(), name: stem(path), directory };
+            return Self::load(path, None, source);
         }
         if is_compiled(path) {
             let Compiled { model, text_bytes, weight_files, compiler } = compiled::open(path)?;
@@ -50,29 +62,34 @@ impl Package {
                 path,
                 manifest: None,
                 model,
-                model_file: None,
+                source: None,
                 model_bytes: text_bytes,
                 weight_files,
                 compiler,
             });
         }
         let manifest = Manifest::read(path)?;
-        let model_file = manifest.locate(path, manifest.root())?;
-        let directory = Manifest::directory_of(path, manifest.root());
-        Self::load(path, Some(manifest), &model_file, directory)
+        let source = Source {
+            file: manifest.locate(path, manifest.root())?,
+            name: stem(Path::new(&manifest.root().path)),
+            directory: Manifest::directory_of(path, manifest.root()),
+        };
+        Self::load(path, Some(manifest), source)
     }
 
-    fn load(path: &Path, manifest: Option<Manifest>, model_file: &Path, directory: PathBuf) -> Result<Self, Error> {
+    fn load(path: &Path, manifest: Option<Manifest>, source: Source) -> Result<Self, Error> {
+        let model_file = &source.file;
         let model_bytes = fs::metadata(model_file).at("read", model_file)?.len();
         if model_bytes > MAX_MODEL_BYTES {
             let (path, n_bytes) = (model_file.to_path_buf(), model_bytes);
             return Err(Error::FileTooLarge { path, n_bytes, limit: MAX_MODEL_BYTES });
         }
-        let mut weights = WeightFiles::new(WeightSource::Directory { root: directory, below: PathBuf::new() });
+        let mut weights =
+            WeightFiles::new(WeightSource::Directory { root: source.directory.clone(), below: PathBuf::new() });
         let model = decode::model(map_file(model_file)?, &mut weights)?;
         let weight_files = weights.into_files();
-        let (path, model_file) = (path.to_path_buf(), Some(model_file.to_path_buf()));
-        Ok(Self { path, manifest, model, model_file, model_bytes, weight_files, compiler: None })
+        let (path, source) = (path.to_path_buf(), Some(source));
+        Ok(Self { path, manifest, model, source, model_bytes, weight_files, compiler: None })
     }
 
     /// Where the package lies.
@@ -90,7 +107,7 @@ impl Package {
     /// Whether this is a compiled model, and not the package that one is compiled from.
     #[must_use]
     pub fn is_compiled(&self) -> bool {
-        self.model_file.is_none()
+        self.source.is_none()
     }
 
     /// Name and version of the compiler, `coremlc 3520.5.1`, as far as a compiled model names it.
@@ -99,14 +116,14 @@ impl Package {
         self.compiler.as_deref()
     }
 
-    /// The model file; a compiled model has none.
-    pub(crate) fn model_file(&self) -> Option<&Path> {
-        self.model_file.as_deref()
+    /// The model file, which a compiled model has not.
+    pub(crate) fn source(&self) -> Option<&Source> {
+        self.source.as_ref()
     }
 
     /// Where the weight file lies that the model calls so, links followed.
     pub(crate) fn weight_path(&self, name: &str) -> Result<PathBuf, Error> {
-        let folder = self.model_file.as_deref().and_then(Path::parent).unwrap_or(&self.path);
+        let folder = self.source.as_ref().map_or(&self.path, |source| &source.directory);
         let path = folder.join(name.trim_start_matches("@model_path/"));
         path.canonicalize().at("resolve", &path)
     }
@@ -134,4 +151,9 @@ impl Package {
     pub fn weight_files(&self) -> &BTreeMap<String, BlobFile> {
         &self.weight_files
     }
+}
+
+/// A file's name without its ending.
+pub(crate) fn stem(path: &Path) -> String {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }

@@ -77,6 +77,26 @@ fn compressing_without_a_method_gives_the_packages_back() {
 }
 
 #[test]
+fn compressed_packages_are_given_back_as_well() {
+    let (packages, _) = &*MADE;
+    let folder = tempfile::tempdir().unwrap();
+    let unet = text(packages.join("Stable_Diffusion_version_sd-emoji_unet.mlpackage"));
+    for (name, how) in [
+        ("palettes", &["--bits", "4"][..]),
+        ("integers", &["--dtype", "int8"]),
+        ("groups", &["--bits", "3", "--granularity", "channels", "--group-size", "8", "--target", "macOS15"]),
+        ("sparse", &["--sparsity", "0.5"]),
+    ] {
+        let [package, again] = ["", "-again"].map(|end| folder.path().join(format!("{name}{end}.mlpackage")));
+        succeed(["compress", &unet, "-o", &text(&package)].iter().chain(how));
+        succeed(["compile", &text(&package), "-o", &text(folder.path())]);
+        let compiled = folder.path().join(format!("{name}.mlmodelc"));
+        succeed(["compress", &text(&compiled), "-o", &text(&again)]);
+        assert!(files(&again) == files(&package), "{name}");
+    }
+}
+
+#[test]
 fn compiled_models_are_compressed_as_their_packages_are() {
     let (packages, compiled) = &*MADE;
     let folder = tempfile::tempdir().unwrap();

@@ -8,15 +8,15 @@ mod left;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use mil_compress::{Config, Plan, Scheme};
-use mlpackage::{Existing, Model};
+use mil_compress::{Config, Outcome, Plan, Scheme};
+use mlpackage::{Existing, Model, Package};
 use safe_files::{OutputFile, OutputFolder, Outputs, Tree, is_stream};
 use sd_convert::compress::{Writing as How, write_compressed_model};
 
 use crate::error::{Context, Error, Result, refuse};
 use crate::open::Opened;
 use crate::owner::Owner;
-use crate::package::{is_named_as_compiled, is_named_as_package, open_package, stem};
+use crate::package::{guarded, is_named_as_compiled, is_named_as_package, open_package, stem};
 use crate::report::{CompressedPackage, CompressionReport};
 use crate::watch::{self, Event, Progress, Unit, Watch, Writing, write_file};
 use crate::weights_report::{Format, Summary};
@@ -85,6 +85,8 @@ struct Task {
     input: PathBuf,
     output: PathBuf,
     model: Model,
+    /// The compiled model whose weights stay as they are.
+    kept: Option<Package>,
     bytes: u64,
     plans: Vec<Plan>,
     report: Option<OutputFile>,
@@ -240,21 +242,24 @@ impl Task {
         first: Option<PathBuf>,
     ) -> Result<Self> {
         let package = open_package(&input)?;
-        let is_compiled = package.is_compiled();
         let bytes =
             package.model_bytes() + package.weight_files().values().map(mlpackage::BlobFile::n_bytes).sum::<u64>();
-        let model = package.into_model();
+        // A compiled model that keeps its weights becomes a package all the same.
+        let is_kept = package.is_compiled() && keeps_everything(config);
+        let (model, kept) = match is_kept {
+            true => (package.model().clone(), Some(package)),
+            false => (package.into_model(), None),
+        };
         let plan = |program| -> Result<Plan> {
             mil::validate(program).map_err(sd_convert::ConvertError::InvalidProgram)?;
             Ok(Plan::new(program, config)?)
         };
         let plans = model.programs().into_iter().map(plan).collect::<Result<Vec<_>>>();
         let plans = plans.with_context(|| format!("cannot compress {}", input.display()))?;
-        // A compiled model that keeps its weights becomes a package all the same.
-        if plans.iter().all(Plan::is_empty) && !(is_compiled && keeps_everything(config)) {
+        if plans.iter().all(Plan::is_empty) && !is_kept {
             refuse!("{} has no weight to compress: {}", input.display(), left::why_nothing(config, &plans));
         }
-        Ok(Self { input, output, model, bytes, plans, report, first })
+        Ok(Self { input, output, model, kept, bytes, plans, report, first })
     }
 
     /// Compresses the package; when the watcher breaks off, nothing of it is left.
@@ -263,7 +268,12 @@ impl Task {
         let label = stem(&self.input);
         let what = label.rsplit("version_").next().unwrap_or(&label);
         let total = self.plans.iter().map(Plan::n_elements).sum();
-        let (written, outcome) = {
+        let (written, outcome) = if let Some(compiled) = &self.kept {
+            let written = guarded("packing", watch, |progress| {
+                Ok(mlpackage::repack(compiled, &self.output, existing, progress)?)
+            })?;
+            (written, Outcome::default())
+        } else {
             let mut writing = Writing::begin(watch);
             let mut progress = |at: sd_convert::compress::Progress| {
                 let unit = Unit::Elements;

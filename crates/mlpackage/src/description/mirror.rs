@@ -67,17 +67,18 @@ pub(crate) fn check_features(description: &Description, program: &Program) -> Re
         for (what, features) in lists {
             for feature in features {
                 let Some(id) = function.by_name(&feature.name) else { continue };
-                check_feature(feature, function.ty(id)).map_err(|p| fault(&function.name, what, &feature.name, p))?;
+                check_feature(feature, function.ty(id), what == "output")
+                    .map_err(|p| fault(&function.name, what, &feature.name, p))?;
             }
         }
     }
     Ok(())
 }
 
-fn check_feature(feature: &Feature, ty: &Type) -> Result<(), String> {
+fn check_feature(feature: &Feature, ty: &Type, is_output: bool) -> Result<(), String> {
     match (&feature.ty, ty) {
         (FeatureType::MultiArray(array), Type::Tensor(t)) | (FeatureType::State(array), Type::State(t)) => {
-            check_array(array, t)
+            check_array(array, t, is_output)
         }
         // A picture is a tensor of rank 4; a classifier's label and probabilities are other types by nature.
         (FeatureType::Image(_), Type::Tensor(t)) if t.rank() == 4 => Ok(()),
@@ -87,9 +88,13 @@ fn check_feature(feature: &Feature, ty: &Type) -> Result<(), String> {
     }
 }
 
-fn check_array(array: &MultiArray, ty: &TensorType) -> Result<(), String> {
+fn check_array(array: &MultiArray, ty: &TensorType, is_output: bool) -> Result<(), String> {
     if array.dtype != ty.dtype {
         return Err(format!("it is described as {}, but the program says {}", array.dtype, ty.dtype));
+    }
+    // coremltools leaves the shapes of outputs out in what it wrote before it was told otherwise.
+    if is_output && array.shape.is_empty() {
+        return Ok(());
     }
     let is_scalar = ty.rank() == 0 && (array.shape.is_empty() || array.shape == [1]);
     match ty.static_shape() {
