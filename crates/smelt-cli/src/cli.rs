@@ -424,8 +424,16 @@ pub(crate) struct InspectArgs {
 #[derive(Debug, Args)]
 #[command(after_help = examples::BENCH)]
 pub(crate) struct BenchArgs {
-    /// The package, or a directory of packages.
-    pub(crate) package: PathBuf,
+    /// The package, or a directory of packages; with --table a model as generate takes it, by default the one in the box.
+    #[arg(required_unless_present = "table")]
+    pub(crate) package: Option<PathBuf>,
+    /// Draw pictures of 20 steps instead, and print a row with the columns of the tables of Apple's ml-stable-diffusion, as
+    /// Markdown.
+    #[arg(long, conflicts_with_all = ["profile", "plan", "svg"])]
+    pub(crate) table: bool,
+    /// With --table: layout of the attention of a checkpoint, which is converted in memory.
+    #[arg(long, value_name = "LAYOUT", value_parser = attention, requires = "table")]
+    pub(crate) attention: Option<AttentionLayout>,
     /// Measured runs, after one to warm up.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) runs: u16,

@@ -87,6 +87,12 @@ fn a_compiled_bundle_is_the_default_and_draws_the_same_whole_and_in_chunks() {
             assert_eq!(names(&out.join("Resources").join(model)), files, "{model}");
         }
         assert!(read_picture(draw(&out, dir.path().join("x.png"), &[])) == drawn, "{name}");
+        if name == "whole" {
+            // Parts of a bundle's model have the names that a bundle has.
+            let parts = dir.path().join("parts");
+            succeed(["chunk", &text(out.join("Resources/Unet.mlmodelc")), "-o", &text(&parts)]);
+            assert_eq!(names(&parts), ["UnetChunk1.mlpackage", "UnetChunk2.mlpackage"]);
+        }
         // Of compiled models packages are made.
         let smaller = dir.path().join(format!("{name}-8"));
         succeed(["compress", &text(&out), "-o", &text(&smaller), "--bits", "8"]);

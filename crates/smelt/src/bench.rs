@@ -7,8 +7,10 @@
 mod core_ml;
 mod flame;
 mod measure;
+mod table;
 
 pub use core_ml::MeasuredByCoreMl;
 pub use flame::draw as flame_graph;
 pub use measure::{Benchmark, Measured, ProfileLine};
 pub(crate) use measure::{median, peak};
+pub use table::{PictureBenchmark, TableRow};

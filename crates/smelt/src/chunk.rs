@@ -8,6 +8,7 @@ use safe_files::Outputs;
 use sd_convert::verify::random_inputs;
 use sd_convert::{Chunk, chunk};
 use sd_engines::{MilEngine, Options};
+use sd_spec::{Bundled, Role, bundle};
 
 use crate::error::{Context, Error, Result, refuse};
 use crate::package::{guarded, inputs_of, open_package, write_or_link};
@@ -138,7 +139,13 @@ fn small_chunks(model: &Model, limit: u64) -> Result<Vec<Chunk>> {
 
 /// Where the parts go.
 pub(crate) fn targets(output: &Path, stem: &str, n: usize) -> Vec<PathBuf> {
-    (1..=n).map(|i| output.join(format!("{stem}_chunk{i}.mlpackage"))).collect()
+    // In a bundle parts have names of their own.
+    let is_bundled = Role::ALL
+        .into_iter()
+        .map(|role| role.spec().package)
+        .any(|package| package.bundled == Bundled::WholeOrChunks && package.swift == stem);
+    let name = |i| if is_bundled { bundle::chunk(stem, i) } else { format!("{stem}_chunk{i}") };
+    (1..=n).map(|i| output.join(format!("{}.mlpackage", name(i)))).collect()
 }
 
 /// Runs the whole and the parts on random inputs, each function.

@@ -97,7 +97,8 @@ pub(super) const BENCH: &str = "\
 Examples:
   smelt bench sd15
   smelt bench unet.mlpackage --runs 10 --profile
-  smelt bench unet.mlpackage --svg profile.svg --compute bf16";
+  smelt bench unet.mlpackage --svg profile.svg --compute bf16
+  smelt bench --table sd15 --json";
 
 pub(super) const VERIFY: &str = "\
 Examples:

@@ -1,5 +1,7 @@
 //! `smelt bench`: how fast models run here, and how close that is to what the machine can do.
 
+mod table;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -24,6 +26,7 @@ struct Summary {
 }
 
 pub(super) fn run(args: &BenchArgs, report: &Report) -> Result<ExitCode> {
+    let Some(package) = args.package.as_deref().filter(|_| !args.table) else { return table::run(args, report) };
     let benchmark = Benchmark {
         runs: args.runs,
         seed: args.seed,
@@ -31,7 +34,7 @@ pub(super) fn run(args: &BenchArgs, report: &Report) -> Result<ExitCode> {
         plan: args.plan,
         engine: args.engine.spec(),
     };
-    let packages = benchmark.packages(&args.package)?;
+    let packages = benchmark.packages(package)?;
     if args.engine.engine == EngineKind::CoreMl {
         return by_core_ml(&benchmark, &packages, report);
     }
