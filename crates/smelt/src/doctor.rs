@@ -3,13 +3,12 @@
 //! Nothing is changed, and nothing but a matrix product is run.
 
 mod advice;
-mod machine;
 mod self_test;
 
 use crate::error::Result;
+pub use crate::machine::{Disk, Machine, Memory, Processor};
 use crate::watch::{self, Watch};
 pub use advice::{Advice, Fit, FitVerdict};
-pub use machine::{Disk, Machine, Memory, Processor};
 pub use self_test::SelfTest;
 
 /// What was found.

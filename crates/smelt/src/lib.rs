@@ -64,6 +64,7 @@ pub mod inspect;
 mod like;
 mod load;
 mod loras;
+mod machine;
 pub mod metadata;
 mod model_dir;
 mod named;

@@ -12,10 +12,10 @@ use sd_engines::{BurnDevice, ComputeUnits};
 use serde::Serialize;
 
 use super::measure::median;
-use crate::doctor::Machine;
 use crate::engine::{Device, EngineKind, EngineSpec};
 use crate::error::{Result, refuse};
 use crate::load::PipelineOptions;
+use crate::machine::Machine;
 use crate::model_dir::ModelDir;
 use crate::open::{Model, Opened};
 use crate::package::open_package;
