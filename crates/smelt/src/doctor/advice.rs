@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::machine::{Machine, Memory};
 use super::self_test::SelfTest;
+use crate::machine::{Machine, Memory};
 use crate::units::{bytes, seconds};
 
 // benches/record/engine.jsonl, 25 November 2026, commit 18b43a0fdc8e: `peak_mb`, `peak_6bit_mb`, `image20_s`,
