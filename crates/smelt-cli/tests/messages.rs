@@ -327,6 +327,24 @@ const SITUATIONS: &[Situation] = &[
         ],
     },
     Situation {
+        title: "bundles",
+        make: |dir| {
+            demo(dir, "demo");
+            demo(dir, "other");
+        },
+        commands: &[
+            "convert demo -o out --bundle packages --zip",
+            "convert demo -o out --zip",
+            "convert demo -o out --bundle folders",
+            "convert demo -o out --bundle --chunk-unet 3",
+            "convert demo -o out --bundle --unet-batches 1,2",
+            "convert demo -o out --bundle --component unet --size 64",
+            "convert demo -o out --bundle --component unet --size 64",
+            "convert other -o out --bundle --component vae-decoder",
+            "generate cat -m out -o a.png",
+        ],
+    },
+    Situation {
         title: "compiled models, packages, chunks",
         make: |dir| {
             for name in ["TextEncoder", "Unet", "VAEDecoder"] {

@@ -12,7 +12,7 @@ use sd_checkpoint::hub;
 use sd_convert::{Batch, LatentSize};
 use sd_spec::{Family, FamilySpec, Role, bundle};
 
-use crate::error::{Context, Result, refuse};
+use crate::error::{Context, Error, Result, refusal, refuse};
 use crate::package::{is_named_as_compiled, is_named_as_package, without_form};
 pub(crate) use latents::Decoded;
 
@@ -58,12 +58,7 @@ impl ModelDir {
             }
             let stands_in = role.is_denoiser() && by_role.keys().any(|role| role.is_denoiser());
             if found.is_empty() && required.contains(&role) && !stands_in {
-                let apple = role.spec().package.apple;
-                refuse!(
-                    "{0} holds no …_{apple}.mlpackage; convert the checkpoint with --component {role} into it: \
-                     smelt convert CHECKPOINT -o {0} --component {role}",
-                    dir.display()
-                );
+                return Err(lacking(dir, role));
             }
             if !found.is_empty() {
                 by_role.insert(role, found);
@@ -90,6 +85,27 @@ impl ModelDir {
     /// The networks that are there.
     pub(crate) fn roles(&self) -> Vec<Role> {
         self.by_role.keys().copied().collect()
+    }
+}
+
+/// Says which package is not there, and how it gets there.
+fn lacking(dir: &Path, role: Role) -> Error {
+    let package = role.spec().package;
+    let bundle = dir.parent().filter(|_| dir.file_name().is_some_and(|name| name == bundle::FOLDER));
+    match bundle {
+        Some(parent) => refusal!(
+            "{} holds no {}, compiled or not; convert the checkpoint with --component {role} into it: smelt convert \
+             CHECKPOINT -o {} --bundle --component {role}",
+            dir.display(),
+            package.swift,
+            if parent.as_os_str().is_empty() { Path::new(".") } else { parent }.display()
+        ),
+        None => refusal!(
+            "{0} holds no …_{1}.mlpackage; convert the checkpoint with --component {role} into it: smelt convert \
+             CHECKPOINT -o {0} --component {role}",
+            dir.display(),
+            package.apple
+        ),
     }
 }
 

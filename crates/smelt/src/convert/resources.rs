@@ -22,7 +22,9 @@ use crate::watch::Watch;
 /// Refuses what no such folder has.
 pub(super) fn check(form: BundleForm, conversion: &Conversion, parts: &[Part]) -> Result<()> {
     if conversion.zip && form == BundleForm::Packages {
-        refuse!("--zip is for compiled models, which programs for bundles load; leave it out, or --bundle packages");
+        refuse!(
+            "--zip is for compiled models, which programs for bundles load; leave --zip out, or take --bundle compiled"
+        );
     }
     for (part, role) in parts.iter().flat_map(|part| part.roles.iter().map(move |&role| (part, role))) {
         let bundled = role.spec().package.bundled;
