@@ -156,7 +156,88 @@ fn what_cannot_be_compiled_is_named_and_leaves_nothing() {
         assert!(!Path::new(&to).exists());
     };
     check(&compiled.join("Stable_Diffusion_version_sd-emoji_unet.mlmodelc"), "is compiled already");
-    check(compiled, "a folder of packages");
+    check(compiled, "holds compiled models, and no package that is not compiled");
     check(&packages.join("vocab.json"), "give a package");
     check(&demo(), "a checkpoint");
+}
+
+#[test]
+fn a_name_is_taken_for_one_model_and_folders_in_a_folder_are_compiled_too() {
+    let (packages, compiled) = &*MADE;
+    let folder = tempfile::tempdir().unwrap();
+    let unet = packages.join("Stable_Diffusion_version_sd-emoji_unet.mlpackage");
+    let named = folder.path().join("Unet.mlmodelc");
+    succeed(["compile", &text(&unet), "-o", &text(&named)]);
+    assert!(named.join("model.mil").is_file());
+    let message = fail(["compile", &text(packages), "-o", &text(folder.path().join("All.mlmodelc"))]);
+    assert!(message.contains("is named as one compiled model, and"), "{message}");
+    // As a bundle of packages has its ControlNets.
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    for (file, bytes) in files(&unet) {
+        for place in ["Unet.mlpackage", "controlnet/Canny.mlpackage"] {
+            let file = from.join(place).join(&file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, &bytes).unwrap();
+        }
+    }
+    fs::write(from.join("controlnet/notes.txt"), "x").unwrap();
+    succeed(["compile", &text(&from), "-o", &text(&to)]);
+    assert_eq!(names(&to), ["Unet.mlmodelc", "controlnet"]);
+    assert_eq!(names(&to.join("controlnet")), ["Canny.mlmodelc", "notes.txt"]);
+    let of = |path: &Path| fs::read(path.join("model.mil")).unwrap();
+    assert!(
+        of(&to.join("controlnet/Canny.mlmodelc"))
+            == of(&compiled.join("Stable_Diffusion_version_sd-emoji_unet.mlmodelc"))
+    );
+}
+
+/// A package whose files are links to others, as the Hub's cache has them.
+#[cfg(unix)]
+#[test]
+fn packages_of_the_hubs_cache_are_compiled() {
+    let (packages, compiled) = &*MADE;
+    let folder = tempfile::tempdir().unwrap();
+    let repository = folder.path().join("models--a--b");
+    let snapshot = repository.join("snapshots/0123456789012345678901234567890123456789/packages/Unet.mlpackage");
+    let blobs = repository.join("blobs");
+    fs::create_dir_all(&blobs).unwrap();
+    for (i, (file, bytes)) in
+        files(&packages.join("Stable_Diffusion_version_sd-emoji_unet.mlpackage")).into_iter().enumerate()
+    {
+        let (blob, link) = (blobs.join(format!("{i:064x}")), snapshot.join(&file));
+        fs::write(&blob, bytes).unwrap();
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(blob, link).unwrap();
+    }
+    succeed(["compile", &text(&snapshot), "-o", &text(folder.path())]);
+    let (made, model) =
+        (folder.path().join("Unet.mlmodelc"), compiled.join("Stable_Diffusion_version_sd-emoji_unet.mlmodelc"));
+    for file in ["model.mil", "coremldata.bin", "analytics/coremldata.bin", "weights/weight.bin"] {
+        assert!(fs::read(made.join(file)).unwrap() == fs::read(model.join(file)).unwrap(), "{file}");
+    }
+    assert!(!made.join("weights/weight.bin").is_symlink());
+}
+
+#[test]
+fn outputs_without_a_declared_shape_are_as_good_as_others() {
+    let Some(golden) = testkit::golden() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let samples = golden.join("mlmodelc-samples");
+    for (name, from) in [("a", "ironmill-base.mlmodelc"), ("b", "ironmill-base.mlpackage")] {
+        let to = text(folder.path().join(format!("{name}.mlpackage")));
+        succeed(["compress", &text(samples.join(from)), "-o", &to, "--bits", "4", "--min-elements", "100"]);
+        let own = text(samples.join(from));
+        let compared = run(["verify", &to, "--against", &own]);
+        assert!(
+            compared.code == Some(0) || compared.code == Some(1) && compared.stderr.is_empty(),
+            "{}",
+            compared.stderr
+        );
+    }
+    succeed([
+        "compress",
+        &text(samples.join("ironmill-base.mlmodelc")),
+        "-o",
+        &text(folder.path().join("c.mlpackage")),
+    ]);
 }

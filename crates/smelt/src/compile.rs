@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use mlpackage::{Existing, WeightFile};
-use safe_files::{Outputs, Tree};
+use safe_files::{OutputFolder, Outputs, Tree};
 use sd_checkpoint::place::Wanted;
 use serde::Serialize;
 
 use crate::core_ml;
 use crate::error::{Context, Error, Result, refuse};
-use crate::model_dir::packages;
+use crate::model_dir::{folder, packages};
 use crate::owner::Owner;
 use crate::package::{guarded, is_named_as_compiled, is_named_as_package, not_wanted, open_package, stem};
 use crate::watch::{Watch, Writing};
@@ -56,7 +56,8 @@ pub struct CompiledModel {
 }
 
 impl Compiling {
-    /// Compiles a package into a folder, under its name; or all packages of a folder, whose other files are copied.
+    /// Compiles a package into a folder, under its name, or to a place whose name ends with .mlmodelc; or all packages of
+    /// a folder and of folders in it, whose other files are copied.
     ///
     /// # Errors
     /// For what is no package, or compiled already; for what is there already; for a disk that is full, and when the
@@ -65,8 +66,9 @@ impl Compiling {
         let begin = Instant::now();
         let work = Work::look(from, to)?;
         work.refuse_existing(self.existing)?;
-        let mut folder = work.name(from, to)?;
-        folder.make()?;
+        // Folders that were made, and stay empty, go with these.
+        let mut folders = work.name()?;
+        folders.iter_mut().try_for_each(OutputFolder::make)?;
         let mut models = Vec::new();
         for (package, target) in &work.packages {
             models.push(compile(package, target, self.existing, watch)?);
@@ -114,31 +116,48 @@ pub(crate) fn compile(
 /// What is compiled, and what comes along, each with its place.
 #[derive(Debug, Default)]
 struct Work {
+    /// Where everything goes.
+    folder: PathBuf,
     packages: Vec<(PathBuf, PathBuf)>,
     copies: Vec<(Tree, PathBuf)>,
 }
 
 impl Work {
     fn look(from: &Path, to: &Path) -> Result<Self> {
-        let compiled = |package: &Path| to.join(format!("{}.mlmodelc", stem(package)));
         if !from.is_dir() || is_named_as_package(from) {
             if is_named_as_compiled(from) {
                 refuse!("{} is compiled already", from.display());
             }
-            return Ok(Self { packages: vec![(from.to_owned(), compiled(from))], copies: Vec::new() });
+            // A place that is named as a compiled model is the model's own.
+            let (folder, target) = match is_named_as_compiled(to) {
+                true => (to.parent().unwrap_or(to).to_owned(), to.to_owned()),
+                false => (to.to_owned(), compiled(from, to)),
+            };
+            return Ok(Self { folder, packages: vec![(from.to_owned(), target)], copies: Vec::new() });
         }
-        let mut work = Self::default();
-        for path in packages(from)?.into_iter().filter(|path| !is_named_as_compiled(path)) {
-            let target = compiled(&path);
-            work.packages.push((path, target));
+        let Some(from) = &folder(from)? else { return Err(not_wanted(from, Wanted::Packages).into()) };
+        if is_named_as_compiled(to) {
+            refuse!("{} is named as one compiled model, and {} holds several", to.display(), from.display());
         }
+        let is_in_place = from.canonicalize().ok() == to.canonicalize().ok();
+        if !is_in_place {
+            Owner::of_folder(from)?.check_may_enter(to)?;
+        }
+        let mut work = Self { folder: to.to_owned(), ..Self::default() };
+        work.gather(from, to)?;
         if work.packages.is_empty() {
-            return Err(not_wanted(from, Wanted::Packages).into());
+            refuse!("{} holds compiled models, and no package that is not compiled", from.display());
         }
-        if from.canonicalize().ok() == to.canonicalize().ok() {
-            return Ok(work);
-        }
-        Owner::of_folder(from)?.check_may_enter(to)?;
+        work.copies.retain(|_| !is_in_place);
+        work.copies.sort_by(|(_, a), (_, b)| a.cmp(b));
+        Ok(work)
+    }
+
+    /// Adds what a folder holds; folders in it are looked through where they hold packages, as that of ControlNets does.
+    fn gather(&mut self, from: &Path, to: &Path) -> Result<()> {
+        let own: Vec<PathBuf> = packages(from)?.into_iter().filter(|path| !is_named_as_compiled(path)).collect();
+        let made: Vec<PathBuf> = own.iter().map(|package| compiled(package, to)).collect();
+        self.packages.extend(own.into_iter().zip(made.iter().cloned()));
         let cannot = || format!("cannot read {}", from.display());
         for entry in std::fs::read_dir(from).with_context(cannot)? {
             let path = entry.with_context(cannot)?.path();
@@ -147,13 +166,16 @@ impl Work {
             };
             let target = to.join(name);
             // A compiled model of a package is made anew.
-            let is_made = work.packages.iter().any(|(package, made)| *package == path || *made == target);
-            if !is_made {
-                work.copies.push((Tree::read(&path)?, target));
+            if made.contains(&target) || self.packages.iter().any(|(package, _)| *package == path) {
+                continue;
+            }
+            if path.is_dir() && !is_named_as_package(&path) && !packages(&path)?.is_empty() {
+                self.gather(&path, &target)?;
+            } else {
+                self.copies.push((Tree::read(&path)?, target));
             }
         }
-        work.copies.sort_by(|(_, a), (_, b)| a.cmp(b));
-        Ok(work)
+        Ok(())
     }
 
     fn targets(&self) -> impl Iterator<Item = &Path> {
@@ -167,15 +189,18 @@ impl Work {
         }
     }
 
-    /// Names everything that is read and written; returns the folder to be made.
-    fn name(&self, from: &Path, to: &Path) -> Result<safe_files::OutputFolder> {
+    /// Names everything that is read and written; returns the folders to be made.
+    fn name(&self) -> Result<Vec<OutputFolder>> {
         let mut outputs = Outputs::new();
-        if self.packages.iter().all(|(package, _)| package != from) && !self.copies.is_empty() {
-            outputs.reads("the folder of packages", from)?;
-        }
         self.packages.iter().try_for_each(|(package, _)| outputs.reads("the package", package))?;
         self.copies.iter().try_for_each(|(tree, _)| outputs.reads("the copied", tree.root()))?;
-        let folder = outputs.folder("-o", to)?;
+        let mut folders = vec![outputs.folder("-o", &self.folder)?];
+        let mut below: Vec<&Path> = self.targets().filter_map(Path::parent).collect();
+        below.sort_unstable();
+        below.dedup();
+        for folder in below.into_iter().filter(|folder| *folder != self.folder) {
+            folders.push(outputs.folder("-o", folder)?);
+        }
         self.packages.iter().try_for_each(|(_, target)| outputs.directory("-o", target))?;
         for (tree, target) in &self.copies {
             if tree.root().is_dir() {
@@ -184,6 +209,11 @@ impl Work {
                 outputs.file("-o", target)?;
             }
         }
-        Ok(folder)
+        Ok(folders)
     }
+}
+
+/// Where a package's compiled model goes.
+fn compiled(package: &Path, to: &Path) -> PathBuf {
+    to.join(format!("{}.mlmodelc", stem(package)))
 }

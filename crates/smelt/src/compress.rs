@@ -280,7 +280,8 @@ impl Task {
                 writing.watch().event(Event::Progress(Progress { what, done: at.done, total, unit }))
             };
             let how = How { existing, measure: self.report.is_some(), first: self.first.as_deref() };
-            write_compressed_model(&self.output, &self.model, &self.plans, how, &mut progress)?
+            let written = write_compressed_model(&self.output, &self.model, &self.plans, how, &mut progress);
+            written.with_context(|| format!("cannot compress {}", self.input.display()))?
         };
         let n_bytes = written.model_bytes + written.weight_bytes;
         let weights = Summary::new(&stem(&self.output), self.bytes, n_bytes, &outcome);

@@ -155,6 +155,10 @@ fn elements(dtype: DType, size: u64, padding: u64) -> Option<usize> {
 
 /// A file's bytes, mapped.
 pub(crate) fn map_file(path: &Path) -> Result<Bytes, Error> {
+    // A pipe would be waited for.
+    if !std::fs::metadata(path).at("open", path)?.is_file() {
+        return Err(io::Error::other("it is no regular file")).at("map", path);
+    }
     let file = File::open(path).at("open", path)?;
     if file.metadata().at("read", path)?.len() == 0 {
         // An empty file cannot be mapped on every platform.

@@ -72,7 +72,7 @@ impl Reader<'_> {
             return fault(CompiledFault::NeuralNetwork);
         }
         let data = folder.join(COREML_DATA);
-        let Some(bytes) = safe_files::read_if_present(&data, MAX_BYTES)? else {
+        let Some(bytes) = read_if_present(&data)? else {
             return self.program(folder, below, None);
         };
         let unreadable = |what| Error::Compiled { path: data.clone(), fault: CompiledFault::Data(what) };
@@ -100,7 +100,7 @@ impl Reader<'_> {
         depth: usize,
     ) -> Result<Model, Error> {
         let names_file = folder.join(MODEL_NAMES);
-        let names = match safe_files::read_if_present(&names_file, MAX_BYTES)? {
+        let names = match read_if_present(&names_file)? {
             Some(bytes) => container::read_names(&bytes)
                 .map_err(|what| Error::Compiled { path: names_file, fault: CompiledFault::Data(what) })?,
             None => (0..).map_while(|i| (i < n).then(|| format!("model{i}"))).take(MAX_MODELS).collect(),
@@ -124,7 +124,7 @@ impl Reader<'_> {
         }
         Ok(Model {
             specification_version: version(container)?,
-            description: described(container)?,
+            description: described(container, folder)?,
             body: Body::Pipeline(models),
         })
     }
@@ -142,7 +142,7 @@ impl Reader<'_> {
             let specification_version = encode::specification_version(&program, &description);
             return Ok(Model { specification_version, description, body: Body::Program(program) });
         };
-        let description = described(container)?;
+        let description = described(container, folder)?;
         description::check_names(&description, &program)?;
         order_inputs(&mut program, &description);
         Ok(Model { specification_version: version(container)?, description, body: Body::Program(program) })
@@ -185,9 +185,21 @@ fn version(container: &Container<'_>) -> Result<i32, Error> {
     }
 }
 
-fn described(container: &Container<'_>) -> Result<Description, Error> {
-    let message = pb::ModelDescription::decode(container.description);
-    description::decode(message.map_err(|e| Error::Protobuf { message: e.to_string() })?)
+fn described(container: &Container<'_>, folder: &Path) -> Result<Description, Error> {
+    let message = pb::ModelDescription::decode(container.description).map_err(|e| {
+        let fault = CompiledFault::Data(format!("its description does not decode: {e}"));
+        Error::Compiled { path: folder.join(COREML_DATA), fault }
+    });
+    description::decode(message?)
+}
+
+/// A small file, if it is there; a pipe or a folder in its place is refused before anybody waits for it.
+fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    if path.exists() && !path.is_file() {
+        let fault = CompiledFault::Data("it is no regular file".to_owned());
+        return Err(Error::Compiled { path: path.to_path_buf(), fault });
+    }
+    Ok(safe_files::read_if_present(path, MAX_BYTES)?)
 }
 
 /// Takes away what the compiler added to the program; returns the compiler's name and version.

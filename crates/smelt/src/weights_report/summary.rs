@@ -101,7 +101,7 @@ impl Summary {
             bytes_after,
             n_compressed: outcome.compressed.len(),
             n_kept: outcome.kept.len(),
-            average_bits: weights.iter().map(|w| w.bytes as f64 * 8.0).sum::<f64>() / elements.max(1) as f64,
+            average_bits: weights.iter().fold(0.0, |sum, w| sum + w.bytes as f64 * 8.0) / elements.max(1) as f64,
             snr_db: finite(all).filter(|_| all.signal > 0.0),
             weights,
         }
