@@ -231,7 +231,9 @@ fn kind<'a>(below: &[&'a str], base: &str) -> Result<Kind<'a>, Unclear> {
 fn single<'a>(below: &[&'a str]) -> Result<Kind<'a>, Unclear> {
     let mut models: BTreeMap<&str, &'a str> = BTreeMap::new();
     for end in SINGLE {
-        for &name in below {
+        // Weights of packages are no models by themselves.
+        let in_package = |name: &str| PACKAGES.iter().any(|end| name.contains(&format!("{end}/")));
+        for &name in below.iter().filter(|name| !in_package(name)) {
             if let Some(stem) = name.strip_suffix(end) {
                 models.entry(stem).or_insert(name);
             }

@@ -168,6 +168,12 @@ fn packages_come_whole_and_their_folders_are_listed() {
     let found = select(&owned(&names), &at("original/packages"), None).unwrap();
     assert_eq!(found.files, names[..2]);
     refuses(&names, &Wanted::default(), &["original/packages"]);
+    // Apple's own: compiled models hold files that are named as weights are.
+    let apples = ["coremldata.bin", "analytics/coremldata.bin", "weights/weight.bin", "model.mil"];
+    let apples = apples.map(|file| format!("split_einsum/compiled/Unet.mlmodelc/{file}"));
+    let all: Vec<&str> = apples.iter().map(String::as_str).chain(names).collect();
+    refuses(&all, &Wanted::default(), &["folders of packages: original/packages, split_einsum/compiled"]);
+    assert_eq!(select(&owned(&all), &at("split_einsum/compiled"), None).unwrap().files.len(), 4);
     let found = select(&owned(&names), &at("original/packages/a_unet.mlpackage"), None).unwrap();
     assert_eq!(found.files, names[..1]);
 }
