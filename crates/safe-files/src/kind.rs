@@ -48,6 +48,9 @@ pub fn kind_of(bytes: &[u8]) -> Option<FileKind> {
     let is = |start: &[u8]| head.starts_with(start);
     if head.is_empty() {
         Some(FileKind::Empty)
+    } else if is_safetensors(head) {
+        // Before the others: its length may begin with their first two bytes, and none of them goes on as it does.
+        Some(FileKind::Safetensors)
     } else if is(b"version https://git-lfs.github.com/spec/") {
         // Git LFS specification: the first line is the version, and a pointer has less than 1024 bytes.
         (bytes.len() < 1024).then_some(FileKind::LfsPointer)
@@ -59,8 +62,6 @@ pub fn kind_of(bytes: &[u8]) -> Option<FileKind> {
         Some(FileKind::Pickle)
     } else if is_html(head) {
         Some(FileKind::Html)
-    } else if is_safetensors(head) {
-        Some(FileKind::Safetensors)
     } else {
         None
     }
@@ -92,6 +93,9 @@ mod tests {
             (b"\x1f\x8b\x08", Some(FileKind::Gzip)),
             (b"\n<!DOCTYPE html><html>", Some(FileKind::Html)),
             (b"\x02\0\0\0\0\0\0\0{}", Some(FileKind::Safetensors)),
+            (b"\x80\x02\0\0\0\0\0\0{\"a", Some(FileKind::Safetensors)),
+            (b"\x1f\x8b\0\0\0\0\0\0{\"a", Some(FileKind::Safetensors)),
+            (b"\x80\x02X\x01\0\0\0{q", Some(FileKind::Pickle)),
             (b"", Some(FileKind::Empty)),
             (b"{\"a\": 1}", None),
             (b"\x80", None),
