@@ -2,6 +2,7 @@
 //!
 //! Nothing is read or decided here; names are turned into the types of the crates that do the work.
 
+mod calibrate;
 mod control;
 mod embedding;
 mod examples;
@@ -32,6 +33,7 @@ use smelt::{
 };
 
 use crate::engine_args::{EngineArgs, memory, named};
+pub(crate) use calibrate::CalibrateArgs;
 pub(crate) use examples::with_example;
 pub(crate) use generate::GenerateArgs;
 pub(crate) use own::{CompareArgs, CompletionsArgs, DoctorArgs, ManArgs, MetadataArgs};
@@ -84,6 +86,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Compress the weights of a package, or of all packages in a directory.
     Compress(CompressArgs),
+    /// Draw from prompts, and record what the denoiser is given: data to calibrate a compression with.
+    Calibrate(Box<CalibrateArgs>),
     /// Compile packages: make what Core ML loads, as Apple's compiler does on a Mac.
     Compile(CompileArgs),
     /// Cut a package into parts that run one after another.

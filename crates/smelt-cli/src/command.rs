@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod bench;
+mod calibrate;
 mod chunk;
 mod compare;
 mod compile;
@@ -39,6 +40,7 @@ pub(crate) fn run(command: &Command, report: &Report) -> Result<ExitCode> {
         Command::Inspect(args) => inspect::run(args, report),
         Command::Chunk(args) => chunk::run(args, report),
         Command::Compile(args) => compile::run(args, report),
+        Command::Calibrate(args) => calibrate::run(args, report),
         Command::Compress(args) => compress::run(args, report),
         Command::Bench(args) => bench::run(args, report),
         Command::Verify(args) => verify::run(args, report),
@@ -56,6 +58,7 @@ pub(crate) fn run(command: &Command, report: &Report) -> Result<ExitCode> {
 const fn engine_of(command: &Command) -> Option<&EngineArgs> {
     match command {
         Command::Generate(args) => Some(&args.engine),
+        Command::Calibrate(args) => Some(&args.engine),
         Command::Run(args) => Some(&args.engine),
         Command::Bench(args) => Some(&args.engine),
         Command::Verify(args) => Some(&args.engine),

@@ -709,6 +709,7 @@ const SITUATIONS: &[Situation] = &[
         },
         commands: &[
             "generate cat -m inpaint -o a.png",
+            "calibrate -m inpaint -o x.safetensors",
             "generate cat -m inpaint -o a.png --image sketch.png",
             "generate cat -m pix2pix -o a.png",
             "generate cat -m pix2pix -o a.png --image sketch.png --mask sketch.png",
@@ -735,6 +736,29 @@ const SITUATIONS: &[Situation] = &[
             "generate cat -m pointer -o a.png",
             "generate cat -m beyond -o a.png --steps 1",
             "convert none -o out --component text-encoder",
+        ],
+    },
+    Situation {
+        title: "calibration data",
+        make: |dir| {
+            put(&dir.join("empty.txt"), b"# nothing yet\n");
+            put(&dir.join("two.txt"), b"red heart\nrocket\n");
+            put(&dir.join("there.safetensors"), b"mine");
+            put(&dir.join("long.txt"), vec!["heart"; 80].join(" "));
+        },
+        commands: &[
+            "calibrate",
+            "calibrate -o there.safetensors",
+            "calibrate -o x.safetensors --prompts missing.txt",
+            "calibrate -o x.safetensors --prompts empty.txt",
+            "calibrate -o two.txt --prompts two.txt --force",
+            "calibrate -o x.safetensors --prompts two.txt --held-out",
+            "calibrate -o x.safetensors --count 0",
+            "calibrate -o x.safetensors --prompts two.txt --scheduler ddim --steps 2 --samples 9",
+            "calibrate -o x.safetensors --prompts two.txt --guidance 1 --negative-prompt dark",
+            "calibrate -o x.safetensors --prompts two.txt --seed 4294967295",
+            "calibrate -o x.safetensors --prompts long.txt --steps 1 --scheduler ddim",
+            "calibrate -o - --json",
         ],
     },
     Situation {

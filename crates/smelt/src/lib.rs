@@ -15,8 +15,8 @@
 //! # }
 //! ```
 //!
-//! - What is asked for is data: [`Request`], [`Conversion`], [`Compression`], [`Chunking`], [`Verification`],
-//!   [`Execution`], and an [`EngineSpec`] for what executes models. Options without effect are refused.
+//! - What is asked for is data: [`Request`], [`Conversion`], [`Compression`], [`Calibration`], [`Chunking`],
+//!   [`Verification`], [`Execution`], and an [`EngineSpec`] for what executes models. Options without effect are refused.
 //! - What came of it is data too, with the fields that `--json` has: [`ConversionReport`] and its like.
 //! - Whoever looks on gives a [`Watch`], which hears of progress and warnings, and may stop the work.
 //! - Every refusal comes before any work, and files appear whole or not at all.
@@ -44,6 +44,7 @@ mod archive;
 pub mod bench;
 mod bundle;
 mod bundle_form;
+mod calibrate;
 mod chunk;
 mod compile;
 mod compress;
@@ -97,6 +98,7 @@ mod weights_report;
 mod wildcards;
 
 pub use bundle_form::BundleForm;
+pub use calibrate::{Calibration, CalibrationInput, CalibrationReport, PromptSet};
 pub use chunk::{ChunkForm, Chunking, Cut};
 pub use compile::{CompileReport, CompiledModel, Compiling, compiled_here};
 pub use compress::{Compression, CompressionPlan};

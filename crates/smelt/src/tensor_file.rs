@@ -49,14 +49,18 @@ fn decode(data: Bytes) -> Result<BTreeMap<String, HostTensor>> {
     file.tensors().into_iter().map(tensor).collect()
 }
 
+/// What files have for an element type, if they can hold it.
+pub(crate) fn stored(dtype: DType) -> Option<Dtype> {
+    DTYPES.iter().find(|(_, ours)| *ours == dtype).map(|(theirs, _)| *theirs)
+}
+
 /// Writes tensors, whole or not at all.
 pub fn write(output: &OutputFile, tensors: &BTreeMap<String, HostTensor>, watch: &mut dyn Watch) -> Result<()> {
     let mut views = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
-        let dtype = DTYPES.iter().find(|(_, ours)| *ours == tensor.dtype());
-        let (dtype, _) =
-            dtype.ok_or_else(|| refusal!("{name}: safetensors files cannot hold elements of {}", tensor.dtype()))?;
-        views.push((name, TensorView::new(*dtype, tensor.shape().to_vec(), tensor.bytes())?));
+        let dtype = stored(tensor.dtype())
+            .ok_or_else(|| refusal!("{name}: safetensors files cannot hold elements of {}", tensor.dtype()))?;
+        views.push((name, TensorView::new(dtype, tensor.shape().to_vec(), tensor.bytes())?));
     }
     let data = safetensors::serialize(views, None)?;
     write_file(output, watch, |out| Ok(out.write_all(&data)?))

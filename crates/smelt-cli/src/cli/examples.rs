@@ -81,6 +81,13 @@ Examples:
   smelt compress unet.mlpackage -o mixed.mlpackage --config recipe.json --report mixed.html
   smelt compress Unet.mlmodelc -o unet.mlpackage";
 
+pub(super) const CALIBRATE: &str = "\
+Examples:
+  smelt calibrate -o demo.safetensors
+  smelt calibrate --model sd15 -o sd15.safetensors
+  smelt calibrate --model sd15 -o mine.safetensors --prompts prompts.txt --samples 64 --steps 25
+  smelt calibrate --model sd15 -o judge.safetensors --held-out --seed 100";
+
 pub(super) const COMPILE: &str = "\
 Examples:
   smelt compile unet.mlpackage -o compiled

@@ -173,7 +173,7 @@ pub(crate) struct GenerateArgs {
 
 /// Schedulers by the names that the library gives them, and by all others that it understands.
 #[derive(Clone)]
-struct Schedulers;
+pub(super) struct Schedulers;
 
 impl TypedValueParser for Schedulers {
     type Value = Sampler;

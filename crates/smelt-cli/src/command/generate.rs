@@ -5,14 +5,14 @@
 mod events;
 mod like;
 mod names;
-mod pace;
+pub(super) mod pace;
 mod places;
 mod previews;
 mod save;
 mod series;
 mod start;
 mod steps;
-mod texts;
+pub(super) mod texts;
 
 use std::process::ExitCode;
 use std::time::Instant;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Times of what is done so far.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(in crate::command) struct Pace {
     /// When something was done last, since the beginning.
     last: Duration,
     steps: Timed,
@@ -33,7 +33,7 @@ impl Timed {
 
 impl Pace {
     /// A step is done, at that time since the beginning.
-    pub(super) fn step(&mut self, now: Duration) {
+    pub(in crate::command) fn step(&mut self, now: Duration) {
         let time = self.since(now);
         self.steps.add(time);
     }
@@ -59,13 +59,13 @@ impl Pace {
     }
 
     /// Steps per second.
-    pub(super) fn rate(&self) -> Option<f64> {
+    pub(in crate::command) fn rate(&self) -> Option<f64> {
         self.mean().map(|mean| mean.as_secs_f64().recip()).filter(|rate| rate.is_finite())
     }
 
     /// What so many steps and pictures will still take. Until a picture is finished, that is thought to take as long as a
     /// step.
-    pub(super) fn left(&self, n_steps: usize, n_pictures: usize) -> Option<Duration> {
+    pub(in crate::command) fn left(&self, n_steps: usize, n_pictures: usize) -> Option<Duration> {
         let step = self.mean()?;
         let picture = self.pictures.mean().unwrap_or(step);
         Some(step.mul_f64(n_steps as f64) + picture.mul_f64(n_pictures as f64))
@@ -73,7 +73,7 @@ impl Pace {
 }
 
 /// A rate as people read it: iterations per second, or seconds per iteration where that is more than one.
-pub(super) fn it_per_s(rate: f64) -> String {
+pub(in crate::command) fn it_per_s(rate: f64) -> String {
     match rate < 1.0 {
         true => format!("{:.2} s/it", rate.recip()),
         false => format!("{rate:.2} it/s"),
@@ -81,7 +81,7 @@ pub(super) fn it_per_s(rate: f64) -> String {
 }
 
 /// A time that is left, which is never known to a part of a second.
-pub(super) fn left(time: Duration) -> String {
+pub(in crate::command) fn left(time: Duration) -> String {
     let s = time.as_secs_f64().round() as u64;
     match (s / 3600, s / 60 % 60, s % 60) {
         (0, 0, s) => format!("{s} s"),

@@ -38,7 +38,8 @@ pub(super) fn variations(args: &GenerateArgs) -> Result<Variations> {
     })
 }
 
-fn prompts(path: &Path) -> Result<Vec<String>> {
+/// The prompts of a file, or of standard input.
+pub(in crate::command) fn prompts(path: &Path) -> Result<Vec<String>> {
     let text = match path == Path::new("-") {
         true => standard_input().context("--prompts -")?,
         false => safe_files::read_text(path, MAX_BYTES).context("--prompts")?,
