@@ -6,7 +6,7 @@
 //!   cannot be written, two outputs with one name, and outputs that would replace an input. What it gives out
 //!   ([`OutputFile`], [`OutputFolder`]) is the way to write files and to make folders.
 //! - [`StagedDir`] is a directory that appears whole or not at all, [`Tree`] one that is copied so, and [`move_folder`]
-//!   keeps one that somebody else made.
+//!   keeps one that somebody else made; [`remove_folder`] takes one away that another stands for now.
 //! - [`link_or_copy`] and [`Flusher`] serve large files within staged directories, and [`Scratch`] what is only needed while
 //!   something beside it is made.
 //! - [`Growing`], [`Lock`], [`point_to`] and [`free_bytes`] serve a cache that several processes fill, over several runs.
@@ -26,6 +26,7 @@ mod named;
 mod outputs;
 mod place;
 mod read;
+mod removed;
 mod room;
 mod scratch;
 mod share;
@@ -42,6 +43,7 @@ pub use moved::{Moved, move_folder};
 pub use named::{Below, Folder, NamedFiles};
 pub use outputs::{OutputFolder, Outputs, is_stream, remove_empty_folders};
 pub use read::{ReadError, read, read_if_present, read_text, read_text_if_present, strip_bom};
+pub use removed::remove_folder;
 pub use room::free_bytes;
 pub use scratch::Scratch;
 pub use share::{Shared, link_or_copy, point_to};

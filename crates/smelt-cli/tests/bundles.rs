@@ -131,6 +131,36 @@ fn chunks_take_the_place_of_the_whole_and_controlnets_have_a_folder() {
 }
 
 #[test]
+fn a_bundle_has_one_form_of_each_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, resources) = (text(dir.path()), dir.path().join("Resources"));
+    let unet = ["convert", &text(testkit::demo()), "-o", &out, "--component", "unet"];
+    let models = || names(&resources).into_iter().filter(|name| name.contains(".ml")).collect::<Vec<_>>();
+    let (whole, chunks) = (["Unet.mlmodelc"], ["UnetChunk1.mlmodelc", "UnetChunk2.mlmodelc"]);
+    let packages = chunks.map(|name| name.replace("mlmodelc", "mlpackage"));
+    succeed([&unet[..], &["--bundle", "--chunk-unet"]].concat());
+    assert_eq!(models(), chunks);
+    for (more, before, after) in [
+        (&["--bundle"][..], &chunks[..], &whole[..]),
+        (&["--chunk-unet", "--bundle", "packages"], &whole, &[&*packages[0], &*packages[1]]),
+        (&["--chunk-unet", "--bundle"], &[&*packages[0], &*packages[1]], &chunks),
+    ] {
+        let call = [&unet[..], more].concat();
+        let refused = fail(&call);
+        assert!(before.iter().all(|name| refused.contains(name)), "{refused}");
+        assert!(refused.contains("in another form") && refused.contains("give another folder"), "{refused}");
+        assert_eq!(models(), before);
+        let ran = common::run(call.iter().chain(&["--force"]));
+        assert!(ran.code == Some(0) && ran.stderr.contains("is removed for the new one"), "{}", ran.stderr);
+        assert_eq!(models(), after);
+    }
+    // Another model's names begin alike, and both UNets have their uses.
+    succeed([&unet[..], &["--bundle", "--unet-support-controlnet"]].concat());
+    assert!(models().contains(&"ControlledUnet.mlmodelc".to_owned()) && models().len() == 3, "{:?}", models());
+    assert!(names(&resources).iter().all(|name| !name.starts_with('.')));
+}
+
+#[test]
 fn a_refiner_is_called_so_beside_xl_and_a_unet_where_it_draws_alone() {
     let (Some(base), Some(refiner)) = (checkpoint("tiny-sdxl"), checkpoint("tiny-sdxl-refiner")) else { return };
     let dir = tempfile::tempdir().unwrap();

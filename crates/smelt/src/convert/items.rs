@@ -37,6 +37,8 @@ pub(super) struct Item {
     pub(super) is_only_in_chunks: bool,
     /// Where the chunks of the package with the same weights are.
     pub(super) first_chunks: Vec<PathBuf>,
+    /// What a bundle has of the same model in another form, which makes way.
+    pub(super) others: Vec<PathBuf>,
 }
 
 /// Every package of a model of a family, in the order in which they are written.
@@ -60,6 +62,7 @@ pub(super) fn of(conversion: &Conversion, to: &Path, family: Family, parts: &[Pa
             is_only_in_chunks: conversion.bundle.is_some() && conversion.chunk_unet.is_some() && role.is_denoiser(),
             chunks: chunks(role, Some(&path)),
             first_chunks: chunks(role, first.as_ref()),
+            others: Vec::new(),
             path,
             first,
         };
@@ -71,6 +74,9 @@ pub(super) fn of(conversion: &Conversion, to: &Path, family: Family, parts: &[Pa
         let all = shapes.all();
         if all.len() == 1 || has_functions(conversion.target) {
             items.push(item(shapes, Shape::default(), path, None));
+            if let (true, Some(item)) = (conversion.bundle.is_some(), items.last_mut()) {
+                item.others = resources::others(item);
+            }
             continue;
         }
         for &shape in &all {

@@ -8,7 +8,7 @@ use safe_files::{OutputFile, OutputFolder, Outputs};
 use super::items::Item;
 use crate::bundle::{Bundle, Writes};
 use crate::error::Result;
-use crate::watch::{Watch, warn_replaced};
+use crate::watch::{Watch, warn, warn_replaced};
 
 /// The folder, and the files beside the packages that are to be written.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Place {
     pub(super) archive: Option<OutputFile>,
     /// Of these, what is there with other content.
     changes: Vec<PathBuf>,
+    /// Models that will be there in another form.
+    others: Vec<PathBuf>,
 }
 
 impl Place {
@@ -47,17 +49,27 @@ impl Place {
         let below: BTreeSet<&Path> = paths().filter_map(|path| path.parent()).filter(|parent| *parent != to).collect();
         let below = below.into_iter().map(|folder| Ok(outputs.folder("-o", folder)?)).collect::<Result<_>>()?;
         paths().try_for_each(|path| outputs.directory("-o", path))?;
+        let others: Vec<PathBuf> = items.iter().flat_map(|item| &item.others).cloned().collect();
+        others.iter().try_for_each(|path| outputs.directory("-o", path))?;
         let files = bundle.outputs(to, &mut outputs)?;
         let mut name = |path: &Path| -> Result<OutputFile> {
             path.parent().map(|parent| outputs.folder("-o", parent)).transpose()?;
             Ok(outputs.file_as("--zip", "the archive", path)?)
         };
         let archive = archive.map(&mut name).transpose()?;
-        Ok(Self { folder, below, files, archive, changes: bundle.conflicts(to) })
+        Ok(Self { folder, below, files, archive, changes: bundle.conflicts(to), others })
     }
 
-    /// Says which files beside the packages will not be what they were.
+    /// Says which files beside the packages will not be what they were, and which models will not be there.
     pub(super) fn tell_changes(&self, watch: &mut dyn Watch) -> Result<()> {
-        warn_replaced(watch, &self.changes)
+        warn_replaced(watch, &self.changes)?;
+        if self.others.is_empty() {
+            return Ok(());
+        }
+        let list: Vec<String> = self.others.iter().map(|path| format!("\n  {}", path.display())).collect();
+        warn(
+            watch,
+            &format!("the bundle has these models in another form, which is removed for the new one:{}", list.concat()),
+        )
     }
 }

@@ -129,11 +129,21 @@ fn refuse_existing(items: &[Item], bundle: &Bundle, (to, archive): (&Path, Optio
     let mut there: Vec<PathBuf> = paths.filter(|path| path.exists()).cloned().collect();
     there.extend(bundle.conflicts(to));
     there.extend(archive.filter(|path| path.exists()).map(Path::to_owned));
-    if there.is_empty() {
-        return Ok(());
-    }
-    let list: Vec<String> = there.iter().map(|p| format!("\n  {}", p.display())).collect();
-    Err(Error::Exists(format!("these are there already; replace them with --force:{}", list.concat())))
+    let list = |words: &str, paths: &[PathBuf]| -> Option<String> {
+        let lines: Vec<String> = paths.iter().map(|path| format!("\n  {}", path.display())).collect();
+        (!paths.is_empty()).then(|| format!("{words}:{}", lines.concat()))
+    };
+    let others: Vec<PathBuf> = items.iter().flat_map(|item| &item.others).cloned().collect();
+    let messages = [
+        list("these are there already; replace them with --force", &there),
+        list(
+            "the bundle has these models in another form, and programs may take that; remove it, or let --force do so, or give \
+             another folder",
+            &others,
+        ),
+    ];
+    let messages: Vec<String> = messages.into_iter().flatten().collect();
+    if messages.is_empty() { Ok(()) } else { Err(Error::Exists(messages.join("\n"))) }
 }
 
 /// Refuses options that none of the chosen components heeds.

@@ -9,13 +9,14 @@ use safe_files::OutputFile;
 use sd_convert::{AttentionLayout, Role, has_functions};
 use sd_spec::{Bundled, Family, bundle};
 
+use super::items::Item;
 use super::options::Conversion;
 use super::parts::Part;
 use crate::archive;
 use crate::bundle_form::BundleForm;
 use crate::compile::compiled_here;
 use crate::error::{Context, Result, refuse};
-use crate::package::stem;
+use crate::package::{is_named_as_package, stem};
 use crate::report::{ArchiveReport, BundleReport};
 use crate::watch::Watch;
 
@@ -80,6 +81,27 @@ pub(super) fn attention(conversion: &Conversion) -> AttentionLayout {
 /// Where its parts go.
 pub(super) fn chunks(form: BundleForm, to: &Path, name: &str, n: usize) -> Vec<PathBuf> {
     (1..=n).map(|number| to.join(format!("{}.{}", bundle::chunk(name, number), form.extension()))).collect()
+}
+
+/// What lies beside a model's place of the same model in another form: packages or compiled models, whole or in parts.
+///
+/// Programs choose among forms by rules of their own (Apple's Swift package takes parts before a whole), so a bundle has one.
+pub(super) fn others(item: &Item) -> Vec<PathBuf> {
+    let (Some(folder), name) = (item.path.parent(), stem(&item.path)) else { return Vec::new() };
+    let is_same_model = |path: &Path| {
+        let own = stem(path);
+        let part = own.strip_prefix(&name).filter(|_| item.role.is_denoiser());
+        let number = part.and_then(|part| part.strip_prefix("Chunk"));
+        own == name || number.is_some_and(|number| number == "edPipeline" || number.parse::<u16>().is_ok())
+    };
+    // A folder that is not there, or cannot be read, is told by whoever writes to it.
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_other = |path: &PathBuf| {
+        is_named_as_package(path) && is_same_model(path) && item.outputs().all(|output| output != path)
+    };
+    let mut found: Vec<PathBuf> = entries.filter(is_other).collect();
+    found.sort();
+    found
 }
 
 /// Writes the archive of a bundle; the folder in it is called as the archive is.

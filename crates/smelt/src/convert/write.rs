@@ -41,15 +41,27 @@ pub(super) fn all(plan: &ConversionPlan, watch: &mut dyn Watch) -> Result<Vec<Co
             watch::end(watch)?;
             let made = result?;
             made.warn(&plan.opened, &plan.to, &plan.conversion, watch)?;
-            let place = Workplace::of(plan, item)?;
-            let mut package = one(plan, item, &made, (&place, convert_s), watch)?;
-            place.finish(&mut package, watch)?;
-            watch::tell(watch, Event::Converted(&package))?;
-            package.chunks = chunks(plan, item, &place, watch)?;
-            packages.push(package);
+            packages.push(whole(plan, item, &made, convert_s, watch)?);
         }
         Ok(packages)
     })
+}
+
+/// Writes one converted component in the form that it has in its folder, and removes others.
+fn whole(
+    plan: &ConversionPlan,
+    item: &Item,
+    made: &Made,
+    convert_s: Duration,
+    watch: &mut dyn Watch,
+) -> Result<ConvertedPackage> {
+    let place = Workplace::of(plan, item)?;
+    let mut package = one(plan, item, made, (&place, convert_s), watch)?;
+    place.finish(&mut package, watch)?;
+    watch::tell(watch, Event::Converted(&package))?;
+    package.chunks = chunks(plan, item, &place, watch)?;
+    item.others.iter().try_for_each(|path| safe_files::remove_folder(path))?;
+    Ok(package)
 }
 
 /// Writes one converted component.
