@@ -55,6 +55,9 @@ fn whole(
     convert_s: Duration,
     watch: &mut dyn Watch,
 ) -> Result<ConvertedPackage> {
+    // What is made elsewhere first is half written until it is in its place.
+    let mut writing = Writing::begin(watch);
+    let watch = writing.watch();
     let place = Workplace::of(plan, item)?;
     let mut package = one(plan, item, made, (&place, convert_s), watch)?;
     place.finish(&mut package, watch)?;
