@@ -73,16 +73,25 @@ fn read(path: &Path) -> Result<String, String> {
     safe_files::read_text(path, MAX_BYTES).map_err(|error| error.to_string())
 }
 
-/// Width and height of the pictures that an encoder takes; none where there is no file of one that says so.
+/// Width and height of the pictures that an encoder takes; none where there is no file of one. A file that does not say it
+/// makes it refuse the folder.
 fn size(encoder: &Path) -> Result<Option<[u64; 2]>, String> {
-    let json = read(encoder).ok().and_then(|text| serde_json::from_str::<Vec<Map<String, Value>>>(&text).ok());
-    let first = json.and_then(|models| models.into_iter().next());
-    let shape = first.as_ref().and_then(|model| model.get("inputSchema")?.get(0)?.get("shape")?.as_str());
-    let Some(shape) = shape else { return Ok(None) };
-    let numbers = shape.trim_matches(['[', ']']).split(", ").filter_map(|number| number.trim().parse().ok());
-    match numbers.collect::<Vec<u64>>()[..] {
-        [_, _, height, width, ..] if height > 0 && width > 0 => Ok(Some([width, height])),
-        _ => Err(format!("{}: the shape {shape:?} is not that of a picture", encoder.display())),
+    if encoder.symlink_metadata().is_err() {
+        return Ok(None);
+    }
+    let text = read(encoder)?;
+    let refused = |what: String| format!("{}: {what}", encoder.display());
+    let models: Vec<Map<String, Value>> = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
+    let [model] = &models[..] else {
+        return Err(refused(format!("it says {} models, and not one", models.len())));
+    };
+    let shape = || model.get("inputSchema")?.get(0)?.get("shape")?.as_str();
+    let shape = shape().ok_or_else(|| refused("it says no shape of an input".to_owned()))?;
+    let numbers = shape.strip_prefix('[').and_then(|shape| shape.strip_suffix(']')).unwrap_or_default();
+    let numbers = numbers.split(',').map(|number| number.trim().parse().ok().filter(|number| *number > 0));
+    match numbers.collect::<Option<Vec<u64>>>().as_deref() {
+        Some([_, _, height, width]) => Ok(Some([*width, *height])),
+        _ => Err(refused(format!("the shape {shape:?} is not that of a picture"))),
     }
 }
 
@@ -125,8 +134,19 @@ mod tests {
         let sd = model(split, &["sample"]);
         check(&sd, Some(encoder), Ok(("1.x or 2.x", "split-einsum", Some([768, 512]), 0)));
         check(&sd, None, Ok(("1.x or 2.x", "split-einsum", None, 0)));
-        check(&sd, Some("{}"), Ok(("1.x or 2.x", "split-einsum", None, 0)));
-        check(&sd, Some(r#"[{"inputSchema": [{"shape": "[1, 3]"}]}]"#), Err("not that of a picture"));
+        for (odd, words) in [
+            ("", "EOF"),
+            ("x", "expected value"),
+            ("{}", "invalid type"),
+            ("[]", "0 models"),
+            (&format!("[{0}, {0}]", &encoder[1..encoder.len() - 1]), "2 models"),
+            (r#"[{"inputSchema": []}]"#, "no shape"),
+            (r#"[{"inputSchema": [{"shape": "[1, 3]"}]}]"#, "not that of a picture"),
+            (r#"[{"inputSchema": [{"shape": "[1, 3, 0, 512]"}]}]"#, "not that of a picture"),
+            (r#"[{"inputSchema": [{"shape": "[1, 3, x, 512, 768]"}]}]"#, "not that of a picture"),
+        ] {
+            check(&sd, Some(odd), Err(words));
+        }
         check(&model(r#""Ios16.conv": 1"#, &of_xl), None, Ok(("XL", "original", None, 0)));
         check(&model(r#""Ios18.einsum": 1"#, &["latent_image_embeddings"]), None, Ok(("3", "original", None, 1)));
         let odd = model(split, &of_xl).replace(r#"{"name": "sample"}"#, r#"{"name": 1}"#);
