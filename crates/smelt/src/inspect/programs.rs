@@ -2,6 +2,7 @@
 
 mod metadata;
 mod rules;
+mod usable;
 
 use std::path::Path;
 
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 pub use metadata::Reading;
 use rules::{Item, Layout, Need, PROGRAMS, Program, Want};
+use usable::Unusable;
 
 /// What a program makes of a folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,15 +53,16 @@ pub struct LeftOut {
 impl ProgramFacts {
     /// What each of the programs would make of a folder with models of a family.
     pub(super) fn of_folder(dir: &Path, family: Family) -> Vec<Self> {
-        PROGRAMS.iter().filter_map(|program| Self::of(program, dir, family)).collect()
+        let mut unusable = Unusable::default();
+        PROGRAMS.iter().filter_map(|program| Self::of(program, dir, family, &mut unusable)).collect()
     }
 
-    fn of(program: &Program, dir: &Path, family: Family) -> Option<Self> {
+    fn of(program: &Program, dir: &Path, family: Family, unusable: &mut Unusable) -> Option<Self> {
         let layout = program.layouts.iter().find(|layout| layout.families.contains(&family))?;
         let Layout { needs, wants, .. } = layout;
         let missing: Vec<MissingFile> = needs.iter().flat_map(|Need(any_of)| missing(dir, any_of)).collect();
         let left_out = wants.iter().filter_map(|want| left_out(dir, want)).collect();
-        let (mut faults, mut reads) = (Vec::new(), None);
+        let (mut faults, mut reads) = (unusable.of(dir, layout), None);
         let mut notes: Vec<String> = layout.note.iter().chain(&program.note).map(|note| (*note).to_owned()).collect();
         let denoisers = program.reads_metadata_of.iter().map(|item| dir.join(compiled(*item)).join(METADATA));
         if let Some(denoiser) = denoisers.into_iter().find(|file| file.exists()) {
@@ -79,9 +82,28 @@ impl ProgramFacts {
         if has(dir, Item::Any(Role::ControlNet)) {
             notes.extend(program.controlnets_note.map(str::to_owned));
         }
+        let is_whole = |sets: &[&[Item]]| sets.iter().any(|set| set.iter().all(|item| has(dir, *item)));
+        if missing.is_empty() && is_whole(rules::GUIDED) && !is_whole(rules::UNGUIDED) {
+            notes.extend(program.only_guided_note.map(str::to_owned));
+        }
+        notes.extend(rules::CUT.iter().filter_map(|role| both_forms(dir, *role)));
         let finds_all = missing.is_empty() && faults.is_empty();
         Some(Self { program: program.name, finds_all, missing, faults, left_out, reads, notes })
     }
+}
+
+/// Says of a denoiser that is there in one part and in several which of them counts.
+fn both_forms(dir: &Path, role: Role) -> Option<String> {
+    let chunks = [Item::Chunk(role, 1), Item::Chunk(role, 2)];
+    let (whole, chunks) = (Item::Model(role), chunks.into_iter().filter(|item| has(dir, *item)).collect::<Vec<_>>());
+    if chunks.is_empty() || !has(dir, whole) {
+        return None;
+    }
+    let names: Vec<String> = chunks.into_iter().map(compiled).collect();
+    let (names, whole) = (names.join(", "), compiled(whole));
+    Some(format!(
+        "there is {whole}, and {names} too: Apple's Swift package takes the chunks; remove what is not wanted"
+    ))
 }
 
 /// What a compiled model says of itself.

@@ -20,6 +20,8 @@ pub(super) struct Program {
     pub(super) note: Option<&'static str>,
     /// The same where the folder has ControlNets.
     pub(super) controlnets_note: Option<&'static str>,
+    /// The same where its only UNet is one for ControlNets.
+    pub(super) only_guided_note: Option<&'static str>,
 }
 
 /// What a program reads for models of some families.
@@ -94,6 +96,12 @@ const CONTROLLED: &[Item] = &[Model(Role::ControlledUNet), Any(Role::ControlNet)
 const CONTROLLED_CHUNKS: &[Item] =
     &[Chunk(Role::ControlledUNet, 1), Chunk(Role::ControlledUNet, 2), Any(Role::ControlNet)];
 
+/// UNets that draw without ControlNets, and those that draw only with them.
+pub(super) const UNGUIDED: &[&[Item]] = &[WHOLE_UNET, UNET_CHUNKS];
+pub(super) const GUIDED: &[&[Item]] = &[CONTROLLED, CONTROLLED_CHUNKS];
+/// Roles that are looked for whole and in chunks.
+pub(super) const CUT: &[Role] = &[Role::UNet, Role::ControlledUNet, Role::Refiner];
+
 const START: Want = Want { what: "to begin with a picture", any_of: &[&[Model(Role::VaeEncoder)]], is_seldom: false };
 const CHECK: Want = Want { what: "to check pictures", any_of: &[&[Model(Role::SafetyChecker)]], is_seldom: true };
 const CONTROLNETS: Want =
@@ -144,6 +152,9 @@ pub(super) const PROGRAMS: &[Program] = &[
         reads_metadata_of: &[],
         note: None,
         controlnets_note: None,
+        only_guided_note: Some(
+            "only with --controlnet: it loads Unet.mlmodelc unless a ControlNet is named, and that is not there",
+        ),
     },
     Program {
         name: "Mochi Diffusion",
@@ -155,6 +166,9 @@ pub(super) const PROGRAMS: &[Program] = &[
         reads_metadata_of: &[Model(Role::UNet), Chunk(Role::UNet, 1), Model(Role::ControlledUNet), Model(Role::Mmdit)],
         note: None,
         controlnets_note: Some("it lists ControlNets of its own folder controlnet: put those here into it too"),
+        only_guided_note: Some(
+            "only with a ControlNet chosen: it loads Unet.mlmodelc without one, and that is not there",
+        ),
     },
     Program {
         name: "Diffusers",
@@ -166,5 +180,6 @@ pub(super) const PROGRAMS: &[Program] = &[
         reads_metadata_of: &[],
         note: Some("it opens models of its own list only, from archives or folders named as those"),
         controlnets_note: None,
+        only_guided_note: None,
     },
 ];

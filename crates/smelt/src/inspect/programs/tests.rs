@@ -1,17 +1,43 @@
 //! Folders, and what the three programs find in them; the names here are those of the programs' sources.
 
+use std::ops::ControlFlow;
+
+use mil::{DType, FunctionBuilder, HostTensor, Literal, Opset, Type};
+use mlpackage::{Description, Existing, Package};
+
 use super::*;
 
 const TOKENIZER: [&str; 2] = ["vocab.json", "merges.txt"];
 
-/// A folder with these files, and folders where a name ends with that of a model.
+/// Files of a small compiled model.
+fn model() -> Vec<(&'static str, Vec<u8>)> {
+    let dir = tempfile::tempdir().unwrap();
+    let (package, compiled) = (dir.path().join("x.mlpackage"), dir.path().join("x.mlmodelc"));
+    let mut b = FunctionBuilder::new("main", Opset::CoreML6);
+    let x = b.input("x", Type::tensor(DType::F32, &[16]));
+    let weight = HostTensor::from_f32([16], vec![1.5; 16]);
+    let mut e = b.emitter();
+    let y = e.op("add", "y", [("x", x.into()), ("y", Literal::from(weight).into())]).unwrap();
+    let ops = e.into_ops();
+    let program = b.finish_program(ops, &[y]);
+    let valid = mil::validate(&program).unwrap();
+    mlpackage::write(&package, valid, &Description::of(&program), Existing::Refuse, &mut |_| {}).unwrap();
+    let opened = Package::open(&package).unwrap();
+    mlpackage::compile(&opened, &compiled, Existing::Refuse, &mut |_| ControlFlow::Continue(())).unwrap();
+    let files = ["model.mil", "coremldata.bin", "weights/weight.bin"];
+    files.map(|name| (name, std::fs::read(compiled.join(name)).unwrap())).to_vec()
+}
+
+/// A folder with these files, and small models where a name ends with that of one.
 fn folder(names: &[&str]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
+    let model = model();
     for name in names {
         let path = dir.path().join(name);
         match name.contains(".ml") {
             true => {
-                std::fs::create_dir_all(&path).unwrap();
+                std::fs::create_dir_all(path.join("weights")).unwrap();
+                model.iter().for_each(|(file, bytes)| std::fs::write(path.join(file), bytes).unwrap());
                 let json = r#"[{"mlProgramOperationTypeHistogram": {"Ios16.einsum": 1}, "inputSchema": [INPUTS]}]"#;
                 let inputs = match () {
                     () if names.contains(&"MultiModalDiffusionTransformer.mlmodelc") => {
@@ -24,7 +50,7 @@ fn folder(names: &[&str]) -> tempfile::TempDir {
                 };
                 std::fs::write(path.join("metadata.json"), json.replace("INPUTS", inputs)).unwrap();
             }
-            false => std::fs::write(path, "{}").unwrap(),
+            false => std::fs::write(path, r#"{"a": 1}"#).unwrap(),
         }
     }
     dir
@@ -113,6 +139,65 @@ fn controlnets_serve_where_their_unet_is_there_too() {
     ];
     assert_eq!(without, expected);
     assert!(facts[1].notes.iter().any(|note| note.contains("its own folder controlnet")));
+}
+
+#[test]
+fn what_is_there_and_cannot_be_loaded_is_named() {
+    const POINTER: &str = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n";
+    let all = [&TOKENIZER[..], COMPLETE[0].1, &["controlnet/X.mlmodelc"]].concat();
+    for (name, content, words) in [
+        ("Unet.mlmodelc/model.mil", None, "there is no model.mil"),
+        ("Unet.mlmodelc/model.mil", Some(POINTER), "Git LFS pointer"),
+        ("Unet.mlmodelc/model.mil", Some("program(1.0) {"), "model.mil"),
+        ("Unet.mlmodelc/coremldata.bin", None, "Unet.mlmodelc: there is no coremldata.bin"),
+        ("Unet.mlmodelc/coremldata.bin", Some(POINTER), "Git LFS pointer"),
+        ("Unet.mlmodelc/weights/weight.bin", None, "weight.bin"),
+        ("Unet.mlmodelc/weights/weight.bin", Some(POINTER), "Git LFS pointer"),
+        ("VAEDecoder.mlmodelc/model.espresso.net", Some("{}"), "a neural network"),
+        ("controlnet/X.mlmodelc/model.mil", None, "controlnet/X.mlmodelc"),
+        ("vocab.json", Some(""), "vocab.json"),
+        ("vocab.json", Some("{}"), "vocab.json: it has no words"),
+        ("vocab.json", Some(POINTER), "Git LFS pointer"),
+        ("merges.txt", Some(" "), "merges.txt: it is empty"),
+    ] {
+        let dir = folder(&all);
+        let path = dir.path().join(name);
+        match content {
+            Some(content) => std::fs::write(&path, content).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let facts = ProgramFacts::of_folder(dir.path(), Family::Sd);
+        let faults = facts[0].faults.join("\n");
+        assert!(
+            !facts[0].finds_all && faults.contains(words) && faults.contains(name.split('/').next().unwrap()),
+            "{name}: {faults}"
+        );
+        // A program that reads no ControlNets does not mind them.
+        assert_eq!(facts[2].finds_all, name.starts_with("controlnet"), "{name}");
+    }
+    let dir = folder(&all);
+    std::fs::remove_dir_all(dir.path().join("Unet.mlmodelc")).unwrap();
+    std::fs::create_dir(dir.path().join("Unet.mlmodelc")).unwrap();
+    let facts = ProgramFacts::of_folder(dir.path(), Family::Sd);
+    assert!(facts[0].faults[0].starts_with("Unet.mlmodelc: it holds no model"), "{:?}", facts[0].faults);
+}
+
+#[test]
+fn which_of_two_forms_counts_is_said_and_that_a_unet_needs_controlnets() {
+    let notes = |names: &[&str]| {
+        let common = ["TextEncoder.mlmodelc", "VAEDecoder.mlmodelc"];
+        let dir = folder(&[&TOKENIZER[..], &common, names].concat());
+        let facts = ProgramFacts::of_folder(dir.path(), Family::Sd);
+        (facts[0].finds_all, facts[0].notes.clone())
+    };
+    let chunks = ["UnetChunk1.mlmodelc", "UnetChunk2.mlmodelc"];
+    let (finds_all, both) = notes(&["Unet.mlmodelc", chunks[0], chunks[1]]);
+    assert!(finds_all && both.len() == 1 && both[0].contains("takes the chunks"), "{both:?}");
+    assert!(notes(&chunks).1.is_empty() && notes(&["Unet.mlmodelc"]).1.is_empty());
+    let guided = ["ControlledUnet.mlmodelc", "controlnet/X.mlmodelc"];
+    let (finds_all, only) = notes(&guided);
+    assert!(finds_all && only.len() == 1 && only[0].starts_with("only with --controlnet"), "{only:?}");
+    assert!(notes(&[&guided[..], &["Unet.mlmodelc"]].concat()).1.is_empty());
 }
 
 #[test]
