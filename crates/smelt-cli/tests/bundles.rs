@@ -301,6 +301,34 @@ fn an_archive_holds_the_bundle_in_a_folder_called_as_it_is() {
 }
 
 #[test]
+fn an_archive_holds_what_was_written_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, resources) = (dir.path().join("out"), dir.path().join("out/Resources"));
+    std::fs::create_dir_all(resources.join("Other.mlmodelc")).unwrap();
+    std::fs::write(resources.join("Other.mlmodelc/model.mil"), "").unwrap();
+    std::fs::write(resources.join("notes.txt"), "mine").unwrap();
+    std::fs::write(dir.path().join("secret"), "s").unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("../..", resources.join("up")).unwrap();
+    let call =
+        ["convert", &text(testkit::demo()), "-o", &text(&out), "--bundle", "--zip", "--component", "vae-decoder"];
+    let ran = common::run(call);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let list = "the archive leaves out what is in the bundle and was not written now:\n  Other.mlmodelc\n  notes.txt\n";
+    assert!(ran.stderr.contains(list) && (cfg!(not(unix)) || ran.stderr.contains("  up")), "{}", ran.stderr);
+    let zip = names(&out).into_iter().find(|name| name.ends_with(".zip")).unwrap();
+    let mut archive = zip::ZipArchive::new(std::fs::File::open(out.join(&zip)).unwrap()).unwrap();
+    archive.extract(dir.path().join("unpacked")).unwrap();
+    let unpacked = dir.path().join("unpacked").join(zip.trim_end_matches(".zip"));
+    let expected =
+        names(&resources).into_iter().filter(|name| !["Other.mlmodelc", "notes.txt", "up"].contains(&&**name));
+    assert_eq!(names(&unpacked), expected.collect::<Vec<_>>());
+    assert!(
+        common::files(&unpacked.join("VAEDecoder.mlmodelc")) == common::files(&resources.join("VAEDecoder.mlmodelc"))
+    );
+}
+
+#[test]
 fn what_a_program_would_not_find_is_said() {
     let Some(model) = checkpoint("tiny-sd15") else { return };
     let dir = tempfile::tempdir().unwrap();

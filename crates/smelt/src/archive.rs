@@ -1,8 +1,9 @@
-//! A folder as one archive (zip), as repositories of the Hub have bundles: everything stored as it is, in one folder.
+//! What was written to a folder as one archive (zip), as repositories of the Hub have bundles: stored as it is, in one folder.
 //!
 //! Weights do not get smaller by deflation, and programs unpack what is stored several times faster. Files are in the order
 //! of their names, without times or owners, so the same folder gives the same bytes.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
@@ -11,7 +12,7 @@ use safe_files::OutputFile;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
-use crate::error::{Context, Error, Result, refusal};
+use crate::error::{Context, Error, Result, refusal, refuse};
 use crate::watch::{Event, Progress, Unit, Watch, Writing};
 
 /// Files are copied in pieces of this size, between which the work may be stopped.
@@ -19,10 +20,23 @@ const PIECE_BYTES: usize = 1 << 22;
 /// Permissions of everything in it.
 const MODE: u32 = 0o644;
 
-/// Writes all files of a folder, under a folder of this name, whole or not at all; returns the archive's size.
-pub(crate) fn write(folder: &Path, name: &str, to: &OutputFile, watch: &mut dyn Watch) -> Result<u64> {
+/// Writes these files and folders of a folder, under a folder of this name, whole or not at all; returns the archive's size.
+pub(crate) fn write(
+    (folder, contents): (&Path, &BTreeSet<String>),
+    name: &str,
+    to: &OutputFile,
+    watch: &mut dyn Watch,
+) -> Result<u64> {
     let mut files = Vec::new();
-    walk(folder, "", &mut files)?;
+    for content in contents {
+        let path = folder.join(content);
+        let about = std::fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        match about.is_dir() {
+            true => walk(folder, content, &mut files)?,
+            false => files.push(Entry { name: content.clone(), n_bytes: about.len() }),
+        }
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
     let total = files.iter().map(|file| file.n_bytes).sum();
     let mut writing = Writing::begin(watch);
     let mut copier = Copier { watch: writing.watch(), done: 0, total, is_stopped: false };
@@ -41,21 +55,50 @@ struct Entry {
     n_bytes: u64,
 }
 
-/// Finds all files, in the order of their names; hidden ones are no part of it.
-fn walk(root: &Path, below: &str, found: &mut Vec<Entry>) -> Result<()> {
-    let folder = root.join(below);
-    let cannot = || format!("cannot read {}", folder.display());
-    let mut entries = Vec::new();
-    for entry in std::fs::read_dir(&folder).with_context(cannot)? {
-        let name = entry.with_context(cannot)?.file_name();
-        entries.push(name.into_string().map_err(|name| refusal!("{}: {name:?} is not Unicode", folder.display()))?);
+/// Names of what lies in a folder beside these contents, hidden files aside; of a folder that holds some of them, what is
+/// beside those.
+pub(crate) fn beside(folder: &Path, contents: &BTreeSet<String>) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut folders = vec![String::new()];
+    while let Some(below) = folders.pop() {
+        for name in names(&folder.join(&below))? {
+            let name = joined(&below, &name);
+            if contents.contains(&name) {
+                continue;
+            }
+            let holds_some =
+                contents.iter().any(|content| content.strip_prefix(&name).is_some_and(|c| c.starts_with('/')));
+            if holds_some { folders.push(name) } else { found.push(name) }
+        }
     }
-    entries.retain(|name| !name.starts_with('.'));
-    entries.sort();
-    for entry in entries {
-        let name = if below.is_empty() { entry } else { format!("{below}/{entry}") };
-        let about = std::fs::metadata(root.join(&name)).with_context(|| format!("cannot read {name}"))?;
+    found.sort();
+    Ok(found)
+}
+
+/// Names in a folder; hidden ones are not among them.
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let cannot = || format!("cannot read {}", folder.display());
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(cannot)? {
+        let name = entry.with_context(cannot)?.file_name();
+        names.push(name.into_string().map_err(|name| refusal!("{}: {name:?} is not Unicode", folder.display()))?);
+    }
+    names.retain(|name| !name.starts_with('.'));
+    Ok(names)
+}
+
+fn joined(below: &str, name: &str) -> String {
+    if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") }
+}
+
+/// Finds all files of a folder that was written whole: links in it are not from there, and may lead anywhere.
+fn walk(root: &Path, below: &str, found: &mut Vec<Entry>) -> Result<()> {
+    for name in names(&root.join(below))? {
+        let name = joined(below, &name);
+        let path = root.join(&name);
+        let about = std::fs::symlink_metadata(&path).with_context(|| format!("cannot read {}", path.display()))?;
         match about.is_dir() {
+            _ if about.is_symlink() => refuse!("{} is a link, which no archive takes; remove it", path.display()),
             true => walk(root, &name, found)?,
             false => found.push(Entry { name, n_bytes: about.len() }),
         }
@@ -129,7 +172,27 @@ mod tests {
 
     fn archive(dir: &Path, name: &str, watch: &mut dyn Watch) -> Result<u64> {
         let to = Outputs::new().file("--zip", &dir.join(name)).unwrap();
-        write(&dir.join("in"), "x_compiled", &to, watch)
+        write((&dir.join("in"), &contents(&["a.txt", "b"])), "x_compiled", &to, watch)
+    }
+
+    fn contents(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_is_no_part_of_it_is_named_and_no_link_is_followed() {
+        let dir = folder();
+        let of = |names: &[&str]| beside(&dir.path().join("in"), &contents(names)).unwrap();
+        assert!(of(&["a.txt", "b"]).is_empty());
+        assert_eq!(of(&["b"]), ["a.txt"]);
+        assert_eq!(of(&["a.txt", "b/c"]), ["b/empty"]);
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("/", dir.path().join("in/b/out")).unwrap();
+            let error = archive(dir.path(), "a.zip", &mut Unwatched).unwrap_err().to_string();
+            assert!(error.contains("b/out is a link"), "{error}");
+            assert_eq!(of(&["a.txt", "b/c"]), ["b/empty", "b/out"]);
+        }
     }
 
     #[test]

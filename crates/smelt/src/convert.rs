@@ -12,6 +12,7 @@ mod resources;
 mod workplace;
 mod write;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use sd_checkpoint::place::Wanted;
@@ -60,6 +61,14 @@ impl ConversionPlan {
         self.conversion.bundle.map(|form| BundleReport::of(form, &self.to, models))
     }
 
+    /// Names of everything that is written to the folder, as an archive has them.
+    fn contents(&self) -> BTreeSet<String> {
+        let models = self.items.iter().flat_map(items::Item::outputs);
+        let models = models.filter_map(|path| path.strip_prefix(&self.to).ok());
+        let names = models.map(|path| path.display().to_string().replace('\\', "/"));
+        names.chain(self.bundle.names().map(str::to_owned)).collect()
+    }
+
     /// Converts and writes.
     ///
     /// # Errors
@@ -78,7 +87,7 @@ impl ConversionPlan {
         self.bundle.write(&mut self.place.files, watch)?;
         let mut bundle = self.bundle_report();
         if let (Some(bundle), Some(to)) = (&mut bundle, &self.place.archive) {
-            bundle.zip = Some(resources::write_archive(&self.to, to, watch)?);
+            bundle.zip = Some(resources::write_archive(&self.to, &self.contents(), to, watch)?);
         }
         Ok(ConversionReport {
             checkpoint: self.checkpoint.root().display().to_string(),

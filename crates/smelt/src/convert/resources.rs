@@ -3,6 +3,7 @@
 //! Names come from [`sd_spec::bundle`]. Such a folder has one model of each kind, of one size, and a denoiser in one or two
 //! parts; what cannot be so is refused here.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use safe_files::OutputFile;
@@ -18,7 +19,7 @@ use crate::compile::compiled_here;
 use crate::error::{Context, Result, refuse};
 use crate::package::{is_named_as_package, stem};
 use crate::report::{ArchiveReport, BundleReport};
-use crate::watch::Watch;
+use crate::watch::{Watch, warn};
 
 /// Refuses what no such folder has.
 pub(super) fn check(form: BundleForm, conversion: &Conversion, parts: &[Part]) -> Result<()> {
@@ -104,9 +105,20 @@ pub(super) fn others(item: &Item) -> Vec<PathBuf> {
     found
 }
 
-/// Writes the archive of a bundle; the folder in it is called as the archive is.
-pub(super) fn write_archive(folder: &Path, to: &OutputFile, watch: &mut dyn Watch) -> Result<ArchiveReport> {
-    let bytes = archive::write(folder, &stem(to.path()), to, watch)?;
+/// Writes the archive of what the conversion wrote to a bundle; the folder in it is called as the archive is.
+pub(super) fn write_archive(
+    folder: &Path,
+    contents: &BTreeSet<String>,
+    to: &OutputFile,
+    watch: &mut dyn Watch,
+) -> Result<ArchiveReport> {
+    let left_out = archive::beside(folder, contents)?;
+    if !left_out.is_empty() {
+        let list: Vec<String> = left_out.iter().map(|name| format!("\n  {name}")).collect();
+        let words = "the archive leaves out what is in the bundle and was not written now";
+        warn(watch, &format!("{words}:{}", list.concat()))?;
+    }
+    let bytes = archive::write((folder, contents), &stem(to.path()), to, watch)?;
     Ok(ArchiveReport { path: to.path().display().to_string(), bytes })
 }
 
