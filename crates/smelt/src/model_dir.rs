@@ -151,10 +151,11 @@ pub fn packages(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Whether a path is a compiled model, or a folder with some.
+/// Whether a path is a compiled model, or a folder of models or a bundle with some.
 #[must_use]
 pub fn holds_compiled(path: &Path) -> bool {
-    is_named_as_compiled(path) || packages(path).is_ok_and(|all| all.iter().any(|path| is_named_as_compiled(path)))
+    let models = || packages(&folder(path).ok()??).ok();
+    is_named_as_compiled(path) || models().is_some_and(|all| all.iter().any(|path| is_named_as_compiled(path)))
 }
 
 /// The folder of models that a folder is: itself, or the bundle in it; none where neither holds a package.

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::engine::{EngineKind, EngineSpec};
 use crate::error::{Context, Result, refuse};
+use crate::model_dir::folder;
 use crate::package::{inputs_of, is_named_as_package, not_wanted, open_package};
 
 /// How long the peak is measured at a time.
@@ -142,7 +143,7 @@ impl Benchmark {
 }
 
 impl Benchmark {
-    /// The package itself, or those of a directory.
+    /// The package itself, or those of a directory or of the bundle in it.
     ///
     /// # Errors
     /// For engines without a plan, and for a directory without packages.
@@ -172,11 +173,10 @@ fn packages(path: &Path) -> Result<Vec<PathBuf>> {
         return Ok(vec![path.to_owned()]);
     }
     let path = &hub::resolve(path)?;
-    let found = crate::model_dir::packages(path)?;
-    if found.is_empty() {
-        return Err(not_wanted(path, Wanted::Packages).into());
+    match folder(path)? {
+        Some(folder) => crate::model_dir::packages(&folder),
+        None => Err(not_wanted(path, Wanted::Packages).into()),
     }
-    Ok(found)
 }
 
 /// What all threads together reach when nothing but arithmetic limits them.
