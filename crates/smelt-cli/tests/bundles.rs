@@ -131,6 +131,30 @@ fn chunks_take_the_place_of_the_whole_and_controlnets_have_a_folder() {
 }
 
 #[test]
+fn commands_take_a_bundle_and_compress_its_controlnets_too() {
+    let (Some(model), Some(net)) = (checkpoint("tiny-sd15"), checkpoint("tiny-controlnet")) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let [out, packages, smaller] = ["out", "packages", "smaller"].map(|name| text(dir.path().join(name)));
+    let call =
+        ["convert", &text(&model), "-o", &out, "--size", "64x64", "--component", "text-encoder,unet,vae-decoder"];
+    succeed(call.iter().chain(&["--unet-support-controlnet", "--controlnet", &text(&net), "--bundle"]));
+    std::fs::write(dir.path().join("out/Resources/controlnet/notes.txt"), "mine").unwrap();
+    succeed(["compress", &out, "-o", &packages]);
+    succeed(["compress", &out, "-o", &smaller, "--bits", "4"]);
+    let net = |folder: &str| Path::new(folder).join("controlnet/TinyControlnet.mlpackage");
+    for folder in [&packages, &smaller] {
+        assert_eq!(names(&Path::new(folder).join("controlnet")), ["TinyControlnet.mlpackage", "notes.txt"]);
+    }
+    let n_bytes = |path: PathBuf| common::files(&path).values().map(Vec::len).sum::<usize>();
+    assert!(n_bytes(net(&smaller)) < n_bytes(net(&packages)) / 2);
+    let start = draw(&model, dir.path().join("start.png"), &[]);
+    let guide = ["--controlnet", "TinyControlnet", "--control-image", &text(start)];
+    draw(Path::new(&smaller), dir.path().join("guided.png"), &guide);
+    let facts = json(["bench", &out, "--runs", "1"]);
+    assert_eq!(facts["models"].as_array().unwrap().len(), 3);
+}
+
+#[test]
 fn a_bundle_has_one_form_of_each_model() {
     let dir = tempfile::tempdir().unwrap();
     let (out, resources) = (text(dir.path()), dir.path().join("Resources"));

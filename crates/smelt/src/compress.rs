@@ -5,6 +5,7 @@
 mod directory;
 mod left;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -135,7 +136,7 @@ impl CompressionPlan {
         for ((input, output), report) in inputs.into_iter().zip(std::mem::take(&mut files.reports)) {
             refuse_existing(&output, asked.existing)?;
             let first = directory::first_of(&output).filter(|first| targets.contains(first));
-            let is_kept = is_directory && !directory::is_compressed(&stem(&input));
+            let is_kept = is_directory && !directory::is_compressed(&input);
             let config = if is_kept { Config::default() } else { asked.config.clone() };
             tasks.push(Task::new(&config, input, output, report, first)?);
         }
@@ -194,6 +195,11 @@ fn name_files(
         Owner::of_folder(from)?.check_may_enter(to)?;
     }
     let mut folders = vec![files.folder("-o", &folder)?];
+    let targets = inputs.iter().map(|(_, target)| target).chain(copies.iter().map(|(_, target)| target));
+    let below: BTreeSet<PathBuf> = targets.map(|target| parent(target)).filter(|below| *below != folder).collect();
+    for below in &below {
+        folders.push(files.folder("-o", below)?);
+    }
     inputs.iter().try_for_each(|(_, output)| files.directory("-o", output))?;
     for (tree, copy) in copies {
         if tree.root().is_dir() { files.directory("-o", copy)? } else { files.file("-o", copy).map(drop)? }
