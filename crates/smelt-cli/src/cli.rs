@@ -173,7 +173,7 @@ pub(crate) struct ConvertArgs {
     pub(crate) quantize_nbits: Option<u8>,
     /// Make DIR/Resources, complete for Apple's Swift package, Mochi Diffusion and the Diffusers app, and nothing beside it: of
     /// compiled models, as by default, or of packages, with the command that compiles them on a Mac.
-    #[arg(long, value_name = "FORM", num_args = 0..=1, default_missing_value = "compiled", value_parser = bundle_form)]
+    #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "compiled", value_parser = bundle_form)]
     pub(crate) bundle: Option<BundleForm>,
     /// Write the bundle as an archive too, as repositories of the Hub have them: DIR/NAME_ATTENTION_compiled.zip.
     #[arg(long, requires = "bundle")]

@@ -32,7 +32,7 @@ fn a_bundle_holds_nothing_beside_its_folder_and_draws() {
     let Some(model) = checkpoint("tiny-sd15") else { return };
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    let report = json(["convert", &text(&model), "-o", &text(&out), "--bundle", "packages"]);
+    let report = json(["convert", &text(&model), "-o", &text(&out), "--bundle=packages"]);
     assert_eq!(names(&out), ["Resources"]);
     let resources = out.join("Resources");
     assert_eq!(
@@ -59,10 +59,10 @@ fn a_bundle_holds_nothing_beside_its_folder_and_draws() {
     check_same(&own, &draw(&resources, dir.path().join("resources.png"), &[]));
     // The folder that was named when it was made serves too.
     check_same(&own, &draw(&out, dir.path().join("out.png"), &["--low-memory"]));
-    let again = fail(["convert", &text(&model), "-o", &text(&out), "--bundle", "packages"]);
+    let again = fail(["convert", &text(&model), "-o", &text(&out), "--bundle=packages"]);
     assert!(again.contains("Unet.mlpackage") && again.contains("--force"), "{again}");
-    succeed(["convert", &text(&model), "-o", &text(&out), "--bundle", "packages", "--component", "unet", "--force"]);
-    let other = fail(["convert", &text(testkit::demo()), "-o", &text(&out), "--bundle", "packages"]);
+    succeed(["convert", &text(&model), "-o", &text(&out), "--bundle=packages", "--component", "unet", "--force"]);
+    let other = fail(["convert", &text(testkit::demo()), "-o", &text(&out), "--bundle=packages"]);
     assert!(other.contains("holds the model tiny-sd15"), "{other}");
 }
 
@@ -72,7 +72,7 @@ fn a_compiled_bundle_is_the_default_and_draws_the_same_whole_and_in_chunks() {
     let dir = tempfile::tempdir().unwrap();
     let own = draw(&model, dir.path().join("own.png"), &[]);
     let drawn = std::fs::read(&own).map(|_| read_picture(&own)).unwrap();
-    for (name, more) in [("whole", &["--bundle"][..]), ("chunks", &["--chunk-unet", "--bundle", "compiled"])] {
+    for (name, more) in [("whole", &["--bundle"][..]), ("chunks", &["--chunk-unet", "--bundle=compiled"])] {
         let out = dir.path().join(name);
         let said = succeed([&["convert", &text(&model), "-o", &text(&out)], more].concat());
         assert_eq!(said.matches("no Core ML has loaded them here").count(), 1, "{said}");
@@ -107,7 +107,7 @@ fn chunks_take_the_place_of_the_whole_and_controlnets_have_a_folder() {
     let (Some(model), Some(net)) = (checkpoint("tiny-sd15"), checkpoint("tiny-controlnet")) else { return };
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("it's a bundle");
-    let call = ["convert", &text(&model), "-o", &text(&out), "--bundle", "packages", "--size", "64x64"];
+    let call = ["convert", &text(&model), "-o", &text(&out), "--bundle=packages", "--size", "64x64"];
     let more = ["--component", "text-encoder,unet,vae-decoder", "--chunk-unet", "--quantize-nbits", "8"];
     let plain = succeed([&call[..], &more].concat());
     assert!(plain.contains("UnetChunk1") && plain.contains("'\\''s a bundle/Resources'/*.mlpackage"), "{plain}");
@@ -166,7 +166,7 @@ fn a_bundle_has_one_form_of_each_model() {
     assert_eq!(models(), chunks);
     for (more, before, after) in [
         (&["--bundle"][..], &chunks[..], &whole[..]),
-        (&["--chunk-unet", "--bundle", "packages"], &whole, &[&*packages[0], &*packages[1]]),
+        (&["--chunk-unet", "--bundle=packages"], &whole, &[&*packages[0], &*packages[1]]),
         (&["--chunk-unet", "--bundle"], &[&*packages[0], &*packages[1]], &chunks),
     ] {
         let call = [&unet[..], more].concat();
@@ -189,7 +189,7 @@ fn a_refiner_is_called_so_beside_xl_and_a_unet_where_it_draws_alone() {
     let (Some(base), Some(refiner)) = (checkpoint("tiny-sdxl"), checkpoint("tiny-sdxl-refiner")) else { return };
     let dir = tempfile::tempdir().unwrap();
     let (xl, alone) = (dir.path().join("xl"), dir.path().join("alone"));
-    let bundle = ["--bundle", "packages"];
+    let bundle = ["--bundle=packages"];
     let both = ["--refiner", &text(&refiner), "--size", "64x64"];
     succeed([&["convert", &text(&base), "-o", &text(&xl)], &bundle[..], &both].concat());
     assert!(
@@ -211,7 +211,7 @@ fn t5s_tokenizer_lies_where_the_swift_package_reads_it_and_pictures_are_drawn() 
         .file("tokenizer/vocab.json", vocabulary("vocab.json"))
         .file("tokenizer/merges.txt", vocabulary("merges.txt"));
     let out = dir.path().join("out");
-    succeed(["convert", &text(&made.root), "-o", &text(&out), "--bundle", "packages"]);
+    succeed(["convert", &text(&made.root), "-o", &text(&out), "--bundle=packages"]);
     let resources = out.join("Resources");
     let of_t5 = |name: &str| std::fs::read(made.root.join("tokenizer_3").join(name)).unwrap();
     for name in ["tokenizer.json", "tokenizer_config.json"] {
@@ -227,7 +227,7 @@ fn what_no_bundle_has_is_refused_before_any_work() {
     let dir = tempfile::tempdir().unwrap();
     let out = text(dir.path().join("out"));
     let refused = |checkpoint: &Path, more: &[&str]| {
-        let call = ["convert", &text(checkpoint), "-o", &out, "--bundle", "packages"];
+        let call = ["convert", &text(checkpoint), "-o", &out, "--bundle=packages"];
         fail([&call[..], more].concat())
     };
     for (more, words) in [
@@ -357,7 +357,7 @@ fn what_a_program_would_not_find_is_said() {
     let Some(model) = checkpoint("tiny-sd15") else { return };
     let dir = tempfile::tempdir().unwrap();
     let out = text(dir.path());
-    let components = ["--component", "text-encoder,unet,vae-decoder", "--bundle", "packages"];
+    let components = ["--component", "text-encoder,unet,vae-decoder", "--bundle=packages"];
     succeed([&["convert", &text(&model), "-o", &out], &components[..]].concat());
     std::fs::remove_file(dir.path().join("Resources/merges.txt")).unwrap();
     let said = succeed(["inspect", &out]);

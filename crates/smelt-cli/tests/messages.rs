@@ -333,9 +333,10 @@ const SITUATIONS: &[Situation] = &[
             demo(dir, "other");
         },
         commands: &[
-            "convert demo -o out --bundle packages --zip",
+            "convert demo -o out --bundle=packages --zip",
+            "convert demo -o out --bundle packages",
             "convert demo -o out --zip",
-            "convert demo -o out --bundle folders",
+            "convert demo -o out --bundle=folders",
             "convert demo -o out --bundle --chunk-unet 3",
             "convert demo -o out --bundle --unet-batches 1,2",
             "convert demo -o out --bundle --component unet --size 64",

@@ -155,20 +155,31 @@ Examples:
   smelt man > smelt.1
   smelt man -o ~/.local/share/man/man1";
 
-/// Adds an example to the message about a missing argument, so that the next try is the right one.
+/// Adds an example to the message about a missing argument, or how a bundle's form is said, so that the next try is the right
+/// one.
 pub(crate) fn with_example(mut error: clap::Error, args: impl IntoIterator<Item = OsString>) -> clap::Error {
-    if error.kind() != ErrorKind::MissingRequiredArgument {
-        return error;
-    }
-    let smelt = super::Cli::command();
-    let Some(command) = args.into_iter().skip(1).find_map(|arg| smelt.find_subcommand(arg).cloned()) else {
-        return error;
+    let args: Vec<OsString> = args.into_iter().skip(1).collect();
+    let hint = match error.kind() {
+        ErrorKind::MissingRequiredArgument => {
+            let smelt = super::Cli::command();
+            let command = args.iter().find_map(|arg| smelt.find_subcommand(arg));
+            command
+                .and_then(|command| lines(command).into_iter().next())
+                .map(|example| format!("for example: {example}"))
+        }
+        ErrorKind::UnknownArgument => form_apart(&args),
+        _ => None,
     };
-    if let Some(example) = lines(&command).into_iter().next() {
-        let hint = StyledStr::from(format!("for example: {example}"));
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint]));
+    if let Some(hint) = hint {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(hint)]));
     }
     error
+}
+
+/// Says how to spell a bundle's form that stands apart from its option.
+fn form_apart(args: &[OsString]) -> Option<String> {
+    let form = args.windows(2).find(|pair| pair[0] == "--bundle").and_then(|pair| pair[1].to_str())?;
+    super::bundle_form(form).is_ok().then(|| format!("--bundle takes its form behind an equals sign: --bundle={form}"))
 }
 
 /// The examples of a command.
@@ -228,5 +239,17 @@ mod tests {
             "{message}"
         );
         assert!(!said(&["smelt", "chunk", "-n", "0"]).contains("for example"));
+    }
+    #[test]
+    fn a_bundle_takes_no_form_apart_from_its_option() {
+        let read = |args: &[&str]| Cli::try_parse_from(["smelt", "convert", "-o", "d"].iter().chain(args));
+        for args in [&["--bundle", "sd15"][..], &["sd15", "--bundle"], &["--bundle=packages", "sd15"]] {
+            assert!(read(args).is_ok(), "{args:?}");
+        }
+        for args in [&["sd15", "--bundle", "packages"][..], &["--bundle", "packages", "sd15"]] {
+            let all = ["smelt", "convert", "-o", "d"].iter().chain(args).map(OsString::from);
+            let message = with_example(read(args).unwrap_err(), all).to_string();
+            assert!(message.contains("--bundle=packages"), "{message}");
+        }
     }
 }

@@ -25,7 +25,7 @@ use crate::watch::{Watch, warn};
 pub(super) fn check(form: BundleForm, conversion: &Conversion, parts: &[Part]) -> Result<()> {
     if conversion.zip && form == BundleForm::Packages {
         refuse!(
-            "--zip is for compiled models, which programs for bundles load; leave --zip out, or take --bundle compiled"
+            "--zip is for compiled models, which programs for bundles load; leave --zip out, or take --bundle=compiled"
         );
     }
     for (part, role) in parts.iter().flat_map(|part| part.roles.iter().map(move |&role| (part, role))) {
