@@ -182,6 +182,13 @@ fn a_bundle_has_one_form_of_each_model() {
     succeed([&unet[..], &["--bundle", "--unet-support-controlnet"]].concat());
     assert!(models().contains(&"ControlledUnet.mlmodelc".to_owned()) && models().len() == 3, "{:?}", models());
     assert!(names(&resources).iter().all(|name| !name.starts_with('.')));
+    // The folder itself is meant where it is named.
+    let said =
+        succeed(["convert", &text(testkit::demo()), "-o", &text(&resources), "--bundle", "--component", "vae-decoder"]);
+    assert!(said.contains("wrote 1 model to") && models().contains(&"VAEDecoder.mlmodelc".to_owned()), "{said}");
+    assert_eq!(names(dir.path()), ["Resources"]);
+    let said = succeed(["inspect", &out]);
+    assert!(said.contains("compiled  VAEDecoder.mlmodelc"), "{said}");
 }
 
 #[test]
@@ -234,6 +241,11 @@ fn what_no_bundle_has_is_refused_before_any_work() {
         (&["--chunk-unet", "3"][..], "in 2 parts"),
         (&["--unet-batches", "1,2"], "a bundle has one unet, and 2 sizes or batches"),
         (&["--zip"], "--zip is for compiled models"),
+        (&["--model-version", ""], "cannot be in names of files"),
+        (&["--model-version", "."], "cannot be in names of files"),
+        (&["--model-version", "me/.."], "cannot be in names of files"),
+        (&["--model-version", "me/"], "cannot be in names of files"),
+        (&["--model-version", "a\nb"], "cannot be in names of files"),
     ] {
         let message = refused(&model, more);
         assert!(message.contains(words), "{message}");

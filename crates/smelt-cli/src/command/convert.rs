@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use smelt::{Batch, Conversion, ConversionReport, ConvertedPackage, Event, Opening, Part, Recommended, Watch};
+use smelt::{
+    Batch, BundleForm, Conversion, ConversionReport, ConvertedPackage, Event, Opening, Part, Recommended, Watch,
+};
 
 use crate::cli::{ConvertArgs, existing};
 use crate::report::{Report, Table, bytes, count, seconds};
@@ -124,9 +126,13 @@ fn tell(converted: &ConversionReport, report: &Report) {
         let tokens = count(word.vectors, "vector");
         report.line(format_args!("prompts may say {} ({tokens} of {})", word.word, word.file.display()));
     }
+    let what = match &converted.bundle {
+        Some(bundle) if bundle.form == BundleForm::Compiled => "model",
+        _ => "package",
+    };
     report.line(format_args!(
         "wrote {} to {}: {} in {}",
-        count(converted.packages.len(), "package"),
+        count(converted.packages.len(), what),
         converted.output,
         bytes(converted.bytes),
         seconds(Duration::from_secs_f64(converted.seconds))

@@ -8,7 +8,7 @@ use sd_convert::{AttentionLayout, Batch, Precision, Role, Target};
 use sd_spec::bundle;
 
 use crate::bundle_form::BundleForm;
-use crate::error::Result;
+use crate::error::{Result, refuse};
 use crate::recommended::Recommended;
 use crate::size::Sizes;
 
@@ -56,10 +56,24 @@ pub struct Conversion {
 }
 
 impl Conversion {
-    /// The folder that models go to, where the conversion is told to write to `to`.
+    /// The folder that models go to, where the conversion is told to write to `to`: of a bundle the one in it, unless that is
+    /// what was named.
     #[must_use]
     pub fn folder(&self, to: &Path) -> PathBuf {
-        if self.bundle.is_some() { to.join(bundle::FOLDER) } else { to.to_owned() }
+        let is_bundle = to.file_name().is_some_and(|name| name == bundle::FOLDER);
+        if self.bundle.is_some() && !is_bundle { to.join(bundle::FOLDER) } else { to.to_owned() }
+    }
+
+    /// Refuses a name of the model that no file can have, whole or behind the last slash.
+    pub(super) fn check_version(&self) -> Result<()> {
+        let Some(version) = &self.model_version else { return Ok(()) };
+        let last = version.rsplit(['/', '\\']).next().unwrap_or_default().trim();
+        if matches!(last, "" | "." | "..") || version.chars().any(char::is_control) {
+            refuse!(
+                "--model-version {version:?} cannot be in names of files; give the name of the model, with its owner or without"
+            );
+        }
+        Ok(())
     }
 
     /// Refuses a folder that cannot be written, before anything is fetched or read for it; that packages are there already is

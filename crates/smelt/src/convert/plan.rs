@@ -43,6 +43,7 @@ impl ConversionPlan {
         if let Some(bits) = conversion.quantize_nbits {
             check_bits(bits, conversion)?;
         }
+        conversion.check_version()?;
         let checkpoint = checkpoint.clone();
         let model_version = conversion.model_version.clone().unwrap_or_else(|| checkpoint.name());
         let (own, scale) = native_size(&checkpoint)?;

@@ -16,7 +16,9 @@ pub(super) fn tell(facts: &BundleFacts, report: &Report) {
     for word in &facts.words {
         row("word", format!("{}, {}", word.word, count(word.vectors, "vector")));
     }
-    facts.packages.iter().for_each(|package| row("package", package.clone()));
+    for package in &facts.packages {
+        row(if package.ends_with(".mlmodelc") { "compiled" } else { "package" }, package.clone());
+    }
     report.text(table);
     report.line("programs for Apple's systems");
     let mut table = Table::new(2, "<<");
