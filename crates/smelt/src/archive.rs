@@ -96,9 +96,11 @@ fn walk(root: &Path, below: &str, found: &mut Vec<Entry>) -> Result<()> {
     for name in names(&root.join(below))? {
         let name = joined(below, &name);
         let path = root.join(&name);
-        let about = std::fs::symlink_metadata(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        if path.is_symlink() {
+            refuse!("{} is a link, which no archive takes; remove it", path.display());
+        }
+        let about = std::fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?;
         match about.is_dir() {
-            _ if about.is_symlink() => refuse!("{} is a link, which no archive takes; remove it", path.display()),
             true => walk(root, &name, found)?,
             false => found.push(Entry { name, n_bytes: about.len() }),
         }

@@ -75,7 +75,7 @@ pub(super) fn of(conversion: &Conversion, to: &Path, family: Family, parts: &[Pa
         if all.len() == 1 || has_functions(conversion.target) {
             items.push(item(shapes, Shape::default(), path, None));
             if let (true, Some(item)) = (conversion.bundle.is_some(), items.last_mut()) {
-                item.others = resources::others(item);
+                item.others = resources::others(item.role, &item.path, &item.outputs().collect::<Vec<_>>());
             }
             continue;
         }

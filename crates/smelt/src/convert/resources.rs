@@ -10,7 +10,6 @@ use safe_files::OutputFile;
 use sd_convert::{AttentionLayout, Role, has_functions};
 use sd_spec::{Bundled, Family, bundle};
 
-use super::items::Item;
 use super::options::Conversion;
 use super::parts::Part;
 use crate::archive;
@@ -87,19 +86,17 @@ pub(super) fn chunks(form: BundleForm, to: &Path, name: &str, n: usize) -> Vec<P
 /// What lies beside a model's place of the same model in another form: packages or compiled models, whole or in parts.
 ///
 /// Programs choose among forms by rules of their own (Apple's Swift package takes parts before a whole), so a bundle has one.
-pub(super) fn others(item: &Item) -> Vec<PathBuf> {
-    let (Some(folder), name) = (item.path.parent(), stem(&item.path)) else { return Vec::new() };
+pub(super) fn others(role: Role, place: &Path, outputs: &[&PathBuf]) -> Vec<PathBuf> {
+    let (Some(folder), name) = (place.parent(), stem(place)) else { return Vec::new() };
     let is_same_model = |path: &Path| {
         let own = stem(path);
-        let part = own.strip_prefix(&name).filter(|_| item.role.is_denoiser());
-        let number = part.and_then(|part| part.strip_prefix("Chunk"));
-        own == name || number.is_some_and(|number| number == "edPipeline" || number.parse::<u16>().is_ok())
+        let is_numbered = |part: &str| part.strip_prefix("Chunk").is_some_and(|number| number.parse::<u16>().is_ok());
+        let is_cut = |part: &str| part == "ChunkedPipeline" || is_numbered(part);
+        own == name || own.strip_prefix(&name).is_some_and(|part| role.is_denoiser() && is_cut(part))
     };
     // A folder that is not there, or cannot be read, is told by whoever writes to it.
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_other = |path: &PathBuf| {
-        is_named_as_package(path) && is_same_model(path) && item.outputs().all(|output| output != path)
-    };
+    let is_other = |path: &PathBuf| is_named_as_package(path) && is_same_model(path) && !outputs.contains(&path);
     let mut found: Vec<PathBuf> = entries.filter(is_other).collect();
     found.sort();
     found
