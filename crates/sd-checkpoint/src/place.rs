@@ -168,6 +168,13 @@ fn several_models(path: &Path, wanted: Wanted) -> Option<Place> {
         let next = format!("give one of its models: {}", some(&shorten(&repositories)));
         return Some(Place::new("the Hub's cache", next));
     }
+    let bundle = path.join(sd_spec::bundle::FOLDER);
+    let models = named(&bundle, &[".mlpackage", ".mlmodelc"]);
+    if matches!(wanted, Wanted::Package | Wanted::Packages) && !models.is_empty() {
+        let what = format!("a folder whose models are in {}", bundle.display());
+        let next = format!("give one of them: {}", some(&models));
+        return Some(Place::new(what, if wanted == Wanted::Package { next } else { "give that folder".to_owned() }));
+    }
     let below = models_below(path, DEPTH);
     (!below.is_empty()).then(|| {
         let what = "a repository with models in folders below it";
@@ -446,7 +453,7 @@ mod tests {
     #[test]
     fn folders_are_named_for_what_they_are() {
         let class = |name: &str| format!(r#"{{"_class_name": "{name}"}}"#).into_bytes();
-        use Wanted::{Checkpoint, Model, Package};
+        use Wanted::{Checkpoint, Model, Package, Packages};
         check(&[("config.json", &class("AutoencoderKL"))], "", Checkpoint, "a VAE (AutoencoderKL)", "with --vae");
         check(&[("config.json", &class("CLIPTextModel"))], "", Checkpoint, "a text encoder", "its folder text_encoder");
         check(&[("config.json", &class("ControlNetModel"))], "", Checkpoint, "a ControlNet", "model_index.json");
@@ -460,6 +467,9 @@ mod tests {
         check(&[("Unet.mlmodelc/x", b"x")], "Unet.mlmodelc", Package, "no model.mil in it", "unpack the model");
         check(&[("Unet/coremldata.bin", b"x")], "Unet", Package, "does not end with .mlmodelc", "rename it");
         check(&[("original/packages/a.mlpackage/x", b"")], "", Model, "folders below it", "original");
+        let bundle: &[(&str, &[u8])] = &[("Resources/Unet.mlmodelc/coremldata.bin", b"x")];
+        check(bundle, "", Package, "whose models are in", "one of them: Unet.mlmodelc");
+        check(bundle, "", Packages, "whose models are in", "that folder");
         check(&[("v1/model_index.json", b"{}"), ("v2/model_index.json", b"{}")], "", Checkpoint, "below", "v2");
         check(&[("a_unet.mlpackage/x", b"")], "", Checkpoint, "converted already", "model_index.json");
         check(&[("m/Manifest.json", b"{}"), ("m/Data/x", b"")], "m", Package, "does not end with", "rename");
