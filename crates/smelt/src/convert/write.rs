@@ -56,8 +56,21 @@ fn whole(
     watch: &mut dyn Watch,
 ) -> Result<ConvertedPackage> {
     // What is made elsewhere first is half written until it is in its place.
-    let mut writing = Writing::begin(watch);
-    let watch = writing.watch();
+    if plan.conversion.bundle.is_some() {
+        let mut writing = Writing::begin(watch);
+        return in_its_place(plan, item, made, convert_s, writing.watch());
+    }
+    in_its_place(plan, item, made, convert_s, watch)
+}
+
+/// The same, while whoever looks on knows that it is half written.
+fn in_its_place(
+    plan: &ConversionPlan,
+    item: &Item,
+    made: &Made,
+    convert_s: Duration,
+    watch: &mut dyn Watch,
+) -> Result<ConvertedPackage> {
     let place = Workplace::of(plan, item)?;
     let mut package = one(plan, item, made, (&place, convert_s), watch)?;
     place.finish(&mut package, watch)?;
