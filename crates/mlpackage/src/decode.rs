@@ -11,7 +11,7 @@ mod weights;
 pub(crate) use function::is_tuple;
 pub(crate) use weights::{WeightError, WeightFiles, WeightSource};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coremltools_proto::{self as pb, Message, mil_spec, model::Type};
 use mil::{Bytes, Literal, Program};
@@ -26,7 +26,7 @@ use crate::{
 pub(crate) const MAX_MODEL_BYTES: u64 = (1 << 31) - 1;
 
 /// Pipelines in pipelines in pipelines: more than this is hostile.
-const MAX_NESTING: usize = 4;
+pub(crate) const MAX_NESTING: usize = 4;
 
 /// The model in `bytes`, its weights taken from `weights`.
 ///
@@ -98,21 +98,26 @@ fn decode_pipeline(
     weights: &mut WeightFiles<'_>,
     depth: usize,
 ) -> Result<Vec<SubModel>, Error> {
-    let (n_names, n_models) = (pipeline.names.len(), pipeline.models.len());
-    let names = match n_names {
-        0 => (0..n_models).map(|i| format!("model{i}")).collect(),
-        _ if n_names == n_models => pipeline.names,
-        _ => return Err(model_error(place, ModelFault::PipelineNames { n_names, n_models })),
-    };
-    let mut seen = std::collections::BTreeSet::new();
-    if let Some(twice) = names.iter().find(|name| !seen.insert(name.as_str())) {
-        return Err(model_error(place, ModelFault::Duplicate(twice.clone())));
-    }
+    let names = model_names(pipeline.names, pipeline.models.len()).map_err(|fault| model_error(place, fault))?;
     let decode = |(i, (name, message)): (usize, (String, pb::Model))| {
         let model = decode_model(message, &format!("{place}, sub-model {i}"), weights, depth + 1)?;
         Ok(SubModel { name, model })
     };
     names.into_iter().zip(pipeline.models).enumerate().map(decode).collect()
+}
+
+/// The names of a pipeline's models: those that it gives, or `model0`, `model1` and so on.
+pub(crate) fn model_names(given: Vec<String>, n_models: usize) -> Result<Vec<String>, ModelFault> {
+    let names = match given.len() {
+        0 => (0..n_models).map(|i| format!("model{i}")).collect(),
+        n_names if n_names == n_models => given,
+        n_names => return Err(ModelFault::PipelineNames { n_names, n_models }),
+    };
+    let mut seen = BTreeSet::new();
+    match names.iter().find(|name| !seen.insert(name.as_str())) {
+        Some(twice) => Err(ModelFault::Duplicate(twice.clone())),
+        None => Ok(names),
+    }
 }
 
 fn decode_program(message: &mil_spec::Program, place: &str, weights: &mut WeightFiles<'_>) -> Result<Program, Error> {

@@ -4,12 +4,11 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use common::{fail, json, names, run, succeed, text};
+use common::{fail, files, json, names, run, succeed, text};
 use testkit::demo;
 
 /// Packages of the demo, and the same compiled; made once for all tests of this file.
@@ -25,20 +24,6 @@ static MADE: LazyLock<(PathBuf, PathBuf)> = LazyLock::new(|| {
     assert_eq!(ran.stderr.matches("no Core ML has loaded them here").count(), 1, "{}", ran.stderr);
     (packages, compiled)
 });
-
-/// Every file below a folder with its bytes.
-fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for path in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        if path.is_dir() {
-            found.extend(files(&path).into_iter().map(|(file, bytes)| (format!("{name}/{file}"), bytes)));
-        } else {
-            found.insert(name, fs::read(path).unwrap());
-        }
-    }
-    found
-}
 
 fn picture(model: &Path, more: &[&str]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
@@ -240,4 +225,30 @@ fn outputs_without_a_declared_shape_are_as_good_as_others() {
         "-o",
         &text(folder.path().join("c.mlpackage")),
     ]);
+}
+
+#[test]
+fn apples_compiled_models_run_where_their_weights_are_here() {
+    let Some(golden) = testkit::golden() else { return };
+    let (mut n_ran, mut without_weights) = (0, Vec::new());
+    let mut folders = vec![golden.join("mlmodelc-samples")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+            if !path.extension().is_some_and(|end| end == "mlmodelc") {
+                folders.push(path);
+                continue;
+            }
+            let ran = run(["bench", &text(&path), "--runs", "1"]);
+            match ran.code {
+                Some(0) => n_ran += 1,
+                _ if ran.stderr.contains("weight file") && ran.stderr.contains("is missing") => {
+                    without_weights.push(path)
+                }
+                _ => panic!("{}: {}", path.display(), ran.stderr),
+            }
+        }
+    }
+    // Of these four only the texts were published.
+    assert!(without_weights.iter().all(|path| text(path).contains("fluid-8842adb7-")), "{without_weights:?}");
+    assert_eq!((n_ran, without_weights.len()), (13, 4));
 }

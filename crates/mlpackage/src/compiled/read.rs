@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     blob::{BlobFile, map_file},
-    decode::{MAX_MODEL_BYTES, WeightError, WeightFiles, WeightSource},
+    decode::{self, MAX_MODEL_BYTES, MAX_NESTING, WeightError, WeightFiles, WeightSource},
     description::{self, Description},
     encode,
     error::{CompiledFault, Error, ModelFault, model_error},
@@ -31,8 +31,6 @@ use crate::{
 
 /// No description comes near this size.
 const MAX_BYTES: u64 = 64 << 20;
-/// Pipelines in pipelines in pipelines: more than this is hostile.
-const MAX_NESTING: usize = 4;
 
 /// What a compiled model holds.
 #[derive(Debug)]
@@ -103,17 +101,15 @@ impl Reader<'_> {
         let names = match read_if_present(&names_file)? {
             Some(bytes) => container::read_names(&bytes)
                 .map_err(|what| Error::Compiled { path: names_file, fault: CompiledFault::Data(what) })?,
-            None => (0..).map_while(|i| (i < n).then(|| format!("model{i}"))).take(MAX_MODELS).collect(),
+            None if n > MAX_MODELS => {
+                let fault = ModelFault::PipelineNames { n_names: MAX_MODELS, n_models: n };
+                return Err(model_error(folder.display().to_string(), fault));
+            }
+            None => Vec::new(),
         };
-        if names.len() != n {
-            let fault = ModelFault::PipelineNames { n_names: names.len(), n_models: n };
-            return Err(model_error(folder.display().to_string(), fault));
-        }
+        let names = decode::model_names(names, n).map_err(|fault| model_error(folder.display().to_string(), fault))?;
         let mut models = Vec::new();
         for (i, name) in names.into_iter().enumerate() {
-            if models.iter().any(|m: &SubModel| m.name == name) {
-                return Err(model_error(folder.display().to_string(), ModelFault::Duplicate(name)));
-            }
             let child = format!("model{i}");
             let path = folder.join(&child);
             if !path.is_dir() {
