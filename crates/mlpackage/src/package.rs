@@ -146,6 +146,12 @@ impl Package {
         self.model_bytes
     }
 
+    /// Size of model and weights in bytes.
+    #[must_use]
+    pub fn n_bytes(&self) -> u64 {
+        self.model_bytes + self.weight_files.values().map(BlobFile::n_bytes).sum::<u64>()
+    }
+
     /// The weight files that the model refers to, by the names that it uses for them.
     #[must_use]
     pub fn weight_files(&self) -> &BTreeMap<String, BlobFile> {

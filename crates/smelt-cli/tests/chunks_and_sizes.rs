@@ -23,8 +23,7 @@ fn unet_in(dir: &Path) -> String {
 }
 
 fn bytes_of(package: &Path) -> u64 {
-    let opened = Package::open(package).unwrap();
-    opened.model_bytes() + opened.weight_files().values().map(mlpackage::BlobFile::n_bytes).sum::<u64>()
+    Package::open(package).unwrap().n_bytes()
 }
 
 /// The UNet of a directory, compressed where bits are told.

@@ -10,8 +10,8 @@ use sd_convert::{Chunk, chunk};
 use sd_engines::{MilEngine, Options};
 use sd_spec::{Bundled, Role, bundle};
 
-use crate::error::{Context, Error, Result, refuse};
-use crate::package::{guarded, inputs_of, open_package, write_or_link};
+use crate::error::{Context, Result, refuse};
+use crate::package::{guarded, inputs_of, open_package, refuse_existing, write_or_link};
 use crate::report::{ChunkReport, Part};
 use crate::units::bytes;
 use crate::watch::{self, Watch};
@@ -73,7 +73,7 @@ impl Chunking {
             ChunkForm::Parts => targets(to, &stem, chunks.len()),
             ChunkForm::Pipeline => vec![to.join(format!("{stem}_chunked_pipeline.mlpackage"))],
         };
-        self.refuse_existing(&targets)?;
+        refuse_existing(targets.iter().map(PathBuf::as_path), self.existing)?;
         let mut outputs = Outputs::new();
         outputs.reads("the package", path)?;
         let mut folder = outputs.folder("-o", to)?;
@@ -98,15 +98,6 @@ impl Chunking {
             identical: self.check.then_some(true),
             seconds: begin.elapsed().as_secs_f64(),
         })
-    }
-
-    fn refuse_existing(&self, targets: &[PathBuf]) -> Result<()> {
-        match targets.iter().find(|t| self.existing == Existing::Refuse && t.exists()) {
-            Some(target) => {
-                Err(Error::Exists(format!("{} is there already; replace it with --force", target.display())))
-            }
-            None => Ok(()),
-        }
     }
 }
 

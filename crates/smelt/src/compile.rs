@@ -11,10 +11,12 @@ use sd_checkpoint::place::Wanted;
 use serde::Serialize;
 
 use crate::core_ml;
-use crate::error::{Context, Error, Result, refuse};
+use crate::error::{Context, Result, refuse};
 use crate::model_dir::{folder, packages};
 use crate::owner::Owner;
-use crate::package::{guarded, is_named_as_compiled, is_named_as_package, not_wanted, open_package, stem};
+use crate::package::{
+    guarded, is_named_as_compiled, is_named_as_package, not_wanted, open_package, refuse_existing, stem,
+};
 use crate::watch::{Watch, Writing};
 
 /// What is known of models that are compiled here, to be said once by whoever writes some; none where Core ML compiles.
@@ -65,7 +67,7 @@ impl Compiling {
     pub fn run(&self, from: &Path, to: &Path, watch: &mut dyn Watch) -> Result<CompileReport> {
         let begin = Instant::now();
         let work = Work::look(from, to)?;
-        work.refuse_existing(self.existing)?;
+        refuse_existing(work.targets(), self.existing)?;
         // Folders that were made, and stay empty, go with these.
         let mut folders = work.name()?;
         folders.iter_mut().try_for_each(OutputFolder::make)?;
@@ -96,9 +98,7 @@ pub(crate) fn compile(
     if core_ml::has_compiler() {
         let _writing = Writing::begin(watch);
         core_ml::compile(package, target)?;
-        let opened = open_package(target)?;
-        let weights: u64 = opened.weight_files().values().map(mlpackage::BlobFile::n_bytes).sum();
-        let bytes = opened.model_bytes() + weights;
+        let bytes = open_package(target)?.n_bytes();
         return Ok(CompiledModel { path: target.display().to_string(), bytes, is_shared: false });
     }
     let opened = open_package(package)?;
@@ -180,13 +180,6 @@ impl Work {
 
     fn targets(&self) -> impl Iterator<Item = &Path> {
         self.packages.iter().map(|(_, to)| to.as_path()).chain(self.copies.iter().map(|(_, to)| to.as_path()))
-    }
-
-    fn refuse_existing(&self, existing: Existing) -> Result<()> {
-        match self.targets().find(|target| existing == Existing::Refuse && target.exists()) {
-            Some(there) => Err(Error::Exists(format!("{} is there already; replace it with --force", there.display()))),
-            None => Ok(()),
-        }
     }
 
     /// Names everything that is read and written; returns the folders to be made.

@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use mil_compress::{Config, Outcome, Plan, Scheme};
-use mlpackage::{Existing, Model, Package};
+use mlpackage::{Existing, Package};
 use safe_files::{OutputFile, OutputFolder, Outputs, Tree, is_stream};
 use sd_convert::compress::{Writing as How, write_compressed_model};
 
-use crate::error::{Context, Error, Result, refuse};
+use crate::error::{Context, Result, refuse};
 use crate::open::Opened;
 use crate::owner::Owner;
-use crate::package::{guarded, is_named_as_compiled, is_named_as_package, open_package, stem};
+use crate::package::{guarded, is_named_as_compiled, is_named_as_package, open_package, refuse_existing, stem};
 use crate::report::{CompressedPackage, CompressionReport};
 use crate::watch::{self, Event, Progress, Unit, Watch, Writing, write_file};
 use crate::weights_report::{Format, Summary};
@@ -85,10 +85,8 @@ impl Opened {
 struct Task {
     input: PathBuf,
     output: PathBuf,
-    model: Model,
-    /// The compiled model whose weights stay as they are.
-    kept: Option<Package>,
-    bytes: u64,
+    package: Package,
+    /// One for each program; all are empty for a compiled model that keeps its weights.
     plans: Vec<Plan>,
     report: Option<OutputFile>,
     /// The package of another size, compressed before, whose weights are the same.
@@ -134,13 +132,13 @@ impl CompressionPlan {
         let targets: Vec<PathBuf> = inputs.iter().map(|(_, output)| output.clone()).collect();
         let mut tasks = Vec::new();
         for ((input, output), report) in inputs.into_iter().zip(std::mem::take(&mut files.reports)) {
-            refuse_existing(&output, asked.existing)?;
+            refuse_existing([output.as_path()], asked.existing)?;
             let first = directory::first_of(&output).filter(|first| targets.contains(first));
             let is_kept = is_directory && !directory::is_compressed(&input);
             let config = if is_kept { Config::default() } else { asked.config.clone() };
             tasks.push(Task::new(&config, input, output, report, first)?);
         }
-        copies.iter().try_for_each(|(_, to)| refuse_existing(to, asked.existing))?;
+        refuse_existing(copies.iter().map(|(_, to)| to.as_path()), asked.existing)?;
         Ok(Self { tasks, copies, files, format, existing: asked.existing, begin })
     }
 
@@ -231,13 +229,6 @@ fn parent(path: &Path) -> PathBuf {
     }
 }
 
-fn refuse_existing(path: &Path, existing: Existing) -> Result<()> {
-    if existing == Existing::Refuse && path.exists() {
-        return Err(Error::Exists(format!("{} is there already; replace it with --force", path.display())));
-    }
-    Ok(())
-}
-
 impl Task {
     /// Reads a package, and decides what becomes of its weights.
     fn new(
@@ -248,24 +239,18 @@ impl Task {
         first: Option<PathBuf>,
     ) -> Result<Self> {
         let package = open_package(&input)?;
-        let bytes =
-            package.model_bytes() + package.weight_files().values().map(mlpackage::BlobFile::n_bytes).sum::<u64>();
-        // A compiled model that keeps its weights becomes a package all the same.
-        let is_kept = package.is_compiled() && keeps_everything(config);
-        let (model, kept) = match is_kept {
-            true => (package.model().clone(), Some(package)),
-            false => (package.into_model(), None),
-        };
         let plan = |program| -> Result<Plan> {
             mil::validate(program).map_err(sd_convert::ConvertError::InvalidProgram)?;
             Ok(Plan::new(program, config)?)
         };
-        let plans = model.programs().into_iter().map(plan).collect::<Result<Vec<_>>>();
+        let plans = package.model().programs().into_iter().map(plan).collect::<Result<Vec<_>>>();
         let plans = plans.with_context(|| format!("cannot compress {}", input.display()))?;
+        // A compiled model that keeps its weights becomes a package all the same.
+        let is_kept = package.is_compiled() && keeps_everything(config);
         if plans.iter().all(Plan::is_empty) && !is_kept {
             refuse!("{} has no weight to compress: {}", input.display(), left::why_nothing(config, &plans));
         }
-        Ok(Self { input, output, model, kept, bytes, plans, report, first })
+        Ok(Self { input, output, package, plans, report, first })
     }
 
     /// Compresses the package; when the watcher breaks off, nothing of it is left.
@@ -274,9 +259,9 @@ impl Task {
         let label = stem(&self.input);
         let what = label.rsplit("version_").next().unwrap_or(&label);
         let total = self.plans.iter().map(Plan::n_elements).sum();
-        let (written, outcome) = if let Some(compiled) = &self.kept {
+        let (written, outcome) = if self.plans.iter().all(Plan::is_empty) {
             let written = guarded("packing", watch, |progress| {
-                Ok(mlpackage::repack(compiled, &self.output, existing, progress)?)
+                Ok(mlpackage::repack(&self.package, &self.output, existing, progress)?)
             })?;
             (written, Outcome::default())
         } else {
@@ -286,11 +271,11 @@ impl Task {
                 writing.watch().event(Event::Progress(Progress { what, done: at.done, total, unit }))
             };
             let how = How { existing, measure: self.report.is_some(), first: self.first.as_deref() };
-            let written = write_compressed_model(&self.output, &self.model, &self.plans, how, &mut progress);
+            let written = write_compressed_model(&self.output, self.package.model(), &self.plans, how, &mut progress);
             written.with_context(|| format!("cannot compress {}", self.input.display()))?
         };
-        let n_bytes = written.model_bytes + written.weight_bytes;
-        let weights = Summary::new(&stem(&self.output), self.bytes, n_bytes, &outcome);
+        let (bytes_before, n_bytes) = (self.package.n_bytes(), written.model_bytes + written.weight_bytes);
+        let weights = Summary::new(&stem(&self.output), bytes_before, n_bytes, &outcome);
         let mut report = None;
         if let (Some(file), Some(format)) = (&self.report, format) {
             let text = weights.text(format)?;
@@ -300,7 +285,7 @@ impl Task {
         left::tell(&outcome.kept, watch)?;
         Ok(CompressedPackage {
             path: self.output.display().to_string(),
-            bytes_before: self.bytes,
+            bytes_before,
             bytes: n_bytes,
             weights,
             report,

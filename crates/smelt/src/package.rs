@@ -9,7 +9,7 @@ use sd_checkpoint::place::{Place, Wanted};
 use sd_convert::verify::Input;
 use sd_runtime::Engine;
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::watch::{Event, Progress, Unit, Watch, Writing};
 
 /// Endings of the names of what Core ML takes: packages, and what its compiler makes of them.
@@ -42,6 +42,14 @@ pub fn open_package(path: &Path) -> Result<Package> {
         return Err(not_wanted(path, Wanted::Package).into());
     }
     Package::open(path).with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// Refuses to replace what is there, where nothing is to be replaced.
+pub(crate) fn refuse_existing<'p>(paths: impl IntoIterator<Item = &'p Path>, existing: Existing) -> Result<()> {
+    match paths.into_iter().find(|path| existing == Existing::Refuse && path.exists()) {
+        Some(there) => Err(Error::Exists(format!("{} is there already; replace it with --force", there.display()))),
+        None => Ok(()),
+    }
 }
 
 /// What a path is that is not what was wanted, and what to do.

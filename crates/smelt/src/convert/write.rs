@@ -41,7 +41,13 @@ pub(super) fn all(plan: &ConversionPlan, watch: &mut dyn Watch) -> Result<Vec<Co
             watch::end(watch)?;
             let made = result?;
             made.warn(&plan.opened, &plan.to, &plan.conversion, watch)?;
-            packages.push(whole(plan, item, &made, convert_s, watch)?);
+            packages.push(if plan.conversion.bundle.is_some() {
+                // What is made elsewhere first is half written until it is in its place.
+                let mut writing = Writing::begin(watch);
+                whole(plan, item, &made, convert_s, writing.watch())?
+            } else {
+                whole(plan, item, &made, convert_s, watch)?
+            });
         }
         Ok(packages)
     })
@@ -49,22 +55,6 @@ pub(super) fn all(plan: &ConversionPlan, watch: &mut dyn Watch) -> Result<Vec<Co
 
 /// Writes one converted component in the form that it has in its folder, and removes others.
 fn whole(
-    plan: &ConversionPlan,
-    item: &Item,
-    made: &Made,
-    convert_s: Duration,
-    watch: &mut dyn Watch,
-) -> Result<ConvertedPackage> {
-    // What is made elsewhere first is half written until it is in its place.
-    if plan.conversion.bundle.is_some() {
-        let mut writing = Writing::begin(watch);
-        return in_its_place(plan, item, made, convert_s, writing.watch());
-    }
-    in_its_place(plan, item, made, convert_s, watch)
-}
-
-/// The same, while whoever looks on knows that it is half written.
-fn in_its_place(
     plan: &ConversionPlan,
     item: &Item,
     made: &Made,
