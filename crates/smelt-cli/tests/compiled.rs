@@ -234,7 +234,7 @@ fn apples_compiled_models_run_where_their_weights_are_here() {
     let mut folders = vec![golden.join("mlmodelc-samples")];
     while let Some(folder) = folders.pop() {
         for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
-            if !path.extension().is_some_and(|end| end == "mlmodelc") {
+            if path.extension().is_none_or(|end| end != "mlmodelc") {
                 folders.push(path);
                 continue;
             }
