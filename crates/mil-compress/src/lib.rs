@@ -55,7 +55,7 @@ pub use encoded::{Affine, Encoded, Lut, NonZero};
 pub use error::CompressError;
 pub use loss::Loss;
 pub use run::{Compressed, Kept, Outcome, Progress, RunError, compress};
-pub use scheme::{Axes, Blocks, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, Scheme};
+pub use scheme::{Axes, Blocks, Named, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, Scheme, UnknownScheme};
 pub use select::Plan;
 pub use store::{Memory, Store};
 

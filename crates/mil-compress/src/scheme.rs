@@ -2,7 +2,10 @@
 //!
 //! Terms and defaults are those of coremltools 9.0 (`coremltools.optimize.coreml`).
 
+mod short;
+
 use host_tensor::DType;
+pub use short::{Named, UnknownScheme};
 
 /// How one weight is compressed.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -40,6 +40,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+mod analysis;
 mod archive;
 pub mod bench;
 mod bundle;
@@ -97,6 +98,7 @@ pub mod watch;
 mod weights_report;
 mod wildcards;
 
+pub use analysis::{AnalysedWeight, Analysis, AnalysisInputs, Choice, InputSource, Shard};
 pub use bundle_form::BundleForm;
 pub use calibrate::{Calibration, CalibrationInput, CalibrationReport, PromptSet};
 pub use chunk::{ChunkForm, Chunking, Cut};
