@@ -6,6 +6,7 @@
 mod choice;
 mod file;
 mod prompts;
+mod read;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use crate::watch::{self, Event, Progress, Unit, Watch};
 use choice::There;
 use file::{About, Of};
 pub use prompts::PromptSet;
+pub use read::{CalibrationAbout, CalibrationBatch, CalibrationBatches, CalibrationData};
 use record::{Recorder, Sample};
 
 /// What is drawn to calibrate with, and how much of it is recorded.
@@ -271,7 +273,7 @@ impl Drawing {
         };
         let mut required = self.family.spec().required.iter();
         About {
-            version: 1,
+            version: file::VERSION,
             software: crate::SOFTWARE,
             model: &self.model,
             family: self.family.spec().name,

@@ -100,7 +100,10 @@ mod wildcards;
 
 pub use analysis::{AnalysedWeight, Analysis, AnalysisInputs, Choice, InputSource, Shard};
 pub use bundle_form::BundleForm;
-pub use calibrate::{Calibration, CalibrationInput, CalibrationReport, PromptSet};
+pub use calibrate::{
+    Calibration, CalibrationAbout, CalibrationBatch, CalibrationBatches, CalibrationData, CalibrationInput,
+    CalibrationReport, PromptSet,
+};
 pub use chunk::{ChunkForm, Chunking, Cut};
 pub use compile::{CompileReport, CompiledModel, Compiling, compiled_here};
 pub use compress::{Compression, CompressionPlan};

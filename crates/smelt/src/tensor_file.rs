@@ -3,7 +3,7 @@
 //! These are inputs and outputs of a run: small enough to be read whole.
 //! Checkpoints are mapped instead, by `sd-convert`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use host_tensor::{Bytes, DType, HostTensor};
@@ -31,11 +31,24 @@ const DTYPES: [(Dtype, DType); 13] = [
     (Dtype::U64, DType::U64),
 ];
 
+/// Texts of a file's header.
+pub(crate) type Metadata = HashMap<String, String>;
+
 /// Reads every tensor of a file.
 pub fn read(path: &Path) -> Result<BTreeMap<String, HostTensor>> {
+    Ok(read_with_metadata(path)?.0)
+}
+
+/// Reads every tensor of a file, and what its header says beside them.
+pub(crate) fn read_with_metadata(path: &Path) -> Result<(BTreeMap<String, HostTensor>, Metadata)> {
     let data = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     crate::file::refuse_kind(path, &data, Some(FileKind::Safetensors))?;
-    decode(data.into()).with_context(|| format!("{} is not a usable safetensors file", path.display()))
+    let data = Bytes::from(data);
+    let both = || -> Result<_> {
+        let (_, header) = SafeTensors::read_metadata(&data)?;
+        Ok((decode(data.clone())?, header.metadata().clone().unwrap_or_default()))
+    };
+    both().with_context(|| format!("{} is not a usable safetensors file", path.display()))
 }
 
 fn decode(data: Bytes) -> Result<BTreeMap<String, HostTensor>> {

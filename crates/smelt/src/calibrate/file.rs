@@ -17,6 +17,8 @@ use crate::watch::{Watch, write_file};
 
 /// Key of the metadata, whose value is an [`About`] as JSON.
 pub(super) const KEY: &str = "smelt.calibration";
+/// The form of the file.
+pub(super) const VERSION: u32 = 1;
 /// Where tensors begin, from the end of the length: a multiple of this.
 const ALIGNMENT: usize = 8;
 

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use host_tensor::HostTensor;
 use safe_files::Outputs;
-use sd_runtime::{Engine, EngineError, Part, Signature, Tensors};
+use sd_runtime::{Engine, EngineError, Feature, Part, Signature, Tensors};
 use serde_json::Value;
 
 use super::*;
@@ -35,6 +35,25 @@ fn about(path: &Path) -> Value {
     let bytes = std::fs::read(path).unwrap();
     let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
     serde_json::from_str(&metadata.metadata().as_ref().unwrap()[file::KEY]).unwrap()
+}
+
+#[test]
+fn what_is_written_is_read_back_for_packages_of_either_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.safetensors");
+    calibrate(&testkit::demo(), &Calibration { samples: Some(4), ..small() }, &path).unwrap();
+    let data = CalibrationData::read(&path).unwrap();
+    let about = data.about.as_ref().unwrap();
+    assert_eq!((about.denoiser.as_str(), about.width, data.n_samples()), ("unet", 128, 4));
+    assert_eq!(about.prompts, ["red heart", "rocket"]);
+    let signature = |batch: usize| {
+        let shape = |t: &HostTensor| [&[batch], &t.shape()[1..]].concat();
+        let features = data.inputs.iter().map(|(name, t)| Feature::new(name, host_tensor::DType::F16, shape(t)));
+        Signature { inputs: features.collect(), outputs: Vec::new() }
+    };
+    for batch in [1, 2] {
+        assert_eq!(data.batches(&signature(batch)).unwrap().count(), 4 / batch);
+    }
 }
 
 /// Names and shapes of the inputs that are recorded of a model, two samples of one step.
