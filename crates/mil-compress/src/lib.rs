@@ -56,7 +56,7 @@ pub use error::CompressError;
 pub use loss::Loss;
 pub use run::{Compressed, Kept, Outcome, Progress, RunError, compress};
 pub use scheme::{Axes, Blocks, Named, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, Scheme, UnknownScheme};
-pub use select::Plan;
+pub use select::{Plan, PlannedWeight};
 pub use store::{Memory, Store};
 
 // The example of the README compiles and runs.

@@ -190,16 +190,9 @@ enum Made {
     Kept(String),
 }
 
-fn readers(weight: &Weight) -> Vec<String> {
-    let mut kinds: Vec<String> = weight.users.iter().map(|u| u.kind.clone()).collect();
-    kinds.sort();
-    kinds.dedup();
-    kinds
-}
-
 fn kept(weight: &Weight, reason: String) -> Kept {
     let (name, shape, bytes) = (weight.name.clone(), weight.shape.clone(), weight.stored_bytes);
-    Kept { name, readers: readers(weight), shape, bytes, reason }
+    Kept { name, readers: weight.readers(), shape, bytes, reason }
 }
 
 fn one(job: &Job, chains: &BTreeMap<&str, Chains<'_>>, opset: Opset, measure: bool) -> Result<Made, CompressError> {
@@ -219,7 +212,7 @@ fn one(job: &Job, chains: &BTreeMap<&str, Chains<'_>>, opset: Opset, measure: bo
     let lowered = lower(&encoded, opset);
     let compressed = Compressed {
         name: weight.name.clone(),
-        readers: readers(weight),
+        readers: weight.readers(),
         shape: weight.shape.clone(),
         encoding: in_words(&job.scheme, &encoded),
         bytes_before: weight.stored_bytes,

@@ -19,6 +19,21 @@ pub struct Plan {
     pub(crate) raise: Option<Opset>,
 }
 
+/// A weight that a plan compresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedWeight {
+    /// Name, without what compression has put behind it.
+    pub name: String,
+    /// Types of the operations that read it.
+    pub readers: Vec<String>,
+    /// Shape.
+    pub shape: Vec<usize>,
+    /// Bytes that it takes now.
+    pub bytes: u64,
+    /// Names of the values that it is in the program: several where it is read in several forms.
+    pub values: Vec<String>,
+}
+
 /// One weight to be compressed.
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
@@ -67,6 +82,12 @@ impl Plan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.jobs.is_empty()
+    }
+
+    /// The weights that are compressed, in the order of the program.
+    #[must_use]
+    pub fn weights(&self) -> Vec<PlannedWeight> {
+        self.jobs.iter().map(|job| PlannedWeight::new(&job.weight)).collect()
     }
 
     /// Weights that are left, each with the reason.
@@ -119,6 +140,18 @@ impl Plan {
             if let Err(faults) = validate(&raised) {
                 errors.push(CompressError::Raise { opset, faults: faults.to_string() });
             }
+        }
+    }
+}
+
+impl PlannedWeight {
+    fn new(weight: &Weight) -> Self {
+        Self {
+            name: weight.name.clone(),
+            readers: weight.readers(),
+            shape: weight.shape.clone(),
+            bytes: weight.stored_bytes,
+            values: weight.values.clone(),
         }
     }
 }

@@ -29,7 +29,7 @@ mod constant;
 mod ir;
 mod names;
 mod opset;
-mod split;
+pub mod split;
 mod types;
 mod validate;
 

@@ -10,7 +10,7 @@ mod cut;
 mod part;
 
 use crate::{
-    ir::{Function, Program},
+    ir::{Function, Op, Program},
     types::Type,
 };
 use cut::Costs;
@@ -45,6 +45,54 @@ pub enum SplitError {
     /// There is no function.
     #[error("the program has no function")]
     Empty,
+    /// It cannot be cut there.
+    #[error("no part can begin at step {at}: it is no place to cut at, or not behind the place before it")]
+    Place {
+        /// The step before which it should be cut.
+        at: usize,
+    },
+}
+
+/// A place at which a function can be cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The step of [`steps`] before which a part may begin.
+    pub at: usize,
+    /// Bytes that cross there.
+    pub crossing_bytes: u64,
+}
+
+/// The operations of a function between which it can be cut: all but those that decode constants.
+#[must_use]
+pub fn steps(function: &Function) -> Vec<&Op> {
+    function.body.ops.iter().filter(|op| !op.is_constexpr()).collect()
+}
+
+/// Where a function can be cut, in order.
+#[must_use]
+pub fn places(function: &Function) -> Vec<Place> {
+    let costs = Costs::of(function);
+    costs.places().into_iter().map(|at| Place { at, crossing_bytes: costs.crossing(at) }).collect()
+}
+
+/// Cuts a valid function before each of these steps, which are some of [`places`] in order.
+///
+/// # Errors
+/// [`SplitError::Place`] for steps that are none, and [`SplitError::State`].
+pub fn split_at(function: &Function, cuts: &[usize]) -> Result<Vec<Function>, SplitError> {
+    if function.values().iter().any(|v| matches!(v.ty, Type::State(_))) {
+        return Err(SplitError::State { function: function.name.clone() });
+    }
+    let (places, mut before) = (places(function), 0);
+    for &at in cuts {
+        if at <= before || places.binary_search_by_key(&at, |place| place.at).is_err() {
+            return Err(SplitError::Place { at });
+        }
+        before = at;
+    }
+    let mut ends = cuts.to_vec();
+    ends.push(steps(function).len());
+    Ok(part::parts(function, &ends))
 }
 
 /// Splits a valid program into `parts` programs that run in this order.

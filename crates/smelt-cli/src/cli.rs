@@ -2,6 +2,7 @@
 //!
 //! Nothing is read or decided here; names are turned into the types of the crates that do the work.
 
+mod analyse;
 mod calibrate;
 mod control;
 mod embedding;
@@ -33,6 +34,7 @@ use smelt::{
 };
 
 use crate::engine_args::{EngineArgs, memory, named};
+pub(crate) use analyse::{AnalyseArgs, Measure};
 pub(crate) use calibrate::CalibrateArgs;
 pub(crate) use examples::with_example;
 pub(crate) use generate::GenerateArgs;
@@ -88,6 +90,8 @@ pub(crate) enum Command {
     Compress(CompressArgs),
     /// Draw from prompts, and record what the denoiser is given: data to calibrate a compression with.
     Calibrate(Box<CalibrateArgs>),
+    /// Measure what each way to store each weight costs at a model's outputs, for recipes of mixed bits.
+    Analyse(Box<AnalyseArgs>),
     /// Compile packages: make what Core ML loads, as Apple's compiler does on a Mac.
     Compile(CompileArgs),
     /// Cut a package into parts that run one after another.

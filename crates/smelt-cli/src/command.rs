@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod analyse;
 mod bench;
 mod calibrate;
 mod chunk;
@@ -41,6 +42,7 @@ pub(crate) fn run(command: &Command, report: &Report) -> Result<ExitCode> {
         Command::Chunk(args) => chunk::run(args, report),
         Command::Compile(args) => compile::run(args, report),
         Command::Calibrate(args) => calibrate::run(args, report),
+        Command::Analyse(args) => analyse::run(args, report),
         Command::Compress(args) => compress::run(args, report),
         Command::Bench(args) => bench::run(args, report),
         Command::Verify(args) => verify::run(args, report),
@@ -59,6 +61,7 @@ const fn engine_of(command: &Command) -> Option<&EngineArgs> {
     match command {
         Command::Generate(args) => Some(&args.engine),
         Command::Calibrate(args) => Some(&args.engine),
+        Command::Analyse(args) => Some(&args.engine),
         Command::Run(args) => Some(&args.engine),
         Command::Bench(args) => Some(&args.engine),
         Command::Verify(args) => Some(&args.engine),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Result, refuse};
 
 /// The form of the file.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// What was measured of all weights of a model, or of a shard of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,10 @@ pub struct Analysis {
     pub model: String,
     /// What the model was given.
     pub inputs: AnalysisInputs,
+    /// Ways to store a weight that were looked at.
+    pub schemes: Vec<String>,
+    /// Those that were measured at the outputs of the model.
+    pub measured: Vec<String>,
     /// Mean square of the elements of the clean outputs.
     pub signal: f64,
     /// Largest magnitude among them.
@@ -109,5 +113,15 @@ impl Analysis {
             refuse!("{} has form {} of analyses; this Smelt reads form {VERSION}", path.display(), analysis.version);
         }
         Ok(analysis)
+    }
+
+    /// The file's text: the same for the same analysis.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn to_json(&self) -> Result<String> {
+        let mut text = serde_json::to_string_pretty(self).context("an analysis as JSON")?;
+        text.push('\n');
+        Ok(text)
     }
 }

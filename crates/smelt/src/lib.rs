@@ -40,6 +40,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+mod analyse;
 mod analysis;
 mod archive;
 pub mod bench;
@@ -98,6 +99,7 @@ pub mod watch;
 mod weights_report;
 mod wildcards;
 
+pub use analyse::{Analysing, AnalysisReport, LARGE, MergedAnalysis, merge as merge_analyses};
 pub use analysis::{AnalysedWeight, Analysis, AnalysisInputs, Choice, InputSource, Shard};
 pub use bundle_form::BundleForm;
 pub use calibrate::{
@@ -173,7 +175,9 @@ pub mod random {
 
 /// Which weights are compressed, and how.
 pub mod compression {
-    pub use mil_compress::{Blocks, Config, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, Scheme};
+    pub use mil_compress::{
+        Blocks, Config, Named, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, Scheme, UnknownScheme,
+    };
 }
 
 /// Name and version, as pictures' settings have them.

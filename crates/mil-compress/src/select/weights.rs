@@ -14,6 +14,8 @@ pub(crate) struct Weight {
     pub(crate) shape: Vec<usize>,
     pub(crate) dtype: DType,
     pub(crate) places: Vec<Place>,
+    /// Names of those places' values.
+    pub(crate) values: Vec<String>,
     pub(crate) users: Vec<User>,
     /// A block returns it.
     pub(crate) feeds_output: bool,
@@ -44,6 +46,14 @@ pub(crate) struct User {
 impl Weight {
     pub(crate) fn len(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// Types of the operations that read it.
+    pub(crate) fn readers(&self) -> Vec<String> {
+        let mut kinds: Vec<String> = self.users.iter().map(|u| u.kind.clone()).collect();
+        kinds.sort();
+        kinds.dedup();
+        kinds
     }
 
     /// The channel axes, when all readers agree on them.
@@ -142,7 +152,11 @@ impl<'a> Here<'a> {
             _ => false,
         };
         if let Some(&i) = same.iter().find(|&&i| is_same(&self.found.weights[i])) {
-            self.found.weights[i].places.push(place);
+            let weight = &mut self.found.weights[i];
+            weight.places.push(place);
+            if !weight.values.contains(&known.name.to_string()) {
+                weight.values.push(known.name.to_string());
+            }
             return Some(i);
         }
         let mut name = &*known.name;
@@ -156,6 +170,7 @@ impl<'a> Here<'a> {
             shape,
             dtype: ty.dtype,
             places: vec![place],
+            values: vec![known.name.to_string()],
             users: Vec::new(),
             feeds_output: false,
             source,

@@ -68,6 +68,11 @@ impl Costs {
         (1..self.reads.len()).filter(|&i| self.crossing[i].is_some()).collect()
     }
 
+    /// Bytes that cross before a position where a cut can be.
+    pub(super) fn crossing(&self, at: usize) -> u64 {
+        self.crossing.get(at).copied().flatten().unwrap_or_default()
+    }
+
     /// Bytes that the part `from..to` stores.
     fn part(&self, from: usize, to: usize, seen: &mut Seen) -> u64 {
         seen.clear();

@@ -88,6 +88,13 @@ Examples:
   smelt calibrate --model sd15 -o mine.safetensors --prompts prompts.txt --samples 64 --steps 25
   smelt calibrate --model sd15 -o judge.safetensors --held-out --seed 100";
 
+pub(super) const ANALYSE: &str = "\
+Examples:
+  smelt analyse unet.mlpackage --calibration sd15.safetensors -o analysis.json
+  smelt analyse sd15 --calibration sd15.safetensors -o analysis.json --schemes 2,4,6,8
+  smelt analyse unet.mlpackage -o 1.json --shard 1/2
+  smelt analyse --merge 1.json 2.json -o analysis.json";
+
 pub(super) const COMPILE: &str = "\
 Examples:
   smelt compile unet.mlpackage -o compiled

@@ -93,6 +93,23 @@ impl CalibrationData {
         self.n_samples
     }
 
+    /// So many of the samples, spread evenly over them; all where there are no more.
+    #[must_use]
+    pub fn evenly(self, n: usize) -> Self {
+        if n >= self.n_samples || n == 0 {
+            return self;
+        }
+        let chosen: Vec<usize> = (0..n).map(|i| (2 * i + 1) * self.n_samples / (2 * n)).collect();
+        let inputs = self.inputs.iter().filter_map(|(name, tensor)| {
+            let n_bytes = tensor.bytes().len() / self.n_samples;
+            let bytes: Vec<u8> =
+                chosen.iter().flat_map(|&i| &tensor.bytes()[i * n_bytes..(i + 1) * n_bytes]).copied().collect();
+            let shape = [&[n], &tensor.shape()[1..]].concat();
+            Some((name.clone(), HostTensor::new(tensor.dtype(), shape, bytes).ok()?))
+        });
+        Self { inputs: inputs.collect(), n_samples: n, ..self }
+    }
+
     /// The samples as a model takes them: all of them once, in order, as many at a time as its inputs have rows.
     ///
     /// # Errors
@@ -224,6 +241,15 @@ mod tests {
         let wide: Vec<_> = data.batches(&of(5)).unwrap().map(std::result::Result::unwrap).collect();
         assert_eq!((wide.len(), wide[0].n_samples), (1, 3));
         assert_eq!(wide[0].inputs["t"].to_f32_vec(), [0.0, 1.0, 2.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn samples_are_chosen_evenly() {
+        let (_dir, path) = written(&[("x", floats(&[6, 1])), ("t", floats(&[6]))]);
+        let chosen = |n| CalibrationData::read(&path).unwrap().evenly(n);
+        assert_eq!((chosen(2).n_samples(), chosen(2).inputs["x"].to_f32_vec()), (2, vec![1.0, 4.0]));
+        assert_eq!(chosen(3).inputs["t"].to_f32_vec(), [1.0, 3.0, 5.0]);
+        assert_eq!(chosen(7).n_samples(), 6);
     }
 
     #[test]
