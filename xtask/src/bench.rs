@@ -3,6 +3,7 @@
 //!
 //! These are whole-program measurements; micro-benchmarks are criterion suites in `benches`.
 
+mod analyse;
 mod build;
 mod chunk;
 mod compress;
@@ -54,6 +55,8 @@ enum Name {
     Convert,
     /// `smelt compress` of the UNet of that checkpoint against `cp` of its weights; with `--peers` also coremltools.
     Compress,
+    /// `smelt analyse` of the UNet of that checkpoint against a step of it.
+    Analyse,
     /// `smelt chunk` of the UNet of that checkpoint against `cp` of its weights.
     Chunk,
     /// `smelt convert` of that checkpoint's UNet with twenty LoRAs against `cp` of the same files.
@@ -87,6 +90,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let (name, metrics): (_, Metrics) = match name {
         Name::Convert => ("convert", convert::run(preset, components, runs.unwrap_or(5))?),
         Name::Compress => ("compress", compress::run(preset, runs.unwrap_or(5), peers)?),
+        Name::Analyse => ("analyse", analyse::run()?),
         Name::Chunk => ("chunk", chunk::run(preset, runs.unwrap_or(5))?),
         Name::Lora => ("lora", lora::run(preset, runs.unwrap_or(3))?),
         Name::Build => ("build", build::run(runs.unwrap_or(1))?),

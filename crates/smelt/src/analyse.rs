@@ -219,7 +219,12 @@ impl<'r> Run<'r> {
         let shard = asked.shard.unwrap_or(Shard { index: 1, of: 1 });
         let mine: Vec<usize> = (0..analyser.weights().len()).filter(|i| i % shard.of == shard.index - 1).collect();
         if mine.is_empty() {
-            refuse!("{} has {} weights, and shard {} has none of them", model.name, analyser.weights().len(), shard.index);
+            refuse!(
+                "{} has {} weights, and shard {} has none of them",
+                model.name,
+                analyser.weights().len(),
+                shard.index
+            );
         }
         let about = journal::about(asked, analyser, &model.name, &inputs.digest);
         let journal = Journal::open(output.path(), &about, asked.existing)?;

@@ -53,6 +53,9 @@ pub enum Error {
     /// Weights could not be compressed as asked.
     #[error(transparent)]
     Compress(#[from] mil_compress::CompressError),
+    /// A model could not be analysed.
+    #[error(transparent)]
+    Sensitivity(#[from] mil_sensitivity::SensitivityError),
     /// A model of the Hub could not be fetched.
     #[cfg(feature = "hub")]
     #[error(transparent)]

@@ -45,8 +45,9 @@ impl Inputs {
                     warnings.push(format!("{} has {there} samples, and all of them are used", path.display()));
                 }
                 let batches = data.batches(&model.signature)?;
-                let batch =
-                    |batch: Result<crate::CalibrationBatch>| batch.map(|b| Batch { tensors: b.inputs, n_samples: b.n_samples });
+                let batch = |batch: Result<crate::CalibrationBatch>| {
+                    batch.map(|b| Batch { tensors: b.inputs, n_samples: b.n_samples })
+                };
                 batches.map(batch).collect::<Result<Vec<_>>>()?
             }
             None => {

@@ -67,7 +67,7 @@ impl Journal {
     /// Goes on with what an earlier run left, or begins.
     pub(super) fn open(target: &Path, about: &str, existing: Existing) -> Result<Self> {
         let file = Growing::open(target)?;
-        let mut journal = Self { file, clean: BTreeMap::new(), entries: BTreeMap::new() };
+        let journal = Self { file, clean: BTreeMap::new(), entries: BTreeMap::new() };
         let mut text = String::new();
         // What is no text was not written here.
         let is_text = journal.file.written()?.read_to_string(&mut text).is_ok();

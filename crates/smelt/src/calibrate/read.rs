@@ -105,7 +105,7 @@ impl CalibrationData {
             let bytes: Vec<u8> =
                 chosen.iter().flat_map(|&i| &tensor.bytes()[i * n_bytes..(i + 1) * n_bytes]).copied().collect();
             let shape = [&[n], &tensor.shape()[1..]].concat();
-            Some((name.clone(), HostTensor::new(tensor.dtype(), shape, bytes).ok()?))
+            Some((name.clone(), HostTensor::new(tensor.dtype(), shape, bytes.into()).ok()?))
         });
         Self { inputs: inputs.collect(), n_samples: n, ..self }
     }
