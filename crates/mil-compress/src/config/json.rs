@@ -6,11 +6,13 @@
 //!  "weights": {"conv_in*": null, "mid_block_attentions_0_proj_in_weight_to_fp16": {"mode": "kmeans", "bits": 8}}}
 //! ```
 //!
+//! A weight's scheme may be its short name too: `"weights": {"conv_in_weight_to_fp16": "4g16"}`.
+//! Several configurations are recipes of one file, by name: `{"recipes": {"small": {"weights": {…}}}}`.
 //! Apple's recipes of mixed-bit palettization are taken too: `{"recipes": {"name": {"layer": bits}}}` as its analysis
 //! writes them, or `{"layer": bits}` alone.
 
 use super::{Config, Name};
-use crate::{Blocks, CompressError, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, Scheme};
+use crate::{Blocks, CompressError, Named, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, Scheme};
 use host_tensor::DType;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -61,7 +63,9 @@ pub(super) fn parse(text: &str, recipe: Option<&str>) -> Result<Config, Compress
     let value: Value = serde_json::from_str(text).map_err(|e| error(e.to_string()))?;
     let Value::Object(map) = &value else { return Err(error("it is not an object".into())) };
     if let Some(recipes) = map.get("recipes") {
-        return recipe_of(choose(recipes, recipe)?);
+        let chosen = choose(recipes, recipe)?;
+        let is_ours = chosen.keys().any(|key| OWN_KEYS.contains(&key.as_str()));
+        return if is_ours { own(Value::Object(chosen.clone())) } else { recipe_of(chosen) };
     }
     if !map.is_empty() && map.values().all(Value::is_u64) && !map.contains_key("min_elements") {
         return recipe_of(map);
@@ -69,6 +73,14 @@ pub(super) fn parse(text: &str, recipe: Option<&str>) -> Result<Config, Compress
     if let Some(name) = recipe {
         return Err(error(format!("recipe {name:?} was asked for, and it holds no recipes")));
     }
+    own(value)
+}
+
+/// Keys of a configuration of ours; no layer is called so.
+const OWN_KEYS: [&str; 4] = ["global", "op_types", "weights", "min_elements"];
+
+fn own(value: Value) -> Result<Config, CompressError> {
+    let error = |m: String| CompressError::Config(m);
     let file: File = serde_json::from_value(value).map_err(|e| error(e.to_string()))?;
     let mut config = Config::default();
     if let Some(n) = file.min_elements {
@@ -83,8 +95,13 @@ pub(super) fn parse(text: &str, recipe: Option<&str>) -> Result<Config, Compress
     }
     for (name, value) in file.weights {
         let at = |m: String| error(format!("weights.{name}: {m}"));
-        let text: Option<SchemeText> = serde_json::from_value(value).map_err(|e| at(e.to_string()))?;
-        let scheme = text.as_ref().map_or(Ok(Scheme::Keep), scheme).map_err(at)?;
+        let scheme = match value {
+            Value::String(short) => short.parse::<Named>().map_err(|e| at(e.to_string()))?.scheme(),
+            value => {
+                let text: Option<SchemeText> = serde_json::from_value(value).map_err(|e| at(e.to_string()))?;
+                text.as_ref().map_or(Ok(Scheme::Keep), scheme).map_err(at)?
+            }
+        };
         let key = if name.contains('.') { Name::Layer(name) } else { Name::Pattern(name) };
         config.names.push((key, scheme));
     }
@@ -233,12 +250,23 @@ mod tests {
     }
 
     #[test]
+    fn recipes_of_ours_have_schemes_by_their_short_names() {
+        let text = r#"{"model": "x", "recipes": {"4.04": {"weights": {"a_weight": "4g16", "b_weight": "keep"}}, "l": {"a.0": 4}}}"#;
+        let config = Config::from_json(text, Some("4.04")).unwrap();
+        let scheme = |name: &str| name.parse::<Named>().unwrap().scheme();
+        let name = |name: &str| Name::Pattern(name.into());
+        assert_eq!(config.names, [(name("a_weight"), scheme("4g16")), (name("b_weight"), Scheme::Keep)]);
+        assert_eq!(Config::from_json(text, Some("l")).unwrap().names[0].0, Name::Layer("a.0".into()));
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_place() {
         for (text, part) in [
             ("[]", "not an object"),
             (r#"{"globl": {}}"#, "globl"),
             (r#"{"global": {"mode": "kmeans"}}"#, "global: bits are missing"),
             (r#"{"weights": {"a": {"mode": "linear", "dtype": "int5"}}}"#, "weights.a: dtype \"int5\""),
+            (r#"{"weights": {"a": "5"}}"#, "weights.a: \"5\" is no scheme"),
             (r#"{"l.0": 5}"#, "layer l.0: bits are"),
             (r#"{"op_types": {"conv": {"mode": "magic"}}}"#, "op_types.conv: mode \"magic\""),
         ] {
