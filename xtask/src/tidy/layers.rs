@@ -56,7 +56,7 @@ fn packages(cell: &str) -> Vec<&str> {
 /// Crates that only the named layered crates may use outside their tests.
 const RESERVED: &[(&str, &[&str])] = &[
     ("burn", &["sd-models", "burn-mil", "sd-convert"]),
-    ("burn-core", &["sd-engines"]),
+    ("burn-core", &["sd-engines", "sd-finetune"]),
     ("prost", &["coremltools-proto", "mlpackage"]),
     ("coremltools-proto", &["mlpackage"]),
     ("anyhow", &["smelt-cli"]),
