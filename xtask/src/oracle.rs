@@ -7,6 +7,7 @@
 //! `controls`: diffusers, on pictures that ControlNets guide by holes and by edges.
 //! `loras`: diffusers, peft and LyCORIS, on LoRAs of kinds that golden data lacks.
 //! `edits`: diffusers' pipelines, on pictures that are edited by instructions, get a border or are drawn in two passes.
+//! `dkm`: coremltools' palettizer that trains, on one layer.
 //! `decoders`: diffusers' pipelines, on pictures that a TAESD decodes.
 //! `upscalers`: PyTorch, on small random upscalers in every form that people have them in.
 //! `onnx`: ONNX Runtime, on the packages of the example that takes ONNX files.
@@ -15,6 +16,7 @@
 
 mod controls;
 mod decoders;
+mod dkm;
 mod edits;
 mod loras;
 mod made;
@@ -82,6 +84,8 @@ enum What {
     Edits,
     /// What a TAESD makes of latents, from every form of its files, by diffusers.
     Decoders,
+    /// What differentiable k-means makes of a layer, by coremltools.
+    Dkm,
     /// What upscalers make of pictures, by PyTorch.
     Upscalers,
 }
@@ -97,6 +101,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         What::Pictures => pictures::run(),
         What::Edits => edits::run(),
         What::Decoders => decoders::run(),
+        What::Dkm => dkm::run(),
         What::Upscalers => upscalers::run(),
     }
 }
