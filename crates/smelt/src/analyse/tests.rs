@@ -46,6 +46,42 @@ fn every_way_that_fits_has_bytes_and_a_loss() {
     assert!(matches!(analyse(&few(), &path, &mut Unwatched), Err(Error::Exists(_))));
 }
 
+/// The places of values when they are sorted.
+fn ranks(values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+    let mut ranks = vec![0.0; values.len()];
+    order.iter().enumerate().for_each(|(rank, &i)| ranks[i] = rank as f64);
+    ranks
+}
+
+fn correlation(a: &[f64], b: &[f64]) -> f64 {
+    let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
+    let (mean_a, mean_b) = (mean(a), mean(b));
+    let sum = |f: &dyn Fn(f64, f64) -> f64| a.iter().zip(b).map(|(a, b)| f(a - mean_a, b - mean_b)).sum::<f64>();
+    sum(&|a, b| a * b) / (sum(&|a, _| a * a) * sum(&|_, b| b * b)).sqrt()
+}
+
+#[test]
+fn estimates_rank_weights_and_schemes_as_measurements_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let losses = |name: &str, measured: &[&str]| {
+        let schemes = ["2", "4", "8"].map(|s| s.parse().unwrap()).to_vec();
+        let measured = measured.iter().map(|s| s.parse().unwrap()).collect();
+        let only = vec!["*down_blocks_1*".to_owned()];
+        let path = dir.path().join(name);
+        analyse(&Analysing { schemes, measured, only, ..few() }, &path, &mut Unwatched).unwrap();
+        let weights = Analysis::read(&path).unwrap().weights;
+        weights.into_iter().flat_map(|w| w.choices).collect::<Vec<Choice>>()
+    };
+    let (estimated, truth) = (losses("estimated", &["4"]), losses("truth", &["2", "4", "8"]));
+    assert!(truth.len() > 40 && truth.iter().all(|choice| choice.measured));
+    let pairs = estimated.iter().zip(&truth).filter(|(choice, _)| !choice.measured);
+    let (ours, theirs): (Vec<f64>, Vec<f64>) = pairs.map(|(ours, truth)| (ours.loss, truth.loss)).unzip();
+    let found = correlation(&ranks(&ours), &ranks(&theirs));
+    assert!(found >= 0.95 && found < 1.0, "{found}");
+}
+
 /// Breaks off when so much of the work is done.
 fn until(share: f64) -> impl FnMut(Event<'_>) -> ControlFlow<()> {
     move |event: Event<'_>| match event {
