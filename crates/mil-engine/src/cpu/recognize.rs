@@ -8,6 +8,7 @@ mod attention;
 mod found;
 mod group_norm;
 mod product;
+mod quantized;
 mod single;
 
 use super::{
@@ -29,6 +30,7 @@ pub(super) fn recognize(body: &Body<'_>) -> Vec<Node> {
     }
     for op in 0..body.ops.len() {
         product::find(&mut found, op);
+        quantized::find(&mut found, op);
     }
     for (i, op) in body.ops.iter().enumerate() {
         if found.is_free(i) && !op.is_constexpr() {

@@ -16,6 +16,9 @@ pub(crate) enum Op {
     Sqrt,
     /// eˣ
     Exp,
+    /// The nearest multiple of a step, of which there are as many as an integer of 8 bits counts: what a quantized value
+    /// stands for.
+    Steps(f32),
     /// x + y
     Add,
     /// x − y
@@ -47,6 +50,11 @@ impl Op {
                 Self::Square => S::mul(x, x),
                 Self::Sqrt => S::sqrt(x),
                 Self::Exp => exp::<S>(x),
+                Self::Steps(step) => {
+                    let (least, most) = (f32::from(i8::MIN), f32::from(i8::MAX));
+                    let whole = S::round(S::div(x, S::splat(step)));
+                    S::mul(S::min(S::max(whole, S::splat(least)), S::splat(most)), S::splat(step))
+                }
                 Self::Add => S::add(x, y),
                 Self::Sub => S::sub(x, y),
                 Self::Mul => S::mul(x, y),
@@ -179,6 +187,7 @@ unsafe fn run<S: Simd>(op: Op, x: *const f32, xs: usize, y: *const f32, ys: usiz
         Op::Square => Op::Square,
         Op::Sqrt => Op::Sqrt,
         Op::Exp => Op::Exp,
+        Op::Steps(step) => Op::Steps(step),
         Op::Add => Op::Add,
         Op::Sub => Op::Sub,
         Op::Mul => Op::Mul,

@@ -275,8 +275,9 @@ fn activations_are_as_near_as_they_say() {
     let erf = |x: f64| libm::erf(x);
     /// What is computed, its definition, and the error that is allowed.
     type Case = (Op, fn(f64) -> f64, f64);
-    let functions: [Case; 10] = [
+    let functions: [Case; 11] = [
         (Op::Exp, f64::exp, 3e-7),
+        (Op::Steps(0.125), |x| (x / 0.125).round_ties_even().clamp(-128.0, 127.0) * 0.125, 0.0),
         (Op::Unary(Activation::Silu), silu, 2e-7),
         (Op::Unary(Activation::Sigmoid), |x| 1.0 / (1.0 + (-x).exp()), 2e-7),
         (Op::Unary(Activation::Tanh), f64::tanh, 3e-7),
