@@ -96,6 +96,14 @@ pub enum CompressError {
         /// What is wrong.
         source: mil::OpError,
     },
+    /// What an operation reads cannot be quantized.
+    #[error("operation {op}: {reason}")]
+    Activation {
+        /// Name of the operation.
+        op: String,
+        /// What is missing.
+        reason: String,
+    },
     /// The caller broke off.
     #[error("stopped")]
     Stopped,

@@ -29,6 +29,7 @@
 //! ```
 
 pub mod assign;
+mod activations;
 mod config;
 mod decode;
 mod decompress;
@@ -49,6 +50,10 @@ mod scheme;
 mod select;
 mod store;
 
+pub use activations::{
+    Limits, Magnitudes, Operand, QuantizableOp, RangeRule, UnknownRange, WorkKind, n_fused_attentions, quantizable,
+    quantize_activations, scale_of,
+};
 pub use config::{Config, Name};
 pub use describe::{StoredWeight, stored_weights};
 pub use encode::encode;
