@@ -61,6 +61,9 @@ pub enum ConvertError {
         /// What is wrong.
         source: mil_engine::EngineError,
     },
+    /// A program could not be run.
+    #[error("the program cannot be run: {0}")]
+    Execute(mil_engine::EngineError),
     /// A package could not be read or written.
     #[error(transparent)]
     Package(#[from] mlpackage::Error),

@@ -14,6 +14,7 @@ mod exceptional;
 pub mod half;
 mod interface;
 mod options;
+pub mod quantize;
 mod recipe;
 mod shapes;
 pub mod verify;
