@@ -28,8 +28,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-pub mod assign;
 mod activations;
+pub mod assign;
 mod config;
 mod decode;
 mod decompress;

@@ -55,14 +55,18 @@ const LAYERS: &str = "(tensor<fp16, [1, 2, 2, 2]> x) {
 
 #[test]
 fn readers_share_one_pair_and_others_keep_the_value() {
-    let after = check("ios16", LAYERS, expect![[r#"
+    let after = check(
+        "ios16",
+        LAYERS,
+        expect![[r#"
         tensor<fp16, [1, 2, 2, 2]> a = silu(x = x);
         tensor<int8, [1, 2, 2, 2]> a_quantized = quantize(input = a, output_dtype = a_quantized_output_dtype, scale = a_scale);
         tensor<fp16, [1, 2, 2, 2]> a_dequantized = dequantize(input = a_quantized, scale = a_scale);
         tensor<fp16, [1, 3, 2, 2]> y = conv(dilations = y_dilations, groups = y_groups, pad = y_pad, pad_type = y_pad_type, strides = y_strides, weight = w, x = a_dequantized);
         tensor<fp16, [1, 3, 2, 2]> z = conv(dilations = z_dilations, groups = z_groups, pad = z_pad, pad_type = z_pad_type, strides = z_strides, weight = w, x = a_dequantized);
         tensor<fp16, [1, 2, 2, 2]> b = add(x = a, y = x);
-    "#]]);
+    "#]],
+    );
     assert_eq!(after.main().unwrap().opset, mil::Opset::CoreML7);
 }
 
@@ -92,7 +96,10 @@ fn both_operands_of_attention_are_quantized_and_constants_are_weights() {
         ops.iter().map(|op| (op.name.as_str(), op.work, op.weights.len(), op.multiplications)).collect();
     let want = [("s", WorkKind::Attention, 0, 64), ("m", WorkKind::Layer, 1, 64), ("t", WorkKind::Attention, 0, 16)];
     assert_eq!(facts, want);
-    check("ios17", text, expect![[r#"
+    check(
+        "ios17",
+        text,
+        expect![[r#"
         tensor<int8, [1, 4, 1, 4]> q_quantized = quantize(input = q, output_dtype = q_quantized_output_dtype, scale = q_scale);
         tensor<fp16, [1, 4, 1, 4]> q_dequantized = dequantize(input = q_quantized, scale = q_scale);
         tensor<int8, [1, 4, 1, 4]> k_quantized = quantize(input = k, output_dtype = q_quantized_output_dtype, scale = q_scale);
@@ -104,7 +111,8 @@ fn both_operands_of_attention_are_quantized_and_constants_are_weights() {
         tensor<int8, [1, 4, 1, 4]> m_quantized = quantize(input = m, output_dtype = q_quantized_output_dtype, scale = q_scale);
         tensor<fp16, [1, 4, 1, 4]> m_dequantized = dequantize(input = m_quantized, scale = q_scale);
         tensor<fp16, [1, 4, 1, 1]> t = matmul(transpose_x = t_transpose_x, transpose_y = t_transpose_y, x = m_dequantized, y = m_dequantized);
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

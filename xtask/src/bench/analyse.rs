@@ -55,8 +55,10 @@ pub(super) fn run() -> Result<Metrics> {
 fn step(binary: &Path, package: &Path) -> Result<f64> {
     let (_, text) = process::output(Command::new(binary).arg("bench").arg(package).args(["--runs", "3", "--json"]))?;
     let found: Value = serde_json::from_str(&text)?;
-    let measured = found.pointer("/packages/0/median_s").or_else(|| found.pointer("/0/median_s"));
-    measured.and_then(Value::as_f64).with_context(|| format!("smelt bench told no median: {text}"))
+    found
+        .pointer("/models/0/median_s")
+        .and_then(Value::as_f64)
+        .with_context(|| format!("smelt bench told no median: {text}"))
 }
 
 fn analyse(binary: &Path, package: &Path, to: &Path) -> Result<Command> {
