@@ -11,7 +11,7 @@ mod observe;
 
 pub use choose::{Choice, Goal, Loss, choose};
 pub use layers::{Fixed, Layer, layers};
-pub use measure::{Measuring, Signal, weights_config};
+pub use measure::{Measuring, weights_config};
 pub use observe::observe;
 
 use crate::ConvertError;

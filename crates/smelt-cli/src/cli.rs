@@ -13,6 +13,7 @@ mod like;
 mod lora;
 mod own;
 mod preview;
+mod quantize;
 mod seed;
 mod size;
 mod skip_layers;
@@ -40,6 +41,7 @@ pub(crate) use examples::with_example;
 pub(crate) use generate::GenerateArgs;
 pub(crate) use own::{CompareArgs, CompletionsArgs, DoctorArgs, ManArgs, MetadataArgs};
 pub(crate) use preview::PreviewArgs;
+pub(crate) use quantize::QuantizeArgs;
 pub(crate) use seed::Seed;
 pub(crate) use size::SizeArgs;
 pub(crate) use source::{DownloadArgs, SourceArgs, source};
@@ -92,6 +94,8 @@ pub(crate) enum Command {
     Calibrate(Box<CalibrateArgs>),
     /// Measure what each way to store each weight costs at a model's outputs, for recipes of mixed bits.
     Analyse(Box<AnalyseArgs>),
+    /// Give a package weights and activations of 8 bits, for systems that compute with integers.
+    Quantize(QuantizeArgs),
     /// Compile packages: make what Core ML loads, as Apple's compiler does on a Mac.
     Compile(CompileArgs),
     /// Cut a package into parts that run one after another.

@@ -15,6 +15,7 @@ mod generate;
 mod inspect;
 mod man;
 mod metadata;
+mod quantize;
 mod run;
 mod tokens;
 mod upscale;
@@ -44,6 +45,7 @@ pub(crate) fn run(command: &Command, report: &Report) -> Result<ExitCode> {
         Command::Calibrate(args) => calibrate::run(args, report),
         Command::Analyse(args) => analyse::run(args, report),
         Command::Compress(args) => compress::run(args, report),
+        Command::Quantize(args) => quantize::run(args, report),
         Command::Bench(args) => bench::run(args, report),
         Command::Verify(args) => verify::run(args, report),
         Command::Compare(args) => compare::run(args, report),

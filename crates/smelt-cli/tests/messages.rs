@@ -774,6 +774,20 @@ const SITUATIONS: &[Situation] = &[
         ],
     },
     Situation {
+        title: "activations of 8 bits",
+        make: |dir| put(&dir.join("there.mlpackage"), b"mine"),
+        commands: &[
+            "quantize",
+            "quantize missing.mlpackage -o x.mlpackage",
+            "quantize missing.mlpackage -o there.mlpackage",
+            "quantize missing.mlpackage -o x.safetensors",
+            "quantize missing.mlpackage -o x.mlpackage --ranges max",
+            "quantize missing.mlpackage -o x.mlpackage --share 2",
+            "quantize missing.mlpackage -o x.mlpackage --psnr 30 --share 0.5",
+            "quantize . -o x.mlpackage",
+        ],
+    },
+    Situation {
         title: "numbers that half precision does not have",
         make: |dir| {
             let change = |name: &str, file: &str, key: &'static str, f: fn(f32) -> f32| {

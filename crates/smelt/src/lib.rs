@@ -15,7 +15,7 @@
 //! # }
 //! ```
 //!
-//! - What is asked for is data: [`Request`], [`Conversion`], [`Compression`], [`Calibration`], [`Chunking`],
+//! - What is asked for is data: [`Request`], [`Conversion`], [`Compression`], [`Quantization`], [`Calibration`], [`Chunking`],
 //!   [`Verification`], [`Execution`], and an [`EngineSpec`] for what executes models. Options without effect are refused.
 //! - What came of it is data too, with the fields that `--json` has: [`ConversionReport`] and its like.
 //! - Whoever looks on gives a [`Watch`], which hears of progress and warnings, and may stop the work.
@@ -79,6 +79,7 @@ mod picture;
 mod pipeline;
 mod preview;
 pub mod prompt;
+mod quantize;
 mod recommended;
 mod report;
 mod request;
@@ -130,6 +131,7 @@ pub use open::{Averages, Opened, Opening, Prediction, Source, open, open_checkpo
 pub use package::open_package;
 pub use picture::Picture;
 pub use pipeline::Pipeline;
+pub use quantize::{Quantization, QuantizationPlan, QuantizationReport, QuantizedLayer};
 pub use recommended::Recommended;
 pub use report::{
     ArchiveReport, BundleReport, ChunkReport, CompressedPackage, CompressionReport, ConversionReport, ConvertedPackage,
@@ -176,8 +178,10 @@ pub mod random {
 /// Which weights are compressed, and how.
 pub mod compression {
     pub use mil_compress::{
-        Blocks, Config, Named, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, Scheme, UnknownScheme,
+        Blocks, Config, Named, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, RangeRule, Scheme,
+        UnknownScheme,
     };
+    pub use sd_convert::quantize::Goal;
 }
 
 /// Name and version, as pictures' settings have them.

@@ -23,15 +23,6 @@ pub struct Measuring<'p> {
     clean: Vec<BTreeMap<String, Vec<f32>>>,
 }
 
-/// How strong the clean outputs are.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Signal {
-    /// Largest magnitude.
-    pub peak: f64,
-    /// Mean square of the elements.
-    pub power: f64,
-}
-
 impl<'p> Measuring<'p> {
     /// Runs a program as it is.
     ///
@@ -50,17 +41,6 @@ impl<'p> Measuring<'p> {
             Ok(())
         })?;
         Ok(Self { program, small: None, weights, limits, samples, clean })
-    }
-
-    /// The outputs as they are without loss.
-    #[must_use]
-    pub fn signal(&self) -> Signal {
-        let values = || self.clean.iter().flat_map(BTreeMap::values).flatten().map(|x| f64::from(*x));
-        let n = values().count().max(1);
-        Signal {
-            peak: values().fold(0.0, |peak, x| peak.max(x.abs())),
-            power: values().map(|x| x * x).sum::<f64>() / n as f64,
-        }
     }
 
     /// What is lost when one layer alone has weights and activations of 8 bits.

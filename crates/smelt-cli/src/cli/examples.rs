@@ -95,6 +95,12 @@ Examples:
   smelt analyse unet.mlpackage -o 1.json --shard 1/2
   smelt analyse --merge 1.json 2.json -o analysis.json";
 
+pub(super) const QUANTIZE: &str = "\
+Examples:
+  smelt quantize sd15/X_unet.mlpackage -o small/X_unet.mlpackage --calibration sd15.safetensors
+  smelt quantize unet.mlpackage -o w8a8.mlpackage --calibration sd15.safetensors --psnr 35
+  smelt quantize unet.mlpackage -o w8a8.mlpackage --calibration sd15.safetensors --share 0.8 --ranges percentile";
+
 pub(super) const COMPILE: &str = "\
 Examples:
   smelt compile unet.mlpackage -o compiled
