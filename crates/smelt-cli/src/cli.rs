@@ -14,6 +14,7 @@ mod lora;
 mod own;
 mod preview;
 mod quantize;
+mod report;
 mod seed;
 mod size;
 mod skip_layers;
@@ -42,6 +43,7 @@ pub(crate) use generate::GenerateArgs;
 pub(crate) use own::{CompareArgs, CompletionsArgs, DoctorArgs, ManArgs, MetadataArgs};
 pub(crate) use preview::PreviewArgs;
 pub(crate) use quantize::QuantizeArgs;
+pub(crate) use report::ReportArgs;
 pub(crate) use seed::Seed;
 pub(crate) use size::SizeArgs;
 pub(crate) use source::{DownloadArgs, SourceArgs, source};
@@ -104,6 +106,8 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// Compare a package with its checkpoint, or with another package, on random inputs.
     Verify(VerifyArgs),
+    /// Compare two directories of packages, before and after a compression, on one page.
+    Report(Box<ReportArgs>),
     /// Compare pictures, and put them side by side.
     Compare(CompareArgs),
     /// Tell what made pictures: the settings that tools write into them.

@@ -16,6 +16,7 @@ mod inspect;
 mod man;
 mod metadata;
 mod quantize;
+mod report;
 mod run;
 mod tokens;
 mod upscale;
@@ -48,6 +49,7 @@ pub(crate) fn run(command: &Command, report: &Report) -> Result<ExitCode> {
         Command::Quantize(args) => quantize::run(args, report),
         Command::Bench(args) => bench::run(args, report),
         Command::Verify(args) => verify::run(args, report),
+        Command::Report(args) => report::run(args, report),
         Command::Compare(args) => compare::run(args, report),
         Command::Metadata(args) => metadata::run(args, report),
         Command::Tokens(args) => tokens::run(args, report),
@@ -64,6 +66,7 @@ const fn engine_of(command: &Command) -> Option<&EngineArgs> {
         Command::Generate(args) => Some(&args.engine),
         Command::Calibrate(args) => Some(&args.engine),
         Command::Analyse(args) => Some(&args.engine),
+        Command::Report(args) => Some(&args.engine),
         Command::Run(args) => Some(&args.engine),
         Command::Bench(args) => Some(&args.engine),
         Command::Verify(args) => Some(&args.engine),

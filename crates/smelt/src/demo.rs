@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use crate::error::Result;
 
+/// Its name, which its packages have in theirs.
+pub const NAME: &str = "sd-emoji";
+
 /// Guidance that suits it.
 #[cfg(feature = "demo")]
 pub const GUIDANCE: f32 = sd_demo::GUIDANCE;

@@ -87,6 +87,7 @@ mod request_file;
 mod run;
 mod settings;
 pub mod sheet;
+mod side_by_side;
 mod size;
 mod source_file;
 mod start;
@@ -152,6 +153,7 @@ pub use sd_runtime::pipeline::{
 pub use sd_runtime::prompt::Emphasis;
 pub use sd_runtime::rng::RandomKind;
 pub use sd_runtime::scheduler::{Sampler, SchedulerKind, Spread};
+pub use side_by_side::{ComparedComponent, ComparedPicture, SideBySide, SideBySideReport};
 pub use size::{LatentArg, PictureSize, Sizes};
 pub use start::{Start, StartMask};
 pub use step::Step;
@@ -178,8 +180,7 @@ pub mod random {
 /// Which weights are compressed, and how.
 pub mod compression {
     pub use mil_compress::{
-        Blocks, Config, Named, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, RangeRule, Scheme,
-        UnknownScheme,
+        Blocks, Config, Named, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, RangeRule, Scheme, UnknownScheme,
     };
     pub use sd_convert::quantize::Goal;
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::error::{Result, refuse};
+pub(crate) use summary::escaped;
 pub use summary::{Summary, Weight};
 
 /// The form of a report, told by the ending of its file.

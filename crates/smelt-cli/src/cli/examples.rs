@@ -101,6 +101,11 @@ Examples:
   smelt quantize unet.mlpackage -o w8a8.mlpackage --calibration sd15.safetensors --psnr 35
   smelt quantize unet.mlpackage -o w8a8.mlpackage --calibration sd15.safetensors --share 0.8 --ranges percentile";
 
+pub(super) const REPORT: &str = "\
+Examples:
+  smelt report sd15 sd15-small -o report.html
+  smelt report sd15 sd15-small -o report.html --prompts prompts.txt --steps 25 --seed 7";
+
 pub(super) const COMPILE: &str = "\
 Examples:
   smelt compile unet.mlpackage -o compiled
