@@ -30,6 +30,7 @@
 
 mod activations;
 pub mod assign;
+mod choose;
 mod config;
 mod decode;
 mod decompress;
@@ -37,10 +38,12 @@ mod describe;
 mod encode;
 mod encoded;
 mod error;
+mod estimate;
 mod kmeans;
 mod layout;
 mod loss;
 mod lower;
+mod outline;
 mod palettize;
 mod prune;
 mod quantize;
@@ -54,6 +57,7 @@ pub use activations::{
     Limits, Magnitudes, Operand, QuantizableOp, RangeRule, UnknownRange, WorkKind, n_fused_attentions, quantizable,
     quantize_activations, scale_of,
 };
+pub use choose::PlannedWeight;
 pub use config::{Config, Name};
 pub use describe::{StoredWeight, stored_weights};
 pub use encode::encode;
@@ -62,7 +66,7 @@ pub use error::CompressError;
 pub use loss::Loss;
 pub use run::{Compressed, Kept, Outcome, Progress, RunError, compress};
 pub use scheme::{Axes, Blocks, Named, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, Scheme, UnknownScheme};
-pub use select::{Plan, PlannedWeight};
+pub use select::Plan;
 pub use store::{Memory, Store};
 
 // The example of the README compiles and runs.

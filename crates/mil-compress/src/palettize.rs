@@ -57,14 +57,26 @@ struct Palette {
 
 impl Palette {
     fn find(distinct: &Distinct, mode: PaletteMode, dtype: DType) -> Self {
-        match mode {
+        let mut palette = match mode {
             PaletteMode::KMeans { bits } => Self::k_means(distinct, 1 << bits),
             PaletteMode::Uniform { bits } => Self::uniform(distinct, bits, dtype),
             PaletteMode::Unique => {
                 let n = distinct.len().min(MAX_ENTRIES);
                 Self { entries: distinct.values.clone(), indices: (0..n).map(|i| i as u8).collect() }
             }
+        };
+        palette.entries.iter_mut().for_each(|e| *e = round_to(dtype, *e));
+        palette
+    }
+
+    /// What is lost of the values that it was found for.
+    fn loss(&self, distinct: &Distinct) -> Loss {
+        let mut loss = Loss::default();
+        for ((&value, &count), &index) in distinct.values.iter().zip(&distinct.counts).zip(&self.indices) {
+            loss.squared_error += count as f64 * (value - self.entries[usize::from(index)]).powi(2);
+            loss.signal += count as f64 * value * value;
         }
+        loss
     }
 
     fn k_means(distinct: &Distinct, k: usize) -> Self {
@@ -116,10 +128,7 @@ fn round_to(dtype: DType, x: f64) -> f64 {
 fn scalars(weight: &HostTensor, mode: PaletteMode, axis: usize, n_groups: usize) -> Result<(Lut, Loss), String> {
     let (dtype, bytes) = (weight.dtype(), weight.bytes());
     let grid = Grid::along(weight.shape(), axis, n_groups);
-    let distinct: Vec<Distinct> = (0..n_groups)
-        .map(|g| distinct(dtype, grid.bytes(g, bytes, dtype.bits() / 8)))
-        .collect::<Result<_, _>>()
-        .map_err(|NotFinite(n)| format!("{n} of its values are infinite or not numbers"))?;
+    let distinct = distinct_by_group(weight, &grid)?;
     let bits = match mode {
         PaletteMode::KMeans { bits } | PaletteMode::Uniform { bits } => usize::from(bits),
         PaletteMode::Unique => {
@@ -133,11 +142,7 @@ fn scalars(weight: &HostTensor, mode: PaletteMode, axis: usize, n_groups: usize)
     let (mut loss, mut packer) = (Loss::default(), Packer::new(bits, weight.len(), n_groups));
     for (g, distinct) in distinct.iter().enumerate() {
         let mut palette = Palette::find(distinct, mode, dtype);
-        palette.entries.iter_mut().for_each(|e| *e = round_to(dtype, *e));
-        for ((&value, &count), &index) in distinct.values.iter().zip(&distinct.counts).zip(&palette.indices) {
-            loss.squared_error += count as f64 * (value - palette.entries[usize::from(index)]).powi(2);
-            loss.signal += count as f64 * value * value;
-        }
+        loss += palette.loss(distinct);
         let labels = Labels::new(dtype, distinct, &palette.indices);
         packer.group(&grid, g, bytes, dtype.bits() / 8, &labels);
         palette.entries.resize(1 << bits, 0.0);
@@ -145,6 +150,32 @@ fn scalars(weight: &HostTensor, mode: PaletteMode, axis: usize, n_groups: usize)
     }
     let indices = packer.finish(weight.shape().to_vec());
     Ok((palettes.into_lut(dtype, weight.shape(), axis, n_groups, 1, indices), loss))
+}
+
+/// What palettes by k-means of several widths lose of a weight, each with these groups; its values are counted once.
+pub(crate) fn losses(
+    weight: &HostTensor,
+    groups: PaletteGroups,
+    axes: Axes,
+    widths: &[u8],
+) -> Result<Vec<Loss>, String> {
+    let how = Palettize { mode: PaletteMode::Unique, groups, cluster_dim: 1, per_channel_scale: false };
+    let (axis, n_groups) = self::groups(weight.shape(), &how, axes)?;
+    let distinct = distinct_by_group(weight, &Grid::along(weight.shape(), axis, n_groups))?;
+    let of = |&bits: &u8| {
+        let mut loss = Loss::default();
+        for distinct in &distinct {
+            loss += Palette::find(distinct, PaletteMode::KMeans { bits }, weight.dtype()).loss(distinct);
+        }
+        loss
+    };
+    Ok(widths.iter().map(of).collect())
+}
+
+fn distinct_by_group(weight: &HostTensor, grid: &Grid) -> Result<Vec<Distinct>, String> {
+    let of = |g| distinct(weight.dtype(), grid.bytes(g, weight.bytes(), weight.dtype().bits() / 8));
+    let all: Result<Vec<Distinct>, NotFinite> = (0..grid.len()).map(of).collect();
+    all.map_err(|NotFinite(n)| format!("{n} of its values are infinite or not numbers"))
 }
 
 fn distinct<'a>(dtype: DType, runs: impl Iterator<Item = &'a [u8]> + Clone) -> Result<Distinct, NotFinite> {

@@ -116,15 +116,12 @@ pub fn compress<S: Store>(
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<(Program, Outcome), RunError<S::Error>> {
     let mut raised = program.clone();
-    if let Some(opset) = plan.raise {
-        raised.functions.values_mut().for_each(|f| f.opset = f.opset.max(opset));
-    }
+    plan.raise_opsets(&mut raised);
     let mut outcome = Outcome::default();
     outcome.kept.extend(plan.kept.iter().map(|(w, reason)| kept(w, reason.clone())));
     let mut made: Vec<(&Job, Lowered, Vec<usize>)> = Vec::new();
     let mut shelf = Shelf { store, n: 0, small: HashMap::new() };
-    let chains: BTreeMap<&str, Chains<'_>> =
-        program.functions.iter().map(|(n, f)| (n.as_str(), Chains::new(f))).collect();
+    let chains = chains_of(program);
     let opset_of = |job: &Job| job.weight.places.first().and_then(|(f, _)| raised.functions.get(f)).map(|f| f.opset);
     let work = |job: &Job| one(job, &chains, opset_of(job).unwrap_or(Opset::CoreML6), measure);
     let total = plan.n_elements();
@@ -195,16 +192,26 @@ fn kept(weight: &Weight, reason: String) -> Kept {
     Kept { name, readers: weight.readers(), shape, bytes, reason }
 }
 
-fn one(job: &Job, chains: &BTreeMap<&str, Chains<'_>>, opset: Opset, measure: bool) -> Result<Made, CompressError> {
-    let weight = &job.weight;
-    let values = match &weight.source {
-        Source::Const(c) => c.read(),
+/// What decodes the weights of each function.
+pub(crate) fn chains_of(program: &Program) -> BTreeMap<&str, Chains<'_>> {
+    program.functions.iter().map(|(name, function)| (name.as_str(), Chains::new(function))).collect()
+}
+
+/// A weight's values.
+pub(crate) fn read(weight: &Weight, chains: &BTreeMap<&str, Chains<'_>>) -> Result<HostTensor, CompressError> {
+    match &weight.source {
+        Source::Const(c) => Ok(c.read()),
         Source::Chain { place: (function, value), .. } => {
             let decode = |reason| CompressError::Decode { weight: weight.name.clone(), reason };
             let chains = chains.get(function.as_str()).ok_or_else(|| decode("its function is gone".to_owned()))?;
-            chains.evaluate(*value).map_err(decode)?
+            chains.evaluate(*value).map_err(decode)
         }
-    };
+    }
+}
+
+fn one(job: &Job, chains: &BTreeMap<&str, Chains<'_>>, opset: Opset, measure: bool) -> Result<Made, CompressError> {
+    let weight = &job.weight;
+    let values = read(weight, chains)?;
     let (encoded, loss) = match encode(&values, &job.scheme, job.axes, measure) {
         Ok(result) => result,
         Err(reason) => return Ok(Made::Kept(reason)),
@@ -255,7 +262,7 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Calls `work` on every job with all threads of the pool's size, and `sink` with the results, in order; `sink` is also
 /// called with nothing while it waits.
-fn in_order<'j, J: Sync, R: Send, E>(
+pub(crate) fn in_order<'j, J: Sync, R: Send, E>(
     jobs: &'j [J],
     work: impl Fn(&J) -> R + Sync,
     mut sink: impl FnMut(Option<(&'j J, R)>) -> Result<(), E>,

@@ -19,21 +19,6 @@ pub struct Plan {
     pub(crate) raise: Option<Opset>,
 }
 
-/// A weight that a plan compresses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedWeight {
-    /// Name, without what compression has put behind it.
-    pub name: String,
-    /// Types of the operations that read it.
-    pub readers: Vec<String>,
-    /// Shape.
-    pub shape: Vec<usize>,
-    /// Bytes that it takes now.
-    pub bytes: u64,
-    /// Names of the values that it is in the program: several where it is read in several forms.
-    pub values: Vec<String>,
-}
-
 /// One weight to be compressed.
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
@@ -84,12 +69,6 @@ impl Plan {
         self.jobs.is_empty()
     }
 
-    /// The weights that are compressed, in the order of the program.
-    #[must_use]
-    pub fn weights(&self) -> Vec<PlannedWeight> {
-        self.jobs.iter().map(|job| PlannedWeight::new(&job.weight)).collect()
-    }
-
     /// Weights that are left, each with the reason.
     pub fn left(&self) -> impl Iterator<Item = (&str, &str)> {
         self.kept.iter().map(|(weight, reason)| (weight.name.as_str(), reason.as_str()))
@@ -115,7 +94,7 @@ impl Plan {
         }
     }
 
-    fn check_opsets(&mut self, program: &Program, config: &Config, errors: &mut Vec<CompressError>) {
+    pub(crate) fn check_opsets(&mut self, program: &Program, config: &Config, errors: &mut Vec<CompressError>) {
         let mut said = BTreeSet::new();
         for job in &self.jobs {
             let functions = || job.weight.places.iter().map(|(f, _)| f);
@@ -140,18 +119,6 @@ impl Plan {
             if let Err(faults) = validate(&raised) {
                 errors.push(CompressError::Raise { opset, faults: faults.to_string() });
             }
-        }
-    }
-}
-
-impl PlannedWeight {
-    fn new(weight: &Weight) -> Self {
-        Self {
-            name: weight.name.clone(),
-            readers: weight.readers(),
-            shape: weight.shape.clone(),
-            bytes: weight.stored_bytes,
-            values: weight.values.clone(),
         }
     }
 }
@@ -277,7 +244,7 @@ fn by_users(weight: &Weight, config: &Config) -> Result<Result<Scheme, String>, 
     Ok(found.ok_or_else(|| "nothing reads it".to_owned()))
 }
 
-fn depends_on_axes(scheme: &Scheme) -> bool {
+pub(crate) fn depends_on_axes(scheme: &Scheme) -> bool {
     match scheme {
         Scheme::Keep | Scheme::Half => false,
         Scheme::Palettize(p) | Scheme::PrunePalettize(_, p) => {
@@ -289,7 +256,7 @@ fn depends_on_axes(scheme: &Scheme) -> bool {
 }
 
 /// Why groups, vectors or blocks do not fit a shape, and what would.
-fn indivisible(scheme: &Scheme, shape: &[usize], axes: Axes) -> Option<String> {
+pub(crate) fn indivisible(scheme: &Scheme, shape: &[usize], axes: Axes) -> Option<String> {
     let divisors = |n: usize| {
         let all: Vec<String> = (2..=n.min(128)).filter(|d| n.is_multiple_of(*d)).map(|d| d.to_string()).collect();
         if all.is_empty() { "nothing but 1 would".to_owned() } else { format!("{} would", all.join(", ")) }

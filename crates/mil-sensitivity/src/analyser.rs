@@ -67,10 +67,37 @@ pub struct Analyser {
     pub(crate) weights: Vec<Weight>,
 }
 
+/// A weight that can be compressed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Name in the program.
+    pub name: String,
+    /// Types of the operations that read it.
+    pub readers: Vec<String>,
+    /// Shape.
+    pub shape: Vec<usize>,
+    /// Bytes that it takes now.
+    pub bytes: u64,
+    /// Names of the values that it is in the program.
+    pub(crate) values: Vec<String>,
+}
+
+impl Candidate {
+    fn new(planned: PlannedWeight<'_>) -> Self {
+        Self {
+            name: planned.name.to_owned(),
+            readers: planned.readers(),
+            shape: planned.shape.to_vec(),
+            bytes: planned.bytes,
+            values: planned.values.to_vec(),
+        }
+    }
+}
+
 /// A weight to be looked at.
 #[derive(Debug)]
 pub(crate) struct Weight {
-    pub(crate) planned: PlannedWeight,
+    pub(crate) planned: Candidate,
     /// The first part that reads it.
     pub(crate) part: usize,
     /// Work of measuring it with one scheme, in runs of the whole function.
@@ -104,7 +131,7 @@ impl Analyser {
 
     /// The weights that can be compressed, in the order of the program.
     #[must_use]
-    pub fn weights(&self) -> Vec<&PlannedWeight> {
+    pub fn weights(&self) -> Vec<&Candidate> {
         self.weights.iter().map(|weight| &weight.planned).collect()
     }
 
@@ -155,7 +182,7 @@ fn check(options: &Options) -> Result<(), SensitivityError> {
 }
 
 /// The weights that a compression of everything would take.
-fn candidates(function: &Function, weights: &Config) -> Result<Vec<PlannedWeight>, SensitivityError> {
+fn candidates(function: &Function, weights: &Config) -> Result<Vec<Candidate>, SensitivityError> {
     let config = Config { global: Scheme::palettes(8), raise_opset: true, ..weights.clone() };
-    Ok(Plan::new(&Program::single(function.clone()), &config)?.weights())
+    Ok(Plan::new(&Program::single(function.clone()), &config)?.weights().map(Candidate::new).collect())
 }

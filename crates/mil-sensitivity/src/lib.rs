@@ -24,7 +24,7 @@ mod tests;
 mod trial;
 mod work;
 
-pub use analyser::{Analyser, Options};
+pub use analyser::{Analyser, Candidate, Options};
 pub use error::SensitivityError;
 pub use estimate::{Errors, estimate};
 pub use session::{Clean, Measured, Session};

@@ -75,7 +75,7 @@ fn directly(function: &Function, weight: &str, scheme: Named) -> f64 {
 fn measure(function: &Function, measured: &[&str]) -> Vec<(String, Vec<Measured>)> {
     let analyser = Analyser::new(function, options(measured)).unwrap();
     let mut session = analyser.begin(&inputs(), 2, &Stop::never()).unwrap();
-    let one = |(i, weight): (usize, &&mil_compress::PlannedWeight)| {
+    let one = |(i, weight): (usize, &&crate::Candidate)| {
         let all = session.measure(i, &Stop::never()).unwrap();
         (weight.name.clone(), all.into_iter().map(Result::unwrap).collect())
     };

@@ -60,8 +60,8 @@ pub use model::{Body, Model, SubModel};
 pub use package::Package;
 pub use repack::repack;
 pub use safe_files::Existing;
-pub use store::{PackageWriter, SealedPackage};
-pub use write::{Progress, Stage, WeightFile, Written, planned, write, write_pipeline, write_until};
+pub use store::{PackageWriter, SealedPackage, footprint, planned_after};
+pub use write::{Progress, Stage, WeightFile, Written, planned, planned_pipeline, write, write_pipeline, write_until};
 
 #[cfg(test)]
 mod tests;

@@ -16,15 +16,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mil::{Bytes, Const, HostTensor, Valid};
+use mil::{Bytes, Const, DType, HostTensor, Valid};
 use safe_files::{Existing, StagedDir};
 
 use crate::{
-    blob::{BlobPlan, map_records},
+    blob::{ALIGNMENT, BlobPlan, map_records},
     description::Description,
     encode,
     error::Error,
     link::{link_or_copy, same_file},
+    manifest::Manifest,
     write::{Draft, Progress, WeightFile, WeightOutput, Written, check_size},
 };
 
@@ -155,6 +156,38 @@ impl SealedPackage {
             }
         }
         draft.commit(weight_file)
+    }
+}
+
+/// Bytes of all files of the package that [`PackageWriter`] writes when it is given these tensors one after another and then
+/// this program, which views them; nothing is written, and no weight is read.
+///
+/// # Errors
+/// As [`SealedPackage::finish`], but for those of the disk.
+pub fn planned_after(program: Valid<'_>, description: &Description, stored: &[HostTensor]) -> Result<u64, Error> {
+    let (mut blobs, mut end) = (Vec::new(), ALIGNMENT);
+    for tensor in stored.iter().filter(|t| encode::is_weight(t.dtype(), t.len(), 0)) {
+        let plan = BlobPlan::after(end, tensor.dtype(), tensor.len()).map_err(|fault| {
+            let file = encode::WEIGHT_FILE.into();
+            Error::Blob { file, offset: end, fault }
+        })?;
+        end = plan.end();
+        blobs.push((plan, Const::new(tensor.clone())));
+    }
+    let (model, weights) = encode::model_after(program.program(), description, &blobs)?;
+    check_size(&model)?;
+    let manifest = Manifest::for_program(!weights.is_empty()).to_json();
+    Ok((manifest.len() + model.len()) as u64 + weights.n_bytes())
+}
+
+/// Bytes that a tensor of this type and size adds to the files of a package, but for what the program says of it.
+#[must_use]
+pub fn footprint(dtype: DType, n_elements: usize) -> u64 {
+    let n_bytes = dtype.byte_len(n_elements).map_or(u64::MAX, |n| n as u64);
+    if encode::is_weight(dtype, n_elements, 0) {
+        n_bytes.next_multiple_of(ALIGNMENT).saturating_add(ALIGNMENT)
+    } else {
+        n_bytes
     }
 }
 

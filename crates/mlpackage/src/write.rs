@@ -134,6 +134,18 @@ pub fn planned(program: Valid<'_>, description: &Description) -> Result<Written,
     Ok(Written { model_bytes, weight_bytes, n_blobs, weight_file: WeightFile::Written })
 }
 
+/// Bytes of all files of the package that [`write_pipeline`] would write; nothing is written, and no weight is read.
+///
+/// # Errors
+/// As [`planned`].
+pub fn planned_pipeline(stages: &[Stage<'_>], description: &Description) -> Result<u64, Error> {
+    let stages: Vec<_> = stages.iter().map(|s| (s.name, s.program.program(), s.description)).collect();
+    let (model, weights) = encode::pipeline(&stages, description)?;
+    check_size(&model)?;
+    let manifest = Manifest::for_program(weights.iter().any(|p| !p.is_empty())).to_json();
+    Ok((manifest.len() + model.len()) as u64 + weights.iter().map(WeightPlan::n_bytes).sum::<u64>())
+}
+
 fn write_plans(
     path: &Path,
     model: Vec<u8>,

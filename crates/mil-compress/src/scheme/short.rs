@@ -26,6 +26,9 @@ pub struct Named(Scheme);
 pub struct UnknownScheme(String);
 
 impl Named {
+    /// The weight is left as it is.
+    pub const KEEP: Self = Self(Scheme::Keep);
+
     /// The scheme.
     #[must_use]
     pub const fn scheme(self) -> Scheme {
