@@ -8,12 +8,14 @@ mod control;
 mod embedding;
 mod examples;
 mod generate;
+mod goal;
 mod hires;
 mod like;
 mod lora;
 mod own;
 mod preview;
 mod quantize;
+mod recipe;
 mod report;
 mod seed;
 mod size;
@@ -40,9 +42,11 @@ pub(crate) use analyse::{AnalyseArgs, Measure};
 pub(crate) use calibrate::CalibrateArgs;
 pub(crate) use examples::with_example;
 pub(crate) use generate::GenerateArgs;
+pub(crate) use goal::GoalArgs;
 pub(crate) use own::{CompareArgs, CompletionsArgs, DoctorArgs, ManArgs, MetadataArgs};
 pub(crate) use preview::PreviewArgs;
 pub(crate) use quantize::QuantizeArgs;
+pub(crate) use recipe::{RecipeArgs, RecipeForm};
 pub(crate) use report::ReportArgs;
 pub(crate) use seed::Seed;
 pub(crate) use size::SizeArgs;
@@ -98,6 +102,8 @@ pub(crate) enum Command {
     Analyse(Box<AnalyseArgs>),
     /// Give a package weights and activations of 8 bits, for systems that compute with integers.
     Quantize(QuantizeArgs),
+    /// Make recipes of an analysis: which weight is stored how, for a size, a mean of bits or a quality.
+    Recipe(RecipeArgs),
     /// Compile packages: make what Core ML loads, as Apple's compiler does on a Mac.
     Compile(CompileArgs),
     /// Cut a package into parts that run one after another.
@@ -237,6 +243,8 @@ pub(crate) struct CompressArgs {
     pub(crate) output: PathBuf,
     #[command(flatten)]
     pub(crate) method: MethodArgs,
+    #[command(flatten)]
+    pub(crate) goal: GoalArgs,
     /// Only weights that match, or are read by operations whose name or type does (* and ? stand for anything); repeatable.
     #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
     pub(crate) only: Vec<String>,

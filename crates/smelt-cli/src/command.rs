@@ -16,6 +16,7 @@ mod inspect;
 mod man;
 mod metadata;
 mod quantize;
+mod recipe;
 mod report;
 mod run;
 mod tokens;
@@ -47,6 +48,7 @@ pub(crate) fn run(command: &Command, report: &Report) -> Result<ExitCode> {
         Command::Analyse(args) => analyse::run(args, report),
         Command::Compress(args) => compress::run(args, report),
         Command::Quantize(args) => quantize::run(args, report),
+        Command::Recipe(args) => recipe::run(args, report),
         Command::Bench(args) => bench::run(args, report),
         Command::Verify(args) => verify::run(args, report),
         Command::Report(args) => report::run(args, report),

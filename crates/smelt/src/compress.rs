@@ -2,6 +2,7 @@
 //!
 //! Everything that can be refused is refused before any work begins.
 
+mod choosing;
 mod directory;
 mod left;
 
@@ -18,6 +19,7 @@ use crate::error::{Context, Result, refuse};
 use crate::open::Opened;
 use crate::owner::Owner;
 use crate::package::{guarded, is_named_as_compiled, is_named_as_package, open_package, refuse_existing, stem};
+use crate::recipe::{Chooser, Choosing};
 use crate::report::{CompressedPackage, CompressionReport};
 use crate::watch::{self, Event, Progress, Unit, Watch, Writing, write_file};
 use crate::weights_report::{Format, Summary};
@@ -27,6 +29,8 @@ use crate::weights_report::{Format, Summary};
 pub struct Compression {
     /// Which weights, and how.
     pub config: Config,
+    /// Choose a scheme for each weight, so that a goal is met; the configuration then says only which weights count.
+    pub choosing: Option<Choosing>,
     /// The file that the configuration was read from; no output may replace it.
     pub config_file: Option<PathBuf>,
     /// Write a report with the loss of every weight: .html, .svg or .json.
@@ -40,7 +44,7 @@ impl Compression {
     #[must_use]
     pub fn new(mut config: Config) -> Self {
         config.roots = ["unet", "text_encoder", "vae", "model"].map(str::to_owned).to_vec();
-        Self { config, config_file: None, report: None, existing: Existing::Refuse }
+        Self { config, choosing: None, config_file: None, report: None, existing: Existing::Refuse }
     }
 
     /// Text encoder and UNet with palettes of so many bits, by k-means: what Apple's converter does.
@@ -53,6 +57,20 @@ impl Compression {
     #[must_use]
     pub fn none() -> Self {
         Self::new(Config::default())
+    }
+
+    /// The configuration, which with a goal takes in all weights that may be compressed.
+    fn whole_config(&self) -> Result<Config> {
+        if self.choosing.is_none() {
+            return Ok(self.config.clone());
+        }
+        if !keeps_everything(&self.config) {
+            refuse!(
+                "a goal chooses the schemes by itself; leave the method out, and say with --schemes which it may take"
+            );
+        }
+        // Any scheme that every opset has and every shape takes.
+        Ok(Config { global: Scheme::palettes(8), ..self.config.clone() })
     }
 
     /// Decides what a compression will do, of a package or of a directory of packages; nothing is written.
@@ -86,6 +104,7 @@ struct Task {
     input: PathBuf,
     output: PathBuf,
     package: Package,
+    config: Config,
     /// One for each program; all are empty for a compiled model that keeps its weights.
     plans: Vec<Plan>,
     report: Option<OutputFile>,
@@ -100,6 +119,8 @@ pub struct CompressionPlan {
     copies: Vec<(Tree, PathBuf)>,
     files: Named,
     format: Option<Format>,
+    /// What chooses the schemes, and for which tasks.
+    chooser: Option<(Chooser, Vec<usize>)>,
     existing: Existing,
     begin: Instant,
 }
@@ -130,16 +151,20 @@ impl CompressionPlan {
         };
         let mut files = name_files(asked, (from, to), &inputs, &copies)?;
         let targets: Vec<PathBuf> = inputs.iter().map(|(_, output)| output.clone()).collect();
-        let mut tasks = Vec::new();
+        let (mut tasks, mut chosen_for) = (Vec::new(), Vec::new());
+        let asked_config = asked.whole_config()?;
         for ((input, output), report) in inputs.into_iter().zip(std::mem::take(&mut files.reports)) {
             refuse_existing([output.as_path()], asked.existing)?;
             let first = directory::first_of(&output).filter(|first| targets.contains(first));
             let is_kept = is_directory && !directory::is_compressed(&input);
-            let config = if is_kept { Config::default() } else { asked.config.clone() };
-            tasks.push(Task::new(&config, input, output, report, first)?);
+            let config = if is_kept { Config::default() } else { asked_config.clone() };
+            chosen_for.extend((!is_kept).then_some(tasks.len()));
+            tasks.push(Task::new(config, input, output, report, first)?);
         }
         refuse_existing(copies.iter().map(|(_, to)| to.as_path()), asked.existing)?;
-        Ok(Self { tasks, copies, files, format, existing: asked.existing, begin })
+        let chooser = asked.choosing.as_ref().map(|choosing| choosing::chooser(choosing, &tasks, &chosen_for, &copies));
+        let chooser = chooser.transpose()?.map(|chooser| (chooser, chosen_for));
+        Ok(Self { tasks, copies, files, format, chooser, existing: asked.existing, begin })
     }
 
     /// What is read and written, for a client that has outputs of its own.
@@ -154,6 +179,10 @@ impl CompressionPlan {
     /// For a disk that is full, and a watcher that breaks off.
     pub fn run(mut self, watch: &mut dyn Watch) -> Result<CompressionReport> {
         watch::warn_replaced(watch, &directory::changes(&self.copies))?;
+        let choice = match self.chooser.take() {
+            Some((chooser, tasks)) => Some(choosing::choose(chooser, &mut self.tasks, &tasks, watch)?),
+            None => None,
+        };
         self.files.folders.iter_mut().try_for_each(OutputFolder::make)?;
         let mut packages = Vec::new();
         for task in &self.tasks {
@@ -162,7 +191,7 @@ impl CompressionPlan {
             packages.push(package);
         }
         let copied = directory::copy(&self.copies, watch)?;
-        Ok(CompressionReport { packages, copied, seconds: self.begin.elapsed().as_secs_f64() })
+        Ok(CompressionReport { packages, copied, choice, seconds: self.begin.elapsed().as_secs_f64() })
     }
 }
 
@@ -188,6 +217,8 @@ fn name_files(
     inputs.iter().try_for_each(|(input, _)| files.reads("the package", input))?;
     copies.iter().try_for_each(|(tree, _)| files.reads("the copied", tree.root()))?;
     asked.config_file.iter().try_for_each(|path| files.reads("--config", path))?;
+    let analysis = asked.choosing.as_ref().and_then(|choosing| choosing.analysis.as_ref());
+    analysis.map_or(Ok(()), |path| files.reads("--analysis", path))?;
     let folder = if is_directory { to.to_owned() } else { parent(to) };
     if is_directory {
         Owner::of_folder(from)?.check_may_enter(to)?;
@@ -232,7 +263,7 @@ fn parent(path: &Path) -> PathBuf {
 impl Task {
     /// Reads a package, and decides what becomes of its weights.
     fn new(
-        config: &Config,
+        config: Config,
         input: PathBuf,
         output: PathBuf,
         report: Option<OutputFile>,
@@ -241,23 +272,28 @@ impl Task {
         let package = open_package(&input)?;
         let plan = |program| -> Result<Plan> {
             mil::validate(program).map_err(sd_convert::ConvertError::InvalidProgram)?;
-            Ok(Plan::new(program, config)?)
+            Ok(Plan::new(program, &config)?)
         };
         let plans = package.model().programs().into_iter().map(plan).collect::<Result<Vec<_>>>();
         let plans = plans.with_context(|| format!("cannot compress {}", input.display()))?;
         // A compiled model that keeps its weights becomes a package all the same.
-        let is_kept = package.is_compiled() && keeps_everything(config);
+        let is_kept = package.is_compiled() && keeps_everything(&config);
         if plans.iter().all(Plan::is_empty) && !is_kept {
-            refuse!("{} has no weight to compress: {}", input.display(), left::why_nothing(config, &plans));
+            refuse!("{} has no weight to compress: {}", input.display(), left::why_nothing(&config, &plans));
         }
-        Ok(Self { input, output, package, plans, report, first })
+        Ok(Self { input, output, package, config, plans, report, first })
+    }
+
+    /// What the package is called where it is told of.
+    fn label(&self) -> String {
+        let stem = stem(&self.input);
+        stem.rsplit("version_").next().unwrap_or(&stem).to_owned()
     }
 
     /// Compresses the package; when the watcher breaks off, nothing of it is left.
     fn run(&self, existing: Existing, format: Option<Format>, watch: &mut dyn Watch) -> Result<CompressedPackage> {
         let begin = Instant::now();
-        let label = stem(&self.input);
-        let what = label.rsplit("version_").next().unwrap_or(&label);
+        let what = &self.label();
         let total = self.plans.iter().map(Plan::n_elements).sum();
         let (written, outcome) = if self.plans.iter().all(Plan::is_empty) {
             let written = guarded("packing", watch, |progress| {

@@ -80,6 +80,7 @@ mod pipeline;
 mod preview;
 pub mod prompt;
 mod quantize;
+mod recipe;
 mod recommended;
 mod report;
 mod request;
@@ -133,6 +134,7 @@ pub use package::open_package;
 pub use picture::Picture;
 pub use pipeline::Pipeline;
 pub use quantize::{Quantization, QuantizationPlan, QuantizationReport, QuantizedLayer};
+pub use recipe::{ChoiceReport, Choosing, Goal, Recipe, RecipeRequest, Recipes};
 pub use recommended::Recommended;
 pub use report::{
     ArchiveReport, BundleReport, ChunkReport, CompressedPackage, CompressionReport, ConversionReport, ConvertedPackage,

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::bundle_form::BundleForm;
 use crate::embeddings::Word;
 use crate::half_precision::Overflow;
+use crate::recipe::ChoiceReport;
 use crate::weights_report::Summary;
 
 /// What a conversion wrote.
@@ -129,6 +130,9 @@ pub struct CompressionReport {
     pub packages: Vec<CompressedPackage>,
     /// Files and packages that were copied as they are.
     pub copied: Vec<String>,
+    /// What was chosen, where a goal was to be met.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choice: Option<ChoiceReport>,
     /// Time for everything.
     pub seconds: f64,
 }

@@ -79,6 +79,9 @@ Examples:
   smelt compress unet.mlpackage -o unet8.mlpackage --mode linear-symmetric --dtype int8
   smelt compress unet.mlpackage -o sparse.mlpackage --sparsity 0.5 --mode kmeans --bits 4 --target macOS15
   smelt compress unet.mlpackage -o mixed.mlpackage --config recipe.json --report mixed.html
+  smelt compress sd15 -o sd15-small --fit 900MB
+  smelt compress unet.mlpackage -o unet4.mlpackage --mean-bits 4.04 --analysis unet.json
+  smelt compress unet.mlpackage -o unet30.mlpackage --psnr 30 --analysis unet.json --schemes 2,4,6,8,4g16 --target macOS15
   smelt compress Unet.mlmodelc -o unet.mlpackage";
 
 pub(super) const CALIBRATE: &str = "\
@@ -105,6 +108,13 @@ pub(super) const REPORT: &str = "\
 Examples:
   smelt report sd15 sd15-small -o report.html
   smelt report sd15 sd15-small -o report.html --prompts prompts.txt --steps 25 --seed 7";
+
+pub(super) const RECIPE: &str = "\
+Examples:
+  smelt recipe unet.json -o recipes.json --plot front.svg
+  smelt recipe unet.json --mean-bits 4.04 -o recipe.json
+  smelt recipe unet.json --psnr 30 --schemes 2,4,6,8,4g16 -o recipe.json
+  smelt recipe unet.json --form apple -o palettization_recipe.json";
 
 pub(super) const COMPILE: &str = "\
 Examples:

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use smelt::{CompressedPackage, Compression, CompressionReport, Event, Watch};
+use smelt::{ChoiceReport, CompressedPackage, Compression, CompressionReport, Event, Watch};
 
 use crate::cli::{CompressArgs, existing};
 use crate::report::{Report, Table, bytes, count, seconds};
@@ -16,6 +16,7 @@ use crate::screen::Screen;
 
 pub(super) fn run(args: &CompressArgs, report: &Report) -> Result<ExitCode> {
     let compression = Compression {
+        choosing: method::choosing(&args.goal)?,
         config_file: args.config.clone(),
         report: args.report.clone(),
         existing: existing(args.force),
@@ -63,6 +64,9 @@ fn row(package: &CompressedPackage) -> Table {
 
 fn tell(args: &CompressArgs, compressed: &CompressionReport, report: &Report) {
     let CompressionReport { packages, copied, seconds: elapsed, .. } = compressed;
+    if let Some(choice) = &compressed.choice {
+        tell_choice(choice, report);
+    }
     let (before, after) = packages.iter().fold((0, 0), |(b, a), p| (b + p.bytes_before, a + p.bytes));
     let copies = if copied.is_empty() { String::new() } else { format!(", {} copied", count(copied.len(), "item")) };
     report.line(format_args!(
@@ -72,4 +76,14 @@ fn tell(args: &CompressArgs, compressed: &CompressionReport, report: &Report) {
         bytes(before),
         seconds(Duration::from_secs_f64(*elapsed))
     ));
+}
+
+fn tell_choice(choice: &ChoiceReport, report: &Report) {
+    let chosen = choice.schemes.iter().map(|(scheme, n)| format!("{scheme} for {n}")).collect::<Vec<_>>().join(", ");
+    let loss = match choice.psnr_db {
+        Some(db) => format!("{db:.1} dB at the output, by the analysis"),
+        None if choice.estimated => format!("noise to signal {:.4} over all weights, estimated", choice.loss),
+        None => "nothing is lost, by the analysis".to_owned(),
+    };
+    report.line(format_args!("chose {chosen}; {loss}"));
 }

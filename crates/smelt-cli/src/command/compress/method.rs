@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, bail};
 use smelt::compression::{Blocks, Config, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, Scheme};
-use smelt::{DType, Target};
+use smelt::{Choosing, DType, Goal, Target};
 
-use crate::cli::{CompressArgs, Granularity, Integer, MethodArgs, Mode};
+use crate::cli::{CompressArgs, GoalArgs, Granularity, Integer, MethodArgs, Mode};
 
 /// Cap on a configuration; recipes of Apple's have some hundred kilobytes.
 const MAX_CONFIG_BYTES: u64 = 64 << 20;
@@ -21,9 +21,10 @@ pub(super) fn config(args: &CompressArgs) -> Result<Config> {
     };
     match scheme(&args.method)? {
         Some(scheme) => config.global = scheme,
-        None if args.config.is_none() && !smelt::holds_compiled(&args.package) => {
+        None if args.config.is_none() && choosing(&args.goal)?.is_none() && !smelt::holds_compiled(&args.package) => {
             bail!(
-                "say how: --bits N for palettes, --dtype int8 for integers, --sparsity X for pruning, or --config FILE"
+                "say how: --bits N for palettes, --dtype int8 for integers, --sparsity X for pruning, --config FILE, or a \
+                 goal: --mean-bits, --fit, --psnr"
             )
         }
         None => {}
@@ -36,6 +37,19 @@ pub(super) fn config(args: &CompressArgs) -> Result<Config> {
     config.recompress = args.recompress;
     config.raise_opset = args.target == Some(Target::MacOs15);
     Ok(config)
+}
+
+/// What the schemes are chosen for, if a goal was given.
+pub(super) fn choosing(args: &GoalArgs) -> Result<Option<Choosing>> {
+    let goal = match (args.mean_bits, args.fit, args.psnr) {
+        (Some(mean), ..) => Goal::MeanBits(mean),
+        (_, Some(limit), _) => Goal::Fit(limit),
+        (.., Some(floor)) => Goal::Psnr(floor),
+        _ if args.analysis.is_some() => bail!("--analysis is for a goal: --mean-bits, --fit or --psnr"),
+        _ if !args.schemes.is_empty() => bail!("--schemes are for a goal: --mean-bits, --fit or --psnr"),
+        _ => return Ok(None),
+    };
+    Ok(Some(Choosing { goal, schemes: args.schemes.clone(), analysis: args.analysis.clone() }))
 }
 
 /// The scheme for all weights; `None` when nothing was said.

@@ -1,0 +1,66 @@
+//! Recipes: how each weight is stored, so that a model has a size, a mean of bits, or a quality, and loses least.
+//!
+//! What a scheme loses of each weight was measured at the model's output (`smelt analyse`), or is estimated from the weights
+//! alone. Losses of several weights add up, as far as that is known; of all assignments the best is found
+//! ([`mil_compress::assign`]).
+
+mod apple;
+mod choose;
+mod front;
+mod picture;
+mod size;
+mod weighed;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use mil_compress::Named;
+use serde::Serialize;
+
+pub(crate) use choose::Chooser;
+pub use front::{Recipe, RecipeRequest, Recipes};
+pub(crate) use weighed::Part;
+
+/// How a compression chooses for each weight.
+#[derive(Debug, Clone)]
+pub struct Choosing {
+    /// What it is to come to.
+    pub goal: Goal,
+    /// Schemes to choose among, beside leaving a weight as it is; none for those that are usual.
+    pub schemes: Vec<Named>,
+    /// What each scheme loses of each weight (`smelt analyse`); estimated from the weights without it.
+    pub analysis: Option<PathBuf>,
+}
+
+/// What a compression is to come to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Goal {
+    /// At most so many bits a weight on average, palettes and scales included.
+    MeanBits(f64),
+    /// All files that are written take at most so many bytes.
+    Fit(u64),
+    /// At least this peak signal-to-noise ratio at the model's output, in dB, and as few bytes as can be.
+    Psnr(f64),
+}
+
+/// What was chosen.
+#[derive(Debug, Clone, Serialize)]
+pub struct ChoiceReport {
+    /// Number of weights by scheme.
+    pub schemes: BTreeMap<String, usize>,
+    /// Whether losses were estimated from the weights alone.
+    pub estimated: bool,
+    /// Sum of the losses: mean squared error at the output, or noise to signal of the weights where they are estimated.
+    pub loss: f64,
+    /// Peak signal-to-noise ratio at the output that the sum comes to, in dB; where losses were measured.
+    pub psnr_db: Option<f64>,
+    /// Bytes of all files that are written, for [`Goal::Fit`]; at most this.
+    pub planned_bytes: Option<u64>,
+    /// What is not proven of the choice; 0 where it is known to be the best.
+    pub gap: f64,
+}
+
+/// A peak signal-to-noise ratio in dB; infinite where nothing is lost.
+pub(crate) fn psnr_db(peak: f64, loss: f64) -> f64 {
+    if loss == 0.0 { f64::INFINITY } else { 10.0 * (peak * peak / loss).log10() }
+}
