@@ -10,6 +10,7 @@ mod compress;
 mod convert;
 mod decode;
 mod engine;
+mod fit;
 mod ground;
 mod lora;
 mod newcomer;
@@ -35,7 +36,7 @@ pub(crate) struct Arguments {
     /// Measured runs, after the warm-up.
     #[arg(long)]
     runs: Option<usize>,
-    /// Whose shapes the checkpoint has, for `convert`, `compress`, `chunk` and `lora`; SD 1.5 by default.
+    /// Whose shapes the checkpoint has, for `convert`, `compress`, `fit`, `chunk` and `lora`; SD 1.5 by default.
     #[arg(long, value_enum)]
     preset: Option<PresetName>,
     /// Only these components of that checkpoint, for `convert`: where the disk is too small for all of it, twice.
@@ -57,6 +58,8 @@ enum Name {
     Compress,
     /// `smelt analyse` of the UNet of that checkpoint against a step of it.
     Analyse,
+    /// `smelt compress --fit` of the UNet of that checkpoint, to a quarter, against `cp` of its weights.
+    Fit,
     /// `smelt chunk` of the UNet of that checkpoint against `cp` of its weights.
     Chunk,
     /// `smelt convert` of that checkpoint's UNet with twenty LoRAs against `cp` of the same files.
@@ -81,8 +84,8 @@ enum Name {
 #[allow(clippy::print_stdout, reason = "the result is the output")]
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let Arguments { name, runs, preset, ref components, peers, only } = *arguments;
-    let takes_preset = matches!(name, Name::Convert | Name::Compress | Name::Chunk | Name::Lora);
-    ensure!(preset.is_none() || takes_preset, "only convert, compress, chunk and lora take a preset");
+    let takes_preset = matches!(name, Name::Convert | Name::Compress | Name::Fit | Name::Chunk | Name::Lora);
+    ensure!(preset.is_none() || takes_preset, "only convert, compress, fit, chunk and lora take a preset");
     ensure!(components.is_empty() || matches!(name, Name::Convert), "only convert takes components");
     let preset = preset.unwrap_or(PresetName::Sd15);
     ensure!(!peers || matches!(name, Name::Compress | Name::Engine), "only compress and engine have peers");
@@ -91,6 +94,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Name::Convert => ("convert", convert::run(preset, components, runs.unwrap_or(5))?),
         Name::Compress => ("compress", compress::run(preset, runs.unwrap_or(5), peers)?),
         Name::Analyse => ("analyse", analyse::run()?),
+        Name::Fit => ("fit", fit::run(preset, runs.unwrap_or(3))?),
         Name::Chunk => ("chunk", chunk::run(preset, runs.unwrap_or(5))?),
         Name::Lora => ("lora", lora::run(preset, runs.unwrap_or(3))?),
         Name::Build => ("build", build::run(runs.unwrap_or(1))?),
