@@ -40,7 +40,7 @@ fn bytes_of(path: &Path) -> u64 {
     std::fs::read_dir(path).unwrap().map(|entry| bytes_of(&entry.unwrap().path())).sum()
 }
 
-/// Plans every third weight by each of these schemes, and compares what is written with what was planned.
+/// Plans weights by each of these schemes in turn, and compares what is written with what was planned.
 fn check(package: &Path, schemes: &[&str]) {
     let package = Package::open(package).unwrap();
     let (program, description) = (package.model().program().unwrap(), &package.model().description);
@@ -61,7 +61,14 @@ fn check(package: &Path, schemes: &[&str]) {
     let Packaged::Sealed(sealed) = store else { panic!("it is sealed") };
     let go_on = &mut |_: mlpackage::Progress| ControlFlow::Continue(());
     let written = sealed.finish(validate(&compressed).unwrap(), description, go_on).unwrap();
-    assert_eq!(planned, bytes_of(&path), "{schemes:?}, of which {written:?}");
+    let there = bytes_of(&path);
+    assert!(
+        planned >= there && planned - there <= there / 100,
+        "{planned} and {there}: {schemes:?}, of which {written:?}"
+    );
+    // Zero points are equal where weights have as many channels, and lie once.
+    let is_exact = !schemes.contains(&"int8");
+    assert!(planned == there || !is_exact, "{planned} and {there}: {schemes:?}, of which {written:?}");
 }
 
 #[test]
