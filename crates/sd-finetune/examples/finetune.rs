@@ -34,6 +34,9 @@ struct Arguments {
     /// Where the training is kept once a minute, and goes on from where it is there.
     #[arg(long)]
     state: PathBuf,
+    /// The state of another training, whose weights and palettes this one begins with.
+    #[arg(long)]
+    begin_with: Option<PathBuf>,
     /// The checkpoint to write.
     #[arg(short, long)]
     output: PathBuf,
@@ -46,6 +49,9 @@ struct Arguments {
     /// Samples of a step.
     #[arg(long, default_value_t = Recipe::default().batch)]
     batch: usize,
+    /// The guidance that pictures will be drawn with: what it makes of two outputs counts beside each of them.
+    #[arg(long)]
+    guidance: Option<f32>,
     /// Steps in which weights and palettes are trained.
     #[arg(long, default_value_t = Recipe::default().soft_steps)]
     soft_steps: usize,
@@ -72,6 +78,7 @@ impl Arguments {
             n_bits: self.bits,
             group_size: self.group_size,
             batch: self.batch,
+            guidance: self.guidance,
             soft_steps: self.soft_steps,
             hard_steps: self.hard_steps,
             n_iterations: self.iterations,
@@ -89,6 +96,7 @@ fn main() -> Result<()> {
     let state = outputs.file("--state", &arguments.state)?;
     outputs.directory("-o", &arguments.output)?;
     outputs.reads("--data", &arguments.data)?;
+    arguments.begin_with.iter().try_for_each(|path| outputs.reads("--begin-with", path))?;
     if arguments.output.exists() {
         bail!("{} is there already; give another place", arguments.output.display());
     }
@@ -106,6 +114,8 @@ fn main() -> Result<()> {
     if arguments.state.exists() {
         tuner.resume(&arguments.state)?;
         eprintln!("goes on behind step {}", tuner.n_done());
+    } else if let Some(path) = &arguments.begin_with {
+        tuner.begin_with(path)?;
     }
     judge(&tuner, &data)?;
     match tuner.run(&data, Some(&state), watch()?) {

@@ -60,6 +60,16 @@ impl Data {
         self.n_samples
     }
 
+    /// Whether samples are pairs of the same latents, as guidance evaluates them and `smelt calibrate` records them.
+    #[must_use]
+    pub fn has_pairs(&self) -> bool {
+        let Some(latents) = self.inputs.get("sample").filter(|_| self.n_samples.is_multiple_of(2)) else {
+            return false;
+        };
+        let (len, bytes) = (latents.bytes().len() / self.n_samples, latents.bytes());
+        bytes.chunks(2 * len).all(|pair| pair[..len] == pair[len..])
+    }
+
     /// These samples.
     #[must_use]
     pub fn batch(&self, places: &[usize]) -> Samples {
@@ -97,6 +107,12 @@ pub(crate) fn places(seed: u64, n_samples: usize, batch: usize, step: usize) -> 
     (begin..begin + batch).map(&mut place).collect()
 }
 
+/// The same for pairs, whose two samples stay together.
+#[must_use]
+pub(crate) fn paired_places(seed: u64, n_samples: usize, batch: usize, step: usize) -> Vec<usize> {
+    places(seed, n_samples / 2, batch / 2, step).into_iter().flat_map(|pair| [2 * pair, 2 * pair + 1]).collect()
+}
+
 /// An order of so many, by Fisher and Yates with SplitMix64.
 fn shuffled(seed: u64, n: usize) -> Vec<usize> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d;
@@ -127,6 +143,19 @@ mod tests {
             round.sort_unstable();
             assert_eq!(*round, (0..10).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn pairs_stay_together() {
+        let chosen = paired_places(3, 10, 4, 1);
+        assert_eq!(chosen.len(), 4);
+        assert!(chosen.chunks(2).all(|pair| pair[0] % 2 == 0 && pair[1] == pair[0] + 1), "{chosen:?}");
+        let of = |values: &[f32]| {
+            let latents = HostTensor::from_f32([values.len()], values.to_vec());
+            Data::new(Samples::from([("sample".to_owned(), latents)])).unwrap()
+        };
+        assert!(of(&[1.0, 1.0, 2.0, 2.0]).has_pairs());
+        assert!(!of(&[1.0, 2.0, 2.0, 1.0]).has_pairs() && !of(&[1.0, 1.0, 1.0]).has_pairs());
     }
 
     #[test]

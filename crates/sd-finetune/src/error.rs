@@ -67,6 +67,12 @@ pub enum FinetuneError {
         /// Why.
         reason: String,
     },
+    /// Guidance was asked for, and there is nothing to guide.
+    #[error(
+        "guidance is trained on pairs, the negative prompt's sample and the prompt's; these samples are none, so calibrate \
+         with guidance above 1"
+    )]
+    NoPairs,
     /// The recipe makes no sense.
     #[error("the recipe asks for {reason}")]
     Recipe {

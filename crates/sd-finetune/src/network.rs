@@ -30,6 +30,9 @@ pub trait Trained: Send {
 
     /// The mean squared error of the outputs, and its gradient by each parameter.
     ///
+    /// With `guidance` samples are pairs, each of a negative prompt and then a prompt, and the mean squared error of what
+    /// guidance makes of a pair is added.
+    ///
     /// # Errors
     /// As [`Trained::outputs`], and when targets are missing or of another shape than the outputs.
     fn gradients(
@@ -37,6 +40,7 @@ pub trait Trained: Send {
         values: &[Arc<Vec<f32>>],
         inputs: &Samples,
         targets: &Samples,
+        guidance: Option<f32>,
     ) -> Result<(f64, Vec<Vec<f32>>), FinetuneError>;
 }
 
@@ -89,10 +93,11 @@ impl<N: Network> Trained for OnDevice<N> {
         values: &[Arc<Vec<f32>>],
         inputs: &Samples,
         targets: &Samples,
+        guidance: Option<f32>,
     ) -> Result<(f64, Vec<Vec<f32>>), FinetuneError> {
         let device = self.device.clone().autodiff();
         let module = self.with(values, &device);
-        let mut step = Step::new(inputs, Some(targets), &device);
+        let mut step = Step { guidance, ..Step::new(inputs, Some(targets), &device) };
         module.call(&mut step)?;
         let loss = step.loss.ok_or(FinetuneError::NoOutputs)?;
         let gradients = loss.backward();
@@ -159,13 +164,14 @@ struct Step<'a> {
     inputs: &'a Samples,
     targets: Option<&'a Samples>,
     device: &'a Device,
+    guidance: Option<f32>,
     loss: Option<Tensor<1>>,
     outputs: Samples,
 }
 
 impl<'a> Step<'a> {
     fn new(inputs: &'a Samples, targets: Option<&'a Samples>, device: &'a Device) -> Self {
-        Self { inputs, targets, device, loss: None, outputs: Samples::new() }
+        Self { inputs, targets, device, guidance: None, loss: None, outputs: Samples::new() }
     }
 }
 
@@ -175,6 +181,19 @@ fn of_rank<'a>(samples: &'a Samples, name: &str, rank: usize) -> Result<&'a Host
         true => Ok(tensor),
         false => Err(FinetuneError::FeatureRank { name: name.to_owned(), rank, found: tensor.shape().to_vec() }),
     }
+}
+
+fn mean_square<const D: usize>(error: Tensor<D>) -> Tensor<1> {
+    (error.clone() * error).mean()
+}
+
+/// What guidance makes of pairs: negative prompt and prompt alternate along the first axis.
+fn guided<const D: usize>(pairs: Tensor<D>, scale: f32) -> Tensor<3> {
+    let n_pairs = pairs.dims()[0] / 2;
+    let len = pairs.shape().num_elements() / (2 * n_pairs);
+    let pairs = pairs.reshape([n_pairs, 2, len]);
+    let (negative, prompt) = (pairs.clone().narrow(1, 0, 1), pairs.narrow(1, 1, 1));
+    negative * (1.0 - scale) + prompt * scale
 }
 
 impl Features for Step<'_> {
@@ -212,11 +231,8 @@ impl Features for Step<'_> {
         }
         let target = Tensor::<D>::from_data(TensorData::new(target.to_f32_vec(), target.shape()), self.device);
         let error = tensor - target;
-        let error = (error.clone() * error).mean();
-        self.loss = Some(match self.loss.take() {
-            Some(sum) => sum + error,
-            None => error,
-        });
+        let terms = [Some(mean_square(error.clone())), self.guidance.map(|scale| mean_square(guided(error, scale)))];
+        self.loss = self.loss.take().into_iter().chain(terms.into_iter().flatten()).reduce(|sum, term| sum + term);
         Ok(())
     }
 }

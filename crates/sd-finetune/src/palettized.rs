@@ -41,6 +41,13 @@ pub(crate) struct Palettized {
     pub(crate) by_entry: Adam,
 }
 
+/// A part of a weight that has a palette of its own.
+struct Group<'a> {
+    elements: &'a [f32],
+    palette: &'a [f32],
+    scale: f32,
+}
+
 /// What the way back needs of a way there.
 #[derive(Debug, Default)]
 pub(crate) struct Tape {
@@ -99,10 +106,10 @@ impl Palettized {
         self.elements.len() / self.n_groups
     }
 
-    /// Elements, palette and scale of each group.
-    fn groups(&self) -> impl IndexedParallelIterator<Item = ((&[f32], &[f32]), &f32)> {
+    fn groups(&self) -> impl IndexedParallelIterator<Item = Group<'_>> {
         let elements = self.elements.par_chunks(self.group_len());
-        elements.zip(self.entries.par_chunks(self.n_entries())).zip(&self.scales)
+        let parts = elements.zip(self.entries.par_chunks(self.n_entries())).zip(&self.scales);
+        parts.map(|((elements, palette), &scale)| Group { elements, palette, scale })
     }
 
     /// What the network computes with.
@@ -110,7 +117,7 @@ impl Palettized {
         let Pull::Soft { temperature, n_iterations } = pull else {
             return (self.given(), Tape::default());
         };
-        let of_group = |((elements, palette), scale): ((&[f32], &[f32]), &f32)| {
+        let of_group = |Group { elements, palette, scale }: Group<'_>| {
             let distinct = Distinct::of(elements);
             let temperature = temperature * scale * scale;
             let palette: Refined = soft::refine(distinct.values(), palette, temperature, n_iterations);
@@ -141,13 +148,13 @@ impl Palettized {
         let Pull::Soft { temperature, n_iterations } = pull else {
             return (Vec::new(), self.by_given(gradient));
         };
-        let of_group =
-            |((((_, palette), scale), distinct), gradient): ((((&[f32], &[f32]), &f32), &Distinct), &[f32])| {
-                let temperature = temperature * scale * scale;
-                let sums = distinct.scatter(gradient);
-                let back = soft::backward(distinct.values(), palette, temperature, n_iterations, &sums);
-                (distinct.chain(gradient, &back.slopes, &back.shifts), back.entries)
-            };
+        let of_group = |((group, distinct), gradient): ((Group<'_>, &Distinct), &[f32])| {
+            let Group { palette, scale, .. } = group;
+            let temperature = temperature * scale * scale;
+            let sums = distinct.scatter(gradient);
+            let back = soft::backward(distinct.values(), palette, temperature, n_iterations, &sums);
+            (distinct.chain(gradient, &back.slopes, &back.shifts), back.entries)
+        };
         let gradients = gradient.par_chunks(self.group_len());
         let found: Vec<(Vec<f32>, Vec<f32>)> = self.groups().zip(&tape.distinct).zip(gradients).map(of_group).collect();
         let (by_element, by_entry): (Vec<_>, Vec<_>) = found.into_iter().unzip();
@@ -186,7 +193,7 @@ impl Palettized {
                 |a: &(usize, &f32), b: &(usize, &f32)| (element - a.1).abs().total_cmp(&(element - b.1).abs());
             palette.iter().enumerate().min_by(by_distance).map_or(0, |(idx, _)| idx as u8)
         };
-        let of_group = |((elements, palette), _): ((&[f32], &[f32]), &f32)| -> Vec<u8> {
+        let of_group = |Group { elements, palette, .. }: Group<'_>| -> Vec<u8> {
             elements.iter().map(|&element| nearest(element, palette)).collect()
         };
         self.places = self.groups().flat_map_iter(of_group).collect();

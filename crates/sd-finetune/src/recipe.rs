@@ -22,6 +22,9 @@ pub struct Recipe {
     pub skip: Vec<String>,
     /// Samples of a step.
     pub batch: usize,
+    /// The guidance that pictures are drawn with, where it counts too: it is mostly a difference of two outputs, times a
+    /// number, and errors that they do not share grow with it. Samples are pairs then.
+    pub guidance: Option<f32>,
     /// Steps in which weights and palettes are trained, by differentiable k-means.
     pub soft_steps: usize,
     /// Steps behind them in which each weight has its entry, and only palettes are trained.
@@ -57,12 +60,13 @@ impl Default for Recipe {
             min_elements: 2048,
             skip: Vec::new(),
             batch: 16,
+            guidance: None,
             soft_steps: 1200,
             hard_steps: 300,
             n_iterations: 0,
             temperatures: (0.4, 0.01),
-            soft_rates: Rates { elements: 8e-3, entries: 8e-3, plain: 1e-3 },
-            hard_rates: Rates { elements: 0.0, entries: 4e-3, plain: 5e-4 },
+            soft_rates: Rates { elements: 8e-3, entries: 2e-3, plain: 5e-4 },
+            hard_rates: Rates { elements: 0.0, entries: 2e-3, plain: 3e-4 },
             seed: 1,
         }
     }
@@ -91,6 +95,10 @@ impl Recipe {
             () if !(1..=4).contains(&self.n_bits) => format!("{} bits; palettes of 1 to 4 can be trained", self.n_bits),
             () if self.group_size == Some(0) => "groups of no channels".to_owned(),
             () if self.batch == 0 => "batches of no samples".to_owned(),
+            () if self.guidance.is_some() && !self.batch.is_multiple_of(2) => {
+                format!("pairs for guidance in batches of {}; give an even number", self.batch)
+            }
+            () if self.guidance.is_some_and(|scale| !scale.is_finite()) => "guidance that is no number".to_owned(),
             () if self.n_steps() == 0 => "no steps".to_owned(),
             () if !(first.is_finite() && last > 0.0 && first >= last) => {
                 format!("temperatures from {first} to {last}; they fall, and end above 0")
@@ -133,7 +141,7 @@ impl Recipe {
 impl Rates {
     /// Along half a cosine, after a short rise.
     fn at(self, way: f64) -> Self {
-        let rise = (way / 0.03).min(1.0).max(0.02);
+        let rise = (way / 0.03).clamp(0.02, 1.0);
         let share = (rise * (0.5 + 0.5 * (PI * way).cos())) as f32;
         Self { elements: self.elements * share, entries: self.entries * share, plain: self.plain * share }
     }

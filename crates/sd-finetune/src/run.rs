@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use host_tensor::HostTensor;
 use safe_files::OutputFile;
 
-use crate::data::{Data, places, rows};
+use crate::data::{Data, paired_places, places, rows};
 use crate::error::FinetuneError;
 use crate::network::Samples;
 use crate::tuner::Tuner;
@@ -44,13 +44,17 @@ impl Tuner {
         state: Option<&OutputFile>,
         mut told: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<(), FinetuneError> {
+        if self.recipe().guidance.is_some() && !data.has_pairs() {
+            return Err(FinetuneError::NoPairs);
+        }
         let save = |tuner: &Self| state.map_or(Ok(()), |file| tuner.save(file));
         let (begin, first) = (Instant::now(), self.n_done());
         let (mut saved, mut targets) = (Instant::now(), Targets::new(data.n_samples()));
         let n_steps = self.recipe().n_steps();
         while self.n_done() < n_steps {
             let (seed, batch) = (self.recipe().seed, self.recipe().batch);
-            let chosen = places(seed, data.n_samples(), batch, self.n_done());
+            let choose = if self.recipe().guidance.is_some() { paired_places } else { places };
+            let chosen = choose(seed, data.n_samples(), batch, self.n_done());
             let inputs = data.batch(&chosen);
             let wanted = targets.get(self, data, &chosen)?;
             let loss = self.step(&inputs, &wanted)?;

@@ -64,6 +64,31 @@ impl Tuner {
     /// # Errors
     /// When the file is damaged, or of another training.
     pub fn resume(&mut self, path: &Path) -> Result<(), FinetuneError> {
+        let (recipe, n_done, slots) = self.read(path)?;
+        if recipe != self.recipe {
+            return Err(of_another(path));
+        }
+        (self.slots, self.n_done) = (slots, n_done);
+        Ok(())
+    }
+
+    /// Begins with the weights and palettes of another training of the same network, with palettes of the same kind; steps
+    /// are counted anew.
+    ///
+    /// # Errors
+    /// When the file is damaged, or of another network or kind.
+    pub fn begin_with(&mut self, path: &Path) -> Result<(), FinetuneError> {
+        let (recipe, _, slots) = self.read(path)?;
+        let kind = |recipe: &Recipe| (recipe.n_bits, recipe.group_size, recipe.min_elements, recipe.skip.clone());
+        if kind(&recipe) != kind(&self.recipe) {
+            return Err(of_another(path));
+        }
+        self.slots = slots.into_iter().map(Slot::anew).collect();
+        Ok(())
+    }
+
+    /// A training of the same network: its recipe, its steps, and what is trained.
+    fn read(&self, path: &Path) -> Result<(Recipe, usize, Vec<Slot>), FinetuneError> {
         let fault = |reason: String| FinetuneError::File { path: path.to_owned(), reason };
         let bytes = safe_files::read(path, MOST_BYTES).map_err(|e| fault(e.to_string()))?;
         let damaged = |e: safetensors::SafeTensorError| fault(format!("it holds no training: {e}"));
@@ -72,9 +97,8 @@ impl Tuner {
         let about: About = about
             .and_then(|json| serde_json::from_str(json).ok())
             .ok_or_else(|| fault("it holds no training of this version".into()))?;
-        let other = "it is of another training; give the same options, or another place for this one";
-        if about.recipe != self.recipe || !about.keys.iter().eq(self.bindings.iter().map(|binding| &binding.key)) {
-            return Err(fault(other.into()));
+        if !about.keys.iter().eq(self.bindings.iter().map(|binding| &binding.key)) {
+            return Err(of_another(path));
         }
         let tensors = SafeTensors::deserialize(&bytes).map_err(damaged)?;
         let mut slots = self.slots.clone();
@@ -83,7 +107,7 @@ impl Tuner {
             for (what, numbers) in numbers_mut(slot) {
                 let found = floats(read(what)?.data());
                 if found.len() != numbers.len() {
-                    return Err(fault(other.into()));
+                    return Err(of_another(path));
                 }
                 *numbers = found;
             }
@@ -96,8 +120,27 @@ impl Tuner {
                 }
             }
         }
-        (self.slots, self.n_done) = (slots, about.n_done);
-        Ok(())
+        Ok((about.recipe, about.n_done, slots))
+    }
+}
+
+fn of_another(path: &Path) -> FinetuneError {
+    let reason = "it is of another training; give the same options, or another place for this one".to_owned();
+    FinetuneError::File { path: path.to_owned(), reason }
+}
+
+impl Slot {
+    /// The same numbers, of which no step has been taken.
+    fn anew(self) -> Self {
+        match self {
+            Self::Plain { numbers, .. } => Self::Plain { adam: Adam::new(numbers.len()), numbers },
+            Self::Palettized(mut weight) => {
+                weight.by_element = Adam::new(weight.elements.len());
+                weight.by_entry = Adam::new(weight.entries.len());
+                weight.places.clear();
+                Self::Palettized(weight)
+            }
+        }
     }
 }
 

@@ -103,7 +103,7 @@ impl Tuner {
             })
             .collect();
         let (values, tapes): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-        let (loss, gradients) = self.network.gradients(&values, inputs, targets)?;
+        let (loss, gradients) = self.network.gradients(&values, inputs, targets, self.recipe.guidance)?;
         self.n_done += 1;
         let slots = self.slots.par_iter_mut().zip(&self.bindings).zip(tapes).zip(gradients);
         slots.for_each(|(((slot, binding), tape), gradient)| slot.step(stage, &tape, &in_file(binding, gradient)));
