@@ -24,7 +24,12 @@ pub struct PlannedWeight<'p> {
     weight: &'p Weight,
 }
 
-impl PlannedWeight<'_> {
+impl<'p> PlannedWeight<'p> {
+    pub(crate) fn of(weight: &'p Weight) -> Self {
+        let Weight { name, dtype, shape, stored_bytes, values, .. } = weight;
+        PlannedWeight { name, dtype: *dtype, shape, bytes: *stored_bytes, values, weight }
+    }
+
     /// Number of elements.
     #[must_use]
     pub fn n_elements(&self) -> u64 {
@@ -38,20 +43,15 @@ impl PlannedWeight<'_> {
     }
 }
 
-fn of(weight: &Weight) -> PlannedWeight<'_> {
-    let Weight { name, dtype, shape, stored_bytes, values, .. } = weight;
-    PlannedWeight { name, dtype: *dtype, shape, bytes: *stored_bytes, values, weight }
-}
-
 impl Plan {
     /// The weights that are compressed, in the order of the program.
     pub fn weights(&self) -> impl ExactSizeIterator<Item = PlannedWeight<'_>> {
-        self.jobs.iter().map(|job| of(&job.weight))
+        self.jobs.iter().map(|job| PlannedWeight::of(&job.weight))
     }
 
     /// The weights that are left.
     pub fn left_weights(&self) -> impl ExactSizeIterator<Item = PlannedWeight<'_>> {
-        self.kept.iter().map(|(weight, _)| of(weight))
+        self.kept.iter().map(|(weight, _)| PlannedWeight::of(weight))
     }
 
     /// The same plan with another scheme for each of its weights, in their order; [`Scheme::Keep`] leaves one.

@@ -104,6 +104,14 @@ pub enum CompressError {
         /// What is missing.
         reason: String,
     },
+    /// It is not known what a weight is multiplied by.
+    #[error("{weight}: what it is multiplied by cannot be computed: {reason}")]
+    Calibration {
+        /// Name of the weight.
+        weight: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// The caller broke off.
     #[error("stopped")]
     Stopped,

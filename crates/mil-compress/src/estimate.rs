@@ -31,7 +31,7 @@ impl Plan {
         let measure = |(job, schemes): &(&crate::select::Job, &Vec<Scheme>)| {
             read(&job.weight, &chains).map(|values| all_losses(&values, schemes, job.axes))
         };
-        in_order(&work, measure, |event| {
+        in_order(&work, rayon::current_num_threads(), measure, |event| {
             if let Some(((job, _), found)) = event {
                 losses.push(found?);
                 done += job.weight.len() as u64;

@@ -4,6 +4,7 @@
 //! A [`Config`] says what the user wants; a [`Plan`] decides it for every weight of a program, with all errors before any
 //! work; [`compress`] reads, compresses and stores the weights and rewrites the program.
 //! For one weight, a [`Scheme`] says what happens, and [`encode()`] makes an [`Encoded`] of it.
+//! Where it is known what weights are multiplied by ([`Calibration`]), [`compress_with`] chooses codes whose errors cancel.
 //! This is the only crate that changes weights lossily. It knows nothing of files, Burn or diffusion.
 //!
 //! ```
@@ -30,6 +31,7 @@
 
 mod activations;
 pub mod assign;
+mod calibrated;
 mod choose;
 mod config;
 mod decode;
@@ -43,6 +45,7 @@ mod kmeans;
 mod layout;
 mod loss;
 mod lower;
+mod making;
 mod outline;
 mod palettize;
 mod prune;
@@ -51,12 +54,14 @@ mod rewrite;
 mod run;
 mod scheme;
 mod select;
+mod statistics;
 mod store;
 
 pub use activations::{
     Limits, Magnitudes, Operand, QuantizableOp, RangeRule, UnknownRange, WorkKind, n_fused_attentions, quantizable,
     quantize_activations, scale_of,
 };
+pub use calibrated::{Calibrated, encode_with};
 pub use choose::PlannedWeight;
 pub use config::{Config, Name};
 pub use describe::{StoredWeight, stored_weights};
@@ -64,9 +69,10 @@ pub use encode::encode;
 pub use encoded::{Affine, Encoded, Lut, NonZero};
 pub use error::CompressError;
 pub use loss::Loss;
-pub use run::{Compressed, Kept, Outcome, Progress, RunError, compress};
+pub use run::{Compressed, Kept, Outcome, Progress, RunError, compress, compress_with};
 pub use scheme::{Axes, Blocks, Named, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, Scheme, UnknownScheme};
 pub use select::Plan;
+pub use statistics::{Calibration, Statistics};
 pub use store::{Memory, Store};
 
 // The example of the README compiles and runs.

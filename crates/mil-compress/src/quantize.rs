@@ -64,13 +64,13 @@ fn grid_of(shape: &[usize], blocks: Blocks, axes: Axes) -> Result<Vec<usize>, St
 
 /// The integers that a type can hold in a mode.
 #[derive(Debug, Clone, Copy)]
-struct Limits {
-    least: f32,
-    greatest: f32,
+pub(crate) struct Limits {
+    pub(crate) least: f32,
+    pub(crate) greatest: f32,
 }
 
 impl Limits {
-    fn new(how: &Quantize) -> Self {
+    pub(crate) fn new(how: &Quantize) -> Self {
         let bits = how.dtype.bits();
         let (least, greatest) = match how.dtype {
             DType::I4 | DType::I8 => (-(1 << (bits - 1)), (1 << (bits - 1)) - 1),

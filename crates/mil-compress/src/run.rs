@@ -4,10 +4,10 @@
 //! bounded by a few weights. Results are stored in that order, whatever the number of threads.
 
 use crate::{
-    CompressError, Loss, Plan, Scheme, Store,
+    Calibrated, Calibration, CompressError, Loss, Plan, Scheme, Store,
     decompress::Chains,
-    encode,
     lower::{Lowered, lower},
+    making::Making,
     rewrite::{Replacement, rewrite},
     select::{Job, Source, Weight},
 };
@@ -55,6 +55,8 @@ pub struct Compressed {
     pub bytes_after: u64,
     /// What was lost, where it was measured.
     pub loss: Option<Loss>,
+    /// Whether what it is multiplied by decided its codes.
+    pub is_calibrated: bool,
 }
 
 impl Compressed {
@@ -115,6 +117,32 @@ pub fn compress<S: Store>(
     measure: bool,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<(Program, Outcome), RunError<S::Error>> {
+    run(program, plan, store, Making { measure, calibration: None }, progress)
+}
+
+/// Compresses a program as [`compress`] does, with codes chosen by what weights are multiplied by.
+///
+/// Weights are compressed one after another, each by all threads, because statistics of several would need much memory.
+///
+/// # Errors
+/// As [`compress`], and what `calibration` says.
+pub fn compress_with<S: Store>(
+    program: &Program,
+    plan: &Plan,
+    store: &mut S,
+    (measure, calibration): (bool, &dyn Calibration),
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<(Program, Outcome), RunError<S::Error>> {
+    run(program, plan, store, Making { measure, calibration: Some(calibration) }, progress)
+}
+
+fn run<S: Store>(
+    program: &Program,
+    plan: &Plan,
+    store: &mut S,
+    making: Making<'_>,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<(Program, Outcome), RunError<S::Error>> {
     let mut raised = program.clone();
     plan.raise_opsets(&mut raised);
     let mut outcome = Outcome::default();
@@ -123,10 +151,10 @@ pub fn compress<S: Store>(
     let mut shelf = Shelf { store, n: 0, small: HashMap::new() };
     let chains = chains_of(program);
     let opset_of = |job: &Job| job.weight.places.first().and_then(|(f, _)| raised.functions.get(f)).map(|f| f.opset);
-    let work = |job: &Job| one(job, &chains, opset_of(job).unwrap_or(Opset::CoreML6), measure);
+    let work = |job: &Job| one(job, &chains, opset_of(job).unwrap_or(Opset::CoreML6), making);
     let total = plan.n_elements();
     let mut done = 0;
-    in_order(&plan.jobs, work, |event| {
+    in_order(&plan.jobs, making.n_workers(), work, |event| {
         if let Some((job, result)) = event {
             done += job.weight.len() as u64;
             match result.map_err(RunError::Compress)? {
@@ -209,10 +237,15 @@ pub(crate) fn read(weight: &Weight, chains: &BTreeMap<&str, Chains<'_>>) -> Resu
     }
 }
 
-fn one(job: &Job, chains: &BTreeMap<&str, Chains<'_>>, opset: Opset, measure: bool) -> Result<Made, CompressError> {
+fn one(
+    job: &Job,
+    chains: &BTreeMap<&str, Chains<'_>>,
+    opset: Opset,
+    making: Making<'_>,
+) -> Result<Made, CompressError> {
     let weight = &job.weight;
     let values = read(weight, chains)?;
-    let (encoded, loss) = match encode(&values, &job.scheme, job.axes, measure) {
+    let Calibrated { encoded, loss, is_calibrated } = match making.encode(job, &values)? {
         Ok(result) => result,
         Err(reason) => return Ok(Made::Kept(reason)),
     };
@@ -221,10 +254,11 @@ fn one(job: &Job, chains: &BTreeMap<&str, Chains<'_>>, opset: Opset, measure: bo
         name: weight.name.clone(),
         readers: weight.readers(),
         shape: weight.shape.clone(),
-        encoding: in_words(&job.scheme, &encoded),
+        encoding: in_words(&job.scheme, &encoded) + if is_calibrated { ", calibrated" } else { "" },
         bytes_before: weight.stored_bytes,
         bytes_after: lowered.tensors.iter().map(|t| t.bytes().len() as u64).sum(),
         loss,
+        is_calibrated,
     };
     Ok(Made::Compressed(lowered, Box::new(compressed)))
 }
@@ -260,14 +294,15 @@ const AHEAD: usize = 2;
 /// How often somebody who waits is told.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Calls `work` on every job with all threads of the pool's size, and `sink` with the results, in order; `sink` is also
-/// called with nothing while it waits.
+/// Calls `work` on every job with so many threads, and `sink` with the results, in order; `sink` is also called with nothing
+/// while it waits.
 pub(crate) fn in_order<'j, J: Sync, R: Send, E>(
     jobs: &'j [J],
+    n_workers: usize,
     work: impl Fn(&J) -> R + Sync,
     mut sink: impl FnMut(Option<(&'j J, R)>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let n_workers = rayon::current_num_threads().min(jobs.len()).max(1);
+    let n_workers = n_workers.min(jobs.len()).max(1);
     let queue = Mutex::new(Queue { next: 0, stored: 0, done: BTreeMap::new(), stop: false });
     let (changed, lock) = (Condvar::new(), || queue.lock().unwrap_or_else(PoisonError::into_inner));
     let worker = || loop {
@@ -347,7 +382,7 @@ mod tests {
             std::thread::sleep(Duration::from_micros((i as u64 * 37) % 300));
             i * 2
         };
-        in_order::<_, _, ()>(&jobs, work, |event| {
+        in_order::<_, _, ()>(&jobs, rayon::current_num_threads(), work, |event| {
             if let Some((job, result)) = event {
                 assert_eq!(job * 2, result);
                 assert!(begun.load(Ordering::SeqCst) <= seen.len() + AHEAD * rayon::current_num_threads());
@@ -365,6 +400,7 @@ mod tests {
         let begun = AtomicUsize::new(0);
         let result = in_order(
             &jobs,
+            rayon::current_num_threads(),
             |_| begun.fetch_add(1, Ordering::SeqCst),
             |event| match event {
                 Some((3, _)) => Err("enough"),
