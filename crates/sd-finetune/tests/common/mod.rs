@@ -5,7 +5,7 @@
 use burn_core::tensor::Device;
 use host_tensor::HostTensor;
 use sd_checkpoint::Weights;
-use sd_finetune::{Data, Recipe, Samples};
+use sd_finetune::{Data, Rates, Recipe, Samples};
 use sd_models::{NetworkConfig, Role};
 use testkit::Rng;
 
@@ -54,7 +54,16 @@ pub(crate) fn samples(n_samples: usize) -> Samples {
     ])
 }
 
-/// A training of a few steps.
+/// A training of a few steps, in which numbers move far.
 pub(crate) fn recipe(group_size: Option<usize>) -> Recipe {
-    Recipe { group_size, min_elements: 64, batch: 6, soft_steps: 20, hard_steps: 6, ..Recipe::default() }
+    Recipe {
+        group_size,
+        min_elements: 64,
+        batch: 8,
+        soft_steps: 30,
+        hard_steps: 10,
+        soft_rates: Rates { elements: 8e-3, entries: 8e-3, plain: 1e-3 },
+        hard_rates: Rates { elements: 0.0, entries: 4e-3, plain: 5e-4 },
+        ..Recipe::default()
+    }
 }
