@@ -13,7 +13,7 @@ use mil_compress::{Blocks, Limits, Plan, Quantize, RangeRule, Scheme, WorkKind, 
 use mlpackage::{Body, Existing, Package};
 use safe_files::Outputs;
 use sd_convert::compress::{Writing as How, write_compressed};
-use sd_convert::quantize::{Choice, Fixed, Goal, Layer, Loss, Measuring, choose, layers, observe, weights_config};
+use sd_convert::quantize::{Choice, Goal, Layer, Loss, Measuring, choose, layers, observe, weights_config};
 use serde::Serialize;
 
 use crate::error::{Context, Error, Result, refuse};
@@ -313,10 +313,7 @@ impl QuantizationPlan {
 
     fn described(&self, quantized: &[usize], losses: &[Option<Loss>]) -> Vec<QuantizedLayer> {
         let total = self.layers.iter().map(|layer| layer.multiplications).sum::<u64>().max(1) as f64;
-        let is_by_rule = |layer: &Layer| {
-            matches!(self.asked.goal, Goal::Thresholds { .. })
-                && matches!(layer.fixed, Some(Fixed::Quantized | Fixed::Kept))
-        };
+        let has_rules = matches!(self.asked.goal, Goal::Thresholds { .. });
         let one = |(idx, layer): (usize, &Layer)| {
             let mut kinds: Vec<&str> = layer.ops.iter().map(|op| op.kind.as_str()).collect();
             kinds.dedup();
@@ -324,7 +321,7 @@ impl QuantizationPlan {
                 name: layer.name.clone(),
                 operations: kinds.join(", "),
                 quantized: quantized.contains(&idx),
-                by_rule: is_by_rule(layer),
+                by_rule: has_rules && layer.fixed.is_some(),
                 share: layer.multiplications as f64 / total,
                 psnr_db: losses[idx].map(|loss| loss.psnr),
             }
