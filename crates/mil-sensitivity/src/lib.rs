@@ -9,12 +9,16 @@
 //! What the other schemes cost follows from the local errors ([`estimate`]): as long as a change is small, the error at
 //! the outputs is to the local error as it is for the scheme that was measured.
 //!
+//! A [`Calibrator`] runs a function part by part and tells what each weight is multiplied by, for a compression that chooses
+//! codes by it ([`mil_compress::compress_with`]).
+//!
 //! The results depend on the inputs and on the instruction set, not on threads or time. What this crate deliberately
 //! does not know: files, which weights to compress for a size, diffusion.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 mod analyser;
+mod calibrator;
 mod error;
 mod estimate;
 mod parts;
@@ -25,6 +29,7 @@ mod trial;
 mod work;
 
 pub use analyser::{Analyser, Candidate, Options};
+pub use calibrator::{Calibrator, STATISTICS_BYTES};
 pub use error::SensitivityError;
 pub use estimate::{Errors, estimate};
 pub use session::{Clean, Measured, Session};
