@@ -140,7 +140,7 @@ impl Calibration for Calibrator {
         self.gather(weight).map_err(|error| match error {
             SensitivityError::Compress(error) => error,
             error if error.is_stopped() => CompressError::Stopped,
-            error => CompressError::Calibration { weight: weight.name.clone(), reason: chain(&error) },
+            error => CompressError::Calibration { weight: weight.name.to_owned(), reason: chain(&error) },
         })
     }
 }

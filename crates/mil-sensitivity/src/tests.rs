@@ -2,7 +2,7 @@
 
 use crate::{Analyser, Measured, Options};
 use host_tensor::{DType, HostTensor, Stop};
-use mil::{Arg, Const, Function, FunctionBuilder, Literal, Opset, Program, Type, ValueId, validate};
+use mil::{Const, Function, FunctionBuilder, Literal, Opset, Program, Type, ValueId, validate};
 use mil_compress::{Config, Memory, Name, Named, Plan, compress};
 use mil_engine::cpu::{self, Cpu};
 use std::{collections::BTreeMap, ops::ControlFlow};
@@ -36,11 +36,11 @@ fn ladder(n: usize) -> Function {
         let last = values[i];
         let up = e.op("linear", &format!("up{i}"), [("x", last.into()), ("weight", own.into())]).unwrap();
         let soft = e.op("tanh", &format!("soft{i}"), [("x", up.into())]).unwrap();
-        let skipped: Arg = values[i / 2].into();
-        values.push(e.op("add", &format!("sum{i}"), [("x", soft.into()), ("y", skipped)]).unwrap());
+        let skipped = values[i / 2];
+        values.push(e.op("add", &format!("sum{i}"), [("x", soft.into()), ("y", skipped.into())]).unwrap());
     }
-    let last: Arg = values[n].into();
-    let y = e.op("cast", "y", [("x", last), ("dtype", "fp32".into())]).unwrap();
+    let last = values[n];
+    let y = e.op("cast", "y", [("x", last.into()), ("dtype", "fp32".into())]).unwrap();
     let ops = e.into_ops();
     b.finish(ops, &[y])
 }

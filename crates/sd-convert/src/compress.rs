@@ -5,7 +5,7 @@
 
 use crate::ConvertError;
 use mil::{HostTensor, Program, validate};
-use mil_compress::{Memory, Outcome, Plan, RunError, Store, compress};
+use mil_compress::{Calibration, Memory, Outcome, Plan, RunError, Store, compress, compress_with};
 use mlpackage::{Body, Description, Existing, Model, PackageWriter, SealedPackage, Stage, Written};
 use std::{ops::ControlFlow, path::Path};
 
@@ -52,6 +52,8 @@ pub struct Writing<'a> {
     pub measure: bool,
     /// A package whose weight file becomes this one's too, if both turn out to have the same bytes.
     pub first: Option<&'a Path>,
+    /// What weights are multiplied by, where that is to decide their codes.
+    pub calibration: Option<&'a dyn Calibration>,
 }
 
 /// Compresses a program by a plan that was made for it, and writes the package, whole or not at all.
@@ -69,7 +71,11 @@ pub fn write_compressed(
 ) -> Result<(Written, Outcome), ConvertError> {
     let mut store = Packaged::Open(PackageWriter::create(path, how.existing)?);
     let mut report = |at: mil_compress::Progress| progress(Progress { done: at.done, total: at.total });
-    let (program, outcome) = compress(program, plan, &mut store, how.measure, &mut report).map_err(|e| match e {
+    let compressed = match how.calibration {
+        Some(calibration) => compress_with(program, plan, &mut store, (how.measure, calibration), &mut report),
+        None => compress(program, plan, &mut store, how.measure, &mut report),
+    };
+    let (program, outcome) = compressed.map_err(|e| match e {
         RunError::Compress(e) => ConvertError::Compress(e),
         RunError::Store(e) => ConvertError::Package(e),
     })?;
@@ -100,6 +106,9 @@ pub fn write_compressed_model(
     let stages = match (&model.body, plans) {
         (Body::Program(program), [plan]) => {
             return write_compressed(path, (program, &model.description), plan, how, progress);
+        }
+        (Body::Pipeline(_), _) if how.calibration.is_some() => {
+            return Err(ConvertError::Option("a pipeline cannot be calibrated: compress what it was cut from".into()));
         }
         (Body::Pipeline(stages), plans) if stages.len() == plans.len() => stages,
         _ => return Err(ConvertError::Option("a plan per program is needed".into())),

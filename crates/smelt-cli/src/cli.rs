@@ -260,6 +260,12 @@ pub(crate) struct CompressArgs {
     /// Which recipe of the file.
     #[arg(long, value_name = "NAME", requires = "config")]
     pub(crate) recipe: Option<String>,
+    /// Choose codes so that errors cancel in what the denoiser is given when it draws: a file that smelt calibrate wrote.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) calibration: Option<PathBuf>,
+    /// Samples of it to run the denoiser with, spread evenly over them; default: all, or 16 for large models.
+    #[arg(long, value_name = "N", requires = "calibration")]
+    pub(crate) samples: Option<usize>,
     /// Decode weights that are compressed already, and compress them anew.
     #[arg(long)]
     pub(crate) recompress: bool,

@@ -260,3 +260,47 @@ fn a_killed_compression_leaves_nothing_half_written() {
         std::fs::remove_dir_all(&place).unwrap();
     }
 }
+
+#[test]
+fn calibration_data_choose_codes_of_the_denoiser_and_change_no_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = |name: &str| text(dir.path().join(name));
+    let (list, data) = (place("list.txt"), place("data.safetensors"));
+    std::fs::write(&list, "rocket\nred heart\n").unwrap();
+    let draw = ["calibrate", "-m", &text(&*CONVERTED), "-o", &data, "--prompts", &list];
+    succeed(draw.into_iter().chain(["--steps", "3", "--scheduler", "ddim", "--samples", "8"]));
+
+    let plain = json(["compress", &unet(), "-o", &place("plain.mlpackage"), "--bits", "3", "--target", "macOS15"]);
+    let by_data = ["--bits", "3", "--target", "macOS15", "--calibration", &data, "--samples", "4"];
+    // The same for one package and for a folder, whose text encoder the data say nothing of; and for any number of threads.
+    let whole = text(&*CONVERTED);
+    let folder = json(["compress", &whole, "-o", &place("folder")].into_iter().chain(by_data));
+    let [encoder, denoiser] = [0, 1].map(|i| &folder["packages"][i]);
+    assert!(encoder["calibration"].is_null(), "{encoder}");
+    assert_eq!(denoiser["calibration"]["samples"], 4);
+    let n = denoiser["calibration"]["weights"].as_u64().unwrap();
+    assert!(n > 100 && n <= denoiser["n_compressed"].as_u64().unwrap(), "{n}");
+    assert_eq!(denoiser["bytes"], plain["packages"][0]["bytes"]);
+    let calibrated = denoiser["weights"].as_array().unwrap();
+    let calibrated = calibrated.iter().filter(|w| w["encoding"] == "palette of 8, calibrated").count();
+    assert_eq!(calibrated as u64, n);
+    let folder = Path::new(&place("folder")).join("Stable_Diffusion_version_sd-emoji_unet.mlpackage");
+    for threads in ["1", "3"] {
+        let output = place(&format!("{threads}.mlpackage"));
+        let args = ["compress", &unet(), "-o", &output].into_iter().chain(by_data);
+        assert!(command(args).env("RAYON_NUM_THREADS", threads).status().unwrap().success());
+        let weights = |dir: &Path| files(dir).into_iter().find(|(name, _)| name.ends_with("weight.bin")).unwrap().1;
+        assert!(weights(Path::new(&output)) == weights(&folder), "{threads} threads make other codes");
+    }
+
+    let output = place("refused.mlpackage");
+    let encoder = text(CONVERTED.join("Stable_Diffusion_version_sd-emoji_text_encoder.mlpackage"));
+    let refuse = |package: &str, how: &[&str], fact: &str| {
+        let error = fail(["compress", package, "-o", &output, "--calibration", &data].iter().chain(how));
+        assert!(error.contains(fact), "{error}");
+    };
+    refuse(&encoder, &["--bits", "4"], "is not of this model");
+    refuse(&unet(), &["--sparsity", "0.5"], "--calibration chooses codes of palettes and integers");
+    refuse(&unet(), &["--bits", "4", "--samples", "0"], "at least 1 is needed");
+    assert!(!Path::new(&output).exists());
+}

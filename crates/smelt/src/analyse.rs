@@ -30,6 +30,7 @@ use inputs::Inputs;
 use journal::{Entry, Journal};
 pub use merge::{MergedAnalysis, merge};
 use model::Model;
+pub(crate) use model::inputs_of;
 
 /// How a model is analysed.
 #[derive(Debug, Clone)]

@@ -2,6 +2,7 @@
 //!
 //! Everything that can be refused is refused before any work begins.
 
+mod calibration;
 mod choosing;
 mod directory;
 mod left;
@@ -10,8 +11,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use mil_compress::{Config, Outcome, Plan, Scheme};
-use mlpackage::{Existing, Package};
+use calibration::Batches;
+pub use calibration::{CalibratedBy, SAMPLES_OF_LARGE};
+use host_tensor::Stop;
+use mil_compress::{Calibration, Config, Outcome, Plan, Scheme};
+use mlpackage::{Existing, Package, Written};
 use safe_files::{OutputFile, OutputFolder, Outputs, Tree, is_stream};
 use sd_convert::compress::{Writing as How, write_compressed_model};
 
@@ -20,7 +24,7 @@ use crate::open::Opened;
 use crate::owner::Owner;
 use crate::package::{guarded, is_named_as_compiled, is_named_as_package, open_package, refuse_existing, stem};
 use crate::recipe::{Chooser, Choosing};
-use crate::report::{CompressedPackage, CompressionReport};
+use crate::report::{CalibrationUse, CompressedPackage, CompressionReport};
 use crate::watch::{self, Event, Progress, Unit, Watch, Writing, write_file};
 use crate::weights_report::{Format, Summary};
 
@@ -33,6 +37,8 @@ pub struct Compression {
     pub choosing: Option<Choosing>,
     /// The file that the configuration was read from; no output may replace it.
     pub config_file: Option<PathBuf>,
+    /// Codes are chosen by what a denoiser is given.
+    pub calibration: Option<CalibratedBy>,
     /// Write a report with the loss of every weight: .html, .svg or .json.
     pub report: Option<PathBuf>,
     /// What happens to what is there already.
@@ -44,7 +50,7 @@ impl Compression {
     #[must_use]
     pub fn new(mut config: Config) -> Self {
         config.roots = ["unet", "text_encoder", "vae", "model"].map(str::to_owned).to_vec();
-        Self { config, choosing: None, config_file: None, report: None, existing: Existing::Refuse }
+        Self { config, choosing: None, config_file: None, calibration: None, report: None, existing: Existing::Refuse }
     }
 
     /// Text encoder and UNet with palettes of so many bits, by k-means: what Apple's converter does.
@@ -107,6 +113,8 @@ struct Task {
     config: Config,
     /// One for each program; all are empty for a compiled model that keeps its weights.
     plans: Vec<Plan>,
+    /// What its inputs are in real runs.
+    batches: Option<Batches>,
     report: Option<OutputFile>,
     /// The package of another size, compressed before, whose weights are the same.
     first: Option<PathBuf>,
@@ -153,6 +161,8 @@ impl CompressionPlan {
         let targets: Vec<PathBuf> = inputs.iter().map(|(_, output)| output.clone()).collect();
         let (mut tasks, mut chosen_for) = (Vec::new(), Vec::new());
         let asked_config = asked.whole_config()?;
+        let by = asked.calibration.as_ref();
+        let data = by.map(|by| by.read(&asked_config)).transpose()?;
         for ((input, output), report) in inputs.into_iter().zip(std::mem::take(&mut files.reports)) {
             refuse_existing([output.as_path()], asked.existing)?;
             let first = directory::first_of(&output).filter(|first| targets.contains(first));
@@ -162,6 +172,9 @@ impl CompressionPlan {
             tasks.push(Task::new(config, input, output, report, first)?);
         }
         refuse_existing(copies.iter().map(|(_, to)| to.as_path()), asked.existing)?;
+        if let (Some(by), Some(data)) = (by, &data) {
+            calibration::calibrate(&mut tasks, by, data)?;
+        }
         let chooser = asked.choosing.as_ref().map(|choosing| choosing::chooser(choosing, &tasks, &chosen_for, &copies));
         let chooser = chooser.transpose()?.map(|chooser| (chooser, chosen_for));
         Ok(Self { tasks, copies, files, format, chooser, existing: asked.existing, begin })
@@ -217,6 +230,7 @@ fn name_files(
     inputs.iter().try_for_each(|(input, _)| files.reads("the package", input))?;
     copies.iter().try_for_each(|(tree, _)| files.reads("the copied", tree.root()))?;
     asked.config_file.iter().try_for_each(|path| files.reads("--config", path))?;
+    asked.calibration.iter().try_for_each(|by| files.reads("--calibration", &by.file))?;
     let analysis = asked.choosing.as_ref().and_then(|choosing| choosing.analysis.as_ref());
     analysis.map_or(Ok(()), |path| files.reads("--analysis", path))?;
     let folder = if is_directory { to.to_owned() } else { parent(to) };
@@ -281,7 +295,7 @@ impl Task {
         if plans.iter().all(Plan::is_empty) && !is_kept {
             refuse!("{} has no weight to compress: {}", input.display(), left::why_nothing(&config, &plans));
         }
-        Ok(Self { input, output, package, config, plans, report, first })
+        Ok(Self { input, output, package, config, plans, batches: None, report, first })
     }
 
     /// What the package is called where it is told of.
@@ -293,23 +307,21 @@ impl Task {
     /// Compresses the package; when the watcher breaks off, nothing of it is left.
     fn run(&self, existing: Existing, format: Option<Format>, watch: &mut dyn Watch) -> Result<CompressedPackage> {
         let begin = Instant::now();
-        let what = &self.label();
-        let total = self.plans.iter().map(Plan::n_elements).sum();
         let (written, outcome) = if self.plans.iter().all(Plan::is_empty) {
             let written = guarded("packing", watch, |progress| {
                 Ok(mlpackage::repack(&self.package, &self.output, existing, progress)?)
             })?;
             (written, Outcome::default())
         } else {
-            let mut writing = Writing::begin(watch);
-            let mut progress = |at: sd_convert::compress::Progress| {
-                let unit = Unit::Elements;
-                writing.watch().event(Event::Progress(Progress { what, done: at.done, total, unit }))
-            };
-            let how = How { existing, measure: self.report.is_some(), first: self.first.as_deref() };
-            let written = write_compressed_model(&self.output, self.package.model(), &self.plans, how, &mut progress);
-            written.with_context(|| format!("cannot compress {}", self.input.display()))?
+            self.write(existing, watch).with_context(|| format!("cannot compress {}", self.input.display()))?
         };
+        let calibration = self.batches.as_ref().map(|batches| CalibrationUse {
+            samples: batches.n_samples(),
+            weights: outcome.compressed.iter().filter(|weight| weight.is_calibrated).count(),
+        });
+        if calibration.is_some() {
+            calibration::tell(&outcome, &self.input, watch)?;
+        }
         let (bytes_before, n_bytes) = (self.package.n_bytes(), written.model_bytes + written.weight_bytes);
         let weights = Summary::new(&stem(&self.output), bytes_before, n_bytes, &outcome);
         let mut report = None;
@@ -324,8 +336,33 @@ impl Task {
             bytes_before,
             bytes: n_bytes,
             weights,
+            calibration,
             report,
             seconds: begin.elapsed().as_secs_f64(),
         })
+    }
+
+    /// Compresses the weights, and writes the package.
+    fn write(&self, existing: Existing, watch: &mut dyn Watch) -> Result<(Written, Outcome)> {
+        let what = &self.label();
+        let total = self.plans.iter().map(Plan::n_elements).sum();
+        let stop = Stop::new();
+        let calibrator = match (&self.batches, self.plans.as_slice()) {
+            (Some(batches), [plan]) => Some(batches.calibrator(&self.package, plan, &stop)?),
+            _ => None,
+        };
+        let mut writing = Writing::begin(watch);
+        let mut progress = |at: sd_convert::compress::Progress| {
+            let unit = Unit::Elements;
+            let flow = writing.watch().event(Event::Progress(Progress { what, done: at.done, total, unit }));
+            if flow.is_break() {
+                stop.set();
+            }
+            flow
+        };
+        let calibration = calibrator.as_ref().map(|calibrator| calibrator as &dyn Calibration);
+        let (measure, first) = (self.report.is_some(), self.first.as_deref());
+        let how = How { existing, measure, first, calibration };
+        Ok(write_compressed_model(&self.output, self.package.model(), &self.plans, how, &mut progress)?)
     }
 }

@@ -111,7 +111,7 @@ pub use calibrate::{
 };
 pub use chunk::{ChunkForm, Chunking, Cut};
 pub use compile::{CompileReport, CompiledModel, Compiling, compiled_here};
-pub use compress::{Compression, CompressionPlan};
+pub use compress::{CalibratedBy, Compression, CompressionPlan, SAMPLES_OF_LARGE};
 pub use convert::{Conversion, ConversionPlan};
 pub use core_ml::{DeviceFacts, OperationFacts, PlanFacts};
 pub use embeddings::{EmbeddingAsked, Embeddings, Word};
@@ -137,8 +137,8 @@ pub use quantize::{Quantization, QuantizationPlan, QuantizationReport, Quantized
 pub use recipe::{ChoiceReport, Choosing, Goal, Recipe, RecipeRequest, Recipes};
 pub use recommended::Recommended;
 pub use report::{
-    ArchiveReport, BundleReport, ChunkReport, CompressedPackage, CompressionReport, ConversionReport, ConvertedPackage,
-    Part,
+    ArchiveReport, BundleReport, CalibrationUse, ChunkReport, CompressedPackage, CompressionReport, ConversionReport,
+    ConvertedPackage, Part,
 };
 pub use request::{Control, Drawing, REFINER_START, Request};
 pub use request_file::RequestFile;

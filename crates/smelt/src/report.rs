@@ -149,8 +149,20 @@ pub struct CompressedPackage {
     /// What became of the weights.
     #[serde(flatten)]
     pub weights: Summary,
+    /// What calibration data did, where they are of this package.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<CalibrationUse>,
     /// Where the report is, if one was asked for.
     pub report: Option<String>,
     /// Time for it.
     pub seconds: f64,
+}
+
+/// What calibration data did to a package's weights.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct CalibrationUse {
+    /// Samples that the package was run with.
+    pub samples: usize,
+    /// Weights whose codes they decided.
+    pub weights: usize,
 }

@@ -25,7 +25,7 @@ fn tensor(shape: &[usize], seed: u64) -> HostTensor {
 
 /// A function of one operation that reads a weight by `param`, and the weight.
 fn one(
-    kind: &str,
+    kind: &'static str,
     param: &str,
     (x, w): (&[usize], &[usize]),
     more: Vec<(&'static str, Bound)>,
@@ -38,7 +38,7 @@ fn one(
     // What is multiplied is made by the function itself.
     let made = e.op("tanh", "made", [("x", input.into())]).unwrap();
     let inputs = [("x", made.into()), (if param == "y" { "y" } else { "weight" }, constant.into())];
-    let y = e.op(kind, "y", inputs.into_iter().chain(more)).unwrap();
+    let y = e.op_multi(kind, "y", inputs.into_iter().chain(more).collect()).unwrap()[0];
     let ops = e.into_ops();
     (b.finish(ops, &[y]), weight)
 }
@@ -51,12 +51,12 @@ fn calibrator(function: &Function, batches: Vec<Values>, memory: u64) -> (Calibr
     let program = Program::single(function.clone());
     let plan = Plan::new(&program, &Config { min_elements: 1, ..Config::palettes(4) }).unwrap();
     let how = (memory, cpu::Options::default());
-    (Calibrator::new(function, &plan.weights(), batches, how, &Stop::never()).unwrap(), plan)
+    (Calibrator::new(function, &plan.weights().collect::<Vec<_>>(), batches, how, &Stop::never()).unwrap(), plan)
 }
 
 fn told(function: &Function, x: &[usize]) -> Statistics {
     let (calibrator, plan) = calibrator(function, batches(x), u64::MAX);
-    calibrator.statistics(&plan.weights()[0]).unwrap().unwrap()
+    calibrator.statistics(&plan.weights().next().unwrap()).unwrap().unwrap()
 }
 
 /// The squares of what a channel gives are what the statistics say of its row.
@@ -144,12 +144,13 @@ fn weights_that_need_too_much_memory_are_not_told_of_and_a_stop_is_heeded() {
     let needed = Statistics::bytes(64, 1);
     for (memory, is_told) in [(needed, true), (needed - 1, false)] {
         let (calibrator, plan) = calibrator(&function, batches(&[2, 64]), memory);
-        assert_eq!(calibrator.statistics(&plan.weights()[0]).unwrap().is_some(), is_told);
+        assert_eq!(calibrator.statistics(&plan.weights().next().unwrap()).unwrap().is_some(), is_told);
     }
     let stop = Stop::new();
     stop.set();
     let (_, plan) = calibrator(&function, Vec::new(), needed);
     let how = (needed, cpu::Options::default());
-    let stopped = Calibrator::new(&function, &plan.weights(), batches(&[2, 64]), how, &stop).unwrap();
-    assert_eq!(stopped.statistics(&plan.weights()[0]).unwrap_err(), CompressError::Stopped);
+    let stopped =
+        Calibrator::new(&function, &plan.weights().collect::<Vec<_>>(), batches(&[2, 64]), how, &stop).unwrap();
+    assert_eq!(stopped.statistics(&plan.weights().next().unwrap()).unwrap_err(), CompressError::Stopped);
 }

@@ -82,6 +82,7 @@ Examples:
   smelt compress sd15 -o sd15-small --fit 900MB
   smelt compress unet.mlpackage -o unet4.mlpackage --mean-bits 4.04 --analysis unet.json
   smelt compress unet.mlpackage -o unet30.mlpackage --psnr 30 --analysis unet.json --schemes 2,4,6,8,4g16 --target macOS15
+  smelt compress models -o models4 --bits 4 --calibration sd15.safetensors
   smelt compress Unet.mlmodelc -o unet.mlpackage";
 
 pub(super) const CALIBRATE: &str = "\

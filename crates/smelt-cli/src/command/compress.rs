@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use smelt::{ChoiceReport, CompressedPackage, Compression, CompressionReport, Event, Watch};
+use smelt::{CalibratedBy, ChoiceReport, CompressedPackage, Compression, CompressionReport, Event, Watch};
 
 use crate::cli::{CompressArgs, existing};
 use crate::report::{Report, Table, bytes, count, seconds};
@@ -18,6 +18,7 @@ pub(super) fn run(args: &CompressArgs, report: &Report) -> Result<ExitCode> {
     let compression = Compression {
         choosing: method::choosing(&args.goal)?,
         config_file: args.config.clone(),
+        calibration: args.calibration.clone().map(|file| CalibratedBy { file, samples: args.samples }),
         report: args.report.clone(),
         existing: existing(args.force),
         ..Compression::new(method::config(args)?)
@@ -40,6 +41,10 @@ impl Watch for Rows<'_> {
     fn event(&mut self, event: Event<'_>) -> ControlFlow<()> {
         if let Event::Compressed(package) = event {
             self.report.text(row(package));
+            if let Some(by) = package.calibration {
+                let (weights, samples) = (count(by.weights, "weight"), count(by.samples, "sample"));
+                self.report.line(format_args!("    codes of {weights} chosen by {samples}"));
+            }
             if let Some(path) = &package.report {
                 self.report.line(format_args!("    report: {path}"));
             }

@@ -66,7 +66,7 @@ fn denoiser(checkpoint: &Checkpoint) -> Result<Role> {
 }
 
 /// The inputs, which must have one shape each.
-fn inputs_of(function: &Function, name: &str) -> Result<Vec<Feature>> {
+pub(crate) fn inputs_of(function: &Function, name: &str) -> Result<Vec<Feature>> {
     let feature = |&v: &mil::ValueId| {
         let input = function.name_of(v);
         let ty = function.ty(v).as_tensor().ok_or_else(|| refusal!("input {input} of {name} is no tensor"))?;

@@ -142,7 +142,8 @@ fn compressed(
     let mut progress = |at: sd_convert::compress::Progress| {
         writing.watch().event(Event::Progress(Progress { what: &label, done: at.done, total, unit: Unit::Elements }))
     };
-    let how = How { existing: plan.conversion.existing, measure: false, first: item.first.as_deref() };
+    let first = item.first.as_deref();
+    let how = How { existing: plan.conversion.existing, measure: false, first, calibration: None };
     let model = (&converted.program, &converted.description);
     let (written, _) = write_compressed(to, model, palettes, how, &mut progress)?;
     Ok(written)
