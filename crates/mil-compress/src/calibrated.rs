@@ -8,13 +8,16 @@ mod factor;
 mod feedback;
 pub(crate) mod product;
 mod rows;
+mod statistics;
 
-use crate::{Axes, Encoded, Loss, Scheme, Statistics, encode, statistics::Moments};
+use crate::{Axes, Encoded, Loss, Scheme, encode};
 use codes::{Integers, PaletteCodes};
 use factor::damped_factor;
 use feedback::{Codes, feed_back};
 use host_tensor::HostTensor;
 use rows::Rows;
+use statistics::Moments;
+pub use statistics::{Calibration, Statistics};
 
 /// A weight that was compressed with statistics of its inputs.
 #[derive(Debug, Clone)]

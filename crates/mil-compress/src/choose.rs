@@ -45,11 +45,13 @@ impl<'p> PlannedWeight<'p> {
 
 impl Plan {
     /// The weights that are compressed, in the order of the program.
+    #[must_use]
     pub fn weights(&self) -> impl ExactSizeIterator<Item = PlannedWeight<'_>> {
         self.jobs.iter().map(|job| PlannedWeight::of(&job.weight))
     }
 
     /// The weights that are left.
+    #[must_use]
     pub fn left_weights(&self) -> impl ExactSizeIterator<Item = PlannedWeight<'_>> {
         self.kept.iter().map(|(weight, _)| PlannedWeight::of(weight))
     }

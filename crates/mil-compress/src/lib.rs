@@ -54,14 +54,13 @@ mod rewrite;
 mod run;
 mod scheme;
 mod select;
-mod statistics;
 mod store;
 
 pub use activations::{
     Limits, Magnitudes, Operand, QuantizableOp, RangeRule, UnknownRange, WorkKind, n_fused_attentions, quantizable,
     quantize_activations, scale_of,
 };
-pub use calibrated::{Calibrated, encode_with};
+pub use calibrated::{Calibrated, Calibration, Statistics, encode_with};
 pub use choose::PlannedWeight;
 pub use config::{Config, Name};
 pub use describe::{StoredWeight, stored_weights};
@@ -72,7 +71,6 @@ pub use loss::Loss;
 pub use run::{Compressed, Kept, Outcome, Progress, RunError, compress, compress_with};
 pub use scheme::{Axes, Blocks, Named, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, Scheme, UnknownScheme};
 pub use select::Plan;
-pub use statistics::{Calibration, Statistics};
 pub use store::{Memory, Store};
 
 // The example of the README compiles and runs.

@@ -1,11 +1,10 @@
 //! A function, cut and ready to be analysed.
 
 use crate::{
-    SensitivityError, Session,
-    parts::{Part, Values, even},
+    SensitivityError,
+    parts::{Part, even},
     work,
 };
-use host_tensor::Stop;
 use mil::{Function, Program};
 use mil_compress::{Config, Named, Plan, PlannedWeight, Scheme};
 use mil_engine::cpu;
@@ -23,8 +22,9 @@ pub struct Options {
     pub engine: cpu::Options,
 }
 
-/// Parts of a run: what is kept between them grows with their number, and what is computed in vain shrinks.
-const PARTS: usize = 32;
+/// Parts of a run: what is kept between them, and each part's own memory, grow with their number, and what is computed in
+/// vain shrinks.
+const PARTS: usize = 24;
 
 /// A function that is ready to be analysed.
 ///
@@ -152,16 +152,6 @@ impl Analyser {
     pub fn work(&self, weight: usize) -> f64 {
         let n = self.options.measured.len() as f64;
         self.weights.get(weight).map_or(0.0, |weight| weight.work * n)
-    }
-
-    /// Runs the function on some inputs with all weights as they are, and keeps what measuring needs.
-    ///
-    /// Only the first `n_rows` indices of the outputs' first axis count: a batch may be filled up.
-    ///
-    /// # Errors
-    /// As the engine, and [`SensitivityError::NotFinite`].
-    pub fn begin(&self, inputs: &Values, n_rows: usize, stop: &Stop) -> Result<Session<'_>, SensitivityError> {
-        Session::new(self, inputs, n_rows, stop)
     }
 }
 

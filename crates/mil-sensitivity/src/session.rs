@@ -50,13 +50,20 @@ struct Alone {
     values: Values,
 }
 
+impl Analyser {
+    /// Runs the function on some inputs with all weights as they are, and keeps what measuring needs.
+    ///
+    /// Only the first `n_rows` indices of the outputs' first axis count: a batch may be filled up.
+    ///
+    /// # Errors
+    /// As the engine, and [`SensitivityError::NotFinite`].
+    pub fn begin(&self, inputs: &Values, n_rows: usize, stop: &Stop) -> Result<Session<'_>, SensitivityError> {
+        Session::new(self, inputs, n_rows, stop)
+    }
+}
+
 impl<'a> Session<'a> {
-    pub(crate) fn new(
-        analyser: &'a Analyser,
-        inputs: &Values,
-        n_rows: usize,
-        stop: &Stop,
-    ) -> Result<Self, SensitivityError> {
+    fn new(analyser: &'a Analyser, inputs: &Values, n_rows: usize, stop: &Stop) -> Result<Self, SensitivityError> {
         let mut clean = inputs.clone();
         for part in &analyser.parts {
             let made = part.run(&[&clean], stop)?;

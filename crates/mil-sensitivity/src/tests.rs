@@ -19,7 +19,7 @@ fn numbers(n: usize, seed: u64) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
 }
 
-/// A ladder of linear layers with what UNets have: values that skip over several layers, and one weight that two layers
+/// A ladder of linear layers with values that skip over several layers, and one weight that two layers
 /// share.
 fn ladder(n: usize) -> Function {
     let mut b = FunctionBuilder::new("main", Opset::CoreML8);

@@ -287,7 +287,8 @@ fn calibration_data_choose_codes_of_the_denoiser_and_change_no_size() {
     let folder = Path::new(&place("folder")).join("Stable_Diffusion_version_sd-emoji_unet.mlpackage");
     for threads in ["1", "3"] {
         let output = place(&format!("{threads}.mlpackage"));
-        let args = ["compress", &unet(), "-o", &output].into_iter().chain(by_data);
+        let input = unet();
+        let args = ["compress", &input, "-o", &output].into_iter().chain(by_data);
         assert!(command(args).env("RAYON_NUM_THREADS", threads).status().unwrap().success());
         let weights = |dir: &Path| files(dir).into_iter().find(|(name, _)| name.ends_with("weight.bin")).unwrap().1;
         assert!(weights(Path::new(&output)) == weights(&folder), "{threads} threads make other codes");

@@ -134,11 +134,11 @@ pub use package::open_package;
 pub use picture::Picture;
 pub use pipeline::Pipeline;
 pub use quantize::{Quantization, QuantizationPlan, QuantizationReport, QuantizedLayer};
-pub use recipe::{ChoiceReport, Choosing, Goal, Recipe, RecipeRequest, Recipes};
+pub use recipe::{Choosing, Goal, Recipe, RecipeRequest, Recipes};
 pub use recommended::Recommended;
 pub use report::{
-    ArchiveReport, BundleReport, CalibrationUse, ChunkReport, CompressedPackage, CompressionReport, ConversionReport,
-    ConvertedPackage, Part,
+    ArchiveReport, BundleReport, CalibrationUse, ChoiceReport, ChunkReport, CompressedPackage, CompressionReport,
+    ConversionReport, ConvertedPackage, Part,
 };
 pub use request::{Control, Drawing, REFINER_START, Request};
 pub use request_file::RequestFile;

@@ -304,7 +304,7 @@ impl QuantizationPlan {
             let (done, total) = (at.done, at.total);
             writing.watch().event(Event::Progress(Progress { what: "writing", done, total, unit: Unit::Elements }))
         };
-        let how = How { existing: self.asked.existing, measure: false, first: None };
+        let how = How { existing: self.asked.existing, measure: false, first: None, calibration: None };
         let description = &self.package.model().description;
         let written = write_compressed(&self.output, (&program, description), &plan, how, &mut progress);
         let (written, _) = written.map_err(stopped)?;

@@ -11,11 +11,9 @@ mod picture;
 mod size;
 mod weighed;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use mil_compress::Named;
-use serde::Serialize;
 
 pub(crate) use choose::Chooser;
 pub use front::{Recipe, RecipeRequest, Recipes};
@@ -41,23 +39,6 @@ pub enum Goal {
     Fit(u64),
     /// At least this peak signal-to-noise ratio at the model's output, in dB, and as few bytes as can be.
     Psnr(f64),
-}
-
-/// What was chosen.
-#[derive(Debug, Clone, Serialize)]
-pub struct ChoiceReport {
-    /// Number of weights by scheme.
-    pub schemes: BTreeMap<String, usize>,
-    /// Whether losses were estimated from the weights alone.
-    pub estimated: bool,
-    /// Sum of the losses: mean squared error at the output, or noise to signal of the weights where they are estimated.
-    pub loss: f64,
-    /// Peak signal-to-noise ratio at the output that the sum comes to, in dB; where losses were measured.
-    pub psnr_db: Option<f64>,
-    /// Bytes of all files that are written, for [`Goal::Fit`]; at most this.
-    pub planned_bytes: Option<u64>,
-    /// What is not proven of the choice; 0 where it is known to be the best.
-    pub gap: f64,
 }
 
 /// A peak signal-to-noise ratio in dB; infinite where nothing is lost.

@@ -1,11 +1,12 @@
 //! What was done, as data: what every client tells in its own words, and the fields of `--json`.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::bundle_form::BundleForm;
 use crate::embeddings::Word;
 use crate::half_precision::Overflow;
-use crate::recipe::ChoiceReport;
 use crate::weights_report::Summary;
 
 /// What a conversion wrote.
@@ -165,4 +166,21 @@ pub struct CalibrationUse {
     pub samples: usize,
     /// Weights whose codes they decided.
     pub weights: usize,
+}
+
+/// What was chosen.
+#[derive(Debug, Clone, Serialize)]
+pub struct ChoiceReport {
+    /// Number of weights by scheme.
+    pub schemes: BTreeMap<String, usize>,
+    /// Whether losses were estimated from the weights alone.
+    pub estimated: bool,
+    /// Sum of the losses: mean squared error at the output, or noise to signal of the weights where they are estimated.
+    pub loss: f64,
+    /// Peak signal-to-noise ratio at the output that the sum comes to, in dB; where losses were measured.
+    pub psnr_db: Option<f64>,
+    /// Bytes of all files that are written, for [`Goal::Fit`](crate::Goal::Fit); at most this.
+    pub planned_bytes: Option<u64>,
+    /// What is not proven of the choice; 0 where it is known to be the best.
+    pub gap: f64,
 }

@@ -205,7 +205,7 @@ fn multiplications(function: &Function, op: &Op) -> Option<u64> {
     let elements = |value: ValueId| Some(shape(value)?.iter().map(|n| *n as u64).product::<u64>());
     let of_each = |weight: ValueId, axis: usize| {
         let n = *shape(weight)?.get(axis)? as u64;
-        Some(elements(weight)?.checked_div(n)?)
+        elements(weight)?.checked_div(n)
     };
     let result = elements(op.output())?;
     let each = match &*op.kind {

@@ -1,3 +1,5 @@
+//! Assignments beside all that there are, and large problems.
+
 use super::*;
 use proptest::prelude::*;
 use testkit::Rng;

@@ -61,7 +61,13 @@ fn told(function: &Function, x: &[usize]) -> Statistics {
 
 /// The squares of what a channel gives are what the statistics say of its row.
 #[track_caller]
-fn check(kind: &str, param: &str, shapes: (&[usize], &[usize]), more: Vec<(&'static str, Bound)>, n_groups: usize) {
+fn check(
+    kind: &'static str,
+    param: &str,
+    shapes: (&[usize], &[usize]),
+    more: Vec<(&'static str, Bound)>,
+    n_groups: usize,
+) {
     let (function, weight) = one(kind, param, shapes, more);
     let statistics = told(&function, shapes.0);
     let (n, values) = (statistics.n_columns(), weight.to_f32_vec());

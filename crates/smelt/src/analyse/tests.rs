@@ -79,7 +79,7 @@ fn estimates_rank_weights_and_schemes_as_measurements_do() {
     let pairs = estimated.iter().zip(&truth).filter(|(choice, _)| !choice.measured);
     let (ours, theirs): (Vec<f64>, Vec<f64>) = pairs.map(|(ours, truth)| (ours.loss, truth.loss)).unzip();
     let found = correlation(&ranks(&ours), &ranks(&theirs));
-    assert!(found >= 0.95 && found < 1.0, "{found}");
+    assert!((0.95..1.0).contains(&found), "{found}");
 }
 
 /// Breaks off when so much of the work is done.

@@ -6,7 +6,8 @@ use safe_files::Tree;
 
 use super::Task;
 use crate::error::{Context, Result, refuse};
-use crate::recipe::{ChoiceReport, Chooser, Choosing, Goal, Part};
+use crate::recipe::{Chooser, Choosing, Goal, Part};
+use crate::report::ChoiceReport;
 use crate::watch::Watch;
 
 /// Looks at the weights of tasks, and refuses what cannot be; the other tasks and the copies only take room.

@@ -6,9 +6,10 @@ use mil_compress::assign::{Assignment, Group, within_bytes, within_loss};
 use mil_compress::{Plan, Scheme};
 
 use super::weighed::{Part, Way, Weighed, estimate, groups, weigh};
-use super::{ChoiceReport, Choosing, Goal, psnr_db, size};
+use super::{Choosing, Goal, psnr_db, size};
 use crate::analysis::Analysis;
 use crate::error::{Result, refuse};
+use crate::report::ChoiceReport;
 use crate::units::bytes;
 use crate::watch::{Watch, warn};
 

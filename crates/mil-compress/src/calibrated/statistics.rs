@@ -4,10 +4,8 @@
 //! the squared changes of that channel is `Σ (d·x)² = d H dᵀ` with `H = Σ x xᵀ`: these second moments are all that
 //! compression needs to know of the inputs.
 
-use crate::{
-    CompressError, PlannedWeight,
-    calibrated::product::{Matrix, add_product},
-};
+use super::product::{Matrix, add_product};
+use crate::{CompressError, PlannedWeight};
 
 /// Second moments of what one weight is multiplied by.
 #[derive(Debug, Clone)]
