@@ -1,6 +1,6 @@
 //! Measures what each way to store each weight of a MIL program costs at the program's outputs.
 //!
-//! An [`Analyser`] cuts a function into parts of about the same work ([`mil::split`]). A [`Session`] runs them once on
+//! An [`Analyser`] cuts a function into parts of about the same work ([`mod@mil::split`]). A [`Session`] runs them once on
 //! some inputs, with all weights as they are, and keeps what crosses from part to part. For one weight it then
 //! - runs the operation that reads it alone, on what that was given, with every scheme: the *local* error;
 //! - for the schemes that are to be measured, runs the part that has the weight and those behind it, and compares the
