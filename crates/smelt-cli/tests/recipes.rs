@@ -54,7 +54,7 @@ fn analysis(dir: &Path) -> (PathBuf, Value) {
     let analysis = value!({
         "version": 1, "software": "a test", "model": "sd-emoji",
         "inputs": {"source": "random", "samples": 1, "digest": "00"},
-        "signal": 1.0, "peak": 4.0, "weights": weights,
+        "schemes": ["1", "2", "4", "6", "8"], "measured": ["1", "2", "4", "6", "8"], "signal": 1.0, "peak": 4.0, "weights": weights,
     });
     let path = dir.join("analysis.json");
     std::fs::write(&path, analysis.to_string()).unwrap();
