@@ -135,12 +135,6 @@ impl Analyser {
         self.weights.iter().map(|weight| &weight.planned).collect()
     }
 
-    /// The ways to store a weight that are looked at.
-    #[must_use]
-    pub fn schemes(&self) -> &[Named] {
-        &self.options.schemes
-    }
-
     /// The instruction set, on which the last digits depend.
     #[must_use]
     pub fn isa(&self) -> &'static str {

@@ -88,12 +88,6 @@ impl<'a> Session<'a> {
         self.signal
     }
 
-    /// Bytes of what is kept.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.clean.values().map(|tensor| tensor.bytes().len()).sum()
-    }
-
     /// What each scheme does to a weight, or why the weight is better left as it is; in the order of the schemes.
     ///
     /// Weights of one part one after another share what the part needs for them.

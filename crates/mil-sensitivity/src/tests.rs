@@ -6,17 +6,11 @@ use mil::{Const, Function, FunctionBuilder, Literal, Opset, Program, Type, Value
 use mil_compress::{Config, Memory, Name, Named, Plan, compress};
 use mil_engine::cpu::{self, Cpu};
 use std::{collections::BTreeMap, ops::ControlFlow};
+use testkit::Rng;
 
-/// Numbers that look random, from −1 to 1.
+/// Numbers from −1 to 1.
 fn numbers(n: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..n).map(|_| next()).collect()
+    Rng::new(seed).uniforms(n, -1.0, 1.0)
 }
 
 /// A ladder of linear layers with values that skip over several layers, and one weight that two layers

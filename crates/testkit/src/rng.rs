@@ -63,6 +63,11 @@ impl Rng {
         (0..n).map(|_| self.normal()).collect()
     }
 
+    /// `n` uniform draws in [`low`, `high`).
+    pub fn uniforms(&mut self, n: usize, low: f32, high: f32) -> Vec<f32> {
+        (0..n).map(|_| self.uniform(low, high)).collect()
+    }
+
     /// `n` random bytes.
     pub fn bytes(&mut self, n: usize) -> Vec<u8> {
         (0..n).map(|_| self.next_u64() as u8).collect()

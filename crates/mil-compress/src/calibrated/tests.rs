@@ -3,19 +3,13 @@
 use super::{damped_factor, encode_with};
 use crate::{Axes, Blocks, Encoded, Named, PaletteGroups, Quantize, Scheme, Statistics, encode};
 use host_tensor::{DType, HostTensor};
+use testkit::Rng;
 
 const AXES: Axes = Axes { output: 0, input: 1 };
 
-/// Numbers that look random, from −1 to 1.
+/// Numbers from −1 to 1.
 fn numbers(n: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..n).map(|_| next()).collect()
+    Rng::new(seed).uniforms(n, -1.0, 1.0)
 }
 
 /// Inputs whose columns hang together: sums of a few directions, and a little of their own.

@@ -6,17 +6,11 @@ use host_tensor::{DType, HostTensor, Stop};
 use mil::{Bound, Const, Function, FunctionBuilder, Literal, Opset, Program, Type, validate};
 use mil_compress::{Calibration, CompressError, Config, Plan, Statistics};
 use mil_engine::cpu::{self, Cpu};
+use testkit::Rng;
 
-/// Numbers that look random, from −1 to 1.
+/// Numbers from −1 to 1.
 fn numbers(n: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..n).map(|_| next()).collect()
+    Rng::new(seed).uniforms(n, -1.0, 1.0)
 }
 
 fn tensor(shape: &[usize], seed: u64) -> HostTensor {
