@@ -42,7 +42,7 @@ pub(crate) use analyse::{AnalyseArgs, Measure};
 pub(crate) use calibrate::CalibrateArgs;
 pub(crate) use examples::with_example;
 pub(crate) use generate::GenerateArgs;
-pub(crate) use goal::GoalArgs;
+pub(crate) use goal::{GoalArgs, goal};
 pub(crate) use own::{CompareArgs, CompletionsArgs, DoctorArgs, ManArgs, MetadataArgs};
 pub(crate) use preview::PreviewArgs;
 pub(crate) use quantize::QuantizeArgs;

@@ -248,8 +248,8 @@ impl<'r> Run<'r> {
             if weights.is_empty() && self.journal.clean(batch).is_some() {
                 continue;
             }
-            let inputs = &self.inputs.batches[batch];
-            let mut session = self.analyser.begin(&inputs.tensors, inputs.n_samples, stop).map_err(stopped)?;
+            let given = &self.inputs.batches[batch];
+            let mut session = self.analyser.begin(&given.inputs, given.n_samples, stop).map_err(stopped)?;
             self.journal.note_clean(batch, session.clean())?;
             for &weight in weights {
                 let entry = session.measure(weight, stop).map_err(stopped)?;

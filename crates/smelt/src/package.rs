@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use mil::Function;
 use mlpackage::{Existing, Package, Written};
 use sd_checkpoint::CheckpointError;
 use sd_checkpoint::place::{Place, Wanted};
@@ -42,6 +43,12 @@ pub fn open_package(path: &Path) -> Result<Package> {
         return Err(not_wanted(path, Wanted::Package).into());
     }
     Package::open(path).with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// The function that a package runs where none is named: its default one, or its only one; none of pipelines.
+pub(crate) fn default_function(package: &Package) -> Option<&Function> {
+    let program = package.model().program()?;
+    program.functions.get(&package.model().description.default_function).or_else(|| program.main())
 }
 
 /// Refuses to replace what is there, where nothing is to be replaced.

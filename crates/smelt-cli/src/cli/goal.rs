@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use smelt::compression::Named;
-use smelt::parse_bytes;
+use smelt::{Goal, parse_bytes};
 
 /// What a compression is to come to; each weight gets the scheme with which least is lost on the whole.
 #[derive(Debug, Args)]
@@ -27,6 +27,11 @@ pub(crate) struct GoalArgs {
     /// them. A weight may always be left as it is.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub(crate) schemes: Vec<Named>,
+}
+
+/// The goal that was given; the grammar takes one at most.
+pub(crate) fn goal(mean_bits: Option<f64>, fit: Option<u64>, psnr: Option<f64>) -> Option<Goal> {
+    mean_bits.map(Goal::MeanBits).or(fit.map(Goal::Fit)).or(psnr.map(Goal::Psnr))
 }
 
 /// A size of files.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use safe_files::{OutputFile, Outputs, is_stream};
 use smelt::{
-    Calibration, CalibrationReport, Event, Opened, Opening, PipelineOptions, PromptSet, Request, Source, Unit, Watch,
-    demo,
+    Calibration, CalibrationReport, Event, Opened, Opening, PipelineOptions, PromptSet, Recommended, Request, Source,
+    Unit, Watch, demo,
 };
 
 use super::generate::pace::{self, Pace};
@@ -80,10 +80,8 @@ fn request(args: &CalibrateArgs, opened: Option<&Opened>) -> Result<Request> {
     if let Some(recommended) = opened.map_or(Ok(None), Opened::recommended)? {
         recommended.apply(&mut request);
     }
-    request.negative_prompt = args.negative_prompt.clone().or(request.negative_prompt);
-    request.steps = args.steps.unwrap_or(request.steps);
-    request.guidance = args.guidance.unwrap_or(request.guidance);
-    request.scheduler = args.scheduler.or(request.scheduler);
+    let CalibrateArgs { steps, guidance, scheduler, .. } = *args;
+    Recommended { steps, guidance, scheduler, negative_prompt: args.negative_prompt.clone() }.apply(&mut request);
     Ok(request)
 }
 

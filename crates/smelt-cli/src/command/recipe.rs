@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use safe_files::{OutputFile, Outputs};
 use smelt::compression::Named;
-use smelt::{Analysis, Goal, RecipeRequest, Recipes};
+use smelt::{Analysis, RecipeRequest, Recipes};
 
-use crate::cli::{RecipeArgs, RecipeForm};
+use crate::cli::{RecipeArgs, RecipeForm, goal};
 use crate::file;
 use crate::report::{Report, Table, bytes, decibels};
 
@@ -52,12 +52,7 @@ fn is_svg(path: &Path) -> bool {
 }
 
 fn request(args: &RecipeArgs) -> Result<RecipeRequest> {
-    let goal = match (args.mean_bits, args.fit, args.psnr) {
-        (Some(mean), ..) => Some(Goal::MeanBits(mean)),
-        (_, Some(limit), _) => Some(Goal::Fit(limit)),
-        (.., Some(floor)) => Some(Goal::Psnr(floor)),
-        _ => None,
-    };
+    let goal = goal(args.mean_bits, args.fit, args.psnr);
     let mut schemes = args.schemes.clone();
     if schemes.is_empty() && args.form == RecipeForm::Apple {
         schemes = APPLES.iter().map(|name| Ok(name.parse::<Named>()?)).collect::<Result<_>>()?;

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use safe_files::{OutputFile, Outputs, is_stream};
-use smelt::{PipelineOptions, PromptSet, Request, SideBySide, SideBySideReport, demo};
+use smelt::{PipelineOptions, PromptSet, Recommended, Request, SideBySide, SideBySideReport, demo};
 
 use super::generate::texts::prompts;
 use crate::cli::{ReportArgs, existing};
 use crate::file;
-use crate::report::{Report, Table, bytes, count, seconds};
+use crate::report::{Report, Table, bytes, count, decibels, seconds};
 use crate::screen::Screen;
 
 pub(super) fn run(args: &ReportArgs, report: &Report) -> Result<ExitCode> {
@@ -71,14 +71,13 @@ fn request(args: &ReportArgs) -> Result<Request> {
     if let Some(recommended) = smelt::open(args.after.clone())?.recommended()? {
         recommended.apply(&mut request);
     }
-    request.steps = args.steps.unwrap_or(request.steps);
-    request.guidance = args.guidance.unwrap_or(request.guidance);
-    request.scheduler = args.scheduler.or(request.scheduler);
+    let ReportArgs { steps, guidance, scheduler, .. } = *args;
+    Recommended { steps, guidance, scheduler, negative_prompt: None }.apply(&mut request);
     Ok(request)
 }
 
 fn tell(output: &OutputFile, found: &SideBySideReport, report: &Report) {
-    let decibels = |db: Option<f64>| db.map_or_else(|| "the same".to_owned(), |db| format!("{db:.1} dB"));
+    let decibels = |db: Option<f64>| decibels(db.unwrap_or(f64::INFINITY));
     let mut table = Table::new(2, "<>>>");
     for component in &found.components {
         table.row([

@@ -1,30 +1,22 @@
 //! What a model is given while it is analysed.
 
 use sd_convert::verify::{Input, random_inputs};
-use sd_runtime::Tensors;
 use sha2::{Digest, Sha256};
 
 use super::{Analysing, SAMPLES};
 use crate::analyse::model::Model;
 use crate::analysis::InputSource;
-use crate::calibrate::CalibrationData;
+use crate::calibrate::{CalibrationBatch, CalibrationData};
 use crate::error::Result;
 
 /// All that a model is given.
 pub(super) struct Inputs {
     pub(super) source: InputSource,
-    pub(super) batches: Vec<Batch>,
+    pub(super) batches: Vec<CalibrationBatch>,
     pub(super) n_samples: usize,
     /// Tells these inputs from others.
     pub(super) digest: String,
     pub(super) warnings: Vec<String>,
-}
-
-/// What it is given in one run.
-pub(super) struct Batch {
-    pub(super) tensors: Tensors,
-    /// How many rows are samples; the others fill the batch up.
-    pub(super) n_samples: usize,
 }
 
 /// Digits of a digest that are kept.
@@ -44,11 +36,7 @@ impl Inputs {
                     let there = data.n_samples();
                     warnings.push(format!("{} has {there} samples, and all of them are used", path.display()));
                 }
-                let batches = data.batches(&model.signature)?;
-                let batch = |batch: Result<crate::CalibrationBatch>| {
-                    batch.map(|b| Batch { tensors: b.inputs, n_samples: b.n_samples })
-                };
-                batches.map(batch).collect::<Result<Vec<_>>>()?
+                data.batches(&model.signature)?.collect::<Result<Vec<_>>>()?
             }
             None => {
                 warnings.push(
@@ -66,23 +54,23 @@ impl Inputs {
     }
 }
 
-fn random(asked: &Analysing, model: &Model, n: usize, rows: usize) -> Result<Vec<Batch>> {
+fn random(asked: &Analysing, model: &Model, n: usize, rows: usize) -> Result<Vec<CalibrationBatch>> {
     let inputs: Vec<Input> = model
         .signature
         .inputs
         .iter()
         .map(|f| Input { name: f.name.clone(), dtype: f.dtype, shape: f.shape.dims().unwrap_or_default().to_vec() })
         .collect();
-    let batch = |i: usize| -> Result<Batch> {
+    let batch = |i: usize| -> Result<CalibrationBatch> {
         let seed = asked.seed.wrapping_add(i as u64);
-        Ok(Batch { tensors: random_inputs(&inputs, Some(&model.function), seed)?, n_samples: rows })
+        Ok(CalibrationBatch { inputs: random_inputs(&inputs, Some(&model.function), seed)?, n_samples: rows })
     };
     (0..n).map(batch).collect()
 }
 
-fn digest(batches: &[Batch]) -> String {
+fn digest(batches: &[CalibrationBatch]) -> String {
     let mut hash = Sha256::new();
-    for (name, tensor) in batches.iter().flat_map(|batch| &batch.tensors) {
+    for (name, tensor) in batches.iter().flat_map(|batch| &batch.inputs) {
         hash.update(name.as_bytes());
         hash.update(tensor.bytes());
     }

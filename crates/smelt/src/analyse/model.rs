@@ -8,7 +8,7 @@ use sd_runtime::{Feature, Signature};
 
 use super::Analysing;
 use crate::error::{Context, Result, refusal, refuse};
-use crate::package::{is_named_as_package, open_package, stem};
+use crate::package::{default_function, is_named_as_package, open_package, stem};
 
 /// A model, as one function.
 pub(super) struct Model {
@@ -43,9 +43,7 @@ fn of_package(asked: &Analysing, path: &std::path::Path) -> Result<Function> {
         refuse!("{} is a pipeline of several programs; analyse the whole that it was cut from", path.display());
     };
     mil::validate(program).with_context(|| format!("cannot run {}", path.display()))?;
-    let default = &package.model().description.default_function;
-    let function = program.functions.get(default).or_else(|| program.main());
-    Ok(function.ok_or_else(|| refusal!("{} has no function", path.display()))?.clone())
+    Ok(default_function(&package).ok_or_else(|| refusal!("{} has no function", path.display()))?.clone())
 }
 
 fn of_checkpoint(asked: &Analysing, source: &Source) -> Result<(String, Function)> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use host_tensor::Stop;
-use mil::{Function, Program};
+use mil::Function;
 use mil_compress::{Config, Outcome, Plan, Scheme};
 use mil_sensitivity::{Calibrator, STATISTICS_BYTES};
 use mlpackage::Package;
@@ -14,6 +14,7 @@ use crate::analyse::inputs_of;
 use crate::calibrate::CalibrationData;
 use crate::engine::EngineSpec;
 use crate::error::{Context, Result, refusal, refuse};
+use crate::package::default_function;
 use crate::units::count;
 use crate::watch::{Watch, warn};
 
@@ -67,12 +68,12 @@ impl Batches {
     /// The batches of a package; an error where the data are not of it.
     pub(super) fn of(asked: &CalibratedBy, data: &CalibrationData, package: &Package, plan: &[Plan]) -> Result<Self> {
         let name = package.path().display();
-        let Some(program) = package.model().program() else {
+        if package.model().program().is_none() {
             refuse!(
                 "{name} is a pipeline of several programs; compress the whole that it was cut from, and cut it then"
             );
-        };
-        let function = default_function(package, program)?;
+        }
+        let function = function_of(package)?;
         let signature = Signature { inputs: inputs_of(function, &name.to_string())?, outputs: Vec::new() };
         let is_large = plan.iter().map(Plan::n_elements).sum::<u64>() > crate::LARGE as u64;
         let n = asked.samples.unwrap_or(if is_large { SAMPLES_OF_LARGE } else { data.n_samples() });
@@ -88,10 +89,8 @@ impl Batches {
 
     /// What tells of each weight of a plan what it is multiplied by.
     pub(super) fn calibrator(&self, package: &Package, plan: &Plan, stop: &Stop) -> Result<Calibrator> {
-        let program =
-            package.model().program().ok_or_else(|| refusal!("{} has no program", package.path().display()))?;
         let how = (STATISTICS_BYTES, EngineSpec::default().cpu()?);
-        let function = default_function(package, program)?;
+        let function = function_of(package)?;
         let calibrator = Calibrator::new(function, &plan.weights().collect::<Vec<_>>(), self.inputs.clone(), how, stop);
         calibrator.with_context(|| format!("cannot run {}", package.path().display()))
     }
@@ -123,9 +122,8 @@ pub(super) fn calibrate(tasks: &mut [Task], by: &CalibratedBy, data: &Calibratio
     }
 }
 
-fn default_function<'p>(package: &Package, program: &'p Program) -> Result<&'p Function> {
-    let default = program.functions.get(&package.model().description.default_function);
-    default.or_else(|| program.main()).ok_or_else(|| refusal!("{} has no function", package.path().display()))
+fn function_of(package: &Package) -> Result<&Function> {
+    default_function(package).ok_or_else(|| refusal!("{} has no function", package.path().display()))
 }
 
 /// Says which weights the data decided nothing of.

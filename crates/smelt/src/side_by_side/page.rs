@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use mil_compress::StoredWeight;
 
 use super::{ComparedComponent, ComparedPicture, SideBySideReport};
-use crate::units::bytes;
+use crate::units::{bytes, decibels};
 use crate::weights_report::escaped;
 
 const STYLE: &str = "\
@@ -74,14 +74,15 @@ fn put(page: &mut String, text: std::fmt::Arguments<'_>) {
     let _ = page.write_fmt(text);
 }
 
-fn decibels(db: Option<f64>) -> String {
-    db.map_or_else(|| "the same".to_owned(), |db| format!("{db:.1} dB"))
+/// A ratio in words; there is none where nothing differs.
+fn ratio(db: Option<f64>) -> String {
+    decibels(db.unwrap_or(f64::INFINITY))
 }
 
 fn numbers(page: &mut String, report: &SideBySideReport) {
     let arrow = |[before, after]: [u64; 2]| format!("{} → {}", bytes(before), bytes(after));
     let rows = [
-        (decibels(report.psnr_db), "pictures, after to before, on average (PSNR)"),
+        (ratio(report.psnr_db), "pictures, after to before, on average (PSNR)"),
         (arrow(report.bytes), "on the disk"),
         (arrow(report.memory_bytes), "memory on a device, estimated"),
     ];
@@ -99,7 +100,7 @@ fn pair(page: &mut String, picture: &ComparedPicture) {
         let data = STANDARD.encode(png);
         put(page, format_args!("<img alt=\"{prompt}, {when}\" src=\"data:image/png;base64,{data}\">"));
     }
-    let db = decibels(picture.psnr_db);
+    let db = ratio(picture.psnr_db);
     put(
         page,
         format_args!(
@@ -120,7 +121,7 @@ fn table(page: &mut String, report: &SideBySideReport) {
             format_args!(
                 "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.2} → {:.2}</td><td>{}</td></tr>",
                 escaped(&c.role),
-                decibels(c.psnr_db),
+                ratio(c.psnr_db),
                 bytes(c.bytes[0]),
                 bytes(c.bytes[1]),
                 c.bits[0],

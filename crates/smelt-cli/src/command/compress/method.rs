@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, bail};
 use smelt::compression::{Blocks, Config, PaletteGroups, PaletteMode, Palettize, Prune, Quantize, Scheme};
-use smelt::{Choosing, DType, Goal, Target};
+use smelt::{Choosing, DType, Target};
 
-use crate::cli::{CompressArgs, GoalArgs, Granularity, Integer, MethodArgs, Mode};
+use crate::cli::{CompressArgs, GoalArgs, Granularity, Integer, MethodArgs, Mode, goal};
 
 /// Cap on a configuration; recipes of Apple's have some hundred kilobytes.
 const MAX_CONFIG_BYTES: u64 = 64 << 20;
@@ -41,13 +41,11 @@ pub(super) fn config(args: &CompressArgs) -> Result<Config> {
 
 /// What the schemes are chosen for, if a goal was given.
 pub(super) fn choosing(args: &GoalArgs) -> Result<Option<Choosing>> {
-    let goal = match (args.mean_bits, args.fit, args.psnr) {
-        (Some(mean), ..) => Goal::MeanBits(mean),
-        (_, Some(limit), _) => Goal::Fit(limit),
-        (.., Some(floor)) => Goal::Psnr(floor),
-        _ if args.analysis.is_some() => bail!("--analysis is for a goal: --mean-bits, --fit or --psnr"),
-        _ if !args.schemes.is_empty() => bail!("--schemes are for a goal: --mean-bits, --fit or --psnr"),
-        _ => return Ok(None),
+    let goal = match goal(args.mean_bits, args.fit, args.psnr) {
+        Some(goal) => goal,
+        None if args.analysis.is_some() => bail!("--analysis is for a goal: --mean-bits, --fit or --psnr"),
+        None if !args.schemes.is_empty() => bail!("--schemes are for a goal: --mean-bits, --fit or --psnr"),
+        None => return Ok(None),
     };
     Ok(Some(Choosing { goal, schemes: args.schemes.clone(), analysis: args.analysis.clone() }))
 }
