@@ -18,6 +18,7 @@ mod quantize;
 mod recipe;
 mod report;
 mod seed;
+mod serve;
 mod size;
 mod skip_layers;
 mod source;
@@ -49,6 +50,7 @@ pub(crate) use quantize::QuantizeArgs;
 pub(crate) use recipe::{RecipeArgs, RecipeForm};
 pub(crate) use report::ReportArgs;
 pub(crate) use seed::Seed;
+pub(crate) use serve::{AppArgs, ServeArgs, ServedArgs};
 pub(crate) use size::SizeArgs;
 pub(crate) use source::{DownloadArgs, SourceArgs, source};
 pub(crate) use start::StartArgs;
@@ -122,6 +124,10 @@ pub(crate) enum Command {
     Tokens(TokensArgs),
     /// Make pictures larger with an upscaler.
     Upscale(UpscaleArgs),
+    /// Serve pictures to clients of AUTOMATIC1111 and OpenAI, to programs of your own, and a page to the browser.
+    Serve(Box<ServeArgs>),
+    /// Open the page in the browser, with the model in the box.
+    App(Box<AppArgs>),
     /// Tell what this machine has, and what to choose for it.
     Doctor(DoctorArgs),
     /// Print a completion script for a shell.

@@ -19,6 +19,7 @@ mod quantize;
 mod recipe;
 mod report;
 mod run;
+mod serve;
 mod tokens;
 mod upscale;
 mod verify;
@@ -56,6 +57,8 @@ pub(crate) fn run(command: &Command, report: &Report) -> Result<ExitCode> {
         Command::Metadata(args) => metadata::run(args, report),
         Command::Tokens(args) => tokens::run(args, report),
         Command::Upscale(args) => upscale::run(args, report),
+        Command::Serve(args) => serve::run(args, report),
+        Command::App(args) => serve::app(args, report),
         Command::Doctor(args) => doctor::run(args, report),
         Command::Completions(args) => completions::run(args, report),
         Command::Man(args) => man::run(args, report),
@@ -73,6 +76,8 @@ const fn engine_of(command: &Command) -> Option<&EngineArgs> {
         Command::Bench(args) => Some(&args.engine),
         Command::Verify(args) => Some(&args.engine),
         Command::Upscale(args) => Some(&args.engine),
+        Command::Serve(args) => Some(&args.served.engine),
+        Command::App(args) => Some(&args.served.engine),
         _ => None,
     }
 }

@@ -170,7 +170,8 @@ pub use wildcards::{Wildcards, prompt_lines};
 /// Pictures.
 pub mod image {
     pub use sd_runtime::image::{
-        Border, Difference, Filter, Fit, GreyImage, Mask, PictureFormat, PngText, Region, RgbImage, Similarity, Size,
+        Border, Canny, Difference, Filter, Fit, GreyImage, Mask, PictureFormat, PngText, Region, RgbImage, Similarity,
+        Size,
     };
 }
 

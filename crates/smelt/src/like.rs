@@ -41,6 +41,7 @@ mod tools;
 #[cfg(test)]
 mod written;
 
+use std::io::Cursor;
 use std::path::Path;
 
 use sd_metadata::{Text, Tool, Unknown};
@@ -90,8 +91,15 @@ impl Like {
     /// # Errors
     /// When the file cannot be read, is something else, or carries no settings.
     pub fn read(path: &Path) -> Result<Self> {
-        let what = path.display().to_string();
-        let bytes = picture_bytes(path)?;
+        Self::from_bytes(path.display().to_string(), picture_bytes(path)?)
+    }
+
+    /// The same from the bytes of its file; `what` says which it is, for messages.
+    ///
+    /// # Errors
+    /// As [`Like::read`].
+    pub fn from_bytes(what: impl Into<String>, bytes: Cursor<Vec<u8>>) -> Result<Self> {
+        let what = what.into();
         let texts = sd_metadata::texts(bytes.get_ref()).with_context(|| format!("cannot read {what}"))?;
         let mut like = Self::of(&texts.texts).with_context(|| what.clone())?;
         if like.size.is_none() && !like.is_enlarged() {

@@ -50,6 +50,16 @@ impl RequestFile {
         Ok(file)
     }
 
+    /// Settings that came another way; `what` says which, for messages.
+    ///
+    /// # Errors
+    /// For a setting that a request has not, or of another type.
+    pub fn of(what: impl Into<String>, settings: Map<String, Value>) -> Result<Self> {
+        let file = Self { what: what.into(), settings };
+        file.apply(&mut Request::default())?;
+        Ok(file)
+    }
+
     /// Gives a request what the file says; all else stays.
     ///
     /// # Errors

@@ -27,6 +27,16 @@ impl RgbImage {
         Self::new(picture.width() as usize, picture.height() as usize, picture.into_raw())
     }
 
+    /// The size that the head of a picture's file says, without decoding it; a camera's orientation is not applied.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), as far as the head goes; larger sides than are read are no error.
+    pub fn read_size(input: impl BufRead + Seek) -> Result<Size> {
+        let reader = ImageReader::new(input).with_guessed_format().map_err(image::ImageError::IoError)?;
+        let (width, height) = reader.into_dimensions()?;
+        Ok(Size { width: width as usize, height: height as usize })
+    }
+
     /// Reads a picture, and how opaque its pixels are (255: wholly) if the file says so of them.
     ///
     /// # Errors
@@ -137,7 +147,9 @@ mod tests {
         let mut file = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
         file.extend([0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 8, 2, 0, 0, 0]);
         file.extend(crc(&file[12..]).to_be_bytes());
-        assert!(matches!(RgbImage::read(Cursor::new(file)), Err(RuntimeError::ImageRead(_))));
+        assert!(matches!(RgbImage::read(Cursor::new(&file)), Err(RuntimeError::ImageRead(_))));
+        let side = 0x7fff_ffff;
+        assert_eq!(RgbImage::read_size(Cursor::new(file)).unwrap(), Size { width: side, height: side });
     }
 
     fn crc(bytes: &[u8]) -> u32 {

@@ -129,7 +129,7 @@ impl Sampler {
     }
 
     /// Every one without a spread, with what AUTOMATIC1111's web UI calls it.
-    fn all() -> impl Iterator<Item = (Self, &'static str)> {
+    pub fn all() -> impl Iterator<Item = (Self, &'static str)> {
         // Where a preset has the short name of its kind, the kind is called by its class.
         let is_taken = |kind: SchedulerKind| PRESETS.iter().any(|preset| preset.name == kind.name());
         let label = move |kind: SchedulerKind| if is_taken(kind) { kind.class_name() } else { kind.label() };

@@ -55,6 +55,18 @@ Examples:
   smelt generate --like house.png --seed random -m sd15
   smelt generate \"a house\" -m apples-packages --tokenizer checkpoint/tokenizer -o house.png";
 
+pub(super) const SERVE: &str = "\
+Examples:
+  smelt serve
+  smelt serve --models ~/models --lora-dir ~/loras --keep ~/Pictures/smelt
+  smelt serve --models ~/models -m dreamshaper --memory 12G --cancel-on-disconnect
+  smelt serve --models ~/models --listen 0.0.0.0:7860 --api-key \"a long secret\" --host studio.local";
+
+pub(super) const APP: &str = "\
+Examples:
+  smelt app
+  smelt app --models ~/models";
+
 pub(super) const RUN: &str = "\
 Examples:
   smelt run unet.mlpackage --inputs in.safetensors --outputs out.safetensors

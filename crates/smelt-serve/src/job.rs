@@ -1,0 +1,410 @@
+//! A job: what was asked for, where it stands, and who is told of it.
+//!
+//! One thread draws and changes a job, any number look on. Whoever comes late gets the state as it is
+//! ([`Job::follow`]) and what happens from then on, without a gap.
+
+mod event;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use serde::Serialize;
+use smelt::image::RgbImage;
+use smelt::{Enlargement, Source, Stop};
+use tokio::sync::{broadcast, watch};
+use utoipa::ToSchema;
+
+use crate::catalogue::Model;
+use crate::clock::now;
+use crate::fault::Fault;
+use crate::order::Order;
+pub(crate) use event::JobEvent;
+
+/// Events that a slow listener may lag behind; it goes on with the newest then.
+const BACKLOG: usize = 256;
+
+/// What a job is for.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Pictures.
+    Draw(Box<Order>),
+    /// A model in memory, ready to draw.
+    Load(Arc<Model>),
+    /// No model in memory, or not this one.
+    Unload(Option<String>),
+    /// A picture made larger.
+    Upscale(Box<Upscale>),
+    /// Nothing; for tests.
+    #[cfg(test)]
+    Nothing,
+}
+
+/// A picture to be made larger.
+#[derive(Debug)]
+pub(crate) struct Upscale {
+    pub(crate) picture: RgbImage,
+    /// The network, or a filter where there is none.
+    pub(crate) by: UpscaleBy,
+    pub(crate) enlargement: Enlargement,
+}
+
+/// By what a picture is made larger.
+#[derive(Debug)]
+pub(crate) enum UpscaleBy {
+    Network(Source),
+    /// To this size.
+    Filter(smelt::image::Filter, smelt::image::Size),
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Phase {
+    /// It waits.
+    Queued,
+    /// Its model is loaded.
+    Loading,
+    /// Its pictures are drawn.
+    Drawing,
+    /// All is there.
+    Done,
+    /// It broke off; `error` says why.
+    Failed,
+    /// Somebody cancelled it; pictures that were finished are there.
+    Cancelled,
+}
+
+impl Phase {
+    pub(crate) const fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Steps {
+    /// Which picture, from 0.
+    pub(crate) picture: usize,
+    /// Of how many.
+    pub(crate) n_pictures: usize,
+    /// Evaluations that are done for this picture in this pass.
+    pub(crate) step: usize,
+    /// Of how many.
+    pub(crate) n_steps: usize,
+    /// Share of the whole job that is done, 0 to 1.
+    pub(crate) progress: f64,
+    /// Evaluations in a second, over this job; null before the second.
+    pub(crate) steps_per_s: Option<f64>,
+    /// Seconds until the last picture's steps are done; null before that is known.
+    pub(crate) eta_s: Option<f64>,
+}
+
+/// A picture that is finished.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Drawn {
+    /// What it is fetched by.
+    pub(crate) id: String,
+    /// Where: `/smelt/v1/pictures/ID`.
+    pub(crate) url: String,
+    /// Which of the job's pictures, from 0.
+    pub(crate) idx: usize,
+    /// The seed that draws it again.
+    pub(crate) seed: u64,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    /// Whether the safety checker objected, so that the picture is black; null where it did not run.
+    pub(crate) flagged: Option<bool>,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct JobFault {
+    /// For programs.
+    pub(crate) code: String,
+    /// For people.
+    pub(crate) message: String,
+}
+
+/// A job as it stands.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Status {
+    /// What it is asked for by.
+    pub(crate) id: String,
+    pub(crate) phase: Phase,
+    /// Jobs before it in the queue; null once its turn has come.
+    pub(crate) position: Option<usize>,
+    /// Name of its model.
+    pub(crate) model: Option<String>,
+    /// Its prompt.
+    pub(crate) prompt: Option<String>,
+    /// Seconds since 1970 when it was taken.
+    pub(crate) created: f64,
+    /// When its turn came.
+    pub(crate) started: Option<f64>,
+    /// When it was over.
+    pub(crate) finished: Option<f64>,
+    pub(crate) steps: Steps,
+    /// The pictures that are finished.
+    pub(crate) pictures: Vec<Drawn>,
+    /// What the user should know although nothing failed.
+    pub(crate) warnings: Vec<String>,
+    /// Why it failed.
+    pub(crate) error: Option<JobFault>,
+}
+
+/// The latest preview.
+#[derive(Debug, Clone)]
+pub(crate) struct Preview {
+    /// Counts previews of the job, from 1.
+    pub(crate) n: usize,
+    /// Which picture it foretells.
+    pub(crate) picture: usize,
+    /// A PNG.
+    pub(crate) png: Arc<Vec<u8>>,
+}
+
+/// A job.
+pub(crate) struct Job {
+    pub(crate) id: String,
+    /// Whose turn it takes.
+    pub(crate) client: String,
+    pub(crate) work: Work,
+    inner: Mutex<Inner>,
+    events: broadcast::Sender<Arc<JobEvent>>,
+    over: watch::Sender<bool>,
+}
+
+struct Inner {
+    status: Status,
+    fault: Option<Fault>,
+    preview: Option<Preview>,
+    /// Stops the picture that is drawn.
+    stop: Stop,
+    is_cancelled: bool,
+    is_interrupted: bool,
+    n_skipped: usize,
+    begun: Option<Instant>,
+    ended: Option<Instant>,
+}
+
+impl Job {
+    pub(crate) fn new(client: String, work: Work) -> Arc<Self> {
+        let (model, prompt) = match &work {
+            Work::Draw(order) => (Some(order.model.name.clone()), Some(order.request.prompt.clone())),
+            Work::Load(model) => (Some(model.name.clone()), None),
+            _ => (None, None),
+        };
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let status = Status {
+            id: id.clone(),
+            phase: Phase::Queued,
+            position: None,
+            model,
+            prompt,
+            created: now(),
+            started: None,
+            finished: None,
+            steps: Steps::default(),
+            pictures: Vec::new(),
+            warnings: Vec::new(),
+            error: None,
+        };
+        let inner = Inner {
+            status,
+            fault: None,
+            preview: None,
+            stop: Stop::new(),
+            is_cancelled: false,
+            is_interrupted: false,
+            n_skipped: 0,
+            begun: None,
+            ended: None,
+        };
+        Arc::new(Self {
+            id,
+            client,
+            work,
+            inner: Mutex::new(inner),
+            events: broadcast::Sender::new(BACKLOG),
+            over: watch::Sender::new(false),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As it stands.
+    pub(crate) fn status(&self) -> Status {
+        self.lock().status.clone()
+    }
+
+    /// The latest preview.
+    pub(crate) fn preview(&self) -> Option<Preview> {
+        self.lock().preview.clone()
+    }
+
+    /// Why it failed.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.lock().fault.clone()
+    }
+
+    /// Since when it draws.
+    pub(crate) fn begun(&self) -> Option<Instant> {
+        self.lock().begun
+    }
+
+    /// Since when it is over.
+    pub(crate) fn ended(&self) -> Option<Instant> {
+        self.lock().ended
+    }
+
+    /// As it stands, and what happens from then on.
+    pub(crate) fn follow(&self) -> (Status, Option<Preview>, broadcast::Receiver<Arc<JobEvent>>) {
+        let inner = self.lock();
+        (inner.status.clone(), inner.preview.clone(), self.events.subscribe())
+    }
+
+    /// Waits until it is over.
+    pub(crate) async fn wait(&self) {
+        let mut over = self.over.subscribe();
+        // The sender lives as long as the job.
+        let _ = over.wait_for(|over| *over).await;
+    }
+
+    /// Asks it to end; finished pictures stay.
+    pub(crate) fn cancel(&self) {
+        let mut inner = self.lock();
+        inner.is_cancelled = true;
+        inner.stop.set();
+    }
+
+    /// Asks it to end with what is finished, as if no more had been asked for.
+    pub(crate) fn interrupt(&self) {
+        let mut inner = self.lock();
+        inner.is_interrupted = true;
+        inner.stop.set();
+    }
+
+    /// Ends the picture that is drawn, and goes on with the next.
+    pub(crate) fn skip(&self) {
+        let mut inner = self.lock();
+        inner.n_skipped += 1;
+        inner.stop.set();
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.lock().is_cancelled
+    }
+
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.lock().is_interrupted
+    }
+
+    /// How often a picture was to be left out.
+    pub(crate) fn n_skipped(&self) -> usize {
+        self.lock().n_skipped
+    }
+
+    /// What stops the next picture: anew, where the last one was only skipped.
+    pub(crate) fn next_stop(&self) -> Stop {
+        let mut inner = self.lock();
+        if !inner.is_cancelled && !inner.is_interrupted {
+            inner.stop = Stop::new();
+        }
+        inner.stop.clone()
+    }
+
+    fn tell(&self, event: JobEvent) {
+        // Nobody may look on.
+        let _ = self.events.send(Arc::new(event));
+    }
+
+    /// So many jobs are before it.
+    pub(crate) fn queued(&self, position: usize) {
+        let mut inner = self.lock();
+        if inner.status.position != Some(position) && inner.status.phase == Phase::Queued {
+            inner.status.position = Some(position);
+            self.tell(JobEvent::Queued { position });
+        }
+    }
+
+    /// Its turn has come, and its model is loaded.
+    pub(crate) fn loading(&self) {
+        let mut inner = self.lock();
+        inner.status.position = None;
+        inner.status.started.get_or_insert_with(now);
+        inner.status.phase = Phase::Loading;
+        let model = inner.status.model.clone();
+        self.tell(JobEvent::Loading { model });
+    }
+
+    /// It draws now.
+    pub(crate) fn drawing(&self) {
+        let mut inner = self.lock();
+        inner.status.phase = Phase::Drawing;
+        inner.begun.get_or_insert_with(Instant::now);
+        self.tell(JobEvent::Drawing);
+    }
+
+    pub(crate) fn step(&self, steps: Steps) {
+        self.lock().status.steps = steps;
+        self.tell(JobEvent::Step(steps));
+    }
+
+    pub(crate) fn previewed(&self, picture: usize, png: Vec<u8>) {
+        let mut inner = self.lock();
+        let preview = Preview { n: inner.preview.as_ref().map_or(1, |last| last.n + 1), picture, png: Arc::new(png) };
+        inner.preview = Some(preview.clone());
+        self.tell(JobEvent::of_preview(&preview));
+    }
+
+    pub(crate) fn drawn(&self, picture: Drawn) {
+        let mut inner = self.lock();
+        inner.status.pictures.push(picture.clone());
+        self.tell(JobEvent::Picture(picture));
+    }
+
+    pub(crate) fn warned(&self, message: &str) {
+        let mut inner = self.lock();
+        if !inner.status.warnings.iter().any(|known| known == message) {
+            inner.status.warnings.push(message.to_owned());
+            self.tell(JobEvent::Warning { message: message.to_owned() });
+        }
+    }
+
+    /// It is over.
+    pub(crate) fn end(&self, outcome: Result<(), Fault>) {
+        let mut inner = self.lock();
+        if inner.status.phase.is_over() {
+            return;
+        }
+        inner.status.position = None;
+        inner.status.finished = Some(now());
+        inner.ended = Some(Instant::now());
+        // What somebody cancelled did not fail.
+        let event = match outcome {
+            _ if inner.is_cancelled => {
+                inner.status.phase = Phase::Cancelled;
+                JobEvent::Cancelled
+            }
+            Ok(()) => {
+                inner.status.phase = Phase::Done;
+                inner.status.steps.progress = 1.0;
+                let status = &inner.status;
+                JobEvent::Done { seconds: now() - status.started.unwrap_or(status.created) }
+            }
+            Err(fault) => {
+                inner.status.phase = Phase::Failed;
+                let error = JobFault { code: fault.code.to_owned(), message: fault.message.clone() };
+                inner.status.error = Some(error.clone());
+                inner.fault = Some(fault);
+                JobEvent::Error(error)
+            }
+        };
+        inner.preview = None;
+        self.tell(event);
+        drop(inner);
+        self.over.send_replace(true);
+    }
+}

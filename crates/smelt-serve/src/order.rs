@@ -1,0 +1,208 @@
+//! What a job draws: a request of the library's, settled when it is taken, with what it is drawn by.
+//!
+//! All interfaces make a [`Draft`] of what they were sent; what is left open, the model says, and then what is usual. So a
+//! request means the same whichever interface it came by, and what is wrong with it is said before it waits.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use smelt::image::PictureFormat;
+use smelt::{Control, LoraAsked, PictureSize, Request, RequestFile, Sizes, Source, Start};
+use utoipa::ToSchema;
+
+use crate::catalogue::{Catalogue, Model, named};
+use crate::fault::Fault;
+use crate::options::Limits;
+
+/// What was sent, as far as it was said.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    /// Name of the model.
+    pub(crate) model: Option<String>,
+    /// Fields of the library's request, as its JSON has them.
+    pub(crate) settings: Map<String, Value>,
+    /// The picture to begin with.
+    pub(crate) start: Option<Start>,
+    /// Names of ControlNets, and what guides by them.
+    pub(crate) controls: Vec<(String, Control)>,
+    pub(crate) width: Option<usize>,
+    pub(crate) height: Option<usize>,
+    /// Names of LoRAs with their strengths.
+    pub(crate) loras: Vec<(String, f32)>,
+    /// Steps between two previews; none where nobody looks.
+    pub(crate) preview_every: Option<usize>,
+    pub(crate) format: PictureFormat,
+}
+
+/// What a job draws.
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    pub(crate) model: Arc<Model>,
+    pub(crate) request: Request,
+    pub(crate) sizes: Sizes,
+    pub(crate) loras: Vec<LoraAsked>,
+    pub(crate) controlnets: Vec<Source>,
+    pub(crate) preview_every: Option<usize>,
+    pub(crate) format: PictureFormat,
+}
+
+/// A random seed that every tool can write.
+pub(crate) fn random_seed() -> u64 {
+    u64::from(uuid::Uuid::new_v4().as_fields().0)
+}
+
+impl Draft {
+    /// Sets a field of the request, unless there is nothing to say.
+    pub(crate) fn set(&mut self, field: &str, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.settings.insert(field.to_owned(), value.into());
+        }
+    }
+
+    /// Settles what is open, and refuses what cannot be drawn or is too much.
+    pub(crate) fn settle(mut self, catalogue: &Catalogue, limits: &Limits) -> Result<Order, Fault> {
+        let model = catalogue.model_of(self.model.as_deref())?;
+        let mut request = Request::default();
+        model.recommended.apply(&mut request);
+        if self.settings.get("seed").is_none_or(Value::is_null) {
+            self.settings.insert("seed".to_owned(), random_seed().into());
+        }
+        let is_guided = self.settings.get("guidance").and_then(Value::as_f64).is_none_or(|scale| scale > 1.0);
+        if !is_guided && self.settings.get("negative_prompt").is_none() {
+            // What the model would be told by itself has no effect then.
+            request.negative_prompt = None;
+        }
+        let settings = RequestFile::of("the request", self.settings).map_err(|error| Fault::refused(&error))?;
+        settings.apply(&mut request).map_err(|error| Fault::refused(&error))?;
+        let controlnets =
+            self.controls.iter().map(|(name, _)| controlnet(catalogue, name)).collect::<Result<_, _>>()?;
+        request.controls = self.controls.into_iter().map(|(_, control)| control).collect();
+        request.start = self.start;
+        let sizes = sizes(&model, (self.width, self.height), limits)?;
+        check(&request, limits)?;
+        request.check().map_err(|error| Fault::refused(&error))?;
+        let loras =
+            self.loras.iter().map(|(name, strength)| lora(catalogue, name, *strength)).collect::<Result<_, _>>()?;
+        let Self { preview_every, format, .. } =
+            Self { settings: Map::new(), controls: Vec::new(), start: None, ..self };
+        Ok(Order { model, request, sizes, loras, controlnets, preview_every, format })
+    }
+}
+
+/// The size that pictures shall have; packages and the model's own size need none.
+fn sizes(model: &Model, asked: (Option<usize>, Option<usize>), limits: &Limits) -> Result<Sizes, Fault> {
+    let (width, height) = match (asked, model.size) {
+        ((None, None), _) => return Ok(Sizes::default()),
+        ((Some(width), Some(height)), _) => (width, height),
+        ((Some(width), None), own) => (width, own.map_or(width, |[_, height]| height)),
+        ((None, Some(height)), own) => (own.map_or(height, |[width, _]| width), height),
+    };
+    if width.saturating_mul(height) > limits.pixels {
+        return Err(Fault::field(
+            "size",
+            format!("{width}x{height} has more than the {} pixels that are drawn here", limits.pixels),
+        ));
+    }
+    if model.size == Some([width, height]) {
+        return Ok(Sizes::default());
+    }
+    if width == 0 || height == 0 || width % model.multiple != 0 || height % model.multiple != 0 {
+        return Err(Fault::field(
+            "size",
+            format!("{width}x{height}: both sides must be multiples of {} for {}", model.multiple, model.name),
+        ));
+    }
+    let size: PictureSize = format!("{width}x{height}").parse().map_err(|error| Fault::field("size", error))?;
+    Ok(Sizes { size: vec![size], ..Sizes::default() })
+}
+
+/// Refuses what is too much.
+fn check(request: &Request, limits: &Limits) -> Result<(), Fault> {
+    let texts = [
+        Some(&request.prompt),
+        request.negative_prompt.as_ref(),
+        request.prompt_2.as_ref(),
+        request.negative_prompt_2.as_ref(),
+    ];
+    if let Some(text) = texts.into_iter().flatten().find(|text| text.chars().count() > limits.prompt) {
+        return Err(Fault::field(
+            "prompt",
+            format!("a prompt of {} characters; {} are read here at most", text.chars().count(), limits.prompt),
+        ));
+    }
+    let hires_steps = request.hires.and_then(|hires| hires.steps).unwrap_or(0);
+    let steps = request
+        .steps
+        .max(hires_steps)
+        .max(request.timesteps.as_ref().map_or(0, Vec::len))
+        .max(request.sigmas.as_ref().map_or(0, Vec::len));
+    if steps > limits.steps {
+        return Err(Fault::field("steps", format!("{steps} steps; {} are taken here at most", limits.steps)));
+    }
+    if request.count == 0 || request.count > limits.pictures {
+        return Err(Fault::field(
+            "count",
+            format!("{} pictures; a request is for 1 to {}", request.count, limits.pictures),
+        ));
+    }
+    Ok(())
+}
+
+fn controlnet(catalogue: &Catalogue, name: &str) -> Result<Source, Fault> {
+    let all = catalogue.controlnets();
+    match named(&all, name) {
+        Some(found) => Ok(found.path.as_path().into()),
+        None => Err(Fault::field("controlnet", unknown("ControlNet", name, "--controlnet-dir", &all))),
+    }
+}
+
+fn lora(catalogue: &Catalogue, name: &str, strength: f32) -> Result<LoraAsked, Fault> {
+    let all = catalogue.loras();
+    match named(&all, name) {
+        Some(_) if !strength.is_finite() => Err(Fault::field("loras", format!("{name}: a strength is a number"))),
+        Some(found) => Ok(LoraAsked {
+            file: found.path.clone(),
+            strength: smelt::LoraStrength { denoiser: strength, text: strength },
+        }),
+        None => Err(Fault::field("loras", unknown("LoRA", name, "--lora-dir", &all))),
+    }
+}
+
+/// Says what is there where a name means nothing.
+pub(crate) fn unknown(what: &str, name: &str, option: &str, all: &[crate::catalogue::Named]) -> String {
+    let names: Vec<&str> = all.iter().map(|one| one.name.as_str()).collect();
+    match names.is_empty() {
+        true => format!("no {what} is called {name:?}: the server was started without a folder of such ({option})"),
+        false => format!("no {what} is called {name:?}; there are {}", names.join(", ")),
+    }
+}
+
+/// A format of pictures by its name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum FormatName {
+    #[default]
+    Png,
+    #[serde(alias = "jpg")]
+    Jpeg,
+    Webp,
+}
+
+impl From<FormatName> for PictureFormat {
+    fn from(name: FormatName) -> Self {
+        match name {
+            FormatName::Png => Self::Png,
+            FormatName::Jpeg => Self::Jpeg,
+            FormatName::Webp => Self::WebP,
+        }
+    }
+}
+
+/// Content type and ending of a format.
+pub(crate) fn about(format: PictureFormat) -> (&'static str, &'static str) {
+    match format {
+        PictureFormat::Jpeg => ("image/jpeg", "jpg"),
+        PictureFormat::WebP => ("image/webp", "webp"),
+        _ => ("image/png", "png"),
+    }
+}
