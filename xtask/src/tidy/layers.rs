@@ -64,7 +64,10 @@ const RESERVED: &[(&str, &[&str])] = &[
 ];
 
 /// Clients of the library, and what they may use of this workspace: what one of them needs below it, the others would need too.
-const CLIENTS: &[(&str, &[&str])] = &[("smelt-cli", &["smelt-diffusion", "safe-files"])];
+const CLIENTS: &[(&str, &[&str])] = &[
+    ("smelt-serve", &["smelt-diffusion", "safe-files"]),
+    ("smelt-cli", &["smelt-diffusion", "smelt-serve", "safe-files"]),
+];
 
 /// A dependency as a manifest declares it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! What happens to a job, as server-sent events.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,8 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::{Stream, StreamExt, stream};
-use tokio_stream::wrappers::BroadcastStream;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 
 use super::ErrorBody;
 use super::jobs::known;
@@ -33,17 +35,28 @@ pub(super) async fn events(
 /// Everything that is told of a job, until it is over.
 pub(crate) fn follow(job: &Arc<Job>) -> impl Stream<Item = Arc<JobEvent>> + use<> {
     let (status, preview, receiver) = job.follow();
-    let before = JobEvent::so_far(&status, preview.as_ref()).into_iter().map(Arc::new);
-    let is_over = status.phase.is_over();
-    // Whoever lags behind goes on with what is newest.
-    let after = BroadcastStream::new(receiver).filter_map(async |event| event.ok());
-    let after = if is_over { stream::empty().boxed() } else { after.boxed() };
-    let mut ended = false;
-    stream::iter(before).chain(after).take_while(move |event| {
-        let goes_on = !ended;
-        ended |= event.is_last();
-        async move { goes_on }
+    let before: VecDeque<_> = JobEvent::so_far(&status, preview.as_ref()).into_iter().map(Arc::new).collect();
+    stream::unfold((before, Some(receiver)), async |(mut before, receiver)| {
+        let mut receiver = receiver?;
+        let event = match before.pop_front() {
+            Some(event) => event,
+            None => next(&mut receiver).await?,
+        };
+        // Nothing comes behind the last one, and the job that could send it is still known.
+        let receiver = (!event.is_last()).then_some(receiver);
+        Some((event, (before, receiver)))
     })
+}
+
+/// The next event; whoever lags behind goes on with what is newest.
+async fn next(receiver: &mut Receiver<Arc<JobEvent>>) -> Option<Arc<JobEvent>> {
+    loop {
+        match receiver.recv().await {
+            Ok(event) => return Some(event),
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return None,
+        }
+    }
 }
 
 fn written(event: &JobEvent) -> Event {
