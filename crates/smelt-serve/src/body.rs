@@ -52,6 +52,11 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
 /// Reads JSON of a type.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
     let bytes = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { bytes };
+    // Structures could be read from lists too, by position, which nobody means.
+    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first.is_some_and(|byte| b"[\"tfn-0123456789".contains(byte)) {
+        return Err(Fault::unprocessable("the request is no JSON object: it does not begin with `{`"));
+    }
     match serde_json::from_slice(bytes) {
         Ok(read) => Ok(read),
         Err(error) if error.is_data() => Err(Fault::unprocessable(format!("the request: {error}"))),

@@ -136,8 +136,8 @@ fn check(request: &Request, limits: &Limits) -> Result<(), Fault> {
         .max(hires_steps)
         .max(request.timesteps.as_ref().map_or(0, Vec::len))
         .max(request.sigmas.as_ref().map_or(0, Vec::len));
-    if steps > limits.steps {
-        return Err(Fault::field("steps", format!("{steps} steps; {} are taken here at most", limits.steps)));
+    if request.steps == 0 || steps > limits.steps {
+        return Err(Fault::field("steps", format!("{steps} steps; 1 to {} are taken here", limits.steps)));
     }
     if request.count == 0 || request.count > limits.pictures {
         return Err(Fault::field(

@@ -171,7 +171,7 @@ impl Store {
         let matches = |kept: &&Kept| {
             let negative = text(&kept.settings, "negative_prompt");
             let seed = kept.seed.map_or_else(String::new, |seed| seed.to_string());
-            let all = format!("{}\n{negative}\n{}\n{seed}\n{}", kept.prompt, kept.model, kept.file).to_lowercase();
+            let all = format!("{}\n{negative}\n{}\n{seed}", kept.prompt, kept.model).to_lowercase();
             words.iter().all(|word| all.contains(word.as_str()))
         };
         let found: Vec<&Kept> = inner.order.iter().rev().filter_map(|id| inner.by_id.get(id)).filter(matches).collect();
