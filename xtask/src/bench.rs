@@ -20,6 +20,7 @@ mod process;
 mod recipe;
 mod record;
 mod script;
+mod serve;
 mod speed;
 mod stop;
 
@@ -76,6 +77,8 @@ enum Name {
     Decode,
     /// What the ways to draw faster cost in likeness, with the model in the box; writes the table of `docs/speed.md`.
     Speed,
+    /// The server: a picture against the same without one, and two hundred clients at once for five minutes.
+    Serve,
     /// How long the engine goes on after it was asked to stop, at random moments of the models of that checkpoint.
     Stop,
 }
@@ -103,6 +106,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Name::Picture => ("picture", picture::run(runs.unwrap_or(3).max(1))?),
         Name::Decode => ("decode", decode::run(runs.unwrap_or(1).max(1))?),
         Name::Speed => ("speed", speed::run()?),
+        Name::Serve => ("serve", serve::run(runs.unwrap_or(10).max(1))?),
         Name::Stop => ("stop", stop::run(runs.unwrap_or(40).max(1))?),
     };
     println!("{}", if only.is_some() { record::line(name, &metrics) } else { record::append(name, &metrics)? });

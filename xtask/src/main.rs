@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod ci;
+mod clients;
 mod codegen;
 mod config_keys;
 mod cross;
@@ -59,6 +60,8 @@ enum Command {
     Mac,
     /// Pack every crate that is published, and check what it says of itself and how large it is.
     Package,
+    /// Have programs of others talk to `smelt serve`, and Chromium use its page; needs Python, Node and network.
+    Clients(clients::Arguments),
     /// Convert checkpoints and have coremltools judge the packages, or PyTorch the networks; needs Python and network.
     Oracle(oracle::Arguments),
 }
@@ -77,6 +80,7 @@ fn main() -> anyhow::Result<()> {
         Command::DemoModel(arguments) => demo_model::run(&arguments),
         Command::Mac => mac::run(),
         Command::Package => package::run(),
+        Command::Clients(arguments) => clients::run(&arguments),
         Command::Oracle(arguments) => oracle::run(&arguments),
     }
 }

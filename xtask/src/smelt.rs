@@ -2,8 +2,9 @@
 
 use std::{
     ffi::OsString,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -73,6 +74,47 @@ pub(crate) fn convert(binary: &Path, checkpoint: &Path, output: &Path) -> Comman
     let mut command = Command::new(binary);
     command.arg("convert").arg(checkpoint).arg("-o").arg(output);
     command
+}
+
+/// A server that runs until it is dropped.
+pub(crate) struct Server {
+    child: Child,
+    /// Where it listens, with a slash at the end.
+    pub(crate) url: String,
+    _kept: tempfile::TempDir,
+}
+
+impl Server {
+    /// Starts a server with the model in the box, on a free port.
+    pub(crate) fn start(binary: &Path) -> Result<Self> {
+        let kept = tempfile::tempdir()?;
+        let mut child = Command::new(binary)
+            .args(["serve", "--listen", "127.0.0.1:0", "--json", "--keep"])
+            .arg(kept.path())
+            .env("SMELT_LOG", "warn")
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", binary.display()))?;
+        let mut line = String::new();
+        let stdout = child.stdout.take().context("the server has no output")?;
+        BufReader::new(stdout).read_line(&mut line)?;
+        let told: Value = serde_json::from_str(&line).with_context(|| format!("the server said {line:?}"))?;
+        let url = told["url"].as_str().context("the server did not say where it listens")?.to_owned();
+        Ok(Self { child, url, _kept: kept })
+    }
+
+    /// Of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 #[cfg(test)]

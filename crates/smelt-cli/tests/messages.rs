@@ -788,6 +788,17 @@ const SITUATIONS: &[Situation] = &[
         ],
     },
     Situation {
+        title: "servers that do not start",
+        make: |_| {},
+        commands: &[
+            "serve --models nowhere",
+            "serve --listen 0.0.0.0:0",
+            "serve -m dreamshaper --listen 127.0.0.1:0",
+            "serve --listen localhost",
+            "serve --api-key x --no-auth",
+        ],
+    },
+    Situation {
         title: "numbers that half precision does not have",
         make: |dir| {
             let change = |name: &str, file: &str, key: &'static str, f: fn(f32) -> f32| {
