@@ -18,7 +18,7 @@ use crate::catalogue::Model;
 use crate::clock::now;
 use crate::fault::Fault;
 use crate::order::Order;
-pub(crate) use event::JobEvent;
+pub(crate) use event::{JobEvent, data_uri};
 
 /// Events that a slow listener may lag behind; it goes on with the newest then.
 const BACKLOG: usize = 256;

@@ -15,12 +15,15 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+mod a1111;
 mod app;
 mod body;
+mod call;
 mod catalogue;
 mod clock;
 mod error;
 mod fault;
+mod fields;
 mod guard;
 mod input;
 mod job;

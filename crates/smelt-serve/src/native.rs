@@ -8,6 +8,8 @@ mod pictures;
 mod request;
 mod settings;
 
+pub(crate) use jobs::{blocking, upscaling};
+
 use std::sync::Arc;
 
 use axum::Router;

@@ -44,7 +44,7 @@ mod written;
 use std::io::Cursor;
 use std::path::Path;
 
-use sd_metadata::{Text, Tool, Unknown};
+use sd_metadata::{Made, Text, Tool, Unknown};
 use sd_runtime::image::RgbImage;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -124,6 +124,18 @@ impl Like {
                 "the picture does not say how it was made; smelt metadata shows what it carries, and what is looked for"
             ),
         }
+    }
+
+    /// The same from a tool's settings that did not come in a picture, such as a request in its words.
+    #[must_use]
+    pub fn of_made(made: &Made) -> Self {
+        made::take(made)
+    }
+
+    /// What a request is given: some of its fields, as its JSON has them.
+    #[must_use]
+    pub const fn settings(&self) -> &Map<String, Value> {
+        &self.settings
     }
 
     /// Settings of a tool that say nothing yet.

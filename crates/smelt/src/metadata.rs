@@ -23,6 +23,14 @@ pub fn read(path: &Path) -> Result<Found> {
     sd_metadata::read(&bytes).with_context(|| format!("cannot read {}", path.display()))
 }
 
+/// The same from the bytes of its file.
+///
+/// # Errors
+/// When they are something else.
+pub fn read_bytes(bytes: &[u8]) -> Result<Found> {
+    sd_metadata::read(bytes).context("cannot read the picture")
+}
+
 /// What a picture that was made larger says of itself: what the smaller one says, in AUTOMATIC1111's grammar and in our own
 /// words where it has these, and by what it was made so many times as large.
 #[must_use]

@@ -1,0 +1,124 @@
+//! `info`: what is told of finished pictures, as JSON within a text.
+//!
+//! Fields of the request that nobody knows are in `ignored_fields`, and what is done otherwise than in the web UI in `notes`;
+//! both are there only where they are not empty.
+
+use serde_json::{Map, Value, json};
+
+use super::asked::Asked;
+use super::settle::{size as known_size, told};
+use crate::call::Finished;
+use crate::clock::{now, stamp};
+use crate::order::Order;
+
+/// What is known of pictures before they are drawn.
+pub(super) struct About {
+    fields: Map<String, Value>,
+    /// Without any picture, what they would have said.
+    prompt: String,
+    negative: String,
+    seed: u64,
+    subseed: Option<u64>,
+}
+
+/// The size of what is drawn first.
+pub(super) fn size(asked: &Asked, order: &Order) -> Option<[usize; 2]> {
+    known_size(asked, &order.model).map(|size| [size.width, size.height])
+}
+
+impl About {
+    pub(super) fn of(asked: &Asked, order: &Order, notes: Vec<String>) -> Self {
+        let request = &order.request;
+        let size = size(asked, order);
+        let strength = request.start.as_ref().and_then(|_| asked.strength).or(asked.hires.as_ref().and(asked.strength));
+        let mut extra = Map::new();
+        if let Some(hires) = &request.hires {
+            extra.insert("Hires upscale".to_owned(), json!(hires.size.to_string()));
+            extra.insert("Hires upscaler".to_owned(), json!(hires.by.other_name()));
+        }
+        if let (_, Value::String(schedule)) = told(request.scheduler) {
+            extra.insert("Schedule type".to_owned(), schedule.into());
+        }
+        let fields = json!({
+            "subseed_strength": asked.subseed_strength,
+            "width": size.map(|[width, _]| width),
+            "height": size.map(|[_, height]| height),
+            "sampler_name": told(request.scheduler).0,
+            "cfg_scale": request.guidance,
+            "steps": request.steps,
+            "batch_size": asked.batch_size,
+            "restore_faces": false,
+            "face_restoration_model": null,
+            "sd_model_name": order.model.name,
+            "sd_model_hash": order.model.hash,
+            "sd_vae_name": null,
+            "sd_vae_hash": null,
+            "seed_resize_from_w": -1,
+            "seed_resize_from_h": -1,
+            "denoising_strength": strength,
+            "extra_generation_params": extra,
+            "index_of_first_image": 0,
+            "styles": [],
+            "job_timestamp": stamp(now()),
+            "clip_skip": asked.settings.clip_skip,
+            "is_using_inpainting_conditioning": false,
+            "version": smelt::SOFTWARE,
+        });
+        let Value::Object(mut fields) = fields else { return Self::empty() };
+        for (key, list) in [("ignored_fields", &asked.ignored), ("notes", &notes)] {
+            if !list.is_empty() {
+                fields.insert(key.to_owned(), json!(list));
+            }
+        }
+        Self {
+            fields,
+            prompt: request.prompt.clone(),
+            negative: request.negative_prompt.clone().unwrap_or_default(),
+            seed: request.seed,
+            subseed: request.variation.map(|other| other.seed),
+        }
+    }
+
+    fn empty() -> Self {
+        Self { fields: Map::new(), prompt: String::new(), negative: String::new(), seed: 0, subseed: None }
+    }
+
+    /// All of it, once the pictures are there; fewer where somebody interrupted the job.
+    pub(super) fn info(self, pictures: &[Finished]) -> Value {
+        let setting = |one: &Finished, key: &str| one.kept.settings.get(key).cloned().unwrap_or_default();
+        let all = |key: &str| pictures.iter().map(|one| setting(one, key)).collect::<Vec<_>>();
+        let text = |value: Value| value.as_str().unwrap_or_default().to_owned();
+        let subseeds: Vec<Value> =
+            all("variation").into_iter().map(|other| other.get("seed").cloned().unwrap_or(json!(0))).collect();
+        let first = |values: &[Value], usual: Value| values.first().cloned().unwrap_or(usual);
+        let seeds = all("seed");
+        let mut info = Map::new();
+        for (key, value) in [
+            ("prompt", json!(self.prompt)),
+            ("all_prompts", all("prompt").into()),
+            ("negative_prompt", json!(self.negative)),
+            ("all_negative_prompts", json!(all("negative_prompt").into_iter().map(text).collect::<Vec<_>>())),
+            ("seed", first(&seeds, json!(self.seed))),
+            ("all_seeds", json!(seeds)),
+            ("subseed", first(&subseeds, json!(self.subseed.unwrap_or(0)))),
+            ("all_subseeds", json!(subseeds)),
+        ] {
+            info.insert(key.to_owned(), value);
+        }
+        info.extend(self.fields);
+        info.insert("infotexts".to_owned(), json!(pictures.iter().map(infotext).collect::<Vec<_>>()));
+        Value::Object(info)
+    }
+}
+
+/// The text of a picture's file in AUTOMATIC1111's grammar.
+fn infotext(one: &Finished) -> String {
+    let found = smelt::metadata::read_bytes(&one.bytes);
+    found.map(|found| text_of(&found)).unwrap_or_default()
+}
+
+/// The same of what was read; formats without that text of its own have it in a comment.
+pub(super) fn text_of(found: &smelt::metadata::Found) -> String {
+    let named = |keyword: &str| found.texts.iter().find(|text| text.keyword == keyword).map(|text| text.text.clone());
+    named("parameters").or_else(|| named("UserComment")).unwrap_or_default()
+}
