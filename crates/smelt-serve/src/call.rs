@@ -42,21 +42,21 @@ impl Call {
 
     /// Its pictures, in their order.
     pub(crate) fn pictures(&self, status: &Status) -> Result<Vec<Finished>, Fault> {
-        status.pictures.iter().map(|drawn| finished(&self.app, &drawn.id)).collect()
+        status.pictures.iter().map(|drawn| self.finished(&drawn.id)).collect()
     }
-}
 
-/// A picture that was finished.
-pub(crate) fn finished(app: &App, id: &str) -> Result<Finished, Fault> {
-    let gone = || Fault {
-        status: StatusCode::INSUFFICIENT_STORAGE,
-        ..Fault::gone(
-            "a picture of this request was dropped for want of room; ask for fewer at once, or start the server with --keep",
-        )
-    };
-    let kept = app.store.get(id).ok_or_else(gone)?;
-    let bytes = kept.bytes().map_err(Fault::internal)?;
-    Ok(Finished { kept, bytes })
+    /// A picture that was finished.
+    pub(crate) fn finished(&self, id: &str) -> Result<Finished, Fault> {
+        let gone = || Fault {
+            status: StatusCode::INSUFFICIENT_STORAGE,
+            ..Fault::gone(
+                "a picture of this request was dropped for want of room; ask for fewer at once, or start the server with --keep",
+            )
+        };
+        let kept = self.app.store.get(id).ok_or_else(gone)?;
+        let bytes = kept.bytes().map_err(Fault::internal)?;
+        Ok(Finished { kept, bytes })
+    }
 }
 
 impl Drop for Call {

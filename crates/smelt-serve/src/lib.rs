@@ -29,6 +29,7 @@ mod input;
 mod job;
 mod metrics;
 mod native;
+mod openai;
 mod options;
 mod order;
 mod page;

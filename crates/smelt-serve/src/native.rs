@@ -8,8 +8,6 @@ mod pictures;
 mod request;
 mod settings;
 
-pub(crate) use jobs::{blocking, upscaling};
-
 use std::sync::Arc;
 
 use axum::Router;
@@ -20,6 +18,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+pub(crate) use events::follow;
+pub(crate) use jobs::{blocking, upscaling};
 
 /// A request that cannot be met.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]

@@ -20,7 +20,7 @@ use crate::error::ServeError;
 use crate::fault::{Fault, Surface};
 use crate::guard::guard;
 use crate::options::{Access, ServeOptions};
-use crate::{a1111, native, page, worker};
+use crate::{a1111, native, openai, page, worker};
 
 /// How often it is asked whether it shall end.
 const ASKED: Duration = Duration::from_millis(50);
@@ -120,6 +120,7 @@ fn routes(app: Arc<App>) -> Router {
     Router::new()
         .merge(native)
         .merge(a1111::routes())
+        .merge(openai::routes())
         .merge(page::routes())
         .route("/smelt/v1/openapi.json", openapi)
         .route("/health", get(health))

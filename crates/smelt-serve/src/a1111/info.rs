@@ -30,7 +30,7 @@ impl About {
     pub(super) fn of(asked: &Asked, order: &Order, notes: Vec<String>) -> Self {
         let request = &order.request;
         let size = size(asked, order);
-        let strength = request.start.as_ref().and_then(|_| asked.strength).or(asked.hires.as_ref().and(asked.strength));
+        let strength = asked.strength.filter(|_| request.start.is_some() || request.hires.is_some());
         let mut extra = Map::new();
         if let Some(hires) = &request.hires {
             extra.insert("Hires upscale".to_owned(), json!(hires.size.to_string()));

@@ -1,9 +1,8 @@
 //! Options of AUTOMATIC1111's: those that count here, for all requests (`options`) or for one (`override_settings`).
 
-use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use smelt::Emphasis;
 use smelt::image::PictureFormat;
 
@@ -20,6 +19,14 @@ const FORMATS: [(&str, PictureFormat); 4] = [
     ("jpg", PictureFormat::Jpeg),
     ("jpeg", PictureFormat::Jpeg),
     ("webp", PictureFormat::WebP),
+];
+
+/// What weights in prompts do, as the web UI calls it.
+const EMPHASES: [(&str, Emphasis); 4] = [
+    ("Original", Emphasis::Original),
+    ("No norm", Emphasis::NoNorm),
+    ("Ignore", Emphasis::Ignore),
+    ("None", Emphasis::Plain),
 ];
 
 /// Options that count here.
@@ -53,8 +60,7 @@ impl Settings {
             new.source = one_of("randn_source", &name, &SOURCES.map(|source| (source, source)))?;
         }
         if let Some(name) = fields.word("emphasis")? {
-            let known = Emphasis::ALL.map(|emphasis| (emphasis.other_name().unwrap_or(emphasis.name()), emphasis));
-            new.emphasis = Emphasis::from_str(&name).or_else(|_| one_of("emphasis", &name, &known))?;
+            new.emphasis = one_of("emphasis", &name, &EMPHASES)?;
         }
         for (idle, _) in OPTIONS {
             fields.check(std::slice::from_ref(idle))?;
@@ -68,8 +74,8 @@ impl Settings {
         all.insert("samples_format".to_owned(), about(self.format).1.into());
         all.insert("CLIP_stop_at_last_layers".to_owned(), self.clip_skip.into());
         all.insert("randn_source".to_owned(), self.source.into());
-        let emphasis = self.emphasis.other_name().unwrap_or(self.emphasis.name());
-        all.insert("emphasis".to_owned(), json!(emphasis));
+        let emphasis = EMPHASES.iter().find(|(_, emphasis)| *emphasis == self.emphasis).map(|(name, _)| *name);
+        all.insert("emphasis".to_owned(), emphasis.into());
         for (idle, value) in OPTIONS {
             all.insert(idle.name.to_owned(), serde_json::from_str(value).unwrap_or_default());
         }
@@ -102,6 +108,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn with(options: Value) -> Result<(Settings, Option<String>, Vec<String>), Fault> {
         let Value::Object(map) = options else { unreachable!() };
