@@ -10,6 +10,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use utoipa::ToSchema;
 
 use super::ErrorBody;
 use super::jobs::known;
@@ -17,10 +18,20 @@ use crate::app::App;
 use crate::fault::Fault;
 use crate::job::{Job, JobEvent};
 
+/// An event as it is written.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it only describes what is written")]
+pub(super) struct Told {
+    /// What happened: `queued`, `loading`, `drawing`, `step`, `preview`, `picture`, `warning`, `done`, `error` or `cancelled`.
+    event: String,
+    /// A JobEvent as JSON.
+    data: String,
+}
+
 /// What happens to a job: first what happened already and still matters, then everything as it happens. The stream ends with
 /// `done`, `error` or `cancelled`.
 #[utoipa::path(get, path = "/smelt/v1/jobs/{id}/events", tag = "jobs", params(("id" = String, Path, description = "The job.")), responses(
-    (status = 200, description = "Server-sent events; `event` is the name, `data` a JobEvent.", content_type = "text/event-stream", body = String),
+    (status = 200, description = "Server-sent events; `event` is the name, `data` a JobEvent.", content_type = "text/event-stream", body = Told),
     (status = 404, description = "There is no such job.", body = ErrorBody),
 ))]
 pub(super) async fn events(
