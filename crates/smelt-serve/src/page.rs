@@ -18,11 +18,26 @@ struct File {
     text: &'static str,
 }
 
-const FILES: [File; 3] = [
+const FILES: [File; 14] = [
     File { path: "/", content_type: "text/html; charset=utf-8", text: include_str!("page/index.html") },
     File { path: "/page/style.css", content_type: "text/css; charset=utf-8", text: include_str!("page/style.css") },
-    File { path: "/page/app.js", content_type: "text/javascript; charset=utf-8", text: include_str!("page/app.js") },
+    File { path: "/page/icon.svg", content_type: "image/svg+xml", text: include_str!("page/icon.svg") },
+    script("/page/theme.js", include_str!("page/theme.js")),
+    script("/page/app.js", include_str!("page/app.js")),
+    script("/page/api.js", include_str!("page/api.js")),
+    script("/page/dom.js", include_str!("page/dom.js")),
+    script("/page/form.js", include_str!("page/form.js")),
+    script("/page/gallery.js", include_str!("page/gallery.js")),
+    script("/page/jobs.js", include_str!("page/jobs.js")),
+    script("/page/keep.js", include_str!("page/keep.js")),
+    script("/page/mask.js", include_str!("page/mask.js")),
+    script("/page/picture.js", include_str!("page/picture.js")),
+    script("/page/viewer.js", include_str!("page/viewer.js")),
 ];
+
+const fn script(path: &'static str, text: &'static str) -> File {
+    File { path, content_type: "text/javascript; charset=utf-8", text }
+}
 
 /// The routes of the page.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
