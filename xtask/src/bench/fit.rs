@@ -23,6 +23,8 @@ use crate::{
 const PART: u64 = 4;
 /// Limits are multiples of this.
 const ROUND: u64 = 100_000_000;
+/// Part of the limit that is to be used.
+const USED: f64 = 0.99;
 
 /// Measures `n_runs` turns after one warm-up turn.
 pub(super) fn run(preset: PresetName, n_runs: usize) -> Result<Metrics> {
@@ -44,6 +46,7 @@ pub(super) fn run(preset: PresetName, n_runs: usize) -> Result<Metrics> {
         metrics.add("ratio", "fit_s / cp_s", fit.seconds / copy.seconds);
         metrics.add("limit", "bytes", limit as f64);
         metrics.add("bytes", "bytes", bytes as f64);
+        metrics.add("used", "bytes / limit", bytes as f64 / limit as f64);
         if let Some(peak_mb) = fit.peak_mb {
             metrics.add("peak_mb", "MB", peak_mb);
         }
@@ -59,6 +62,7 @@ fn fit(binary: &Path, package: &Path, limit: u64, to: &Path) -> Result<(Usage, u
         process::run(command.arg("compress").arg(package).arg("-o").arg(to).args(["--fit", &limit.to_string()]))?;
     let bytes = n_bytes(to)?;
     ensure!(bytes <= limit, "{bytes} bytes do not fit into {limit}");
+    ensure!(bytes as f64 >= USED * limit as f64, "{bytes} bytes leave more than a hundredth of {limit} unused");
     fs::remove_dir_all(to).with_context(|| format!("nothing is left at {}", to.display()))?;
     Ok((usage, bytes))
 }
