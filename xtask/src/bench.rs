@@ -17,6 +17,7 @@ mod newcomer;
 mod peer;
 mod picture;
 mod process;
+mod quality;
 mod recipe;
 mod record;
 mod script;
@@ -79,6 +80,8 @@ enum Name {
     Speed,
     /// The server: a picture against the same without one, and two hundred clients at once for five minutes.
     Serve,
+    /// What mixed bits gain on pictures of the model in the box, beside one width for all and Apple's analysis.
+    Quality,
     /// How long the engine goes on after it was asked to stop, at random moments of the models of that checkpoint.
     Stop,
 }
@@ -107,6 +110,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Name::Decode => ("decode", decode::run(runs.unwrap_or(1).max(1))?),
         Name::Speed => ("speed", speed::run()?),
         Name::Serve => ("serve", serve::run(runs.unwrap_or(10).max(1))?),
+        Name::Quality => ("quality", quality::run()?),
         Name::Stop => ("stop", stop::run(runs.unwrap_or(40).max(1))?),
     };
     println!("{}", if only.is_some() { record::line(name, &metrics) } else { record::append(name, &metrics)? });
