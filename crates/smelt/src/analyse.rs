@@ -52,7 +52,7 @@ pub struct Analysing {
     /// What `smelt calibrate` wrote; without it inputs are random.
     pub calibration: Option<PathBuf>,
     /// Samples that are run, spread evenly over those of the file; default: one batch for models of more than
-    /// [`LARGE`] elements, else 16.
+    /// [`crate::LARGE`] elements, whichever weights are looked at, else 16.
     pub samples: Option<usize>,
     /// Seed of random inputs.
     pub seed: u64,
@@ -64,8 +64,6 @@ pub struct Analysing {
     pub existing: Existing,
 }
 
-/// Elements of weights from which a model is large: a run of it takes seconds.
-pub const LARGE: usize = 100_000_000;
 /// Samples for models that are not.
 const SAMPLES: usize = 16;
 /// What is looked at where nobody says: palettes of every width.
@@ -143,11 +141,10 @@ impl Analysing {
         watch::begin(watch, "loading")?;
         let model = Model::open(self, source)?;
         let analyser = Analyser::new(&model.function, options)?;
-        let n_elements = analyser.weights().iter().map(|w| w.shape.iter().product::<usize>()).sum::<usize>();
-        if n_elements == 0 {
+        if analyser.weights().is_empty() {
             refuse!("{} has no weight that could be compressed", model.name);
         }
-        let inputs = Inputs::of(self, &model, n_elements > LARGE)?;
+        let inputs = Inputs::of(self, &model)?;
         watch::end(watch)?;
         inputs.warnings.iter().try_for_each(|words| watch::warn(watch, words))?;
         let mut run = Run::new(self, &analyser, &model, &inputs, output)?;

@@ -102,7 +102,7 @@ pub mod watch;
 mod weights_report;
 mod wildcards;
 
-pub use analyse::{Analysing, AnalysisReport, LARGE, MergedAnalysis, merge as merge_analyses};
+pub use analyse::{Analysing, AnalysisReport, MergedAnalysis, merge as merge_analyses};
 pub use analysis::{AnalysedWeight, Analysis, AnalysisInputs, Choice, InputSource, Shard};
 pub use bundle_form::BundleForm;
 pub use calibrate::{
@@ -130,7 +130,7 @@ pub use loras::{LoraAsked, Loras, Strength as LoraStrength};
 pub use mlpackage::Package;
 pub use model_dir::{files, holds_compiled, packages};
 pub use open::{Averages, Opened, Opening, Prediction, Source, open, open_checkpoint};
-pub use package::open_package;
+pub use package::{LARGE, open_package};
 pub use picture::Picture;
 pub use pipeline::Pipeline;
 pub use quantize::{Quantization, QuantizationPlan, QuantizationReport, QuantizedLayer};

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use mil::Function;
+use mil::{Function, Program};
+use mil_compress::{StoredWeight, stored_weights};
 use mlpackage::{Existing, Package, Written};
 use sd_checkpoint::CheckpointError;
 use sd_checkpoint::place::{Place, Wanted};
@@ -49,6 +50,15 @@ pub fn open_package(path: &Path) -> Result<Package> {
 pub(crate) fn default_function(package: &Package) -> Option<&Function> {
     let program = package.model().program()?;
     program.functions.get(&package.model().description.default_function).or_else(|| program.main())
+}
+
+/// Elements of weights from which a model is large: a run of it takes seconds.
+pub const LARGE: usize = 100_000_000;
+
+/// Whether a function has more than [`LARGE`] elements of weights, whichever of them are looked at.
+pub(crate) fn is_large(function: &Function) -> bool {
+    let weights = stored_weights(&Program::single(function.clone()));
+    weights.iter().map(StoredWeight::len).sum::<usize>() > LARGE
 }
 
 /// Refuses to replace what is there, where nothing is to be replaced.
@@ -111,4 +121,53 @@ pub(crate) fn write_or_link(
         }
     }
     Ok(mlpackage::write_until(path, program, description, existing, progress)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+    use std::sync::Arc;
+
+    use mil::{Compute, Const, DType, FunctionBuilder, Opset, Type};
+
+    use super::*;
+
+    /// A weight that is never read.
+    #[derive(Debug)]
+    struct Unread([usize; 2]);
+
+    impl Compute for Unread {
+        fn dtype(&self) -> DType {
+            DType::F16
+        }
+
+        fn shape(&self) -> &[usize] {
+            &self.0
+        }
+
+        fn fill_rows(&self, _: Range<usize>, _: &mut [u8]) {
+            panic!("how large a model is was asked, not what is in it");
+        }
+    }
+
+    /// Two layers.
+    fn function(hidden: usize) -> Function {
+        let mut b = FunctionBuilder::new("main", Opset::CoreML7);
+        let mut x = b.input("x", Type::tensor(DType::F16, &[1, 64]));
+        let mut e = b.emitter();
+        for (name, shape) in [("up", [hidden, 64]), ("down", [64, hidden])] {
+            let weight = Const::computed(Arc::new(Unread(shape))).unwrap();
+            let weight = e.constant(&format!("{name}_weight"), weight.into());
+            x = e.op("linear", name, [("x", x.into()), ("weight", weight.into())]).unwrap();
+        }
+        let ops = e.into_ops();
+        b.finish_program(ops, &[x]).main().unwrap().clone()
+    }
+
+    #[test]
+    fn a_model_is_large_by_all_of_its_weights() {
+        let half = LARGE / 2 / 64;
+        assert!(!is_large(&function(half)));
+        assert!(is_large(&function(half + 1)));
+    }
 }

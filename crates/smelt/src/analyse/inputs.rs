@@ -8,6 +8,7 @@ use crate::analyse::model::Model;
 use crate::analysis::InputSource;
 use crate::calibrate::{CalibrationBatch, CalibrationData};
 use crate::error::Result;
+use crate::package::is_large;
 
 /// All that a model is given.
 pub(super) struct Inputs {
@@ -24,10 +25,10 @@ const N_DIGITS: usize = 16;
 
 impl Inputs {
     /// Samples of the calibration data, or random ones.
-    pub(super) fn of(asked: &Analysing, model: &Model, is_large: bool) -> Result<Self> {
+    pub(super) fn of(asked: &Analysing, model: &Model) -> Result<Self> {
         let rows = model.signature.inputs.iter().filter_map(|feature| feature.shape.dims()?.first().copied()).max();
         let rows = rows.unwrap_or(1).max(1);
-        let n_samples = asked.samples.unwrap_or(if is_large { rows } else { SAMPLES });
+        let n_samples = asked.samples.unwrap_or_else(|| if is_large(&model.function) { rows } else { SAMPLES });
         let mut warnings = Vec::new();
         let batches = match &asked.calibration {
             Some(path) => {

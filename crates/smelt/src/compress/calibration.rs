@@ -14,7 +14,7 @@ use crate::analyse::inputs_of;
 use crate::calibrate::CalibrationData;
 use crate::engine::EngineSpec;
 use crate::error::{Context, Result, refusal, refuse};
-use crate::package::default_function;
+use crate::package::{default_function, is_large};
 use crate::units::count;
 use crate::watch::{Watch, warn};
 
@@ -66,7 +66,7 @@ pub(super) struct Batches {
 
 impl Batches {
     /// The batches of a package; an error where the data are not of it.
-    pub(super) fn of(asked: &CalibratedBy, data: &CalibrationData, package: &Package, plan: &[Plan]) -> Result<Self> {
+    pub(super) fn of(asked: &CalibratedBy, data: &CalibrationData, package: &Package) -> Result<Self> {
         let name = package.path().display();
         if package.model().program().is_none() {
             refuse!(
@@ -75,8 +75,8 @@ impl Batches {
         }
         let function = function_of(package)?;
         let signature = Signature { inputs: inputs_of(function, &name.to_string())?, outputs: Vec::new() };
-        let is_large = plan.iter().map(Plan::n_elements).sum::<u64>() > crate::LARGE as u64;
-        let n = asked.samples.unwrap_or(if is_large { SAMPLES_OF_LARGE } else { data.n_samples() });
+        let usual = || if is_large(function) { SAMPLES_OF_LARGE } else { data.n_samples() };
+        let n = asked.samples.unwrap_or_else(usual);
         let data = data.clone().evenly(n);
         let batches = data.batches(&signature)?.map(|batch| Ok(batch?.inputs)).collect::<Result<_>>()?;
         Ok(Self { inputs: batches, n_samples: data.n_samples() })
@@ -100,7 +100,7 @@ impl Batches {
 pub(super) fn calibrate(tasks: &mut [Task], by: &CalibratedBy, data: &CalibrationData) -> Result<()> {
     let mut mismatch = None;
     for task in tasks.iter_mut().filter(|task| task.plans.iter().any(|plan| !plan.is_empty())) {
-        match Batches::of(by, data, &task.package, &task.plans) {
+        match Batches::of(by, data, &task.package) {
             Ok(batches) => task.batches = Some(batches),
             Err(error) => mismatch = Some(error),
         }
