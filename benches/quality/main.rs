@@ -53,6 +53,7 @@ fn measure(folder: &Path) -> Result<BTreeMap<&'static str, Pictures>> {
     let ways = [
         ("uniform_4", uniform(4)),
         ("uniform_4_calibrated", calibrated(uniform(4))),
+        ("mean_4_by_weights", of(Choosing { analysis: None, ..mean(4.0) })),
         ("mean_4", of(mean(4.0))),
         ("mean_4_calibrated", calibrated(of(mean(4.0)))),
         ("reference", Compression::new(reference.config)),
