@@ -10,6 +10,7 @@ pub const NAME: &str = "sd-emoji";
 /// Guidance that suits it.
 #[cfg(feature = "demo")]
 pub const GUIDANCE: f32 = sd_demo::GUIDANCE;
+/// As for any other model: a build without it.
 #[cfg(not(feature = "demo"))]
 pub const GUIDANCE: f32 = 7.5;
 

@@ -64,15 +64,22 @@ static DEMO: Colours = Colours { factors: &sd_demo::LATENT_RGB.0, bias: sd_demo:
 impl Colours {
     /// Those of a model, by its name and family.
     fn of(family: Family, name: &str) -> &'static Self {
-        // LoRAs behind the name leave the autoencoder as it is.
-        let own = name.split(" + ").next().unwrap_or_default();
         match family {
-            #[cfg(feature = "demo")]
-            Family::Sd if own == sd_demo::NAME => &DEMO,
             Family::Sdxl | Family::SdxlRefiner => &SDXL,
             Family::Sd3 => &SD3,
-            _ => &SD,
+            _ => Self::in_the_box(family, name).unwrap_or(&SD),
         }
+    }
+
+    /// Those of the model in the box. LoRAs behind the name leave the autoencoder as it is.
+    #[cfg(feature = "demo")]
+    fn in_the_box(family: Family, name: &str) -> Option<&'static Self> {
+        (family == Family::Sd && name.split(" + ").next() == Some(sd_demo::NAME)).then_some(&DEMO)
+    }
+
+    #[cfg(not(feature = "demo"))]
+    fn in_the_box(_: Family, _: &str) -> Option<&'static Self> {
+        None
     }
 
     /// The picture of latents, a pixel for each place.
