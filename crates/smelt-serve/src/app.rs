@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use smelt::Source;
 use smelt::prompt::PromptCounter;
 
 use crate::catalogue::{Catalogue, Model};
 use crate::error::ServeError;
 use crate::fault::Fault;
+use crate::fetch;
 use crate::job::{Job, Work};
 use crate::metrics::Metrics;
 use crate::options::ServeOptions;
@@ -60,15 +62,34 @@ impl App {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A job that is known from now on.
+    fn begin_with(&self, client: String, work: Work) -> Arc<Job> {
+        let job = Job::new(client, work);
+        let mut inner = self.lock();
+        inner.jobs.insert(job.id.clone(), job.clone());
+        inner.order.push(job.id.clone());
+        self.forget(&mut inner);
+        job
+    }
+
+    /// Fetches a model beside the jobs that draw, one at a time.
+    pub(crate) fn fetch(self: &Arc<Self>, client: String, source: Source) -> Result<Arc<Job>, Fault> {
+        if !self.options.allow_downloads {
+            return Err(Fault::forbidden("this server fetches no models; start it with --allow-downloads if it shall"));
+        }
+        let is_fetched = |job: &Arc<Job>| matches!(job.work, Work::Fetch(_)) && !job.status().phase.is_over();
+        if self.jobs().iter().any(is_fetched) {
+            return Err(Fault::conflict("a model is fetched already; ask again when it is there"));
+        }
+        let job = self.begin_with(client, Work::Fetch(source.clone()));
+        let (app, fetched) = (self.clone(), job.clone());
+        std::thread::spawn(move || fetched.end(fetch::fetch(&app, &fetched, &source)));
+        Ok(job)
+    }
+
     /// Takes a job, which waits for its turn from now on.
     pub(crate) fn submit(&self, client: String, work: Work) -> Result<Arc<Job>, Fault> {
-        let job = Job::new(client, work);
-        {
-            let mut inner = self.lock();
-            inner.jobs.insert(job.id.clone(), job.clone());
-            inner.order.push(job.id.clone());
-            self.forget(&mut inner);
-        }
+        let job = self.begin_with(client, work);
         match self.queue.push(job.clone()) {
             Ok(()) => {
                 self.metrics.jobs.inc();

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use smelt::{Opened, Recommended, Source, demo};
+use smelt::{Opened, Opening, Recommended, Source, demo};
 
 use crate::error::ServeError;
 use crate::fault::Fault;
@@ -45,6 +45,8 @@ pub(crate) struct Named {
 pub(crate) struct Catalogue {
     folders: Vec<PathBuf>,
     cache: Option<PathBuf>,
+    /// Whether models of the Hub's cache are there too.
+    with_hub: bool,
     lora_dir: Option<PathBuf>,
     embedding_dir: Option<PathBuf>,
     controlnet_dir: Option<PathBuf>,
@@ -63,6 +65,7 @@ impl Catalogue {
         let catalogue = Self {
             folders: options.models.clone(),
             cache: options.cache.clone(),
+            with_hub: options.allow_downloads,
             lora_dir: options.lora_dir.clone(),
             embedding_dir: options.embedding_dir.clone(),
             controlnet_dir: options.controlnet_dir.clone(),
@@ -100,6 +103,12 @@ impl Catalogue {
             found.extend(model.map(|model| Model {
                 recommended: Recommended { guidance: Some(demo::GUIDANCE), ..model.recommended.clone() },
                 ..model
+            }));
+        }
+        if self.with_hub {
+            found.extend(smelt::cached_models().into_iter().filter_map(|source| {
+                let opened = Opening { offline: true, ..Opening::default() }.open(source.clone()).ok()?;
+                Some(self.model(&source.to_string(), opened.root(), &opened))
             }));
         }
         // A name means one model: the first that has it.

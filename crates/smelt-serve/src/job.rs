@@ -32,11 +32,16 @@ pub(crate) enum Work {
     Load(Arc<Model>),
     /// No model in memory, or not this one.
     Unload(Option<String>),
+    /// A model of the Hub.
+    Fetch(Source),
     /// A picture made larger.
     Upscale(Box<Upscale>),
     /// Nothing; for tests.
     #[cfg(test)]
     Nothing,
+    /// A fault in the program; for tests.
+    #[cfg(test)]
+    Broken,
 }
 
 /// A picture to be made larger.
@@ -192,6 +197,7 @@ impl Job {
         let (model, prompt) = match &work {
             Work::Draw(order) => (Some(order.model.name.clone()), Some(order.request.prompt.clone())),
             Work::Load(model) => (Some(model.name.clone()), None),
+            Work::Fetch(source) => (Some(source.to_string()), None),
             _ => (None, None),
         };
         let id = uuid::Uuid::new_v4().simple().to_string();

@@ -23,6 +23,7 @@ mod catalogue;
 mod clock;
 mod error;
 mod fault;
+mod fetch;
 mod fields;
 mod guard;
 mod input;

@@ -59,6 +59,7 @@ pub(crate) fn routes() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(settings::tokens))
         .routes(routes!(models::list))
         .routes(routes!(models::refresh))
+        .routes(routes!(models::download))
         .routes(routes!(models::load))
         .routes(routes!(models::unload))
         .routes(routes!(about::capabilities))

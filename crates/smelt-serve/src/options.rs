@@ -37,6 +37,8 @@ pub struct ServeOptions {
     pub engine: EngineSpec,
     /// Load each model only for its stage.
     pub low_memory: bool,
+    /// Fetch models of the Hub when a request asks for it, and offer those of its cache.
+    pub allow_downloads: bool,
     /// Cancel the job of a client that leaves while it waits for the pictures.
     pub cancel_on_disconnect: bool,
     /// Where hashes of files and the model in the box are kept.
@@ -116,6 +118,7 @@ impl Default for ServeOptions {
             keep: None,
             engine: EngineSpec::default(),
             low_memory: false,
+            allow_downloads: false,
             cancel_on_disconnect: false,
             cache: None,
             limits: Limits::default(),

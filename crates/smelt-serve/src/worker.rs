@@ -46,8 +46,39 @@ fn work(app: &Arc<App>, warm: &mut Warm, job: &Arc<Job>) -> Result<(), Fault> {
             warm.drop_model(name.as_deref());
             Ok(())
         }
+        // It takes no turn: it runs beside those that do.
+        Work::Fetch(_) => Err(Fault::internal("a download waits for its turn")),
         Work::Upscale(upscale) => upscale::upscale(app, job, upscale),
         #[cfg(test)]
         Work::Nothing => Ok(()),
+        #[cfg(test)]
+        Work::Broken => unreachable!("a fault in the program"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Phase;
+    use crate::options::ServeOptions;
+
+    #[test]
+    fn a_job_that_breaks_does_not_take_the_server_along() {
+        let cache = tempfile::tempdir().unwrap();
+        let options = ServeOptions { cache: Some(cache.path().to_owned()), ..ServeOptions::default() };
+        let app = Arc::new(App::new(options).unwrap());
+        let jobs = [Work::Nothing, Work::Broken, Work::Nothing].map(|work| app.submit("a".into(), work).unwrap());
+        let worker = {
+            let app = app.clone();
+            std::thread::spawn(move || run(&app))
+        };
+        while !jobs.iter().all(|job| job.status().phase.is_over()) {
+            std::thread::yield_now();
+        }
+        app.queue.close();
+        worker.join().unwrap();
+        assert_eq!(jobs.each_ref().map(|job| job.status().phase), [Phase::Done, Phase::Failed, Phase::Done]);
+        assert_eq!(jobs[1].fault().unwrap().status, 500);
+        assert!(app.current().is_none());
     }
 }

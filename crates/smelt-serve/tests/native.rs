@@ -157,6 +157,8 @@ fn what_cannot_be_drawn_is_told_before_it_waits() {
         ("/smelt/v1/upscale", r#"{"upscaler": "lanczos"}"#, 422, "missing field `image`"),
         ("/smelt/v1/tokens", r#"{"prompt": "a", "model": "b"}"#, 404, "no model is called"),
         ("/smelt/v1/settings", r#"{"image": "aaaa"}"#, 400, "PNG, JPEG and WebP"),
+        ("/smelt/v1/models/download", r#"{"source": "hf:a/b"}"#, 403, "--allow-downloads"),
+        ("/smelt/v1/models/download", r#"{"source": "/etc"}"#, 400, "no reference to the Hub"),
         ("/smelt/v1/nothing", "{}", 404, "nothing at /smelt/v1/nothing"),
         ("/smelt/v1/capabilities", "{}", 405, "not asked by POST"),
     ] {
@@ -268,7 +270,7 @@ fn the_document_describes_every_route_and_names_nothing_that_is_not_there() {
     let server = shared();
     let document = server.get("/smelt/v1/openapi.json").json();
     let paths = document["paths"].as_object().unwrap();
-    assert!(paths.len() >= 14, "{:?}", paths.keys());
+    assert!(paths.len() >= 15, "{:?}", paths.keys());
     let mut references = Vec::new();
     collect(&document, &mut references);
     assert!(references.len() > 20);

@@ -63,6 +63,18 @@ pub struct DownloadedFile {
     pub is_new: bool,
 }
 
+/// References to the models of which something is in the Hub's cache, by name; whether all is there that is needed, opening
+/// them tells.
+#[must_use]
+pub fn cached_models() -> Vec<Source> {
+    let entries = std::fs::read_dir(Cache::standard().root()).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut ids: Vec<String> =
+        names.filter_map(|name| name.strip_prefix("models--").map(|id| id.replacen("--", "/", 1))).collect();
+    ids.sort();
+    ids.iter().filter_map(|id| format!("hf:{id}").parse().ok()).collect()
+}
+
 impl Download {
     /// Fetches what is needed of a reference to the Hub and not in the cache yet.
     ///

@@ -123,7 +123,7 @@ pub use file::{read_picture, read_picture_with_alpha};
 pub use half_precision::Overflow;
 pub use hires::{Enlarge, Hires, HiresSize, PictureFilter};
 pub use host_tensor::{DType, HostTensor, Stop};
-pub use hub::{Download, Downloaded, DownloadedFile};
+pub use hub::{Download, Downloaded, DownloadedFile, cached_models};
 pub use like::{Like, LikeGiven};
 pub use load::PipelineOptions;
 pub use loras::{LoraAsked, Loras, Strength as LoraStrength};

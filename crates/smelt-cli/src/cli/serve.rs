@@ -74,6 +74,9 @@ pub(crate) struct ServedArgs {
     /// Memory of the process above which models that are not used are dropped; default: the last two stay.
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub(crate) memory: Option<u64>,
+    /// Fetch models of the Hugging Face Hub when a request asks for it, and offer those of its cache.
+    #[arg(long)]
+    pub(crate) allow_downloads: bool,
     /// Cancel the job of a client that leaves while it waits for the pictures.
     #[arg(long)]
     pub(crate) cancel_on_disconnect: bool,

@@ -36,7 +36,9 @@ pub(super) fn run(args: &ServeArgs, report: &Report) -> Result<ExitCode> {
 }
 
 pub(super) fn app(args: &AppArgs, report: &Report) -> Result<ExitCode> {
-    let mut options = ServeOptions { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..served(&args.served) };
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    // Whoever opens the page is who started it.
+    let mut options = ServeOptions { listen, allow_downloads: true, ..served(&args.served) };
     if options.keep.is_none() {
         options.keep = dirs::picture_dir().map(|folder| folder.join("Smelt"));
     }
@@ -66,6 +68,7 @@ fn served(args: &ServedArgs) -> ServeOptions {
         keep: args.keep.as_deref().map(absolute),
         engine: args.engine.spec(),
         low_memory: args.low_memory,
+        allow_downloads: args.allow_downloads,
         cancel_on_disconnect: args.cancel_on_disconnect,
         cache: file::cache_folder(),
         limits,

@@ -39,6 +39,8 @@ pub(super) struct Capabilities {
     embeddings: Vec<String>,
     controlnets: Vec<String>,
     upscalers: Vec<String>,
+    /// Whether models of the Hub are fetched.
+    downloads: bool,
     /// Whether finished pictures are kept in files.
     keeps: bool,
     /// Jobs that may wait.
@@ -81,6 +83,7 @@ pub(super) async fn capabilities(State(app): State<Arc<App>>) -> Result<impl Int
             embeddings: names(catalogue.embeddings()),
             controlnets: names(catalogue.controlnets()),
             upscalers: names(catalogue.upscalers()),
+            downloads: app.options.allow_downloads,
             keeps: app.options.keep.is_some(),
             queue: limits.queue,
             waiting: app.queue.len(),

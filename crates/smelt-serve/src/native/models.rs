@@ -6,13 +6,14 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::HeaderMap;
 use axum::response::IntoResponse;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use smelt::Source;
 use utoipa::ToSchema;
 
 use super::jobs::{blocking, taken};
 use super::{ErrorBody, client};
 use crate::app::App;
-use crate::body::json;
+use crate::body::{Json, json};
 use crate::catalogue::Model;
 use crate::fault::Fault;
 use crate::job::{Status, Work};
@@ -114,4 +115,35 @@ pub(super) async fn unload(
 ) -> Result<impl IntoResponse, Fault> {
     let model = app.catalogue.model_of(Some(&name))?;
     taken(&*app.submit(client(&headers, address), Work::Unload(Some(model.name.clone())))?)
+}
+
+/// A model of the Hub.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DownloadRequest {
+    /// `hf:owner/name`, with `@revision` and a path behind it where it has such.
+    source: String,
+}
+
+/// Takes a job that fetches a model of the Hub, beside those that draw; `steps` counts bytes then.
+#[utoipa::path(post, path = "/smelt/v1/models/download", tag = "models", request_body = DownloadRequest, responses(
+    (status = 202, description = "It comes.", body = Status),
+    (status = 400, description = "It is no reference to the Hub.", body = ErrorBody),
+    (status = 403, description = "The server fetches no models.", body = ErrorBody),
+    (status = 409, description = "Another is fetched already.", body = ErrorBody),
+    (status = 413, description = "It is too large.", body = ErrorBody),
+    (status = 422, description = "It is not what is described here.", body = ErrorBody),
+))]
+pub(super) async fn download(
+    State(app): State<Arc<App>>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    Json(request): Json<DownloadRequest>,
+) -> Result<impl IntoResponse, Fault> {
+    let source: Source = request.source.parse().map_err(|error| Fault::field("source", format!("source: {error}")))?;
+    // A path would be opened where it is, and no path of a request is.
+    if !matches!(source, Source::Hub { .. }) {
+        return Err(Fault::field("source", "source: it is no reference to the Hub; one is hf:owner/name"));
+    }
+    taken(&*app.fetch(client(&headers, address), source)?)
 }
