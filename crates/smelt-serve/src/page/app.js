@@ -9,7 +9,9 @@ import { keepKey } from "./keep.js";
 import { base64, pictureIn } from "./picture.js";
 import { Viewer } from "./viewer.js";
 
-const IDEAS = ["red heart", "rocket", "cat face", "pizza", "grinning face", "sunflower"];
+/** What the model in the box knows, and what others do. */
+const EMOJI = ["red heart", "rocket", "cat face", "pizza", "grinning face", "sunflower"];
+const IDEAS = ["a lighthouse in a storm, oil painting", "a red fox in the snow", "a bowl of ramen, studio light", "a small house by the sea, watercolour"];
 
 const form = new Form();
 const gallery = new Gallery();
@@ -36,10 +38,11 @@ form.onsubmit = async () => {
 
 jobs.onpicture = (picture) => gallery.add(picture.id).catch(() => gallery.reload());
 jobs.onopen = (id, opener) => viewer.open(id, opener);
-jobs.onover = () => form.reloadModels();
+jobs.ondrawing = () => form.reloadModels();
+gallery.onforget = (id) => jobs.forget(id);
 gallery.onopen = (id, opener) => viewer.open(id, opener);
 
-$("ideas").append(...IDEAS.map((idea) => {
+const idea = (idea) => {
   const button = el("button", { type: "button", textContent: idea });
   button.addEventListener("click", () => {
     $("prompt").value = idea;
@@ -48,7 +51,7 @@ $("ideas").append(...IDEAS.map((idea) => {
     $("prompt").focus({ preventScroll: true });
   });
   return el("li", {}, button);
-}));
+};
 
 // Settings of pictures
 
@@ -187,6 +190,7 @@ onKeyWanted((wrong) => new Promise((resolve) => {
 async function begin() {
   const [capabilities, { models }] = await Promise.all([api.capabilities(), api.models()]);
   form.offer(capabilities, models);
+  $("ideas").replaceChildren(...(form.model?.name === "sd-emoji" ? EMOJI : IDEAS).map(idea));
   const keeping = capabilities.keeps ? "finished pictures are kept in files" : "pictures are kept for a while only";
   $("server").textContent = `${count(models.length, "model")}; ${keeping}`;
   await Promise.all([gallery.reload(), jobs.resume()]);

@@ -47,6 +47,7 @@ export class Form {
       $("model").addEventListener("change", later);
       $("emphasis").addEventListener("change", later);
     }
+    addEventListener("pagehide", () => { if (this.capabilities) keep("settings", this.#values()); });
     $("model").addEventListener("change", () => this.#suit());
     $("models-refresh").addEventListener("click", () => this.#refresh());
     $("model-load").addEventListener("click", () => this.#load());
@@ -95,6 +96,9 @@ export class Form {
   #listModels() {
     const chosen = $("model").value || kept("settings", {}).model;
     const label = (model) => `${model.loaded ? "●" : "○"} ${model.name}`;
+    // An open list would close if it were made anew without need.
+    const shown = Array.from($("model").options, (one) => one.textContent).join("\n");
+    if (shown === this.models.map(label).join("\n")) return;
     $("model").replaceChildren(...this.models.map((model) => el("option", { value: model.name, textContent: label(model) })));
     const known = this.models.find((model) => model.name === chosen) ?? this.models.find((model) => model.chosen) ?? this.models[0];
     if (known) $("model").value = known.name;
@@ -266,6 +270,7 @@ export class Form {
   /** The request, with pictures. */
   async request() {
     const request = this.#values();
+    keep("settings", request);
     const controls = this.controls.filter((control) => control.picture);
     OWN(request);
     if (this.start) {

@@ -13,6 +13,7 @@ export class Gallery {
   #asked = 0;
   #hidden = new Set();
   onopen = () => {};
+  onforget = () => {};
 
   constructor() {
     $("search").addEventListener("input", debounce(() => this.reload(), 250));
@@ -66,6 +67,7 @@ export class Gallery {
     this.#total -= before - this.pictures.length;
     this.#hidden.delete(id);
     this.#show();
+    this.onforget(id);
   }
 
   /** Those that are seen. */

@@ -19,7 +19,7 @@ export class Jobs {
   #n_others = 0;
   onpicture = () => {};
   onopen = () => {};
-  onover = () => {};
+  ondrawing = () => {};
 
   constructor() {
     $("cancel").addEventListener("click", () => this.cancelCurrent());
@@ -57,6 +57,12 @@ export class Jobs {
     this.#keep();
     this.#show();
     this.#follow();
+  }
+
+  /** A picture is gone, and shall not be seen any more. */
+  forget(id) {
+    for (const job of [...this.#mine, this.#last]) if (job) job.pictures = job.pictures.filter((picture) => picture.id !== id);
+    this.#show();
   }
 
   async cancelCurrent() {
@@ -142,6 +148,7 @@ export class Jobs {
         break;
       case "drawing":
         Object.assign(job, { phase: "drawing", position: null });
+        this.ondrawing();
         break;
       case "step": {
         const quarter = Math.floor(event.progress * 4);
@@ -179,7 +186,6 @@ export class Jobs {
     this.#drop(job);
     if (phase === "done") announce(`${count(job.pictures.length, "picture")} finished`);
     if (phase === "cancelled") announce("Cancelled");
-    this.onover(job);
   }
 
   // What is seen
@@ -198,13 +204,19 @@ export class Jobs {
     const preview = $("stage-preview");
     const foretold = job?.preview && !job.finished && this.current === job && job.preview.picture === job.steps.picture ? job.preview : null;
     preview.hidden = !foretold;
-    if (foretold && preview.src !== foretold.image) preview.src = foretold.image;
+    if (foretold && preview.src !== foretold.image) {
+      preview.src = foretold.image;
+      preview.decode().then(() => {
+        $("stage").style.setProperty("--room", `${Math.max(520, Math.min(1080, preview.naturalWidth * 8))}px`);
+      }, () => { /* The next one comes. */ });
+    }
     // Until there is something of the new job, what was drawn last stays.
     const shown = job?.pictures.length ? job : this.#last;
     const pictures = shown?.pictures ?? [];
     const results = $("stage-pictures");
     results.hidden = Boolean(foretold) || !pictures.length;
-    $("stage-empty").hidden = Boolean(foretold) || Boolean(pictures.length);
+    $("stage-empty").hidden = Boolean(foretold) || Boolean(pictures.length) || Boolean(this.current);
+    $("stage-waits").hidden = !this.current || Boolean(foretold) || Boolean(pictures.length);
     const wanted = pictures.map((picture) => picture.id).join();
     if (results.dataset.ids !== wanted) {
       results.dataset.ids = wanted;
@@ -217,6 +229,7 @@ export class Jobs {
         const { url: src, width, height } = picture;
         const button = el("button", { type: "button" }, el("img", { src, alt, width, height }));
         button.addEventListener("click", () => this.onopen(picture.id, button));
+        button.firstChild.addEventListener("error", () => this.forget(picture.id));
         return button;
       }));
     }

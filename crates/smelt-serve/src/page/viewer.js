@@ -7,11 +7,10 @@ import { plain } from "./form.js";
 
 /** Names of settings as people say them; what is not here is shown by its own name. */
 const NAMES = {
-  model: "Model", negative_prompt: "Negative", seed: "Seed", steps: "Steps", guidance_scale: "Guidance", scheduler: "Sampler",
-  software: "Software", image_count: "Pictures", image_idx: "Which", random: "Random numbers", emphasis: "Language", start: "Started from",
-  loras: "LoRAs", controls: "Guided by", seeds: "Seeds",
+  negative_prompt: "Negative", steps: "Steps", guidance_scale: "Guidance", scheduler: "Sampler", start: "Started from", loras: "LoRAs",
+  controls: "Guided by", image_idx: "Picture", seeds: "Seeds", emphasis: "Language", random: "Random numbers", software: "Software",
 };
-const LEFT_OUT = new Set(["prompt", "width", "height", "seed", "model"]);
+const LEFT_OUT = new Set(["prompt", "width", "height", "seed", "model", "image_count"]);
 
 export class Viewer {
   #gallery;
@@ -206,9 +205,11 @@ async function converted(blob) {
 /** Settings as terms and descriptions. */
 function rows(picture) {
   const all = [["Size", `${picture.width} × ${picture.height}`], ["Seed", picture.seed], ["Model", picture.model]];
-  for (const [name, value] of Object.entries(picture.settings ?? {})) {
+  const order = Object.keys(NAMES);
+  const place = ([name]) => (order.includes(name) ? order.indexOf(name) : order.length - 4);
+  for (const [name, value] of Object.entries(picture.settings ?? {}).sort((a, b) => place(a) - place(b))) {
     if (LEFT_OUT.has(name) || value === null || value === "" || (Array.isArray(value) && !value.length)) continue;
-    const text = name === "image_idx" ? value + 1 : words(value);
+    const text = name === "image_idx" ? `${value + 1} of ${picture.settings.image_count}` : words(value);
     all.push([NAMES[name] ?? name.replaceAll("_", " "), text]);
   }
   all.push(["Drawn", new Date(picture.created * 1000).toLocaleString()]);
