@@ -40,10 +40,14 @@ pub(super) async fn model_list(State(app): State<Arc<App>>) -> Result<Answer<Val
 }
 
 pub(super) async fn module_list() -> Answer<Value> {
-    let threshold = |name: &str, value: u32| json!({ "name": name, "value": value, "min": 1, "max": 255, "step": 1 });
+    let slider = |name: &str, value: u32, [min, max]: [u32; 2]| json!({ "name": name, "value": value, "min": min, "max": max, "step": 1 });
     let canny = json!({
         "model_free": false,
-        "sliders": [null, threshold("Low threshold", 100), threshold("High threshold", 200)],
+        "sliders": [
+            slider("Preprocessor Resolution", 512, [64, 2048]),
+            slider("Low Threshold", 100, [1, 255]),
+            slider("High Threshold", 200, [1, 255]),
+        ],
     });
     Answer(json!({
         "module_list": MODULES,
@@ -79,7 +83,10 @@ pub(super) async fn detect(
     blocking(move || {
         let mut fields = Fields::new(body);
         let module = fields.word("controlnet_module")?;
-        let images = fields.list("controlnet_input_images")?.unwrap_or_default();
+        let images = fields.list("controlnet_input_images")?;
+        // As webuiapi calls them.
+        let others = fields.list("controlnet_images")?;
+        let images = images.or(others).unwrap_or_default();
         let side = fields.count("controlnet_processor_res")?;
         let thresholds = [fields.number("controlnet_threshold_a")?, fields.number("controlnet_threshold_b")?];
         fields.check(&IDLE)?;

@@ -62,10 +62,11 @@ async fn draw(
         let asked = Asked::read(body, is_image, &settings, &own.options)?;
         take(&own, client, asked)
     });
-    let Taken { job, about, echo, sends_images } = taken.await?;
+    let Taken { job, about, mut echo, sends_images } = taken.await?;
     let call = Call::new(app, job);
     let status = call.end().await?;
     let pictures = call.pictures(&status)?;
+    info::drawn(&mut echo, &pictures);
     let info = about.info(&pictures);
     let image = |one: &Finished| STANDARD.encode(one.bytes.as_slice());
     let images: Vec<String> = if sends_images { pictures.iter().map(image).collect() } else { Vec::new() };

@@ -4,6 +4,7 @@
 //! both are there only where they are not empty.
 
 use serde_json::{Map, Value, json};
+use smelt::Sampler;
 
 use super::asked::Asked;
 use super::settle::{size as known_size, told};
@@ -50,7 +51,7 @@ impl About {
             "restore_faces": false,
             "face_restoration_model": null,
             "sd_model_name": order.model.name,
-            "sd_model_hash": order.model.hash,
+            "sd_model_hash": order.model.hash.clone().unwrap_or_default(),
             "sd_vae_name": null,
             "sd_vae_hash": null,
             "seed_resize_from_w": -1,
@@ -106,8 +107,25 @@ impl About {
             info.insert(key.to_owned(), value);
         }
         info.extend(self.fields);
+        drawn(&mut info, pictures);
         info.insert("infotexts".to_owned(), json!(pictures.iter().map(infotext).collect::<Vec<_>>()));
         Value::Object(info)
+    }
+}
+
+/// What a model alone decides, and its picture tells.
+pub(super) fn drawn(told: &mut Map<String, Value>, pictures: &[Finished]) {
+    let Some(settings) = pictures.first().map(|one| &one.kept.settings) else { return };
+    let sampler = settings.get("scheduler").and_then(Value::as_str).and_then(|name| name.parse::<Sampler>().ok());
+    let facts = [
+        ("width", settings.get("width").cloned()),
+        ("height", settings.get("height").cloned()),
+        ("sampler_name", sampler.map(|sampler| sampler.label().into())),
+    ];
+    for (key, fact) in facts {
+        if let (Some(Value::Null), Some(fact)) = (told.get(key), fact) {
+            told.insert(key.to_owned(), fact);
+        }
     }
 }
 

@@ -84,12 +84,12 @@ pub(super) async fn embeddings(State(app): State<Arc<App>>) -> Result<Answer<Val
 }
 
 pub(super) async fn upscalers(State(app): State<Arc<App>>) -> Result<Answer<Value>, Fault> {
-    let about = |name: &str, path: Option<String>, scale: Option<u32>| json!({ "name": name, "model_name": null, "model_path": path, "model_url": null, "scale": scale });
+    let about = |name: &str, path: Option<String>| json!({ "name": name, "model_name": null, "model_path": path, "model_url": null, "scale": 4 });
     let look = move |app: &App| {
-        let own = ["None", "Lanczos", "Nearest"].map(|name| about(name, None, Some(4)));
-        // How much larger a network makes pictures, its file says, which is read when it is used.
+        let own = ["None", "Lanczos", "Nearest"].map(|name| about(name, None));
+        // How much larger a network makes pictures, its file says, which is read when it is used; the web UI says 4 of all.
         let networks = app.catalogue.upscalers();
-        let networks = networks.iter().map(|one| about(&one.name, Some(file_name(&one.path)), None));
+        let networks = networks.iter().map(|one| about(&one.name, Some(file_name(&one.path))));
         own.into_iter().chain(networks).collect()
     };
     of(app, look).await
