@@ -18,7 +18,7 @@ struct File {
     text: &'static str,
 }
 
-const FILES: [File; 14] = [
+const FILES: [File; 16] = [
     File { path: "/", content_type: "text/html; charset=utf-8", text: include_str!("page/index.html") },
     File { path: "/page/style.css", content_type: "text/css; charset=utf-8", text: include_str!("page/style.css") },
     File { path: "/page/icon.svg", content_type: "image/svg+xml", text: include_str!("page/icon.svg") },
@@ -31,7 +31,9 @@ const FILES: [File; 14] = [
     script("/page/jobs.js", include_str!("page/jobs.js")),
     script("/page/keep.js", include_str!("page/keep.js")),
     script("/page/mask.js", include_str!("page/mask.js")),
+    script("/page/models.js", include_str!("page/models.js")),
     script("/page/picture.js", include_str!("page/picture.js")),
+    script("/page/rows.js", include_str!("page/rows.js")),
     script("/page/viewer.js", include_str!("page/viewer.js")),
 ];
 

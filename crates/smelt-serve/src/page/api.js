@@ -106,6 +106,7 @@ export const api = {
   refreshModels: () => json("POST", `${BASE}/models/refresh`),
   loadModel: (name) => json("POST", `${BASE}/models/${id(name)}/load`),
   unloadModel: (name) => json("POST", `${BASE}/models/${id(name)}/unload`),
+  download: (source) => json("POST", `${BASE}/models/download`, { source }),
   submit: (request) => json("POST", `${BASE}/jobs`, request),
   job: (job) => json("GET", `${BASE}/jobs/${id(job)}`),
   activeJobs: () => json("GET", `${BASE}/jobs?phase=active`),

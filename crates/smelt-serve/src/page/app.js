@@ -38,7 +38,7 @@ form.onsubmit = async () => {
 
 jobs.onpicture = (picture) => gallery.add(picture.id).catch(() => gallery.reload());
 jobs.onopen = (id, opener) => viewer.open(id, opener);
-jobs.ondrawing = () => form.reloadModels();
+jobs.ondrawing = () => form.models.reload();
 gallery.onforget = (id) => jobs.forget(id);
 gallery.onopen = (id, opener) => viewer.open(id, opener);
 
@@ -62,8 +62,8 @@ async function settingsOf(blob, name) {
   const note = $("settings-note");
   const from = about.tool ? ` (${about.tool})` : "";
   note.replaceChildren(el("p", { textContent: `Settings are taken over from ${name}${from}.` }));
-  const known = !model || form.models.some((one) => one.name === model);
-  const missing = [...(known ? [] : [`model: ${model} (it is not here; ${form.model?.name} draws instead)`]), ...about.not_taken];
+  const known = !model || form.models.all.some((one) => one.name === model);
+  const missing = [...(known ? [] : [`model: ${model} (it is not here; ${form.models.current?.name} draws instead)`]), ...about.not_taken];
   if (missing.length) {
     note.append(el("p", { textContent: "Not taken over:" }), el("ul", {}, ...missing.map((line) => el("li", { textContent: line }))));
   }
@@ -129,7 +129,7 @@ addEventListener("drop", (event) => {
   if (!file) return toast("Only pictures can be dropped here.");
   const where = event.target.closest?.("[data-drop]")?.dataset.drop ?? "start";
   if (where === "settings") readSettings(file);
-  else if (where === "control") form.addControl(file);
+  else if (where === "control") form.controls.add(file);
   else form.startFrom(file);
 });
 addEventListener("paste", (event) => {
@@ -190,7 +190,7 @@ onKeyWanted((wrong) => new Promise((resolve) => {
 async function begin() {
   const [capabilities, { models }] = await Promise.all([api.capabilities(), api.models()]);
   form.offer(capabilities, models);
-  $("ideas").replaceChildren(...(form.model?.name === "sd-emoji" ? EMOJI : IDEAS).map(idea));
+  $("ideas").replaceChildren(...(form.models.current?.name === "sd-emoji" ? EMOJI : IDEAS).map(idea));
   const keeping = capabilities.keeps ? "finished pictures are kept in files" : "pictures are kept for a while only";
   $("server").textContent = `${count(models.length, "model")}; ${keeping}`;
   await Promise.all([gallery.reload(), jobs.resume()]);

@@ -1,10 +1,12 @@
 // The form: what to draw and how. Only what the user set is sent; placeholders show what is used otherwise.
 
 import { api, ApiError } from "./api.js";
-import { $, CROSS, announce, count, debounce, el, size, words } from "./dom.js";
+import { $, CROSS, announce, count, debounce, el, words } from "./dom.js";
 import { keep, kept } from "./keep.js";
 import { Mask } from "./mask.js";
+import { Models } from "./models.js";
 import { load } from "./picture.js";
+import { Controls, Loras } from "./rows.js";
 
 /** What is used where neither the user nor the model says anything. */
 const USUAL = { steps: 20, guidance: 7.5, negative_prompt: "What the picture should not show", preview_every: 2 };
@@ -27,11 +29,12 @@ function number(text) {
 }
 
 export class Form {
-  models = [];
   capabilities = null;
+  models = new Models();
+  loras = new Loras();
+  controls = new Controls();
   mask = new Mask();
   start = null;
-  controls = [];
   extras = {};
   #tokens = { prompt: null, negative: null };
   onsubmit = () => {};
@@ -48,14 +51,13 @@ export class Form {
       $("emphasis").addEventListener("change", later);
     }
     addEventListener("pagehide", () => { if (this.capabilities) keep("settings", this.#values()); });
-    $("model").addEventListener("change", () => this.#suit());
-    $("models-refresh").addEventListener("click", () => this.#refresh());
-    $("model-load").addEventListener("click", () => this.#load());
+    this.models.onchange = () => this.#suit();
+    this.models.onerror = (error) => this.complain(error, "model");
+    this.loras.onchange = () => this.#save();
+    this.controls.onerror = (error) => this.complain(error, "controls");
     $("swap").addEventListener("click", () => this.#swap());
     $("seed-random").addEventListener("click", () => { $("seed").value = ""; this.#changed($("seed")); });
     $("reset").addEventListener("click", () => this.reset());
-    $("lora-add").addEventListener("click", () => this.addLora().querySelector("select").focus());
-    $("control-add").addEventListener("click", () => this.addControl().querySelector(".choose").focus());
     $("start-choose").addEventListener("click", () => $("start-file").click());
     $("start-replace").addEventListener("click", () => $("start-file").click());
     $("start-remove").addEventListener("click", () => { this.setStart(null); $("start-choose").focus(); });
@@ -67,51 +69,22 @@ export class Form {
   /** Fills in what the server offers, then what was kept. */
   offer(capabilities, models) {
     this.capabilities = capabilities;
-    this.models = models;
     const option = ({ name, label }) => el("option", { value: name, textContent: label });
     $("sampler").replaceChildren(el("option", { value: "", textContent: "As suits the model" }), ...capabilities.samplers.map(option));
     $("spread").replaceChildren(el("option", { value: "", textContent: "As usual" }), ...capabilities.spreads.map(option));
     $("emphasis").replaceChildren(...capabilities.emphases.map((one, idx) => option({ ...one, name: idx ? one.name : "" })));
-    $("loras").hidden = !capabilities.loras.length;
-    $("controls").hidden = !capabilities.controlnets.length;
-    $("drop-control").hidden = !capabilities.controlnets.length;
+    this.loras.offer(capabilities.loras);
+    this.controls.offer(capabilities.controlnets, capabilities.preprocess);
     $("count").max = capabilities.pictures;
     $("steps").max = capabilities.steps;
-    this.#listModels();
-    this.#restore(kept("settings", {}));
-  }
-
-  // Models
-
-  get model() {
-    return this.models.find((model) => model.name === $("model").value) ?? this.models.find((model) => model.chosen);
-  }
-
-  setModels(models) {
-    this.models = models;
-    this.#listModels();
-    this.#suit();
-  }
-
-  #listModels() {
-    const chosen = $("model").value || kept("settings", {}).model;
-    const label = (model) => `${model.loaded ? "●" : "○"} ${model.name}`;
-    // An open list would close if it were made anew without need.
-    const shown = Array.from($("model").options, (one) => one.textContent).join("\n");
-    if (shown === this.models.map(label).join("\n")) return;
-    $("model").replaceChildren(...this.models.map((model) => el("option", { value: model.name, textContent: label(model) })));
-    const known = this.models.find((model) => model.name === chosen) ?? this.models.find((model) => model.chosen) ?? this.models[0];
-    if (known) $("model").value = known.name;
+    this.models.offer(models, capabilities.downloads);
+    this.apply(kept("settings", {}), { quietly: true });
   }
 
   /** Placeholders as the model has it. */
   #suit() {
-    const { model } = this;
-    if (!model) return;
-    const kind = model.kind === "packages" ? "Core ML packages" : "checkpoint";
-    const own = model.size ? `, ${model.size[0]} × ${model.size[1]}` : "";
-    $("model-about").textContent = `${kind}${own}, ${size(model.bytes)}, ${model.loaded ? "in memory" : "not in memory"}`;
-    $("model-load").textContent = model.loaded ? "Unload" : "Load";
+    const model = this.models.current;
+    if (!model || !this.capabilities) return;
     for (const [id, side] of [["width", 0], ["height", 1]]) {
       $(id).placeholder = model.size?.[side] ?? "";
       $(id).step = $(id).min = model.multiple;
@@ -121,42 +94,8 @@ export class Form {
     $("negative").placeholder = model.recommended.negative_prompt ?? USUAL.negative_prompt;
     const suited = model.recommended.scheduler;
     const usual = this.capabilities.samplers.find((sampler) => sampler.name === suited)?.label ?? suited;
-    if ($("sampler").options[0]) $("sampler").options[0].textContent = usual ? `${usual}, as suits the model` : "As suits the model";
+    $("sampler").options[0].textContent = usual ? `${usual}, as suits the model` : "As suits the model";
     $("spread").disabled = !$("sampler").value;
-  }
-
-  async #refresh() {
-    try {
-      this.setModels((await api.refreshModels()).models);
-      announce(`${count(this.models.length, "model")} found`);
-    } catch (error) {
-      this.complain(error);
-    }
-  }
-
-  async #load() {
-    const { model } = this;
-    const button = $("model-load");
-    button.disabled = true;
-    button.textContent = model.loaded ? "Unloading" : "Loading";
-    try {
-      let job = await (model.loaded ? api.unloadModel(model.name) : api.loadModel(model.name));
-      while (!job.finished) {
-        await new Promise((resolve) => setTimeout(resolve, 500));
-        job = await api.job(job.id);
-      }
-      if (job.error) throw new ApiError(job.error.message, { field: "model" });
-    } catch (error) {
-      this.complain(error);
-    }
-    button.disabled = false;
-    await this.reloadModels();
-  }
-
-  async reloadModels() {
-    try {
-      this.setModels((await api.models()).models);
-    } catch { /* They stay as they were. */ }
   }
 
   // Values
@@ -179,15 +118,9 @@ export class Form {
     }
     if ($("sampler").value) values.scheduler = $("sampler").value + ($("spread").value ? `-${$("spread").value}` : "");
     if (!$("safety").checked) values.no_safety_check = true;
-    const loras = Array.from($("lora-rows").children, (row) => ({
-      name: row.querySelector(".name").value, strength: Number(row.querySelector(".strength").value || 1),
-    }));
+    const loras = this.loras.values;
     if (loras.length) values.loras = loras;
     return { ...this.extras, ...values };
-  }
-
-  #restore(values) {
-    this.apply(values, { quietly: true });
   }
 
   /** Sets fields, and clears those that are not named. What the form has no field for is kept and shown. */
@@ -195,9 +128,9 @@ export class Form {
     const left = { ...values };
     const take = (name) => { const value = left[name]; delete left[name]; return value; };
     const model = take("model");
-    if (this.models.some((known) => known.name === model)) $("model").value = model;
+    if (this.models.all.some((known) => known.name === model)) $("model").value = model;
     // The model's own size is left to the model.
-    const own = this.model?.size;
+    const own = this.models.current?.size;
     if (own && left.width === own[0] && left.height === own[1]) left.width = left.height = null;
     for (const field of fields()) {
       if (field.dataset.field === "model") continue;
@@ -208,8 +141,7 @@ export class Form {
     }
     this.#applySampler(take("scheduler"), left);
     $("safety").checked = !take("no_safety_check");
-    $("lora-rows").replaceChildren();
-    for (const lora of take("loras") ?? []) if (this.capabilities.loras.includes(lora.name)) this.addLora(lora);
+    this.loras.values = take("loras") ?? [];
     this.extras = Object.fromEntries(Object.entries(left).filter(([, value]) => value !== null));
     this.#listExtras();
     this.#suit();
@@ -260,7 +192,7 @@ export class Form {
   }
 
   #swap() {
-    const { model } = this;
+    const model = this.models.current;
     const [width, height] = [$("width"), $("height")].map((side, idx) => side.value || String(model?.size?.[idx] ?? ""));
     $("width").value = height;
     $("height").value = width;
@@ -271,7 +203,7 @@ export class Form {
   async request() {
     const request = this.#values();
     keep("settings", request);
-    const controls = this.controls.filter((control) => control.picture);
+    const controls = this.controls.values;
     OWN(request);
     if (this.start) {
       request.image = { image: this.start.image, file: this.start.name };
@@ -283,15 +215,7 @@ export class Form {
         request.image[name] = field.type === "number" ? number(field.value) : field.value;
       }
     }
-    if (controls.length) {
-      request.controls = controls.map(({ row, picture }) => {
-        const value = (name) => row.querySelector(`.${name}`).value;
-        const control = { controlnet: value("name"), image: picture.image };
-        if (value("preprocess")) control.preprocess = value("preprocess");
-        if (value("weight")) control.weight = Number(value("weight"));
-        return control;
-      });
-    }
+    if (controls.length) request.controls = controls;
     if (request.seed !== undefined) {
       // It stays text until it is sent, as numbers of JavaScript's end at 2^53.
       if (!/^\d+$/.test(request.seed)) throw new ApiError("A seed is a whole number, such as 42; leave it empty for a random one.", { field: "seed" });
@@ -367,51 +291,6 @@ export class Form {
   #masked() {
     const painted = this.mask.shown && this.mask.share > 0;
     $("strength").placeholder = painted ? "1" : "0.5";
-  }
-
-  // Rows
-
-  addLora({ name, strength } = {}) {
-    const row = $("lora-row").content.firstElementChild.cloneNode(true);
-    row.querySelector(".name").append(...this.capabilities.loras.map((lora) => el("option", { value: lora, textContent: lora })));
-    if (name) row.querySelector(".name").value = name;
-    if (strength !== undefined) row.querySelector(".strength").value = strength;
-    row.querySelector(".remove").addEventListener("click", () => { row.remove(); this.#save(); $("lora-add").focus(); });
-    $("lora-rows").append(row);
-    this.#save();
-    return row;
-  }
-
-  addControl(picture = null) {
-    const row = $("control-row").content.firstElementChild.cloneNode(true);
-    const control = { row, picture: null };
-    const options = (all) => all.map(({ name, label }) => el("option", { value: name, textContent: label }));
-    const names = this.capabilities.controlnets.map((name) => ({ name, label: name }));
-    row.querySelector(".name").append(...options(names));
-    row.querySelector(".preprocess").append(...options(this.capabilities.preprocess));
-    const [image, input] = [row.querySelector("img"), row.querySelector("input[type=file]")];
-    const use = async (file) => {
-      try {
-        control.picture = await load(file, file.name);
-        image.src = control.picture.url;
-        image.hidden = false;
-        row.querySelector(".choose").textContent = "Replace";
-      } catch (error) {
-        this.complain(error, "controls");
-      }
-    };
-    row.querySelector(".choose").addEventListener("click", () => input.click());
-    input.addEventListener("change", () => this.#chosen(input, use));
-    row.addEventListener("smelt-picture", (event) => use(event.detail));
-    row.querySelector(".remove").addEventListener("click", () => {
-      row.remove();
-      this.controls = this.controls.filter((other) => other !== control);
-      $("control-add").focus();
-    });
-    this.controls.push(control);
-    $("control-rows").append(row);
-    if (picture) use(picture);
-    return row;
   }
 
   // Errors

@@ -442,6 +442,72 @@ await check("a server that asks for a key is given one", async () => {
   page = before;
 });
 
+await check("LoRAs, guides, downloads and the safety checker, as another server would answer", async () => {
+  const before = page;
+  page = await opened();
+  await page.setRequestInterception(true);
+  const sent = [];
+  const status = (id, about) => ({ id, phase: "queued", position: 0, model: "m", prompt: "x", created: 0, started: null, finished: null, pictures: [], warnings: [], error: null,
+    steps: { picture: 0, n_pictures: 0, step: 0, n_steps: 0, progress: 0, steps_per_s: null, eta_s: null }, ...about });
+  let looks = 0;
+  page.on("request", async (request) => {
+    const path = new URL(request.url()).pathname.replace("/smelt/v1/", "");
+    const json = (body, code = 200) => request.respond({ status: code, contentType: "application/json", body: JSON.stringify(body) });
+    if (path === "capabilities") {
+      const real = await (await fetch(request.url())).json();
+      return json({ ...real, loras: ["ink", "clay"], controlnets: ["edges"], downloads: true });
+    }
+    if (path === "models/download") return json(status("d", { model: JSON.parse(request.postData()).source }), 202);
+    if (path === "jobs/d") {
+      looks += 1;
+      const steps = { ...status("d").steps, step: 1e9, n_steps: 4e9, progress: 0.25 };
+      return json(status("d", { phase: looks > 2 ? "done" : "drawing", steps, model: "hf:apple/example", finished: looks > 2 ? 1 : null }));
+    }
+    if (path === "jobs" && request.method() === "POST") {
+      sent.push(JSON.parse(request.postData()));
+      return json(status("f"), 202);
+    }
+    if (path === "jobs/f/events") {
+      const picture = { event: "picture", id: "p", url: "/page/icon.svg", idx: 0, seed: 1, width: 128, height: 128, flagged: true };
+      const body = [picture, { event: "warning", message: "a warning" }, { event: "done", seconds: 1.5 }].map((event) => `event: ${event.event}\ndata: ${JSON.stringify(event)}\n\n`).join("");
+      return request.respond({ status: 200, contentType: "text/event-stream", body });
+    }
+    return request.continue();
+  });
+  await page.goto(server, { waitUntil: "load" });
+  await until(() => document.documentElement.dataset.ready === "");
+  await press("#lora-add");
+  await press("#lora-add");
+  await page.select("#lora-rows > :last-child .name", "clay");
+  await type("#lora-rows > :last-child .strength", "0.5");
+  const { bytes } = await newest();
+  await drop(bytes, "guide.png", "control");
+  await until(() => document.querySelector("#control-rows img").naturalWidth > 0);
+  await page.select("#control-rows .preprocess", "canny:100,200");
+  await accessible("with LoRAs and a guide");
+  await picture("guides");
+  await page.$eval("details.group", (node) => { node.open = true; });
+  await press("#safety");
+  await type("#prompt", "x");
+  await press("#draw");
+  await until(() => !document.getElementById("stage-note").hidden);
+  const [request] = sent;
+  expect(JSON.stringify(request.loras) === '[{"name":"ink","strength":1},{"name":"clay","strength":0.5}]', JSON.stringify(request.loras));
+  expect(request.controls?.[0].controlnet === "edges" && request.controls[0].preprocess === "canny:100,200" && request.no_safety_check === true, "a guide or the switch is not sent");
+  const note = await text("#stage-note");
+  expect(/safety checker/.test(note) && /A warning/.test(note), note);
+  await press("#model-download");
+  await accessible("asking for a model");
+  await page.type("#source", "apple/example");
+  await page.keyboard.press("Enter");
+  await until(() => /of 4.0 GB/.test(document.getElementById("download-text").textContent));
+  await until(() => document.getElementById("download").hidden);
+  await press("#reset");
+  await page.close();
+  page = before;
+  return { note };
+});
+
 await check("the browser has nothing to complain about", async () => {
   expect(!problems.length, problems.join("; "));
 });
