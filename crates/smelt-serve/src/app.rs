@@ -3,13 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use smelt::Source;
 use smelt::prompt::PromptCounter;
 
 use crate::catalogue::{Catalogue, Model};
 use crate::error::ServeError;
 use crate::fault::Fault;
-use crate::fetch;
 use crate::job::{Job, Work};
 use crate::metrics::Metrics;
 use crate::options::ServeOptions;
@@ -48,12 +46,7 @@ impl App {
     pub(crate) fn new(options: ServeOptions) -> Result<Self, ServeError> {
         let catalogue = Catalogue::new(&options)?;
         let limits = &options.limits;
-        let store = Store::new(options.keep.clone(), limits.kept_bytes, limits.kept_time);
-        let store = store.map_err(|source| ServeError::Folder {
-            path: options.keep.clone().unwrap_or_default(),
-            what: "pictures cannot be kept there".to_owned(),
-            source,
-        })?;
+        let store = Store::new(options.keep.clone(), limits.kept_bytes, limits.kept_time)?;
         let queue = Queue::new(limits.queue);
         Ok(Self { catalogue, queue, store, metrics: Metrics::new(), inner: Mutex::default(), options })
     }
@@ -63,28 +56,13 @@ impl App {
     }
 
     /// A job that is known from now on.
-    fn begin_with(&self, client: String, work: Work) -> Arc<Job> {
+    pub(crate) fn begin_with(&self, client: String, work: Work) -> Arc<Job> {
         let job = Job::new(client, work);
         let mut inner = self.lock();
         inner.jobs.insert(job.id.clone(), job.clone());
         inner.order.push(job.id.clone());
         self.forget(&mut inner);
         job
-    }
-
-    /// Fetches a model beside the jobs that draw, one at a time.
-    pub(crate) fn fetch(self: &Arc<Self>, client: String, source: Source) -> Result<Arc<Job>, Fault> {
-        if !self.options.allow_downloads {
-            return Err(Fault::forbidden("this server fetches no models; start it with --allow-downloads if it shall"));
-        }
-        let is_fetched = |job: &Arc<Job>| matches!(job.work, Work::Fetch(_)) && !job.status().phase.is_over();
-        if self.jobs().iter().any(is_fetched) {
-            return Err(Fault::conflict("a model is fetched already; ask again when it is there"));
-        }
-        let job = self.begin_with(client, Work::Fetch(source.clone()));
-        let (app, fetched) = (self.clone(), job.clone());
-        std::thread::spawn(move || fetched.end(fetch::fetch(&app, &fetched, &source)));
-        Ok(job)
     }
 
     /// Takes a job, which waits for its turn from now on.

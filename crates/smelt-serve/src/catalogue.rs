@@ -276,8 +276,10 @@ fn n_bytes(path: &Path) -> u64 {
     if !about.is_dir() {
         return about.len();
     }
-    let is_link = |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|about| about.is_symlink());
-    entries(path).iter().filter(|path| !(path.is_dir() && is_link(path))).map(|path| n_bytes(path)).sum()
+    let all = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let is_folder_by_link =
+        |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_symlink()) && entry.path().is_dir();
+    all.filter(|entry| !is_folder_by_link(entry)).map(|entry| n_bytes(&entry.path())).sum()
 }
 
 #[cfg(test)]

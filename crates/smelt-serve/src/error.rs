@@ -35,6 +35,9 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
+    /// Pictures cannot be kept where they shall be.
+    #[error("pictures cannot be kept (--keep)")]
+    Keep(#[from] safe_files::WriteError),
     /// No model is called so.
     #[error("no model is called {name:?}; there are {known}")]
     UnknownModel {

@@ -1,15 +1,31 @@
 //! A model of the Hub, fetched into its cache while others draw.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use smelt::{Download, Error, Event, Source};
 
 use crate::app::App;
 use crate::fault::Fault;
-use crate::job::{Job, Steps};
+use crate::job::{Job, Steps, Work};
+
+/// Fetches a model beside the jobs that draw, one at a time.
+pub(crate) fn begin(app: &Arc<App>, client: String, source: Source) -> Result<Arc<Job>, Fault> {
+    if !app.options.allow_downloads {
+        return Err(Fault::forbidden("this server fetches no models; start it with --allow-downloads if it shall"));
+    }
+    let is_fetched = |job: &Arc<Job>| matches!(job.work, Work::Fetch(_)) && !job.status().phase.is_over();
+    if app.jobs().iter().any(is_fetched) {
+        return Err(Fault::conflict("a model is fetched already; ask again when it is there"));
+    }
+    let job = app.begin_with(client, Work::Fetch(source.clone()));
+    let (app, fetched) = (app.clone(), job.clone());
+    std::thread::spawn(move || fetched.end(fetch(&app, &fetched, &source)));
+    Ok(job)
+}
 
 /// Fetches it, and looks for models again.
-pub(crate) fn fetch(app: &App, job: &Job, source: &Source) -> Result<(), Fault> {
+fn fetch(app: &App, job: &Job, source: &Source) -> Result<(), Fault> {
     job.loading();
     let stop = job.next_stop();
     let watch = &mut |event: Event<'_>| {

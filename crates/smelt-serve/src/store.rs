@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use safe_files::Outputs;
+use safe_files::{OutputFolder, Outputs, WriteError};
 use serde::Serialize;
 use serde_json::Value;
 use smelt::image::PictureFormat;
@@ -67,6 +67,8 @@ pub(crate) struct Store {
     most_bytes: usize,
     most_time: Duration,
     inner: Mutex<Inner>,
+    /// Held so that a folder in which nothing was kept goes again.
+    _made: Option<OutputFolder>,
 }
 
 #[derive(Default)]
@@ -79,17 +81,21 @@ struct Inner {
 
 impl Store {
     /// What a folder holds already is found again.
-    pub(crate) fn new(folder: Option<PathBuf>, most_bytes: usize, most_time: Duration) -> std::io::Result<Self> {
+    pub(crate) fn new(folder: Option<PathBuf>, most_bytes: usize, most_time: Duration) -> Result<Self, WriteError> {
         let mut inner = Inner::default();
-        if let Some(folder) = &folder {
-            std::fs::create_dir_all(folder)?;
-            let mut found: Vec<Kept> =
-                std::fs::read_dir(folder)?.flatten().filter_map(|entry| again(&entry.path())).collect();
+        let mut made = None;
+        if let Some(path) = &folder {
+            let mut folder = Outputs::new().folder("--keep", path)?;
+            folder.make()?;
+            made = Some(folder);
+            // What cannot be read has no pictures that could be found again.
+            let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+            let mut found: Vec<Kept> = entries.filter_map(|entry| again(&entry.path())).collect();
             found.sort_by(|a, b| a.created.total_cmp(&b.created).then_with(|| a.file.cmp(&b.file)));
             inner.order = found.iter().map(|kept| kept.id.clone()).collect();
             inner.by_id = found.into_iter().map(|kept| (kept.id.clone(), kept)).collect();
         }
-        Ok(Self { folder, most_bytes, most_time, inner: Mutex::new(inner) })
+        Ok(Self { folder, most_bytes, most_time, inner: Mutex::new(inner), _made: made })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -184,7 +190,8 @@ impl Store {
         let Some(kept) = inner.by_id.get(id) else { return Ok(false) };
         match &kept.content {
             Content::File(path) => {
-                std::fs::remove_file(path).map_err(|error| format!("{}: {error}", path.display()))?
+                let file = Outputs::new().file("the picture", path).map_err(|error| error.to_string())?;
+                file.remove().map_err(|error| error.to_string())?;
             }
             Content::Memory(bytes) => inner.n_bytes -= bytes.len(),
         }

@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::body::{Json, json};
 use crate::catalogue::Model;
 use crate::fault::Fault;
+use crate::fetch;
 use crate::job::{Status, Work};
 
 /// A model.
@@ -145,5 +146,5 @@ pub(super) async fn download(
     if !matches!(source, Source::Hub { .. }) {
         return Err(Fault::field("source", "source: it is no reference to the Hub; one is hf:owner/name"));
     }
-    taken(&*app.fetch(client(&headers, address), source)?)
+    taken(&*fetch::begin(&app, client(&headers, address), source)?)
 }
