@@ -44,7 +44,7 @@ pub(super) async fn module_list() -> Answer<Value> {
     let canny = json!({
         "model_free": false,
         "sliders": [
-            slider("Preprocessor Resolution", 512, [64, 2048]),
+            slider("Resolution", 512, [64, 2048]),
             slider("Low Threshold", 100, [1, 255]),
             slider("High Threshold", 200, [1, 255]),
         ],

@@ -39,4 +39,4 @@ await calls.call("models.list, models.retrieve", async () => {
   check((await api.models.retrieve(data[0].id)).id === data[0].id, data);
   return data.map((model) => model.id).join(", ");
 });
-await calls.refused("images.generate, size", "size", () => api.images.generate({ prompt: "x", size: "7x7" }));
+await calls.refused("images.generate, size", "7x7", () => api.images.generate({ prompt: "x", size: "7x7" }));
