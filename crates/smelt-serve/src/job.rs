@@ -18,6 +18,7 @@ use crate::clock::now;
 use crate::fault::Fault;
 use crate::order::Order;
 pub(crate) use event::{JobEvent, data_uri};
+pub(crate) use status::{Drawn, JobFault, Phase, Preview, Status, Steps};
 
 /// Events that a slow listener may lag behind; it goes on with the newest then.
 const BACKLOG: usize = 256;
