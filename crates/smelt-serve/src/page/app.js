@@ -26,6 +26,8 @@ form.onsubmit = async () => {
   const button = $("draw");
   button.disabled = true;
   try {
+    // Nobody gave the key at first.
+    if (!form.capabilities) await begin();
     await jobs.submit(await form.request());
     const stage = $("stage").getBoundingClientRect();
     if (stage.bottom < 80 || stage.top > innerHeight - 80) $("stage").scrollIntoView({ block: "start", behavior: "smooth" });

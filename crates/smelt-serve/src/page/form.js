@@ -70,7 +70,7 @@ export class Form {
   offer(capabilities, models) {
     this.capabilities = capabilities;
     const option = ({ name, label }) => el("option", { value: name, textContent: label });
-    $("sampler").replaceChildren(el("option", { value: "", textContent: "As suits the model" }), ...capabilities.samplers.map(option));
+    $("sampler").replaceChildren(el("option", { value: "", textContent: "Model’s own" }), ...capabilities.samplers.map(option));
     $("spread").replaceChildren(el("option", { value: "", textContent: "As usual" }), ...capabilities.spreads.map(option));
     $("emphasis").replaceChildren(...capabilities.emphases.map((one, idx) => option({ ...one, name: idx ? one.name : "" })));
     this.loras.offer(capabilities.loras);
@@ -94,7 +94,7 @@ export class Form {
     $("negative").placeholder = model.recommended.negative_prompt ?? USUAL.negative_prompt;
     const suited = model.recommended.scheduler;
     const usual = this.capabilities.samplers.find((sampler) => sampler.name === suited)?.label ?? suited;
-    $("sampler").options[0].textContent = usual ? `${usual}, as suits the model` : "As suits the model";
+    $("sampler").options[0].textContent = usual ? `${usual}, the model’s own` : "Model’s own";
     $("spread").disabled = !$("sampler").value;
   }
 

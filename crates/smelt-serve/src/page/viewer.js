@@ -208,10 +208,10 @@ function rows(picture) {
   const order = Object.keys(NAMES);
   const place = ([name]) => (order.includes(name) ? order.indexOf(name) : order.length - 4);
   for (const [name, value] of Object.entries(picture.settings ?? {}).sort((a, b) => place(a) - place(b))) {
-    if (LEFT_OUT.has(name) || value === null || value === "" || (Array.isArray(value) && !value.length)) continue;
-    const text = name === "image_idx" ? `${value + 1}${picture.settings.image_count ? ` of ${picture.settings.image_count}` : ""}` : words(value);
+    if (LEFT_OUT.has(name) || (name === "image_idx" && !picture.settings.image_count) || value === null || value === "" || (Array.isArray(value) && !value.length)) continue;
+    const text = name === "image_idx" ? `${value + 1} of ${picture.settings.image_count}` : words(value);
     all.push([NAMES[name] ?? name.replaceAll("_", " "), text]);
   }
-  all.push(["Drawn", new Date(picture.created * 1000).toLocaleString()]);
+  all.push(["Drawn", new Date(picture.created * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" })]);
   return all.filter(([, value]) => value !== null && value !== "").flatMap(([name, value]) => [el("dt", { textContent: name }), el("dd", { textContent: String(value) })]);
 }

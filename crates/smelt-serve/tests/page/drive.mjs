@@ -52,8 +52,8 @@ async function opened() {
   await fresh.emulateMediaFeatures([{ name: "prefers-color-scheme", value: "light" }, { name: "prefers-reduced-motion", value: "reduce" }]);
   fresh.on("pageerror", (error) => problems.push(String(error)));
   fresh.on("console", (message) => {
-    // What the server refuses on purpose here is written to the console by the browser itself.
-    if (message.type() === "error" && !/status of 4\d\d/.test(message.text())) problems.push(message.text());
+    // What is refused or broken on purpose here is written to the console by the browser itself.
+    if (message.type() === "error" && !/status of 4\d\d|ERR_CONNECTION_RESET/.test(message.text())) problems.push(message.text());
   });
   return fresh;
 }
@@ -227,9 +227,37 @@ await check("a reload in the middle of a job goes on with it", async () => {
   expect(about.prompt === "pizza", `the last picture is ${about.prompt}`);
 });
 
+await check("a connection that is lost is found again", async () => {
+  const before = await n_thumbs();
+  let tries = 0;
+  const meddle = (request) => {
+    if (!request.url().endsWith("/events")) return request.continue();
+    tries += 1;
+    if (tries === 1) return request.respond({ status: 200, contentType: "text/event-stream", body: 'event: drawing\ndata: {"event":"drawing"}\n\n' });
+    return tries < 4 ? request.abort("connectionreset") : request.continue();
+  };
+  await page.setRequestInterception(true);
+  page.on("request", meddle);
+  await fill({ prompt: "rocket", steps: 8 });
+  await press("#draw");
+  await until(() => /lost/.test(document.getElementById("progress-label").textContent));
+  await drawn(before);
+  page.off("request", meddle);
+  await page.setRequestInterception(false);
+  return { tries };
+});
+
 await check("a picture to start from is dropped, and a mask is painted", async () => {
   const { bytes } = await newest();
   const before = await n_thumbs();
+  // By the clipboard first.
+  await page.evaluate((bytes) => {
+    const clipboardData = new DataTransfer();
+    clipboardData.items.add(new File([Uint8Array.from(bytes)], "pasted.png", { type: "image/png" }));
+    document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+  }, bytes);
+  await until(() => document.getElementById("start-picture").naturalWidth > 0);
+  await press("#start-remove");
   await drop(bytes, "start.png", "start");
   await until(() => document.getElementById("start-picture").naturalWidth > 0);
   await press("#mask-toggle");
