@@ -142,6 +142,52 @@ fn what_the_web_ui_could_do_and_this_cannot_is_refused() {
 }
 
 #[test]
+fn what_cannot_be_meant_is_an_error_and_never_a_fault_of_ours() {
+    let unit = json!({ "controlnet": { "args": [{ "image": plain(8), "model": "x", "module": "canny" }] } });
+    for (path, asked) in [
+        ("sdapi/v1/txt2img", json!([])),
+        ("sdapi/v1/txt2img", json!({ "width": 0, "height": 0, "alwayson_scripts": unit })),
+        ("sdapi/v1/txt2img", json!({ "width": 1_000_000_000, "height": 1_000_000_000, "alwayson_scripts": unit })),
+        ("sdapi/v1/txt2img", json!({ "batch_size": 1e15, "n_iter": 1e15 })),
+        ("sdapi/v1/txt2img", json!({ "seed": 1e300 })),
+        ("sdapi/v1/txt2img", json!({ "steps": 0 })),
+        ("sdapi/v1/txt2img", json!({ "subseed_strength": 7 })),
+        ("sdapi/v1/txt2img", json!({ "prompt": "<lora:../../etc/passwd:1>" })),
+        ("sdapi/v1/txt2img", json!({ "prompt": "(a:1.5" , "steps": 1, "enable_hr": true, "hr_scale": 1e9 })),
+        ("sdapi/v1/txt2img", json!({ "enable_hr": true, "hr_resize_x": 1_000_000_000, "hr_resize_y": 8 })),
+        ("sdapi/v1/txt2img", json!({ "alwayson_scripts": { "controlnet": { "args": 3 }, "x": 1 } })),
+        ("sdapi/v1/img2img", json!({ "init_images": [plain(8)], "denoising_strength": 1e9 })),
+        ("sdapi/v1/img2img", json!({ "init_images": [plain(8)], "mask": "x" })),
+        ("sdapi/v1/img2img", json!({ "init_images": [plain(8)], "mask": plain(8), "mask_blur": -1 })),
+        ("sdapi/v1/img2img", json!({ "init_images": [{ "a": 1 }] })),
+        ("sdapi/v1/extra-single-image", json!({ "image": plain(8), "upscaler_1": "Lanczos", "upscaling_resize": 1e9 })),
+        ("sdapi/v1/extra-single-image", json!({ "image": plain(8), "upscaler_1": "Lanczos", "upscaling_resize": -1 })),
+        (
+            "sdapi/v1/extra-single-image",
+            json!({ "image": plain(8), "upscaler_1": "Lanczos", "resize_mode": 1, "upscaling_resize_w": 0 }),
+        ),
+        ("sdapi/v1/extra-batch-images", json!({ "imageList": [1] })),
+        ("controlnet/detect", json!({ "controlnet_input_images": ["?"] })),
+        ("internal/progress", json!({ "id_task": 3 })),
+        ("v1/images/generations", json!({ "prompt": "x", "size": "99999999999x8" })),
+        ("v1/images/generations", json!({ "prompt": "x", "size": "0x0" })),
+        ("v1/images/generations", json!({ "prompt": "x", "seed": 1e300 })),
+        ("v1/images/generations", json!({ "prompt": "x".repeat(30_000) })),
+        ("v1/images/generations", json!({ "prompt": "x", "strength": 0.5 })),
+        ("v1/images/edits", json!({ "prompt": "x", "image": plain(8), "strength": -3 })),
+    ] {
+        let answer = shared().post(&format!("/{path}"), &asked);
+        let is_told = answer.json().get("detail").is_some() || answer.json().get("error").is_some();
+        assert!(
+            (400..500).contains(&answer.status) && is_told,
+            "{path} {asked:.200}: {} {:.300}",
+            answer.status,
+            answer.text()
+        );
+    }
+}
+
+#[test]
 fn fields_at_their_defaults_are_no_fault() {
     let asked = json!({
         "prompt": "red heart", "steps": 1, "styles": [], "seed": -1, "subseed": -1, "subseed_strength": 0,

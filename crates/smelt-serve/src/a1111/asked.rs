@@ -3,10 +3,12 @@
 //! What it deliberately does not do: settle what is left open, which the model says (`settle`).
 
 use serde_json::{Map, Value};
+use smelt::Request;
 
-use super::begin::Begin;
+use super::begin::{self, Begin};
 use super::idle::{FIELDS, HIRES, IMAGE};
 use super::settings::Settings;
+use super::settle;
 use super::unit::Unit;
 use crate::fault::Fault;
 use crate::fields::Fields;
@@ -16,20 +18,12 @@ use crate::options::ServeOptions;
 pub(super) struct Asked {
     pub(super) prompt: String,
     pub(super) negative: Option<String>,
-    pub(super) seed: Option<u64>,
-    pub(super) subseed: Option<u64>,
-    pub(super) subseed_strength: f64,
+    pub(super) noise: Noise,
     pub(super) sampler: Option<String>,
     pub(super) schedule: Option<String>,
     pub(super) batch_size: usize,
     pub(super) n_iter: usize,
-    pub(super) steps: Option<usize>,
-    pub(super) guidance: Option<f64>,
-    pub(super) width: Option<usize>,
-    pub(super) height: Option<usize>,
-    pub(super) eta: Option<f64>,
-    /// Of the second pass, or of a picture to begin with.
-    pub(super) strength: Option<f64>,
+    pub(super) numbers: Numbers,
     pub(super) hires: Option<Hires>,
     pub(super) begin: Option<Begin>,
     pub(super) units: Vec<Unit>,
@@ -45,6 +39,24 @@ pub(super) struct Asked {
     pub(super) ignored: Vec<String>,
     /// The request as it came, which the response repeats.
     pub(super) echo: Map<String, Value>,
+}
+
+/// Seeds.
+pub(super) struct Noise {
+    pub(super) seed: Option<u64>,
+    pub(super) subseed: Option<u64>,
+    pub(super) subseed_strength: f64,
+}
+
+/// Numbers that the model says where a request does not.
+pub(super) struct Numbers {
+    pub(super) steps: Option<usize>,
+    pub(super) guidance: Option<f64>,
+    pub(super) width: Option<usize>,
+    pub(super) height: Option<usize>,
+    pub(super) eta: Option<f64>,
+    /// Of the second pass, or of a picture to begin with.
+    pub(super) strength: Option<f64>,
 }
 
 /// A second pass.
@@ -74,22 +86,15 @@ impl Asked {
         let units = Unit::read_all(scripts, begin.as_ref(), &options.limits, &mut ignored)?;
         let hires = if is_image { None } else { hires(&mut fields)? };
         let sampler = (fields.word("sampler_name")?, fields.word("sampler_index")?);
-        let mut asked = Self {
+        let asked = Self {
             prompt: fields.text("prompt")?.unwrap_or_default(),
             negative: fields.text("negative_prompt")?,
-            seed: fields.seed("seed")?,
-            subseed: fields.seed("subseed")?,
-            subseed_strength: fields.number("subseed_strength")?.unwrap_or(0.0),
+            noise: Noise::read(&mut fields)?,
             sampler: sampler.0.or(sampler.1),
             schedule: fields.word("scheduler")?,
             batch_size: fields.count("batch_size")?.unwrap_or(1),
             n_iter: fields.count("n_iter")?.unwrap_or(1),
-            steps: fields.count("steps")?,
-            guidance: fields.number("cfg_scale")?,
-            width: fields.count("width")?,
-            height: fields.count("height")?,
-            eta: fields.number("eta")?,
-            strength: fields.number("denoising_strength")?,
+            numbers: Numbers::read(&mut fields)?,
             hires,
             begin,
             units,
@@ -102,13 +107,42 @@ impl Asked {
             echo,
         };
         ignored.extend(rest(fields, is_image)?);
-        asked.ignored = ignored;
-        Ok(asked)
+        Ok(Self { ignored, ..asked })
+    }
+
+    /// The strength of a request that has one: of a second pass, or of a picture to begin with.
+    pub(super) fn strength(&self, request: &Request) -> Option<f64> {
+        let usual = if request.start.is_some() { begin::STRENGTH } else { settle::STRENGTH };
+        let has_one = request.start.is_some() || request.hires.is_some();
+        has_one.then(|| self.numbers.strength.unwrap_or(usual))
     }
 
     /// How many pictures.
     pub(super) const fn count(&self) -> usize {
         self.batch_size.saturating_mul(self.n_iter)
+    }
+}
+
+impl Noise {
+    fn read(fields: &mut Fields) -> Result<Self, Fault> {
+        Ok(Self {
+            seed: fields.seed("seed")?,
+            subseed: fields.seed("subseed")?,
+            subseed_strength: fields.number("subseed_strength")?.unwrap_or(0.0),
+        })
+    }
+}
+
+impl Numbers {
+    fn read(fields: &mut Fields) -> Result<Self, Fault> {
+        Ok(Self {
+            steps: fields.count("steps")?,
+            guidance: fields.number("cfg_scale")?,
+            width: fields.count("width")?,
+            height: fields.count("height")?,
+            eta: fields.number("eta")?,
+            strength: fields.number("denoising_strength")?,
+        })
     }
 }
 

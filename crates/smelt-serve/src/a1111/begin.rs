@@ -12,7 +12,7 @@ use crate::options::Limits;
 
 /// What the web UI takes where a request says nothing.
 const MASK_BLUR: f64 = 4.0;
-const STRENGTH: f64 = 0.75;
+pub(super) const STRENGTH: f64 = 0.75;
 /// `resize_mode` by number, as settings in pictures call it.
 const RESIZE_MODES: [&str; 3] = ["Just resize", "Crop and resize", "Resize and fill"];
 

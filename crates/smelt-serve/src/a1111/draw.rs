@@ -99,7 +99,7 @@ fn echo(asked: &Asked, order: &crate::order::Order, is_repeated: bool) -> Map<St
         ("negative_prompt", json!(order.request.negative_prompt.clone().unwrap_or_default())),
         ("seed", json!(order.request.seed)),
         ("subseed", json!(order.request.variation.map(|other| other.seed))),
-        ("subseed_strength", json!(asked.subseed_strength)),
+        ("subseed_strength", json!(asked.noise.subseed_strength)),
         ("batch_size", json!(asked.batch_size)),
         ("n_iter", json!(asked.n_iter)),
         ("steps", json!(order.request.steps)),

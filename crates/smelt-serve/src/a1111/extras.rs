@@ -47,6 +47,9 @@ impl Asked {
         let crops = fields.flag("upscaling_crop")?.unwrap_or(true);
         let to = match mode {
             0 => To::Times(times),
+            1 if width == 0 || height == 0 => {
+                return Err(Fault::field("upscaling_resize_w", format!("{width}x{height} is no size of a picture")));
+            }
             1 => To::Size(Size { width, height }, crops),
             _ => {
                 let message = format!("resize_mode {mode}; there are 0 (so many times as large) and 1 (to a size)");

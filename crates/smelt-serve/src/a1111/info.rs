@@ -22,6 +22,19 @@ pub(super) struct About {
     subseed: Option<u64>,
 }
 
+/// What there is none of here, as JSON.
+const NEVER: [(&str, &str); 9] = [
+    ("restore_faces", "false"),
+    ("face_restoration_model", "null"),
+    ("sd_vae_name", "null"),
+    ("sd_vae_hash", "null"),
+    ("seed_resize_from_w", "-1"),
+    ("seed_resize_from_h", "-1"),
+    ("index_of_first_image", "0"),
+    ("styles", "[]"),
+    ("is_using_inpainting_conditioning", "false"),
+];
+
 /// The size of what is drawn first.
 pub(super) fn size(asked: &Asked, order: &Order) -> Option<[usize; 2]> {
     known_size(asked, &order.model).map(|size| [size.width, size.height])
@@ -30,42 +43,10 @@ pub(super) fn size(asked: &Asked, order: &Order) -> Option<[usize; 2]> {
 impl About {
     pub(super) fn of(asked: &Asked, order: &Order, notes: Vec<String>) -> Self {
         let request = &order.request;
-        let size = size(asked, order);
-        let strength = asked.strength.filter(|_| request.start.is_some() || request.hires.is_some());
-        let mut extra = Map::new();
-        if let Some(hires) = &request.hires {
-            extra.insert("Hires upscale".to_owned(), json!(hires.size.to_string()));
-            extra.insert("Hires upscaler".to_owned(), json!(hires.by.other_name()));
-        }
-        if let (_, Value::String(schedule)) = told(request.scheduler) {
-            extra.insert("Schedule type".to_owned(), schedule.into());
-        }
-        let fields = json!({
-            "subseed_strength": asked.subseed_strength,
-            "width": size.map(|[width, _]| width),
-            "height": size.map(|[_, height]| height),
-            "sampler_name": told(request.scheduler).0,
-            "cfg_scale": request.guidance,
-            "steps": request.steps,
-            "batch_size": asked.batch_size,
-            "restore_faces": false,
-            "face_restoration_model": null,
-            "sd_model_name": order.model.name,
-            "sd_model_hash": order.model.hash.clone().unwrap_or_default(),
-            "sd_vae_name": null,
-            "sd_vae_hash": null,
-            "seed_resize_from_w": -1,
-            "seed_resize_from_h": -1,
-            "denoising_strength": strength,
-            "extra_generation_params": extra,
-            "index_of_first_image": 0,
-            "styles": [],
-            "job_timestamp": stamp(now()),
-            "clip_skip": asked.settings.clip_skip,
-            "is_using_inpainting_conditioning": false,
-            "version": smelt::SOFTWARE,
-        });
-        let Value::Object(mut fields) = fields else { return Self::empty() };
+        let mut fields = settled(asked, order);
+        fields.extend(
+            NEVER.iter().map(|(key, value)| ((*key).to_owned(), serde_json::from_str(value).unwrap_or_default())),
+        );
         for (key, list) in [("ignored_fields", &asked.ignored), ("notes", &notes)] {
             if !list.is_empty() {
                 fields.insert(key.to_owned(), json!(list));
@@ -78,10 +59,6 @@ impl About {
             seed: request.seed,
             subseed: request.variation.map(|other| other.seed),
         }
-    }
-
-    fn empty() -> Self {
-        Self { fields: Map::new(), prompt: String::new(), negative: String::new(), seed: 0, subseed: None }
     }
 
     /// All of it, once the pictures are there; fewer where somebody interrupted the job.
@@ -111,6 +88,35 @@ impl About {
         info.insert("infotexts".to_owned(), json!(pictures.iter().map(infotext).collect::<Vec<_>>()));
         Value::Object(info)
     }
+}
+
+/// What was settled.
+fn settled(asked: &Asked, order: &Order) -> Map<String, Value> {
+    let request = &order.request;
+    let (sampler, schedule) = told(request.scheduler);
+    let size = size(asked, order);
+    let mut extra = Map::from_iter([("Schedule type".to_owned(), schedule)]);
+    if let Some(hires) = &request.hires {
+        extra.insert("Hires upscale".to_owned(), json!(hires.size.to_string()));
+        extra.insert("Hires upscaler".to_owned(), json!(hires.by.other_name()));
+    }
+    let all = [
+        ("subseed_strength", json!(asked.noise.subseed_strength)),
+        ("width", json!(size.map(|[width, _]| width))),
+        ("height", json!(size.map(|[_, height]| height))),
+        ("sampler_name", sampler),
+        ("cfg_scale", json!(request.guidance)),
+        ("steps", json!(request.steps)),
+        ("batch_size", json!(asked.batch_size)),
+        ("sd_model_name", json!(order.model.name)),
+        ("sd_model_hash", json!(order.model.hash.clone().unwrap_or_default())),
+        ("denoising_strength", json!(asked.strength(request))),
+        ("extra_generation_params", extra.into()),
+        ("job_timestamp", json!(stamp(now()))),
+        ("clip_skip", json!(asked.settings.clip_skip)),
+        ("version", json!(smelt::SOFTWARE)),
+    ];
+    all.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// What a model alone decides, and its picture tells.

@@ -12,7 +12,7 @@ use crate::fault::Fault;
 use crate::order::{Draft, Order, random_seed};
 
 /// What the second pass may change where a request does not say.
-const STRENGTH: f64 = 0.7;
+pub(super) const STRENGTH: f64 = 0.7;
 /// Steps between two previews, at most.
 const PREVIEW_EVERY: usize = 10;
 /// What is not taken over and changes nothing that could be meant; all else is refused.
@@ -45,15 +45,17 @@ pub(super) fn settle(app: &App, asked: &mut Asked) -> Result<Settled, Fault> {
         like.begin(&mut start);
         start
     });
-    let size = size(asked, &model);
+    // What is too large is refused in a moment, and nothing is made as large before.
+    let most = app.options.limits.pixels;
+    let size = size(asked, &model).filter(|size| (1..=most).contains(&size.width.saturating_mul(size.height)));
     let controls = std::mem::take(&mut asked.units).into_iter().map(|unit| unit.control(size)).collect();
     let draft = Draft {
         model: Some(model.name.clone()),
         settings,
         start,
         controls,
-        width: asked.width,
-        height: asked.height,
+        width: asked.numbers.width,
+        height: asked.numbers.height,
         format: asked.settings.format,
         ..Draft::default()
     };
@@ -64,8 +66,8 @@ pub(super) fn settle(app: &App, asked: &mut Asked) -> Result<Settled, Fault> {
 
 /// The size of what is drawn, as far as it is known before.
 pub(super) fn size(asked: &Asked, model: &Model) -> Option<Size> {
-    let width = asked.width.or(model.size.map(|[width, _]| width))?;
-    let height = asked.height.or(model.size.map(|[_, height]| height))?;
+    let width = asked.numbers.width.or(model.size.map(|[width, _]| width))?;
+    let height = asked.numbers.height.or(model.size.map(|[_, height]| height))?;
     Some(Size { width, height })
 }
 
@@ -77,9 +79,9 @@ fn made(asked: &Asked, model: &Model) -> Result<Made, Fault> {
     made.prompt = Some(asked.prompt.clone());
     // The web UI takes an empty one as none.
     made.negative = asked.negative.clone().filter(|text| !text.is_empty());
-    made.steps = Some(asked.steps.unwrap_or(usual.steps) as u64);
-    made.guidance = Some(asked.guidance.unwrap_or_else(|| usual.guidance.into()));
-    made.seed = asked.seed;
+    made.steps = Some(asked.numbers.steps.unwrap_or(usual.steps) as u64);
+    made.guidance = Some(asked.numbers.guidance.unwrap_or_else(|| usual.guidance.into()));
+    made.seed = asked.noise.seed;
     made.size = size(asked, model).map(|size| Pixels { width: size.width as u64, height: size.height as u64 });
     made.clip_skip = Some(asked.settings.clip_skip);
     made.rng = Some(asked.settings.source.to_owned());
@@ -91,18 +93,20 @@ fn made(asked: &Asked, model: &Model) -> Result<Made, Fault> {
         // A schedule alone is that of the model's own sampler, or of the web UI's.
         made.sampler = Some(usual.scheduler.map_or("Euler", Sampler::label).to_owned());
     }
-    made.eta =
-        asked.eta.filter(|_| takes_eta(made.sampler.as_deref().map_or(usual.scheduler, |name| name.parse().ok())));
-    if asked.subseed_strength != 0.0 {
-        let seed = Some(asked.subseed.unwrap_or_else(random_seed));
-        made.variation = Some(Variation { seed, strength: Some(asked.subseed_strength) });
+    made.eta = asked
+        .numbers
+        .eta
+        .filter(|_| takes_eta(made.sampler.as_deref().map_or(usual.scheduler, |name| name.parse().ok())));
+    if asked.noise.subseed_strength != 0.0 {
+        let seed = Some(asked.noise.subseed.unwrap_or_else(random_seed));
+        made.variation = Some(Variation { seed, strength: Some(asked.noise.subseed_strength) });
     }
     if let Some(hires) = &asked.hires {
         made.hires = Some(second(hires)?);
-        made.strength = Some(asked.strength.unwrap_or(STRENGTH));
+        made.strength = Some(asked.numbers.strength.unwrap_or(STRENGTH));
     }
     if let Some(begin) = &asked.begin {
-        begin.tell(&mut made, asked.strength);
+        begin.tell(&mut made, asked.numbers.strength);
     }
     Ok(made)
 }

@@ -140,3 +140,52 @@ pub(super) fn preprocess(module: Option<&str>, [low, high]: [Option<f64>; 2]) ->
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use serde_json::json;
+
+    fn read(unit: Value) -> Result<Vec<Unit>, Fault> {
+        let Value::Object(scripts) = json!({ "ControlNet": { "args": [unit, false] } }) else { unreachable!() };
+        Unit::read_all(scripts, None, &Limits::default(), &mut Vec::new())
+    }
+
+    fn image() -> String {
+        let mut png = Vec::new();
+        RgbImage::new(4, 2, vec![9; 24]).unwrap().write_png(&mut png, &[]).unwrap();
+        STANDARD.encode(png)
+    }
+
+    #[test]
+    fn units_are_read_as_the_extension_reads_them() {
+        let units = read(json!({
+            "image": { "image": image(), "mask": null }, "module": "Canny", "model": "line [1234abcd]", "weight": "0.5",
+            "threshold_a": -1, "threshold_b": 150, "guidance_end": 0.75, "resize_mode": 2, "control_mode": "Balanced",
+        }))
+        .unwrap();
+        let (name, control) = units.into_iter().next().unwrap().control(Some(Size { width: 8, height: 8 }));
+        let picture = control.picture;
+        assert_eq!((name.as_str(), picture.weight, picture.start, picture.end), ("line [1234abcd]", 0.5, 0.0, 0.75));
+        assert_eq!((picture.preprocess.to_string().as_str(), picture.image.height()), ("canny:100,150", 8));
+        assert!(read(json!({ "enabled": false })).unwrap().is_empty());
+    }
+
+    #[test]
+    fn units_that_cannot_be_met_are_refused() {
+        for (more, fact) in [
+            (json!({ "model": "None" }), "names no model"),
+            (json!({ "image": "" }), "no image"),
+            (json!({ "module": "depth" }), "none and canny"),
+            (json!({ "control_mode": "My prompt is more important" }), "or give \"Balanced\""),
+            (json!({ "resize_mode": "Envelope" }), "Just Resize"),
+            (json!({ "mask": image() }), "controlnet.0.mask"),
+        ] {
+            let mut unit = json!({ "model": "line", "image": image() });
+            unit.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let error = read(unit).unwrap_err().message;
+            assert!(error.contains(fact), "{error}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use smelt::image::{Fit, PictureFormat};
+use smelt::image::{Fit, GreyImage, PictureFormat};
 use smelt::{Emphasis, Start, StartMask};
 
 use super::find;
@@ -11,7 +11,8 @@ use crate::app::App;
 use crate::catalogue::Model;
 use crate::fault::Fault;
 use crate::fields::{Fields, Idle, Usual};
-use crate::input;
+use crate::input::{self, Given};
+use crate::options::Limits;
 use crate::order::{Draft, Order};
 
 /// What is done with a request.
@@ -180,20 +181,23 @@ fn start(
     };
     let clear = match mask {
         Some(_) if deed == Deed::Vary => return Err(wrong("mask", "mask is for /v1/images/edits".to_owned())),
-        Some(mask) => {
-            let given = input::decoded("mask", mask, limits)?;
-            if given.image.size() != image.image.size() {
-                let (mask, own) = (given.image.size(), image.image.size());
-                return Err(wrong("mask", format!("mask of {mask} and image of {own} pixels: they must be alike")));
-            }
-            let message = "mask: no pixel of it is transparent, and transparent ones say what is repainted";
-            Some(given.alpha.ok_or_else(|| wrong("mask", message.to_owned()))?)
-        }
+        Some(mask) => Some(clear_of(mask, &image, limits)?),
         // Without a mask, what is transparent in the picture itself is repainted.
         None => image.alpha.filter(|_| deed == Deed::Edit),
     };
     let mask = clear.map(|image| StartMask { image, file: "mask".to_owned(), is_inverted: true });
     Ok(Some(Start { strength, mask, fit: Fit::Crop, ..Start::new(image.image, "image") }))
+}
+
+/// How opaque a mask is; it is as large as the picture.
+fn clear_of(mask: Vec<u8>, picture: &Given, limits: &Limits) -> Result<GreyImage, Fault> {
+    let given = input::decoded("mask", mask, limits)?;
+    let (size, own) = (given.image.size(), picture.image.size());
+    if size != own {
+        return Err(wrong("mask", format!("mask of {size} and image of {own} pixels: they must be alike")));
+    }
+    let message = "mask: no pixel of it is transparent, and transparent ones say what is repainted";
+    given.alpha.ok_or_else(|| wrong("mask", message.to_owned()))
 }
 
 /// Tokens of a prompt; none that are counted where a model has no tokenizer of CLIP's.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::response::sse::{Event, KeepAlive, Sse};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use serde_json::{Map, Value, json};
 use smelt::image::{Filter, PictureFormat, RgbImage, Size};
 
@@ -17,7 +17,7 @@ use super::draw::Shape;
 use crate::call::Call;
 use crate::clock::now;
 use crate::fault::{Fault, Surface};
-use crate::job::{JobEvent, Work};
+use crate::job::{Drawn, JobEvent, Work};
 use crate::native::follow;
 
 /// Something is sent that often, so that nobody takes the connection for dead.
@@ -25,10 +25,10 @@ const ALIVE: Duration = Duration::from_secs(15);
 
 /// The stream of a job; dropped, it lets the job go as every call does.
 pub(super) fn answer(call: Call, shape: Shape) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let mut telling = Telling { call, shape, picture: 0, n_sent: 0 };
-    let events = follow(&telling.call.job).filter_map(move |event| {
-        let told = telling.event(&event);
-        async move { told.map(|(name, data)| Ok(Event::default().event(name).data(data.to_string()))) }
+    let mut telling = Telling { call, shape, picture: 0, n_sent: 0, finished: Vec::new() };
+    let events = follow(&telling.call.job).flat_map(move |event| {
+        let told = telling.event(&event).into_iter();
+        stream::iter(told.map(|(name, data)| Ok(Event::default().event(name).data(data.to_string()))))
     });
     Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE))
 }
@@ -40,37 +40,50 @@ struct Telling {
     picture: usize,
     /// How many of them were sent.
     n_sent: usize,
+    /// Ids of finished pictures that were sent.
+    finished: Vec<String>,
 }
 
 impl Telling {
-    /// What is told of an event: its name, and its data.
-    fn event(&mut self, event: &JobEvent) -> Option<(String, Value)> {
+    /// What is told of an event: names, and data.
+    fn event(&mut self, event: &JobEvent) -> Vec<(String, Value)> {
         match event {
-            JobEvent::Preview { picture, image, .. } => {
-                if *picture != self.picture {
-                    (self.picture, self.n_sent) = (*picture, 0);
-                }
-                let idx = self.n_sent;
-                // One that fails is no reason to lose the picture.
-                let partial = (idx < self.shape.n_partial).then(|| self.partial(image)).flatten()?;
-                self.n_sent += 1;
-                let about = [("partial_image_index", json!(idx)), ("b64_json", json!(partial))];
-                Some(self.told("partial_image", about))
+            JobEvent::Preview { picture, image, .. } => self.preview(*picture, image).into_iter().collect(),
+            JobEvent::Picture(drawn) => vec![self.completed(drawn)],
+            // Whoever reads slowly may have missed some.
+            JobEvent::Done { .. } => {
+                let all = self.call.job.status().pictures;
+                let missed = all.iter().filter(|drawn| !self.finished.contains(&drawn.id)).cloned().collect::<Vec<_>>();
+                missed.iter().map(|drawn| self.completed(drawn)).collect()
             }
-            JobEvent::Picture(drawn) => match self.call.finished(&drawn.id) {
-                Ok(one) => {
-                    let bytes = STANDARD.encode(one.bytes.as_slice());
-                    let usage = self.shape.usage();
-                    let about = [("b64_json", json!(bytes)), ("usage", usage), ("seed", json!(drawn.seed))];
-                    Some(self.told("completed", about))
-                }
-                Err(fault) => Some(failed(&fault)),
-            },
             JobEvent::Error(_) | JobEvent::Cancelled => {
                 let cancelled = || Fault::conflict("the job was cancelled before its pictures were finished");
-                Some(failed(&self.call.job.fault().unwrap_or_else(cancelled)))
+                vec![failed(&self.call.job.fault().unwrap_or_else(cancelled))]
             }
-            _ => None,
+            _ => Vec::new(),
+        }
+    }
+
+    fn preview(&mut self, picture: usize, uri: &str) -> Option<(String, Value)> {
+        if picture != self.picture {
+            (self.picture, self.n_sent) = (picture, 0);
+        }
+        let idx = self.n_sent;
+        // One that fails is no reason to lose the picture.
+        let partial = (idx < self.shape.n_partial).then(|| self.partial(uri)).flatten()?;
+        self.n_sent += 1;
+        Some(self.told("partial_image", [("partial_image_index", json!(idx)), ("b64_json", json!(partial))]))
+    }
+
+    fn completed(&mut self, drawn: &Drawn) -> (String, Value) {
+        self.finished.push(drawn.id.clone());
+        match self.call.finished(&drawn.id) {
+            Ok(one) => {
+                let bytes = STANDARD.encode(one.bytes.as_slice());
+                let about = [("b64_json", json!(bytes)), ("usage", self.shape.usage()), ("seed", json!(drawn.seed))];
+                self.told("completed", about)
+            }
+            Err(fault) => failed(&fault),
         }
     }
 
