@@ -1,19 +1,14 @@
 //! Bodies of requests, bounded in size and in time, and what is wrong with them in plain words.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use std::sync::Arc;
-
 use crate::app::App;
 use crate::fault::Fault;
-
-/// A body that takes longer is given up.
-const MOST_TIME: Duration = Duration::from_secs(60);
 
 /// All of a body.
 pub(crate) struct Whole(pub(crate) Bytes);
@@ -22,17 +17,17 @@ impl FromRequest<Arc<App>> for Whole {
     type Rejection = Fault;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Fault> {
-        let limit = app.options.limits.body_bytes;
+        let (limit, most_time) = (app.options.limits.body_bytes, app.options.limits.request_time);
         let promised = request.headers().get("content-length").and_then(|n| n.to_str().ok()?.parse::<usize>().ok());
         let too_large = || Fault::too_large(format!("a request of more than {limit} bytes is not read here"));
         if promised.is_some_and(|n| n > limit) {
             return Err(too_large());
         }
-        match tokio::time::timeout(MOST_TIME, to_bytes(request.into_body(), limit)).await {
+        match tokio::time::timeout(most_time, to_bytes(request.into_body(), limit)).await {
             Ok(Ok(bytes)) => Ok(Self(bytes)),
             // The limit, or a connection that broke off, which nobody hears of any more.
             Ok(Err(_)) => Err(too_large()),
-            Err(_) => Err(Fault::timeout(format!("the request did not come within {} s", MOST_TIME.as_secs()))),
+            Err(_) => Err(Fault::timeout(format!("the request did not come within {} s", most_time.as_secs()))),
         }
     }
 }

@@ -63,6 +63,8 @@ pub struct Limits {
     pub queue: usize,
     /// Bytes of a request.
     pub body_bytes: usize,
+    /// Time in which all of a request must have come.
+    pub request_time: Duration,
     /// Pixels of a picture that is drawn or given.
     pub pixels: usize,
     /// Characters of a prompt.
@@ -86,6 +88,7 @@ impl Default for Limits {
         Self {
             queue: 1000,
             body_bytes: 64 << 20,
+            request_time: Duration::from_secs(60),
             pixels: 2048 * 2048,
             prompt: 20_000,
             steps: 1000,

@@ -1,5 +1,7 @@
 //! Start, routes and end.
 
+mod listen;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +23,9 @@ use crate::fault::{Fault, Surface};
 use crate::guard::guard;
 use crate::options::{Access, ServeOptions};
 use crate::{a1111, native, openai, page, worker};
+use listen::listen;
 
-/// How often it is asked whether it shall end.
-const ASKED: Duration = Duration::from_millis(50);
-/// How long connections may take to end.
+/// How long what runs beside connections may take to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A server that has started.
@@ -65,40 +66,15 @@ pub fn serve(options: ServeOptions, stop: &Stop, started: impl FnOnce(Started)) 
     };
     tracing::info!(%address, models = ?app.catalogue.names(), "listening");
     started(Started { address, models: app.catalogue.names() });
-    let served = runtime.block_on(run(app.clone(), listener, stop.clone()));
-    end(&app);
+    let most_time = app.options.limits.request_time;
+    runtime.block_on(listen(listener, routes(app.clone()), most_time, stop, || {
+        tracing::info!("ending");
+        end(&app);
+    }));
     // A thread that panicked was told of already.
     let _ = drawing.join();
     runtime.shutdown_timeout(PATIENCE);
-    served.map_err(ServeError::Broken)
-}
-
-async fn run(app: Arc<App>, listener: TcpListener, stop: Stop) -> std::io::Result<()> {
-    let service = routes(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
-    let asked = async {
-        while !stop.is_set() {
-            tokio::time::sleep(ASKED).await;
-        }
-    };
-    let ending = {
-        let (app, stop) = (app.clone(), stop.clone());
-        async move {
-            while !stop.is_set() {
-                tokio::time::sleep(ASKED).await;
-            }
-            tracing::info!("ending");
-            end(&app);
-        }
-    };
-    let serving = axum::serve(listener, service).with_graceful_shutdown(ending).into_future();
-    let late = async {
-        asked.await;
-        tokio::time::sleep(PATIENCE).await;
-    };
-    tokio::select! {
-        served = serving => served,
-        () = late => Ok(()),
-    }
+    Ok(())
 }
 
 /// Ends all jobs.

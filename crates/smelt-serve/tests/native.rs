@@ -7,6 +7,7 @@ mod common;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use common::{Server, options};
 use serde_json::{Value, json};
@@ -191,6 +192,24 @@ fn bodies_are_bounded_whatever_they_promise() {
     let mut answer = [0; 12];
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"HTTP/1.1 413");
+}
+
+#[test]
+fn a_request_that_does_not_come_is_given_up() {
+    let limits = Limits { request_time: Duration::from_millis(300), ..Limits::default() };
+    let server = Server::start(ServeOptions { limits, ..options() });
+    for path in ["/smelt/v1/jobs", "/sdapi/v1/txt2img", "/v1/images/generations"] {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        write!(stream, "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{{").unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 408", "{path}");
+    }
+    // A head that does not come has no path that could be answered.
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    write!(stream, "GET /health HTTP/1.1\r\nhost: local").unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
 }
 
 #[test]
