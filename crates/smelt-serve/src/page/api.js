@@ -108,6 +108,7 @@ export const api = {
   unloadModel: (name) => json("POST", `${BASE}/models/${id(name)}/unload`),
   download: (source) => json("POST", `${BASE}/models/download`, { source }),
   submit: (request) => json("POST", `${BASE}/jobs`, request),
+  upscale: (image, upscaler) => json("POST", `${BASE}/upscale`, { image, upscaler }),
   job: (job) => json("GET", `${BASE}/jobs/${id(job)}`),
   activeJobs: () => json("GET", `${BASE}/jobs?phase=active`),
   cancel: (job) => json("DELETE", `${BASE}/jobs/${id(job)}`),

@@ -28,9 +28,9 @@ form.onsubmit = async () => {
   try {
     // Nobody gave the key at first.
     if (!form.capabilities) await begin();
-    await jobs.submit(await form.request());
+    jobs.take(await api.submit(await form.request()));
     const stage = $("stage").getBoundingClientRect();
-    if (stage.bottom < 80 || stage.top > innerHeight - 80) $("stage").scrollIntoView({ block: "start", behavior: "smooth" });
+    if (stage.bottom < 80 || stage.top > innerHeight - 80) $("stage").scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
   } catch (error) {
     form.complain(error);
   }
@@ -57,15 +57,17 @@ const idea = (idea) => {
 
 // Settings of pictures
 
-async function settingsOf(blob, name) {
+async function settingsOf(blob, name, start = null) {
   const about = await api.settings(await base64(blob));
   const { width, height, model, settings } = about;
   form.apply({ ...settings, model, width, height });
+  if (start) form.applyStart(start);
   const note = $("settings-note");
   const from = about.tool ? ` (${about.tool})` : "";
   note.replaceChildren(el("p", { textContent: `Settings are taken over from ${name}${from}.` }));
   const known = !model || form.models.all.some((one) => one.name === model);
   const missing = [...(known ? [] : [`model: ${model} (it is not here; ${form.models.current?.name} draws instead)`]), ...about.not_taken];
+  if (start && !form.start) missing.push(`start picture: ${start.file} (choose it again where it is wanted)`);
   if (missing.length) {
     note.append(el("p", { textContent: "Not taken over:" }), el("ul", {}, ...missing.map((line) => el("li", { textContent: line }))));
   }
@@ -84,11 +86,15 @@ async function readSettings(file) {
   }
 }
 
-viewer.onsettings = async (picture) => settingsOf(await api.file(picture.url), "the picture");
+viewer.onsettings = async (picture) => settingsOf(await api.file(picture.url), "the picture", picture.settings.start);
 viewer.onseed = async (picture) => {
   form.setSeed(picture.seed);
   $("seed").focus();
   announce(`Seed ${picture.seed} is set`);
+};
+viewer.onlarger = async (picture, upscaler) => {
+  jobs.take(await api.upscale(await base64(await api.file(picture.url)), upscaler));
+  $("stage").scrollIntoView({ block: "nearest" });
 };
 viewer.onstart = async (picture) => {
   await form.startFrom(await api.file(picture.url), picture.file);
@@ -192,6 +198,7 @@ onKeyWanted((wrong) => new Promise((resolve) => {
 async function begin() {
   const [capabilities, { models }] = await Promise.all([api.capabilities(), api.models()]);
   form.offer(capabilities, models);
+  viewer.offer(capabilities.upscalers);
   $("ideas").replaceChildren(...(form.models.current?.name === "sd-emoji" ? EMOJI : IDEAS).map(idea));
   const keeping = capabilities.keeps ? "finished pictures are kept in files" : "pictures are kept for a while only";
   $("server").textContent = `${count(models.length, "model")}; ${keeping}`;

@@ -152,6 +152,15 @@ export class Form {
     }
   }
 
+  /** What is set for the start picture, which itself is not kept anywhere. */
+  applyStart(start) {
+    for (const field of imageFields()) {
+      const value = start[field.dataset.image] ?? "";
+      field.value = value;
+      if (field.value !== String(value)) field.value = "";
+    }
+  }
+
   #applySampler(name, left) {
     const { samplers, spreads } = this.capabilities;
     const fits = (sampler) => name === sampler.name || spreads.some((spread) => name === `${sampler.name}-${spread.name}`);
@@ -311,7 +320,7 @@ export class Form {
   }
 
   /** Shows what is wrong where it belongs, or above the button. */
-  complain(error, field = error.field) {
+  complain(error, field = error.field ?? named(error)) {
     const place = field && Array.from($("form").querySelectorAll("[data-error]")).find((one) => one.dataset.error.split(" ").includes(field));
     const message = plain(error, field);
     if (!place) {
@@ -326,6 +335,12 @@ export class Form {
     at?.focus({ preventScroll: true });
     announce(message);
   }
+}
+
+/** The field that a message begins with, where the server does not name it apart. */
+function named(error) {
+  const name = /^the request: (\w+)/.exec(error.message)?.[1];
+  return name && document.querySelector(`[data-error~="${name}"]`) ? name : null;
 }
 
 /** A message as a sentence, without the name of the field before it. */

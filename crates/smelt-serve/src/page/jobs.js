@@ -50,10 +50,11 @@ export class Jobs {
     this.#follow();
   }
 
-  async submit(request) {
-    this.#mine.push(recordOf(await api.submit(request)));
+  /** A job that the server took. */
+  take(status) {
+    this.#mine.push(recordOf(status));
     const n = this.#mine.length;
-    announce(n > 1 ? `Queued; ${count(n - 1, "picture")} of yours before it` : "Drawing begins");
+    announce(n > 1 ? `Queued; ${count(n - 1, "job")} of yours before it` : "It begins");
     this.#keep();
     this.#show();
     this.#follow();
@@ -238,7 +239,7 @@ export class Jobs {
   #showProgress(job) {
     const { steps } = job;
     const bar = $("progress-bar");
-    const which = steps.n_pictures > 1 ? `Picture ${steps.picture + 1} of ${steps.n_pictures}` : "Drawing";
+    const which = job.prompt === null ? "Making a picture larger" : steps.n_pictures > 1 ? `Picture ${steps.picture + 1} of ${steps.n_pictures}` : "Drawing";
     let label = { loading: `Loading ${job.model}`, drawing: which }[job.phase] ?? waits(job);
     if (job.stops) label = "Cancelling";
     if (job.lost) label = "The connection is lost; trying again";
@@ -261,7 +262,7 @@ export class Jobs {
     const lines = [];
     const flagged = job?.pictures.filter((picture) => picture.flagged).length ?? 0;
     if (flagged) lines.push(`The safety checker objected to ${flagged === 1 ? "a picture, which is" : `${flagged} pictures, which are`} black therefore. Another seed or other words may help.`);
-    if (job?.phase === "done" && job.seconds !== undefined) lines.push(`Drawn in ${duration(job.seconds)}.`);
+    if (job?.phase === "done" && job.seconds !== undefined) lines.push(`${job.prompt === null ? "Made larger" : "Drawn"} in ${duration(job.seconds)}.`);
     if (job?.phase === "cancelled") lines.push(job.pictures.length ? "Cancelled; what was finished is kept." : "Cancelled.");
     lines.push(...(job?.warnings ?? []).map((message) => plain({ message })));
     note.hidden = !lines.length;
@@ -280,7 +281,7 @@ export class Jobs {
       list.dataset.shown = wanted;
       const focused = list.contains(document.activeElement);
       list.replaceChildren(...rest.map((job) => {
-        const what = job.prompt || "No prompt";
+        const what = whatIs(job);
         const cancel = el("button", { type: "button", textContent: "Cancel", disabled: Boolean(job.stops) });
         cancel.setAttribute("aria-label", `Cancel ${what}`);
         cancel.addEventListener("click", () => this.#cancel(job));
@@ -291,6 +292,10 @@ export class Jobs {
     const n = this.#n_others;
     $("queue-others").textContent = n ? `${count(n, "job")} of others ${n === 1 ? "is" : "are"} in the queue as well; turns are taken fairly.` : "";
   }
+}
+
+function whatIs(job) {
+  return job.prompt ?? "A picture made larger";
 }
 
 function waits(job) {

@@ -20,6 +20,7 @@ export class Viewer {
   onsettings = () => {};
   onseed = () => {};
   onstart = () => {};
+  onlarger = () => {};
 
   constructor(gallery) {
     this.#gallery = gallery;
@@ -37,6 +38,7 @@ export class Viewer {
     $("use-settings").addEventListener("click", () => this.#use(this.onsettings));
     $("use-seed").addEventListener("click", () => this.#use(this.onseed));
     $("use-start").addEventListener("click", () => this.#use(this.onstart));
+    $("upscale").addEventListener("click", () => this.#use((picture) => this.onlarger(picture, $("upscaler").value)));
     dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
     dialog.addEventListener("close", () => {
       this.#choose(false);
@@ -50,6 +52,13 @@ export class Viewer {
       else return;
       event.preventDefault();
     });
+  }
+
+  /** By what pictures are made larger. */
+  offer(upscalers) {
+    const filters = [["lanczos", "Twice as large, smooth"], ["nearest", "Twice as large, sharp pixels"]];
+    const all = [...upscalers.map((name) => [name, name]), ...filters];
+    $("upscaler").replaceChildren(...all.map(([value, textContent]) => el("option", { value, textContent })));
   }
 
   async open(id, opener) {

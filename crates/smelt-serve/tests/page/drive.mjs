@@ -160,6 +160,11 @@ await check("what is wrong is said where it is wrong", async () => {
   expect((await page.$eval("#width", (node) => node.getAttribute("aria-invalid"))) === "true", "the field is not marked");
   await type("#width", "");
   expect((await text("#size-error")) === "", "the message stays");
+  await page.evaluate(() => document.getElementById("sampler").append(new Option("Foo", "foo")));
+  await page.select("#sampler", "foo");
+  await press("#draw");
+  await until(() => document.getElementById("scheduler-error").textContent !== "");
+  await page.select("#sampler", "");
   await fill({ seed: "abc" });
   await press("#draw");
   await until(() => document.getElementById("seed-error").textContent !== "");
@@ -280,6 +285,11 @@ await check("a picture to start from is dropped, and a mask is painted", async (
   await drawn(before);
   const { about } = await newest();
   expect(/mask/.test(JSON.stringify(about.settings)), "the settings do not tell of a mask");
+  await fill({ strength: "", "mask-blur": "" });
+  await press("#gallery > li:first-child button");
+  await press("#use-settings");
+  await until(() => !document.getElementById("settings-note").hidden);
+  expect((await value("#strength")) === "0.8" && (await value("#mask-blur")) === "2", "the strength is not taken over");
 });
 
 await check("a mask is painted by keys", async () => {
@@ -397,6 +407,21 @@ await check("a picture's settings and its seed are used again", async () => {
   await press("#use-start");
   await until(() => document.getElementById("start-picture").naturalWidth > 0);
   await press("#start-remove");
+});
+
+await check("a picture is made larger", async () => {
+  const before = await n_thumbs();
+  await press("#gallery > li:first-child button");
+  await until(() => document.getElementById("viewer").open);
+  const width = await page.$eval("#viewer-image", (image) => image.decode().then(() => image.naturalWidth));
+  await page.select("#upscaler", "lanczos");
+  await press("#upscale");
+  await drawn(before);
+  const { about } = await newest();
+  expect(about.width === 2 * width, `${about.width} pixels wide`);
+  await press("#gallery > li:first-child button");
+  await accessible("a picture that is larger");
+  await page.keyboard.press("Escape");
 });
 
 await check("pictures are searched, deleted, and brought back", async () => {
