@@ -77,7 +77,7 @@ impl Catalogue {
         for path in options.models.iter().chain(dirs.into_iter().flatten()) {
             std::fs::metadata(path).map_err(|source| ServeError::Folder {
                 path: path.clone(),
-                what: "it holds no models".to_owned(),
+                what: "models are looked for there, and it cannot be read".to_owned(),
                 source,
             })?;
         }

@@ -1,6 +1,6 @@
 //! What a server is started with, as it is typed.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -14,8 +14,8 @@ use crate::engine_args::{EngineArgs, memory};
 #[derive(Debug, Args)]
 #[command(after_help = super::examples::SERVE)]
 pub(crate) struct ServeArgs {
-    /// Address and port to listen on; port 0 is any that is free.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = SocketAddr::from(([127, 0, 0, 1], PORT)))]
+    /// Address and port to listen on, or a port of this machine alone; port 0 is any that is free.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = here(PORT), value_parser = address)]
     pub(crate) listen: SocketAddr,
     /// The key that requests must have (Authorization: Bearer KEY); needed where other machines reach the address.
     #[arg(long, value_name = "KEY", env = "SMELT_API_KEY", hide_env_values = true)]
@@ -31,6 +31,18 @@ pub(crate) struct ServeArgs {
     pub(crate) origins: Vec<String>,
     #[command(flatten)]
     pub(crate) served: ServedArgs,
+}
+
+/// A port that this machine alone reaches.
+const fn here(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+/// An address with a port, or a port.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let text = text.replacen("localhost", "127.0.0.1", 1);
+    let wrong = || format!("it is no address with a port, such as {} or 0.0.0.0:{PORT}, nor a port", here(PORT));
+    text.parse().or_else(|_| text.parse().map(here)).map_err(|_| wrong())
 }
 
 /// `smelt app`.
@@ -94,4 +106,20 @@ pub(crate) struct ServedArgs {
     pub(crate) max_minutes: NonZeroUsize,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_ports() {
+        let read = |text: &str| address(text).map(|address| address.to_string());
+        assert_eq!(read("localhost:8000").as_deref(), Ok("127.0.0.1:8000"));
+        assert_eq!(read("8000").as_deref(), Ok("127.0.0.1:8000"));
+        assert_eq!(read("[::1]:0").as_deref(), Ok("[::1]:0"));
+        for wrong in ["localhost", "0.0.0.0", "70000", "example.org:80", ""] {
+            assert!(read(wrong).unwrap_err().contains("127.0.0.1:7860"), "{wrong}");
+        }
+    }
 }
