@@ -62,15 +62,19 @@ async fn draw(
         let asked = Asked::read(body, is_image, &settings, &own.options)?;
         take(&own, client, asked)
     });
-    let Taken { job, about, mut echo, sends_images } = taken.await?;
+    let Taken { job, about, echo, sends_images } = taken.await?;
     let call = Call::new(app, job);
     let status = call.end().await?;
-    let pictures = call.pictures(&status)?;
-    info::drawn(&mut echo, &pictures);
-    let info = about.info(&pictures);
+    // Files are read, and much is encoded.
+    blocking(move || Ok(answer(&call.pictures(&status)?, about, echo, sends_images))).await
+}
+
+fn answer(pictures: &[Finished], about: About, mut echo: Map<String, Value>, sends_images: bool) -> Answer<Value> {
+    info::drawn(&mut echo, pictures);
+    let info = about.info(pictures);
     let image = |one: &Finished| STANDARD.encode(one.bytes.as_slice());
     let images: Vec<String> = if sends_images { pictures.iter().map(image).collect() } else { Vec::new() };
-    Ok(Answer(json!({ "images": images, "parameters": echo, "info": info.to_string() })))
+    Answer(json!({ "images": images, "parameters": echo, "info": info.to_string() }))
 }
 
 /// Settles a request and lets it wait for its turn.

@@ -125,19 +125,21 @@ async fn draw(
     let call = Call::new(app, job);
     match shape.streams {
         true => Ok(stream::answer(call, shape).into_response()),
-        false => Ok(all(&call, &shape).await?.into_response()),
+        false => {
+            let status = call.end().await?;
+            // Files are read, and much is encoded.
+            blocking(move || Ok(all(&call.pictures(&status)?, &shape).into_response())).await
+        }
     }
 }
 
 /// All pictures at once.
-async fn all(call: &Call, shape: &Shape) -> Result<Answer<Value>, Fault> {
-    let status = call.end().await?;
-    let pictures = call.pictures(&status)?;
+fn all(pictures: &[Finished], shape: &Shape) -> Answer<Value> {
     let data: Vec<Value> = pictures.iter().map(|one| shape.data(one)).collect();
     let mut answer = Map::new();
     answer.insert("created".to_owned(), (now() as u64).into());
     answer.insert("data".to_owned(), data.into());
     answer.extend(shape.facts());
     answer.insert("usage".to_owned(), shape.usage());
-    Ok(Answer(answer.into()))
+    Answer(answer.into())
 }

@@ -12,6 +12,7 @@ use crate::body::{Whole, parse};
 use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::input;
+use crate::native::blocking;
 
 /// Names of fields that are pictures.
 const PICTURES: [&str; 4] = ["image", "image[]", "images", "mask"];
@@ -33,7 +34,7 @@ impl FromRequest<Arc<App>> for Sent {
         let kind = parts.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
         let Whole(bytes) = Whole::from_request(Request::from_parts(parts.clone(), body), app).await?;
         if !kind.starts_with("multipart/form-data") {
-            return of_json(parse(&bytes)?);
+            return blocking(move || of_json(parse(&bytes)?)).await;
         }
         let whole = Request::from_parts(parts, Body::from(bytes));
         let form = Multipart::from_request(whole, app).await;
