@@ -81,6 +81,7 @@ impl Draft {
         let sizes = sizes(&model, (self.width, self.height), limits)?;
         check(&request, limits)?;
         request.check().map_err(|error| Fault::refused(&error))?;
+        check_named(catalogue, &model, &request)?;
         let loras =
             self.loras.iter().map(|(name, strength)| lora(catalogue, name, *strength)).collect::<Result<_, _>>()?;
         let Self { preview_every, format, .. } =
@@ -165,6 +166,20 @@ fn lora(catalogue: &Catalogue, name: &str, strength: f32) -> Result<LoraAsked, F
             strength: smelt::LoraStrength { denoiser: strength, text: strength },
         }),
         None => Err(Fault::field("loras", unknown("LoRA", name, "--lora-dir", &all))),
+    }
+}
+
+/// Refuses LoRAs that prompts name and the folder has not: what looks like a path is never looked up. Packages have LoRAs in
+/// them, and the library says which.
+fn check_named(catalogue: &Catalogue, model: &Model, request: &Request) -> Result<(), Fault> {
+    if model.is_packages {
+        return Ok(());
+    }
+    let names = request.lora_names().map_err(|error| Fault::refused(&error))?;
+    let all = if names.is_empty() { Vec::new() } else { catalogue.loras() };
+    match names.iter().find(|name| !all.iter().any(|one| one.name == **name)) {
+        Some(name) => Err(Fault::field("prompt", unknown("LoRA", name, "--lora-dir", &all))),
+        None => Ok(()),
     }
 }
 

@@ -127,6 +127,8 @@ fn what_the_web_ui_could_do_and_this_cannot_is_refused() {
         ("txt2img", json!({ "override_settings": { "sd_vae": "x.pt" } }), 400, "override_settings.sd_vae"),
         ("txt2img", json!({ "override_settings": { "sd_model_checkpoint": "x" } }), 404, "sd-emoji"),
         ("txt2img", json!({ "alwayson_scripts": { "adetailer": {} } }), 422, "Script 'adetailer' not found"),
+        ("txt2img", json!({ "prompt": "<lora:/etc/hostname:1>" }), 400, "no LoRA is called \"/etc/hostname\""),
+        ("txt2img", json!({ "prompt": "<lora:../x.safetensors:1>" }), 400, "--lora-dir"),
         ("txt2img", json!({ "batch_size": 1000 }), 400, "pictures"),
         ("txt2img", json!({ "steps": [] }), 422, "steps"),
         ("img2img", json!({}), 404, "Init image not found"),

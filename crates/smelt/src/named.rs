@@ -106,6 +106,14 @@ impl Request {
         Ok(())
     }
 
+    /// Names of the LoRAs that the prompts name (`<lora:name:0.8>`), for who decides which may be looked up.
+    ///
+    /// # Errors
+    /// For what is no way to name one.
+    pub fn lora_names(&self) -> Result<Vec<String>> {
+        Ok(self.networks()?.into_iter().map(|network| network.name).collect())
+    }
+
     /// The networks that the prompts name.
     fn networks(&self) -> Result<Vec<NamedNetwork>> {
         let mut networks: Vec<NamedNetwork> = Vec::new();
