@@ -1,8 +1,8 @@
 // Puts the parts of the page together: form, jobs, gallery and viewer, what is dropped, and keys.
 
 import { api, onKeyWanted, useKey } from "./api.js";
-import { $, announce, count, el, hideToast, toast } from "./dom.js";
-import { Form, plain } from "./form.js";
+import { $, announce, count, el, hideToast, plain, toast } from "./dom.js";
+import { Form } from "./form.js";
 import { Gallery } from "./gallery.js";
 import { Jobs } from "./jobs.js";
 import { keepKey } from "./keep.js";

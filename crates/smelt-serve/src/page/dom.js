@@ -93,3 +93,12 @@ export function debounce(run, milliseconds) {
     timer = setTimeout(() => run(...given), milliseconds);
   };
 }
+
+/** A message as a sentence, without the name of the field before it. */
+export function plain(error, field) {
+  let message = error.message ?? String(error);
+  for (const head of ["the request: ", field ? `${field}: ` : ""]) if (head && message.startsWith(head)) message = message.slice(head.length);
+  message = message.charAt(0).toUpperCase() + message.slice(1);
+  if (error.retryAfter) message += ` Try again in ${count(error.retryAfter, "second")}.`;
+  return message;
+}

@@ -1,7 +1,7 @@
 // The form: what to draw and how. Only what the user set is sent; placeholders show what is used otherwise.
 
 import { api, ApiError } from "./api.js";
-import { $, CROSS, announce, count, debounce, el, words } from "./dom.js";
+import { $, CROSS, announce, debounce, el, plain, words } from "./dom.js";
 import { keep, kept } from "./keep.js";
 import { Mask } from "./mask.js";
 import { Models } from "./models.js";
@@ -210,6 +210,8 @@ export class Form {
 
   /** The request, with pictures. */
   async request() {
+    const wrong = Array.from($("form").querySelectorAll("input")).find((input) => input.validity.badInput);
+    if (wrong) throw new ApiError("This is no number.", { field: wrong.dataset.field ?? wrong.dataset.image });
     const request = this.#values();
     keep("settings", request);
     const controls = this.controls.values;
@@ -341,13 +343,4 @@ export class Form {
 function named(error) {
   const name = /^the request: (\w+)/.exec(error.message)?.[1];
   return name && document.querySelector(`[data-error~="${name}"]`) ? name : null;
-}
-
-/** A message as a sentence, without the name of the field before it. */
-export function plain(error, field) {
-  let message = error.message ?? String(error);
-  for (const head of ["the request: ", field ? `${field}: ` : ""]) if (head && message.startsWith(head)) message = message.slice(head.length);
-  message = message.charAt(0).toUpperCase() + message.slice(1);
-  if (error.retryAfter) message += ` Try again in ${count(error.retryAfter, "second")}.`;
-  return message;
 }

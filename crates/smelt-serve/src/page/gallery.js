@@ -1,8 +1,7 @@
 // Finished pictures: the newest first, searched, more on demand.
 
 import { api } from "./api.js";
-import { $, debounce, el } from "./dom.js";
-import { plain } from "./form.js";
+import { $, debounce, el, plain } from "./dom.js";
 
 const PART = 48;
 

@@ -1,8 +1,7 @@
 // Jobs of this browser: the one that is drawn with its preview and progress, and those that wait. They survive a reload.
 
 import { api } from "./api.js";
-import { $, announce, count, duration, el } from "./dom.js";
-import { plain } from "./form.js";
+import { $, announce, count, duration, el, plain } from "./dom.js";
 import { keep, kept } from "./keep.js";
 
 /** Time between two looks at the queue. */
@@ -32,6 +31,7 @@ export class Jobs {
   /** Goes on with what was begun before the page was loaded. */
   async resume() {
     for (const id of kept("jobs", [])) {
+      if (this.#mine.some((job) => job.id === id)) continue;
       try {
         this.#mine.push(recordOf(await api.job(id)));
       } catch (error) {

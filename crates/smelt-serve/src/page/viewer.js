@@ -1,9 +1,8 @@
 // A picture at full size with its settings, and two of them compared.
 
 import { api } from "./api.js";
-import { $, announce, el, toast, words } from "./dom.js";
+import { $, announce, el, plain, toast, words } from "./dom.js";
 import { thumb } from "./gallery.js";
-import { plain } from "./form.js";
 
 /** Names of settings as people say them; what is not here is shown by its own name. */
 const NAMES = {

@@ -317,7 +317,7 @@ await check("settings come back from a dropped picture that was drawn here", asy
   const { bytes, about } = await newest();
   await fill({ prompt: "something else", steps: 3 });
   await drop(bytes, "drawn.png", "settings");
-  await until(() => !document.getElementById("settings-note").hidden);
+  await until(() => /drawn\.png/.test(document.getElementById("settings-note").textContent));
   expect((await value("#prompt")) === about.prompt, "another prompt");
   expect((await value("#seed")) === String(about.seed), "another seed");
   expect((await value("#steps")) === String(about.settings.steps), "other steps");
