@@ -136,11 +136,7 @@ fn notes(like: &Like, sampler: Option<&str>) -> Result<Vec<String>, Fault> {
         let why = why.as_deref().unwrap_or("there is nothing like it here");
         match key.as_str() {
             "Sampler" => return Err(no_sampler(sampler.unwrap_or(value))),
-            "Schedule type" => {
-                let names: Vec<String> = schedules().iter().map(|schedule| schedule.label.to_owned()).collect();
-                let message = format!("Scheduler not found: {value:?} ({why}); there are {}", names.join(", "));
-                return Err(Fault::field("scheduler", message));
-            }
+            "Schedule type" => return Err(no_schedule(value, why)),
             key if NOTES.contains(&key) => notes.push(format!("{key} {value}: {why}")),
             key => return Err(Fault::field(key, format!("{key} {value}: {why}"))),
         }
@@ -151,6 +147,17 @@ fn notes(like: &Like, sampler: Option<&str>) -> Result<Vec<String>, Fault> {
 fn no_sampler(name: &str) -> Fault {
     let names: Vec<&str> = samplers().map(|(_, label)| label).collect();
     Fault::field("sampler_name", format!("Sampler not found: {name:?}; there are {}", names.join(", ")))
+}
+
+fn no_schedule(name: &str, why: &str) -> Fault {
+    let all = schedules();
+    let is_known = all.iter().any(|schedule| schedule.label == name || schedule.name == name);
+    let names: Vec<&str> = all.iter().map(|schedule| schedule.label).collect();
+    let message = match is_known {
+        true => format!("scheduler {name:?}: {why}; leave it out, or give \"Automatic\""),
+        false => format!("Scheduler not found: {name:?} ({why}); there are {}", names.join(", ")),
+    };
+    Fault::field("scheduler", message)
 }
 
 /// Samplers by the web UI's names; those that only diffusers has are called by its classes, and are left out.
