@@ -11,6 +11,7 @@
 mod asked;
 mod draw;
 mod form;
+mod shape;
 mod stream;
 
 use std::sync::Arc;

@@ -8,11 +8,13 @@ use smelt::Request;
 use super::begin::{self, Begin};
 use super::idle::{FIELDS, HIRES, IMAGE};
 use super::settings::Settings;
-use super::settle;
 use super::unit::Unit;
 use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::options::ServeOptions;
+
+/// What the second pass may change where a request does not say.
+pub(super) const STRENGTH: f64 = 0.7;
 
 /// A request.
 pub(super) struct Asked {
@@ -112,7 +114,7 @@ impl Asked {
 
     /// The strength of a request that has one: of a second pass, or of a picture to begin with.
     pub(super) fn strength(&self, request: &Request) -> Option<f64> {
-        let usual = if request.start.is_some() { begin::STRENGTH } else { settle::STRENGTH };
+        let usual = if request.start.is_some() { begin::STRENGTH } else { STRENGTH };
         let has_one = request.start.is_some() || request.hires.is_some();
         has_one.then(|| self.numbers.strength.unwrap_or(usual))
     }

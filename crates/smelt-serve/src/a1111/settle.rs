@@ -11,8 +11,6 @@ use crate::catalogue::Model;
 use crate::fault::Fault;
 use crate::order::{Draft, Order, random_seed};
 
-/// What the second pass may change where a request does not say.
-pub(super) const STRENGTH: f64 = 0.7;
 /// Steps between two previews, at most.
 const PREVIEW_EVERY: usize = 10;
 /// What is not taken over and changes nothing that could be meant; all else is refused.
@@ -103,7 +101,7 @@ fn made(asked: &Asked, model: &Model) -> Result<Made, Fault> {
     }
     if let Some(hires) = &asked.hires {
         made.hires = Some(second(hires)?);
-        made.strength = Some(asked.numbers.strength.unwrap_or(STRENGTH));
+        made.strength = Some(asked.numbers.strength.unwrap_or(asked::STRENGTH));
     }
     if let Some(begin) = &asked.begin {
         begin.tell(&mut made, asked.numbers.strength);

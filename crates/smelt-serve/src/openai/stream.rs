@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use smelt::image::{Filter, PictureFormat, RgbImage, Size};
 
 use super::asked::Deed;
-use super::draw::Shape;
+use super::shape::Shape;
 use crate::call::Call;
 use crate::clock::now;
 use crate::fault::{Fault, Surface};
