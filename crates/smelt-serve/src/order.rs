@@ -72,7 +72,7 @@ impl Draft {
             // What the model would be told by itself has no effect then.
             request.negative_prompt = None;
         }
-        let settings = RequestFile::of("the request", self.settings).map_err(|error| Fault::refused(&error))?;
+        let settings = read(self.settings)?;
         settings.apply(&mut request).map_err(|error| Fault::refused(&error))?;
         let controlnets =
             self.controls.iter().map(|(name, _)| controlnet(catalogue, name)).collect::<Result<_, _>>()?;
@@ -88,6 +88,19 @@ impl Draft {
             Self { settings: Map::new(), controls: Vec::new(), start: None, ..self };
         Ok(Order { model, request, sizes, loras, controlnets, preview_every, format })
     }
+}
+
+/// Reads fields of the library's request; an error names the one at fault.
+fn read(settings: Map<String, Value>) -> Result<RequestFile, Fault> {
+    const WHAT: &str = "the request";
+    let all = RequestFile::of(WHAT, settings.clone());
+    all.map_err(|error| {
+        let is_at_fault = |(key, value): &(String, Value)| {
+            RequestFile::of(WHAT, Map::from_iter([(key.clone(), value.clone())])).is_err()
+        };
+        let field = settings.into_iter().find(is_at_fault).map(|(key, _)| key);
+        Fault { field, ..Fault::refused(&error) }
+    })
 }
 
 /// The size that pictures shall have; packages and the model's own size need none.

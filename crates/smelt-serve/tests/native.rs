@@ -95,6 +95,9 @@ fn pictures_begin_with_pictures_and_masks_and_give_their_settings_back() {
         json!({ "image": format!("data:image/png;base64,{file}"), "mask": file, "strength": 0.9, "mask_blur": 2.0 });
     let status = server.over(&server.job(&asked));
     assert_eq!(status["phase"], "done", "{status}");
+    let second = STANDARD.encode(server.get(status["pictures"][0]["url"].as_str().unwrap()).bytes);
+    let told = server.post("/smelt/v1/settings", &json!({ "image": second })).json();
+    assert_eq!((&told["image"]["strength"], &told["image"]["mask_blur"]), (&json!(0.9), &json!(2.0)), "{told}");
     let settings = server.post("/smelt/v1/settings", &json!({ "image": file })).json();
     let wanted = json!({ "prompt": "red heart", "seed": 1, "steps": 2, "guidance": 4.0, "scheduler": "euler" });
     assert_eq!((&settings["settings"], &settings["tool"]), (&wanted, &json!("smelt")), "{settings}");
@@ -168,6 +171,8 @@ fn what_cannot_be_drawn_is_told_before_it_waits() {
         assert_eq!(answer.status, status, "{body}: {error}");
         assert!(error["message"].as_str().unwrap().contains(fact), "{body}: {error}");
     }
+    let answer = server.post("/smelt/v1/jobs", &json!({ "prompt": "x", "scheduler": "magic" }));
+    assert_eq!(answer.json()["error"]["field"], "scheduler");
     let answer = server.post("/smelt/v1/jobs", &json!({ "prompt": long }));
     assert_eq!((answer.status, &answer.json()["error"]["field"]), (400, &json!("prompt")));
     for path in ["/smelt/v1/pictures/..%2f..%2fetc%2fpasswd", "/smelt/v1/jobs/x", "/page/../../Cargo.toml"] {

@@ -57,7 +57,7 @@ pub(crate) struct Drawn {
     pub(crate) url: String,
     /// Which of the job's pictures, from 0.
     pub(crate) idx: usize,
-    /// The seed that draws it again.
+    /// The seed of its random numbers; of several pictures of one stream, the same job with `only` draws this one again.
     pub(crate) seed: u64,
     pub(crate) width: usize,
     pub(crate) height: usize,

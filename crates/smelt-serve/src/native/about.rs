@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use serde::Serialize;
-use smelt::{Emphasis, Enlarge, Preprocess, Sampler, Spread};
+use smelt::{Emphasis, Enlarge, Preprocess, Request, Sampler, Spread};
 use utoipa::ToSchema;
 
 use super::jobs::blocking;
@@ -43,6 +43,10 @@ pub(super) struct Capabilities {
     downloads: bool,
     /// Whether finished pictures are kept in files.
     keeps: bool,
+    /// Steps where neither a request nor its model says how many.
+    usual_steps: usize,
+    /// The same of guidance.
+    usual_guidance: f32,
     /// Jobs that may wait.
     queue: usize,
     /// Jobs that wait.
@@ -69,7 +73,7 @@ fn names(all: Vec<Named>) -> Vec<String> {
 #[utoipa::path(get, path = "/smelt/v1/capabilities", tag = "server", responses((status = 200, body = Capabilities)))]
 pub(super) async fn capabilities(State(app): State<Arc<App>>) -> Result<impl IntoResponse, Fault> {
     let found = blocking(move || {
-        let (catalogue, limits) = (&app.catalogue, &app.options.limits);
+        let (catalogue, limits, usual) = (&app.catalogue, &app.options.limits, Request::default());
         Ok(Capabilities {
             software: smelt::SOFTWARE,
             samplers: Sampler::all().map(|(sampler, label)| choice(sampler.exact_name(), label)).collect(),
@@ -85,6 +89,8 @@ pub(super) async fn capabilities(State(app): State<Arc<App>>) -> Result<impl Int
             upscalers: names(catalogue.upscalers()),
             downloads: app.options.allow_downloads,
             keeps: app.options.keep.is_some(),
+            usual_steps: usual.steps,
+            usual_guidance: usual.guidance,
             queue: limits.queue,
             waiting: app.queue.len(),
             pixels: limits.pixels,

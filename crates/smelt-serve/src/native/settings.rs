@@ -6,14 +6,14 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use smelt::{Like, Request};
+use serde_json::{Value, json};
+use smelt::{Like, LikeGiven, Request, Start, StartMask};
 use utoipa::ToSchema;
 
 use super::ErrorBody;
 use super::jobs::blocking;
 use crate::app::App;
-use crate::body::{Json, json};
+use crate::body::{self, Json};
 use crate::fault::Fault;
 use crate::input;
 
@@ -37,6 +37,10 @@ pub(super) struct SettingsAbout {
     /// Fields of a job that draw it again.
     #[schema(value_type = Object)]
     settings: Value,
+    /// How it began with another picture, which its settings do not hold: `strength`, `fit`, `mask_inverted`, `mask_blur` and
+    /// `only_masked`, as a job's `image` has them; null where it did not.
+    #[schema(value_type = Option<Object>)]
+    image: Option<Value>,
     /// What could not be taken over, and why.
     not_taken: Vec<String>,
 }
@@ -56,13 +60,14 @@ pub(super) async fn settings(
         let given = input::picture("image", &request.image, &app.options.limits)?;
         about(&given)
     });
-    json(&found.await?)
+    body::json(&found.await?)
 }
 
 /// What a picture says of itself, as far as it differs from what is usual.
 fn about(given: &input::Given) -> Result<SettingsAbout, Fault> {
     let refused = |error: smelt::Error| Fault::refused(&error);
-    let like = Like::from_bytes("the picture", Cursor::new(given.bytes.clone())).map_err(refused)?;
+    let mut like = Like::from_bytes("the picture", Cursor::new(given.bytes.clone())).map_err(refused)?;
+    let image = began_with(&mut like, given).map_err(refused)?;
     let mut request = Request::default();
     like.apply(&mut request).map_err(refused)?;
     let usual = serde_json::to_value(Request::default()).unwrap_or_default();
@@ -80,8 +85,30 @@ fn about(given: &input::Given) -> Result<SettingsAbout, Fault> {
         width: like.size.map(|size| size.width),
         height: like.size.map(|size| size.height),
         settings,
+        image,
         not_taken: not_taken.collect(),
     })
+}
+
+/// How it began with another picture, if it did; what else its settings name and do not hold is not taken over.
+fn began_with(like: &mut Like, given: &input::Given) -> Result<Option<Value>, smelt::Error> {
+    let plain = like.clone();
+    if like.give(&LikeGiven::default()).is_ok() {
+        return Ok(None);
+    }
+    *like = plain;
+    like.give(&LikeGiven { image: true, mask: true, ..LikeGiven::default() })?;
+    // With a mask, so that what is said of one is heard.
+    let mask = StartMask { image: given.image.to_grey(), file: String::new(), is_inverted: false };
+    let mut start = Start { mask: Some(mask), ..Start::new(given.image.clone(), "") };
+    like.begin(&mut start);
+    Ok(Some(json!({
+        "strength": start.strength,
+        "fit": start.fit.name(),
+        "mask_inverted": start.mask.is_some_and(|mask| mask.is_inverted),
+        "mask_blur": start.mask_blur,
+        "only_masked": start.only_masked,
+    })))
 }
 
 /// A prompt.
@@ -143,5 +170,5 @@ pub(super) async fn tokens(
             cut: longest.n_cut,
         })
     });
-    json(&found.await?)
+    body::json(&found.await?)
 }
