@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use smelt::image::RgbImage;
+use smelt::metadata::Found;
 use smelt::{Enlargement, Source, Stop};
 use tokio::sync::{broadcast, watch};
 
@@ -48,6 +49,10 @@ pub(crate) enum Work {
 #[derive(Debug)]
 pub(crate) struct Upscale {
     pub(crate) picture: RgbImage,
+    /// What it says of how it was made.
+    pub(crate) found: Option<Found>,
+    /// By what it is made larger.
+    pub(crate) name: String,
     /// The network, or a filter where there is none.
     pub(crate) by: UpscaleBy,
     pub(crate) enlargement: Enlargement,

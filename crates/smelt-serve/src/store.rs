@@ -4,6 +4,7 @@
 //! are found again when the next one starts.
 
 use std::collections::HashMap;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use safe_files::{OutputFolder, Outputs, WriteError};
 use serde::Serialize;
 use serde_json::Value;
-use smelt::image::PictureFormat;
+use smelt::image::{PictureFormat, RgbImage};
 use utoipa::ToSchema;
 
 use crate::clock::{now, stamp};
@@ -235,19 +236,17 @@ fn again(path: &Path) -> Option<Kept> {
     let format = PictureFormat::of(path)?;
     let created =
         std::fs::metadata(path).ok()?.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs_f64();
-    let found = smelt::metadata::read(path).ok()?;
+    let bytes = safe_files::read(path, MOST_BYTES).ok()?;
+    let size = RgbImage::read_size(Cursor::new(&bytes)).ok()?;
+    let found = smelt::metadata::read_bytes(&bytes).ok()?;
     let own = found.texts.iter().find(|text| text.keyword == "smelt");
     let settings: Value = own.and_then(|text| serde_json::from_str(&text.text).ok()).unwrap_or_default();
-    let side = |key: &str| {
-        let of = |settings: &Value| settings.get(key).and_then(Value::as_u64);
-        settings.get("hires").and_then(of).or_else(|| of(&settings)).unwrap_or(0) as usize
-    };
     Some(Kept {
         url: format!("/smelt/v1/pictures/{id}"),
         file,
         created,
-        width: side("width"),
-        height: side("height"),
+        width: size.width,
+        height: size.height,
         prompt: text(&settings, "prompt"),
         model: text(&settings, "model"),
         seed: settings.get("seed").and_then(Value::as_u64),

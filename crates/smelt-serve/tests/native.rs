@@ -104,6 +104,19 @@ fn pictures_begin_with_pictures_and_masks_and_give_their_settings_back() {
 }
 
 #[test]
+fn larger_pictures_say_what_the_smaller_ones_said() {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let server = shared();
+    let first = server.over(&server.job(&heart(77)));
+    let file = STANDARD.encode(server.get(first["pictures"][0]["url"].as_str().unwrap()).bytes);
+    let answer = server.post("/smelt/v1/upscale", &json!({ "image": file, "upscaler": "lanczos", "scale": 1.5 }));
+    let larger = server.over(answer.json()["id"].as_str().unwrap());
+    assert_eq!((&larger["pictures"][0]["width"], &larger["phase"]), (&json!(192), &json!("done")), "{larger}");
+    let about = server.get(&format!("{}/about", larger["pictures"][0]["url"].as_str().unwrap())).json();
+    assert_eq!((&about["prompt"], &about["seed"], &about["width"]), (&json!("red heart"), &json!(77), &json!(192)));
+}
+
+#[test]
 fn jobs_are_cancelled_while_they_wait_and_while_they_draw() {
     let server = shared();
     let mut long = heart(1);

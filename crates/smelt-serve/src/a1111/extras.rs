@@ -74,14 +74,14 @@ impl Asked {
 }
 
 /// A picture made larger, as base64 of a PNG.
-async fn larger(app: &Arc<App>, client: &str, picture: RgbImage, asked: Asked) -> Result<String, Fault> {
+async fn larger(app: &Arc<App>, client: &str, given: input::Given, asked: Asked) -> Result<String, Fault> {
     let Some(name) = asked.upscaler.clone() else {
-        return blocking(move || Ok(STANDARD.encode(png(&picture)?))).await;
+        return blocking(move || Ok(STANDARD.encode(png(&given.image)?))).await;
     };
     let (own, client) = (app.clone(), client.to_owned());
-    let times = asked.times(picture.size());
+    let times = asked.times(given.image.size());
     let job = blocking(move || {
-        let work = upscaling(&own, picture, &name, Enlargement::By(times))?;
+        let work = upscaling(&own, given, &name, Enlargement::By(times))?;
         own.submit(client, Work::Upscale(Box::new(work)))
     });
     let call = Call::new(app.clone(), job.await?);
@@ -110,7 +110,7 @@ pub(super) async fn single(
     let mut fields = Fields::new(body);
     let image = fields.text("image")?.ok_or_else(|| Fault::unprocessable("image: a picture in base64 is needed"))?;
     let asked = Asked::read(&mut fields)?;
-    let picture = input::picture("image", &image, &app.options.limits)?.image;
+    let picture = input::picture("image", &image, &app.options.limits)?;
     let image = larger(&app, &client(&headers, address), picture, asked).await?;
     Ok(Answer(json!({ "html_info": "", "image": image })))
 }
@@ -133,7 +133,7 @@ pub(super) async fn batch(
     for one in &list {
         let data = one.get("data").and_then(Value::as_str);
         let data = data.ok_or_else(|| Fault::unprocessable("imageList: each has its picture in `data`, as base64"))?;
-        let picture = input::picture("imageList", data, &app.options.limits)?.image;
+        let picture = input::picture("imageList", data, &app.options.limits)?;
         images.push(larger(&app, &client, picture, asked.clone()).await?);
     }
     Ok(Answer(json!({ "html_info": "", "images": images })))

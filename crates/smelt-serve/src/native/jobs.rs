@@ -156,7 +156,7 @@ pub(super) async fn upscale(
     Json(request): Json<UpscaleRequest>,
 ) -> Result<impl IntoResponse, Fault> {
     let job = blocking(move || {
-        let picture = input::picture("image", &request.image, &app.options.limits)?.image;
+        let picture = input::picture("image", &request.image, &app.options.limits)?;
         let enlargement = request.scale.map_or(Enlargement::Own, Enlargement::By);
         let upscale = upscaling(&app, picture, &request.upscaler, enlargement)?;
         app.submit(client(&headers, address), Work::Upscale(Box::new(upscale)))
@@ -168,11 +168,11 @@ pub(super) async fn upscale(
 /// Finds an upscaler, and refuses sizes that are too large.
 pub(crate) fn upscaling(
     app: &App,
-    picture: smelt::image::RgbImage,
+    given: input::Given,
     name: &str,
     enlargement: Enlargement,
 ) -> Result<Upscale, Fault> {
-    let own = picture.size();
+    let own = given.image.size();
     let factor = |scale: f64| Size { width: scaled(own.width, scale), height: scaled(own.height, scale) };
     let size = match enlargement {
         Enlargement::To(size) => size,
@@ -199,7 +199,9 @@ pub(crate) fn upscaling(
             UpscaleBy::Network(found.path.as_path().into())
         }
     };
-    Ok(Upscale { picture, by, enlargement })
+    // What cannot be read is not carried over; the picture itself is.
+    let found = smelt::metadata::read_bytes(&given.bytes).ok();
+    Ok(Upscale { picture: given.image, found, name: name.to_owned(), by, enlargement })
 }
 
 fn scaled(side: usize, scale: f64) -> usize {

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use smelt::image::{PictureFormat, RgbImage};
+use smelt::metadata::of_larger;
 use smelt::{Error, Event, Upscaler, UpscalerOptions};
 
 use crate::app::App;
@@ -18,9 +19,13 @@ pub(super) fn upscale(app: &Arc<App>, job: &Job, asked: &Upscale) -> Result<(), 
         UpscaleBy::Network(source) => by_network(app, job, asked, source)?,
     };
     let mut bytes = Vec::new();
-    larger.write_png(&mut bytes, &[]).map_err(|error| Fault::internal(error.to_string()))?;
+    let factor = larger.width() as f64 / asked.picture.width().max(1) as f64;
+    let texts = asked.found.as_ref().map_or_else(Vec::new, |found| of_larger(found, factor, &asked.name));
+    larger.write_png(&mut bytes, &texts).map_err(|error| Fault::internal(error.to_string()))?;
     let size = [larger.width(), larger.height()];
-    let new = New { bytes, format: PictureFormat::Png, size, settings: serde_json::Value::Null };
+    let own = texts.iter().find(|text| text.keyword == "smelt");
+    let settings = own.and_then(|own| serde_json::from_str(&own.text).ok()).unwrap_or_default();
+    let new = New { bytes, format: PictureFormat::Png, size, settings };
     let kept = app.store.put(new).map_err(Fault::internal)?;
     job.drawn(Drawn { id: kept.id, url: kept.url, idx: 0, seed: 0, width: size[0], height: size[1], flagged: None });
     Ok(())
