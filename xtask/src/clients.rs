@@ -78,26 +78,49 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-fn scripts(ending: &str) -> Result<Vec<PathBuf>> {
-    let folder = workspace_root().join("crates/smelt-serve/tests/clients");
-    let all = fs::read_dir(&folder).with_context(|| format!("no scripts in {}", folder.display()))?;
+fn scripts(folder: &Path, ending: &str) -> Result<Vec<PathBuf>> {
+    let all = fs::read_dir(folder).with_context(|| format!("no scripts in {}", folder.display()))?;
     let mut all: Vec<PathBuf> = all.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     all.retain(|path| path.extension().is_some_and(|own| own == ending));
     all.sort();
     Ok(all)
 }
 
+/// Copies a folder of the crate's tests to where packages of npm may lie beside it.
+fn copied(name: &str, scratch: &Path) -> Result<PathBuf> {
+    fn copy(from: &Path, to: &Path) -> Result<()> {
+        fs::create_dir_all(to)?;
+        for entry in fs::read_dir(from)? {
+            let (entry, to) = (entry?, to);
+            let (path, to) = (entry.path(), to.join(entry.file_name()));
+            match path.is_dir() {
+                true if entry.file_name() == "node_modules" => {}
+                true => copy(&path, &to)?,
+                false => drop(fs::copy(&path, &to)?),
+            }
+        }
+        Ok(())
+    }
+    let to = scratch.join(name);
+    copy(&workspace_root().join("crates/smelt-serve/tests").join(name), &to)?;
+    Ok(to)
+}
+
 /// Runs the scripts of all clients, and writes the table.
 fn programs(server: &Server, scratch: &Path) -> Result<()> {
     let python = ensure_venv(&scratch.join("python"), &PYTHON)?;
+    let folder = copied("clients", scratch)?;
     let mut calls = Vec::new();
-    for script in scripts("py")? {
+    for script in scripts(&folder, "py")? {
         calls.extend(told(Command::new(&python).arg(&script).arg(&server.url))?);
     }
-    let node = workspace_root().join("crates/smelt-serve/tests/clients");
-    succeed(Command::new("npm").args(["ci", "--silent", "--prefix"]).arg(&node))?;
-    for script in scripts("mjs")? {
-        calls.extend(told(Command::new("node").arg(&script).arg(&server.url))?);
+    succeed(Command::new("npm").args(["ci", "--silent", "--prefix"]).arg(&folder))?;
+    // Node of the version that the clients ask for, whatever the system has; npm runs no scripts of packages by itself.
+    let node = folder.join("node_modules/node");
+    succeed(Command::new("node").arg("installArchSpecificPackage.js").current_dir(&node).stdout(Stdio::null()))?;
+    let node = node.join("bin/node");
+    for script in scripts(&folder, "mjs")? {
+        calls.extend(told(Command::new(&node).arg(&script).arg(&server.url))?);
     }
     ensure!(!calls.is_empty(), "no client called anything");
     write_table(&calls)?;
@@ -134,13 +157,8 @@ fn write_table(calls: &[Call]) -> Result<()> {
 
 /// Drives the page.
 fn page(server: &Server, scratch: &Path, screens: &Path) -> Result<()> {
-    let own = workspace_root().join("crates/smelt-serve/tests/page");
-    let folder = scratch.join("page");
-    fs::create_dir_all(&folder)?;
+    let folder = copied("page", scratch)?;
     fs::create_dir_all(screens)?;
-    for file in ["drive.mjs", "package.json"] {
-        fs::copy(own.join(file), folder.join(file))?;
-    }
     succeed(Command::new("npm").args(["install", "--silent", "--prefix"]).arg(&folder))?;
     succeed(Command::new("node").arg(folder.join("drive.mjs")).arg(&server.url).arg(std::path::absolute(screens)?))
 }
