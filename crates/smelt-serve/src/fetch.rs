@@ -14,7 +14,7 @@ pub(crate) fn begin(app: &Arc<App>, client: String, source: Source) -> Result<Ar
     if !app.options.allow_downloads {
         return Err(Fault::forbidden("this server fetches no models; start it with --allow-downloads if it shall"));
     }
-    let is_fetched = |job: &Arc<Job>| matches!(job.work, Work::Fetch(_)) && !job.status().phase.is_over();
+    let is_fetched = |job: &Arc<Job>| job.work().is_some_and(|work| matches!(*work, Work::Fetch(_)));
     if app.jobs().iter().any(is_fetched) {
         return Err(Fault::conflict("a model is fetched already; ask again when it is there"));
     }

@@ -71,14 +71,16 @@ pub(crate) struct Job {
     pub(crate) id: String,
     /// Whose turn it takes.
     pub(crate) client: String,
-    pub(crate) work: Work,
+    /// Until it is over: pictures of requests are large.
+    work: Mutex<Option<Arc<Work>>>,
     inner: Mutex<Inner>,
-    events: broadcast::Sender<Arc<JobEvent>>,
     over: watch::Sender<bool>,
 }
 
 struct Inner {
     status: Status,
+    /// Until it is over: what waits to be heard takes room.
+    events: Option<broadcast::Sender<Arc<JobEvent>>>,
     fault: Option<Fault>,
     preview: Option<Preview>,
     /// Stops the picture that is drawn.
@@ -115,6 +117,7 @@ impl Job {
         };
         let inner = Inner {
             status,
+            events: Some(broadcast::Sender::new(BACKLOG)),
             fault: None,
             preview: None,
             stop: Stop::new(),
@@ -127,15 +130,19 @@ impl Job {
         Arc::new(Self {
             id,
             client,
-            work,
+            work: Mutex::new(Some(Arc::new(work))),
             inner: Mutex::new(inner),
-            events: broadcast::Sender::new(BACKLOG),
             over: watch::Sender::new(false),
         })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it is for; nothing once it is over.
+    pub(crate) fn work(&self) -> Option<Arc<Work>> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// As it stands.
@@ -164,9 +171,9 @@ impl Job {
     }
 
     /// As it stands, and what happens from then on.
-    pub(crate) fn follow(&self) -> (Status, Option<Preview>, broadcast::Receiver<Arc<JobEvent>>) {
+    pub(crate) fn follow(&self) -> (Status, Option<Preview>, Option<broadcast::Receiver<Arc<JobEvent>>>) {
         let inner = self.lock();
-        (inner.status.clone(), inner.preview.clone(), self.events.subscribe())
+        (inner.status.clone(), inner.preview.clone(), inner.events.as_ref().map(broadcast::Sender::subscribe))
     }
 
     /// Waits until it is over.
@@ -219,17 +226,12 @@ impl Job {
         inner.stop.clone()
     }
 
-    fn tell(&self, event: JobEvent) {
-        // Nobody may look on.
-        let _ = self.events.send(Arc::new(event));
-    }
-
     /// So many jobs are before it.
     pub(crate) fn queued(&self, position: usize) {
         let mut inner = self.lock();
         if inner.status.position != Some(position) && inner.status.phase == Phase::Queued {
             inner.status.position = Some(position);
-            self.tell(JobEvent::Queued { position });
+            inner.tell(JobEvent::Queued { position });
         }
     }
 
@@ -240,7 +242,7 @@ impl Job {
         inner.status.started.get_or_insert_with(now);
         inner.status.phase = Phase::Loading;
         let model = inner.status.model.clone();
-        self.tell(JobEvent::Loading { model });
+        inner.tell(JobEvent::Loading { model });
     }
 
     /// It draws now.
@@ -248,32 +250,33 @@ impl Job {
         let mut inner = self.lock();
         inner.status.phase = Phase::Drawing;
         inner.begun.get_or_insert_with(Instant::now);
-        self.tell(JobEvent::Drawing);
+        inner.tell(JobEvent::Drawing);
     }
 
     pub(crate) fn step(&self, steps: Steps) {
-        self.lock().status.steps = steps;
-        self.tell(JobEvent::Step(steps));
+        let mut inner = self.lock();
+        inner.status.steps = steps;
+        inner.tell(JobEvent::Step(steps));
     }
 
     pub(crate) fn previewed(&self, picture: usize, png: Vec<u8>) {
         let mut inner = self.lock();
         let preview = Preview { n: inner.preview.as_ref().map_or(1, |last| last.n + 1), picture, png: Arc::new(png) };
         inner.preview = Some(preview.clone());
-        self.tell(JobEvent::of_preview(&preview));
+        inner.tell(JobEvent::of_preview(&preview));
     }
 
     pub(crate) fn drawn(&self, picture: Drawn) {
         let mut inner = self.lock();
         inner.status.pictures.push(picture.clone());
-        self.tell(JobEvent::Picture(picture));
+        inner.tell(JobEvent::Picture(picture));
     }
 
     pub(crate) fn warned(&self, message: &str) {
         let mut inner = self.lock();
         if !inner.status.warnings.iter().any(|known| known == message) {
             inner.status.warnings.push(message.to_owned());
-            self.tell(JobEvent::Warning { message: message.to_owned() });
+            inner.tell(JobEvent::Warning { message: message.to_owned() });
         }
     }
 
@@ -307,8 +310,19 @@ impl Job {
             }
         };
         inner.preview = None;
-        self.tell(event);
+        inner.tell(event);
+        inner.events = None;
         drop(inner);
+        *self.work.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.over.send_replace(true);
+    }
+}
+
+impl Inner {
+    fn tell(&self, event: JobEvent) {
+        if let Some(events) = &self.events {
+            // Nobody may look on.
+            let _ = events.send(Arc::new(event));
+        }
     }
 }

@@ -39,7 +39,9 @@ pub(crate) fn run(app: &Arc<App>) {
 }
 
 fn work(app: &Arc<App>, warm: &mut Warm, job: &Arc<Job>) -> Result<(), Fault> {
-    match &job.work {
+    // A job that waited is not over.
+    let Some(asked) = job.work() else { return Ok(()) };
+    match &*asked {
         Work::Draw(order) => draw::draw(app, warm, job, order),
         Work::Load(model) => warm.load(job, model),
         Work::Unload(name) => {

@@ -47,14 +47,13 @@ pub(super) async fn events(
 pub(crate) fn follow(job: &Arc<Job>) -> impl Stream<Item = Arc<JobEvent>> + use<> {
     let (status, preview, receiver) = job.follow();
     let before: VecDeque<_> = JobEvent::so_far(&status, preview.as_ref()).into_iter().map(Arc::new).collect();
-    stream::unfold((before, Some(receiver)), async |(mut before, receiver)| {
-        let mut receiver = receiver?;
+    stream::unfold((before, receiver), async |(mut before, mut receiver)| {
         let event = match before.pop_front() {
             Some(event) => event,
-            None => next(&mut receiver).await?,
+            None => next(receiver.as_mut()?).await?,
         };
-        // Nothing comes behind the last one, and the job that could send it is still known.
-        let receiver = (!event.is_last()).then_some(receiver);
+        // Nothing comes behind the last one.
+        let receiver = receiver.filter(|_| !event.is_last());
         Some((event, (before, receiver)))
     })
 }

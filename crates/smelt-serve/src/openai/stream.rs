@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::io::Cursor;
+use std::path::Path;
 use std::time::Duration;
 
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -17,7 +18,7 @@ use super::shape::Shape;
 use crate::call::Call;
 use crate::clock::now;
 use crate::fault::{Fault, Surface};
-use crate::job::{Drawn, JobEvent, Work};
+use crate::job::{Drawn, JobEvent};
 use crate::native::follow;
 
 /// Something is sent that often, so that nobody takes the connection for dead.
@@ -100,11 +101,13 @@ impl Telling {
 
     /// A preview as large as the picture, in its format.
     fn partial(&self, uri: &str) -> Option<String> {
-        let Work::Draw(order) = &self.call.job.work else { return None };
         let bytes = STANDARD.decode(uri.split_once(',')?.1).ok()?;
         let small = RgbImage::read(Cursor::new(bytes)).ok()?;
         let size = self.shape.size.as_deref().and_then(size).unwrap_or_else(|| small.size());
-        written(&small.resize(size, Filter::Lanczos), order.format)
+        written(
+            &small.resize(size, Filter::Lanczos),
+            PictureFormat::of(Path::new(&format!("a.{}", self.shape.format)))?,
+        )
     }
 }
 
