@@ -1,6 +1,6 @@
 //! `cargo xtask clients [WHAT]`: has programs of others, unchanged, talk to a server of ours.
 //!
-//! `programs`: clients of AUTOMATIC1111 and OpenAI, in Python and JavaScript; the outcome of each call goes to the table of
+//! `programs`: clients of AUTOMATIC1111 and OpenAI, in Python, JavaScript and Rust; the outcome of each call goes to the table of
 //! `docs/clients.md`.
 //! `page`: the page in a real Chromium, with axe-core; pictures of the screen go to the folder of `--screens`.
 //! `document`: schemathesis on the OpenAPI document.
@@ -122,6 +122,13 @@ fn programs(server: &Server, scratch: &Path) -> Result<()> {
     for script in scripts(&folder, "mjs")? {
         calls.extend(told(Command::new(&node).arg(&script).arg(&server.url))?);
     }
+    let rust = folder.join("async-openai/Cargo.toml");
+    let mut run = smelt::cargo();
+    run.args(["run", "--quiet", "--locked", "--manifest-path"])
+        .arg(&rust)
+        .arg("--target-dir")
+        .arg(scratch.join("rust"));
+    calls.extend(told(run.arg("--").arg(&server.url))?);
     ensure!(!calls.is_empty(), "no client called anything");
     write_table(&calls)?;
     let failed: Vec<&Call> = calls.iter().filter(|call| !call.ok).collect();
