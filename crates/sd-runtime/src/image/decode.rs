@@ -30,9 +30,12 @@ impl RgbImage {
     /// The size that the head of a picture's file says, without decoding it; a camera's orientation is not applied.
     ///
     /// # Errors
-    /// As [`read`](Self::read), as far as the head goes; larger sides than are read are no error.
+    /// As [`read`](Self::read), as far as the head goes; more pixels than are read are an error only where they could not
+    /// even be counted.
     pub fn read_size(input: impl BufRead + Seek) -> Result<Size> {
-        let reader = ImageReader::new(input).with_guessed_format().map_err(image::ImageError::IoError)?;
+        let mut reader = ImageReader::new(input).with_guessed_format().map_err(image::ImageError::IoError)?;
+        // Nothing is allocated for pixels.
+        reader.no_limits();
         let (width, height) = reader.into_dimensions()?;
         Ok(Size { width: width as usize, height: height as usize })
     }
@@ -148,8 +151,20 @@ mod tests {
         file.extend([0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 8, 2, 0, 0, 0]);
         file.extend(crc(&file[12..]).to_be_bytes());
         assert!(matches!(RgbImage::read(Cursor::new(&file)), Err(RuntimeError::ImageRead(_))));
-        let side = 0x7fff_ffff;
-        assert_eq!(RgbImage::read_size(Cursor::new(file)).unwrap(), Size { width: side, height: side });
+        assert!(matches!(RgbImage::read_size(Cursor::new(file)), Err(RuntimeError::ImageRead(_))));
+    }
+
+    #[test]
+    fn a_head_tells_the_size_of_what_is_too_large_to_be_read() {
+        let mut file = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
+        file.extend([0, 0x10, 0, 0, 0, 0x08, 0, 0, 8, 2, 0, 0, 0]);
+        file.extend(crc(&file[12..]).to_be_bytes());
+        // The head is read up to where pixels begin.
+        file.extend(b"\0\0\0\0IDAT");
+        file.extend(crc(b"IDAT").to_be_bytes());
+        let size = RgbImage::read_size(Cursor::new(&file)).unwrap();
+        assert_eq!(size, Size { width: 1 << 20, height: 1 << 19 });
+        assert!(matches!(RgbImage::read(Cursor::new(file)), Err(RuntimeError::ImageRead(_))));
     }
 
     fn crc(bytes: &[u8]) -> u32 {
