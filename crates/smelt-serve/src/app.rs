@@ -15,7 +15,7 @@ use crate::queue::{Queue, Refusal};
 use crate::store::Store;
 
 /// Jobs that are over and that are still known.
-const MOST_JOBS: usize = 10_000;
+const MOST_JOBS: usize = 2_000;
 
 /// All of it.
 pub(crate) struct App {

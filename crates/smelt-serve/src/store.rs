@@ -72,9 +72,30 @@ pub(crate) struct Store {
     _made: Option<OutputFolder>,
 }
 
+/// A picture that is kept, in little room: settings as text take a quarter of what they take apart.
+struct Entry {
+    /// Without its settings.
+    kept: Kept,
+    settings: Box<str>,
+    /// What it does not show, for searches.
+    negative: Box<str>,
+}
+
+impl Entry {
+    fn new(mut kept: Kept) -> Self {
+        let settings = std::mem::take(&mut kept.settings);
+        Self { negative: text(&settings, "negative_prompt").into(), settings: settings.to_string().into(), kept }
+    }
+
+    /// With its settings.
+    fn whole(&self) -> Kept {
+        Kept { settings: serde_json::from_str(&self.settings).unwrap_or_default(), ..self.kept.clone() }
+    }
+}
+
 #[derive(Default)]
 struct Inner {
-    by_id: HashMap<String, Kept>,
+    by_id: HashMap<String, Entry>,
     /// From the oldest on.
     order: Vec<String>,
     n_bytes: usize,
@@ -94,7 +115,7 @@ impl Store {
             let mut found: Vec<Kept> = entries.filter_map(|entry| again(&entry.path())).collect();
             found.sort_by(|a, b| a.created.total_cmp(&b.created).then_with(|| a.file.cmp(&b.file)));
             inner.order = found.iter().map(|kept| kept.id.clone()).collect();
-            inner.by_id = found.into_iter().map(|kept| (kept.id.clone(), kept)).collect();
+            inner.by_id = found.into_iter().map(|kept| (kept.id.clone(), Entry::new(kept))).collect();
         }
         Ok(Self { folder, most_bytes, most_time, inner: Mutex::new(inner), _made: made })
     }
@@ -142,7 +163,7 @@ impl Store {
             inner.n_bytes += n_bytes;
         }
         inner.order.push(kept.id.clone());
-        inner.by_id.insert(kept.id.clone(), kept.clone());
+        inner.by_id.insert(kept.id.clone(), Entry::new(kept.clone()));
         self.forget(&mut inner);
         Ok(kept)
     }
@@ -152,7 +173,7 @@ impl Store {
         let oldest = now() - self.most_time.as_secs_f64();
         let mut at = 0;
         while at + 1 < inner.order.len() {
-            let kept = &inner.by_id[&inner.order[at]];
+            let kept = &inner.by_id[&inner.order[at]].kept;
             let Content::Memory(bytes) = &kept.content else {
                 at += 1;
                 continue;
@@ -168,28 +189,29 @@ impl Store {
 
     /// What is known of a picture.
     pub(crate) fn get(&self, id: &str) -> Option<Kept> {
-        self.lock().by_id.get(id).cloned()
+        self.lock().by_id.get(id).map(Entry::whole)
     }
 
     /// The newest first: those whose prompt, model or seed has all words of a search, from `skip` on, and how many match.
     pub(crate) fn list(&self, search: &str, skip: usize, most: usize) -> (Vec<Kept>, usize) {
         let words: Vec<String> = search.split_whitespace().map(str::to_lowercase).collect();
         let inner = self.lock();
-        let matches = |kept: &&Kept| {
-            let negative = text(&kept.settings, "negative_prompt");
+        let matches = |entry: &&Entry| {
+            let Entry { kept, negative, .. } = entry;
             let seed = kept.seed.map_or_else(String::new, |seed| seed.to_string());
             let all = format!("{}\n{negative}\n{}\n{seed}", kept.prompt, kept.model).to_lowercase();
             words.iter().all(|word| all.contains(word.as_str()))
         };
-        let found: Vec<&Kept> = inner.order.iter().rev().filter_map(|id| inner.by_id.get(id)).filter(matches).collect();
-        (found.iter().skip(skip).take(most).map(|kept| (*kept).clone()).collect(), found.len())
+        let found: Vec<&Entry> =
+            inner.order.iter().rev().filter_map(|id| inner.by_id.get(id)).filter(matches).collect();
+        (found.iter().skip(skip).take(most).map(|entry| entry.whole()).collect(), found.len())
     }
 
     /// Forgets a picture, and removes its file.
     pub(crate) fn remove(&self, id: &str) -> Result<bool, String> {
         let mut inner = self.lock();
-        let Some(kept) = inner.by_id.get(id) else { return Ok(false) };
-        match &kept.content {
+        let Some(entry) = inner.by_id.get(id) else { return Ok(false) };
+        match &entry.kept.content {
             Content::File(path) => {
                 let file = Outputs::new().file("the picture", path).map_err(|error| error.to_string())?;
                 file.remove().map_err(|error| error.to_string())?;
