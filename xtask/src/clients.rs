@@ -176,7 +176,8 @@ fn document(server: &Server, scratch: &Path) -> Result<()> {
     let program = python.with_file_name("schemathesis");
     let about = format!("{}smelt/v1/openapi.json", server.url);
     let checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
-    succeed(Command::new(program).args([
+    // It leaves a folder where it runs.
+    succeed(Command::new(program).current_dir(scratch).args([
         "run",
         &about,
         "--checks",
