@@ -4,6 +4,7 @@
 //! ([`Job::follow`]) and what happens from then on, without a gap.
 
 mod event;
+mod follow;
 mod status;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,7 @@ use crate::clock::now;
 use crate::fault::Fault;
 use crate::order::Order;
 pub(crate) use event::{JobEvent, data_uri};
+pub(crate) use follow::follow;
 pub(crate) use status::{Drawn, JobFault, Phase, Preview, Status, Steps};
 
 /// Events that a slow listener may lag behind; it goes on with the newest then.

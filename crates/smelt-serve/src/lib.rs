@@ -17,10 +17,13 @@
 
 mod a1111;
 mod app;
+mod blocking;
 mod body;
 mod call;
 mod catalogue;
+mod client;
 mod clock;
+mod enlarge;
 mod error;
 mod fault;
 mod fetch;

@@ -11,15 +11,12 @@ mod settings;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-pub(crate) use events::follow;
-pub(crate) use jobs::{blocking, upscaling};
 
 /// A request that cannot be met.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -66,13 +63,4 @@ pub(crate) fn routes() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .split_for_parts();
     document.info.version = env!("CARGO_PKG_VERSION").to_owned();
     (router, document)
-}
-
-/// Whose turn a request takes: what it says of itself (`Smelt-Client`), or else who sends it and by which program.
-pub(crate) fn client(headers: &HeaderMap, address: std::net::SocketAddr) -> String {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    match text("smelt-client") {
-        Some(name) => format!("named {name}"),
-        None => format!("{} {}", address.ip(), text("user-agent").unwrap_or_default()),
-    }
 }

@@ -11,11 +11,11 @@ use smelt::image::{Filter, RgbImage, Size};
 
 use super::unit::preprocess;
 use crate::app::App;
+use crate::blocking::blocking;
 use crate::body::Json;
 use crate::fault::Fault;
 use crate::fields::{Fields, Idle, Usual};
 use crate::input;
-use crate::native::blocking;
 
 /// What becomes of pictures first.
 const MODULES: [&str; 2] = ["none", "canny"];

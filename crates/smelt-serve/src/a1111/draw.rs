@@ -1,10 +1,8 @@
 //! `txt2img` and `img2img`: a request waits for its job and gets all pictures at once.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, State};
-use axum::http::HeaderMap;
+use axum::extract::State;
 use axum::{Extension, Json as Answer};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
@@ -14,32 +12,31 @@ use super::info::{self, About};
 use super::settings::Shared;
 use super::settle::{Settled, settle, told};
 use crate::app::App;
+use crate::blocking::blocking;
 use crate::body::Json;
 use crate::call::{Call, Finished};
+use crate::client::Client;
 use crate::fault::Fault;
 use crate::job::{Job, Work};
-use crate::native::{blocking, client};
 
 type Body = Json<Map<String, Value>>;
 
 pub(super) async fn txt2img(
     State(app): State<Arc<App>>,
     Extension(shared): Extension<Arc<Shared>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    Client(client): Client,
     Json(body): Body,
 ) -> Result<Answer<Value>, Fault> {
-    draw(app, &shared, client(&headers, address), body, false).await
+    draw(app, &shared, client, body, false).await
 }
 
 pub(super) async fn img2img(
     State(app): State<Arc<App>>,
     Extension(shared): Extension<Arc<Shared>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    Client(client): Client,
     Json(body): Body,
 ) -> Result<Answer<Value>, Fault> {
-    draw(app, &shared, client(&headers, address), body, true).await
+    draw(app, &shared, client, body, true).await
 }
 
 /// A job that was taken, and what its response has beside pictures.

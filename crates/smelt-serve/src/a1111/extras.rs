@@ -1,12 +1,10 @@
 //! `extra-single-image` and `extra-batch-images`: pictures made larger.
 
 use std::io::Cursor;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json as Answer;
-use axum::extract::{ConnectInfo, State};
-use axum::http::HeaderMap;
+use axum::extract::State;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 use smelt::Enlargement;
@@ -15,13 +13,15 @@ use smelt::image::{Filter, Fit, RgbImage, Size};
 use super::control::png;
 use super::idle::EXTRAS;
 use crate::app::App;
+use crate::blocking::blocking;
 use crate::body::Json;
 use crate::call::Call;
+use crate::client::Client;
+use crate::enlarge::upscaling;
 use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::input;
 use crate::job::Work;
-use crate::native::{blocking, client, upscaling};
 
 /// How pictures are made larger.
 #[derive(Clone)]
@@ -103,22 +103,20 @@ async fn larger(app: &Arc<App>, client: &str, given: input::Given, asked: Asked)
 
 pub(super) async fn single(
     State(app): State<Arc<App>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    Client(client): Client,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Answer<Value>, Fault> {
     let mut fields = Fields::new(body);
     let image = fields.text("image")?.ok_or_else(|| Fault::unprocessable("image: a picture in base64 is needed"))?;
     let asked = Asked::read(&mut fields)?;
     let picture = input::picture("image", &image, &app.options.limits)?;
-    let image = larger(&app, &client(&headers, address), picture, asked).await?;
+    let image = larger(&app, &client, picture, asked).await?;
     Ok(Answer(json!({ "html_info": "", "image": image })))
 }
 
 pub(super) async fn batch(
     State(app): State<Arc<App>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    Client(client): Client,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Answer<Value>, Fault> {
     let mut fields = Fields::new(body);
@@ -128,7 +126,6 @@ pub(super) async fn batch(
         let message = format!("imageList: {} pictures; it has 1 to {}", list.len(), app.options.limits.pictures);
         return Err(Fault::unprocessable(message));
     }
-    let client = client(&headers, address);
     let mut images = Vec::new();
     for one in &list {
         let data = one.get("data").and_then(Value::as_str);

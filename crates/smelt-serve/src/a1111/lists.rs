@@ -9,10 +9,10 @@ use smelt::{Enlarge, Spread};
 
 use super::settle::{samplers, schedules};
 use crate::app::App;
+use crate::blocking::blocking;
 use crate::catalogue::{Model, Named, file_name};
 use crate::fault::Fault;
 use crate::metrics;
-use crate::native::blocking;
 
 /// Does what looks into folders where nobody waits for it.
 async fn of(app: Arc<App>, look: impl FnOnce(&App) -> Value + Send + 'static) -> Result<Answer<Value>, Fault> {

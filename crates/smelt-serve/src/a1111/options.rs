@@ -1,21 +1,20 @@
 //! Options, and the model among them.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, State};
-use axum::http::HeaderMap;
+use axum::extract::State;
 use axum::{Extension, Json as Answer};
 use serde_json::{Map, Value};
 
 use super::settings::Shared;
 use crate::app::App;
+use crate::blocking::blocking;
 use crate::body::Json;
 use crate::call::Call;
+use crate::client::Client;
 use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::job::Work;
-use crate::native::{blocking, client};
 
 pub(super) async fn get(State(app): State<Arc<App>>, Extension(shared): Extension<Arc<Shared>>) -> Answer<Value> {
     let mut all = shared.get().told();
@@ -30,8 +29,7 @@ pub(super) async fn get(State(app): State<Arc<App>>, Extension(shared): Extensio
 pub(super) async fn set(
     State(app): State<Arc<App>>,
     Extension(shared): Extension<Arc<Shared>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    Client(client): Client,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Answer<Value>, Fault> {
     let (settings, model, unknown) = shared.get().with(Fields::new(body))?;
@@ -46,7 +44,7 @@ pub(super) async fn set(
     shared.set(settings);
     if let Some(model) = model {
         app.catalogue.choose(&model);
-        run(app, client(&headers, address), Work::Load(model)).await?;
+        run(app, client, Work::Load(model)).await?;
     }
     Ok(Answer(Value::Null))
 }
@@ -58,24 +56,16 @@ pub(super) async fn run(app: Arc<App>, client: String, work: Work) -> Result<(),
 }
 
 /// Drops the chosen model from memory.
-pub(super) async fn unload(
-    State(app): State<Arc<App>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-) -> Result<Answer<Value>, Fault> {
+pub(super) async fn unload(State(app): State<Arc<App>>, Client(client): Client) -> Result<Answer<Value>, Fault> {
     let name = app.catalogue.chosen().map(|model| model.name.clone());
-    run(app, client(&headers, address), Work::Unload(name)).await?;
+    run(app, client, Work::Unload(name)).await?;
     Ok(Answer(serde_json::json!({})))
 }
 
 /// Loads the chosen model.
-pub(super) async fn reload(
-    State(app): State<Arc<App>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-) -> Result<Answer<Value>, Fault> {
+pub(super) async fn reload(State(app): State<Arc<App>>, Client(client): Client) -> Result<Answer<Value>, Fault> {
     let model = app.catalogue.model_of(None)?;
-    run(app, client(&headers, address), Work::Load(model)).await?;
+    run(app, client, Work::Load(model)).await?;
     Ok(Answer(serde_json::json!({})))
 }
 

@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 
 use super::info::text_of;
 use crate::app::App;
+use crate::blocking::blocking;
 use crate::body::Json;
 use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::input;
-use crate::native::blocking;
 
 /// What settings mean where they do not say it.
 const USUAL: [(&str, &str); 9] = [

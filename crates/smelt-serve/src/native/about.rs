@@ -8,8 +8,8 @@ use serde::Serialize;
 use smelt::{Emphasis, Enlarge, Preprocess, Request, Sampler, Spread};
 use utoipa::ToSchema;
 
-use super::jobs::blocking;
 use crate::app::App;
+use crate::blocking::blocking;
 use crate::body::json;
 use crate::catalogue::Named;
 use crate::fault::Fault;

@@ -1,22 +1,19 @@
 //! What happens to a job, as server-sent events.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
-use futures_util::{Stream, StreamExt, stream};
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
+use futures_util::{Stream, StreamExt};
 use utoipa::ToSchema;
 
 use super::ErrorBody;
 use super::jobs::known;
 use crate::app::App;
 use crate::fault::Fault;
-use crate::job::{Job, JobEvent};
+use crate::job::{JobEvent, follow};
 
 /// An event as it is written.
 #[derive(ToSchema)]
@@ -41,32 +38,6 @@ pub(super) async fn events(
     let job = known(&app, &id)?;
     let events = follow(&job).map(|event| Ok(written(&event)));
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
-}
-
-/// Everything that is told of a job, until it is over.
-pub(crate) fn follow(job: &Arc<Job>) -> impl Stream<Item = Arc<JobEvent>> + use<> {
-    let (status, preview, receiver) = job.follow();
-    let before: VecDeque<_> = JobEvent::so_far(&status, preview.as_ref()).into_iter().map(Arc::new).collect();
-    stream::unfold((before, receiver), async |(mut before, mut receiver)| {
-        let event = match before.pop_front() {
-            Some(event) => event,
-            None => next(receiver.as_mut()?).await?,
-        };
-        // Nothing comes behind the last one.
-        let receiver = receiver.filter(|_| !event.is_last());
-        Some((event, (before, receiver)))
-    })
-}
-
-/// The next event; whoever lags behind goes on with what is newest.
-async fn next(receiver: &mut Receiver<Arc<JobEvent>>) -> Option<Arc<JobEvent>> {
-    loop {
-        match receiver.recv().await {
-            Ok(event) => return Some(event),
-            Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => return None,
-        }
-    }
 }
 
 fn written(event: &JobEvent) -> Event {

@@ -1,26 +1,25 @@
 //! Jobs: taken, looked at, cancelled.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Path, Query, State};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
 use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
 use smelt::Enlargement;
-use smelt::image::{Filter, Size};
 use utoipa::{IntoParams, ToSchema};
 
+use super::ErrorBody;
 use super::request::JobRequest;
-use super::{ErrorBody, client};
 use crate::app::App;
+use crate::blocking::blocking;
 use crate::body::{Json, json};
-use crate::catalogue::named;
+use crate::client::Client;
+use crate::enlarge::upscaling;
 use crate::fault::Fault;
 use crate::input;
-use crate::job::{Job, Phase, Status, Upscale, UpscaleBy, Work};
-use crate::order::unknown;
+use crate::job::{Job, Phase, Status, Work};
 
 /// Jobs that are known.
 #[derive(Debug, Serialize, ToSchema)]
@@ -40,14 +39,13 @@ pub(super) struct Jobs {
 ))]
 pub(super) async fn submit(
     State(app): State<Arc<App>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    Client(client): Client,
     Json(request): Json<JobRequest>,
 ) -> Result<impl IntoResponse, Fault> {
     // Pictures are decoded, and folders are looked into.
     let job = blocking(move || {
         let order = request.draft(&app.options.limits)?.settle(&app.catalogue, &app.options.limits)?;
-        app.submit(client(&headers, address), Work::Draw(Box::new(order)))
+        app.submit(client, Work::Draw(Box::new(order)))
     })
     .await?;
     taken(&job)
@@ -56,15 +54,6 @@ pub(super) async fn submit(
 /// The response to a job that waits.
 pub(super) fn taken(job: &Job) -> Result<impl IntoResponse + use<>, Fault> {
     Ok((StatusCode::ACCEPTED, [(LOCATION, format!("/smelt/v1/jobs/{}", job.id))], json(&job.status())?))
-}
-
-/// Does what takes a while where nobody else waits for it.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
-) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|_| Err(Fault::internal("the request broke off by a fault in the program")))
 }
 
 /// Which jobs.
@@ -151,59 +140,15 @@ pub(super) struct UpscaleRequest {
 ))]
 pub(super) async fn upscale(
     State(app): State<Arc<App>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    Client(client): Client,
     Json(request): Json<UpscaleRequest>,
 ) -> Result<impl IntoResponse, Fault> {
     let job = blocking(move || {
         let picture = input::picture("image", &request.image, &app.options.limits)?;
         let enlargement = request.scale.map_or(Enlargement::Own, Enlargement::By);
         let upscale = upscaling(&app, picture, &request.upscaler, enlargement)?;
-        app.submit(client(&headers, address), Work::Upscale(Box::new(upscale)))
+        app.submit(client, Work::Upscale(Box::new(upscale)))
     })
     .await?;
     taken(&job)
-}
-
-/// Finds an upscaler, and refuses sizes that are too large.
-pub(crate) fn upscaling(
-    app: &App,
-    given: input::Given,
-    name: &str,
-    enlargement: Enlargement,
-) -> Result<Upscale, Fault> {
-    let own = given.image.size();
-    let factor = |scale: f64| Size { width: scaled(own.width, scale), height: scaled(own.height, scale) };
-    let size = match enlargement {
-        Enlargement::To(size) => size,
-        Enlargement::By(scale) if !(scale.is_finite() && scale > 0.0) => {
-            return Err(Fault::field(
-                "scale",
-                format!("{scale} is no number of times that a picture could become as large"),
-            ));
-        }
-        Enlargement::By(scale) => factor(scale),
-        Enlargement::Own => factor(2.0),
-    };
-    let most = app.options.limits.pixels.saturating_mul(16);
-    if size.width.saturating_mul(size.height) > most {
-        return Err(Fault::field("scale", format!("{size} has more than the {most} pixels that are made here")));
-    }
-    let by = match name.to_lowercase().as_str() {
-        "lanczos" => UpscaleBy::Filter(Filter::Lanczos, size),
-        "nearest" => UpscaleBy::Filter(Filter::Nearest, size),
-        _ => {
-            let all = app.catalogue.upscalers();
-            let found = named(&all, name)
-                .ok_or_else(|| Fault::field("upscaler", unknown("upscaler", name, "--upscaler-dir", &all)))?;
-            UpscaleBy::Network(found.path.as_path().into())
-        }
-    };
-    // What cannot be read is not carried over; the picture itself is.
-    let found = smelt::metadata::read_bytes(&given.bytes).ok();
-    Ok(Upscale { picture: given.image, found, name: name.to_owned(), by, enlargement })
-}
-
-fn scaled(side: usize, scale: f64) -> usize {
-    ((side as f64 * scale).round() as usize).max(1)
 }

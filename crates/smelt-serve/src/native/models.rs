@@ -1,20 +1,20 @@
 //! Models: which there are, and which are in memory.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Path, State};
-use axum::http::HeaderMap;
+use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
 use smelt::Source;
 use utoipa::ToSchema;
 
-use super::jobs::{blocking, taken};
-use super::{ErrorBody, client};
+use super::ErrorBody;
+use super::jobs::taken;
 use crate::app::App;
+use crate::blocking::blocking;
 use crate::body::{Json, json};
 use crate::catalogue::Model;
+use crate::client::Client;
 use crate::fault::Fault;
 use crate::fetch;
 use crate::job::{Status, Work};
@@ -93,13 +93,12 @@ pub(super) async fn refresh(State(app): State<Arc<App>>) -> Result<impl IntoResp
 ))]
 pub(super) async fn load(
     State(app): State<Arc<App>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    Client(client): Client,
     Path(name): Path<String>,
 ) -> Result<impl IntoResponse, Fault> {
     let model = app.catalogue.model_of(Some(&name))?;
     app.catalogue.choose(&model);
-    taken(&*app.submit(client(&headers, address), Work::Load(model))?)
+    taken(&*app.submit(client, Work::Load(model))?)
 }
 
 /// Takes a job that drops a model from memory.
@@ -110,12 +109,11 @@ pub(super) async fn load(
 ))]
 pub(super) async fn unload(
     State(app): State<Arc<App>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    Client(client): Client,
     Path(name): Path<String>,
 ) -> Result<impl IntoResponse, Fault> {
     let model = app.catalogue.model_of(Some(&name))?;
-    taken(&*app.submit(client(&headers, address), Work::Unload(Some(model.name.clone())))?)
+    taken(&*app.submit(client, Work::Unload(Some(model.name.clone())))?)
 }
 
 /// A model of the Hub.
@@ -137,8 +135,7 @@ pub(super) struct DownloadRequest {
 ))]
 pub(super) async fn download(
     State(app): State<Arc<App>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
+    Client(client): Client,
     Json(request): Json<DownloadRequest>,
 ) -> Result<impl IntoResponse, Fault> {
     let source: Source = request.source.parse().map_err(|error| Fault::field("source", format!("source: {error}")))?;
@@ -146,5 +143,5 @@ pub(super) async fn download(
     if !matches!(source, Source::Hub { .. }) {
         return Err(Fault::field("source", "source: it is no reference to the Hub; one is hf:owner/name"));
     }
-    taken(&*fetch::begin(&app, client(&headers, address), source)?)
+    taken(&*fetch::begin(&app, client, source)?)
 }

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::ErrorBody;
-use super::jobs::blocking;
 use crate::app::App;
+use crate::blocking::blocking;
 use crate::body::json;
 use crate::fault::Fault;
 use crate::store::Kept;

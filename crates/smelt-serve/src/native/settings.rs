@@ -11,8 +11,8 @@ use smelt::{Like, LikeGiven, Request, Start, StartMask};
 use utoipa::ToSchema;
 
 use super::ErrorBody;
-use super::jobs::blocking;
 use crate::app::App;
+use crate::blocking::blocking;
 use crate::body::{self, Json};
 use crate::fault::Fault;
 use crate::input;

@@ -1,10 +1,9 @@
 //! Generations, edits and variations: a request waits for its job, and gets all pictures at once or as they come.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json as Answer;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
@@ -14,42 +13,43 @@ use super::form::Sent;
 use super::shape::Shape;
 use super::stream;
 use crate::app::App;
+use crate::blocking::blocking;
 use crate::call::{Call, Finished};
+use crate::client::Client;
 use crate::clock::now;
 use crate::fault::Fault;
 use crate::job::{Job, Work};
-use crate::native::{blocking, client};
 
 pub(super) async fn generations(
     State(app): State<Arc<App>>,
-    from: ConnectInfo<SocketAddr>,
+    client: Client,
     headers: HeaderMap,
     sent: Sent,
 ) -> Result<Response, Fault> {
-    draw(app, from, headers, sent, Deed::Generate).await
+    draw(app, client, headers, sent, Deed::Generate).await
 }
 
 pub(super) async fn edits(
     State(app): State<Arc<App>>,
-    from: ConnectInfo<SocketAddr>,
+    client: Client,
     headers: HeaderMap,
     sent: Sent,
 ) -> Result<Response, Fault> {
-    draw(app, from, headers, sent, Deed::Edit).await
+    draw(app, client, headers, sent, Deed::Edit).await
 }
 
 pub(super) async fn variations(
     State(app): State<Arc<App>>,
-    from: ConnectInfo<SocketAddr>,
+    client: Client,
     headers: HeaderMap,
     sent: Sent,
 ) -> Result<Response, Fault> {
-    draw(app, from, headers, sent, Deed::Vary).await
+    draw(app, client, headers, sent, Deed::Vary).await
 }
 
 async fn draw(
     app: Arc<App>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    Client(client): Client,
     headers: HeaderMap,
     sent: Sent,
     deed: Deed,
@@ -60,7 +60,7 @@ async fn draw(
         let shape = Shape::of(&asked, deed, &headers);
         let client = match &asked.user {
             Some(user) => format!("user {user}"),
-            None => client(&headers, address),
+            None => client,
         };
         let job: Arc<Job> = own.submit(client, Work::Draw(Box::new(asked.order)))?;
         Ok((job, shape))

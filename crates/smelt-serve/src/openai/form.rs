@@ -8,11 +8,11 @@ use axum::http::header::CONTENT_TYPE;
 use serde_json::{Map, Value};
 
 use crate::app::App;
+use crate::blocking::blocking;
 use crate::body::{Whole, parse};
 use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::input;
-use crate::native::blocking;
 
 /// Names of fields that are pictures.
 const PICTURES: [&str; 4] = ["image", "image[]", "images", "mask"];

@@ -18,8 +18,7 @@ use super::shape::Shape;
 use crate::call::Call;
 use crate::clock::now;
 use crate::fault::{Fault, Surface};
-use crate::job::{Drawn, JobEvent};
-use crate::native::follow;
+use crate::job::{Drawn, JobEvent, follow};
 
 /// Something is sent that often, so that nobody takes the connection for dead.
 const ALIVE: Duration = Duration::from_secs(15);
