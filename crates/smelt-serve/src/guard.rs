@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, HeaderName, Method, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -36,8 +36,7 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
 }
 
 fn check(app: &App, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Fault> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let Some(host) = text(HOST).or_else(|| uri.authority().map(|name| name.as_str())) else {
+    let Some(host) = text_of(headers, HOST).or_else(|| uri.authority().map(|name| name.as_str())) else {
         return Err(Fault::bad("the request does not say which host it is for"));
     };
     let name = host_name(host);
@@ -46,7 +45,7 @@ fn check(app: &App, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(
             "this server is not known as {name:?}; start it with --host {name} if it is meant to be"
         )));
     }
-    let origin = text(ORIGIN);
+    let origin = text_of(headers, ORIGIN);
     let is_named =
         origin.is_some_and(|origin| app.options.origins.iter().any(|known| known.eq_ignore_ascii_case(origin)));
     let is_of_page =
@@ -58,7 +57,7 @@ fn check(app: &App, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(
             origin.unwrap_or_default()
         )));
     }
-    let is_foreign = text_of(headers, "sec-fetch-site") == Some("cross-site") && !is_named;
+    let is_foreign = text_of(headers, HeaderName::from_static("sec-fetch-site")) == Some("cross-site") && !is_named;
     if is_foreign && !(is_public(uri.path()) && method == Method::GET) {
         return Err(Fault::forbidden("a page of another site sent this request"));
     }
@@ -70,7 +69,7 @@ fn check(app: &App, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(
     }
 }
 
-fn text_of<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
@@ -89,7 +88,7 @@ fn is_own(name: &str) -> bool {
 
 /// The key that a request has: a bearer's, the page's cookie, or for clients of AUTOMATIC1111 the password of HTTP Basic.
 fn key_of(headers: &HeaderMap, surface: Surface) -> Option<String> {
-    if let Some((kind, rest)) = text_of(headers, AUTHORIZATION.as_str()).and_then(|text| text.split_once(' ')) {
+    if let Some((kind, rest)) = text_of(headers, AUTHORIZATION).and_then(|text| text.split_once(' ')) {
         if kind.eq_ignore_ascii_case("bearer") {
             return Some(rest.trim().to_owned());
         }
@@ -98,7 +97,7 @@ fn key_of(headers: &HeaderMap, surface: Surface) -> Option<String> {
             return decoded.split_once(':').map(|(_, password)| password.to_owned());
         }
     }
-    let cookies = text_of(headers, COOKIE.as_str())?;
+    let cookies = text_of(headers, COOKIE)?;
     let own = cookies.split(';').filter_map(|cookie| cookie.trim().split_once('='));
     let value = own.into_iter().find(|(name, _)| *name == COOKIE_NAME)?.1;
     STANDARD.decode(value).ok().and_then(|bytes| String::from_utf8(bytes).ok())

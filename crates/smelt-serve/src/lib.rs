@@ -28,6 +28,7 @@ mod error;
 mod fault;
 mod fetch;
 mod fields;
+mod format;
 mod guard;
 mod input;
 mod job;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use smelt::image::PictureFormat;
 use smelt::{Control, LoraAsked, PictureSize, Request, RequestFile, Sizes, Source, Start};
-use utoipa::ToSchema;
 
 use crate::catalogue::{Catalogue, Model, named};
 use crate::fault::Fault;
@@ -60,32 +59,28 @@ impl Draft {
     }
 
     /// Settles what is open, and refuses what cannot be drawn or is too much.
-    pub(crate) fn settle(mut self, catalogue: &Catalogue, limits: &Limits) -> Result<Order, Fault> {
-        let model = catalogue.model_of(self.model.as_deref())?;
+    pub(crate) fn settle(self, catalogue: &Catalogue, limits: &Limits) -> Result<Order, Fault> {
+        let Self { model, mut settings, start, controls, width, height, loras, preview_every, format } = self;
+        let model = catalogue.model_of(model.as_deref())?;
         let mut request = Request::default();
         model.recommended.apply(&mut request);
-        if self.settings.get("seed").is_none_or(Value::is_null) {
-            self.settings.insert("seed".to_owned(), random_seed().into());
+        if settings.get("seed").is_none_or(Value::is_null) {
+            settings.insert("seed".to_owned(), random_seed().into());
         }
-        let is_guided = self.settings.get("guidance").and_then(Value::as_f64).is_none_or(|scale| scale > 1.0);
-        if !is_guided && self.settings.get("negative_prompt").is_none() {
+        let is_guided = settings.get("guidance").and_then(Value::as_f64).is_none_or(|scale| scale > 1.0);
+        if !is_guided && settings.get("negative_prompt").is_none() {
             // What the model would be told by itself has no effect then.
             request.negative_prompt = None;
         }
-        let settings = read(self.settings)?;
-        settings.apply(&mut request).map_err(|error| Fault::refused(&error))?;
-        let controlnets =
-            self.controls.iter().map(|(name, _)| controlnet(catalogue, name)).collect::<Result<_, _>>()?;
-        request.controls = self.controls.into_iter().map(|(_, control)| control).collect();
-        request.start = self.start;
-        let sizes = sizes(&model, (self.width, self.height), limits)?;
+        read(settings)?.apply(&mut request).map_err(|error| Fault::refused(&error))?;
+        let controlnets = controls.iter().map(|(name, _)| controlnet(catalogue, name)).collect::<Result<_, _>>()?;
+        request.controls = controls.into_iter().map(|(_, control)| control).collect();
+        request.start = start;
+        let sizes = sizes(&model, (width, height), limits)?;
         check(&request, limits)?;
         request.check().map_err(|error| Fault::refused(&error))?;
         check_named(catalogue, &model, &request)?;
-        let loras =
-            self.loras.iter().map(|(name, strength)| lora(catalogue, name, *strength)).collect::<Result<_, _>>()?;
-        let Self { preview_every, format, .. } =
-            Self { settings: Map::new(), controls: Vec::new(), start: None, ..self };
+        let loras = loras.iter().map(|(name, strength)| lora(catalogue, name, *strength)).collect::<Result<_, _>>()?;
         Ok(Order { model, request, sizes, loras, controlnets, preview_every, format })
     }
 }
@@ -202,35 +197,5 @@ pub(crate) fn unknown(what: &str, name: &str, option: &str, all: &[crate::catalo
     match names.is_empty() {
         true => format!("no {what} is called {name:?}: the server was started without a folder of such ({option})"),
         false => format!("no {what} is called {name:?}; there are {}", names.join(", ")),
-    }
-}
-
-/// A format of pictures by its name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum FormatName {
-    #[default]
-    Png,
-    #[serde(alias = "jpg")]
-    Jpeg,
-    Webp,
-}
-
-impl From<FormatName> for PictureFormat {
-    fn from(name: FormatName) -> Self {
-        match name {
-            FormatName::Png => Self::Png,
-            FormatName::Jpeg => Self::Jpeg,
-            FormatName::Webp => Self::WebP,
-        }
-    }
-}
-
-/// Content type and ending of a format.
-pub(crate) fn about(format: PictureFormat) -> (&'static str, &'static str) {
-    match format {
-        PictureFormat::Jpeg => ("image/jpeg", "jpg"),
-        PictureFormat::WebP => ("image/webp", "webp"),
-        _ => ("image/png", "png"),
     }
 }

@@ -16,7 +16,7 @@ use smelt::image::{PictureFormat, RgbImage};
 use utoipa::ToSchema;
 
 use crate::clock::{now, stamp};
-use crate::order::about;
+use crate::format::about;
 
 /// Largest file that is served.
 const MOST_BYTES: u64 = 1 << 30;
@@ -129,7 +129,7 @@ impl Store {
         let id = uuid::Uuid::new_v4().simple().to_string();
         let created = now();
         let seed = new.settings.get("seed").and_then(Value::as_u64);
-        let (_, ending) = about(new.format);
+        let ending = about(new.format).ending;
         let file = match seed {
             Some(seed) => format!("{}-{seed}-{id}.{ending}", stamp(created)),
             None => format!("{}-larger-{id}.{ending}", stamp(created)),
@@ -241,7 +241,7 @@ impl Kept {
 
     /// Its content type.
     pub(crate) fn content_type(&self) -> &'static str {
-        about(self.format).0
+        about(self.format).content_type
     }
 }
 

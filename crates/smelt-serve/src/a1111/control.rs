@@ -15,6 +15,7 @@ use crate::blocking::blocking;
 use crate::body::Json;
 use crate::fault::Fault;
 use crate::fields::{Fields, Idle, Usual};
+use crate::format::png;
 use crate::input;
 
 /// What becomes of pictures first.
@@ -122,11 +123,4 @@ fn prepared(image: RgbImage, by: Preprocess, side: Option<usize>) -> RgbImage {
         Preprocess::Canny(canny) => canny.edges(&image).to_rgb(),
         _ => image,
     }
-}
-
-/// A picture as the bytes of a PNG.
-pub(super) fn png(image: &RgbImage) -> Result<Vec<u8>, Fault> {
-    let mut bytes = Vec::new();
-    image.write_png(&mut bytes, &[]).map_err(|error| Fault::internal(error.to_string()))?;
-    Ok(bytes)
 }

@@ -10,7 +10,6 @@ use serde_json::{Map, Value, json};
 use smelt::Enlargement;
 use smelt::image::{Filter, Fit, RgbImage, Size};
 
-use super::control::png;
 use super::idle::EXTRAS;
 use crate::app::App;
 use crate::blocking::blocking;
@@ -20,6 +19,7 @@ use crate::client::Client;
 use crate::enlarge::upscaling;
 use crate::fault::Fault;
 use crate::fields::Fields;
+use crate::format::png;
 use crate::input;
 use crate::job::Work;
 

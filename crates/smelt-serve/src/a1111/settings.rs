@@ -9,7 +9,7 @@ use smelt::image::PictureFormat;
 use super::idle::OPTIONS;
 use crate::fault::Fault;
 use crate::fields::Fields;
-use crate::order::about;
+use crate::format::about;
 
 /// Where noise comes from, as the web UI calls it.
 const SOURCES: [&str; 3] = ["GPU", "CPU", "NV"];
@@ -71,7 +71,7 @@ impl Settings {
     /// All options, as `GET options` tells them.
     pub(super) fn told(&self) -> Map<String, Value> {
         let mut all = Map::new();
-        all.insert("samples_format".to_owned(), about(self.format).1.into());
+        all.insert("samples_format".to_owned(), about(self.format).ending.into());
         all.insert("CLIP_stop_at_last_layers".to_owned(), self.clip_skip.into());
         all.insert("randn_source".to_owned(), self.source.into());
         let emphasis = EMPHASES.iter().find(|(_, emphasis)| *emphasis == self.emphasis).map(|(name, _)| *name);

@@ -7,9 +7,10 @@ use smelt::{Control, ControlPicture, Preprocess, Start, StartMask};
 use utoipa::ToSchema;
 
 use crate::fault::Fault;
+use crate::format::FormatName;
 use crate::input;
 use crate::options::Limits;
-use crate::order::{Draft, FormatName};
+use crate::order::Draft;
 
 /// Declares [`JobRequest`]: fields of its own, and those of the library's request, which are handed on as they are.
 macro_rules! job_request {

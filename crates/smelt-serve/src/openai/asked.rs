@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::catalogue::Model;
 use crate::fault::Fault;
 use crate::fields::{Fields, Idle, Usual};
+use crate::format::about;
 use crate::input::{self, Given};
 use crate::options::Limits;
 use crate::order::{Draft, Order};
@@ -32,9 +33,8 @@ const IDLE: &[Idle] = &[
     Idle { name: "input_fidelity", usual: Usual::Words(&["low"]) },
     Idle { name: "output_compression", usual: Usual::Numbers(&[100.0]) },
 ];
-/// Formats by their names.
-const FORMATS: [(&str, PictureFormat); 3] =
-    [("png", PictureFormat::Png), ("jpeg", PictureFormat::Jpeg), ("webp", PictureFormat::WebP)];
+/// Formats of pictures.
+const FORMATS: [PictureFormat; 3] = [PictureFormat::Png, PictureFormat::Jpeg, PictureFormat::WebP];
 /// Pictures of a request, at most, and partial ones.
 const MOST: usize = 10;
 const MOST_PARTIAL: usize = 3;
@@ -48,8 +48,6 @@ pub(super) struct Asked {
     pub(super) streams: bool,
     /// Partial pictures of each that are sent, at most.
     pub(super) n_partial: usize,
-    /// Name of the format.
-    pub(super) format: &'static str,
     /// Tokens of the prompt.
     pub(super) n_tokens: usize,
 }
@@ -66,7 +64,7 @@ impl Asked {
         let model = find(app, fields.word("model")?.as_deref())?;
         let prompt = prompt(fields, deed)?;
         let (width, height) = size(fields, &model)?;
-        let (format_name, format) = format(fields)?;
+        let format = format(fields)?;
         let is_url = response_format(fields)?;
         let streams = fields.flag("stream")?.unwrap_or(false);
         let n_partial = fields.count("partial_images")?.unwrap_or(0);
@@ -88,7 +86,7 @@ impl Asked {
         let mut order = draft.settle(&app.catalogue, &app.options.limits)?;
         // So many of them at even distances, and none at the end.
         order.preview_every = (n_partial > 0).then(|| order.request.steps.div_ceil(n_partial + 1).max(1));
-        Ok(Self { order, user, is_url, streams, n_partial, format: format_name, n_tokens })
+        Ok(Self { order, user, is_url, streams, n_partial, n_tokens })
     }
 
     /// The size of the pictures, where it was asked for or the model has one.
@@ -121,9 +119,9 @@ fn size(fields: &mut Fields, model: &Model) -> Result<(Option<usize>, Option<usi
     Ok((Some(width), Some(height)))
 }
 
-fn format(fields: &mut Fields) -> Result<(&'static str, PictureFormat), Fault> {
-    let Some(name) = fields.word("output_format")? else { return Ok(FORMATS[0]) };
-    let found = FORMATS.into_iter().find(|(known, _)| *known == name);
+fn format(fields: &mut Fields) -> Result<PictureFormat, Fault> {
+    let Some(name) = fields.word("output_format")? else { return Ok(PictureFormat::Png) };
+    let found = FORMATS.into_iter().find(|format| about(*format).name == name);
     found.ok_or_else(|| wrong("output_format", format!("output_format {name:?}: there are png, jpeg and webp")))
 }
 

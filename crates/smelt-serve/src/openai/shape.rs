@@ -4,14 +4,16 @@ use axum::http::HeaderMap;
 use axum::http::header::HOST;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
+use smelt::image::PictureFormat;
 
 use super::asked::{Asked, Deed};
 use crate::call::Finished;
+use crate::format::about;
 
 /// How a request is answered.
 pub(super) struct Shape {
     pub(super) deed: Deed,
-    pub(super) format: &'static str,
+    pub(super) format: PictureFormat,
     pub(super) size: Option<String>,
     pub(super) n_tokens: usize,
     pub(super) n_partial: usize,
@@ -25,7 +27,7 @@ impl Shape {
         let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
         Self {
             deed,
-            format: asked.format,
+            format: asked.order.format,
             size: asked.size(),
             n_tokens: asked.n_tokens,
             n_partial: asked.n_partial,
@@ -36,7 +38,7 @@ impl Shape {
 
     /// What all answers say of the pictures.
     pub(super) fn facts(&self) -> Map<String, Value> {
-        let (size, format) = (self.size.clone(), self.format);
+        let (size, format) = (self.size.clone(), about(self.format).name);
         let facts = json!({ "background": "opaque", "output_format": format, "quality": "auto", "size": size });
         facts.as_object().cloned().unwrap_or_default()
     }

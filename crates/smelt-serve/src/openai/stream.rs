@@ -4,20 +4,20 @@
 
 use std::convert::Infallible;
 use std::io::Cursor;
-use std::path::Path;
 use std::time::Duration;
 
 use axum::response::sse::{Event, KeepAlive, Sse};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::{Stream, StreamExt, stream};
 use serde_json::{Map, Value, json};
-use smelt::image::{Filter, PictureFormat, RgbImage, Size};
+use smelt::image::{Filter, RgbImage, Size};
 
 use super::asked::Deed;
 use super::shape::Shape;
 use crate::call::Call;
 use crate::clock::now;
 use crate::fault::{Fault, Surface};
+use crate::format::written;
 use crate::job::{Drawn, JobEvent, follow};
 
 /// Something is sent that often, so that nobody takes the connection for dead.
@@ -103,22 +103,14 @@ impl Telling {
         let bytes = STANDARD.decode(uri.split_once(',')?.1).ok()?;
         let small = RgbImage::read(Cursor::new(bytes)).ok()?;
         let size = self.shape.size.as_deref().and_then(size).unwrap_or_else(|| small.size());
-        written(
-            &small.resize(size, Filter::Lanczos),
-            PictureFormat::of(Path::new(&format!("a.{}", self.shape.format)))?,
-        )
+        let partial = written(&small.resize(size, Filter::Lanczos), self.shape.format, &[]).ok()?;
+        Some(STANDARD.encode(partial))
     }
 }
 
 fn size(text: &str) -> Option<Size> {
     let (width, height) = text.split_once('x')?;
     Some(Size { width: width.parse().ok()?, height: height.parse().ok()? })
-}
-
-fn written(image: &RgbImage, format: PictureFormat) -> Option<String> {
-    let mut bytes = Vec::new();
-    image.write(&mut bytes, format, &[]).ok()?;
-    Some(STANDARD.encode(bytes))
 }
 
 fn failed(fault: &Fault) -> (String, Value) {

@@ -9,6 +9,7 @@ use smelt::{Error, Event, Upscaler, UpscalerOptions};
 
 use crate::app::App;
 use crate::fault::Fault;
+use crate::format::written;
 use crate::job::{Drawn, Job, Steps, Upscale, UpscaleBy};
 use crate::store::New;
 
@@ -18,10 +19,9 @@ pub(super) fn upscale(app: &Arc<App>, job: &Job, asked: &Upscale) -> Result<(), 
         UpscaleBy::Filter(filter, size) => asked.picture.resize(*size, *filter),
         UpscaleBy::Network(source) => by_network(app, job, asked, source)?,
     };
-    let mut bytes = Vec::new();
     let factor = larger.width() as f64 / asked.picture.width().max(1) as f64;
     let texts = asked.found.as_ref().map_or_else(Vec::new, |found| of_larger(found, factor, &asked.name));
-    larger.write_png(&mut bytes, &texts).map_err(|error| Fault::internal(error.to_string()))?;
+    let bytes = written(&larger, PictureFormat::Png, &texts)?;
     let size = [larger.width(), larger.height()];
     let own = texts.iter().find(|text| text.keyword == "smelt");
     let settings = own.and_then(|own| serde_json::from_str(&own.text).ok()).unwrap_or_default();
