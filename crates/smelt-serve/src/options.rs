@@ -11,10 +11,8 @@ use smelt::EngineSpec;
 pub struct ServeOptions {
     /// Where it listens; port 0 is any that is free.
     pub listen: SocketAddr,
-    /// What requests must have. Addresses that other machines reach need a key, or [`Access::Open`] said aloud.
+    /// What requests must have.
     pub access: Access,
-    /// [`Access::Open`] was said aloud, whatever the address.
-    pub is_open_aloud: bool,
     /// Names that requests may call this machine by, beside `localhost` and addresses.
     pub hosts: Vec<String>,
     /// Other sites whose pages may send requests, such as `https://example.org`.
@@ -50,7 +48,9 @@ pub struct ServeOptions {
 /// What requests must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
-    /// Nothing.
+    /// Nothing, where no other machine reaches the address; any other address is refused.
+    Local,
+    /// Nothing, whoever reaches the address.
     Open,
     /// This key: as `Authorization: Bearer`, or as the password of HTTP Basic.
     Key(String),
@@ -108,8 +108,7 @@ impl Default for ServeOptions {
     fn default() -> Self {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT),
-            access: Access::Open,
-            is_open_aloud: false,
+            access: Access::Local,
             hosts: Vec::new(),
             origins: Vec::new(),
             models: Vec::new(),

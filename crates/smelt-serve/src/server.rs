@@ -43,8 +43,7 @@ pub struct Started {
 /// # Errors
 /// When options mean nothing together, there is no model, or the address cannot be listened on.
 pub fn serve(options: ServeOptions, stop: &Stop, started: impl FnOnce(Started)) -> Result<(), ServeError> {
-    let is_open = options.access == Access::Open && !options.is_open_aloud;
-    if is_open && !options.listen.ip().is_loopback() {
+    if options.access == Access::Local && !options.listen.ip().is_loopback() {
         return Err(ServeError::Unprotected { address: options.listen });
     }
     if options.access == Access::Key(String::new()) {

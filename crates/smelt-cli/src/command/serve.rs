@@ -23,11 +23,14 @@ struct Listening {
 }
 
 pub(super) fn run(args: &ServeArgs, report: &Report) -> Result<ExitCode> {
-    let access = args.api_key.clone().map_or(Access::Open, Access::Key);
+    let access = match &args.api_key {
+        Some(key) => Access::Key(key.clone()),
+        None if args.no_auth => Access::Open,
+        None => Access::Local,
+    };
     let options = ServeOptions {
         listen: args.listen,
         access,
-        is_open_aloud: args.no_auth,
         hosts: args.hosts.clone(),
         origins: args.origins.clone(),
         ..served(&args.served)

@@ -24,6 +24,16 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
+    /// Every one, by its name.
+    pub(crate) const ALL: [(Self, &str); 6] = [
+        (Self::Queued, "queued"),
+        (Self::Loading, "loading"),
+        (Self::Drawing, "drawing"),
+        (Self::Done, "done"),
+        (Self::Failed, "failed"),
+        (Self::Cancelled, "cancelled"),
+    ];
+
     pub(crate) const fn is_over(self) -> bool {
         matches!(self, Self::Done | Self::Failed | Self::Cancelled)
     }

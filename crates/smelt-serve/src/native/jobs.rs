@@ -69,23 +69,17 @@ pub(super) struct Which {
 ))]
 pub(super) async fn list(State(app): State<Arc<App>>, Query(which): Query<Which>) -> Result<impl IntoResponse, Fault> {
     let all = app.jobs().into_iter().map(|job| job.status());
-    let phase = |status: &Status| serde_json::to_value(status.phase).unwrap_or_default();
-    let is_known = |wanted: &str| {
-        let phases = [Phase::Queued, Phase::Loading, Phase::Drawing, Phase::Done, Phase::Failed, Phase::Cancelled];
-        wanted == "active" || phases.iter().any(|phase| serde_json::to_value(phase).is_ok_and(|name| name == wanted))
-    };
+    let named = |name: &str| Phase::ALL.into_iter().find(|(_, known)| *known == name).map(|(phase, _)| phase);
     let jobs = match which.phase.as_deref() {
-        Some(wanted) if !is_known(wanted) => {
-            return Err(Fault::field(
-                "phase",
-                format!(
-                    "{wanted:?} is no phase; there are queued, loading, drawing, done, failed, cancelled and active"
-                ),
-            ));
-        }
-        Some("active") => all.filter(|status| !status.phase.is_over()).collect(),
-        Some(wanted) => all.filter(|status| phase(status) == wanted).collect(),
         None => all.collect(),
+        Some("active") => all.filter(|status| !status.phase.is_over()).collect(),
+        Some(name) => {
+            let wanted = named(name).ok_or_else(|| {
+                let names = Phase::ALL.map(|(_, name)| name).join(", ");
+                Fault::field("phase", format!("{name:?} is no phase; there are {names} and active"))
+            })?;
+            all.filter(|status| status.phase == wanted).collect()
+        }
     };
     json(&Jobs { jobs })
 }

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use smelt::image::RgbImage;
 use smelt::{Like, LikeGiven, Request, Start, StartMask};
 use utoipa::ToSchema;
 
@@ -58,16 +59,16 @@ pub(super) async fn settings(
 ) -> Result<impl IntoResponse, Fault> {
     let found = blocking(move || {
         let given = input::picture("image", &request.image, &app.options.limits)?;
-        about(&given)
+        about(given)
     });
     body::json(&found.await?)
 }
 
 /// What a picture says of itself, as far as it differs from what is usual.
-fn about(given: &input::Given) -> Result<SettingsAbout, Fault> {
+fn about(given: input::Given) -> Result<SettingsAbout, Fault> {
     let refused = |error: smelt::Error| Fault::refused(&error);
-    let mut like = Like::from_bytes("the picture", Cursor::new(given.bytes.clone())).map_err(refused)?;
-    let image = began_with(&mut like, given).map_err(refused)?;
+    let mut like = Like::from_bytes("the picture", Cursor::new(given.bytes)).map_err(refused)?;
+    let image = began_with(&mut like).map_err(refused)?;
     let mut request = Request::default();
     like.apply(&mut request).map_err(refused)?;
     let usual = serde_json::to_value(Request::default()).unwrap_or_default();
@@ -91,16 +92,17 @@ fn about(given: &input::Given) -> Result<SettingsAbout, Fault> {
 }
 
 /// How it began with another picture, if it did; what else its settings name and do not hold is not taken over.
-fn began_with(like: &mut Like, given: &input::Given) -> Result<Option<Value>, smelt::Error> {
+fn began_with(like: &mut Like) -> Result<Option<Value>, smelt::Error> {
     let plain = like.clone();
     if like.give(&LikeGiven::default()).is_ok() {
         return Ok(None);
     }
     *like = plain;
     like.give(&LikeGiven { image: true, mask: true, ..LikeGiven::default() })?;
-    // With a mask, so that what is said of one is heard.
-    let mask = StartMask { image: given.image.to_grey(), file: String::new(), is_inverted: false };
-    let mut start = Start { mask: Some(mask), ..Start::new(given.image.clone(), "") };
+    // With a mask, so that what is said of one is heard; no pixel counts.
+    let any = RgbImage::new(1, 1, vec![0; 3])?;
+    let mask = StartMask { image: any.to_grey(), file: String::new(), is_inverted: false };
+    let mut start = Start { mask: Some(mask), ..Start::new(any, "") };
     like.begin(&mut start);
     Ok(Some(json!({
         "strength": start.strength,
