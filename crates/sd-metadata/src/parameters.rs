@@ -102,15 +102,11 @@ const ALIASES: &[(&str, Field)] = &[
 /// Reads a whole text; every text is one, if only a prompt.
 #[must_use]
 pub fn parse(text: &str) -> Made {
-    let text = text.trim_start_matches('\u{feff}').trim();
-    let (head, last) = text.rsplit_once('\n').unwrap_or(("", text));
-    let pairs = scan::pairs(last);
-    let is_settings = pairs.iter().filter(|pair| !pair.key.is_empty()).count() >= MIN_PAIRS;
-    let (prompt, negative) = prompts(if is_settings { head } else { text });
+    let Parts { prompt, negative, pairs } = parts(text);
     let said = |text: String| Some(text).filter(|text| !text.is_empty());
     let mut made = Made { prompt: said(prompt), negative: said(negative), ..Made::default() };
     made.take_lora_tags();
-    let whole = if is_settings { settings(&mut made, pairs) } else { None };
+    let whole = settings(&mut made, pairs);
     // SD.Next names itself beside its version.
     let app = made.unknown.iter().find(|entry| entry.key == "App").map(|entry| Tool::of_version(&entry.value));
     let named = made.version.as_deref().map(Tool::of_version).filter(|tool| *tool != Tool::Automatic1111);
@@ -120,6 +116,30 @@ pub fn parse(text: &str) -> Made {
         sdcpp(&mut made, &whole);
     }
     made
+}
+
+/// A text as it is read: what comes before the settings, and these, which are none where the last line has too few.
+struct Parts {
+    prompt: String,
+    negative: String,
+    pairs: Vec<scan::Pair>,
+}
+
+fn parts(text: &str) -> Parts {
+    let text = text.trim_start_matches('\u{feff}').trim();
+    let (head, last) = text.rsplit_once('\n').unwrap_or(("", text));
+    let pairs = scan::pairs(last);
+    let is_settings = pairs.iter().filter(|pair| !pair.key.is_empty()).count() >= MIN_PAIRS;
+    let (prompt, negative) = prompts(if is_settings { head } else { text });
+    Parts { prompt, negative, pairs: if is_settings { pairs } else { Vec::new() } }
+}
+
+/// A text taken apart and not understood: prompt, negative prompt, and each setting by the key that it has there.
+#[must_use]
+pub fn apart(text: &str) -> (String, String, Vec<(String, String)>) {
+    let Parts { prompt, negative, pairs } = parts(text);
+    let named = pairs.into_iter().filter(|pair| !pair.key.is_empty());
+    (prompt, negative, named.map(|pair| (pair.key, pair.value)).collect())
 }
 
 /// How many settings a text's last line has, if that is enough to be read.

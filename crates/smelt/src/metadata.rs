@@ -4,7 +4,7 @@ use std::path::Path;
 
 pub use sd_metadata::{
     Carrier, Control, Found, Hires, Inpaint, KEYWORDS, Lora, Made, PictureFormat, Refiner, Size, Text, Tool, Unknown,
-    Variation, parse_parameters,
+    Variation, parameters_apart, parse_parameters,
 };
 
 use sd_runtime::image::PngText;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::extract::State;
 use serde_json::{Map, Value, json};
+use smelt::metadata::parameters_apart;
 
 use super::info::text_of;
 use crate::app::App;
@@ -52,18 +53,10 @@ fn parameters(text: &str) -> Map<String, Value> {
         return all;
     }
     let mut put = |key: &str, value: String| drop(all.insert(key.to_owned(), value.into()));
-    let (prompt, line) = match text.rsplit_once('\n') {
-        Some((before, line)) if line.starts_with("Steps: ") => (before, line),
-        _ if text.starts_with("Steps: ") => ("", text),
-        _ => (text, ""),
-    };
-    let (prompt, negative) = match prompt.split_once("Negative prompt:") {
-        Some((prompt, negative)) => (prompt, negative),
-        None => (prompt, ""),
-    };
-    put("Prompt", prompt.trim().to_owned());
-    put("Negative prompt", negative.trim().to_owned());
-    for (key, value) in pairs(line) {
+    let (prompt, negative, settings) = parameters_apart(text);
+    put("Prompt", prompt);
+    put("Negative prompt", negative);
+    for (key, value) in settings {
         match sides(&value) {
             Some((width, height)) => {
                 put(&format!("{key}-1"), width);
@@ -85,25 +78,6 @@ fn sides(value: &str) -> Option<(String, String)> {
     let (width, height) = value.split_once('x')?;
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     (is_number(width) && is_number(height)).then(|| (width.to_owned(), height.to_owned()))
-}
-
-/// `Key: value` by commas; values that have commas or colons are JSON texts.
-fn pairs(line: &str) -> Vec<(String, String)> {
-    let mut all = Vec::new();
-    let mut rest = line;
-    while let Some((key, behind)) = rest.split_once(": ") {
-        let mut texts = serde_json::Deserializer::from_str(behind).into_iter::<String>();
-        let (value, end) = match texts.next().filter(|_| behind.starts_with('"')) {
-            Some(Ok(text)) => (text, texts.byte_offset()),
-            _ => {
-                let end = behind.find(", ").unwrap_or(behind.len());
-                (behind[..end].trim().to_owned(), end)
-            }
-        };
-        all.push((key.trim().to_owned(), value));
-        rest = behind[end..].trim_start_matches([',', ' ']);
-    }
-    all
 }
 
 #[cfg(test)]
