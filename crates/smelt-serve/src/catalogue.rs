@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use smelt::{Opened, Opening, Recommended, Source, demo};
+use smelt::{EmbeddingAsked, LoraAsked, Opened, Opening, Recommended, Source, demo};
 
 use crate::error::ServeError;
 use crate::fault::Fault;
@@ -202,14 +202,17 @@ impl Catalogue {
         self.embedding_dir.as_deref()
     }
 
-    /// The LoRAs.
+    /// The LoRAs: what the library looks names up among.
     pub(crate) fn loras(&self) -> Vec<Named> {
-        files(self.lora_dir.as_deref(), &["safetensors", "pt", "ckpt"])
+        let files = self.lora_dir.as_deref().and_then(|folder| LoraAsked::files_in(folder).ok()).unwrap_or_default();
+        let shown = files.into_iter().filter(|path| !file_name(path).starts_with('.'));
+        shown.map(|path| Named { name: stem(&path), path }).collect()
     }
 
-    /// Files of new words.
-    pub(crate) fn embeddings(&self) -> Vec<Named> {
-        files(self.embedding_dir.as_deref(), &["safetensors", "pt", "bin"])
+    /// Words that files are named by.
+    pub(crate) fn embeddings(&self) -> Vec<String> {
+        let all = self.embedding_dir.as_deref().and_then(|folder| EmbeddingAsked::all_in(folder).ok());
+        all.unwrap_or_default().into_iter().map(|(word, _)| word).collect()
     }
 
     /// The ControlNets: files and folders.

@@ -57,6 +57,14 @@ impl Asked {
         Ok(Self { file: PathBuf::from(file), strength })
     }
 
+    /// The files of a folder that names are looked up among, sorted.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn files_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+        lookup::files(folder, ENDINGS)
+    }
+
     /// What prompts call it by: the name of its file without the ending.
     #[must_use]
     pub fn name(&self) -> Option<&str> {

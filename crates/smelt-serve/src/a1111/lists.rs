@@ -76,8 +76,7 @@ pub(super) async fn embeddings(State(app): State<Arc<App>>) -> Result<Answer<Val
     let look = |app: &App| {
         let about =
             || json!({ "step": null, "sd_checkpoint": null, "sd_checkpoint_name": null, "shape": 0, "vectors": 0 });
-        let loaded: Map<String, Value> =
-            app.catalogue.embeddings().into_iter().map(|one| (one.name, about())).collect();
+        let loaded: Map<String, Value> = app.catalogue.embeddings().into_iter().map(|word| (word, about())).collect();
         json!({ "loaded": loaded, "skipped": {} })
     };
     of(app, look).await

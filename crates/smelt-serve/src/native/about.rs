@@ -84,7 +84,7 @@ pub(super) async fn capabilities(State(app): State<Arc<App>>) -> Result<impl Int
                 .map(|p| choice(p, p))
                 .into(),
             loras: names(catalogue.loras()),
-            embeddings: names(catalogue.embeddings()),
+            embeddings: catalogue.embeddings(),
             controlnets: names(catalogue.controlnets()),
             upscalers: names(catalogue.upscalers()),
             downloads: app.options.allow_downloads,
