@@ -78,10 +78,3 @@ pub(crate) fn resident_bytes() -> u64 {
     system.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), true, about);
     system.process(own).map_or(0, sysinfo::Process::memory)
 }
-
-/// Memory of the machine that is free, used and there; 0 where the system does not say.
-pub(crate) fn memory() -> [u64; 3] {
-    let mut system = System::new();
-    system.refresh_memory();
-    [system.available_memory(), system.used_memory(), system.total_memory()]
-}

@@ -69,6 +69,14 @@ pub struct Memory {
     pub available_bytes: u64,
 }
 
+impl Memory {
+    /// Looks at it alone.
+    #[must_use]
+    pub fn look() -> Self {
+        memory(&System::new_with_specifics(RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram())))
+    }
+}
+
 /// A disk.
 #[derive(Debug, Serialize)]
 pub struct Disk {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::extract::State;
 use serde_json::{Map, Value, json};
+use smelt::doctor::Memory;
 use smelt::{Enlarge, Spread};
 
 use super::settle::{samplers, schedules};
@@ -12,7 +13,6 @@ use crate::app::App;
 use crate::blocking::blocking;
 use crate::catalogue::{Model, Named, file_name};
 use crate::fault::Fault;
-use crate::metrics;
 
 /// Does what looks into folders where nobody waits for it.
 async fn of(app: Arc<App>, look: impl FnOnce(&App) -> Value + Send + 'static) -> Result<Answer<Value>, Fault> {
@@ -126,7 +126,8 @@ pub(super) async fn cmd_flags(State(app): State<Arc<App>>) -> Answer<Value> {
 
 pub(super) async fn memory() -> Result<Answer<Value>, Fault> {
     blocking(|| {
-        let [free, used, total] = metrics::memory();
+        let Memory { total_bytes: total, available_bytes: free } = Memory::look();
+        let used = total.saturating_sub(free);
         let none = "this server does not tell the memory of graphics cards";
         Ok(Answer(json!({ "ram": { "free": free, "used": used, "total": total }, "cuda": { "error": none } })))
     })
