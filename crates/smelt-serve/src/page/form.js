@@ -9,7 +9,7 @@ import { load } from "./picture.js";
 import { Controls, Loras } from "./rows.js";
 
 /** What is used where neither the user nor the model says anything. */
-const USUAL = { steps: 20, guidance: 7.5, negative_prompt: "What the picture should not show", preview_every: 2 };
+const USUAL = { negative_prompt: "What the picture should not show", preview_every: 2 };
 
 /** Fields of which the server must be told although the user did not set them, for the page's own sake. */
 const OWN = (request) => {
@@ -89,8 +89,8 @@ export class Form {
       $(id).placeholder = model.size?.[side] ?? "";
       $(id).step = $(id).min = model.multiple;
     }
-    $("steps").placeholder = model.recommended.steps ?? USUAL.steps;
-    $("guidance").placeholder = model.recommended.guidance ?? USUAL.guidance;
+    $("steps").placeholder = model.recommended.steps ?? this.capabilities.usual_steps;
+    $("guidance").placeholder = model.recommended.guidance ?? this.capabilities.usual_guidance;
     $("negative").placeholder = model.recommended.negative_prompt ?? USUAL.negative_prompt;
     const suited = model.recommended.scheduler;
     const usual = this.capabilities.samplers.find((sampler) => sampler.name === suited)?.label ?? suited;
